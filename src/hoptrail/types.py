@@ -1,0 +1,126 @@
+"""The values that pass between the parts: passages and links in, hits and trails out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Namespace = tuple[str, ...]
+"""Isolates one tenant's memory; a scope holds the namespaces that begin with it."""
+
+Metadata = Mapping[str, Any]
+"""What else is known of a passage; JSON values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A typed, directed, weighted edge from a passage to another of the same namespace."""
+
+    target: str
+    """Id of the passage it leads to; it may be written later."""
+    kind: str = "link"
+    """`cites`, `next`, `similar`, or a relation of the user's own."""
+    weight: float = 1.0
+    """Above 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """The unit of memory."""
+
+    id: str
+    """Unique in its namespace."""
+    text: str
+    title: str | None = None
+    metadata: Metadata = field(default_factory=dict)
+    namespace: Namespace = ()
+    links: tuple[Link, ...] = ()
+    written_at: float = 0.0
+    """Seconds since 1970; set by the store."""
+
+    @property
+    def content(self) -> str:
+        """What is indexed and encoded: the text under its title, or after its speaker's name."""
+        if self.title:
+            return f"{self.title}. {self.text}"
+        speaker = self.metadata.get("speaker")
+        return f"{speaker}: {self.text}" if speaker else self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A passage that was found, and how well it fits."""
+
+    passage: Passage
+    score: float
+    """Higher is better; comparable within one result only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One step of a trail: a query that led to a passage."""
+
+    query: str
+    """The query as text, after it was rewritten from what was read."""
+    id: str
+    """The passage read."""
+    link: str | None
+    """The kind of edge that led here from a passage read before; None for an index hit."""
+    probability: float
+    """π(read this | state)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trail:
+    """One path through the memory, as the policy walked it."""
+
+    hops: tuple[Hop, ...]
+    probability: float
+    """Product of the hops' probabilities, and of the stop's if it stopped."""
+    stop: str
+    """Why it ended: `policy` (STOP was chosen), `budget` (no hops left) or `exhausted`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a recall took."""
+
+    milliseconds: float
+    texts_encoded: int
+    candidates: int
+    """Passages that were in the pool."""
+    passages_read: int
+    """Different passages that the beam read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """What a caller gets back: ranked passages, the trails behind them, the cost."""
+
+    question: str
+    hits: tuple[Hit, ...]
+    trails: tuple[Trail, ...]
+    """Most probable first."""
+    cost: Cost
+
+    @property
+    def passages(self) -> tuple[Passage, ...]:
+        """The passages, best first."""
+        return tuple(hit.passage for hit in self.hits)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question with what is known of its answer; for training and evaluation."""
+
+    id: str
+    text: str
+    answers: tuple[str, ...] = ()
+    """The first is canonical."""
+    supporting_ids: tuple[str, ...] = ()
+    """Every passage needed: the gold evidence."""
+    kind: str | None = None
+    namespace: Namespace = ()
+    selection: str | None = None
+    """`unbiased`, `retrieved`, or None where the source does not say."""
