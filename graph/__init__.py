@@ -1,0 +1,1 @@
+"""The knowledge graph: names, mentions, entities and links over the passages of a store."""
