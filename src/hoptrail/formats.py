@@ -1,0 +1,361 @@
+"""The files that people bring: corpora and questions as JSON lines, folders of text and Markdown.
+
+Whatever cannot be used is refused with the file, the line and the value: a bad line is never
+skipped, because a corpus that is silently short gives figures that are silently wrong.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hoptrail.documents import passages_of
+from hoptrail.errors import FormatError
+from hoptrail.types import Link, Namespace, Passage, Question
+
+TEXT_SUFFIXES = (".md", ".txt")
+_Item = TypeVar("_Item", Passage, Question)
+_PASSAGE_FIELDS = ("id", "text", "title", "metadata", "namespace", "links")
+
+
+def read_source(path: str | Path) -> Iterator[Passage]:
+    """The passages of whatever the path is: a folder, a text or Markdown file, or a corpus.
+
+    Raises:
+        FormatError: It is none of these, or cannot be read.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return read_folder(path)
+    suffix = path.suffix.lower()
+    if suffix in TEXT_SUFFIXES:
+        return passages_of({path.name: _read_text(path)})
+    if suffix == ".jsonl" or not path.exists():
+        return read_corpus(path)
+    raise FormatError(
+        f"{path} is a {suffix or 'nameless'} file: give a folder of text and Markdown, "
+        "a .txt or .md file, or a corpus as .jsonl"
+    )
+
+
+def read_corpus(path: str | Path) -> Iterator[Passage]:
+    """The passages of a corpus of JSON lines, read as they are asked for.
+
+    A line holds `id` and `text`, perhaps `title`, `namespace` (a list of names) and `links` (ids,
+    or objects with `target`, `kind` and `weight`); every other key is metadata. Blank lines are
+    passed over.
+
+    Raises:
+        FormatError: The file cannot be read, or a line cannot be used; a duplicate id is named
+            with both of its lines.
+    """
+    path = _readable(path)
+    return _unique(path, parse_passage, lambda passage: (passage.namespace, passage.id))
+
+
+def read_questions(path: str | Path) -> list[Question]:
+    """The questions of a file of JSON lines.
+
+    A line holds `id` and `question`, perhaps `answers`, `supporting_ids`, `kind`, `namespace` and
+    `selection`; every other key is ignored.
+
+    Raises:
+        FormatError: As for `read_corpus`.
+    """
+    path = _readable(path)
+    return list(_unique(path, parse_question, lambda question: (question.namespace, question.id)))
+
+
+def read_folder(path: str | Path) -> Iterator[Passage]:
+    """The passages of a folder's .md and .txt files, hidden ones left out, in the order of paths.
+
+    Raises:
+        FormatError: The folder or a file in it cannot be read, or it holds no such file.
+    """
+    root = Path(path)
+    if not root.is_dir():
+        raise FormatError(f"{root} is not a folder" if root.exists() else f"{root} does not exist")
+    files = sorted(_text_files(root), key=lambda file: file.relative_to(root).as_posix())
+    if not files:
+        raise FormatError(f"{root} holds no file that ends in {' or '.join(TEXT_SUFFIXES)}")
+    return passages_of({file.relative_to(root).as_posix(): _read_text(file) for file in files})
+
+
+def parse_passage(record: Mapping[str, Any], where: str) -> Passage:
+    """The passage that a JSON object describes; `where` opens the message of an error.
+
+    Raises:
+        FormatError: A field is missing, empty or of another type.
+    """
+    metadata = {key: value for key, value in record.items() if key not in _PASSAGE_FIELDS}
+    inner = record.get("metadata")
+    if inner is not None and not isinstance(inner, Mapping):
+        raise FormatError(f'{where}: "metadata" must be an object, got {_shown(inner)}')
+    return Passage(
+        id=_string(record, "id", where),
+        text=_string(record, "text", where),
+        title=_optional_string(record, "title", where),
+        metadata={**metadata, **(inner or {})},
+        namespace=_namespace(record, where),
+        links=tuple(_link(item, where) for item in _list(record, "links", where)),
+    )
+
+
+def parse_question(record: Mapping[str, Any], where: str) -> Question:
+    """The question that a JSON object describes; `where` opens the message of an error.
+
+    Raises:
+        FormatError: A field is missing, empty or of another type.
+    """
+    return Question(
+        id=_string(record, "id", where),
+        text=_string(record, "question", where),
+        answers=_strings(record, "answers", where),
+        supporting_ids=_strings(record, "supporting_ids", where),
+        kind=_optional_string(record, "kind", where),
+        namespace=_namespace(record, where),
+        selection=_optional_string(record, "selection", where),
+    )
+
+
+def passage_record(passage: Passage) -> dict[str, Any]:
+    """The JSON object that `parse_passage` reads back; the time of writing is left to the store."""
+    record: dict[str, Any] = {"id": passage.id, "text": passage.text}
+    if passage.title:
+        record["title"] = passage.title
+    if passage.namespace:
+        record["namespace"] = list(passage.namespace)
+    if passage.links:
+        record["links"] = [
+            {"target": link.target, "kind": link.kind, "weight": link.weight}
+            for link in passage.links
+        ]
+    if any(key in _PASSAGE_FIELDS for key in passage.metadata):
+        return {**record, "metadata": dict(passage.metadata)}
+    return {**record, **passage.metadata}
+
+
+def question_record(question: Question) -> dict[str, Any]:
+    """The JSON object that `parse_question` reads back."""
+    record = {
+        "id": question.id,
+        "question": question.text,
+        "answers": list(question.answers),
+        "supporting_ids": list(question.supporting_ids),
+        "kind": question.kind,
+        "namespace": list(question.namespace),
+        "selection": question.selection,
+    }
+    return {key: value for key, value in record.items() if value}
+
+
+def write_jsonl(path: str | Path, records: Iterable[Mapping[str, Any]]) -> int:
+    """Write one object a line, in UTF-8, and return how many; the file appears whole or not at all.
+
+    Raises:
+        FormatError: The file cannot be written.
+    """
+    path = Path(path)
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    count = 0
+    try:
+        with scratch.open("w", encoding="utf-8", newline="\n") as file:
+            for record in records:
+                file.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+                count += 1
+        scratch.replace(path)
+    except OSError as error:
+        raise FormatError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        scratch.unlink(missing_ok=True)
+    return count
+
+
+def sha256_of(path: str | Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal.
+
+    Raises:
+        FormatError: The file cannot be read.
+    """
+    path = _readable(path)
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _unique(
+    path: Path,
+    parse: Callable[[Mapping[str, Any], str], _Item],
+    key: Callable[[_Item], tuple[Namespace, str]],
+) -> Iterator[_Item]:
+    """What the lines hold, refusing a second line with the key of an earlier one."""
+    seen: dict[tuple[Namespace, str], int] = {}
+    for number, record in _objects(path):
+        item = parse(record, f"{path}, line {number}")
+        namespace, name = key(item)
+        first = seen.setdefault((namespace, name), number)
+        if first != number:
+            within = f" in namespace {'/'.join(namespace)}" if namespace else ""
+            raise FormatError(
+                f"{path}, line {number}: id {name!r} is already on line {first}{within}; "
+                "every line needs an id of its own"
+            )
+        yield item
+
+
+def _objects(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Each line's number, from 1, and the JSON object on it."""
+    with path.open("rb") as file:
+        for number, raw in enumerate(file, start=1):
+            where = f"{path}, line {number}"
+            line = _decoded(raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw, where)
+            if not line.strip():
+                continue
+            record = _loaded(line, where)
+            if not isinstance(record, dict):
+                raise FormatError(f"{where}: a line must hold a JSON object, got {_shown(record)}")
+            yield number, record
+
+
+def _decoded(raw: bytes, where: str) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise FormatError(
+            f"{where}: not UTF-8 (byte 0x{raw[error.start]:02x} at column {error.start + 1}); "
+            "save the file as UTF-8"
+        ) from error
+
+
+def _loaded(line: str, where: str) -> object:
+    """The JSON value of a line; values that no other program would read back are refused."""
+    try:
+        value = json.loads(line, parse_constant=_refuse_constant)
+        if "\\u" in line:  # an escape may spell half of a character, which UTF-8 cannot hold
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except json.JSONDecodeError as error:
+        raise FormatError(
+            f"{where}: not valid JSON ({error.msg} at column {error.colno})"
+        ) from error
+    except UnicodeEncodeError as error:
+        raise FormatError(f"{where}: holds half of a surrogate pair, not a character") from error
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{where}: not valid JSON ({error})") from error
+    return value
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _string(record: Mapping[str, Any], key: str, where: str) -> str:
+    if key not in record:
+        raise FormatError(f'{where}: "{key}" is missing')
+    value = record[key]
+    if not isinstance(value, str) or not value.strip():
+        raise FormatError(
+            f'{where}: "{key}" must be a string that is not empty, got {_shown(value)}'
+        )
+    return value
+
+
+def _optional_string(record: Mapping[str, Any], key: str, where: str) -> str | None:
+    value = record.get(key)
+    if value is not None and not isinstance(value, str):
+        raise FormatError(f'{where}: "{key}" must be a string or null, got {_shown(value)}')
+    return value if value and value.strip() else None
+
+
+def _list(record: Mapping[str, Any], key: str, where: str) -> list[Any]:
+    value = record.get(key)
+    if value is None:
+        return []
+    if not isinstance(value, list | tuple):
+        raise FormatError(f'{where}: "{key}" must be a list, got {_shown(value)}')
+    return list(value)
+
+
+def _strings(record: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
+    values = _list(record, key, where)
+    for value in values:
+        if not isinstance(value, str) or not value.strip():
+            raise FormatError(
+                f'{where}: "{key}" must hold strings that are not empty, got {_shown(value)}'
+            )
+    return tuple(values)
+
+
+def _namespace(record: Mapping[str, Any], where: str) -> Namespace:
+    return _strings(record, "namespace", where)
+
+
+def _link(item: object, where: str) -> Link:
+    """A link from an id, or from an object with `target` (or `id`), `kind` and `weight`."""
+    if isinstance(item, Link):
+        return item
+    if isinstance(item, str) and item.strip():
+        return Link(item)
+    if not isinstance(item, Mapping):
+        raise FormatError(
+            f'{where}: a link must be an id or an object with "target", got {_shown(item)}'
+        )
+    kind = _optional_string(item, "kind", f"{where}, in a link") or "link"
+    weight = item.get("weight", 1.0)
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < math.inf:
+        raise FormatError(
+            f'{where}, in a link: "weight" must be a number above 0, got {_shown(weight)}'
+        )
+    target = _string(item, "target" if "target" in item else "id", f"{where}, in a link")
+    return Link(target, kind, float(weight))
+
+
+def _readable(path: str | Path) -> Path:
+    """The path, once it is known that it can be read."""
+    path = Path(path)
+    try:
+        with path.open("rb"):
+            return path
+    except FileNotFoundError as error:
+        raise FormatError(f"{path} does not exist") from error
+    except IsADirectoryError as error:
+        raise FormatError(f"{path} is a folder: give a file of JSON lines") from error
+    except OSError as error:
+        raise FormatError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _read_text(path: Path) -> str:
+    """The text of a file in UTF-8; the message of an error names the line that is not."""
+    raw = _readable(path).read_bytes().removeprefix(b"\xef\xbb\xbf")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        number = 0
+        for number, line in enumerate(raw.split(b"\n"), start=1):
+            _decoded(line, f"{path}, line {number}")
+        raise
+
+
+def _text_files(root: Path) -> Iterator[Path]:
+    """The text files below a folder; links to folders are not followed."""
+
+    def unreadable(error: OSError) -> None:
+        raise FormatError(f"{error.filename} cannot be read: {error.strerror}") from error
+
+    for folder, folders, names in os.walk(root, onerror=unreadable):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            if name.lower().endswith(TEXT_SUFFIXES) and not name.startswith("."):
+                yield Path(folder, name)
+
+
+def _shown(value: object) -> str:
+    """A value as it stands in the file, cut to a length that fits a message."""
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError):
+        text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,104 @@
+"""What the tests share: an instant encoder, a corpus with a known path, the real data if given."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hoptrail.memory.encoder import Vectors
+from hoptrail.types import Link, Passage, Question
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that needs the network fails at once
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class HashEncoder:
+    """Bags of hashed words: texts that share words are near. Instant and the same everywhere."""
+
+    fingerprint = "hash-32"
+    dim = 32
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        """Every text that was encoded, in order."""
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        self.texts.extend(texts)
+        out = np.zeros((len(texts), self.dim), dtype=np.float32)
+        for row, text in enumerate(texts):
+            for word in text.lower().replace(".", " ").replace("?", " ").split():
+                digest = hashlib.sha256(word.encode()).digest()
+                out[row, digest[0] % self.dim] += 1 if digest[1] % 2 else -1
+        norms = np.linalg.norm(out, axis=1, keepdims=True)
+        return out / np.where(norms == 0, 1, norms)
+
+
+@pytest.fixture
+def hash_encoder() -> HashEncoder:
+    return HashEncoder()
+
+
+@pytest.fixture
+def twelve() -> list[Passage]:
+    """Twelve passages; the mouth of the river of Ada Lind's birthplace is three hops away."""
+    texts = {
+        "Ada Lind": "Ada Lind was a clockmaker who was born in Varn and worked in Tolle.",
+        "Varn": "Varn is a small town of stone houses on the banks of the Ister Beck.",
+        "Ister Beck": "The Ister Beck is a river that flows into Lake Sorrel.",
+        "Lake Sorrel": "Lake Sorrel is a deep lake known for its grey trout.",
+        "Tolle": "Tolle is a market town with a clock tower of seven bells.",
+        "Bram Osk": "Bram Osk was a painter of trout and of river mist.",
+        "Grey trout": "The grey trout is a fish of cold lakes.",
+        "Clock tower": "A clock tower carries a clock that many people can see.",
+        "Harn Pass": "The Harn Pass is a mountain road that is closed in winter.",
+        "Stone house": "A stone house stays cool in summer.",
+        "Bell founding": "Bell founding is the casting of bells in a foundry.",
+        "River mist": "River mist forms on cold mornings over warm water.",
+    }
+    links = {"Varn": (Link("p-ister-beck", "stands_on"),)}
+    return [
+        Passage(
+            id="p-" + title.lower().replace(" ", "-"),
+            title=title,
+            text=text,
+            links=links.get(title, ()),
+        )
+        for title, text in texts.items()
+    ]
+
+
+@pytest.fixture
+def three_hops() -> Question:
+    return Question(
+        id="q-1",
+        text="Into which lake flows the river of the town where Ada Lind was born?",
+        answers=("Lake Sorrel",),
+        supporting_ids=("p-ada-lind", "p-varn", "p-ister-beck"),
+    )
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Vectors go to a folder of the test run, unless the caller names one."""
+    if os.environ.get("HOPTRAIL_CACHE"):
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOPTRAIL_CACHE", str(tmp_path_factory.getbasetemp() / "vectors"))
+        yield
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder of the real data sets; the test is skipped where there is none."""
+    given = os.environ.get("HOPTRAIL_DATA")
+    folder = Path(given) if given else ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("needs the data sets: set HOPTRAIL_DATA to their folder")
+    return folder
