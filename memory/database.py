@@ -1,0 +1,240 @@
+"""The SQLite file under a store: opening it, its transactions, and its errors in our words.
+
+One connection and one lock a store: threads take turns, each for the few milliseconds that its
+statements need (texts are encoded outside). Processes share the file through SQLite's WAL mode:
+readers never wait, writers queue.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from hoptrail.errors import SchemaMismatch, StoreError, StoreUnavailable
+from hoptrail.memory import schema
+
+BUSY_SECONDS = 30.0
+"""How long a writer waits for another process's."""
+
+# What SQLite says of wrong SQL or broken constraints is the caller's mistake, not the file's state.
+_MISTAKES = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
+
+
+class Database:
+    """A store's file, opened and brought to the present schema.
+
+    Args:
+        path: The file; made when absent, unless `read_only`.
+        read_only: Never write to it.
+
+    Raises:
+        StoreUnavailable: It cannot be opened, or is not a store.
+        SchemaMismatch: It was written by a newer version.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self.path = path
+        self.read_only = read_only
+        self._lock = threading.RLock()
+        self._depth = 0  # transactions open; only with the lock held
+        self._pid = os.getpid()
+        self._connection: sqlite3.Connection | None = self._open()
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._connection is None
+
+    def close(self) -> None:
+        """Close the file; a second time does nothing."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """One consistent state of the file, however many statements read it."""
+        with self._lock, self._errors("read"):
+            connection = self._usable()
+            if self._depth:
+                yield connection
+                return
+            connection.execute("BEGIN")
+            self._depth += 1
+            try:
+                yield connection
+            finally:
+                self._depth -= 1
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction: all of it or nothing. One inside another is undone on its own."""
+        with self._lock, self._errors("written"):
+            connection = self._usable()
+            if self.read_only:
+                raise StoreError(f"the store {self.path} is open read-only")
+            depth = self._depth
+            name = f"step_{depth}"
+            connection.execute(f"SAVEPOINT {name}" if depth else "BEGIN IMMEDIATE")
+            self._depth = depth + 1
+            try:
+                yield connection
+                connection.execute(f"RELEASE {name}" if depth else "COMMIT")
+            except BaseException:
+                if connection.in_transaction:  # a full disk has already undone it
+                    connection.execute(f"ROLLBACK TO {name}" if depth else "ROLLBACK")
+                    if depth:
+                        connection.execute(f"RELEASE {name}")
+                raise
+            finally:
+                self._depth = depth
+
+    def migrate(self, owner: str, migrations: Sequence[str]) -> None:
+        """Apply an owner's migrations that the file has not seen, in their order.
+
+        Raises:
+            SchemaMismatch: The file has seen more of them, or is read-only and lacks some.
+        """
+        with self.reading() as connection:
+            steps = schema.applied(connection, owner)
+        schema.check(steps, len(migrations), owner, str(self.path))
+        if steps == len(migrations):
+            return
+        if self.read_only:
+            raise SchemaMismatch(
+                f"{self.path} has schema {steps} of {owner!r}, {len(migrations)} is needed and the "
+                "store is read-only: open it once for writing"
+            )
+        with self.writing() as connection:
+            schema.migrate(connection, owner, migrations, str(self.path))
+
+    def _usable(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise StoreError(f"the store {self.path} is closed")
+        if os.getpid() != self._pid:
+            raise StoreError(
+                f"the store {self.path} was opened before a fork: open it in the child process"
+            )
+        return self._connection
+
+    @contextmanager
+    def _errors(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except _MISTAKES:
+            raise
+        except sqlite3.Error as error:
+            raise StoreUnavailable(f"the store {self.path} could not be {what}: {error}") from error
+
+    def _open(self) -> sqlite3.Connection:
+        self._check_path()
+        uri = self.path.absolute().as_uri()
+        connection: sqlite3.Connection | None = None
+        try:
+            if not self.read_only:
+                connection = _connect(f"{uri}?mode=rwc")
+                self._initialise(connection)
+                return connection
+            try:
+                connection = _connect(f"{uri}?mode=ro")
+                self._recognise(connection)
+            except sqlite3.OperationalError:
+                # WAL wants a folder it can write to; a file nobody writes can do without.
+                if connection is not None:
+                    connection.close()
+                connection = _connect(f"{uri}?immutable=1")
+                self._recognise(connection)
+            return connection
+        except sqlite3.Error as error:
+            if connection is not None:
+                connection.close()
+            raise StoreUnavailable(f"{self.path} cannot be opened as a store: {error}") from error
+        except BaseException:
+            if connection is not None:
+                connection.close()
+            raise
+
+    def _check_path(self) -> None:
+        """What SQLite would only call `unable to open database file`, said plainly."""
+        if "\0" in str(self.path):  # SQLite would open what is before it
+            raise StoreUnavailable(f"{str(self.path)!r} is no path for a store")
+        try:
+            if self.path.is_dir():
+                raise StoreUnavailable(f"{self.path} is a folder: a store is one file")
+            if not self.path.parent.is_dir():
+                raise StoreUnavailable(
+                    f"the store {self.path} cannot be made: there is no folder {self.path.parent}"
+                )
+            if self.read_only and not self.path.exists():
+                raise StoreUnavailable(f"there is no store at {self.path}")
+        except OSError as error:  # a path too long
+            raise StoreUnavailable(f"{str(self.path)!r} is no path for a store: {error}") from error
+
+    def _recognise(self, connection: sqlite3.Connection) -> bool:
+        """Whether the file is a store; False for one that is still empty.
+
+        Raises:
+            StoreUnavailable: It is a database of something else.
+            SchemaMismatch: Its tables are newer, or it may not be brought up to date.
+        """
+        found = connection.execute("PRAGMA application_id").fetchone()[0]
+        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if found == schema.APPLICATION_ID:
+            steps = schema.applied(connection, schema.OWNER)
+            schema.check(steps, len(schema.MIGRATIONS), schema.OWNER, str(self.path))
+            if self.read_only and steps < len(schema.MIGRATIONS):
+                raise SchemaMismatch(
+                    f"{self.path} has schema {steps}, {len(schema.MIGRATIONS)} is needed and the "
+                    "store is read-only: open it once for writing"
+                )
+            return True
+        if found or tables or self.read_only:
+            raise StoreUnavailable(f"{self.path} is an SQLite database but no hoptrail store")
+        return False
+
+    def _initialise(self, connection: sqlite3.Connection) -> None:
+        self._recognise(connection)  # before anything is written to a file that is not ours
+        _wal(connection)
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            if not self._recognise(connection):
+                connection.execute(f"PRAGMA application_id={schema.APPLICATION_ID}")
+                connection.execute(
+                    "CREATE TABLE migrations (owner TEXT PRIMARY KEY, steps INTEGER NOT NULL) "
+                    "WITHOUT ROWID"
+                )
+            schema.migrate(connection, schema.OWNER, schema.MIGRATIONS, str(self.path))
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    connection.execute("PRAGMA foreign_keys=ON")
+    return connection
+
+
+def _wal(connection: sqlite3.Connection) -> None:
+    """Switch to WAL; SQLite does not wait for others here, so we do."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)

@@ -1,0 +1,194 @@
+"""The dense index: exact inner products with FAISS, and the moments of all of them for free.
+
+The mean and the spread of a query's cosine over every passage follow from two sums that are kept
+up to date, s = sum of v and S = sum of v v^T:  mean = q.s / n,  mean of squares = q^T S q / n.
+"""
+
+from __future__ import annotations
+
+from threading import RLock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hoptrail.errors import InputError
+from hoptrail.memory.encoder import Vectors
+from hoptrail.memory.slots import DECIMALS, Scores, Slots, SlotTable
+
+MARGIN = 16
+"""Fetched beyond k, so that content can decide between equals at the boundary."""
+
+QUERIES_AT_ONCE = 64
+"""Queries whose candidates are scored together: bounds the memory that takes."""
+
+
+class DenseIndex:
+    """Vectors by slot, searched exactly.
+
+    Args:
+        table: The view's slots; the view adds to it and to this index together.
+        lock: The view's.
+    """
+
+    def __init__(self, table: SlotTable, lock: RLock) -> None:
+        self._table = table
+        self._lock = lock
+        self._reset(0)
+
+    @property
+    def dim(self) -> int:
+        """The width of a vector; 0 while there has been none."""
+        return self._dim
+
+    def add(self, vectors: Vectors) -> None:
+        """Take in the vectors `(n, d)` of the slots that follow the last one."""
+        with self._lock:
+            if not len(vectors):
+                return
+            if vectors.shape[1] != self._dim:
+                # An emptied store may go on with another encoder; its dead slots keep their place.
+                held = self._count
+                self._reset(vectors.shape[1])
+                self._extend(np.zeros((held, self._dim), dtype=np.float32))
+            self._extend(vectors)
+            self._move(vectors, 1)
+
+    def remove(self, slots: Slots) -> None:
+        """Take slots out; the table has them dead already."""
+        with self._lock:
+            if len(slots):
+                self._move(self._all[slots], -1)
+                self._selector = None
+
+    def vectors(self, slots: Slots) -> Vectors:
+        """The vectors of slots, `(m, d)`."""
+        with self._lock:
+            return self._all[np.asarray(slots, dtype=np.int64)]
+
+    def search(self, vectors: Vectors, k: int) -> tuple[Scores, Slots]:
+        """The nearest living slots of each query, best first, equals by content.
+
+        Args:
+            vectors: `(n, d)` L2-normalised queries.
+            k: How many for each.
+
+        Returns:
+            Scores `(n, m)` and slots `(n, m)`, m the smaller of k and the living slots.
+        """
+        queries = self._queries(vectors)
+        with self._lock:
+            k = min(k, self._table.size)
+            scores = np.zeros((len(queries), k), dtype=np.float32)
+            slots = np.zeros((len(queries), k), dtype=np.int64)
+            if not k:
+                return scores, slots
+            for start in range(0, len(queries), QUERIES_AT_ONCE):
+                rows = np.arange(start, min(start + QUERIES_AT_ONCE, len(queries)))
+                self._best(queries, rows, k, k + MARGIN, scores, slots)
+            return scores, slots
+
+    def scores_of(self, vectors: Vectors, slots: Slots) -> Scores:
+        """The cosines of queries `(n, d)` with some slots `(m,)`: `(n, m)`."""
+        queries = self._queries(vectors)
+        with self._lock:
+            return _products(queries, self._all[slots][None]).astype(np.float32)
+
+    def moments(self, vectors: Vectors) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and standard deviation of each query's cosine over all living slots.
+
+        Args:
+            vectors: `(n, d)` queries.
+
+        Returns:
+            `(n,)` and `(n,)`; zeros when nothing is alive.
+        """
+        queries = self._queries(vectors).astype(np.float64)
+        with self._lock:
+            size = self._table.size
+            if not size:
+                return np.zeros(len(queries)), np.zeros(len(queries))
+            mean = queries @ self._sum / size
+            square = ((queries @ self._outer) * queries).sum(1) / size
+            return mean, np.sqrt(np.maximum(0.0, square - mean * mean))
+
+    def _best(
+        self,
+        queries: Vectors,
+        rows: NDArray[np.int64],
+        k: int,
+        fetch: int,
+        scores: Scores,
+        slots: Slots,
+    ) -> None:
+        """Fill in the best of some queries, fetching more where equals reach the boundary."""
+        fetch = min(fetch, self._table.size)
+        rough, found = self._index.search(queries[rows], fetch, params=self._alive_only())
+        exact = _products(queries[rows], self._all[found])
+        unsure = []
+        for i, row in enumerate(rows):
+            best = self._table.order(exact[i], found[i])[:k]
+            scores[row], slots[row] = exact[i, best], found[i, best]
+            # What was not fetched is no better than the last fetched, but for FAISS's rounding.
+            if fetch < self._table.size and rough[i, -1] > exact[i, best[-1]] - 1e-5:
+                unsure.append(row)
+        if unsure:
+            self._best(queries, np.asarray(unsure), k, 4 * fetch, scores, slots)
+
+    def _queries(self, vectors: Vectors) -> Vectors:
+        queries = np.ascontiguousarray(vectors, dtype=np.float32)
+        if queries.ndim != 2 or (self._dim and queries.shape[1] != self._dim):
+            raise InputError(f"queries must have the shape (n, {self._dim}), got {queries.shape}")
+        return queries
+
+    def _alive_only(self) -> Any:
+        """FAISS's parameters that pass over the dead; None while there are none."""
+        import faiss
+
+        if self._table.size == self._table.capacity:
+            return None
+        if self._selector is None:
+            bits = np.packbits(self._table.alive, bitorder="little")
+            self._selector = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(bits))
+        return self._selector
+
+    def _extend(self, vectors: Vectors) -> None:
+        import faiss
+
+        self._index.add(np.ascontiguousarray(vectors, dtype=np.float32))
+        self._count += len(vectors)
+        # FAISS's own memory, not a copy; it may have moved.
+        flat = faiss.rev_swig_ptr(self._index.get_xb(), self._count * self._dim)
+        self._all: Vectors = flat.reshape(self._count, self._dim)
+        self._selector = None
+
+    def _move(self, vectors: Vectors, sign: int) -> None:
+        """Add vectors to the sums, or take them out."""
+        for start in range(0, len(vectors), 4096):
+            part = vectors[start : start + 4096].astype(np.float64)
+            self._sum += sign * part.sum(0)
+            self._outer += sign * (part.T @ part)
+
+    def _reset(self, dim: int) -> None:
+        self._dim = dim
+        self._count = 0
+        self._all = np.zeros((0, dim), dtype=np.float32)
+        self._sum = np.zeros(dim)
+        self._outer = np.zeros((dim, dim))
+        self._selector: Any = None
+        self._index: Any = None
+        if dim:
+            import faiss
+
+            self._index = faiss.IndexFlatIP(dim)
+
+
+def _products(queries: Vectors, vectors: Vectors) -> NDArray[np.float64]:
+    """Rounded cosines of `(n, d)` queries with `(n or 1, m, d)` vectors: `(n, m)`.
+
+    Each is its own sum of d products, so that it does not depend on what else is asked: a matrix
+    product's bits change with the shape of the batch.
+    """
+    product = vectors.astype(np.float64) * queries[:, None].astype(np.float64)
+    total: NDArray[np.float64] = product.sum(-1).round(DECIMALS)
+    return total

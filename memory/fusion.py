@@ -1,0 +1,80 @@
+"""One ranking out of two: by meaning and by words.
+
+hybrid(i) = z(dense_i) + z(sparse_i),  z(x) = (x - mean) / std over every living passage.
+
+The means and spreads are exact over the whole scope, not over what was fetched: a passage's score
+then does not depend on how deep the search went, and the two sides weigh the same in every query.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hoptrail.memory.encoder import Vectors
+from hoptrail.memory.slots import DECIMALS, Scores, Slots
+from hoptrail.memory.view import View
+
+DEPTH = 100
+"""Passages that each side brings to the union, at least."""
+
+
+def search(
+    view: View, text: str, vector: Vectors | None, k: int, mode: str
+) -> tuple[Scores, Slots]:
+    """The best `k` living slots for a query: scores and slots, best first.
+
+    Args:
+        view: The scope.
+        text: The query.
+        vector: Its vector `(d,)`; may be None when the mode is "sparse".
+        k: How many.
+        mode: "hybrid", "dense" or "sparse".
+    """
+    if mode == "sparse":
+        return view.sparse.search(text, k)
+    assert vector is not None
+    if mode == "dense":
+        scores, slots = view.dense.search(vector[None], k)
+        return scores[0], slots[0]
+    return hybrid(view, text, vector, k)
+
+
+def hybrid(
+    view: View, text: str, vector: Vectors, k: int, *, depth: int = DEPTH
+) -> tuple[Scores, Slots]:
+    """The best `k` slots of the union of both sides' best, by the sum of their z-scores.
+
+    Args:
+        view: The scope.
+        text: The query.
+        vector: Its vector, `(d,)` L2-normalised.
+        k: How many.
+        depth: How many each side brings, if k is not more.
+    """
+    with view.lock:
+        depth = max(depth, k)
+        _, near = view.dense.search(vector[None], depth)
+        _, worded = view.sparse.search(text, depth)
+        pool = np.union1d(near[0], worded)
+        scores = hybrid_scores(view, text, vector, pool)
+        best = view.order(scores, pool)[:k]
+        return scores[best], pool[best]
+
+
+def hybrid_scores(view: View, text: str, vector: Vectors, slots: Slots) -> Scores:
+    """The hybrid scores of some living slots, `(m,)`, exact whatever else is in the pool."""
+    with view.lock:
+        dense = view.dense.scores_of(vector[None], slots)[0]
+        means, stds = view.dense.moments(vector[None])
+        words = view.sparse.scores(text)
+        total = standard(dense, float(means[0]), float(stds[0]))
+        total = total + standard(words[slots], *view.sparse.moments(words))
+        return total.round(DECIMALS).astype(np.float32)
+
+
+def standard(scores: Scores, mean: float, std: float) -> NDArray[np.float64]:
+    """z-scores; zeros where nothing differs from the mean."""
+    if std < 1e-9:
+        return np.zeros(len(scores))
+    return (scores.astype(np.float64) - mean) / std

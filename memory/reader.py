@@ -1,0 +1,161 @@
+"""The part of a store that reads: passages by key or scope, and what changed since a version."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from hoptrail.errors import InputError, UnknownId
+from hoptrail.memory import meta, records
+from hoptrail.memory.database import Database
+from hoptrail.types import Namespace, Passage
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What happened to the store after a version."""
+
+    version: int
+    """The newest version: pass it as `since` next time."""
+    written: tuple[int, ...]
+    """Rowids of passages added or changed, in the order of writing."""
+    deleted: tuple[int, ...]
+    """Rowids of passages that are gone, in the order of deletion."""
+
+
+class Reader:
+    """What can be asked of a store's file without an index or an encoder."""
+
+    _db: Database
+
+    def __len__(self) -> int:
+        return self.count()
+
+    def __bool__(self) -> bool:
+        return True  # an empty store is still a store
+
+    @property
+    def read_only(self) -> bool:
+        """Whether it refuses to be written to."""
+        return self._db.read_only
+
+    @property
+    def version(self) -> int:
+        """The newest version: it grows with every passage written or deleted."""
+        with self._db.reading() as connection:
+            return meta.version(connection)
+
+    def get(self, id: str, namespace: Namespace = ()) -> Passage:
+        """The passage with this id in exactly this namespace.
+
+        Raises:
+            UnknownId: It is not there.
+        """
+        return self.get_many([id], namespace)[0]
+
+    def get_many(self, ids: Iterable[str], namespace: Namespace = ()) -> list[Passage]:
+        """The passages with these ids, in this order.
+
+        Raises:
+            UnknownId: One of them is not there.
+        """
+        wanted = list_of_ids(ids)
+        with self._db.reading() as connection:
+            found = find(connection, wanted, namespace)
+            passages = records.read(connection, list(found.values()))
+        return [passages[found[id_]] for id_ in wanted]
+
+    def has(self, id: str, namespace: Namespace = ()) -> bool:
+        """Whether exactly this namespace has this id."""
+        stored = records.encode_namespace(namespace)
+        with self._db.reading() as connection:
+            return bool(records.rowids(connection, stored, list_of_ids([id])))
+
+    def count(self, namespace: Namespace = ()) -> int:
+        """How many passages the scope holds."""
+        bounds = records.scope_range(records.encode_namespace(namespace))
+        with self._db.reading() as connection:
+            row = connection.execute(
+                "SELECT count(*) FROM passages WHERE namespace >= ? AND namespace < ?", bounds
+            ).fetchone()
+        return int(row[0])
+
+    def namespaces(self) -> list[Namespace]:
+        """Every namespace that holds a passage, sorted."""
+        with self._db.reading() as connection:
+            rows = connection.execute("SELECT DISTINCT namespace FROM passages").fetchall()
+        return sorted(records.decode_namespace(row[0]) for row in rows)
+
+    def passages(self, namespace: Namespace = ()) -> Iterator[Passage]:
+        """The scope's passages by namespace and id; what is written meanwhile may be missed."""
+        low, high = records.scope_range(records.encode_namespace(namespace))
+        after = (low, "")
+        while True:
+            with self._db.reading() as connection:
+                rows = connection.execute(
+                    "SELECT namespace, id, rowid FROM passages "
+                    "WHERE (namespace, id) > (?, ?) AND namespace < ? "
+                    "ORDER BY namespace, id LIMIT ?",
+                    (*after, high, records.BATCH),
+                ).fetchall()
+                found = records.read(connection, [row[2] for row in rows])
+            if not rows:
+                return
+            yield from (found[row[2]] for row in rows)
+            after = (rows[-1][0], rows[-1][1])
+
+    def read_rows(self, rowids: Sequence[int]) -> dict[int, Passage]:
+        """The passages with these rowids; one that is gone is left out."""
+        with self._db.reading() as connection:
+            return records.read(connection, rowids)
+
+    def changes(self, since: int) -> Changes:
+        """What was written and deleted with a version above `since`.
+
+        A passage that came and went in between is only among the deleted.
+        """
+        with self._db.reading() as connection:
+            written = connection.execute(
+                "SELECT rowid FROM passages WHERE version > ? ORDER BY version", (since,)
+            ).fetchall()
+            deleted = connection.execute(
+                "SELECT passage FROM tombstones WHERE version > ? ORDER BY version", (since,)
+            ).fetchall()
+            newest = meta.version(connection)
+        return Changes(newest, tuple(r[0] for r in written), tuple(r[0] for r in deleted))
+
+    def reading(self) -> AbstractContextManager[sqlite3.Connection]:
+        """One consistent state of the file, however many statements read it."""
+        return self._db.reading()
+
+
+def list_of_ids(ids: Iterable[str]) -> list[str]:
+    """Ids as a list, refusing one bare string, whose characters would be taken for ids.
+
+    Raises:
+        InputError: It is no list of non-empty strings.
+    """
+    if isinstance(ids, str):
+        raise InputError(f"expected a list of ids, got the string {ids!r}")
+    wanted = list(ids)
+    for id_ in wanted:
+        records.check_string(id_, "an id")
+    return wanted
+
+
+def find(
+    connection: sqlite3.Connection, ids: Sequence[str], namespace: Namespace
+) -> dict[str, int]:
+    """The rowids of these ids.
+
+    Raises:
+        UnknownId: One of them is not in this namespace.
+    """
+    found = records.rowids(connection, records.encode_namespace(namespace), ids)
+    for id_ in ids:
+        if id_ not in found:
+            where = f"namespace {'/'.join(namespace)}" if namespace else "the root namespace"
+            raise UnknownId(f"no passage has the id {id_!r} in {where}")
+    return found

@@ -1,0 +1,269 @@
+"""Passages as rows: checked on the way in, read in bulk on the way out.
+
+A namespace is stored as one string, each of its parts closed by a separator, so that "begins with"
+is a range of an index and ("a",) does not begin ("ab",).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hoptrail.errors import InputError
+from hoptrail.types import Link, Namespace, Passage
+
+SEPARATOR = "\x1f"
+"""Closes each part of a stored namespace; ASCII's own unit separator."""
+
+BATCH = 500
+"""Parameters in one statement; SQLite's oldest limit is 999."""
+
+T = TypeVar("T")
+
+_COLUMNS = "rowid, namespace, id, title, text, metadata, written_at"
+
+
+def encode_namespace(namespace: Namespace) -> str:
+    """A namespace as it is stored.
+
+    Raises:
+        InputError: It is not a tuple of strings that are neither empty nor hold the separator.
+    """
+    if not isinstance(namespace, tuple):
+        raise InputError(
+            f"a namespace is a tuple of strings such as ('team', 'ann'), got {namespace!r}"
+        )
+    for part in namespace:
+        check_string(part, "each part of a namespace")
+        if SEPARATOR in part:
+            raise InputError(f"a namespace must not hold the control character 1f, got {part!r}")
+    return "".join(part + SEPARATOR for part in namespace)
+
+
+def decode_namespace(stored: str) -> Namespace:
+    """The tuple that was stored."""
+    return tuple(stored.split(SEPARATOR)[:-1])
+
+
+def scope_range(stored: str) -> tuple[str, str | bytes]:
+    """Bounds `low <= n < high` of the stored namespaces that begin with this one."""
+    if not stored:
+        return "", b""  # to SQLite any blob is above any text
+    return stored, stored[:-1] + chr(ord(SEPARATOR) + 1)
+
+
+def check_string(value: object, what: str) -> None:
+    """Refuse what is not a string with something in it that can be stored.
+
+    Raises:
+        InputError: It is something else, blank, or not valid Unicode.
+    """
+    if not isinstance(value, str):
+        raise InputError(f"{what} must be a string, got {type(value).__name__}")
+    if not value.strip():
+        raise InputError(f"{what} must not be empty, got {value!r}")
+    check_unicode(value, what)
+
+
+def check_unicode(value: str, what: str) -> None:
+    """Refuse half a surrogate pair: no file could hold it."""
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(f"{what} is not valid Unicode: {error}") from error
+
+
+def check_passage(passage: Passage) -> None:
+    """Refuse a passage that cannot be stored, saying which and why.
+
+    Raises:
+        InputError: A field has a wrong type or value.
+    """
+    if not isinstance(passage, Passage):
+        raise InputError(f"expected a Passage, got {type(passage).__name__}")
+    check_string(passage.id, "a passage's id")
+    try:
+        encode_namespace(passage.namespace)
+        check_string(passage.text, "the text")
+        if passage.title is not None:
+            if not isinstance(passage.title, str):
+                raise InputError(f"the title must be a string, got {type(passage.title).__name__}")
+            check_unicode(passage.title, "the title")
+        encode_metadata(passage.metadata)
+        _check_links(passage.links)
+    except InputError as error:
+        raise InputError(f"passage {passage.id!r}: {error}") from error
+
+
+def encode_metadata(metadata: Mapping[str, Any]) -> str:
+    """Metadata as JSON.
+
+    Raises:
+        InputError: It is no mapping from strings to JSON values.
+    """
+    if not isinstance(metadata, Mapping):
+        raise InputError(f"metadata must be a mapping, got {type(metadata).__name__}")
+    for key in metadata:
+        if not isinstance(key, str):
+            raise InputError(f"metadata keys must be strings, got {key!r}")
+    try:
+        encoded = json.dumps(dict(metadata), ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"metadata must hold JSON values only: {error}") from error
+    check_unicode(encoded, "metadata")
+    return encoded
+
+
+def _check_links(links: object) -> None:
+    if not isinstance(links, tuple):
+        raise InputError(f"links must be a tuple of Link, got {type(links).__name__}")
+    seen: set[tuple[str, str]] = set()
+    for link in links:
+        if not isinstance(link, Link):
+            raise InputError(f"links must be a tuple of Link, got {link!r}")
+        check_string(link.target, "a link's target")
+        check_string(link.kind, "a link's kind")
+        weight = link.weight
+        if isinstance(weight, bool) or not isinstance(weight, int | float):
+            raise InputError(f"a link's weight must be a number, got {weight!r}")
+        if not (math.isfinite(weight) and weight > 0):
+            raise InputError(f"a link's weight must be above 0 and finite, got {weight!r}")
+        if (link.target, link.kind) in seen:
+            raise InputError(f"the {link.kind!r} link to {link.target!r} is given twice")
+        seen.add((link.target, link.kind))
+
+
+def check_choice(value: object, choices: Sequence[str], what: str) -> None:
+    """Refuse what is not among the choices.
+
+    Raises:
+        InputError: It is not.
+    """
+    if value not in choices:
+        raise InputError(f"{what} must be one of {', '.join(choices)}, got {value!r}")
+
+
+def content_key(content: str) -> int:
+    """64 bits of the content's hash: what breaks ties, whatever the order and the ids."""
+    return int.from_bytes(hashlib.blake2b(content.encode(), digest_size=8).digest(), "big")
+
+
+def insert(connection: sqlite3.Connection, passage: Passage, version: int, now: float) -> int:
+    """Write a new passage and its links; its rowid."""
+    cursor = connection.execute(
+        "INSERT INTO passages (namespace, id, title, text, metadata, written_at, version) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (*_key(passage), *_values(passage), now, version),
+    )
+    rowid = cursor.lastrowid
+    assert rowid is not None
+    _insert_links(connection, rowid, passage)
+    return rowid
+
+
+def overwrite(
+    connection: sqlite3.Connection, rowid: int, passage: Passage, version: int, now: float
+) -> None:
+    """Write over a passage and its links; it keeps its rowid."""
+    connection.execute(
+        "UPDATE passages SET title = ?, text = ?, metadata = ?, written_at = ?, version = ? "
+        "WHERE rowid = ?",
+        (*_values(passage), now, version, rowid),
+    )
+    connection.execute("DELETE FROM links WHERE source = ?", (rowid,))
+    _insert_links(connection, rowid, passage)
+
+
+def put_vector(connection: sqlite3.Connection, rowid: int, vector: NDArray[np.float32]) -> None:
+    """Write a passage's vector `(d,)`, over the one that was there."""
+    connection.execute(
+        "INSERT OR REPLACE INTO vectors VALUES (?, ?)", (rowid, vector.astype("<f4").tobytes())
+    )
+
+
+def delete(
+    connection: sqlite3.Connection, rowid: int, id_: str, namespace: Namespace, version: int
+) -> None:
+    """Delete a passage with its links and vector; a tombstone stays, without text."""
+    connection.execute(
+        "INSERT INTO tombstones VALUES (?, ?, ?, ?)",
+        (version, rowid, encode_namespace(namespace), id_),
+    )
+    connection.execute("DELETE FROM passages WHERE rowid = ?", (rowid,))
+
+
+def read(
+    connection: sqlite3.Connection, rowids: Sequence[int], *, links: bool = True
+) -> dict[int, Passage]:
+    """The passages with these rowids; one that is gone is left out.
+
+    Args:
+        connection: The store's.
+        rowids: Of the passages.
+        links: Also read their links; without them `links` is empty.
+    """
+    found: dict[int, Passage] = {}
+    for part, marks in batches(rowids):
+        by_source: dict[int, list[Link]] = {}
+        if links:
+            rows = connection.execute(
+                f"SELECT source, target, kind, weight FROM links WHERE source IN ({marks}) "
+                "ORDER BY source, position",
+                part,
+            )
+            for source, target, kind, weight in rows:
+                by_source.setdefault(source, []).append(Link(target, kind, weight))
+        rows = connection.execute(f"SELECT {_COLUMNS} FROM passages WHERE rowid IN ({marks})", part)
+        for rowid, namespace, id_, title, text, metadata, written_at in rows:
+            found[rowid] = Passage(
+                id=id_,
+                text=text,
+                title=title,
+                metadata=json.loads(metadata),
+                namespace=decode_namespace(namespace),
+                links=tuple(by_source.get(rowid, ())),
+                written_at=written_at,
+            )
+    return found
+
+
+def rowids(connection: sqlite3.Connection, namespace: str, ids: Sequence[str]) -> dict[str, int]:
+    """The rowids of those of these ids that are in a namespace (as stored)."""
+    found: dict[str, int] = {}
+    for part, marks in batches(ids):
+        rows = connection.execute(
+            f"SELECT id, rowid FROM passages WHERE namespace = ? AND id IN ({marks})",
+            (namespace, *part),
+        )
+        found.update(rows.fetchall())
+    return found
+
+
+def batches(values: Sequence[T]) -> Iterator[tuple[Sequence[T], str]]:
+    """Parts that fit one statement, each with its placeholders."""
+    for start in range(0, len(values), BATCH):
+        part = values[start : start + BATCH]
+        yield part, ",".join("?" * len(part))
+
+
+def _key(passage: Passage) -> tuple[str, str]:
+    return encode_namespace(passage.namespace), passage.id
+
+
+def _values(passage: Passage) -> tuple[str | None, str, str]:
+    return passage.title, passage.text, encode_metadata(passage.metadata)
+
+
+def _insert_links(connection: sqlite3.Connection, rowid: int, passage: Passage) -> None:
+    links: Iterable[tuple[int, int, str, str, float]] = (
+        (rowid, i, link.target, link.kind, float(link.weight))
+        for i, link in enumerate(passage.links)
+    )
+    connection.executemany("INSERT INTO links VALUES (?, ?, ?, ?, ?)", links)

@@ -1,0 +1,115 @@
+"""The tables of a store's file as an ordered list of migrations, and how such lists run."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+
+from hoptrail.errors import SchemaMismatch
+
+APPLICATION_ID = 0x686F7074
+"""`hopt` in SQLite's header: says that a database is a store of ours."""
+
+OWNER = "memory"
+
+# Applied once each, in this order. One that was released is never edited: a change is a new one.
+MIGRATIONS: tuple[str, ...] = (
+    """
+    CREATE TABLE meta (
+        key TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    ) WITHOUT ROWID;
+    INSERT INTO meta VALUES ('version', '0');
+
+    -- AUTOINCREMENT: a rowid is never given twice, so that what is derived from a passage which is
+    -- gone can never be taken for another's.
+    CREATE TABLE passages (
+        rowid INTEGER PRIMARY KEY AUTOINCREMENT,
+        namespace TEXT NOT NULL,
+        id TEXT NOT NULL,
+        title TEXT,
+        text TEXT NOT NULL,
+        metadata TEXT NOT NULL,
+        written_at REAL NOT NULL,
+        version INTEGER NOT NULL,
+        UNIQUE (namespace, id)
+    );
+    CREATE UNIQUE INDEX passages_version ON passages (version);
+
+    CREATE TABLE links (
+        source INTEGER NOT NULL REFERENCES passages (rowid) ON DELETE CASCADE,
+        position INTEGER NOT NULL,
+        target TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        weight REAL NOT NULL,
+        PRIMARY KEY (source, position)
+    ) WITHOUT ROWID;
+    CREATE INDEX links_target ON links (target);
+
+    CREATE TABLE vectors (
+        passage INTEGER PRIMARY KEY REFERENCES passages (rowid) ON DELETE CASCADE,
+        vector BLOB NOT NULL
+    );
+
+    CREATE TABLE tombstones (
+        version INTEGER PRIMARY KEY,
+        passage INTEGER NOT NULL,
+        namespace TEXT NOT NULL,
+        id TEXT NOT NULL
+    );
+
+    CREATE TABLE snapshots (
+        namespace TEXT PRIMARY KEY,
+        file TEXT NOT NULL,
+        sha256 TEXT NOT NULL,
+        version INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    """,
+)
+
+
+def applied(connection: sqlite3.Connection, owner: str) -> int:
+    """How many of an owner's migrations the file has seen."""
+    row = connection.execute("SELECT steps FROM migrations WHERE owner = ?", (owner,)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def check(steps: int, known: int, owner: str, where: str) -> None:
+    """Refuse a file whose tables are newer than this code.
+
+    Raises:
+        SchemaMismatch: It has seen more migrations than this version knows.
+    """
+    if steps > known:
+        raise SchemaMismatch(
+            f"{where} has schema {steps} of {owner!r} and this hoptrail knows {known}: "
+            "it was written by a newer version, install that one"
+        )
+
+
+def migrate(
+    connection: sqlite3.Connection, owner: str, migrations: Sequence[str], where: str
+) -> None:
+    """Apply what is new of an owner's list, inside the caller's transaction."""
+    steps = applied(connection, owner)
+    check(steps, len(migrations), owner, where)
+    for script in migrations[steps:]:
+        for statement in statements(script):
+            connection.execute(statement)
+    connection.execute(
+        "INSERT INTO migrations VALUES (?, ?) "
+        "ON CONFLICT (owner) DO UPDATE SET steps = excluded.steps",
+        (owner, len(migrations)),
+    )
+
+
+def statements(script: str) -> Iterator[str]:
+    """The statements of a script; `executescript` would commit the transaction around it."""
+    pending = ""
+    for part in script.split(";"):
+        pending += part + ";"
+        if sqlite3.complete_statement(pending):  # else the semicolon was inside a string
+            yield pending
+            pending = ""
+    if pending.strip(" \t\r\n;"):
+        yield pending

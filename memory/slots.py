@@ -1,0 +1,84 @@
+"""The rows that a view's indexes share: a slot for every passage, and the order of equals."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+A = TypeVar("A", bound=np.generic)
+Slots = NDArray[np.int64]
+Scores = NDArray[np.float32]
+
+DECIMALS = 6
+"""Scores are rounded to this before they are compared: sums of floats in another order differ by
+less, so that a shuffled corpus gives the same ranking."""
+
+
+class SlotTable:
+    """Slots 0..n-1, given out in order and never again; a slot is alive until its passage goes.
+
+    Not locked: the view that owns it is.
+    """
+
+    def __init__(self) -> None:
+        self._rowids = np.zeros(0, dtype=np.int64)
+        self._keys = np.zeros(0, dtype=np.uint64)
+        self._alive = np.zeros(0, dtype=np.bool_)
+        self.capacity = 0
+        """Slots given out, dead ones among them."""
+        self.size = 0
+        """Slots alive."""
+
+    @property
+    def rowids(self) -> NDArray[np.int64]:
+        """The store's rowid of each slot, `(capacity,)`."""
+        return self._rowids[: self.capacity]
+
+    @property
+    def keys(self) -> NDArray[np.uint64]:
+        """The content's hash of each slot, `(capacity,)`."""
+        return self._keys[: self.capacity]
+
+    @property
+    def alive(self) -> NDArray[np.bool_]:
+        """Which slots are alive, `(capacity,)`."""
+        return self._alive[: self.capacity]
+
+    def add(self, rowids: NDArray[np.int64], keys: NDArray[np.uint64]) -> Slots:
+        """Give out a slot to each, alive."""
+        first, last = self.capacity, self.capacity + len(rowids)
+        if last > len(self._rowids):
+            room = max(last, 2 * len(self._rowids))
+            # New arrays, not resized ones: a caller may hold a slice of the old.
+            self._rowids = _grown(self._rowids, room)
+            self._keys = _grown(self._keys, room)
+            self._alive = _grown(self._alive, room)
+        self._rowids[first:last] = rowids
+        self._keys[first:last] = keys
+        self._alive[first:last] = True
+        self.capacity = last
+        self.size += len(rowids)
+        return np.arange(first, last, dtype=np.int64)
+
+    def kill(self, slots: Slots) -> None:
+        """Mark living slots as dead."""
+        self._alive = self._alive.copy()
+        self._alive[slots] = False
+        self.size -= len(slots)
+
+    def order(self, scores: NDArray[np.floating], slots: Slots) -> NDArray[np.int64]:
+        """Positions that sort slots best first; equals by content, then by age.
+
+        Args:
+            scores: `(m,)`, already rounded.
+            slots: `(m,)`.
+        """
+        return np.lexsort((self._rowids[slots], self._keys[slots], -scores))
+
+
+def _grown(array: NDArray[A], room: int) -> NDArray[A]:
+    out = np.zeros(room, dtype=array.dtype)
+    out[: len(array)] = array
+    return out

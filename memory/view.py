@@ -1,0 +1,196 @@
+"""A scope's picture in memory: its passages as slots, and the indexes over them.
+
+A view is derived: it is read from the store, remembers the version it stands for, and catches up
+by asking for what is newer. One tenant's view sees only its own passages, so that nobody's words
+move another's scores.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Sequence
+from threading import RLock
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hoptrail.errors import StoreError, UnknownId
+from hoptrail.memory import meta, records
+from hoptrail.memory.database import Database
+from hoptrail.memory.dense import DenseIndex
+from hoptrail.memory.slots import Slots, SlotTable
+from hoptrail.memory.sparse import SparseIndex
+from hoptrail.types import Namespace, Passage
+
+ROWS_AT_ONCE = 20_000
+"""Passages indexed in one go when a view is built: bounds the memory that takes."""
+
+PASSAGES_KEPT = 4096
+"""Passages that a view keeps after reading them; the one not read for longest goes first."""
+
+
+class View:
+    """The passages of the namespaces that begin with `scope`, by slot. Made by `Store.view`.
+
+    A slot is a small whole number that stays its passage's for the life of the view. A deleted
+    passage's slot is dead; an updated passage gets a new one. Threads may share a view; hold
+    `lock` around several calls that must see the same state.
+    """
+
+    def __init__(self, database: Database, scope: Namespace) -> None:
+        self.scope = scope
+        self.lock = RLock()
+        self._db = database
+        self._stored = records.encode_namespace(scope)
+        # All below only with the lock held.
+        self._table = SlotTable()
+        self._slot_of: dict[int, int] = {}  # of living slots, by rowid
+        self._read: OrderedDict[int, Passage] = OrderedDict()
+        self._version = 0
+        self.dense = DenseIndex(self._table, self.lock)
+        self.sparse = SparseIndex(self._table, self.lock)
+
+    def __repr__(self) -> str:
+        scope = "/".join(self.scope) or "everything"
+        return f"<View of {scope}: {self.size} passages, version {self.version}>"
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __bool__(self) -> bool:
+        return True
+
+    @property
+    def size(self) -> int:
+        """How many passages are alive."""
+        return self._table.size
+
+    @property
+    def capacity(self) -> int:
+        """How many slots there are, dead ones among them."""
+        return self._table.capacity
+
+    @property
+    def version(self) -> int:
+        """The store's version that it stands for."""
+        return self._version
+
+    @property
+    def rowids(self) -> NDArray[np.int64]:
+        """The store's rowid of each slot, `(capacity,)`."""
+        return self._table.rowids
+
+    @property
+    def alive(self) -> NDArray[np.bool_]:
+        """Which slots are alive, `(capacity,)`."""
+        return self._table.alive
+
+    def slot_of_rowid(self, rowid: int) -> int | None:
+        """The living slot of a rowid, or None."""
+        return self._slot_of.get(rowid)
+
+    def slot_of(self, id: str, namespace: Namespace = ()) -> int | None:
+        """The living slot of a passage, or None if this view has none."""
+        with self._db.reading() as connection:
+            found = records.rowids(connection, records.encode_namespace(namespace), [id])
+        return self._slot_of.get(found[id]) if found else None
+
+    def content_key(self, slot: int) -> bytes:
+        """A hash of the slot's content: breaks ties whatever the order and the ids."""
+        return int(self._table.keys[slot]).to_bytes(8, "big")
+
+    def order(self, scores: NDArray[np.floating], slots: Slots) -> NDArray[np.int64]:
+        """Positions that sort slots `(m,)` by score, best first, equals by content."""
+        return self._table.order(scores, slots)
+
+    def passages(self, slots: Sequence[int] | Slots) -> list[Passage]:
+        """The passages of slots, in this order; those read lately are not read again.
+
+        Raises:
+            UnknownId: One was deleted after this view was last refreshed.
+        """
+        wanted = [int(slot) for slot in slots]
+        with self.lock:
+            missing = [slot for slot in dict.fromkeys(wanted) if slot not in self._read]
+            rowid_of = {slot: int(self._table.rowids[slot]) for slot in missing}
+            with self._db.reading() as connection:
+                found = records.read(connection, list(rowid_of.values()))
+            for slot, rowid in rowid_of.items():
+                if rowid not in found or not self._table.alive[slot]:
+                    raise UnknownId(
+                        f"the passage of slot {slot} was deleted: refresh the view and ask again"
+                    )
+                self._read[slot] = found[rowid]
+            out = []
+            for slot in wanted:
+                self._read.move_to_end(slot)
+                out.append(self._read[slot])
+            while len(self._read) > PASSAGES_KEPT:
+                self._read.popitem(last=False)
+        return out
+
+    def refresh(self) -> bool:
+        """Catch up with the last commit; whether anything changed."""
+        with self.lock:
+            with self._db.reading() as connection:
+                newest = meta.version(connection)
+                if newest == self._version:
+                    return False
+                gone = self._deleted(connection)
+                changed = self._catch_up(connection, gone)
+            self._version = newest
+            return changed
+
+    def _deleted(self, connection: sqlite3.Connection) -> list[int]:
+        """Slots whose passages were deleted since."""
+        rows = connection.execute(
+            "SELECT passage FROM tombstones WHERE version > ? AND namespace >= ? AND namespace < ?",
+            (self._version, *records.scope_range(self._stored)),
+        )
+        return [self._slot_of.pop(row[0]) for row in rows if row[0] in self._slot_of]
+
+    def _catch_up(self, connection: sqlite3.Connection, gone: list[int]) -> bool:
+        """Take in what was written, kill what it replaces and what is gone."""
+        # The + keeps a small scope's first reading on the namespace's index, and everything
+        # after on the version's.
+        version = "p.version" if self._version else "+p.version"
+        cursor = connection.execute(
+            "SELECT p.rowid, p.title, p.text, p.metadata, v.vector "
+            "FROM passages p LEFT JOIN vectors v ON v.passage = p.rowid "
+            f"WHERE {version} > ? AND p.namespace >= ? AND p.namespace < ? ORDER BY p.rowid",
+            (self._version, *records.scope_range(self._stored)),
+        )
+        changed = bool(gone)
+        while rows := cursor.fetchmany(ROWS_AT_ONCE):
+            gone += [self._slot_of[row[0]] for row in rows if row[0] in self._slot_of]
+            self._take_in(rows)
+            changed = True
+        if gone:
+            slots = np.asarray(gone, dtype=np.int64)
+            self._table.kill(slots)
+            self.dense.remove(slots)
+            self.sparse.remove(slots)
+            for slot in gone:
+                self._read.pop(slot, None)
+        return changed
+
+    def _take_in(self, rows: list[tuple[int, str | None, str, str, bytes | None]]) -> None:
+        contents = []
+        for rowid, title, text, metadata, vector in rows:
+            if vector is None or len(vector) != len(rows[0][4] or b""):
+                raise StoreError(
+                    f"passage {rowid} of {self._db.path} has no vector of the right length: "
+                    "the file was written to by something else"
+                )
+            contents.append(
+                Passage(id="", text=text, title=title, metadata=json.loads(metadata)).content
+            )
+        rowids = np.asarray([row[0] for row in rows], dtype=np.int64)
+        keys = np.asarray([records.content_key(c) for c in contents], dtype=np.uint64)
+        slots = self._table.add(rowids, keys)
+        self._slot_of.update(zip(rowids.tolist(), slots.tolist(), strict=True))
+        flat = np.frombuffer(b"".join(row[4] or b"" for row in rows), dtype="<f4")
+        self.dense.add(flat.reshape(len(rows), -1).astype(np.float32))
+        self.sparse.add(contents)
