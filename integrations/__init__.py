@@ -1,0 +1,1 @@
+"""hoptrail in other people's frameworks: one module each, imported by name."""

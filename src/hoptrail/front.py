@@ -1,0 +1,388 @@
+"""The front door: a memory that joins a store, a graph and a policy.
+
+It owns no logic of its own: it checks what it is given, hands it to the part that knows, and loads
+the heavy parts (the encoder's weights, the policy) when something first needs them.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import EllipsisType, TracebackType
+from typing import TYPE_CHECKING, Literal, Self
+
+from hoptrail.errors import InputError, PolicyError
+from hoptrail.intake import Item, checked_namespace, checked_scope, passages_from
+from hoptrail.types import Cost, Hit, Link, Metadata, Namespace, Passage, Recall
+
+if TYPE_CHECKING:
+    from hoptrail.graph.graph import Graph
+    from hoptrail.memory.encoder import Encoder
+    from hoptrail.memory.store import Mode, OnDuplicate, Progress, Store
+    from hoptrail.memory.view import View
+    from hoptrail.policies.policy import Policy
+    from hoptrail.policies.search import Walk, Walker
+
+RANKED = 100
+"""Passages that a walk ranks at least: what lies behind the k best is cheap, and evaluation
+looks at it."""
+WALKERS_KEPT = 32
+"""Scopes and efforts whose terms stay in memory; the oldest goes first."""
+
+
+class Memory:
+    """A memory that an agent writes to, and a policy that walks it.
+
+    Threads may share one. Nothing heavy is loaded before it is needed.
+
+    Args:
+        path: The file that holds it; made when absent.
+        encoder: Turns texts into vectors. "auto" is MiniLM from the extra `hoptrail[minilm]`;
+            None leaves a memory that can be read and deleted from, but not written or searched.
+        policy: What walks the memory: the one that ships with the package, a folder that
+            `hoptrail train` wrote, a loaded `Policy`, or None to do without `recall`.
+        read_only: Never write to the file.
+
+    Raises:
+        StoreUnavailable: The file cannot be opened, or is not a store.
+        EncoderMismatch: The encoder given is not the one that made the file's vectors.
+
+    Example:
+        >>> from hoptrail.memory.testing import HashEncoder
+        >>> from tempfile import TemporaryDirectory
+        >>> folder = TemporaryDirectory()
+        >>> with Memory(f"{folder.name}/agent.db", encoder=HashEncoder()) as memory:
+        ...     ids = memory.add({"id": "curie", "text": "Marie Curie was born in Warsaw."})
+        ...     memory.get("curie").text
+        'Marie Curie was born in Warsaw.'
+        >>> folder.cleanup()
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        encoder: Encoder | Literal["auto"] | None = "auto",
+        policy: Policy | str | Path | None = "shipped",
+        read_only: bool = False,
+    ) -> None:
+        from hoptrail.memory.store import Store
+
+        if isinstance(encoder, str) and encoder != "auto":
+            raise InputError(f'encoder must be "auto", an Encoder or None, got {encoder!r}')
+        self._encoder_wanted = encoder == "auto"
+        self._policy_given = policy
+        self._policy: Policy | None = None  # loaded at the first recall
+        self._graph: Graph | None = None  # opened at the first recall
+        self._walkers: dict[tuple[Namespace, str], tuple[int, Walker]] = {}  # by version
+        self._lock = threading.RLock()  # held while something is loaded, or walks
+        self._writing = threading.Lock()  # held while texts are encoded for writing
+        self._store: Store = Store(
+            path,
+            encoder=None if encoder == "auto" else _cached(encoder, read_only=read_only),
+            read_only=read_only,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = repr(self._store).removeprefix("<Store ").removesuffix(">")
+        return f"<Memory {state}, policy {self._policy_name()}>"
+
+    def __len__(self) -> int:
+        return self.count()
+
+    def __bool__(self) -> bool:
+        return True  # an empty memory is a memory
+
+    @property
+    def store(self) -> Store:
+        """The store underneath."""
+        return self._store
+
+    def close(self) -> None:
+        """Close the file; a second time does nothing."""
+        with self._lock:
+            self._walkers.clear()
+            self._graph = None
+            self._store.close()
+
+    # Writing
+
+    def add(
+        self,
+        passages: Item | Iterable[Item],
+        *,
+        namespace: Sequence[str] | None = None,
+        on_duplicate: OnDuplicate = "error",
+        progress: Progress | None = None,
+    ) -> list[str]:
+        """Write passages, all of them or none; the ids that were written.
+
+        Args:
+            passages: Strings, dicts (`id`, `title`, `text`, `metadata`, `links`, `namespace`),
+                LangChain documents or `Passage` objects, one or many. What has no id gets the
+                hash of its content.
+            namespace: Where they go; by default each goes where it says.
+            on_duplicate: What to do with an id that is taken: refuse them all ("error"),
+                "replace" the old passage, or "skip" the new one.
+            progress: Called with (texts encoded, texts in all).
+
+        Raises:
+            InputError: Something is no passage, or cannot be stored.
+            DuplicateId: An id is taken; nothing was written.
+            MissingExtra: There is no encoder: the `minilm` extra is not installed.
+        """
+        place = None if namespace is None else checked_namespace(namespace)
+        batch = list(passages_from(passages, place))
+        if not batch:
+            return []
+        store = self._with_encoder()
+        with self._writing:
+            return store.add(batch, on_duplicate=on_duplicate, progress=progress)
+
+    def update(
+        self,
+        id: str,
+        *,
+        text: str | None = None,
+        title: str | EllipsisType | None = ...,
+        metadata: Metadata | None = None,
+        links: Sequence[Link] | None = None,
+        namespace: Sequence[str] = (),
+    ) -> Passage:
+        """Change what is given of a passage; the passage as it now is.
+
+        Raises:
+            UnknownId: It is not there.
+            InputError: A value cannot be stored.
+        """
+        content_changes = text is not None or not isinstance(title, EllipsisType) or metadata
+        store = self._with_encoder() if content_changes else self._store
+        with self._writing:
+            return store.update(
+                id,
+                text=text,
+                title=title,
+                metadata=metadata,
+                links=links,
+                namespace=checked_namespace(namespace),
+            )
+
+    def delete(self, ids: str | Iterable[str], namespace: Sequence[str] = ()) -> int:
+        """Delete passages, all of them or none; how many.
+
+        Raises:
+            UnknownId: One of them is not there; nothing is deleted.
+        """
+        wanted = [ids] if isinstance(ids, str) else list(ids)
+        return self._store.delete(wanted, checked_namespace(namespace))
+
+    # Reading
+
+    def get(self, id: str, namespace: Sequence[str] = ()) -> Passage:
+        """The passage with this id in exactly this namespace.
+
+        Raises:
+            UnknownId: It is not there.
+        """
+        return self._store.get(id, checked_namespace(namespace))
+
+    def count(self, namespace: Sequence[str] = ()) -> int:
+        """How many passages there are in the namespaces that begin with this one."""
+        return self._store.count(checked_namespace(namespace))
+
+    def search(
+        self,
+        query: str,
+        k: int = 5,
+        namespace: Sequence[str] = (),
+        *,
+        mode: Mode = "hybrid",
+    ) -> list[Hit]:
+        """The k passages that fit a query best, in one hop: no policy, no trail.
+
+        Args:
+            query: What to look for.
+            k: How many, at least 1.
+            namespace: Where to look: every namespace that begins with it.
+            mode: By meaning ("dense"), by words ("sparse"), or both ("hybrid").
+
+        Raises:
+            InputError: An empty query, a `k` below 1, an unknown mode.
+            MissingExtra: There is no encoder: the `minilm` extra is not installed.
+        """
+        scope = checked_scope([query], k, namespace, "query")
+        if not self._store.count(scope):
+            return []
+        store = self._store if mode == "sparse" else self._with_encoder()
+        with self._lock:
+            return store.search(query, k, namespace=scope, mode=mode)
+
+    def recall(
+        self,
+        question: str,
+        k: int = 5,
+        namespace: Sequence[str] = (),
+        effort: str = "balanced",
+    ) -> Recall:
+        """The k passages that a question needs, found by walking, and the trails behind them.
+
+        Args:
+            question: In words.
+            k: How many passages, at least 1; as many come back wherever there are as many.
+            namespace: Where to look: every namespace that begins with it.
+            effort: What it may cost: "fast" or "balanced".
+
+        Raises:
+            InputError: An empty question, a `k` below 1, a namespace that is none.
+            ConfigError: There is no such effort.
+            MissingExtra: There is no encoder: the `minilm` extra is not installed.
+            PolicyError: There is no policy, or its files cannot be used.
+        """
+        return self.recall_many([question], k, namespace, effort)[0]
+
+    def recall_many(
+        self,
+        questions: Iterable[str],
+        k: int = 5,
+        namespace: Sequence[str] = (),
+        effort: str = "balanced",
+    ) -> list[Recall]:
+        """A recall for each question, in their order, walked together.
+
+        Each one's milliseconds are its share of the time that they took together.
+
+        Raises:
+            As `recall` does.
+        """
+        from hoptrail.policies.efforts import effort as effort_named
+
+        if isinstance(questions, str):
+            raise InputError("recall_many takes several questions: give one to recall")
+        asked = list(questions)
+        scope = checked_scope(asked, k, namespace, "question")
+        bounds = effort_named(effort)
+        if not asked:
+            return []
+        with self._lock:
+            if not self._store.count(scope):
+                return [Recall(text, (), (), Cost(0.0, 0, 0, 0)) for text in asked]
+            walker = self._walker(scope, bounds.name)
+            started = time.perf_counter()
+            view = self._store.view(scope)
+            walks = walker.walk(asked, k=max(k, RANKED))
+            spent = 1000 * (time.perf_counter() - started) / len(asked)
+            return [
+                _recall(question, walk, view, k, spent)
+                for question, walk in zip(asked, walks, strict=True)
+            ]
+
+    # Loading
+
+    def _with_encoder(self) -> Store:
+        """The store, once it has its encoder, where one was asked for."""
+        with self._lock:
+            if self._encoder_wanted:
+                from hoptrail.memory import meta
+                from hoptrail.memory.encoder import minilm
+
+                encoder = _cached(minilm(), read_only=self._store.read_only)
+                with self._store.reading() as connection:
+                    meta.check_encoder(connection, encoder, str(self._store.path))
+                self._store.encoder = encoder
+                self._encoder_wanted = False
+            return self._store
+
+    def _walker(self, scope: Namespace, effort: str) -> Walker:
+        """What walks a scope: kept while nothing is written, because it learns the scope's terms.
+
+        Only with the lock held.
+        """
+        from hoptrail.graph.graph import Graph
+        from hoptrail.memory.encoder import require
+        from hoptrail.policies import efforts
+        from hoptrail.policies.search import Walker
+
+        policy = self._loaded_policy()
+        store = self._with_encoder()
+        view = store.view(scope)
+        known = self._walkers.get((scope, effort))
+        if known is not None and known[0] == view.version:
+            return known[1]
+        if self._graph is None:
+            self._graph = Graph(store)
+        graph = self._graph.view(view)
+        encoder = _uncached(require(store.encoder, "recall"))
+        walker = Walker(policy, view, graph, encoder, efforts.effort(effort))
+        while len(self._walkers) >= WALKERS_KEPT:
+            self._walkers.pop(next(iter(self._walkers)))
+        self._walkers[scope, effort] = view.version, walker
+        return walker
+
+    def _loaded_policy(self) -> Policy:
+        """The policy, loaded when it is first asked for.
+
+        Raises:
+            PolicyError: There is none.
+        """
+        from hoptrail.policies.policy import Policy
+
+        if self._policy is None:
+            given = self._policy_given
+            if given is None:
+                raise PolicyError(
+                    "this memory was opened with policy=None and recall needs one: "
+                    'open it with policy="shipped" or a folder that hoptrail train wrote'
+                )
+            if isinstance(given, Policy):
+                self._policy = given
+            else:
+                shipped = given == "shipped"
+                self._policy = Policy.shipped() if shipped else Policy.load(Path(given))
+        return self._policy
+
+    def _policy_name(self) -> str:
+        given = self._policy_given
+        return str(given) if given is None or isinstance(given, str | Path) else repr(given)
+
+
+def _recall(question: str, walk: Walk, view: View, k: int, milliseconds: float) -> Recall:
+    slots = walk.slots[:k].tolist()
+    hits = zip(view.passages(slots), walk.scores[:k].tolist(), strict=True)
+    return Recall(
+        question=question,
+        hits=tuple(Hit(passage, score) for passage, score in hits),
+        trails=walk.trails,
+        cost=Cost(milliseconds, walk.texts_encoded, walk.candidates, len(walk.read)),
+    )
+
+
+def _cached(encoder: Encoder | None, *, read_only: bool) -> Encoder | None:
+    """The encoder with the disk cache before it: nothing is encoded twice for writing.
+
+    The store asks the encoder itself for queries, so that a timing is what it says.
+    """
+    from hoptrail.memory.vector_cache import CachedEncoder
+
+    if encoder is None or read_only or isinstance(encoder, CachedEncoder):
+        return encoder
+    return CachedEncoder(encoder)
+
+
+def _uncached(encoder: Encoder) -> Encoder:
+    """The encoder itself, for queries: a timing with a cache in it would say too little."""
+    from hoptrail.memory.vector_cache import CachedEncoder
+
+    return encoder.inner if isinstance(encoder, CachedEncoder) else encoder

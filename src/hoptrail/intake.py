@@ -1,0 +1,119 @@
+"""Whatever a caller hands to a memory, as passages: strings, dicts, documents, passages."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol, cast, runtime_checkable
+
+from hoptrail.errors import InputError
+from hoptrail.formats import parse_passage
+from hoptrail.memory.records import check_string, encode_namespace
+from hoptrail.types import Namespace, Passage
+
+
+@runtime_checkable
+class Document(Protocol):
+    """What is used of a LangChain document, so that LangChain need not be there."""
+
+    page_content: str
+    metadata: Mapping[str, object]
+
+
+Item = str | Passage | Mapping[str, object] | Document
+"""What is one passage."""
+
+
+def passages_from(given: Item | Iterable[Item], namespace: Namespace | None) -> Iterator[Passage]:
+    """The passages that are meant, one or many, each in its namespace.
+
+    Args:
+        given: A string, a dict as a corpus line, a LangChain document, a passage, or an iterable
+            of them. What has no id gets the hash of its content.
+        namespace: Where they go; None leaves each where it says.
+
+    Raises:
+        InputError: Something is none of these, lacks its text, or says another namespace.
+    """
+    if isinstance(given, str | Passage | Mapping | Document):
+        yield _placed(_passage(given, "the passage"), namespace)
+        return
+    if not isinstance(given, Iterable):
+        raise InputError(
+            "passages are strings, dicts, documents, Passage objects, or an iterable of them, "
+            f"got {type(given).__name__}"
+        )
+    for number, item in enumerate(given, start=1):
+        yield _placed(_passage(item, f"passage {number} of those given"), namespace)
+
+
+def id_of(content: str) -> str:
+    """The id of a passage that came without one: 16 hexadecimal digits of its content's hash."""
+    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _passage(item: object, where: str) -> Passage:
+    if isinstance(item, Passage):
+        return item
+    if isinstance(item, str):
+        return Passage(id=id_of(item), text=item)
+    if isinstance(item, Mapping):
+        return _from_record(item, where)
+    if isinstance(item, Document):
+        return _from_document(item, where)
+    raise InputError(
+        f"{where} must be a string, a dict, a document or a Passage, got {type(item).__name__}"
+    )
+
+
+def _from_record(record: Mapping[str, object], where: str) -> Passage:
+    """A dict as a corpus line has it; its id may be absent."""
+    named = record.get("id") is not None
+    passage = parse_passage(record if named else {**record, "id": "-"}, where)
+    return passage if named else replace(passage, id=id_of(passage.content))
+
+
+def _from_document(document: Document, where: str) -> Passage:
+    """A LangChain document: its title is in its metadata, its id may be absent."""
+    metadata = dict(document.metadata)
+    title = metadata.pop("title", None)
+    named = getattr(document, "id", None)
+    record = {"id": named, "text": document.page_content, "title": title, "metadata": metadata}
+    return _from_record(record, where)
+
+
+def _placed(passage: Passage, namespace: Namespace | None) -> Passage:
+    """The passage in the namespace asked for; one that says another is not moved silently."""
+    if namespace is None or passage.namespace == namespace:
+        return passage
+    if passage.namespace:
+        raise InputError(
+            f"passage {passage.id!r} says namespace {'/'.join(passage.namespace)!r} and "
+            f"{'/'.join(namespace)!r} was asked for: give one of the two"
+        )
+    return replace(passage, namespace=namespace)
+
+
+def checked_scope(texts: Sequence[str], k: int, namespace: Sequence[str], what: str) -> Namespace:
+    """The namespace as a tuple, once the questions and k are known to make sense.
+
+    Raises:
+        InputError: A question is empty or no string, k is below 1, the namespace is none.
+    """
+    for text in texts:
+        check_string(text, f"a {what}")
+    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+        raise InputError(f"k must be a whole number of at least 1, got {k!r}")
+    return checked_namespace(namespace)
+
+
+def checked_namespace(given: Sequence[str]) -> Namespace:
+    """A namespace as a tuple; a bare string is refused, because it would mean its letters.
+
+    Raises:
+        InputError: It is no tuple or list of strings that are not empty.
+    """
+    namespace: Any = tuple(given) if isinstance(given, list) else given
+    encode_namespace(namespace)  # refuses what is no tuple
+    return cast("Namespace", namespace)
