@@ -21,6 +21,7 @@ Source: the forward algorithm (Rabiner 1989, eq. 20) on the lattice of subsets; 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import lru_cache
 
 import torch
@@ -105,8 +106,7 @@ def forward_sums(log_read: Tensor, *, available: Tensor | None = None) -> Tensor
     flat = log_read.reshape(batch, -1)  # (b, 2^g * g)
     alpha = log_read.new_full((batch, 2**gold), -math.inf)
     alpha = alpha.index_fill(1, torch.zeros(1, dtype=torch.long, device=alpha.device), 0.0)
-    for codes, before, moves in _levels(gold):
-        codes, before, moves = (t.to(alpha.device) for t in (codes, before, moves))
+    for codes, before, moves in _levels(gold, alpha.device):
         steps = alpha[:, before] + flat[:, moves]  # (b, subsets of this size, ways into each)
         alpha = alpha.index_copy(1, codes, masked_logsumexp(steps))
     return alpha
@@ -126,8 +126,7 @@ def reachable_subset(available: Tensor) -> Tensor:
     reached = torch.zeros(batch, 2**gold, dtype=torch.bool, device=available.device)
     reached[:, 0] = True
     flat = available.reshape(batch, -1)
-    for codes, before, moves in _levels(gold):
-        codes, before, moves = (t.to(available.device) for t in (codes, before, moves))
+    for codes, before, moves in _levels(gold, available.device):
         reached[:, codes] = (reached[:, before] & flat[:, moves]).any(-1)
     sizes = subsets(gold, device=available.device).sum(-1)  # (2^g,)
     # argmax gives no promise among equals, so the code itself is part of the key.
@@ -136,13 +135,23 @@ def reachable_subset(available: Tensor) -> Tensor:
     return best
 
 
-@lru_cache(maxsize=MAX_GOLD + 1)
-def _levels(gold: int) -> list[tuple[Tensor, Tensor, Tensor]]:
+def _levels(gold: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """For each size m = 1 .. g: the subsets of that size and the m last steps into each.
 
     Codes `(n,)`, the codes before the step `(n, m)`, and the steps' places in a flattened
     `(2^g, g)`, `(n, m)`.
     """
+    for codes, before, moves in _level_lists(gold):
+        yield (
+            torch.tensor(codes, device=device),
+            torch.tensor(before, device=device),
+            torch.tensor(moves, device=device),
+        )
+
+
+# Lists and not tensors: one made under inference_mode could never be used in training again.
+@lru_cache(maxsize=MAX_GOLD + 1)
+def _level_lists(gold: int) -> list[tuple[list[int], list[list[int]], list[list[int]]]]:
     levels = []
     for size in range(1, gold + 1):
         codes = [code for code in range(2**gold) if code.bit_count() == size]
@@ -152,7 +161,7 @@ def _levels(gold: int) -> list[tuple[Tensor, Tensor, Tensor]]:
             [b * gold + j for b, j in zip(bs, js, strict=True)]
             for bs, js in zip(before, last, strict=True)
         ]
-        levels.append((torch.tensor(codes), torch.tensor(before), torch.tensor(moves)))
+        levels.append((codes, before, moves))
     return levels
 
 

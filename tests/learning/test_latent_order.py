@@ -162,6 +162,15 @@ def test_reachable_targets_always_have_a_likelihood() -> None:
     assert (subsets(4).sum(-1) * reached).max(-1).values.equal(subsets(4).sum(-1)[target])
 
 
+def test_an_evaluation_first_does_not_spoil_training_after_it() -> None:
+    log_read, log_stop = random_policy(1, 5)
+    with torch.inference_mode():
+        expected = set_log_likelihood(log_read, log_stop).item()
+    likelihood = set_log_likelihood(log_read.requires_grad_(True), log_stop).sum()
+    likelihood.backward()
+    assert likelihood.item() == expected
+
+
 def test_bad_input_is_refused() -> None:
     with pytest.raises(InputError, match=r"number of gold passages should be in 0 .. 6, got 7"):
         subsets(7)
