@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from functools import lru_cache
 from html import unescape
+from itertools import pairwise
 
 MAX_WORDS = 8
 """Longer titles name nothing: nobody writes them out."""
@@ -61,7 +62,7 @@ class Words:
         return is_capitalised(self.text[start:end])
 
     def joined(self, first: int, last: int) -> bool:
-        """Whether words first to last stand in one breath: no line break, no sentence's end.
+        """Whether words first to last stand in one breath: no blank line, no sentence's end.
 
         A full stop behind a short word is taken as an abbreviation's ("St. Louis").
         """
@@ -70,7 +71,9 @@ class Words:
             if start - end == 1:
                 continue
             gap = self.text[end:start]
-            if "\n" in gap or len(gap) > 4:
+            if "&" in gap:
+                gap = unescape(gap)
+            if gap.count("\n") > 1 or len(gap) > 4:
                 return False
             if gap[0] in ".?!;" and gap[-1] == " " and end - self.spans[i][0] > 4:
                 return False
@@ -154,7 +157,7 @@ def head(name: str) -> str:
 def heads(text: Words) -> set[str]:
     """Every `head` that a name in this text could have."""
     folded = text.folded
-    return {*folded, *(f"{a} {b}" for a, b in zip(folded, folded[1:], strict=False))}
+    return {*folded, *(f"{a} {b}" for a, b in pairwise(folded))}
 
 
 class NameMatcher:
@@ -175,6 +178,11 @@ class NameMatcher:
 
     def __contains__(self, name: str) -> bool:
         return name in self._names
+
+    @property
+    def names(self) -> Set[str]:
+        """The names known; not to be changed."""
+        return self._names
 
     def add(self, name: str) -> None:
         """Know a name."""

@@ -1,0 +1,144 @@
+"""Entities by capital letters: the names that a text holds, found without a model or a word list.
+
+A run of capitalised words is a name ("Conservative Party of Canada"); small words may stand inside
+it but not at its ends. What makes this precise is what is left out: articles and other function
+words in front, dates, single letters, and a lone word that only opens a sentence. A last name that
+follows the full one in the same text is the full one again. Scripts without capitals yield nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from hoptrail.graph.names import MAX_WORDS, STOP_WORDS, Words, name_of, words
+
+_INNER = frozenset(
+    "of the de la le du des del della di da do dos van von der den zu zum af av al el bin ibn y e"
+    " und et ter ten".split()
+)
+"""Small words that join the parts of a name."""
+
+_DATES = frozenset(
+    "january february march april may june july august september october november december"
+    " monday tuesday wednesday thursday friday saturday sunday jan feb mar apr jun jul aug sep sept"
+    " oct nov dec mon tue wed thu fri sat sun bc ad bce ce am pm".split()
+)
+
+_TITLES = frozenset("mr mrs ms dr sir dame lord lady st saint prof professor rev fr".split())
+"""Alone these name nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class EntityMention:
+    """A name at a place in a passage."""
+
+    name: str
+    """Folded; as `names.name_of` would give it."""
+    start: int
+    """First character in the text; -1 for the passage's own title."""
+    end: int
+
+
+def find_entities(text: str, title: str | None = None) -> list[EntityMention]:
+    """The names in a passage, in reading order; its title first, as what the whole is about.
+
+    Example:
+        >>> [m.name for m in find_entities("In 1905 Albert Einstein left Bern. Einstein was 26.")]
+        ['albert einstein', 'bern', 'albert einstein']
+    """
+    tokens = words(text)
+    own = name_of(title)
+    title_words = set(own.split()) if own else set()
+    found: list[EntityMention] = [EntityMention(own, -1, -1)] if own else []
+    full: dict[str, str] = {}  # last word -> the longer name that ends in it
+    if own and " " in own:
+        full[own.rsplit(" ", 1)[1]] = own
+    runs = list(_runs(tokens))
+    inside = {tokens.folded[i] for i, j in runs for i in range(i, j + 1) if not _opens(tokens, i)}
+    for first, last in runs:
+        name = " ".join(tokens.folded[first : last + 1])
+        if first == last:
+            if _opens(tokens, first) and not _is_sure(tokens, first, inside | title_words):
+                continue
+            name = full.get(name, name)
+        else:
+            full[tokens.folded[last]] = name
+        found.append(EntityMention(name, tokens.spans[first][0], tokens.spans[last][1]))
+    return found
+
+
+def _runs(tokens: Words) -> Iterator[tuple[int, int]]:
+    """Runs of capitalised words, trimmed; first and last word of each."""
+    i, n = 0, len(tokens)
+    while i < n:
+        if not tokens.capitalised(i):
+            i += 1
+            continue
+        last = i
+        while (following := _continues(tokens, last)) is not None:
+            last = following
+        trimmed = _trim(tokens, i, last)
+        if trimmed is not None:
+            yield trimmed
+        i = last + 1
+
+
+def _continues(tokens: Words, i: int) -> int | None:
+    """The next word of the name that word i belongs to; None where the name ends."""
+    j = i + 1
+    while j < len(tokens) and j - i <= 3:
+        if not _close(tokens, j - 1):
+            return None
+        if tokens.capitalised(j) and (len(tokens.folded[j]) > 1 or j == i + 1):
+            return j
+        if j == i + 1 and tokens.folded[j].isdigit() and tokens.folded[i] not in _DATES:
+            return j if len(tokens.folded[j]) < 4 else None
+        if tokens.folded[j] not in _INNER:
+            return None
+        j += 1
+    return None
+
+
+def _close(tokens: Words, i: int) -> bool:
+    """Whether word i + 1 follows word i with nothing between that would end a name."""
+    end, start = tokens.spans[i][1], tokens.spans[i + 1][0]
+    gap = tokens.text[end:start]
+    if gap in (" ", "-", "'", "’", " & ", "/", " - ", "."):
+        return True
+    # "J. S. Bach", "St. Louis", "Inc. "
+    return gap == ". " and end - tokens.spans[i][0] <= (2 if tokens.folded[i] not in _TITLES else 9)
+
+
+def _opens(tokens: Words, i: int) -> bool:
+    """Whether word i opens a sentence, where any word has a capital."""
+    if i == 0:
+        return True
+    end, start = tokens.spans[i - 1][1], tokens.spans[i][0]
+    gap = tokens.text[end:start]
+    if "\n" in gap:
+        return True
+    return any(c in gap for c in ".!?:;\"“'‘(*") and len(gap) > 1
+
+
+def _is_sure(tokens: Words, i: int, known: set[str]) -> bool:
+    """Whether a lone word that opens a sentence is a name all the same."""
+    start, end = tokens.spans[i]
+    if tokens.folded[i] in known:
+        return True
+    return end - start > 1 and tokens.text[start:end].isupper()
+
+
+def _trim(tokens: Words, first: int, last: int) -> tuple[int, int] | None:
+    """The run without function words and dates at its ends; None if nothing is left."""
+    folded = tokens.folded
+    empty = STOP_WORDS | _DATES
+    while first <= last and (folded[first] in empty or folded[first] in _INNER):
+        first += 1
+    while first <= last and (folded[last] in _DATES or folded[last] in _INNER):
+        last -= 1
+    if first > last or last - first >= MAX_WORDS:
+        return None
+    if first == last and (len(folded[first]) < 2 or folded[first] in _TITLES):
+        return None
+    return first, last

@@ -1,0 +1,69 @@
+"""The tables that the graph owns in a store's file, as migrations.
+
+They name memory's rows and go with them: deleting a passage deletes, in the same transaction, what
+it brought here. Edges are nowhere stored: they are joins of mentions with titles.
+"""
+
+from __future__ import annotations
+
+OWNER = "graph"
+
+# Applied once each, in this order. One that was released is never edited: a change is a new one.
+MIGRATIONS: tuple[str, ...] = (
+    """
+    -- The store's version that the rows below reflect, and how often they were built anew.
+    CREATE TABLE graph_state (version INTEGER NOT NULL, epoch INTEGER NOT NULL);
+    INSERT INTO graph_state VALUES (0, 0);
+
+    -- What some passage's title is called by in texts of its namespace. AUTOINCREMENT: a reader
+    -- that remembers an id never finds another name under it.
+    CREATE TABLE graph_names (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        namespace TEXT NOT NULL,
+        name TEXT NOT NULL,
+        head TEXT NOT NULL,  -- its first two words
+        UNIQUE (namespace, name)
+    );
+    CREATE INDEX graph_names_head ON graph_names (namespace, head);
+
+    CREATE TABLE graph_passages (
+        passage INTEGER PRIMARY KEY REFERENCES passages (rowid) ON DELETE CASCADE,
+        name INTEGER,              -- of its title
+        version INTEGER NOT NULL   -- the store's, when its rows here last changed
+    );
+    CREATE INDEX graph_passages_name ON graph_passages (name);
+    CREATE INDEX graph_passages_version ON graph_passages (version);
+
+    CREATE TABLE graph_mentions (
+        passage INTEGER NOT NULL REFERENCES graph_passages (passage) ON DELETE CASCADE,
+        start INTEGER NOT NULL,
+        "end" INTEGER NOT NULL,
+        name INTEGER NOT NULL,
+        PRIMARY KEY (passage, start)
+    ) WITHOUT ROWID;
+    CREATE INDEX graph_mentions_name ON graph_mentions (name);
+
+    -- An entity has no row of its own: it exists while a mention does.
+    CREATE TABLE graph_entities (
+        passage INTEGER NOT NULL REFERENCES graph_passages (passage) ON DELETE CASCADE,
+        start INTEGER NOT NULL,    -- -1 for the title
+        "end" INTEGER NOT NULL,
+        entity TEXT NOT NULL,
+        PRIMARY KEY (passage, start)
+    ) WITHOUT ROWID;
+
+    -- Folded words, to find the older passages that hold a new name. `space` is one word for the
+    -- namespace. It keeps its content: without it, SQLite before 3.43 cannot delete.
+    CREATE VIRTUAL TABLE graph_words USING fts5 (
+        space, words, columnsize=0, tokenize="ascii tokenchars '_'"
+    );
+
+    -- Names that lost a passage since the last sync.
+    CREATE TABLE graph_lost (name INTEGER PRIMARY KEY);
+
+    CREATE TRIGGER graph_passages_deleted AFTER DELETE ON graph_passages BEGIN
+        DELETE FROM graph_words WHERE rowid = old.passage;
+        INSERT OR IGNORE INTO graph_lost SELECT old.name WHERE old.name IS NOT NULL;
+    END;
+    """,
+)

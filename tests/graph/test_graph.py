@@ -1,0 +1,348 @@
+"""The graph follows the store: after any writes it is what a build from nothing gives."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hoptrail.errors import InputError, SchemaMismatch
+from hoptrail.graph import build
+from hoptrail.graph.graph import Graph
+from hoptrail.graph.view import KINDS, GraphView
+from hoptrail.memory.store import Store
+from hoptrail.memory.testing import HashEncoder
+from hoptrail.types import Link, Namespace, Passage
+
+
+def tables(store: Store) -> dict[str, Any]:
+    """All that the graph's tables say, with ids in place of rowids."""
+    key = "(SELECT p.namespace || p.id FROM passages p WHERE p.rowid = {})"
+    queries = {
+        "names": "SELECT namespace, name, head FROM graph_names",
+        "passages": f"SELECT {key.format('g.passage')}, n.namespace, n.name "
+        "FROM graph_passages g LEFT JOIN graph_names n ON n.id = g.name",
+        "mentions": f'SELECT {key.format("m.passage")}, m.start, m."end", n.namespace, n.name '
+        "FROM graph_mentions m LEFT JOIN graph_names n ON n.id = m.name",
+        "entities": f'SELECT {key.format("e.passage")}, e.start, e."end", e.entity '
+        "FROM graph_entities e",
+        "words": f"SELECT {key.format('w.rowid')}, w.space, w.words FROM graph_words w",
+        "lost": "SELECT name FROM graph_lost",
+    }
+    with store.reading() as connection:
+        return {
+            table: sorted(connection.execute(query).fetchall(), key=repr)
+            for table, query in queries.items()
+        }
+
+
+def mentioned(view: GraphView, id: str, namespace: Namespace = ()) -> list[tuple[str, str]]:
+    """What a passage mentions: the id, and the words that name it."""
+    slot = view.view.slot_of(id, namespace)
+    assert slot is not None
+    text = view.view.passages([slot])[0].text
+    return [
+        (view.view.passages([m.target])[0].id, text[m.start : m.end])
+        for m in view.out_mentions(slot)
+    ]
+
+
+def test_mentions_of_titles_are_edges_both_ways(graph: Graph, twelve: list[Passage]) -> None:
+    graph.store.add(twelve)
+    view = graph.view(graph.store.view())
+    assert mentioned(view, "p-ada-lind") == [("p-varn", "Varn"), ("p-tolle", "Tolle")]
+    assert mentioned(view, "p-varn") == [("p-ister-beck", "Ister Beck")]
+    varn = view.view.slot_of("p-varn")
+    assert varn is not None
+    [mention] = view.in_mentions(varn)
+    assert view.view.passages([mention.source])[0].id == "p-ada-lind"
+    assert repr(view).startswith("<GraphView 12 passages, ")
+
+
+def test_a_passage_does_not_mention_its_own_title(graph: Graph) -> None:
+    graph.store.add(
+        [
+            Passage("1", "Custody is a film. Rose stars.", "Custody (2007 film)"),
+            Passage("2", "Custody is older.", "Custody (1991 film)"),
+            Passage("3", "Custody made Rose famous.", "Rose"),
+        ]
+    )
+    view = graph.view(graph.store.view())
+    assert mentioned(view, "1") == [("3", "Rose")]
+    assert sorted(mentioned(view, "3")) == [("1", "Custody"), ("2", "Custody")]
+
+
+def test_a_name_that_too_many_share_makes_no_edge_until_fewer_do(graph: Graph) -> None:
+    springfields = [Passage(f"s{i}", f"Town {i}.", "Springfield") for i in range(13)]
+    graph.store.add([*springfields, Passage("x", "He lives in Springfield.", "Homer")])
+    view = graph.view(graph.store.view())
+    assert mentioned(view, "x") == []
+    assert view.named("Springfield") == []
+    graph.store.delete(["s0"])
+    assert graph.view(graph.store.view()) is view
+    assert len(mentioned(view, "x")) == len(view.named("Springfield")) == 12
+
+
+def test_a_new_name_is_found_in_older_passages(graph: Graph) -> None:
+    graph.store.add([Passage(f"n{i}", f"Filler number {i}.", f"Filler {i}") for i in range(20)])
+    graph.store.add([Passage("old", "The New York City Council met.", "Council meeting")])
+    graph.sync()
+    graph.store.add([Passage("ny", "A state.", "New York")])
+    view = graph.view(graph.store.view())
+    assert mentioned(view, "old") == [("ny", "New York")]
+    graph.store.add([Passage("nyc", "A city.", "New York City")])
+    view.refresh()
+    assert mentioned(view, "old") == [("nyc", "New York City")]
+    graph.store.delete(["nyc"])
+    view.refresh()
+    assert mentioned(view, "old") == [("ny", "New York")]
+    graph.store.update("ny", title="Empire State")
+    view.refresh()
+    assert mentioned(view, "old") == []
+
+
+def test_names_stay_within_their_namespace(graph: Graph) -> None:
+    ann, bob = ("team", "ann"), ("team", "bob")
+    rome = Passage("rome", "Rome is a city.", "Rome", namespace=ann, links=(Link("trip"),))
+    graph.store.add(
+        [
+            rome,
+            Passage("trip", "Ann went to Rome with Zoe Li.", "Trip of Ann", namespace=ann),
+            replace(rome, namespace=bob, links=()),
+            Passage("talk", "Bob spoke of Rome with Zoe Li.", "Talk of Bob", namespace=bob),
+            Passage("trip", "Nobody went to Rome with Zoe Li.", "Trip"),
+        ]
+    )
+    view = graph.view(graph.store.view())
+    slots = [view.view.slot_of("trip", ann), view.view.slot_of("talk", bob)]
+    assert [len(view.out_mentions(slot)) for slot in slots if slot is not None] == [1, 1]
+    edges = view.edges(list(range(5)))
+    spaces = [passage.namespace for passage in view.view.passages(range(5))]
+    assert all(spaces[a] == spaces[b] for a, b in edges.index.T)
+    assert set(edges.kind.tolist()) == set(range(len(KINDS)))
+    assert view.entity_df("zoe li") == 3
+    only_ann = graph.view(graph.store.view(ann))
+    assert only_ann.entity_df("zoe li") == 1
+    assert len(only_ann.named("Rome")) == 1
+    assert len(view.named("Rome")) == 2
+    both = graph.view(graph.store.view(("team",)))
+    assert len(both.named("Rome")) == 2
+
+
+def test_links_are_edges_once_their_target_is_written(graph: Graph) -> None:
+    graph.store.add(
+        [Passage("a", "First.", links=(Link("b", "cites", 0.5), Link("a"))), Passage("c", "Third.")]
+    )
+    view = graph.view(graph.store.view())
+    a, c = view.view.slot_of("a"), view.view.slot_of("c")
+    assert a is not None
+    assert c is not None
+    assert view.links(a) == [(a, "link", 1.0)]
+    graph.store.add([Passage("b", "Second.", links=(Link("c"),))])
+    view.refresh()
+    b = view.view.slot_of("b")
+    assert b is not None
+    assert sorted(view.links(a)) == [(a, "link", 1.0), (b, "cites", 0.5)]
+    assert view.back_links(b) == [(a, "cites", 0.5)]
+    edges = view.edges([b, a, c])
+    found = {
+        (KINDS[kind], *pair, weight)
+        for kind, pair, weight in zip(
+            edges.kind.tolist(), edges.index.T.tolist(), edges.weight.tolist(), strict=True
+        )
+        for pair in [tuple(pair)]
+    }
+    assert found == {
+        ("link", 1, 0, 0.5),
+        ("linked_by", 0, 1, 0.5),
+        ("link", 0, 2, 1.0),
+        ("linked_by", 2, 0, 1.0),
+        ("link", 1, 1, 1.0),
+        ("linked_by", 1, 1, 1.0),
+    }
+    graph.store.delete(["b"])
+    view.refresh()
+    assert view.links(a) == [(a, "link", 1.0)]
+
+
+def test_edges_among_slots_are_positions_in_the_order_given(
+    graph: Graph, twelve: list[Passage]
+) -> None:
+    graph.store.add(twelve)
+    view = graph.view(graph.store.view())
+    ada, varn = view.view.slot_of("p-ada-lind"), view.view.slot_of("p-varn")
+    assert ada is not None
+    assert varn is not None
+    for slots, pair in (([ada, varn], [0, 1]), ([varn, ada], [1, 0])):
+        edges = view.edges(slots)
+        assert edges.index[:, edges.kind == KINDS.index("mentions")].T.tolist() == [pair]
+        assert edges.index[:, edges.kind == KINDS.index("mentioned_by")].T.tolist() == [pair[::-1]]
+        shared = edges.kind == KINDS.index("entity")
+        assert sorted(edges.index[:, shared].T.tolist()) == [[0, 1], [1, 0]]
+        assert (edges.weight[shared] > 0).all()
+    assert view.edges([]).index.shape == (2, 0)
+    with pytest.raises(InputError, match="slots must be from 0 to 11"):
+        view.edges([12])
+    with pytest.raises(InputError, match="twice"):
+        view.edges([1, 1])
+
+
+def test_deleting_a_passage_takes_what_it_brought_in_the_same_transaction(graph: Graph) -> None:
+    graph.store.add(
+        [Passage("1", "Zyx Kwep met Ann Bo.", "Zyx Kwep"), Passage("2", "Bo.", "Ann Bo")]
+    )
+    graph.sync()
+    graph.store.delete(["1"])
+    found = repr({k: v for k, v in tables(graph.store).items() if k not in ("names", "lost")})
+    assert "zyx" not in found
+    graph.sync()
+    assert "zyx" not in repr(tables(graph.store))
+
+
+def test_an_untouched_store_needs_no_sync(graph: Graph) -> None:
+    assert not graph.sync()
+    graph.store.add([Passage("1", "One.")])
+    assert "1 versions behind" in repr(graph)
+    assert graph.sync()
+    assert not graph.sync()
+    view = graph.view(graph.store.view())
+    assert not view.refresh()
+    assert "up to date" in repr(graph)
+
+
+def test_a_view_survives_a_rebuild(graph: Graph, twelve: list[Passage]) -> None:
+    graph.store.add(twelve)
+    view = graph.view(graph.store.view())
+    before = tables(graph.store)
+    graph.rebuild()
+    assert tables(graph.store) == before
+    graph.store.add([Passage("new", "Ada Lind met him.", "Someone")])
+    view.refresh()
+    assert mentioned(view, "new") == [("p-ada-lind", "Ada Lind")]
+    assert mentioned(view, "p-varn") == [("p-ister-beck", "Ister Beck")]
+
+
+def test_a_read_only_store_shows_what_was_synced(tmp_path: Path, twelve: list[Passage]) -> None:
+    path = tmp_path / "memory.db"
+    with Store(path, encoder=HashEncoder(8)) as store:
+        store.add(twelve)
+    with Store(path, read_only=True) as store, pytest.raises(SchemaMismatch):
+        Graph(store)
+    with Store(path, encoder=HashEncoder(8)) as store:
+        Graph(store).sync()
+        store.add([Passage("late", "Ada Lind was late.", "Lateness")])
+    with Store(path, read_only=True) as store:
+        view = Graph(store).view(store.view())
+        assert len(mentioned(view, "p-ada-lind")) == 2
+        assert mentioned(view, "late") == []
+
+
+def test_the_order_of_adding_changes_nothing(tmp_path: Path, twelve: list[Passage]) -> None:
+    found = []
+    for i, passages in enumerate((twelve, twelve[::-1])):
+        with Store(tmp_path / f"{i}.db", encoder=HashEncoder(8)) as store:
+            store.add(passages)
+            view = Graph(store).view(store.view())
+            river = view.view.slot_of("p-ister-beck")
+            assert river is not None
+            found.append(
+                (
+                    [view.view.passages([m.source])[0].id for m in view.in_mentions(river)],
+                    [p.id for p in view.view.passages(view.slots_of_entity("varn"))],
+                    view.entities(river),
+                )
+            )
+    assert found[0] == found[1]
+
+
+WORDS = st.sampled_from(["Red", "Blue", "Sea", "red", "of", "the", "Town.", "A."])
+TEXTS = st.lists(WORDS, min_size=1, max_size=8).map(" ".join)
+IDS = st.sampled_from(["a", "b", "c", "d", "e"])
+SPACES = st.sampled_from([(), ("x",)])
+TITLES = st.one_of(st.none(), st.lists(WORDS, min_size=1, max_size=3).map(" ".join))
+PASSAGES = st.builds(
+    Passage,
+    id=IDS,
+    text=TEXTS,
+    title=TITLES,
+    namespace=SPACES,
+    links=st.lists(IDS, max_size=2, unique=True).map(lambda ids: tuple(map(Link, ids))),
+)
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("add"), st.lists(PASSAGES, min_size=1, max_size=4)),
+        st.tuples(st.just("delete"), IDS, SPACES),
+        st.tuples(st.just("title"), IDS, SPACES, TITLES),
+        st.tuples(st.just("sync")),
+    ),
+    max_size=12,
+)
+
+
+def apply(store: Store, graph: Graph, step: tuple[Any, ...]) -> None:
+    match step:
+        case ("add", passages):
+            store.add(passages, on_duplicate="replace")
+        case ("delete", id, namespace) if store.has(id, namespace):
+            store.delete([id], namespace)
+        case ("title", id, namespace, title) if store.has(id, namespace):
+            store.update(id, title=title, namespace=namespace)
+        case ("sync",):
+            graph.sync()
+
+
+def picture(view: GraphView) -> dict[str, Any]:
+    """All that a view answers, with ids in place of slots."""
+    living = [int(slot) for slot in view.view.alive.nonzero()[0]]
+    passages = view.view.passages(living)
+    key = {slot: (p.namespace, p.id) for slot, p in zip(living, passages, strict=True)}
+    edges = view.edges(living)
+    return {
+        "named": sorted(key[s] for s in view.named("Red Blue, Red Sea, Red, Blue, Sea")),
+        "mentions": sorted(
+            (key[m.source], key[m.target], m.start, m.end)
+            for s in living
+            for m in view.out_mentions(s)
+        ),
+        "in": sorted(
+            (key[m.source], key[m.target], m.start, m.end)
+            for s in living
+            for m in view.in_mentions(s)
+        ),
+        "entities": sorted((key[s], view.entities(s)) for s in living),
+        "links": sorted((key[s], key[t], kind) for s in living for t, kind, _ in view.links(s)),
+        "edges": sorted(
+            (int(kind), key[living[a]], key[living[b]], round(float(weight), 5))
+            for kind, (a, b), weight in zip(edges.kind, edges.index.T, edges.weight, strict=True)
+        ),
+    }
+
+
+@settings(max_examples=60, deadline=None)
+@given(STEPS, st.sampled_from([0.0, 100.0]))
+def test_any_writes_give_what_a_build_from_nothing_gives(
+    steps: list[tuple[Any, ...]], scan_all: float
+) -> None:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        pytest.MonkeyPatch.context() as patch,
+        Store(Path(folder) / "memory.db", encoder=HashEncoder(4)) as store,
+    ):
+        patch.setattr(build, "SCAN_ALL", scan_all)
+        graph = Graph(store)
+        view = graph.view(store.view())
+        for step in steps:
+            apply(store, graph, step)
+            if step == ("sync",):
+                view.refresh()
+        graph.sync()
+        view.refresh()
+        kept, seen = tables(store), picture(view)
+        graph.rebuild()
+        assert kept == tables(store)
+        assert seen == picture(graph.view(store.view()))
