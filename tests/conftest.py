@@ -2,41 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from hoptrail.memory.encoder import Vectors
+from hoptrail.memory.testing import HashEncoder
 from hoptrail.types import Link, Passage, Question
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that needs the network fails at once
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-class HashEncoder:
-    """Bags of hashed words: texts that share words are near. Instant and the same everywhere."""
-
-    fingerprint = "hash-32"
-    dim = 32
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-        """Every text that was encoded, in order."""
-
-    def encode(self, texts: Sequence[str]) -> Vectors:
-        self.texts.extend(texts)
-        out = np.zeros((len(texts), self.dim), dtype=np.float32)
-        for row, text in enumerate(texts):
-            for word in text.lower().replace(".", " ").replace("?", " ").split():
-                digest = hashlib.sha256(word.encode()).digest()
-                out[row, digest[0] % self.dim] += 1 if digest[1] % 2 else -1
-        norms = np.linalg.norm(out, axis=1, keepdims=True)
-        return out / np.where(norms == 0, 1, norms)
 
 
 @pytest.fixture

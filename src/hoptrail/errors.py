@@ -12,7 +12,7 @@ class InputError(HoptrailError, ValueError):
 
 
 class FormatError(InputError):
-    """A file does not hold what it should; the message names the file and, where known, the line."""
+    """A file does not hold what it should; the message names the file and the line."""
 
 
 class ConfigError(InputError):

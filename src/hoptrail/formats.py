@@ -11,8 +11,9 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from hoptrail.documents import passages_of
 from hoptrail.errors import FormatError
@@ -160,20 +161,23 @@ def write_jsonl(path: str | Path, records: Iterable[Mapping[str, Any]]) -> int:
     Raises:
         FormatError: The file cannot be written.
     """
-    path = Path(path)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
     count = 0
-    try:
-        with scratch.open("w", encoding="utf-8", newline="\n") as file:
-            for record in records:
-                file.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
-                count += 1
-        scratch.replace(path)
-    except OSError as error:
-        raise FormatError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        scratch.unlink(missing_ok=True)
+    with _whole(Path(path)) as file:
+        for record in records:
+            file.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+            count += 1
     return count
+
+
+def write_json(path: str | Path, value: Mapping[str, Any]) -> None:
+    """Write one JSON object, in UTF-8; the file appears whole or not at all.
+
+    Raises:
+        FormatError: The file cannot be written.
+    """
+    with _whole(Path(path)) as file:
+        json.dump(value, file, ensure_ascii=False, allow_nan=False, indent=1)
+        file.write("\n")
 
 
 def sha256_of(path: str | Path) -> str:
@@ -185,6 +189,20 @@ def sha256_of(path: str | Path) -> str:
     path = _readable(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[TextIO]:
+    """A file to write that takes its place only once it is complete."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with scratch.open("w", encoding="utf-8", newline="\n") as file:
+            yield file
+        scratch.replace(path)
+    except OSError as error:
+        raise FormatError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 def _unique(

@@ -1,0 +1,1 @@
+"""Baselines, runs over question sets, paired cluster bootstrap, and reports."""

@@ -1,0 +1,289 @@
+"""What a run showed, as JSON, as rows of tables, and as a picture.
+
+The JSON is a contract that scripts read: under `retrievers`, for each, the means in `MEASURES`,
+`ms_median` and `hops_mean`; under `questions`, for each, its id, its gold ids and what every
+retriever ranked first. Beside these stand the intervals, the differences between the reference
+and every other retriever, and what is needed to run it again.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+from hoptrail.errors import FormatError, InputError, MissingExtra
+from hoptrail.evaluation.benchmark import DEPTH, Result
+from hoptrail.evaluation.bootstrap import RESAMPLES, Bootstrap, Interval, clusters_of
+from hoptrail.formats import sha256_of, write_json
+from hoptrail.metrics import all_gold_at, recall_at, reciprocal_rank
+
+Report = dict[str, Any]
+Measure = Callable[[Sequence[str], Sequence[str]], float]
+
+MEASURES: Mapping[str, Measure] = {
+    "recall@2": lambda ranked, gold: recall_at(ranked, gold, 2),
+    "recall@5": lambda ranked, gold: recall_at(ranked, gold, 5),
+    "recall@10": lambda ranked, gold: recall_at(ranked, gold, 10),
+    "all_gold@5": lambda ranked, gold: all_gold_at(ranked, gold, 5),
+    "mrr": reciprocal_rank,
+}
+"""What is measured on every question; a report has the means."""
+
+REFERENCE = "policy"
+"""The retriever that the others are compared with, where it took part."""
+
+_PACKAGES = ("hoptrail", "numpy", "torch", "transformers", "faiss-cpu", "torch-geometric")
+
+
+def build_report(
+    results: Sequence[Result],
+    *,
+    corpus: str | Path,
+    questions: str | Path,
+    seed: int = 0,
+    settings: Mapping[str, Any] | None = None,
+    reference: str = REFERENCE,
+    resamples: int = RESAMPLES,
+) -> Report:
+    """Everything that a run showed, as JSON values.
+
+    Args:
+        results: What `run` gave.
+        corpus: The corpus's file; its hash goes into the report.
+        questions: The questions' file, likewise.
+        seed: Of the bootstrap's draws.
+        settings: What else the run depended on: effort, policy, encoder.
+        reference: The retriever whose lead over each other one is stated.
+        resamples: Draws of the bootstrap.
+
+    Raises:
+        InputError: There are no results.
+        FormatError: A file cannot be read.
+    """
+    if not results:
+        raise InputError("a report needs results, got none")
+    parts = {"all": list(results)}
+    unbiased = [result for result in results if result.question.selection == "unbiased"]
+    if unbiased:
+        parts["unbiased"] = unbiased
+    splits = {
+        name: _split(part, seed=seed, resamples=resamples, reference=reference)
+        for name, part in parts.items()
+    }
+    return {
+        "retrievers": splits["all"]["retrievers"],
+        "splits": splits,
+        "files": {
+            "corpus": {"name": Path(corpus).name, "sha256": sha256_of(corpus)},
+            "questions": {"name": Path(questions).name, "sha256": sha256_of(questions)},
+        },
+        "settings": {"seed": seed, "resamples": resamples, **(settings or {})},
+        "versions": {"python": platform.python_version(), **_versions()},
+        "machine": {
+            "system": platform.platform(),
+            "processor": platform.machine(),
+            "cores": os.cpu_count(),
+        },
+        "questions": [_question(result) for result in results],
+    }
+
+
+def save_report(report: Report, path: str | Path) -> None:
+    """Write a report as JSON; the file appears whole or not at all.
+
+    Raises:
+        FormatError: It cannot be written.
+    """
+    write_json(path, report)
+
+
+def summary_rows(report: Report, split: str = "all") -> list[list[str]]:
+    """A table of means: a heading row, then one row a retriever; fractions as percentages."""
+    part = _part(report, split)
+    rows = [["retriever", *MEASURES, "ms", "passages read"]]
+    for name, means in part["retrievers"].items():
+        percentages = [f"{100 * means[measure]:.1f}" for measure in MEASURES]
+        rows.append([name, *percentages, f"{means['ms_median']:.0f}", f"{means['hops_mean']:.1f}"])
+    return rows
+
+
+def comparison_rows(report: Report, split: str = "all") -> list[list[str]]:
+    """A table of the reference's lead: a heading row, then a row for each retriever and measure.
+
+    Differences are in points, with their interval.
+    """
+    rows = [["comparison", "measure", "difference", "95 % interval", "excludes 0"]]
+    for found in _part(report, split)["comparisons"]:
+        low, high = 100 * found["low"], 100 * found["high"]
+        rows.append(
+            [
+                f"{found['retriever']} - {found['against']}",
+                found["measure"],
+                f"{100 * found['difference']:+.1f}",
+                f"{low:+.1f} to {high:+.1f}",
+                "yes" if found["excludes_zero"] else "no",
+            ]
+        )
+    return rows
+
+
+def plot_recall(report: Report, path: str | Path, split: str = "all") -> None:
+    """Write a picture of recall over the number of passages, one curve a retriever.
+
+    Args:
+        report: What `build_report` gave.
+        path: The picture's file; its suffix says the format, such as `.png` or `.svg`.
+        split: "all" or "unbiased".
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+        FormatError: The file cannot be written.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtra("drawing needs matplotlib", "plots") from error
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for name, curve in recall_curves(report, split).items():
+        axes.plot(range(1, len(curve) + 1), [100 * value for value in curve], label=name)
+    axes.set(xlabel="passages", ylabel="recall, %", xscale="log", ylim=(0, 100))
+    ticks = [k for k in (1, 2, 5, 10, 20, 50, 100) if k <= DEPTH]
+    axes.set_xticks(ticks, [str(k) for k in ticks], minor=False)
+    axes.set_xticks([], minor=True)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    count = _part(report, split)["questions"]
+    axes.set_title(f"{report['files']['questions']['name']}, {count} questions ({split})")
+    try:
+        figure.savefig(path, dpi=150)
+    except (OSError, ValueError) as error:
+        raise FormatError(f"the picture {path} cannot be written: {error}") from error
+
+
+def recall_curves(report: Report, split: str = "all") -> dict[str, list[float]]:
+    """Mean recall at 1, 2, ... up to the length of the rankings, for each retriever."""
+    asked = [
+        question
+        for question in report["questions"]
+        if split == "all" or question["selection"] == split
+    ]
+    curves: dict[str, list[float]] = {}
+    for name in _part(report, split)["retrievers"]:
+        length = max(len(question["ranked"][name]) for question in asked)
+        ranked = [[hit["id"] for hit in question["ranked"][name]] for question in asked]
+        gold = [question["gold_ids"] for question in asked]
+        curves[name] = [
+            fmean(recall_at(ids, wanted, k) for ids, wanted in zip(ranked, gold, strict=True))
+            for k in range(1, length + 1)
+        ]
+    return curves
+
+
+def _split(
+    results: Sequence[Result], *, seed: int, resamples: int, reference: str
+) -> dict[str, Any]:
+    """The means, intervals and comparisons over some of the questions."""
+    clusters = clusters_of([result.question for result in results])
+    bootstrap = Bootstrap(clusters, seed=seed, resamples=resamples)
+    names = list(results[0].rankings)
+    values = {name: _values(results, name) for name in names}
+    return {
+        "questions": len(results),
+        "clusters": bootstrap.count,
+        "retrievers": {name: _means(results, name, values[name]) for name in names},
+        "intervals": {
+            name: {
+                measure: [interval.low, interval.high]
+                for measure, column in values[name].items()
+                for interval in [bootstrap.interval(column)]
+            }
+            for name in names
+        },
+        "comparisons": [
+            _comparison(reference, other, measure, bootstrap.paired(column, values[other][measure]))
+            for other in names
+            if reference in values and other != reference
+            for measure, column in values[reference].items()
+        ],
+    }
+
+
+def _values(results: Sequence[Result], name: str) -> dict[str, list[float]]:
+    """Each measure of a retriever, question by question."""
+    return {
+        measure: [
+            score(result.rankings[name].ids, result.question.supporting_ids) for result in results
+        ]
+        for measure, score in MEASURES.items()
+    }
+
+
+def _means(
+    results: Sequence[Result], name: str, values: Mapping[str, Sequence[float]]
+) -> dict[str, float]:
+    rankings = [result.rankings[name] for result in results]
+    return {
+        **{measure: fmean(column) for measure, column in values.items()},
+        "ms_median": median(ranking.milliseconds for ranking in rankings),
+        "hops_mean": fmean(ranking.hops for ranking in rankings),
+    }
+
+
+def _comparison(
+    retriever: str, against: str, measure: str, interval: Interval
+) -> dict[str, str | float | bool]:
+    return {
+        "retriever": retriever,
+        "against": against,
+        "measure": measure,
+        "difference": interval.mean,
+        "low": interval.low,
+        "high": interval.high,
+        "excludes_zero": interval.excludes_zero,
+    }
+
+
+def _question(result: Result) -> dict[str, Any]:
+    """One question with what every retriever answered."""
+    question = result.question
+    return {
+        "id": question.id,
+        "gold_ids": list(question.supporting_ids),
+        "kind": question.kind,
+        "selection": question.selection,
+        "namespace": list(question.namespace),
+        "ranked": {
+            name: [
+                {"id": found, "score": score}
+                for found, score in zip(ranking.ids, ranking.scores, strict=True)
+            ]
+            for name, ranking in result.rankings.items()
+        },
+        "cost": {
+            name: {"ms": ranking.milliseconds, "hops": ranking.hops}
+            for name, ranking in result.rankings.items()
+        },
+    }
+
+
+def _part(report: Report, split: str) -> dict[str, Any]:
+    if split not in report["splits"]:
+        raise InputError(f"the report has no split {split!r}, only {', '.join(report['splits'])}")
+    found: dict[str, Any] = report["splits"][split]
+    return found
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # faiss-gpu in place of faiss-cpu, say
+            continue
+    return found

@@ -1,0 +1,28 @@
+"""The examples in docstrings run, imported by their full names as users import them."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"][
+    "setuptools"
+]["package-dir"]
+MODULES = sorted(
+    package if file.stem == "__init__" else f"{package}.{file.stem}"
+    for package, folder in FOLDERS.items()
+    for file in (ROOT / folder).glob("*.py")
+    if ">>>" in file.read_text(encoding="utf-8")
+)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_examples_of_a_module(name) -> None:
+    failed, tried = doctest.testmod(importlib.import_module(name))
+    assert tried
+    assert not failed
