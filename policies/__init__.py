@@ -1,0 +1,1 @@
+"""The decision process, the policy that walks it, its objectives and its training."""

@@ -1,0 +1,152 @@
+"""Beam search over the states of the decision process, batched over questions.
+
+One hop is one pass of the policy over every prefix of every beam, and one encoder pass over what
+they chose to read. Prefixes with equal evidence are one state: their probabilities add.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hoptrail.policies.efforts import Effort
+from hoptrail.policies.features import Features, features
+from hoptrail.policies.policy import Policy
+from hoptrail.policies.pool import Pool
+from hoptrail.policies.reformulate import Reformulator
+from hoptrail.policies.state import State, batch_states, state_input
+
+NEGLIGIBLE = 2e-3
+"""A prefix less probable than this is not expanded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """An unfinished trail."""
+
+    evidence: State
+    log_prob: float
+    """log π(s): of all orders of this evidence that the beam followed."""
+    hops: tuple[float, ...]
+    """Probability of each hop, along the most probable order."""
+
+
+@dataclass(slots=True)
+class Episode:
+    """One question on its way; `prefixes` is the beam of the hop at hand."""
+
+    pool: Pool
+    prefixes: list[Prefix] = field(default_factory=lambda: [Prefix((), 0.0, ())])
+    found: Features | None = None
+    score: dict[int, float] = field(default_factory=dict)
+    ended: list[tuple[Prefix, float, str]] = field(default_factory=list)
+    encoded: int = 1
+
+
+class BeamSearch:
+    """Follows the likeliest prefixes of a policy.
+
+    Args:
+        policy: π.
+        reformulator: Rewrites the query from what is read.
+        effort: The bounds.
+    """
+
+    def __init__(self, policy: Policy, reformulator: Reformulator, effort: Effort) -> None:
+        self.policy, self.reformulator, self.effort = policy, reformulator, effort
+
+    def run(self, pools: Sequence[Pool]) -> list[Episode]:
+        """Walk every pool's question to its end; the pools widen by what is read."""
+        episodes = [Episode(pool) for pool in pools]
+        for hop in range(self.effort.hops + 1):
+            active = [episode for episode in episodes if episode.prefixes]
+            if not active:
+                break
+            self._decide(active, last=hop == self.effort.hops)
+            self._read(active)
+        return episodes
+
+    def _decide(self, episodes: list[Episode], *, last: bool) -> None:
+        """Score every prefix of every beam in one pass, then choose the next beams."""
+        inputs, owners = [], []
+        for episode in episodes:
+            episode.found = features(episode.pool)
+            for prefix in episode.prefixes:
+                inputs.append(state_input(episode.pool, episode.found, prefix.evidence))
+                owners.append((episode, prefix))
+        states = batch_states(inputs)
+        read, stop = (t.double().numpy() for t in self.policy.decide(states))
+        grown: dict[int, dict[frozenset[int], Prefix]] = {id(e): {} for e in episodes}
+        for b, (episode, prefix) in enumerate(owners):
+            log_read = read[states.starts[b] : states.starts[b + 1]]
+            _add_scores(episode, prefix, inputs[b].slots, log_read)
+            reason = "policy" if np.isfinite(log_read).any() else "exhausted"
+            episode.ended.append((prefix, float(stop[b]), reason))
+            if last:
+                episode.ended.append((prefix, float(np.log1p(-np.exp(stop[b]) + 1e-12)), "budget"))
+            else:
+                self._grow(grown[id(episode)], prefix, inputs[b].slots, log_read)
+        for episode in episodes:
+            episode.prefixes = self._best(episode, list(grown[id(episode)].values()))
+
+    def _grow(
+        self,
+        grown: dict[frozenset[int], Prefix],
+        prefix: Prefix,
+        slots: NDArray[np.int64],
+        log_read: NDArray[np.float64],
+    ) -> None:
+        """The likeliest continuations of a prefix; those with equal evidence are merged."""
+        for i in np.argsort(-log_read, kind="stable")[: self.effort.beam]:
+            log_prob = prefix.log_prob + float(log_read[i])
+            if log_prob < np.log(NEGLIGIBLE):
+                return
+            evidence = (*prefix.evidence, int(slots[i]))
+            hops = (*prefix.hops, float(np.exp(log_read[i])))
+            key = frozenset(evidence)
+            other = grown.get(key)
+            if other is not None:
+                total = float(np.logaddexp(other.log_prob, log_prob))
+                if np.prod(other.hops) >= np.prod(hops):
+                    evidence, hops = other.evidence, other.hops
+                log_prob = total
+            grown[key] = Prefix(evidence, log_prob, hops)
+
+    def _best(self, episode: Episode, grown: list[Prefix]) -> list[Prefix]:
+        """The next beam: the likeliest prefixes, within the budget of passages read."""
+        known = set(episode.pool.reads)
+        beam: list[Prefix] = []
+        grown.sort(key=lambda p: (-round(p.log_prob, 9), p.evidence))
+        for prefix in grown:
+            if len(beam) == self.effort.beam:
+                break
+            last = prefix.evidence[-1]
+            if last in known or len(known) < self.effort.reads:
+                known.add(last)
+                beam.append(prefix)
+        return beam
+
+    def _read(self, episodes: list[Episode]) -> None:
+        """Read what the beams chose and was not read yet, all questions in one encoder pass."""
+        wanted = [
+            (episode, slot)
+            for episode in episodes
+            for slot in dict.fromkeys(prefix.evidence[-1] for prefix in episode.prefixes)
+            if slot not in episode.pool.reads
+        ]
+        queries = self.reformulator.rewrite([(e.pool, slot) for e, slot in wanted])
+        for episode in episodes:
+            rows = [i for i, (owner, _) in enumerate(wanted) if owner is episode]
+            slots = [wanted[i][1] for i in rows]
+            episode.pool.read(slots, queries[rows])
+            episode.encoded += len(rows) if self.effort.reencode else 0
+
+
+def _add_scores(
+    episode: Episode, prefix: Prefix, slots: NDArray[np.int64], log_read: NDArray[np.float64]
+) -> None:
+    for slot, value in zip(slots.tolist(), np.exp(prefix.log_prob + log_read), strict=True):
+        episode.score[slot] = episode.score.get(slot, 0.0) + float(value)

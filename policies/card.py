@@ -1,0 +1,35 @@
+"""The card of a policy, for people."""
+
+from __future__ import annotations
+
+import json
+
+from hoptrail.policies.policy import Policy
+
+
+def readme(policy: Policy) -> str:
+    """The card as Markdown: what the policy is, what it learned from, how it did."""
+    card = policy.card
+    lines = [
+        "# A hoptrail policy",
+        "",
+        f"{len(policy.members)} networks, {policy.size:,} weights in all, whose probabilities are "
+        "averaged. It reads scalars only: nothing in it depends on the width or the axes of the "
+        "encoder's vectors.",
+        "",
+        f"- objective: {card.get('objective')}",
+        f"- questions: {card.get('questions')}, seed {card.get('seed')}",
+        f"- encoder it was trained beside: `{card.get('encoder')}`",
+        f"- command: `{card.get('command') or 'hoptrail.policies.train.train(...)'}`",
+        "",
+        "| trained on | sha256 of the questions begins |",
+        "|---|---|",
+        *(f"| {s['questions']} | `{s['sha256']}` |" for s in card.get("sets", [])),
+    ]
+    if card.get("dev"):
+        lines += ["", "| measured on, not trained on | recall@2 | recall@5 |", "|---|---|---|"]
+        for one in card["dev"]:
+            lines.append(f"| {one['questions']} | {one['recall@2']:.3f} | {one['recall@5']:.3f} |")
+    settings = json.dumps(card.get("config", {}), indent=2)
+    lines += ["", "Settings:", "", "```json", settings, "```", ""]
+    return "\n".join(lines)

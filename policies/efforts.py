@@ -1,0 +1,43 @@
+"""Efforts: how much a recall may spend, by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hoptrail.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """The bounds of one recall: its cost is at most beam × hops states and `reads` encodings."""
+
+    name: str
+    beam: int
+    """Prefixes kept after each hop."""
+    hops: int
+    """Passages that one trail may read."""
+    reads: int
+    """Different passages that all trails together may read."""
+    reencode: bool
+    """Encode question ⊕ passage for each passage read; otherwise the query moves as a vector."""
+
+
+EFFORTS = {
+    "fast": Effort("fast", beam=4, hops=4, reads=8, reencode=False),
+    "balanced": Effort("balanced", beam=4, hops=4, reads=8, reencode=True),
+}
+
+DEFAULT = "balanced"
+
+
+def effort(name: str) -> Effort:
+    """The effort of that name.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    try:
+        return EFFORTS[name]
+    except KeyError:
+        known = ", ".join(EFFORTS)
+        raise ConfigError(f"there is no effort {name!r} in this version; choose {known}") from None

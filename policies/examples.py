@@ -1,0 +1,109 @@
+"""Questions made ready for training: their pools, with the gold and some wrong turns read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from hoptrail.memory.encoder import Encoder
+from hoptrail.policies.corpora import OpenCorpus
+from hoptrail.policies.features import Features, features
+from hoptrail.policies.lexicon import Lexicon
+from hoptrail.policies.pool import Pool, Sources
+from hoptrail.policies.reformulate import Reformulator
+from hoptrail.policies.state import State, StateInput, state_input
+from hoptrail.types import Namespace, Question
+
+WRONG_HITS, WRONG_NAMED = 6, 4
+"""How many of the best hits and of the named passages are read besides the gold: a policy that
+never saw what follows a wrong turn cannot get over one."""
+AT_ONCE = 64
+"""Questions prepared in one encoder call."""
+
+
+@dataclass(slots=True)
+class Example:
+    """A question with its pool. Reading more widens the pool; what was true stays true."""
+
+    question: Question
+    pool: Pool
+    gold: tuple[int, ...]
+    """Slots of the supporting passages."""
+    _features: Features | None = field(default=None, repr=False)
+    _reads: int = 0
+
+    @property
+    def wrong(self) -> list[int]:
+        """Slots that were read and are not gold."""
+        return [slot for slot in self.pool.reads if slot not in self.gold]
+
+    def state(self, evidence: State) -> StateInput:
+        """What the policy sees with this evidence, all of which must have been read."""
+        if self._features is None or self._reads != len(self.pool.reads):
+            self._features, self._reads = features(self.pool), len(self.pool.reads)
+        return state_input(self.pool, self._features, evidence)
+
+
+def read_all(wanted: Sequence[tuple[Example, int]], reformulator: Reformulator) -> None:
+    """Read passages for their questions, where they were not read yet, in one encoder call."""
+    missing: dict[tuple[int, int], tuple[Example, int]] = {
+        (id(example), slot): (example, slot)
+        for example, slot in wanted
+        if slot not in example.pool.reads
+    }
+    queries = reformulator.rewrite([(e.pool, slot) for e, slot in missing.values()])
+    by_example: dict[int, list[int]] = {}
+    for row, (key, _) in enumerate(missing):
+        by_example.setdefault(key, []).append(row)
+    reads = list(missing.values())
+    for rows in by_example.values():
+        reads[rows[0]][0].pool.read([reads[row][1] for row in rows], queries[rows])
+
+
+def prepare(
+    corpora: Sequence[OpenCorpus],
+    encoder: Encoder,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Example]:
+    """The questions of all corpora that have gold passages, each with its pool.
+
+    Args:
+        corpora: Opened corpora.
+        encoder: For questions and rewritten queries; one that caches makes the next run quick.
+        progress: Called with (done, total) questions.
+    """
+    total = sum(len(corpus.questions) for corpus in corpora)
+    reformulator = Reformulator(encoder, reencode=True)
+    out: list[Example] = []
+    done = 0
+    for corpus in corpora:
+        sources: dict[Namespace, Sources] = {}
+        for chunk in _chunks([q for q in corpus.questions if q.supporting_ids]):
+            vectors = encoder.encode([question.text for question in chunk])
+            examples = []
+            for question, vector in zip(chunk, vectors, strict=True):
+                if question.namespace not in sources:
+                    scope = corpus.scope(question.namespace)
+                    sources[question.namespace] = Sources(
+                        scope.view, scope.graph, Lexicon(scope.view)
+                    )
+                pool = Pool(question.text, vector, sources[question.namespace])
+                examples.append(Example(question, pool, corpus.gold(question)))
+            read_all([(e, slot) for e in examples for slot in _to_read(e)], reformulator)
+            out += examples
+            done += len(chunk)
+            if progress:
+                progress(done, total)
+    return out
+
+
+def _to_read(example: Example) -> list[int]:
+    pool = example.pool
+    named = sorted(pool.named, key=pool.sources.view.content_key)[:WRONG_NAMED]
+    return list(dict.fromkeys([*example.gold, *pool.listed[0][:WRONG_HITS], *named]))
+
+
+def _chunks(questions: list[Question]) -> Iterator[list[Question]]:
+    for start in range(0, len(questions), AT_ONCE):
+        yield questions[start : start + AT_ONCE]

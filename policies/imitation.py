@@ -1,0 +1,142 @@
+"""Imitation with latent order: make reading exactly the gold, in whatever order, likely.
+
+For each question all subsets of its gold passages are states; the exact log-likelihood of reading
+all that can be reached and then stopping is a forward sum over them
+(`learning.latent_order`). It reaches only states that the policy is likely to visit, so a listwise
+term is added at every state, those behind a wrong turn too: the gold passages that are still
+missing should be chosen, and STOP where none is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hoptrail.learning.latent_order import MAX_GOLD, reachable_subset, set_log_likelihood
+from hoptrail.policies.examples import Example
+from hoptrail.policies.network import Inputs
+from hoptrail.policies.policy import Policy
+from hoptrail.policies.state import State, StateInput, batch_states
+
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Lattice:
+    """The states of a batch of questions: subsets of the gold, then wrong turns."""
+
+    states: list[StateInput]
+    base: list[int]
+    """Where each question's subsets begin, by code."""
+    size: list[int]
+    """The number of gold passages of each question."""
+    missing: list[list[int]]
+    """For each state the gold slots not yet read."""
+
+
+def imitation_loss(
+    policy: Policy, examples: Sequence[Example], rng: np.random.Generator
+) -> tuple[Tensor, Figures]:
+    """The loss of a batch of questions, and what to show of it."""
+    lattice = _lattice(examples, rng)
+    states = batch_states(lattice.states)
+    log_read, log_stop = policy(Inputs.of(states))
+    exact, reach = _exact(examples, lattice, log_read, log_stop, states.starts)
+    listwise = _listwise(lattice, log_read, log_stop, states.starts)
+    loss = exact + listwise
+    return loss, {
+        "loss": float(loss.detach()),
+        "set": float(exact.detach()),
+        "listwise": float(listwise.detach()),
+        "gold in reach": reach,
+    }
+
+
+def gold_of(example: Example) -> tuple[int, ...]:
+    """The gold slots that imitation follows: those beyond the subsets' limit are left out."""
+    return example.gold[:MAX_GOLD]
+
+
+def _lattice(examples: Sequence[Example], rng: np.random.Generator) -> _Lattice:
+    states: list[StateInput] = []
+    base, size = [], []
+    missing: list[list[int]] = []
+    for example in examples:
+        gold = gold_of(example)
+        base.append(len(states))
+        size.append(len(gold))
+        for code in range(2 ** len(gold)):
+            evidence = [slot for j, slot in enumerate(gold) if code >> j & 1]
+            states.append(example.state(_shuffled(evidence, rng)))
+            missing.append([slot for slot in gold if slot not in evidence])
+    for example in examples:
+        gold, wrong = gold_of(example), example.wrong
+        if wrong:
+            code = int(rng.integers(2 ** len(gold)))
+            evidence = [slot for j, slot in enumerate(gold) if code >> j & 1]
+            turn = wrong[int(rng.integers(len(wrong)))]
+            states.append(example.state(_shuffled([*evidence, turn], rng)))
+            missing.append([slot for slot in gold if slot not in evidence])
+    return _Lattice(states, base, size, missing)
+
+
+def _shuffled(evidence: list[int], rng: np.random.Generator) -> State:
+    return tuple(evidence[i] for i in rng.permutation(len(evidence)))
+
+
+def _row(state: StateInput, start: int, slot: int) -> int | None:
+    """The row of a slot in the batch, or None where it is not open to the state."""
+    found = np.flatnonzero(state.slots == slot)
+    return int(start + found[0]) if len(found) else None
+
+
+def _exact(
+    examples: Sequence[Example],
+    lattice: _Lattice,
+    log_read: Tensor,
+    log_stop: Tensor,
+    starts: np.ndarray,
+) -> tuple[Tensor, float]:
+    """Mean of -log P(reads what can be reached, then stops) per passage; the share in reach."""
+    most = max(lattice.size)
+    rows = np.zeros((len(examples), 2**most, most), dtype=np.int64)
+    available = np.zeros(rows.shape, dtype=bool)
+    stops = np.zeros((len(examples), 2**most), dtype=np.int64)
+    for b, example in enumerate(examples):
+        for code in range(2 ** lattice.size[b]):
+            at = lattice.base[b] + code
+            stops[b, code] = at
+            for j, slot in enumerate(gold_of(example)):
+                row = None if code >> j & 1 else _row(lattice.states[at], starts[at], slot)
+                if row is not None:
+                    rows[b, code, j], available[b, code, j] = row, True
+    open_ = torch.from_numpy(available)
+    target = reachable_subset(open_)
+    likelihood = set_log_likelihood(
+        log_read[torch.from_numpy(rows)],
+        log_stop[torch.from_numpy(stops)],
+        available=open_,
+        target=target,
+    )
+    size = torch.tensor(lattice.size, dtype=likelihood.dtype)
+    reached = sum(int(code).bit_count() for code in target.tolist()) / max(1, sum(lattice.size))
+    return -(likelihood / size.clamp(min=1.0)).mean(), reached
+
+
+def _listwise(lattice: _Lattice, log_read: Tensor, log_stop: Tensor, starts: np.ndarray) -> Tensor:
+    """Mean over states: any missing gold passage likely, and each of them likely."""
+    any_, each = [], []
+    for i, (state, missing) in enumerate(zip(lattice.states, lattice.missing, strict=True)):
+        rows = [row for slot in missing if (row := _row(state, starts[i], slot)) is not None]
+        if rows:
+            chosen = log_read[rows]
+            any_.append(torch.logsumexp(chosen, 0))
+            each.append(chosen.mean())
+        elif not missing:
+            any_.append(log_stop[i])
+            each.append(log_stop[i])
+    return -(torch.stack(any_).mean() + torch.stack(each).mean()) / 2

@@ -1,0 +1,137 @@
+"""The policy network: π(a | s) over the open candidates and STOP.
+
+Each candidate's scalars are embedded, messages pass over the pool's graph, and every candidate and
+STOP get a score; one softmax over all of them gives the policy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from hoptrail.errors import ConfigError
+from hoptrail.graph.gnn import RelationalLayer, scatter
+from hoptrail.graph.view import KINDS
+from hoptrail.policies.state import OVERALL, WIDTH, StateBatch
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkConfig:
+    """The shape of a policy network."""
+
+    width: int = 64
+    """Channels of a candidate."""
+    layers: int = 2
+    """Rounds of message passing."""
+    dropout: float = 0.1
+    """Share of hidden units dropped in training."""
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.layers < 0 or not 0 <= self.dropout < 1:
+            raise ConfigError(
+                "a network needs width >= 1, layers >= 0 and dropout in [0, 1), got "
+                f"{self.width}, {self.layers}, {self.dropout}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """A `StateBatch` as tensors."""
+
+    x: Tensor
+    """`(n, f)`."""
+    evidence: Tensor
+    """`(n,)` bool."""
+    edges: Tensor
+    """`(2, e)`."""
+    edge_kind: Tensor
+    edge_weight: Tensor
+    batch: Tensor
+    """`(n,)` the state of each row, ascending."""
+    states: int
+
+    @classmethod
+    def of(cls, states: StateBatch) -> Inputs:
+        """The batch, as tensors that share its memory."""
+        sizes = torch.from_numpy(states.starts[1:] - states.starts[:-1])
+        return cls(
+            x=torch.from_numpy(states.x),
+            evidence=torch.from_numpy(states.evidence),
+            edges=torch.from_numpy(states.edges),
+            edge_kind=torch.from_numpy(states.edge_kind),
+            edge_weight=torch.from_numpy(states.edge_weight),
+            batch=torch.repeat_interleave(torch.arange(len(sizes)), sizes),
+            states=len(sizes),
+        )
+
+
+class PolicyNetwork(nn.Module):
+    """log π over a batch of states.
+
+    Shapes:
+        for n rows in b states, `log_read (n,)` and `log_stop (b,)`: in each state the exponentials
+        over its rows and its STOP add up to 1; rows that are evidence have -inf.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        d = config.width
+        self.register_buffer("mean", torch.zeros(WIDTH))
+        self.register_buffer("scale", torch.ones(WIDTH))
+        self.embed = nn.Sequential(
+            nn.Linear(WIDTH, 2 * d), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(2 * d, d)
+        )
+        self.rounds = nn.ModuleList(
+            RelationalLayer(d, len(KINDS), len(OVERALL), dropout=config.dropout)
+            for _ in range(config.layers)
+        )
+        self.score = _head(d, d, config.dropout)
+        self.stop = _head(3 * d + len(OVERALL), d, config.dropout)
+
+    def standardise(self, x: Tensor) -> None:
+        """Take the features' mean and scale from a sample `(n, f)` of the training states."""
+        self.mean.copy_(x.mean(0))
+        self.scale.copy_(x.std(0) + 1e-2)
+
+    def forward(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """Log π(read) `(n,)` and log π(STOP) `(b,)`."""
+        batch, states = inputs.batch, inputs.states
+        # A feature far outside what was seen in training says no more than one at its edge.
+        x = ((inputs.x - self.mean) / self.scale).clamp(-6.0, 6.0)
+        overall = scatter(x[:, -len(OVERALL) :], batch, dim_size=states, reduce="mean")
+        h = self.embed(x)
+        for layer in self.rounds:
+            h = layer(h, inputs.edges, inputs.edge_kind, inputs.edge_weight, overall, batch)
+        read = self.score(h).squeeze(1).masked_fill(inputs.evidence, -torch.inf)
+        evidence = inputs.evidence[:, None].float()
+        size = scatter(evidence, batch, dim_size=states, reduce="sum").clamp(min=1.0)
+        held = scatter(h * evidence, batch, dim_size=states, reduce="sum") / size
+        mean = scatter(h, batch, dim_size=states, reduce="mean")
+        largest = scatter(h, batch, dim_size=states, reduce="max")
+        stop = self.stop(torch.cat([mean, held, largest, overall], dim=1)).squeeze(1)
+        total = _log_sum_exp(read, stop, batch)
+        return read - total[batch], stop - total
+
+
+def _head(inputs: int, width: int, dropout: float) -> nn.Sequential:
+    return nn.Sequential(
+        nn.LayerNorm(inputs),
+        nn.Linear(inputs, width),
+        nn.GELU(),
+        nn.Dropout(dropout),
+        nn.Linear(width, 1),
+    )
+
+
+def _log_sum_exp(read: Tensor, stop: Tensor, batch: Tensor) -> Tensor:
+    """Log of the sum of exponentials over a state's rows and its STOP, `(b,)`."""
+    with torch.no_grad():
+        top = torch.maximum(scatter(read, batch, dim_size=len(stop), reduce="max"), stop)
+    parts = scatter((read - top[batch]).exp(), batch, dim_size=len(stop), reduce="sum")
+    return (parts + (stop - top).exp()).log() + top

@@ -1,0 +1,111 @@
+"""The objectives of training behind one face: a loss for a batch of questions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hoptrail.errors import ConfigError
+from hoptrail.memory.encoder import Encoder, TransformerEncoder
+from hoptrail.memory.vector_cache import CachedEncoder
+from hoptrail.policies.beam import BeamSearch
+from hoptrail.policies.efforts import DEFAULT, EFFORTS
+from hoptrail.policies.examples import Example
+from hoptrail.policies.imitation import imitation_loss
+from hoptrail.policies.policy import Policy
+from hoptrail.policies.reformulate import Reformulator
+from hoptrail.policies.settings import OBJECTIVES, TrainConfig
+
+Figures = dict[str, float]
+
+
+class Objective(Protocol):
+    """What a stage of training minimises."""
+
+    modules: Mapping[str, nn.Module]
+    """What is trained beside the policy, by name."""
+
+    def loss(
+        self, examples: Sequence[Example], rng: np.random.Generator
+    ) -> tuple[Tensor, Figures] | None:
+        """The loss of a batch and what to show of it; None where it has nothing to learn."""
+
+
+def make_objective(name: str, policy: Policy, encoder: Encoder, config: TrainConfig) -> Objective:
+    """The objective of that name for a policy.
+
+    Raises:
+        ConfigError: There is none, or the encoder cannot serve it.
+    """
+    reformulator = Reformulator(encoder, reencode=True)
+    if name == "imitation":
+        return _Imitation(policy)
+    if name == "reinforce":
+        return _Reinforce(policy, reformulator, config)
+    if name == "marginal":
+        return _Marginal(policy, reformulator, encoder, config)
+    raise ConfigError(f"unknown objective {name!r}: choose from {', '.join(OBJECTIVES)}")
+
+
+class _Imitation:
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.modules: Mapping[str, nn.Module] = {}
+
+    def loss(
+        self, examples: Sequence[Example], rng: np.random.Generator
+    ) -> tuple[Tensor, Figures] | None:
+        return imitation_loss(self.policy, examples, rng)
+
+
+class _Reinforce:
+    def __init__(self, policy: Policy, reformulator: Reformulator, config: TrainConfig) -> None:
+        self.policy, self.reformulator, self.config = policy, reformulator, config
+        self.modules: Mapping[str, nn.Module] = {}
+
+    def loss(
+        self, examples: Sequence[Example], rng: np.random.Generator
+    ) -> tuple[Tensor, Figures] | None:
+        from hoptrail.policies.reinforce import reinforce
+
+        return reinforce(
+            self.policy,
+            examples,
+            self.reformulator,
+            samples=self.config.samples,
+            hops=EFFORTS[DEFAULT].hops,
+            hop_cost=self.config.hop_cost,
+            entropy_weight=self.config.entropy_weight,
+            generator=torch.Generator().manual_seed(int(rng.integers(2**62))),
+        )
+
+
+class _Marginal:
+    def __init__(
+        self, policy: Policy, reformulator: Reformulator, encoder: Encoder, config: TrainConfig
+    ) -> None:
+        from hoptrail.learning.reader import SpanReader
+        from hoptrail.policies.marginal import TrailReader
+
+        inner = encoder.inner if isinstance(encoder, CachedEncoder) else encoder
+        if not isinstance(inner, TransformerEncoder):
+            raise ConfigError(
+                "the marginal objective reads token vectors: it needs a TransformerEncoder, "
+                f"got {type(inner).__name__}"
+            )
+        reader = SpanReader(inner.dim, generator=torch.Generator().manual_seed(config.seed))
+        self.policy, self.trails = policy, config.trails
+        self.reader = TrailReader(inner, reader)
+        self.search = BeamSearch(policy, reformulator, EFFORTS[DEFAULT])
+        self.modules: Mapping[str, nn.Module] = {"reader": reader}
+
+    def loss(
+        self, examples: Sequence[Example], rng: np.random.Generator
+    ) -> tuple[Tensor, Figures] | None:
+        from hoptrail.policies.marginal import marginal
+
+        return marginal(self.policy, self.reader, self.search, examples, trails=self.trails)

@@ -1,0 +1,151 @@
+"""A trained policy: its networks, where it is kept, and what is known of it.
+
+A policy is a folder of three files: `policy.safetensors` (the weights), `policy.json` (the shape
+of the networks, and the card as data) and `README.md` (the card for people). It may hold several
+networks, trained from different seeds; π is then the mean of theirs.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from hoptrail.errors import ConfigError, PolicyError
+from hoptrail.policies.network import Inputs, NetworkConfig, PolicyNetwork
+from hoptrail.policies.state import FEATURES_VERSION, StateBatch
+
+WEIGHTS, SETTINGS, CARD = "policy.safetensors", "policy.json", "README.md"
+SHIPPED = Path(__file__).parent
+"""The folder of the policy that comes with the package."""
+
+
+class Policy(nn.Module):
+    """π(a | s): one or more networks whose probabilities are averaged.
+
+    Args:
+        members: The networks, all of one shape.
+        card: What is known of the policy: data, objective, seed, command, figures.
+    """
+
+    def __init__(
+        self, members: Sequence[PolicyNetwork], card: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__()
+        if not members:
+            raise ConfigError("a policy needs at least one network")
+        self.members = nn.ModuleList(members)
+        self.card: dict[str, Any] = dict(card or {})
+
+    @property
+    def config(self) -> NetworkConfig:
+        """The shape of the networks."""
+        first = self.members[0]
+        assert isinstance(first, PolicyNetwork)
+        return first.config
+
+    @property
+    def size(self) -> int:
+        """The number of weights."""
+        return sum(p.numel() for p in self.parameters())
+
+    def __repr__(self) -> str:
+        return f"<Policy {len(self.members)} networks, {self.size:,} weights>"
+
+    def forward(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """Log π(read) `(n,)` and log π(STOP) `(b,)`."""
+        found = [member(inputs) for member in self.members]
+        if len(found) == 1:
+            return found[0]
+        share = math.log(len(found))
+        read = torch.logsumexp(torch.stack([f[0] for f in found]), dim=0) - share
+        stop = torch.logsumexp(torch.stack([f[1] for f in found]), dim=0) - share
+        return read, stop
+
+    def decide(self, states: StateBatch) -> tuple[Tensor, Tensor]:
+        """`forward` without gradients or dropout, on a batch of states as arrays."""
+        training = self.training
+        self.eval()
+        with torch.inference_mode():
+            read, stop = self(Inputs.of(states))
+        self.train(training)
+        return read, stop
+
+    def save(self, folder: Path | str, *, readme: str | None = None) -> None:
+        """Write the policy to a folder, made where it is absent.
+
+        Raises:
+            PolicyError: The folder cannot be written.
+        """
+        folder = Path(folder)
+        settings = {
+            "format": 1,
+            "features": FEATURES_VERSION,
+            "networks": len(self.members),
+            "network": asdict(self.config),
+            "card": self.card,
+        }
+        weights = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            partial = folder / (WEIGHTS + ".partial")
+            save_file(weights, partial)
+            partial.replace(folder / WEIGHTS)
+            text = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
+            (folder / SETTINGS).write_text(text, encoding="utf-8")
+            if readme is not None:
+                (folder / CARD).write_text(readme, encoding="utf-8")
+        except OSError as error:
+            raise PolicyError(f"the policy cannot be written to {folder}: {error}") from error
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Policy:
+        """The policy in a folder.
+
+        Raises:
+            PolicyError: It is absent, damaged, or made for other features than this version has.
+        """
+        folder = Path(folder)
+        settings = _settings(folder)
+        try:
+            config = NetworkConfig(**settings["network"])
+            count = int(settings["networks"])
+            policy = cls([PolicyNetwork(config) for _ in range(count)], settings.get("card"))
+            policy.load_state_dict(load_file(folder / WEIGHTS))
+        except (KeyError, TypeError, ValueError, RuntimeError, OSError, SafetensorError) as error:
+            reason = str(error).splitlines()[0]
+            raise PolicyError(f"the policy in {folder} is damaged: {reason}") from error
+        return policy.eval()
+
+    @classmethod
+    def shipped(cls) -> Policy:
+        """The policy that comes with the package."""
+        return cls.load(SHIPPED)
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    """The settings file, checked as far as it decides whether the weights can be used."""
+    file = folder / SETTINGS
+    try:
+        settings = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PolicyError(f"there is no policy in {folder}: {file.name} cannot be read") from error
+    except ValueError as error:
+        raise PolicyError(f"{file} is not JSON: {error}") from error
+    if not isinstance(settings, dict) or settings.get("format") != 1:
+        raise PolicyError(f"{file} does not describe a policy of format 1")
+    if settings.get("features") != FEATURES_VERSION:
+        raise PolicyError(
+            f"the policy in {folder} was trained on features of version "
+            f"{settings.get('features')}, this hoptrail has version {FEATURES_VERSION}: "
+            "train it again with  hoptrail train"
+        )
+    return settings

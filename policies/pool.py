@@ -1,0 +1,161 @@
+"""The candidate pool of one question: what the policy may read, and how each came in.
+
+The pool starts with index hits for the question and the passages it names, and widens with every
+passage read: hits of the rewritten query, and the passage's neighbours in the graph. Which
+candidates a state may choose from depends on its own evidence alone (`member`), so that π(a|s) is
+a function of the state, whatever other beams have read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hoptrail.graph.view import GraphView, Mention
+from hoptrail.memory.encoder import Vectors
+from hoptrail.memory.view import View
+from hoptrail.policies.lexicon import Ids, Lexicon
+
+HYBRID_HITS, DENSE_HITS, SPARSE_HITS = 25, 12, 12
+"""Candidates that the question alone brings, from each ranking."""
+LISTED = 100
+"""How deep the rankings of the question are known."""
+READ_HITS = 10
+"""Dense hits that a rewritten query brings."""
+ENTITY_HITS = 6
+"""Neighbours that a passage brings through the rarest entities that it shares with them."""
+HUB = 30
+"""A passage mentioned by more than this many does not bring them in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where candidates come from: one scope's indexes, its graph, and its terms."""
+
+    view: View
+    graph: GraphView
+    lexicon: Lexicon
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A passage that was read for this question, and what it led to."""
+
+    slot: int
+    query: Vectors
+    """The query as rewritten from it, `(d,)`."""
+    brought: frozenset[int]
+    """Slots that it makes available."""
+    mentions: tuple[Mention, ...]
+    """The titles that it names."""
+
+
+class Pool:
+    """The candidates of one question, in the order in which they were found.
+
+    Attributes:
+        slots: The candidates' slots in the view.
+        base: How many of them the question alone brought.
+        reads: The passages read so far, by slot.
+    """
+
+    def __init__(self, question: str, vector: Vectors, sources: Sources) -> None:
+        view, graph, lexicon = sources.view, sources.graph, sources.lexicon
+        self.question, self.vector, self.sources = question, vector, sources
+        self.terms: Ids = lexicon.ids(question)
+        self.named = graph.named_lengths(question)
+        self.reads: dict[int, Read] = {}
+        self.slots: list[int] = []
+        self.position: dict[int, int] = {}
+        self._rank_all(view)
+        self._admit(self.listed[0][:HYBRID_HITS])
+        self._admit(self.listed[1][:DENSE_HITS])
+        self._admit(self.listed[2][:SPARSE_HITS])
+        self._admit(sorted(self.named, key=view.content_key))
+        self.base = len(self.slots)
+
+    def _rank_all(self, view: View) -> None:
+        """Score the scope for the question: hybrid, dense and sparse rankings, `LISTED` deep."""
+        self.sparse_scores = view.sparse.scores(self.question)
+        self.sparse_moments = view.sparse.moments(self.sparse_scores)
+        mean, std = view.dense.moments(self.vector[None])
+        self.dense_moments = float(mean[0]), float(std[0])
+        dense = [int(s) for s in view.dense.search(self.vector[None], LISTED)[1][0] if s >= 0]
+        found = view.sparse.search(self.question, LISTED)[1]
+        sparse = [int(s) for s in found]
+        union = list(dict.fromkeys([*dense, *sparse]))
+        z_sparse, z_dense, _ = self.z_scores(union)
+        fused = np.round(z_sparse + z_dense, 5)
+        keys = [view.content_key(slot) for slot in union]
+        order = sorted(range(len(union)), key=lambda i: (-fused[i], keys[i]))
+        self.listed = [union[i] for i in order[:LISTED]], dense, sparse
+
+    def z_scores(
+        self, slots: Sequence[int]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Sparse and dense scores in standard deviations over the scope, and cosines, `(n,)`."""
+        at = np.asarray(slots, dtype=np.int64)
+        cosine = self.sources.view.dense.vectors(at) @ self.vector
+        sparse = (self.sparse_scores[at] - self.sparse_moments[0]) / (self.sparse_moments[1] + 1e-6)
+        dense = (cosine - self.dense_moments[0]) / (self.dense_moments[1] + 1e-6)
+        return sparse.astype(np.float32), dense.astype(np.float32), cosine
+
+    def read(self, slots: Sequence[int], queries: Vectors) -> None:
+        """Take passages as read: widen by what their rewritten queries `(n, d)` and links bring."""
+        if not len(slots):
+            return
+        view, graph = self.sources.view, self.sources.graph
+        _, found = view.dense.search(queries, READ_HITS + 1)
+        for slot, query, hits in zip(slots, queries, found, strict=True):
+            mentions = tuple(graph.out_mentions(slot))
+            brought = list(
+                dict.fromkeys(
+                    [
+                        *[int(h) for h in hits if h >= 0 and h != slot][:READ_HITS],
+                        *[m.target for m in mentions],
+                        *_unless_hub([m.source for m in graph.in_mentions(slot)]),
+                        *[target for target, _, _ in graph.links(slot)],
+                        *_unless_hub([source for source, _, _ in graph.back_links(slot)]),
+                        *_entity_neighbours(graph, slot, view.content_key),
+                    ]
+                )
+            )
+            self.reads[slot] = Read(slot, query, frozenset(brought), mentions)
+            self._admit(brought)
+
+    def member(self, evidence: Iterable[int]) -> NDArray[np.bool_]:
+        """Which candidates a state with this evidence (slots) may choose from, `(n,)`."""
+        available = np.zeros(len(self.slots), dtype=bool)
+        available[: self.base] = True
+        for slot in evidence:
+            available[[self.position[s] for s in self.reads[slot].brought]] = True
+            available[self.position[slot]] = True
+        return available
+
+    def _admit(self, slots: Iterable[int]) -> None:
+        for slot in slots:
+            if slot not in self.position:
+                self.position[slot] = len(self.slots)
+                self.slots.append(slot)
+
+
+def _unless_hub(slots: list[int]) -> list[int]:
+    different = list(dict.fromkeys(slots))
+    return different if len(different) <= HUB else []
+
+
+def _entity_neighbours(
+    graph: GraphView, slot: int, content_key: Callable[[int], bytes]
+) -> list[int]:
+    """The passages that share the rarest entities with this one, most shared first."""
+    weight: dict[int, float] = {}
+    for name in graph.entities(slot):
+        frequency = graph.entity_df(name)
+        if 2 <= frequency <= HUB:
+            for other in graph.slots_of_entity(name):
+                if other != slot:
+                    weight[other] = weight.get(other, 0.0) + 1.0 / frequency
+    return sorted(weight, key=lambda s: (-round(weight[s], 6), content_key(s)))[:ENTITY_HITS]

@@ -1,0 +1,104 @@
+"""Sampling trajectories from the policy, and the log-probability of trails under it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from hoptrail.policies.examples import Example, read_all
+from hoptrail.policies.network import Inputs
+from hoptrail.policies.policy import Policy
+from hoptrail.policies.reformulate import Reformulator
+from hoptrail.policies.state import State, StateBatch, batch_states
+
+
+@dataclass(slots=True)
+class Trajectory:
+    """One sampled episode."""
+
+    example: Example
+    evidence: State = ()
+    stopped: bool = False
+    log_prob: list[Tensor] = field(default_factory=list)
+    """Of each action, with its graph."""
+    entropy: list[Tensor] = field(default_factory=list)
+    """Of the policy in each state, with its graph."""
+
+
+def sample(
+    policy: Policy,
+    examples: Sequence[Example],
+    reformulator: Reformulator,
+    *,
+    samples: int,
+    hops: int,
+    generator: torch.Generator,
+) -> list[Trajectory]:
+    """`samples` trajectories of each example, in the examples' order; one pass a hop for all."""
+    trajectories = [Trajectory(example) for example in examples for _ in range(samples)]
+    for hop in range(hops + 1):
+        walking = [t for t in trajectories if not t.stopped]
+        if not walking:
+            break
+        states = batch_states([t.example.state(t.evidence) for t in walking])
+        log_read, log_stop = policy(Inputs.of(states))
+        for i, trajectory in enumerate(walking):
+            rows = log_read[states.starts[i] : states.starts[i + 1]]
+            log_pi = torch.cat([rows, log_stop[i : i + 1]])
+            _act(trajectory, log_pi, hop == hops, generator)
+        read_all([(t.example, t.evidence[-1]) for t in walking if not t.stopped], reformulator)
+    return trajectories
+
+
+def _act(trajectory: Trajectory, log_pi: Tensor, last: bool, generator: torch.Generator) -> None:
+    """Draw an action; where the budget of hops is spent, end without one."""
+    if last:
+        trajectory.stopped = True
+        return
+    probability = log_pi.detach().exp()
+    action = int(torch.multinomial(probability, 1, generator=generator))
+    possible = torch.isfinite(log_pi)
+    inside = log_pi[possible]
+    trajectory.entropy.append(-(inside.exp() * inside).sum())
+    trajectory.log_prob.append(log_pi[action])
+    if action == len(log_pi) - 1:
+        trajectory.stopped = True
+    else:
+        slots = trajectory.example.state(trajectory.evidence).slots
+        trajectory.evidence = (*trajectory.evidence, int(slots[action]))
+
+
+def trail_log_probs(policy: Policy, trails: Sequence[tuple[Example, State]]) -> Tensor:
+    """Log π(z): of reading these passages in this order and then stopping, `(z,)`.
+
+    Every passage of a trail must have been read for its example; a trail that the pool does not
+    allow has -inf.
+    """
+    prefixes: dict[tuple[int, State], int] = {}
+    inputs = []
+    for example, trail in trails:
+        for length in range(len(trail) + 1):
+            key = id(example), trail[:length]
+            if key not in prefixes:
+                prefixes[key] = len(inputs)
+                inputs.append(example.state(trail[:length]))
+    states = batch_states(inputs)
+    log_read, log_stop = policy(Inputs.of(states))
+    out = []
+    for example, trail in trails:
+        steps = [log_stop[prefixes[id(example), trail]]]
+        for length, slot in enumerate(trail):
+            steps.append(_log_of(states, log_read, prefixes[id(example), trail[:length]], slot))
+        out.append(torch.stack(steps).sum())
+    return torch.stack(out)
+
+
+def _log_of(states: StateBatch, log_read: Tensor, state: int, slot: int) -> Tensor:
+    start, end = states.starts[state], states.starts[state + 1]
+    found = (states.slots[start:end] == slot).nonzero()[0]
+    if not len(found):
+        return log_read.new_full((), -torch.inf)
+    return log_read[int(start + found[0])]

@@ -1,0 +1,150 @@
+"""Walking a scope: from questions to rankings and trails.
+
+    score(i) = Σ over the prefixes s that the beam expanded of π(s) · π(i | s)
+
+the probability that passage i is read next, summed. STOP ends reading, not the list: candidates
+that no prefix favours are ranked by the little that each gives them, and what was never in the
+pool follows by fusion rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hoptrail.graph.view import GraphView
+from hoptrail.memory.encoder import Encoder
+from hoptrail.memory.view import View
+from hoptrail.policies.beam import BeamSearch, Episode, Prefix
+from hoptrail.policies.efforts import Effort
+from hoptrail.policies.lexicon import Lexicon
+from hoptrail.policies.policy import Policy
+from hoptrail.policies.pool import Pool, Sources
+from hoptrail.policies.reformulate import Reformulator, content_of, rewritten
+from hoptrail.policies.state import State
+from hoptrail.types import Hop, Trail
+
+TRAILS = 8
+"""Trails that a walk reports."""
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """What the walk over one question found."""
+
+    slots: NDArray[np.int64]
+    """`(k,)`, best first."""
+    scores: NDArray[np.float64]
+    """`(k,)`, descending; negative for what was never in the pool."""
+    trails: tuple[Trail, ...]
+    """Most probable first."""
+    read: tuple[int, ...]
+    """Slots read, in order."""
+    candidates: int
+    texts_encoded: int
+
+
+class Walker:
+    """Walks one scope with one policy.
+
+    Args:
+        policy: π.
+        view: The scope's passages and indexes; a walker is good for one version of it.
+        graph: The scope's graph.
+        encoder: For questions and rewritten queries.
+        effort: The bounds.
+    """
+
+    def __init__(
+        self, policy: Policy, view: View, graph: GraphView, encoder: Encoder, effort: Effort
+    ) -> None:
+        self.encoder = encoder
+        self.sources = Sources(view, graph, Lexicon(view))
+        reformulator = Reformulator(encoder, reencode=effort.reencode)
+        self.search = BeamSearch(policy.eval(), reformulator, effort)
+
+    def walk(self, questions: Sequence[str], k: int = 100) -> list[Walk]:
+        """The walk over each question; `k` passages each where the scope holds as many."""
+        if not self.sources.view.size:
+            return [_nothing() for _ in questions]
+        vectors = self.encoder.encode(list(questions))
+        pools = [Pool(q, v, self.sources) for q, v in zip(questions, vectors, strict=True)]
+        return [_finish(episode, k) for episode in self.search.run(pools)]
+
+
+def _finish(episode: Episode, k: int) -> Walk:
+    """The ranking and the trails of a question that has been walked."""
+    pool = episode.pool
+    view = pool.sources.view
+    keys = {slot: view.content_key(slot) for slot in pool.slots}
+    ranked = sorted(episode.score, key=lambda s: (-round(episode.score[s], 9), keys[s]))
+    slots = ranked[:k]
+    scores = [episode.score[slot] for slot in slots]
+    rest = [s for s in _fusion_order(pool, k) if s not in episode.score][: k - len(slots)]
+    scores += [-1.0 - i for i in range(len(rest))]
+    return Walk(
+        slots=np.asarray(slots + rest, dtype=np.int64),
+        scores=np.asarray(scores),
+        trails=_trails(episode),
+        read=tuple(pool.reads),
+        candidates=len(pool.slots),
+        texts_encoded=episode.encoded,
+    )
+
+
+def _fusion_order(pool: Pool, k: int) -> list[int]:
+    """Passages by fusion with the question, as many as a list of k can need."""
+    listed = pool.listed[0]
+    view = pool.sources.view
+    if len(listed) >= min(k + len(pool.slots), view.size):
+        return listed
+    alive = np.flatnonzero(view.alive)
+    sparse, dense, _ = pool.z_scores(alive)
+    fused = np.round(sparse + dense, 5)
+    order = np.argsort(-fused, kind="stable")[: k + len(pool.slots)]
+    later = sorted(order.tolist(), key=lambda i: (-fused[i], view.content_key(int(alive[i]))))
+    return list(dict.fromkeys([*listed, *(int(alive[i]) for i in later)]))
+
+
+def _trails(episode: Episode) -> tuple[Trail, ...]:
+    best = sorted(episode.ended, key=lambda e: (-(e[0].log_prob + e[1]), e[0].evidence))[:TRAILS]
+    return tuple(
+        Trail(_hops(episode.pool, prefix), float(np.exp(prefix.log_prob + log_end)), reason)
+        for prefix, log_end, reason in best
+    )
+
+
+def _hops(pool: Pool, prefix: Prefix) -> tuple[Hop, ...]:
+    passages = pool.sources.view.passages(list(prefix.evidence))
+    hops: list[Hop] = []
+    for i, (passage, probability) in enumerate(zip(passages, prefix.hops, strict=True)):
+        query = pool.question
+        if i:
+            query = rewritten(pool.question, content_of(pool, prefix.evidence[i - 1]))
+        link = link_between(pool, prefix.evidence[:i], prefix.evidence[i])
+        hops.append(Hop(query, passage.id, link, probability))
+    return tuple(hops)
+
+
+def link_between(pool: Pool, evidence: State, slot: int) -> str | None:
+    """The kind of edge that led from the evidence to a passage, the latest read first."""
+    graph = pool.sources.graph
+    for source in reversed(evidence):
+        if any(m.target == slot for m in pool.reads[source].mentions):
+            return "mentions"
+        for target, kind, _ in graph.links(source):
+            if target == slot:
+                return kind
+        if any(m.target == source for m in graph.out_mentions(slot)):
+            return "mentioned_by"
+        for target, kind, _ in graph.back_links(source):
+            if target == slot:
+                return f"~{kind}"
+    return None
+
+
+def _nothing() -> Walk:
+    return Walk(np.zeros(0, np.int64), np.zeros(0), (), (), 0, 1)

@@ -1,0 +1,193 @@
+"""The training loop: networks, stages, epochs, steps; checkpoints after every epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from hoptrail.memory.encoder import Encoder
+from hoptrail.policies.checkpoint import Checkpoint
+from hoptrail.policies.examples import Example
+from hoptrail.policies.network import PolicyNetwork
+from hoptrail.policies.objectives import Objective, make_objective
+from hoptrail.policies.policy import Policy
+from hoptrail.policies.settings import TrainConfig
+
+Progress = Callable[[str, int, int, Mapping[str, float]], None]
+"""Called with stage, done, total and the latest figures."""
+
+WARM_UP = 0.15
+"""Share of a stage's steps in which the learning rate rises."""
+SAMPLED = 200
+"""Questions whose states give the features' mean and scale."""
+
+
+def silent(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+    """Progress that nobody watches."""
+
+
+class Trainer:
+    """Trains the networks of one policy.
+
+    Args:
+        examples: The questions.
+        config: The settings.
+        encoder: For what is read in training.
+        checkpoint: Where the run is kept.
+        tell: Told after every step.
+
+    Attributes:
+        curves: For each epoch its network, stage, epoch and mean figures.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        config: TrainConfig,
+        encoder: Encoder,
+        checkpoint: Checkpoint,
+        tell: Progress = silent,
+    ) -> None:
+        self.examples, self.config, self.encoder = examples, config, encoder
+        self.checkpoint, self.tell = checkpoint, tell
+        self.curves: list[dict[str, Any]] = []
+
+    def train(self, *, resume: bool = False) -> Policy:
+        """All networks, through all stages."""
+        config = self.config
+        found = self.checkpoint.load() if resume else None
+        place, tensors = found if found else (None, {})
+        start = (0, 0, 0)
+        if place:
+            start = (place["network"], place["stage"], place["epoch"])
+            self.curves = place["curves"]
+        done: list[PolicyNetwork] = [PolicyNetwork(config.network) for _ in range(start[0])]
+        self.checkpoint.restore(tensors, {f"done{i}": n for i, n in enumerate(done)}, None)
+        for number in range(start[0], config.networks):
+            with seeded(config.seed, number):
+                network = PolicyNetwork(config.network)
+            self._standardise(network)
+            for index, stage in enumerate(config.stages):
+                if (number, index) < start[:2]:
+                    continue
+                resumed = bool(place) and (number, index) == start[:2]
+                self._stage(
+                    network,
+                    done,
+                    (number, index, stage),
+                    tensors if resumed else None,
+                    start[2] if resumed else 0,
+                )
+            done.append(network)
+        return Policy(done).eval()
+
+    def _stage(
+        self,
+        network: PolicyNetwork,
+        done: Sequence[PolicyNetwork],
+        where: tuple[int, int, str],
+        tensors: Mapping[str, torch.Tensor] | None,
+        first_epoch: int,
+    ) -> None:
+        number, index, stage = where
+        config = self.config
+        objective = make_objective(stage, Policy([network]), self.encoder, config)
+        epochs = config.epochs_of(stage)
+        steps = math.ceil(len(self.examples) / config.batch)
+        modules = {"network": network, **objective.modules}
+        weights = [p for module in modules.values() for p in module.parameters()]
+        rate = config.rate_of(stage)
+        optimizer = torch.optim.AdamW(weights, rate, weight_decay=config.weight_decay)
+        finished = {f"done{i}": n for i, n in enumerate(done)}
+        if tensors is not None:
+            self.checkpoint.restore(tensors, modules, optimizer)
+        for epoch in range(first_epoch, epochs):
+            with seeded(config.seed, number, index, epoch) as rng:
+                schedule = _Schedule(optimizer, rate, epoch * steps, epochs * steps)
+                figures = self._epoch(objective, modules, optimizer, schedule, rng, where, epoch)
+            self.curves.append({"network": number, "stage": stage, "epoch": epoch + 1, **figures})
+            place = {"network": number, "stage": index, "epoch": epoch + 1, "curves": self.curves}
+            self.checkpoint.save(place, {**modules, **finished}, optimizer)
+
+    def _epoch(
+        self,
+        objective: Objective,
+        modules: Mapping[str, nn.Module],
+        optimizer: torch.optim.Optimizer,
+        schedule: _Schedule,
+        rng: np.random.Generator,
+        where: tuple[int, int, str],
+        epoch: int,
+    ) -> dict[str, float]:
+        """One pass over the questions; the mean of the figures."""
+        number, _, stage = where
+        for module in modules.values():
+            # Later stages compare probabilities of whole trails: dropout would blur them.
+            module.train(stage == "imitation")
+        weights = [p for module in modules.values() for p in module.parameters()]
+        order = rng.permutation(len(self.examples))
+        batches = [
+            [self.examples[i] for i in order[start : start + self.config.batch]]
+            for start in range(0, len(order), self.config.batch)
+        ]
+        seen: dict[str, list[float]] = {}
+        label = f"{stage}, network {number + 1}, epoch {epoch + 1}"
+        for step, batch in enumerate(batches, start=1):
+            schedule.step()
+            found = objective.loss(batch, rng)
+            if found is not None:
+                loss, figures = found
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                nn.utils.clip_grad_norm_(weights, 1.0)
+                optimizer.step()
+                for name, value in figures.items():
+                    seen.setdefault(name, []).append(value)
+            self.tell(label, step, len(batches), {n: float(np.mean(v)) for n, v in seen.items()})
+        return {name: round(float(np.mean(values)), 5) for name, values in seen.items()}
+
+    def _standardise(self, network: PolicyNetwork) -> None:
+        """Take the features' mean and scale from states with no, some and all gold read."""
+        rng = np.random.default_rng(self.config.seed)
+        chosen = rng.permutation(len(self.examples))[:SAMPLED]
+        rows = [
+            example.state(example.gold[:size]).x
+            for example in (self.examples[i] for i in sorted(chosen))
+            for size in range(len(example.gold) + 1)
+        ]
+        network.standardise(torch.from_numpy(np.concatenate(rows)))
+
+
+class _Schedule:
+    """A learning rate that rises to its peak and falls to nothing, both by half a cosine."""
+
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, peak: float, done: int, total: int
+    ) -> None:
+        self.optimizer, self.peak, self.done, self.total = optimizer, peak, done, total
+
+    def step(self) -> None:
+        """Set the rate of the next step."""
+        at = self.done / max(1, self.total)
+        if at < WARM_UP:
+            share = 0.04 + 0.96 * (1 - math.cos(math.pi * at / WARM_UP)) / 2
+        else:
+            share = (1 + math.cos(math.pi * (at - WARM_UP) / (1 - WARM_UP))) / 2
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.peak * share
+        self.done += 1
+
+
+@contextmanager
+def seeded(*numbers: int) -> Iterator[np.random.Generator]:
+    """A generator drawn from the numbers; torch's own (dropout, initial weights) follows it."""
+    rng = np.random.default_rng(numbers)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(rng.integers(2**62)))
+        yield rng
