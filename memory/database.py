@@ -38,10 +38,13 @@ class Database:
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        self.path = path
+        self.path = path.absolute()  # still the same file when the working folder changes
         self.read_only = read_only
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
+        """Held by whoever uses the connection. The store's views use it too: one lock, no order
+        in which two could be taken wrongly."""
         self._depth = 0  # transactions open; only with the lock held
+        self._writing = False  # whether the outermost one writes; likewise
         self._pid = os.getpid()
         self._connection: sqlite3.Connection | None = self._open()
 
@@ -52,15 +55,22 @@ class Database:
 
     def close(self) -> None:
         """Close the file; a second time does nothing."""
-        with self._lock:
+        with self.lock:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
 
+    @property
+    def busy(self) -> str | None:
+        """What this thread has open: "read", "write" or nothing. Ask with the lock held."""
+        if not self._depth:
+            return None
+        return "write" if self._writing else "read"
+
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """One consistent state of the file, however many statements read it."""
-        with self._lock, self._errors("read"):
+        with self.lock, self._errors("read"):
             connection = self._usable()
             if self._depth:
                 yield connection
@@ -77,14 +87,16 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """A transaction: all of it or nothing. One inside another is undone on its own."""
-        with self._lock, self._errors("written"):
+        with self.lock, self._errors("written"):
             connection = self._usable()
             if self.read_only:
                 raise StoreError(f"the store {self.path} is open read-only")
+            if self.busy == "read":  # it would be undone when the reading ends
+                raise StoreError(f"the store {self.path} cannot be written to while it is read")
             depth = self._depth
             name = f"step_{depth}"
             connection.execute(f"SAVEPOINT {name}" if depth else "BEGIN IMMEDIATE")
-            self._depth = depth + 1
+            self._depth, self._writing = depth + 1, True
             try:
                 yield connection
                 connection.execute(f"RELEASE {name}" if depth else "COMMIT")
@@ -95,7 +107,7 @@ class Database:
                         connection.execute(f"RELEASE {name}")
                 raise
             finally:
-                self._depth = depth
+                self._depth, self._writing = depth, depth > 0
 
     def migrate(self, owner: str, migrations: Sequence[str]) -> None:
         """Apply an owner's migrations that the file has not seen, in their order.
@@ -136,7 +148,7 @@ class Database:
 
     def _open(self) -> sqlite3.Connection:
         self._check_path()
-        uri = self.path.absolute().as_uri()
+        uri = self.path.as_uri()
         connection: sqlite3.Connection | None = None
         try:
             if not self.read_only:

@@ -13,9 +13,10 @@ while that is not much larger, so that a passage is moved O(log N) times in its 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from threading import RLock
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,14 @@ class Segment:
     def owners(self) -> NDArray[np.int64]:
         """The term of each posting, `(p,)`."""
         return np.repeat(self.terms, np.diff(self.starts))
+
+
+_EMPTY = Segment(
+    np.zeros(0, dtype=np.int64),
+    np.zeros(1, dtype=np.int64),
+    np.zeros(0, dtype=np.int32),
+    np.zeros(0, dtype=np.float32),
+)
 
 
 class SparseIndex:
@@ -112,6 +121,34 @@ class SparseIndex:
             if self._dead * 2 > sum(len(s.slots) for s in self._segments):
                 self._segments = [self._joined(self._segments)]
                 self._dead = 0
+            self._forget()
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """What `restore` needs: the living slots' postings, as slots 0..n-1, and their terms."""
+        with self._lock:
+            whole = self._joined(self._segments or [_EMPTY])
+            alive = self._table.alive
+            names = list(self._ids)
+            terms = "\n".join(names[i] for i in whole.terms.tolist())
+            return {
+                "terms": np.frombuffer(terms.encode(), dtype=np.uint8),
+                "starts": whole.starts,
+                "slots": (np.cumsum(alive) - 1)[whole.slots].astype(np.int32),
+                "counts": whole.counts,
+                "lengths": self._lengths[alive],
+            }
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take over a state, in place of adding its texts to an empty index."""
+        with self._lock:
+            terms = state["terms"].tobytes().decode()
+            self._ids = {term: i for i, term in enumerate(terms.split("\n") if terms else [])}
+            self._df = np.diff(state["starts"])
+            self._lengths = state["lengths"]
+            self._total = int(self._lengths.sum())
+            self._segments = [
+                Segment(np.arange(len(self._ids)), state["starts"], state["slots"], state["counts"])
+            ]
             self._forget()
 
     def terms(self, text: str) -> list[str]:
@@ -212,10 +249,11 @@ class SparseIndex:
 
     def _norms(self) -> NDArray[np.float64]:
         """k1 (1 - b + b l / L) of every slot."""
-        if self._norm is None:
+        norm = self._norm
+        if norm is None:
             mean = max(self._total, 1) / max(self._table.size, 1)
-            self._norm = K1 * (1 - B + B * self._lengths / mean)
-        return self._norm
+            norm = self._norm = np.asarray(K1 * (1 - B + B * self._lengths / mean))
+        return norm
 
     def _forget(self) -> None:
         self._norm = None
@@ -226,7 +264,9 @@ class SparseIndex:
         segments = self._segments
         while len(segments) > 1 and len(segments[-2].slots) < 2 * len(segments[-1].slots):
             last = segments.pop()
-            segments[-1] = self._joined([segments[-1], last])
+            joined = self._joined([segments[-1], last])
+            self._dead -= len(segments[-1].slots) + len(last.slots) - len(joined.slots)
+            segments[-1] = joined
 
     def _joined(self, segments: Sequence[Segment]) -> Segment:
         """One segment out of several, older first; the dead are left out."""
@@ -234,7 +274,6 @@ class SparseIndex:
         slots = np.concatenate([s.slots for s in segments])
         counts = np.concatenate([s.counts for s in segments])
         alive = self._table.alive[slots]
-        self._dead -= int(len(alive) - np.count_nonzero(alive))
         order = np.argsort(terms[alive], kind="stable")
         return _segment(terms[alive][order], slots[alive][order], counts[alive][order])
 

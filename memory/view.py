@@ -11,13 +11,12 @@ import json
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Sequence
-from threading import RLock
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.errors import StoreError, UnknownId
-from hoptrail.memory import meta, records
+from hoptrail.memory import meta, records, snapshot
 from hoptrail.memory.database import Database
 from hoptrail.memory.dense import DenseIndex
 from hoptrail.memory.slots import Slots, SlotTable
@@ -41,7 +40,7 @@ class View:
 
     def __init__(self, database: Database, scope: Namespace) -> None:
         self.scope = scope
-        self.lock = RLock()
+        self.lock = database.lock
         self._db = database
         self._stored = records.encode_namespace(scope)
         # All below only with the lock held.
@@ -49,6 +48,7 @@ class View:
         self._slot_of: dict[int, int] = {}  # of living slots, by rowid
         self._read: OrderedDict[int, Passage] = OrderedDict()
         self._version = 0
+        self._unsaved = 0  # slots taken in or killed since the last snapshot
         self.dense = DenseIndex(self._table, self.lock)
         self.sparse = SparseIndex(self._table, self.lock)
 
@@ -132,16 +132,54 @@ class View:
         return out
 
     def refresh(self) -> bool:
-        """Catch up with the last commit; whether anything changed."""
+        """Catch up with the last commit; whether anything changed.
+
+        Raises:
+            StoreError: This thread has a write transaction open: what is not committed may yet be
+                undone, and a view could not follow.
+        """
         with self.lock:
+            if self._db.busy == "write":
+                raise StoreError("a view cannot be refreshed inside a write transaction")
+            if not self._version and not self._table.capacity:
+                self._restore()
             with self._db.reading() as connection:
                 newest = meta.version(connection)
                 if newest == self._version:
                     return False
-                gone = self._deleted(connection)
-                changed = self._catch_up(connection, gone)
+                changed = self._catch_up(connection, self._deleted(connection))
             self._version = newest
+            if self._unsaved >= max(snapshot.MINIMUM, self.size // 4):
+                self.save()
             return changed
+
+    def save(self) -> bool:
+        """Write the snapshot that the next to open this scope starts from; whether it was done.
+
+        Refreshing does it by itself whenever enough has changed to be worth it.
+        """
+        with self.lock:
+            if self._db.read_only or self._db.busy:
+                return False
+            state = {"rowids": self.rowids[self.alive], "keys": self._table.keys[self.alive]}
+            for name, index in (("dense", self.dense), ("sparse", self.sparse)):
+                state.update({f"{name}.{key}": value for key, value in index.state().items()})
+            self._unsaved = 0
+            return snapshot.save(self._db, self._stored, self._version, state)
+
+    def _restore(self) -> None:
+        """Start from the snapshot, if there is one to be trusted."""
+        found = snapshot.load(self._db, self._stored)
+        if found is None:
+            return
+        self._version, state = found
+        slots = self._table.add(state["rowids"], state["keys"])
+        self._slot_of = dict(zip(state["rowids"].tolist(), slots.tolist(), strict=True))
+        for name, index in (("dense", self.dense), ("sparse", self.sparse)):
+            prefix = f"{name}."
+            index.restore(
+                {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+            )
 
     def _deleted(self, connection: sqlite3.Connection) -> list[int]:
         """Slots whose passages were deleted since."""
@@ -153,21 +191,23 @@ class View:
 
     def _catch_up(self, connection: sqlite3.Connection, gone: list[int]) -> bool:
         """Take in what was written, kill what it replaces and what is gone."""
-        # The + keeps a small scope's first reading on the namespace's index, and everything
-        # after on the version's.
-        version = "p.version" if self._version else "+p.version"
+        # A + keeps SQLite from an index: a first reading goes by namespace, a later by version.
+        where = "+p.version > ? AND p.namespace >= ? AND p.namespace < ?"
+        if self._version:
+            where = "p.version > ? AND +p.namespace >= ? AND +p.namespace < ? ORDER BY p.version"
         cursor = connection.execute(
             "SELECT p.rowid, p.title, p.text, p.metadata, v.vector "
-            "FROM passages p LEFT JOIN vectors v ON v.passage = p.rowid "
-            f"WHERE {version} > ? AND p.namespace >= ? AND p.namespace < ? ORDER BY p.rowid",
+            f"FROM passages p LEFT JOIN vectors v ON v.passage = p.rowid WHERE {where}",
             (self._version, *records.scope_range(self._stored)),
         )
         changed = bool(gone)
         while rows := cursor.fetchmany(ROWS_AT_ONCE):
             gone += [self._slot_of[row[0]] for row in rows if row[0] in self._slot_of]
             self._take_in(rows)
+            self._unsaved += len(rows)
             changed = True
         if gone:
+            self._unsaved += len(gone)
             slots = np.asarray(gone, dtype=np.int64)
             self._table.kill(slots)
             self.dense.remove(slots)

@@ -1,0 +1,147 @@
+"""A view on disk: what it would cost to build again, kept beside the store and never trusted.
+
+A snapshot is one file of plain arrays in the folder `<store>.index`. The store's own file says
+which one is a scope's, its SHA-256 and the version it stands for; whatever does not match is
+named in a warning and the view is built from the store instead. Files are never written over:
+a new one comes by rename under a new name, and the old one goes once the store names the new.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import secrets
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hoptrail.errors import StoreError
+from hoptrail.memory.database import Database
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+"""Of the arrays and of how text becomes terms; a snapshot of another one is not used."""
+
+MINIMUM = 1000
+"""Passages that must be new before a snapshot is written: fewer are built in an instant."""
+
+ABANDONED_SECONDS = 3600.0
+"""A half-written file of this age has no writer any more."""
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def folder_of(database: Database) -> Path:
+    """Where a store's snapshots lie."""
+    return database.path.with_name(database.path.name + ".index")
+
+
+def save(database: Database, scope: str, version: int, arrays: Arrays) -> bool:
+    """Write a scope's snapshot; False, with a warning, if that could not be done.
+
+    Args:
+        database: The store's.
+        scope: The namespace, as stored.
+        version: What the arrays stand for.
+        arrays: The view's state.
+    """
+    folder = folder_of(database)
+    name = f"{hashlib.sha256(scope.encode()).hexdigest()[:16]}-{version}-{secrets.token_hex(4)}"
+    part, whole = folder / f"{name}.part", folder / f"{name}.view"
+    try:
+        folder.mkdir(exist_ok=True)
+        with part.open("w+b") as file:
+            _write(file, arrays)
+            file.seek(0)
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        with database.writing() as connection:
+            old = connection.execute(
+                "SELECT file, version FROM snapshots WHERE namespace = ?", (scope,)
+            ).fetchone()
+            if old and old[1] >= version and (folder / Path(old[0]).name).is_file():
+                part.unlink()  # another process was faster
+                return True
+            os.replace(part, whole)
+            connection.execute(
+                "INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?)",
+                (scope, whole.name, digest, version),
+            )
+        if old:
+            (folder / Path(old[0]).name).unlink(missing_ok=True)
+        _sweep(folder)
+        return True
+    except (OSError, StoreError) as error:
+        logger.warning("no snapshot of the indexes could be written to %s: %s", folder, error)
+        part.unlink(missing_ok=True)
+        return False
+
+
+def load(database: Database, scope: str) -> tuple[int, dict[str, NDArray[Any]]] | None:
+    """A scope's snapshot, as its version and arrays; None if there is none to be trusted."""
+    named = _named(database, scope)
+    while named is not None:
+        name, digest, version = named
+        file = folder_of(database) / name
+        try:
+            arrays = _read(file, digest)
+        except (OSError, ValueError) as error:
+            again = _named(database, scope)
+            if again != named:  # another process has just replaced it
+                named = again
+                continue
+            logger.warning(
+                "the index snapshot %s cannot be used (%s): it is rebuilt from the store",
+                file,
+                error,
+            )
+            return None
+        return None if arrays is None else (version, arrays)
+    return None
+
+
+def _named(database: Database, scope: str) -> tuple[str, str, int] | None:
+    with database.reading() as connection:
+        row = connection.execute(
+            "SELECT file, sha256, version FROM snapshots WHERE namespace = ?", (scope,)
+        ).fetchone()
+    # The name only: whatever a damaged store says, no file outside the folder is touched.
+    return (Path(row[0]).name, str(row[1]), int(row[2])) if row else None
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what writers that were killed have left behind."""
+    for part in folder.glob("*.part"):
+        if time.time() - part.stat().st_mtime > ABANDONED_SECONDS:
+            part.unlink(missing_ok=True)
+
+
+def _write(file: BinaryIO, arrays: Arrays) -> None:
+    header = json.dumps({"format": FORMAT, "arrays": list(arrays)}).encode()
+    np.save(file, np.frombuffer(header, dtype=np.uint8), allow_pickle=False)
+    for array in arrays.values():
+        np.save(file, array, allow_pickle=False)
+
+
+def _read(path: Path, digest: str) -> dict[str, NDArray[Any]] | None:
+    """The arrays of a file that is what it should be; None if it has another format.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is not the file that the store names.
+    """
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != digest:
+            raise ValueError(f"its sha256 should begin with {digest[:12]}, got {found[:12]}")
+        file.seek(0)
+        header = json.loads(np.load(file, allow_pickle=False).tobytes())
+        if header["format"] != FORMAT:
+            return None
+        return {name: np.load(file, allow_pickle=False) for name in header["arrays"]}
