@@ -94,7 +94,7 @@ class PageRankRetriever:
         return f"<PageRankRetriever {self._seeds} seeds, damping {self._damping}>"
 
     def rank(self, question: Question, k: int) -> Ranking:
-        """Passages by how often the walker is on them; those it never reaches, as hybrid has them."""
+        """Passages by how often the walker is on them, then those that it never reaches."""
         view = self._store.view(question.namespace)
         hits = _search(self._store, view, question.text, max(k, self._seeds), "hybrid")
         graph_view = self._graph.view(view)
@@ -174,6 +174,8 @@ def baseline(name: str, store: Store, graph: Graph) -> Retriever:
 def _search(store: Store, view: View, text: str, k: int, mode: Mode) -> _Scored:
     from hoptrail.memory import fusion
 
+    if not view.size:  # and no vectors yet that would say how wide they are
+        return np.zeros(0), np.zeros(0, dtype=np.int64)
     vector = None if mode == "sparse" else store.encode_queries([text])[0]
     return fusion.search(view, text, vector, k, mode)
 

@@ -16,7 +16,6 @@ from hoptrail.types import Question
 
 if TYPE_CHECKING:
     from hoptrail.front import Memory
-    from hoptrail.graph.graph import Graph
     from hoptrail.memory.encoder import Encoder
     from hoptrail.memory.store import Store
     from hoptrail.policies.policy import Policy
@@ -78,7 +77,6 @@ def evaluate(
         PolicyError: The policy cannot be loaded.
     """
     from hoptrail.front import Memory
-    from hoptrail.graph.graph import Graph
     from hoptrail.policies.corpora import open_corpus
 
     settings = settings or Settings()
@@ -89,12 +87,9 @@ def evaluate(
     asking = (lambda done, total: progress("asking", done, total)) if progress else None
     with open_corpus(Path(corpus), encoder, progress=encoding) as store:
         outside = gold_outside(store, asked)
-        with Memory(store.path, encoder=encoder, policy=loaded) as memory:
-            graph = Graph(memory.store)
-            retrievers = [
-                _retriever(name, memory, graph, settings.effort) for name in settings.retrievers
-            ]
-            results = run(retrievers, asked, progress=asking)
+        memory = Memory(store, policy=loaded)
+        retrievers = [_retriever(name, memory, settings.effort) for name in settings.retrievers]
+        results = run(retrievers, asked, progress=asking)
         passages = len(store)
     return build_report(
         results,
@@ -143,10 +138,10 @@ def _loaded(policy: Policy | str | Path, effort: str) -> Policy:
     return Policy.shipped() if policy == "shipped" else Policy.load(policy)
 
 
-def _retriever(name: str, memory: Memory, graph: Graph, effort: str) -> Retriever:
+def _retriever(name: str, memory: Memory, effort: str) -> Retriever:
     if name == REFERENCE:
         return RecallRetriever(memory, effort)
-    return baseline(name, memory.store, graph)
+    return baseline(name, memory.store, memory.graph)
 
 
 def _card(policy: Policy | str | Path, loaded: Policy | None) -> dict[str, object]:
