@@ -38,7 +38,7 @@ class Memory:
     Threads may share one. Nothing heavy is loaded before it is needed.
 
     Args:
-        path: The file that holds it; made when absent.
+        path: The file that holds it; made when absent. Or an open `Store`, with its own encoder.
         encoder: Turns texts into vectors. "auto" is MiniLM from the extra `hoptrail[minilm]`;
             None leaves a memory that can be read and deleted from, but not written or searched.
         policy: What walks the memory: the one that ships with the package, a folder that
@@ -62,7 +62,7 @@ class Memory:
 
     def __init__(
         self,
-        path: str | Path,
+        path: str | Path | Store,
         *,
         encoder: Encoder | Literal["auto"] | None = "auto",
         policy: Policy | str | Path | None = "shipped",
@@ -72,18 +72,19 @@ class Memory:
 
         if isinstance(encoder, str) and encoder != "auto":
             raise InputError(f'encoder must be "auto", an Encoder or None, got {encoder!r}')
-        self._encoder_wanted = encoder == "auto"
         self._policy_given = policy
         self._policy: Policy | None = None  # loaded at the first recall
         self._graph: Graph | None = None  # opened at the first recall
         self._walkers: dict[tuple[Namespace, str], tuple[int, Walker]] = {}  # by version
         self._lock = threading.RLock()  # held while something is loaded, or walks
         self._writing = threading.Lock()  # held while texts are encoded for writing
-        self._store: Store = Store(
-            path,
-            encoder=None if encoder == "auto" else _cached(encoder, read_only=read_only),
-            read_only=read_only,
-        )
+        if isinstance(path, Store):
+            self._encoder_wanted = False
+            self._store = path
+            return
+        self._encoder_wanted = encoder == "auto"
+        made = None if encoder == "auto" else _cached(encoder, read_only=read_only)
+        self._store = Store(path, encoder=made, read_only=read_only)
 
     def __enter__(self) -> Self:
         return self
@@ -110,6 +111,16 @@ class Memory:
     def store(self) -> Store:
         """The store underneath."""
         return self._store
+
+    @property
+    def graph(self) -> Graph:
+        """The graph of its passages."""
+        from hoptrail.graph.graph import Graph
+
+        with self._lock:
+            if self._graph is None:
+                self._graph = Graph(self._store)
+            return self._graph
 
     def close(self) -> None:
         """Close the file; a second time does nothing."""
@@ -310,7 +321,6 @@ class Memory:
 
         Only with the lock held.
         """
-        from hoptrail.graph.graph import Graph
         from hoptrail.memory.encoder import require
         from hoptrail.policies import efforts
         from hoptrail.policies.search import Walker
@@ -321,9 +331,7 @@ class Memory:
         known = self._walkers.get((scope, effort))
         if known is not None and known[0] == view.version:
             return known[1]
-        if self._graph is None:
-            self._graph = Graph(store)
-        graph = self._graph.view(view)
+        graph = self.graph.view(view)
         encoder = _uncached(require(store.encoder, "recall"))
         walker = Walker(policy, view, graph, encoder, efforts.effort(effort))
         while len(self._walkers) >= WALKERS_KEPT:

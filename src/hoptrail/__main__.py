@@ -1,0 +1,9 @@
+"""`python -m hoptrail` is the command line."""
+
+from __future__ import annotations
+
+import sys
+
+from hoptrail.cli import main
+
+sys.exit(main())

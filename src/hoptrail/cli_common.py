@@ -1,0 +1,175 @@
+"""What the commands share: their options, opening a memory, and writing files of results."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hoptrail.errors import FormatError, StoreUnavailable
+from hoptrail.types import Namespace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from hoptrail.front import Memory
+    from hoptrail.memory.encoder import Encoder
+    from hoptrail.types import Recall
+
+Commands = Any
+"""argparse's subparsers; their class is private."""
+
+
+def command(
+    commands: Commands,
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    *,
+    description: str,
+    examples: str,
+) -> argparse.ArgumentParser:
+    """A command's parser, with its examples below its options."""
+    lines = "\n".join(f"  {line}" for line in examples.strip().splitlines())
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=description.split(". ")[0].rstrip("."),
+        description=description,
+        epilog=f"examples:\n{lines}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def store_option(parser: argparse.ArgumentParser) -> None:
+    """`--store` and `--namespace`."""
+    parser.add_argument(
+        "--store", required=True, type=Path, metavar="FILE", help="the memory's file"
+    )
+    parser.add_argument(
+        "--namespace",
+        type=namespace_of,
+        metavar="A/B",
+        help="the namespace, its parts divided by / (default: the root)",
+    )
+
+
+def encoder_option(parser: argparse.ArgumentParser) -> None:
+    """`--encoder`."""
+    parser.add_argument(
+        "--encoder",
+        metavar="MODEL",
+        help="a sentence-transformers model: a folder, or a name that the hub knows "
+        "(default: MiniLM, from hoptrail[minilm])",
+    )
+
+
+def policy_options(parser: argparse.ArgumentParser) -> None:
+    """`--policy` and `--effort`."""
+    parser.add_argument(
+        "--policy",
+        type=Path,
+        metavar="DIR",
+        help="a policy that `hoptrail train` wrote (default: the one in the package)",
+    )
+    parser.add_argument(
+        "--effort",
+        default="balanced",
+        metavar="fast|balanced|thorough",
+        help="what a recall may cost; one that this version lacks is refused (default: balanced)",
+    )
+
+
+def json_option(parser: argparse.ArgumentParser) -> None:
+    """`--json`, for the commands that print their result."""
+    parser.add_argument("--json", action="store_true", help="print JSON, and nothing else")
+
+
+def count_option(parser: argparse.ArgumentParser) -> None:
+    """`--k`."""
+    parser.add_argument("--k", type=int, default=5, metavar="N", help="passages (default: 5)")
+
+
+def namespace_of(text: str) -> Namespace:
+    """The namespace that `a/b` spells."""
+    return tuple(text.split("/")) if text else ()
+
+
+def encoder_of(args: argparse.Namespace) -> Encoder:
+    """The encoder that `--encoder` names, loaded."""
+    from hoptrail.memory import encoder
+
+    if args.encoder:
+        return encoder.TransformerEncoder(args.encoder)
+    return encoder.minilm()
+
+
+def open_memory(
+    args: argparse.Namespace, *, exists: bool = True, read_only: bool = False
+) -> Memory:
+    """The memory at `--store`, with what `--encoder` and `--policy` name.
+
+    Args:
+        args: The command's arguments.
+        exists: Refuse a path where there is no file, rather than make one.
+        read_only: Never write to it.
+
+    Raises:
+        StoreUnavailable: There is no such file, or it is not a store.
+    """
+    from hoptrail.front import Memory
+
+    if exists and not args.store.exists():
+        raise StoreUnavailable(
+            f"there is no store at {args.store}: make one with  hoptrail add --store {args.store} …"
+        )
+    given = vars(args)
+    return Memory(
+        args.store,
+        encoder=encoder_of(args) if given.get("encoder") else "auto",
+        policy=given.get("policy") or "shipped",
+        read_only=read_only,
+    )
+
+
+def show_walk(
+    memory: Memory,
+    question: str,
+    args: argparse.Namespace,
+    *,
+    namespace: Namespace = (),
+    gold: Sequence[str] = (),
+) -> Recall:
+    """Print a question's trails beside what plain vector search gives; the recall.
+
+    It is as deep as a walk ranks, so that whatever its trails read has its title and text.
+    """
+    from hoptrail import show
+    from hoptrail.front import RANKED
+
+    depth = max(args.k, RANKED) if args.k > 0 else args.k
+    found = memory.recall(question, depth, namespace, args.effort)
+    plain = memory.search(question, args.k, namespace, mode="dense")
+    console = show.output()
+    console.print(show.walked(found, plain, gold=gold, console=console))
+    console.print(show.cost_line(found.cost))
+    return found
+
+
+def print_json(value: object) -> None:
+    """One JSON value on stdout."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def writable(file: Path) -> None:
+    """Refuse a file that could not be written, before the work whose result it should hold.
+
+    Raises:
+        FormatError: Its folder is not there.
+    """
+    if not file.parent.is_dir():
+        raise FormatError(f"{file} cannot be written: there is no folder {file.parent}")
+    if file.is_dir():
+        raise FormatError(f"{file} cannot be written: it is a folder")

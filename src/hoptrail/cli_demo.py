@@ -1,0 +1,180 @@
+"""`hoptrail demo`: a small memory is indexed, a policy walks it, and its trails are shown."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from importlib.resources import as_file, files
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from hoptrail.cli_common import (
+    Commands,
+    command,
+    count_option,
+    encoder_option,
+    open_memory,
+    policy_options,
+    show_walk,
+)
+
+if TYPE_CHECKING:
+    from hoptrail.evaluation.benchmark import Result
+    from hoptrail.front import Memory
+    from hoptrail.show import Steps
+    from hoptrail.types import Question
+
+KINDS = (("bridge",), ("bridge_comparison", "comparison"))
+"""The kinds of questions of which one each is walked."""
+COMPARED = {"dense": "vector search", "hybrid": "vectors + BM25", "policy": "the walk"}
+"""What is compared, and what it is called here."""
+MEASURES = {"recall@5": "found in 5", "all_gold@5": "all in 5"}
+
+
+def register(commands: Commands) -> None:
+    """Add the command to the program's parser."""
+    parser = command(
+        commands,
+        "demo",
+        demo,
+        description="Index a small memory that comes with the package and walk it. Shows how "
+        "often the walk and plain search find what a question needs, and two trails hop by hop.",
+        examples="""
+hoptrail demo
+hoptrail demo --question "In which city was the designer of the Eiffel Tower born?"
+hoptrail demo --store demo.db      # keep it, to try the other commands on""",
+    )
+    parser.add_argument(
+        "--store", type=Path, metavar="FILE", help="where to keep the memory (default: nowhere)"
+    )
+    parser.add_argument("--question", metavar="TEXT", help="walk this question only")
+    count_option(parser)
+    policy_options(parser)
+    encoder_option(parser)
+
+
+def demo(args: argparse.Namespace) -> int:
+    """Show what a walk is."""
+    from hoptrail.formats import read_corpus, read_questions
+    from hoptrail.show import Steps
+
+    kept = args.store is not None
+    with ExitStack() as stack:
+        corpus, asked = stack.enter_context(_packaged())
+        if not kept:
+            args.store = Path(stack.enter_context(TemporaryDirectory())) / "demo.db"
+        questions = read_questions(asked)
+        memory = stack.enter_context(open_memory(args, exists=False))
+        with Steps() as steps:
+            passages = list(read_corpus(corpus))
+            memory.add(passages, on_duplicate="skip", progress=steps.stage("indexing passages"))
+            results = [] if args.question else _compare(memory, questions, args, steps)
+        if args.question:
+            show_walk(memory, args.question, args)
+        else:
+            _print_comparison(results, memory.count())
+            for kinds in KINDS:
+                _print_telling(memory, results, kinds, args)
+        _print_closing(args.store if kept else None)
+    return 0
+
+
+@contextmanager
+def _packaged() -> Iterator[tuple[Path, Path]]:
+    """The files of the demo's passages and questions."""
+    home = files("hoptrail")
+    with (
+        as_file(home / "demo_corpus.jsonl") as corpus,
+        as_file(home / "demo_questions.jsonl") as questions,
+    ):
+        yield corpus, questions
+
+
+def _compare(
+    memory: Memory, questions: Sequence[Question], args: argparse.Namespace, steps: Steps
+) -> list[Result]:
+    """What plain search and the walk find for every question."""
+    from hoptrail.evaluation.baselines import RecallRetriever, baseline
+    from hoptrail.evaluation.benchmark import run
+
+    retrievers = [
+        RecallRetriever(memory, args.effort)
+        if name == "policy"
+        else baseline(name, memory.store, memory.graph)
+        for name in COMPARED
+    ]
+    return run(retrievers, questions, k=10, progress=steps.stage("asking questions"))
+
+
+def _print_comparison(results: Sequence[Result], passages: int) -> None:
+    from statistics import fmean, median
+
+    from hoptrail import show
+    from hoptrail.evaluation.report import MEASURES as MEASURED
+
+    rows = [["", *MEASURES.values(), "passages read", "ms a question"]]
+    for name, called in COMPARED.items():
+        given = [(result.rankings[name], result.question.supporting_ids) for result in results]
+        shares = [
+            fmean(MEASURED[m](ranking.ids, gold) for ranking, gold in given) for m in MEASURES
+        ]
+        rows.append(
+            [
+                called,
+                *(f"{share:.0%}" for share in shares),
+                f"{fmean(ranking.hops for ranking, _ in given):.1f}",
+                f"{median(ranking.milliseconds for ranking, _ in given):.0f}",
+            ]
+        )
+    console = show.output()
+    console.print(
+        f"\n{passages} passages, {len(results)} questions that need two or more of them. How many "
+        "of the needed passages are among the first five, and how often all of them are:\n"
+    )
+    console.print(show.rows_table("", rows))
+
+
+def _print_telling(
+    memory: Memory, results: Sequence[Result], kinds: Sequence[str], args: argparse.Namespace
+) -> None:
+    """Walk the first question of these kinds that plain search does not get and the walk does.
+
+    Where there is none, the first one of these kinds.
+    """
+    from hoptrail import show
+    from hoptrail.metrics import all_gold_at
+
+    of_kind = [r for kind in kinds for r in results if r.question.kind == kind]
+    if not of_kind:
+        return
+
+    def found(result: Result, name: str) -> bool:
+        return bool(all_gold_at(result.rankings[name].ids, result.question.supporting_ids, args.k))
+
+    telling = [r for r in of_kind if found(r, "policy") and not found(r, "dense")]
+    question = (telling or of_kind)[0].question
+    which = "that plain vector search misses" if telling else "from the demo"
+    console = show.output()
+    console.print()
+    console.rule(f"[bold]A {(question.kind or '').replace('_', ' ')} question {which}[/]")
+    show_walk(memory, question.text, args, gold=question.supporting_ids)
+    if question.answers:
+        console.print(f"answer: {question.answers[0]}", style="dim", markup=False)
+
+
+def _print_closing(store: Path | None) -> None:
+    from hoptrail import show
+
+    console = show.output()
+    console.print("\nYour own question:")
+    if store is None:
+        console.print('  hoptrail demo --question "Who taught the teacher of Liszt?"', markup=False)
+        console.print("  hoptrail demo --store demo.db   # keeps this memory", markup=False)
+    else:
+        console.print(
+            f'  hoptrail recall --store {store} "Who taught the teacher of Liszt?"',
+            markup=False,
+            soft_wrap=True,
+        )

@@ -1,0 +1,236 @@
+"""The commands that train a policy and measure it: train, evaluate."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hoptrail.cli_common import (
+    Commands,
+    command,
+    encoder_of,
+    encoder_option,
+    policy_options,
+    writable,
+)
+from hoptrail.errors import FormatError, InputError
+
+if TYPE_CHECKING:
+    from hoptrail.evaluation.benchmark import Retriever
+    from hoptrail.front import Memory
+    from hoptrail.memory.store import Store
+    from hoptrail.types import Question
+
+RETRIEVERS = "bm25,dense,hybrid,pagerank,policy"
+
+
+def register(commands: Commands) -> None:
+    """Add the commands to the program's parser."""
+    _register_train(commands)
+    _register_evaluate(commands)
+
+
+def _register_train(commands: Commands) -> None:
+    parser = command(
+        commands,
+        "train",
+        train,
+        description="Train a policy on questions whose passages are known. Writes a folder that "
+        "--policy reads.",
+        examples="""
+hoptrail train --set corpus.jsonl questions.jsonl --out my-policy
+hoptrail train --set a.jsonl qa.jsonl --set b.jsonl qb.jsonl --dev c.jsonl qc.jsonl --out both
+hoptrail train --set corpus.jsonl questions.jsonl --resume --out my-policy""",
+    )
+    pair: dict[str, Any] = {
+        "action": "append",
+        "nargs": 2,
+        "type": Path,
+        "metavar": ("CORPUS", "QUESTIONS"),
+    }
+    parser.add_argument(
+        "--set", required=True, dest="sets", help="a corpus and its questions; repeatable", **pair
+    )
+    parser.add_argument("--dev", default=[], help="as --set, for measuring only", **pair)
+    parser.add_argument(
+        "--objective",
+        metavar="NAMES",
+        help="imitation, marginal, reinforce, or several with commas (default: imitation)",
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="(default: 0)")
+    parser.add_argument("--epochs", type=int, metavar="N", help="passes of imitation")
+    parser.add_argument("--networks", type=int, metavar="N", help="networks that are averaged")
+    parser.add_argument("--resume", action="store_true", help="go on where a run was stopped")
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="POLICY_DIR", help="the folder to write"
+    )
+    encoder_option(parser)
+
+
+def _register_evaluate(commands: Commands) -> None:
+    parser = command(
+        commands,
+        "evaluate",
+        evaluate,
+        description="Compare a policy with BM25, dense, hybrid and PageRank on questions whose "
+        "passages are known. One question at a time, its encoding included in the time.",
+        examples="""
+hoptrail evaluate --corpus corpus.jsonl --questions dev.jsonl
+hoptrail evaluate --corpus corpus.jsonl --questions dev.jsonl --retrievers hybrid,policy \\
+    --policy my-policy --effort fast --json report.json --plot recall.png""",
+    )
+    parser.add_argument("--corpus", required=True, type=Path, metavar="CORPUS.jsonl")
+    parser.add_argument("--questions", required=True, type=Path, metavar="QUESTIONS.jsonl")
+    parser.add_argument(
+        "--retrievers",
+        default=RETRIEVERS,
+        metavar="NAMES",
+        help=f"what to compare, with commas (default: {RETRIEVERS})",
+    )
+    policy_options(parser)
+    encoder_option(parser)
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of the bootstrap (default: 0)"
+    )
+    parser.add_argument("--json", type=Path, metavar="OUT.json", help="write the whole report")
+    parser.add_argument("--plot", type=Path, metavar="OUT.png", help="draw recall over passages")
+
+
+def train(args: argparse.Namespace) -> int:
+    """Train a policy."""
+    from hoptrail import show
+    from hoptrail.policies.settings import TrainConfig
+    from hoptrail.policies.train import TrainingSet
+    from hoptrail.policies.train import train as train_policy
+
+    chosen = {name: getattr(args, name) for name in ("objective", "seed", "epochs", "networks")}
+    config = TrainConfig(**{name: value for name, value in chosen.items() if value is not None})
+    for corpus, questions in [*args.sets, *args.dev]:
+        _readable(corpus, questions)
+    encoder = encoder_of(args)
+    with show.Steps() as steps:
+        card = train_policy(
+            [TrainingSet(*pair) for pair in args.sets],
+            args.out,
+            config=config,
+            encoder=encoder,
+            dev=[TrainingSet(*pair) for pair in args.dev],
+            resume=args.resume,
+            progress=steps,
+            command=args.command,
+        )
+    console = show.output()
+    console.print(show.rows_table("", _last_of_curves(card["curves"])))
+    if card["dev"]:
+        console.print(show.rows_table("", _dev_rows(card["dev"])))
+    sys.stdout.write(f"trained on {card['questions']} questions: {args.out}\n")
+    return 0
+
+
+def _last_of_curves(curves: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """The figures of the last epoch of each network and stage."""
+    last = {(curve["network"], curve["stage"]): curve for curve in curves}
+    named = dict.fromkeys(name for curve in last.values() for name in curve)
+    figures = [name for name in named if name not in ("network", "stage", "epoch")]
+    rows = [["stage", "network", "epochs", *figures]]
+    for (network, stage), curve in last.items():
+        values = [f"{curve[name]:.4g}" if name in curve else "" for name in figures]
+        rows.append([stage, str(network + 1), str(curve["epoch"]), *values])
+    return rows
+
+
+def _dev_rows(sets: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """How the policy does on the sets that it was not trained on."""
+    measures = [name for name in sets[0] if name.startswith("recall@")]
+    rows = [["measured on", *measures]]
+    rows += [[one["questions"], *(f"{100 * one[m]:.1f}" for m in measures)] for one in sets]
+    return rows
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    """Compare retrievers."""
+    from hoptrail import show
+    from hoptrail.evaluation import benchmark, report
+    from hoptrail.formats import read_questions
+    from hoptrail.front import Memory
+    from hoptrail.policies.corpora import open_corpus
+    from hoptrail.policies.efforts import effort
+
+    effort(args.effort)
+    names = [name.strip() for name in args.retrievers.split(",") if name.strip()]
+    for file in filter(None, (args.json, args.plot)):
+        writable(file)
+    questions = read_questions(args.questions)
+    encoder = encoder_of(args)
+    with show.Steps() as steps:
+        store = open_corpus(args.corpus, encoder, progress=steps.stage("encoding"))
+        with Memory(store, policy=args.policy or "shipped") as memory:
+            _check_gold(questions, store, args)
+            results = benchmark.run(
+                [_retriever(name, memory, args.effort) for name in names],
+                questions,
+                progress=steps.stage("asking"),
+            )
+    found = report.build_report(
+        results,
+        corpus=args.corpus,
+        questions=args.questions,
+        seed=args.seed,
+        settings={
+            "effort": args.effort,
+            "policy": str(args.policy or "shipped"),
+            "encoder": encoder.fingerprint,
+        },
+    )
+    if args.json:
+        report.save_report(found, args.json)
+    console = show.output()
+    for split in found["splits"]:
+        console.print(show.rows_table(_heading(found, split), report.summary_rows(found, split)))
+        console.print(show.rows_table("", report.comparison_rows(found, split)))
+    if args.plot:
+        report.plot_recall(found, args.plot)
+    return 0
+
+
+def _heading(report: dict[str, Any], split: str) -> str:
+    part = report["splits"][split]
+    which = "all questions" if split == "all" else f"{split} questions"
+    return f"{which}: {part['questions']} in {part['clusters']} clusters"
+
+
+def _retriever(name: str, memory: Memory, effort: str) -> Retriever:
+    """The retriever of that name, over the memory.
+
+    Raises:
+        InputError: There is none.
+    """
+    from hoptrail.evaluation.baselines import BASELINES, RecallRetriever, baseline
+
+    if name == "policy":
+        return RecallRetriever(memory, effort)
+    if name not in BASELINES:
+        raise InputError(f"there is no retriever {name!r}: choose from {RETRIEVERS}")
+    return baseline(name, memory.store, memory.graph)
+
+
+def _check_gold(questions: Sequence[Question], store: Store, args: argparse.Namespace) -> None:
+    """A gold passage that the corpus lacks would pass for one that nobody found."""
+    for question in questions:
+        for id_ in question.supporting_ids:
+            if not store.has(id_, question.namespace):
+                raise FormatError(
+                    f"{args.questions}: question {question.id!r} needs passage {id_!r}, "
+                    f"which is not in {args.corpus}"
+                )
+
+
+def _readable(*files: Path) -> None:
+    """Refuse a wrong path before anything is loaded."""
+    from hoptrail.formats import sha256_of
+
+    for file in files:
+        sha256_of(file)

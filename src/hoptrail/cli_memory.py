@@ -1,0 +1,215 @@
+"""The commands that write to a memory and ask it: add, get, delete, search, recall."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from hoptrail.cli_common import (
+    Commands,
+    command,
+    count_option,
+    encoder_option,
+    json_option,
+    open_memory,
+    policy_options,
+    print_json,
+    show_walk,
+    store_option,
+)
+
+MODES = ("hybrid", "dense", "sparse")
+
+
+def register(commands: Commands) -> None:
+    """Add the commands to the program's parser."""
+    _register_add(commands)
+    _register_recall(commands)
+    _register_search(commands)
+    _register_get(commands)
+    _register_delete(commands)
+
+
+def _register_add(commands: Commands) -> None:
+    parser = command(
+        commands,
+        "add",
+        add,
+        description="Write passages to a memory. All of them are written, or none.",
+        examples="""
+hoptrail add --store agent.db notes/
+hoptrail add --store agent.db --namespace team/ann corpus.jsonl
+hoptrail add --store agent.db --on-duplicate replace corpus.jsonl""",
+    )
+    store_option(parser)
+    encoder_option(parser)
+    parser.add_argument(
+        "--on-duplicate",
+        choices=("error", "replace", "skip"),
+        default="error",
+        help="what to do with an id that is taken (default: error, and nothing is written)",
+    )
+    parser.add_argument(
+        "sources",
+        nargs="+",
+        type=Path,
+        metavar="SOURCE",
+        help="a folder of text and Markdown, a .txt or .md file, or a corpus of JSON lines "
+        "(id, text, title, namespace, links; other keys are metadata)",
+    )
+    json_option(parser)
+
+
+def _register_recall(commands: Commands) -> None:
+    parser = command(
+        commands,
+        "recall",
+        recall,
+        description="Walk a memory for the passages that a question needs. Prints the trails hop "
+        "by hop beside plain vector search, then the passages.",
+        examples="""
+hoptrail recall --store agent.db "Where was the founder of the observatory born?"
+hoptrail recall --store agent.db --k 10 --effort fast --json "Who taught Ada's tutor?"
+hoptrail recall --store agent.db --policy my-policy/ --namespace team "Who wrote it?" """,
+    )
+    store_option(parser)
+    encoder_option(parser)
+    policy_options(parser)
+    count_option(parser)
+    json_option(parser)
+    parser.add_argument("question")
+
+
+def _register_search(commands: Commands) -> None:
+    parser = command(
+        commands,
+        "search",
+        search,
+        description="Find passages in one hop. No policy, no trail: the indexes' own ranking.",
+        examples="""
+hoptrail search --store agent.db "ice ages"
+hoptrail search --store agent.db --mode sparse --k 10 "Milankovitch" """,
+    )
+    store_option(parser)
+    encoder_option(parser)
+    count_option(parser)
+    parser.add_argument(
+        "--mode", choices=MODES, default="hybrid", help="by meaning, by words, or both (default)"
+    )
+    json_option(parser)
+    parser.add_argument("query")
+
+
+def _register_get(commands: Commands) -> None:
+    parser = command(
+        commands,
+        "get",
+        get,
+        description="Print passages by id.",
+        examples="""
+hoptrail get --store agent.db marie-curie
+hoptrail get --store agent.db --namespace team/ann --json note-1 note-2""",
+    )
+    store_option(parser)
+    parser.add_argument("ids", nargs="+", metavar="ID")
+    json_option(parser)
+
+
+def _register_delete(commands: Commands) -> None:
+    parser = command(
+        commands,
+        "delete",
+        delete,
+        description="Delete passages by id. All of them are deleted, or none.",
+        examples="hoptrail delete --store agent.db marie-curie",
+    )
+    store_option(parser)
+    parser.add_argument("ids", nargs="+", metavar="ID")
+    json_option(parser)
+
+
+def add(args: argparse.Namespace) -> int:
+    """Write passages."""
+    from hoptrail.formats import read_source
+    from hoptrail.show import Steps
+
+    # Read before the store is opened: a bad file must not leave an empty store behind.
+    passages = [passage for source in args.sources for passage in read_source(source)]
+    with open_memory(args, exists=False) as memory, Steps() as steps:
+        ids = memory.add(
+            passages,
+            namespace=args.namespace,
+            on_duplicate=args.on_duplicate,
+            progress=steps.stage("encoding"),
+        )
+        total = memory.count()
+    if args.json:
+        print_json({"added": ids, "count": total})
+    else:
+        skipped = len(passages) - len(ids)
+        tail = f" ({skipped} skipped)" if skipped else ""
+        sys.stdout.write(f"{len(ids)} passages added to {args.store}{tail}; it holds {total} now\n")
+    return 0
+
+
+def get(args: argparse.Namespace) -> int:
+    """Print passages."""
+    from hoptrail.formats import passage_record
+
+    with open_memory(args, read_only=True) as memory:
+        passages = [memory.get(id_, args.namespace or ()) for id_ in args.ids]
+    if args.json:
+        print_json([passage_record(passage) for passage in passages])
+        return 0
+    for passage in passages:
+        title = f"{passage.title}\n" if passage.title else ""
+        links = "".join(f"  {link.kind} -> {link.target}\n" for link in passage.links)
+        sys.stdout.write(f"[{passage.id}] {title}{passage.text}\n{links}")
+    return 0
+
+
+def delete(args: argparse.Namespace) -> int:
+    """Delete passages."""
+    with open_memory(args) as memory:
+        count = memory.delete(args.ids, args.namespace or ())
+        total = memory.count()
+    if args.json:
+        print_json({"deleted": count, "count": total})
+    else:
+        sys.stdout.write(f"{count} passages deleted from {args.store}; it holds {total} now\n")
+    return 0
+
+
+def search(args: argparse.Namespace) -> int:
+    """Find passages in one hop."""
+    from hoptrail.plain import hit_data
+
+    with open_memory(args) as memory:
+        hits = memory.search(args.query, args.k, args.namespace or (), mode=args.mode)
+    if args.json:
+        print_json({"query": args.query, "passages": [hit_data(hit) for hit in hits]})
+    else:
+        from hoptrail import show
+
+        console = show.output()
+        console.print(show.hits_table(hits, width=console.width))
+    return 0
+
+
+def recall(args: argparse.Namespace) -> int:
+    """Walk a memory."""
+    from hoptrail.plain import recall_data
+
+    scope = args.namespace or ()
+    with open_memory(args) as memory:
+        if args.json:
+            found = memory.recall(args.question, args.k, scope, args.effort)
+            print_json(recall_data(found))
+            return 0
+        from hoptrail import show
+
+        found = show_walk(memory, args.question, args, namespace=scope)
+    console = show.output()
+    console.print(show.hits_table(found.hits[: args.k], width=console.width))
+    return 0
