@@ -146,10 +146,16 @@ class _Slots:
 
 
 def _titles(rows: Rows, slots: _Slots, rank: Ints) -> tuple[Ints, Ints]:
-    """Name ids and the slots that bear them, sorted by name, then content."""
-    slot = slots.of(rows.passages[:, 0])
-    name = rows.passages[:, 1]
-    keep = (slot >= 0) & (name >= 0)
+    """Name ids and the slots that they can mean, sorted by name, then content.
+
+    An alias counts where no title is called so and no other passage has it as an alias.
+    """
+    slot, (name, alias) = slots.of(rows.titles[:, 0]), rows.titles[:, 1:].T
+    living = slot >= 0
+    slot, name, alias = slot[living], name[living], alias[living]
+    _, place, counts = np.unique(name, return_inverse=True, return_counts=True)
+    titles = np.bincount(place, weights=1 - alias, minlength=len(counts))
+    keep = np.where(alias == 1, counts[place] == 1, titles[place] <= MAX_SHARED)
     slot, name = slot[keep], name[keep]
     order = np.lexsort((rank[slot], name))
     return name[order], slot[order]
@@ -160,9 +166,8 @@ def _by_name(rows: Rows, named: Ints, titled_slots: Ints) -> dict[str, tuple[int
     found: dict[str, tuple[int, ...]] = {}
     ids, first, counts = np.unique(named, return_index=True, return_counts=True)
     for name, start, count in zip(ids.tolist(), first.tolist(), counts.tolist(), strict=True):
-        if count <= MAX_SHARED:
-            text = rows.names[name]
-            found[text] = found.get(text, ()) + tuple(titled_slots[start : start + count].tolist())
+        text = rows.names[name]
+        found[text] = found.get(text, ()) + tuple(titled_slots[start : start + count].tolist())
     return found
 
 
@@ -173,7 +178,7 @@ def _mentions(
     source = slots.of(rows.mentions[:, 0])
     name = rows.mentions[:, 3]
     low, high = np.searchsorted(named, name, "left"), np.searchsorted(named, name, "right")
-    keep = (source >= 0) & (high > low) & (high - low <= MAX_SHARED)
+    keep = (source >= 0) & (high > low)
     source, low, high = source[keep], low[keep], high[keep]
     counts = high - low
     which = np.repeat(np.arange(len(source)), counts)

@@ -4,6 +4,9 @@ A passage that was written is scanned for the known names and for entities. A na
 hide in older passages, which an index of words finds; a name that is gone may have hidden a
 shorter one, so that the passages that held it are scanned again. The result is the same as that of
 building everything from nothing.
+
+Every name is looked for, also one that too many passages share to tell which is meant: that is
+judged when the edges are made, from what is alive then.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from hoptrail.graph.entities import find_entities
+from hoptrail.graph.entities import find_aliases, find_entities
 from hoptrail.graph.names import NameMatcher, Words, head, heads, name_of, words
 from hoptrail.memory.records import batches
 
@@ -27,6 +30,9 @@ LOOK_UP = 64
 
 _Mention = tuple[int, int, int, int]
 """Passage, start, end, name."""
+
+_Titles = list[tuple[int, list[str]]]
+"""Passages with the names that they bear: their title's first, if it has one, then aliases."""
 
 
 def catch_up(connection: sqlite3.Connection, version: int) -> None:
@@ -53,25 +59,29 @@ def catch_up(connection: sqlite3.Connection, version: int) -> None:
     connection.execute("UPDATE graph_state SET version = ?", (version,))
 
 
-def _written(connection: sqlite3.Connection, since: int) -> dict[str, list[tuple[int, str | None]]]:
-    """By namespace, the passages added or changed since: rowid and name."""
-    found: dict[str, list[tuple[int, str | None]]] = {}
+def _written(connection: sqlite3.Connection, since: int) -> dict[str, _Titles]:
+    """By namespace, the passages added or changed since."""
+    found: dict[str, _Titles] = {}
     rows = connection.execute(
-        "SELECT rowid, namespace, title FROM passages WHERE version > ? ORDER BY rowid", (since,)
+        "SELECT rowid, namespace, title, text FROM passages WHERE version > ? ORDER BY rowid",
+        (since,),
     )
-    for rowid, namespace, title in rows:
-        found.setdefault(namespace, []).append((rowid, name_of(title)))
+    for rowid, namespace, title, text in rows:
+        found.setdefault(namespace, []).append((rowid, _names_of(title, text)))
     return found
 
 
+def _names_of(title: str | None, text: str) -> list[str]:
+    """The names that a passage bears."""
+    name = name_of(title)
+    return [name, *find_aliases(title, text)] if name else []
+
+
 def _add_titles(
-    connection: sqlite3.Connection,
-    namespace: str,
-    titles: Sequence[tuple[int, str | None]],
-    version: int,
+    connection: sqlite3.Connection, namespace: str, titles: _Titles, version: int
 ) -> list[str]:
     """Enter passages with their names; the names that were not known before."""
-    wanted = sorted({name for _, name in titles if name is not None})
+    wanted = sorted({name for _, names in titles for name in names})
     ids = _name_ids(connection, namespace, wanted)
     fresh = [name for name in wanted if name not in ids]
     connection.executemany(
@@ -80,8 +90,11 @@ def _add_titles(
     )
     ids |= _name_ids(connection, namespace, fresh)
     connection.executemany(
-        "INSERT INTO graph_passages VALUES (?, ?, ?)",
-        [(rowid, ids[name] if name else None, version) for rowid, name in titles],
+        "INSERT INTO graph_passages VALUES (?, ?)", [(rowid, version) for rowid, _ in titles]
+    )
+    connection.executemany(
+        "INSERT INTO graph_titles VALUES (?, ?, ?)",
+        [(rowid, ids[name], min(i, 1)) for rowid, names in titles for i, name in enumerate(names)],
     )
     return fresh
 
@@ -103,8 +116,8 @@ def _name_ids(
 def _mentioners_of_vanished(connection: sqlite3.Connection) -> set[int]:
     """Drop the names that no passage bears any more; the passages that mention them."""
     connection.execute(
-        "DELETE FROM graph_lost WHERE name IN (SELECT name FROM graph_passages WHERE name IN "
-        "(SELECT name FROM graph_lost))"
+        "DELETE FROM graph_lost WHERE EXISTS "
+        "(SELECT 1 FROM graph_titles AS t WHERE t.name = graph_lost.name)"
     )
     rows = connection.execute(
         "SELECT DISTINCT passage FROM graph_mentions WHERE name IN (SELECT name FROM graph_lost)"
@@ -151,9 +164,11 @@ def _scan(connection: sqlite3.Connection, namespace: str, rowids: Sequence[int])
             matcher = NameMatcher(ids)
         mentions: list[_Mention] = []
         entities: list[tuple[int, int, int, str]] = []
-        for rowid, title, text in texts:
+        for rowid, title, _ in texts:
             mentions += _mentions(rowid, title, tokens[rowid], matcher, ids)
-            entities += [(rowid, e.start, e.end, e.name) for e in find_entities(text, title)]
+            entities += [
+                (rowid, e.start, e.end, e.name) for e in find_entities(tokens[rowid], title)
+            ]
         connection.executemany("INSERT INTO graph_mentions VALUES (?, ?, ?, ?)", mentions)
         connection.executemany("INSERT INTO graph_entities VALUES (?, ?, ?, ?)", entities)
         connection.executemany(
@@ -213,12 +228,12 @@ def _mentions_now(
 def _mentions(
     rowid: int, title: str | None, text: Words, matcher: NameMatcher, ids: dict[str, int]
 ) -> list[_Mention]:
-    """What a passage mentions; its own name is read as such and left out."""
-    own = name_of(title)
+    """What a passage mentions; its own names are read as such and left out."""
+    own = _names_of(title, text.text)
     return [
         (rowid, text.spans[match.first][0], text.spans[match.last][1], ids[match.name])
         for match in matcher.matches(text)
-        if match.name != own
+        if match.name not in own
     ]
 
 

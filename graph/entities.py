@@ -29,6 +29,10 @@ _TITLES = frozenset("mr mrs ms dr sir dame lord lady st saint prof professor rev
 """Alone these name nobody."""
 
 
+OPENING = 200
+"""Characters in which the name that opens a text must lie."""
+
+
 @dataclass(frozen=True, slots=True)
 class EntityMention:
     """A name at a place in a passage."""
@@ -40,32 +44,57 @@ class EntityMention:
     end: int
 
 
-def find_entities(text: str, title: str | None = None) -> list[EntityMention]:
+def find_entities(text: Words, title: str | None = None) -> list[EntityMention]:
     """The names in a passage, in reading order; its title first, as what the whole is about.
 
     Example:
-        >>> [m.name for m in find_entities("In 1905 Albert Einstein left Bern. Einstein was 26.")]
+        >>> text = words("In 1905 Albert Einstein left Bern. Einstein was 26.")
+        >>> [mention.name for mention in find_entities(text)]
         ['albert einstein', 'bern', 'albert einstein']
     """
-    tokens = words(text)
     own = name_of(title)
     title_words = set(own.split()) if own else set()
     found: list[EntityMention] = [EntityMention(own, -1, -1)] if own else []
     full: dict[str, str] = {}  # last word -> the longer name that ends in it
     if own and " " in own:
         full[own.rsplit(" ", 1)[1]] = own
-    runs = list(_runs(tokens))
-    inside = {tokens.folded[i] for i, j in runs for i in range(i, j + 1) if not _opens(tokens, i)}
+    runs = list(_runs(text))
+    inside = {text.folded[i] for i, j in runs for i in range(i, j + 1) if not _opens(text, i)}
     for first, last in runs:
-        name = " ".join(tokens.folded[first : last + 1])
+        name = " ".join(text.folded[first : last + 1])
         if first == last:
-            if _opens(tokens, first) and not _is_sure(tokens, first, inside | title_words):
+            if _opens(text, first) and not _is_sure(text, first, inside | title_words):
                 continue
             name = full.get(name, name)
         else:
-            full[tokens.folded[last]] = name
-        found.append(EntityMention(name, tokens.spans[first][0], tokens.spans[last][1]))
+            full[text.folded[last]] = name
+        found.append(EntityMention(name, text.spans[first][0], text.spans[last][1]))
     return found
+
+
+def find_aliases(title: str | None, text: str) -> list[str]:
+    """What else a passage is called by, if nothing else is: two kinds that proved precise.
+
+    The title up to its first comma ("Maria Komnene, Queen of Jerusalem"), and the name that the
+    text opens with, where it shares a word with the title (William Jefferson Clinton, under "Bill
+    Clinton").
+
+    Example:
+        >>> find_aliases("Bill Clinton", "William Jefferson Clinton is an American politician.")
+        ['william jefferson clinton']
+    """
+    name = name_of(title)
+    if title is None or name is None:
+        return []
+    start = name_of(title.split(",")[0]) if "," in title else None
+    found = [start] if start and not title.startswith(",") else []
+    opening = words(text[:OPENING])
+    first, last = next(_runs(opening), (0, 0))
+    if first <= 2 and first < last:
+        run = opening.folded[first : last + 1]
+        if not STOP_WORDS.issuperset(set(run).intersection(name.split())):
+            found.append(" ".join(run))
+    return [alias for alias in dict.fromkeys(found) if alias != name]
 
 
 def _runs(tokens: Words) -> Iterator[tuple[int, int]]:

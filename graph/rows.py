@@ -24,8 +24,10 @@ def _none(columns: int) -> Ints:
 class Rows:
     """What the tables say of a scope, as arrays whose first column is a passage's rowid."""
 
-    passages: Ints = field(default_factory=lambda: _none(4))
-    """`(p, 4)`: rowid, name of the title or -1, namespace, version."""
+    passages: Ints = field(default_factory=lambda: _none(3))
+    """`(p, 3)`: rowid, namespace, version."""
+    titles: Ints = field(default_factory=lambda: _none(3))
+    """`(t, 3)`: rowid, name, 1 for an alias or 0."""
     mentions: Ints = field(default_factory=lambda: _none(4))
     """`(m, 4)`: rowid, start, end, name."""
     entities: Ints = field(default_factory=lambda: _none(2))
@@ -67,6 +69,7 @@ class Rows:
         self.links = np.concatenate([self.links[~touched], links])
         self.link_weights = np.concatenate([self.link_weights[~touched], weights])
         self.passages = _replaced(self.passages, changed, passages)
+        self.titles = _replaced(self.titles, changed, self._read_titles(connection, where))
         self.mentions = _replaced(self.mentions, changed, mentions)
         self.entities = _replaced(self.entities, changed, entities)
         self.version, self.epoch = version, epoch
@@ -87,27 +90,29 @@ class Rows:
             return
         none = _none(0)
         self.passages = _replaced(self.passages, rowids, none)
+        self.titles = _replaced(self.titles, rowids, none)
         self.mentions = _replaced(self.mentions, rowids, none)
         self.entities = _replaced(self.entities, rowids, none)
         gone = np.isin(self.links[:, 0], rowids) | np.isin(self.links[:, 1], rowids)
         self.links, self.link_weights = self.links[~gone], self.link_weights[~gone]
 
     def _read_passages(self, connection: sqlite3.Connection, where: Sequence[Any]) -> Ints:
-        rows = connection.execute(_SELECT_PASSAGES, where).fetchall()
-        self.names.update((name, text) for _, name, text, _, _ in rows if name is not None)
         number = self._namespaces
-        return np.array(
-            [
-                (rowid, -1 if name is None else name, number.setdefault(space, len(number)), at)
-                for rowid, name, _, space, at in rows
-            ],
-            dtype=np.int64,
-        ).reshape(-1, 4)
+        rows = [
+            (rowid, number.setdefault(space, len(number)), at)
+            for rowid, space, at in connection.execute(_SELECT_PASSAGES, where)
+        ]
+        return np.array(rows, dtype=np.int64).reshape(-1, 3)
+
+    def _read_titles(self, connection: sqlite3.Connection, where: Sequence[Any]) -> Ints:
+        rows = connection.execute(_SELECT_TITLES, where).fetchall()
+        self.names.update((name, text) for _, name, _, text in rows)
+        return np.array([row[:3] for row in rows], dtype=np.int64).reshape(-1, 3)
 
     def _read_entities(
         self, connection: sqlite3.Connection, where: Sequence[Any], passages: Ints
     ) -> Ints:
-        space_of = dict(zip(passages[:, 0].tolist(), passages[:, 2].tolist(), strict=True))
+        space_of = dict(passages[:, :2].tolist())
         ids, names = self._entity_ids, self.entity_names
         pairs: dict[tuple[int, int], None] = {}  # a set that keeps the order
         for rowid, name in connection.execute(_SELECT_ENTITIES, where):
@@ -154,8 +159,10 @@ _SCOPE = """
     WHERE p.namespace >= ? AND p.namespace < ? AND g.version > ?
 """
 
-_SELECT_PASSAGES = "SELECT g.passage, g.name, n.name, p.namespace, g.version" + _SCOPE.format(
-    "LEFT JOIN graph_names AS n ON n.id = g.name"
+_SELECT_PASSAGES = "SELECT g.passage, p.namespace, g.version" + _SCOPE.format("")
+
+_SELECT_TITLES = "SELECT t.passage, t.name, t.alias, n.name" + _SCOPE.format(
+    "JOIN graph_titles AS t ON t.passage = g.passage JOIN graph_names AS n ON n.id = t.name"
 )
 
 _SELECT_MENTIONS = 'SELECT m.passage, m.start, m."end", m.name' + _SCOPE.format(

@@ -15,8 +15,8 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE graph_state (version INTEGER NOT NULL, epoch INTEGER NOT NULL);
     INSERT INTO graph_state VALUES (0, 0);
 
-    -- What some passage's title is called by in texts of its namespace. AUTOINCREMENT: a reader
-    -- that remembers an id never finds another name under it.
+    -- What some passage is called by in texts of its namespace. AUTOINCREMENT: a reader that
+    -- remembers an id never finds another name under it.
     CREATE TABLE graph_names (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         namespace TEXT NOT NULL,
@@ -28,11 +28,18 @@ MIGRATIONS: tuple[str, ...] = (
 
     CREATE TABLE graph_passages (
         passage INTEGER PRIMARY KEY REFERENCES passages (rowid) ON DELETE CASCADE,
-        name INTEGER,              -- of its title
         version INTEGER NOT NULL   -- the store's, when its rows here last changed
     );
-    CREATE INDEX graph_passages_name ON graph_passages (name);
     CREATE INDEX graph_passages_version ON graph_passages (version);
+
+    -- Which passages a name may mean.
+    CREATE TABLE graph_titles (
+        passage INTEGER NOT NULL REFERENCES graph_passages (passage) ON DELETE CASCADE,
+        name INTEGER NOT NULL,
+        alias INTEGER NOT NULL,    -- 0 for the title, 1 for what else the passage is called by
+        PRIMARY KEY (passage, name)
+    ) WITHOUT ROWID;
+    CREATE INDEX graph_titles_name ON graph_titles (name);
 
     CREATE TABLE graph_mentions (
         passage INTEGER NOT NULL REFERENCES graph_passages (passage) ON DELETE CASCADE,
@@ -63,7 +70,9 @@ MIGRATIONS: tuple[str, ...] = (
 
     CREATE TRIGGER graph_passages_deleted AFTER DELETE ON graph_passages BEGIN
         DELETE FROM graph_words WHERE rowid = old.passage;
-        INSERT OR IGNORE INTO graph_lost SELECT old.name WHERE old.name IS NOT NULL;
+    END;
+    CREATE TRIGGER graph_titles_deleted AFTER DELETE ON graph_titles BEGIN
+        INSERT OR IGNORE INTO graph_lost VALUES (old.name);
     END;
     """,
 )

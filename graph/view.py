@@ -213,7 +213,7 @@ class GraphView:
     def _gone(self, living: Ints, version: int) -> Ints:
         """The rowids that the rows hold and the view, being as new as they, does not."""
         known = self._rows.passages
-        gone: Ints = known[(known[:, 3] <= version) & ~np.isin(known[:, 0], living), 0]
+        gone: Ints = known[(known[:, 2] <= version) & ~np.isin(known[:, 0], living), 0]
         return gone
 
     def _know(self, titled: Mapping[str, tuple[int, ...]]) -> None:

@@ -25,8 +25,9 @@ def tables(store: Store) -> dict[str, Any]:
     key = "(SELECT p.namespace || p.id FROM passages p WHERE p.rowid = {})"
     queries = {
         "names": "SELECT namespace, name, head FROM graph_names",
-        "passages": f"SELECT {key.format('g.passage')}, n.namespace, n.name "
-        "FROM graph_passages g LEFT JOIN graph_names n ON n.id = g.name",
+        "passages": f"SELECT {key.format('g.passage')} FROM graph_passages g",
+        "titles": f"SELECT {key.format('t.passage')}, t.alias, n.namespace, n.name "
+        "FROM graph_titles t LEFT JOIN graph_names n ON n.id = t.name",
         "mentions": f'SELECT {key.format("m.passage")}, m.start, m."end", n.namespace, n.name '
         "FROM graph_mentions m LEFT JOIN graph_names n ON n.id = m.name",
         "entities": f'SELECT {key.format("e.passage")}, e.start, e."end", e.entity '
@@ -90,7 +91,7 @@ def test_a_name_that_too_many_share_makes_no_edge_until_fewer_do(graph: Graph) -
 
 def test_a_new_name_is_found_in_older_passages(graph: Graph) -> None:
     graph.store.add([Passage(f"n{i}", f"Filler number {i}.", f"Filler {i}") for i in range(20)])
-    graph.store.add([Passage("old", "The New York City Council met.", "Council meeting")])
+    graph.store.add([Passage("old", "The New York City Council met.", "Meeting")])
     graph.sync()
     graph.store.add([Passage("ny", "A state.", "New York")])
     view = graph.view(graph.store.view())
@@ -104,6 +105,29 @@ def test_a_new_name_is_found_in_older_passages(graph: Graph) -> None:
     graph.store.update("ny", title="Empire State")
     view.refresh()
     assert mentioned(view, "old") == []
+
+
+def test_an_alias_names_a_passage_while_nothing_else_is_called_so(graph: Graph) -> None:
+    graph.store.add(
+        [
+            Passage("bill", "William Jefferson Clinton was president.", "Bill Clinton"),
+            Passage("1", "She met William Jefferson Clinton in Plainview.", "Meeting"),
+            Passage("place", "It is a place.", "Plainview, Texas"),
+        ]
+    )
+    view = graph.view(graph.store.view())
+    found = [("bill", "William Jefferson Clinton"), ("place", "Plainview")]
+    assert mentioned(view, "1") == found
+    assert mentioned(view, "bill") == []
+    graph.store.add([Passage("other", "It is another place.", "Plainview, Ohio")])
+    view.refresh()
+    assert mentioned(view, "1") == found[:1]
+    graph.store.update("other", title="Plainview (Ohio)")
+    view.refresh()
+    assert mentioned(view, "1") == [*found[:1], ("other", "Plainview")]
+    graph.store.delete(["other"])
+    view.refresh()
+    assert mentioned(view, "1") == found
 
 
 def test_names_stay_within_their_namespace(graph: Graph) -> None:
@@ -260,7 +284,7 @@ def test_the_order_of_adding_changes_nothing(tmp_path: Path, twelve: list[Passag
     assert found[0] == found[1]
 
 
-WORDS = st.sampled_from(["Red", "Blue", "Sea", "red", "of", "the", "Town.", "A."])
+WORDS = st.sampled_from(["Red", "Blue", "Sea", "red", "of", "the", "Town.", "A.", "Red,"])
 TEXTS = st.lists(WORDS, min_size=1, max_size=8).map(" ".join)
 IDS = st.sampled_from(["a", "b", "c", "d", "e"])
 SPACES = st.sampled_from([(), ("x",)])
