@@ -28,6 +28,9 @@ QUERIES_AT_ONCE = 64
 WORTH_THREADS = 500_000_000
 """Multiplications in one search from which more than one thread pays: some 50 ms of one."""
 
+WORTH_BLAS = 2_000_000
+"""Multiplications in one matrix product from which BLAS pays."""
+
 
 class DenseIndex:
     """Vectors by slot, searched exactly.
@@ -120,6 +123,8 @@ class DenseIndex:
         """The cosines of queries `(n, d)` with some slots `(m,)`: `(n, m)`."""
         queries = self._queries(vectors)
         with self._lock:
+            if not len(slots):
+                return np.zeros((len(queries), 0), dtype=np.float32)
             return _products(queries, self._all[slots][None]).astype(np.float32)
 
     def moments(self, vectors: Vectors) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -137,7 +142,7 @@ class DenseIndex:
             if not size:
                 return np.zeros(len(queries)), np.zeros(len(queries))
             mean = queries @ self._sum / size
-            square = ((queries @ self._outer) * queries).sum(1) / size
+            square = (_matmul(queries, self._outer) * queries).sum(1) / size
             return mean, np.sqrt(np.maximum(0.0, square - mean * mean))
 
     def _best(
@@ -196,7 +201,7 @@ class DenseIndex:
         for start in range(0, len(vectors), 4096):
             part = vectors[start : start + 4096].astype(np.float64)
             self._sum += sign * part.sum(0)
-            self._outer += sign * (part.T @ part)
+            self._outer += sign * _matmul(part.T, part)
 
     def _reset(self, dim: int) -> None:
         self._dim = dim
@@ -228,6 +233,14 @@ def _threads(products: int) -> Iterator[None]:
         yield
     finally:
         faiss.omp_set_num_threads(before)
+
+
+def _matmul(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`a @ b`, small ones without BLAS: its threads cost what `_threads` tells of."""
+    if a.shape[0] * a.shape[1] * b.shape[1] >= WORTH_BLAS:
+        return a @ b
+    product: NDArray[np.float64] = np.einsum("ij,jk->ik", a, b)
+    return product
 
 
 def _products(queries: Vectors, vectors: Vectors) -> NDArray[np.float64]:

@@ -18,6 +18,9 @@ from hoptrail.memory.view import View
 DEPTH = 100
 """Passages that each side brings to the union, at least."""
 
+LEAST_STD = 1e-5
+"""A smaller spread is rounding, not a difference."""
+
 
 def search(
     view: View, text: str, vector: Vectors | None, k: int, mode: str
@@ -75,6 +78,6 @@ def hybrid_scores(view: View, text: str, vector: Vectors, slots: Slots) -> Score
 
 def standard(scores: Scores, mean: float, std: float) -> NDArray[np.float64]:
     """z-scores; zeros where nothing differs from the mean."""
-    if std < 1e-9:
+    if std < LEAST_STD:
         return np.zeros(len(scores))
     return (scores.astype(np.float64) - mean) / std

@@ -101,6 +101,7 @@ def load(database: Database, scope: str) -> tuple[int, dict[str, NDArray[Any]]] 
                 file,
                 error,
             )
+            _drop(database, name)
             return None
         return None if arrays is None else (version, arrays)
     return None
@@ -113,6 +114,18 @@ def _named(database: Database, scope: str) -> tuple[str, str, int] | None:
         ).fetchone()
     # The name only: whatever a damaged store says, no file outside the folder is touched.
     return (Path(row[0]).name, str(row[1]), int(row[2])) if row else None
+
+
+def _drop(database: Database, name: str) -> None:
+    """Forget a snapshot that cannot be used, so that the next one takes its place."""
+    if database.read_only or database.busy:
+        return
+    try:
+        with database.writing() as connection:
+            connection.execute("DELETE FROM snapshots WHERE file = ?", (name,))
+        (folder_of(database) / name).unlink(missing_ok=True)
+    except (OSError, StoreError) as error:
+        logger.warning("the index snapshot %s could not be removed: %s", name, error)
 
 
 def _sweep(folder: Path) -> None:

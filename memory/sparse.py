@@ -197,7 +197,7 @@ class SparseIndex:
             return 0.0, 0.0
         exact = scores.astype(np.float64)  # the dead score 0, and add nothing
         mean = float(exact.sum()) / size
-        return mean, float(np.sqrt(max(0.0, float(exact @ exact) / size - mean * mean)))
+        return mean, float(np.sqrt(max(0.0, float(np.square(exact).sum()) / size - mean * mean)))
 
     def _learn(self, text: str) -> list[int]:
         """The term ids of a text; new words and terms are taken in."""
