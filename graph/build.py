@@ -53,7 +53,7 @@ def catch_up(connection: sqlite3.Connection, version: int) -> None:
     for namespace, names in fresh.items():
         again |= _could_hold(connection, namespace, names, len(written[namespace]))
     for namespace, titles in written.items():
-        _scan(connection, namespace, [rowid for rowid, _ in titles])
+        _scan(connection, namespace, dict(titles))
         again -= {rowid for rowid, _ in titles}
     _scan_again(connection, sorted(again), version)
     connection.execute("UPDATE graph_state SET version = ?", (version,))
@@ -152,20 +152,26 @@ def _could_hold(
     return found
 
 
-def _scan(connection: sqlite3.Connection, namespace: str, rowids: Sequence[int]) -> None:
-    """Enter what newly written passages of one namespace mention."""
+def _scan(connection: sqlite3.Connection, namespace: str, titles: dict[int, list[str]]) -> None:
+    """Enter what newly written passages of one namespace mention.
+
+    Args:
+        connection: The store's.
+        namespace: As stored.
+        titles: By passage, the names that it bears.
+    """
     matcher: NameMatcher | None = None
     space = _space(namespace)
     ids: dict[str, int] = {}
-    for part, texts in _texts(connection, rowids):
+    for part, texts in _texts(connection, list(titles)):
         tokens = {rowid: words(text) for rowid, _, text in texts}
         if matcher is None:  # few texts are one part
-            ids = _known_names(connection, namespace, tokens.values(), len(rowids))
+            ids = _known_names(connection, namespace, tokens.values(), len(titles))
             matcher = NameMatcher(ids)
         mentions: list[_Mention] = []
         entities: list[tuple[int, int, int, str]] = []
         for rowid, title, _ in texts:
-            mentions += _mentions(rowid, title, tokens[rowid], matcher, ids)
+            mentions += _mentions(rowid, titles[rowid], tokens[rowid], matcher, ids)
             entities += [
                 (rowid, e.start, e.end, e.name) for e in find_entities(tokens[rowid], title)
             ]
@@ -195,8 +201,9 @@ def _scan_again(connection: sqlite3.Connection, rowids: Sequence[int], version: 
                 ids = _known_names(connection, namespace, tokens.values(), len(members))
                 matcher = NameMatcher(ids)
             before = _mentions_now(connection, part)
-            for rowid, title, _ in texts:
-                after = _mentions(rowid, title, tokens[rowid], matcher, ids)
+            for rowid, title, text in texts:
+                own = _names_of(title, text)
+                after = _mentions(rowid, own, tokens[rowid], matcher, ids)
                 if after != before.get(rowid, []):
                     _replace(connection, rowid, after, version)
 
@@ -226,10 +233,9 @@ def _mentions_now(
 
 
 def _mentions(
-    rowid: int, title: str | None, text: Words, matcher: NameMatcher, ids: dict[str, int]
+    rowid: int, own: Sequence[str], text: Words, matcher: NameMatcher, ids: dict[str, int]
 ) -> list[_Mention]:
     """What a passage mentions; its own names are read as such and left out."""
-    own = _names_of(title, text.text)
     return [
         (rowid, text.spans[match.first][0], text.spans[match.last][1], ids[match.name])
         for match in matcher.matches(text)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from hoptrail.graph.names import MAX_WORDS, STOP_WORDS, Words, name_of, words
 
@@ -25,9 +26,14 @@ _DATES = frozenset(
     " oct nov dec mon tue wed thu fri sat sun bc ad bce ce am pm".split()
 )
 
+_NOT_FIRST = STOP_WORDS | _DATES | _INNER
+_NOT_LAST = _DATES | _INNER
+
 _TITLES = frozenset("mr mrs ms dr sir dame lord lady st saint prof professor rev fr".split())
 """Alone these name nobody."""
 
+
+_BREAKS = frozenset(".!?:;\"“'‘(*")
 
 OPENING = 200
 """Characters in which the name that opens a text must lie."""
@@ -101,7 +107,7 @@ def _runs(tokens: Words) -> Iterator[tuple[int, int]]:
     """Runs of capitalised words, trimmed; first and last word of each."""
     i, n = 0, len(tokens)
     while i < n:
-        if not tokens.capitalised(i):
+        if not tokens.capital[i]:
             i += 1
             continue
         last = i
@@ -119,7 +125,7 @@ def _continues(tokens: Words, i: int) -> int | None:
     while j < len(tokens) and j - i <= 3:
         if not _close(tokens, j - 1):
             return None
-        if tokens.capitalised(j) and (len(tokens.folded[j]) > 1 or j == i + 1):
+        if tokens.capital[j] and (len(tokens.folded[j]) > 1 or j == i + 1):
             return j
         if j == i + 1 and tokens.folded[j].isdigit() and tokens.folded[i] not in _DATES:
             return j if len(tokens.folded[j]) < 4 else None
@@ -141,13 +147,13 @@ def _close(tokens: Words, i: int) -> bool:
 
 def _opens(tokens: Words, i: int) -> bool:
     """Whether word i opens a sentence, where any word has a capital."""
-    if i == 0:
-        return True
-    end, start = tokens.spans[i - 1][1], tokens.spans[i][0]
-    gap = tokens.text[end:start]
-    if "\n" in gap:
-        return True
-    return any(c in gap for c in ".!?:;\"“'‘(*") and len(gap) > 1
+    return i == 0 or _breaks(tokens.text[tokens.spans[i - 1][1] : tokens.spans[i][0]])
+
+
+@lru_cache(maxsize=4096)
+def _breaks(gap: str) -> bool:
+    """Whether what stands between two words ends a sentence or begins a quotation."""
+    return "\n" in gap or (len(gap) > 1 and not _BREAKS.isdisjoint(gap))
 
 
 def _is_sure(tokens: Words, i: int, known: set[str]) -> bool:
@@ -161,10 +167,9 @@ def _is_sure(tokens: Words, i: int, known: set[str]) -> bool:
 def _trim(tokens: Words, first: int, last: int) -> tuple[int, int] | None:
     """The run without function words and dates at its ends; None if nothing is left."""
     folded = tokens.folded
-    empty = STOP_WORDS | _DATES
-    while first <= last and (folded[first] in empty or folded[first] in _INNER):
+    while first <= last and folded[first] in _NOT_FIRST:
         first += 1
-    while first <= last and (folded[last] in _DATES or folded[last] in _INNER):
+    while first <= last and folded[last] in _NOT_LAST:
         last -= 1
     if first > last or last - first >= MAX_WORDS:
         return None

@@ -52,14 +52,11 @@ class Words:
     folded: list[str]
     spans: list[tuple[int, int]]
     """Where each word stands in the text."""
+    capital: list[bool]
+    """Whether each could be a proper name: upper case in it, or a script without case."""
 
     def __len__(self) -> int:
         return len(self.folded)
-
-    def capitalised(self, i: int) -> bool:
-        """Whether word i could be a proper name: upper case in it, or a script without case."""
-        start, end = self.spans[i]
-        return is_capitalised(self.text[start:end])
 
     def joined(self, first: int, last: int) -> bool:
         """Whether words first to last stand in one breath: no blank line, no sentence's end.
@@ -91,7 +88,7 @@ class Match:
     """Its last word."""
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=1 << 17)
 def fold(word: str) -> str:
     """The word without case and diacritics.
 
@@ -106,7 +103,7 @@ def fold(word: str) -> str:
     return bare.translate(_LETTERS) or word
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=1 << 17)
 def is_capitalised(word: str) -> bool:
     """Whether a word as written holds a capital, or letters of a script that has none."""
     if word.islower() or word[0].isdigit():
@@ -123,9 +120,11 @@ def words(text: str) -> Words:
     """
     if "&" in text and ";" in text:
         spans = [m.span(1) for m in _WORD_NOT_ESCAPE.finditer(text) if m[1]]
+        raw = [text[start:end] for start, end in spans]
     else:
         spans = [m.span() for m in _WORD.finditer(text)]
-    return Words(text, [fold(text[start:end]) for start, end in spans], spans)
+        raw = _WORD.findall(text)
+    return Words(text, list(map(fold, raw)), spans, list(map(is_capitalised, raw)))
 
 
 def name_of(title: str | None) -> str | None:
@@ -169,7 +168,7 @@ class NameMatcher:
 
     def __init__(self, names: Iterable[str] = ()) -> None:
         self._names: set[str] = set()
-        self._lengths: dict[str, tuple[int, ...]] = {}  # by first word, longest first
+        self._lengths: dict[str, tuple[int, ...]] = {}  # by head, longest first
         for name in names:
             self.add(name)
 
@@ -189,10 +188,10 @@ class NameMatcher:
         if name in self._names:
             return
         self._names.add(name)
-        parts = name.split(" ")
-        known = self._lengths.get(parts[0], ())
-        if len(parts) not in known:
-            self._lengths[parts[0]] = tuple(sorted({*known, len(parts)}, reverse=True))
+        first, length = head(name), name.count(" ") + 1
+        known = self._lengths.get(first, ())
+        if length not in known:
+            self._lengths[first] = tuple(sorted({*known, length}, reverse=True))
 
     def discard(self, name: str) -> None:
         """Forget a name; the lengths of names stay, since they only say where to look."""
@@ -208,27 +207,28 @@ class NameMatcher:
             question: Whether it is a question, whose writer may spell a title in any case: then
                 only a name of one word needs a capital, or to stand in quotes.
         """
-        folded = text.folded
-        i = 0
-        while i < len(folded):
-            for length in self._lengths.get(folded[i], ()):
-                name = folded[i] if length == 1 else " ".join(folded[i : i + length])
-                last = i + length - 1
-                if name in self._names and last < len(folded) and _names(text, i, last, question):
-                    yield Match(name, i, last)
-                    i = last
-                    break
-            i += 1
+        folded, lengths = text.folded, self._lengths
+        pairs = [f"{a} {b}" for a, b in pairwise(folded)]
+        pairs.append("")
+        behind = 0
+        for i, (word, pair) in enumerate(zip(folded, pairs, strict=False)):
+            if (word in lengths or pair in lengths) and i >= behind:
+                for length in (*lengths.get(pair, ()), *lengths.get(word, ())):
+                    name = " ".join(folded[i : i + length])
+                    if name in self._names and _names(text, i, i + length - 1, question):
+                        yield Match(name, i, i + length - 1)
+                        behind = i + length
+                        break
 
 
 def _names(text: Words, first: int, last: int, question: bool) -> bool:
     """Whether these words, which spell a name, are meant as one."""
-    if first < last and not text.joined(first, last):
+    if first < last and (last >= len(text) or not text.joined(first, last)):
         return False
     if question:
-        return first < last or text.capitalised(first) or _quoted(text, first)
+        return first < last or text.capital[first] or _quoted(text, first)
     return any(
-        text.capitalised(i) and (first == last or text.folded[i] not in STOP_WORDS)
+        text.capital[i] and (first == last or text.folded[i] not in STOP_WORDS)
         for i in range(first, last + 1)
     )
 
