@@ -9,11 +9,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
-from hoptrail.errors import InputError, PolicyError
+from hoptrail.errors import InputError, PolicyError, UnknownId
 from hoptrail.intake import Item, checked_namespace, checked_scope, passages_from
 from hoptrail.types import Cost, Hit, Link, Metadata, Namespace, Passage, Recall
 
@@ -99,7 +100,7 @@ class Memory:
 
     def __repr__(self) -> str:
         state = repr(self._store).removeprefix("<Store ").removesuffix(">")
-        return f"<Memory {state}, policy {self._policy_name()}>"
+        return f"<Memory {state}, policy {self._policy_given!s}>"
 
     def __len__(self) -> int:
         return self.count()
@@ -288,19 +289,30 @@ class Memory:
         if not asked:
             return []
         with self._lock:
-            if not self._store.count(scope):
-                return [Recall(text, (), (), Cost(0.0, 0, 0, 0)) for text in asked]
-            walker = self._walker(scope, bounds.name)
-            started = time.perf_counter()
-            view = self._store.view(scope)
-            walks = walker.walk(asked, k=max(k, RANKED))
-            spent = 1000 * (time.perf_counter() - started) / len(asked)
-            return [
-                _recall(question, walk, view, k, spent)
-                for question, walk in zip(asked, walks, strict=True)
-            ]
+            for _ in range(2):
+                with suppress(UnknownId):  # another process deleted one just now: look again
+                    return self._recalls(asked, k, scope, bounds.name)
+            return self._recalls(asked, k, scope, bounds.name)
 
-    # Loading
+    def _recalls(self, asked: list[str], k: int, scope: Namespace, effort: str) -> list[Recall]:
+        """The recalls of checked questions. Only with the lock held."""
+        if not self._store.count(scope):
+            return [Recall(text, (), (), Cost(0.0, 0, 0, 0)) for text in asked]
+        walker = self._walker(scope, effort)
+        view = walker.sources.view  # as the walker knows it; the store's may be newer by now
+        started = time.perf_counter()
+        walks = walker.walk(asked, k=max(k, RANKED))
+        found = [_hits(walk, view, k) for walk in walks]
+        spent = 1000 * (time.perf_counter() - started) / len(asked)
+        return [
+            Recall(
+                question=text,
+                hits=hits,
+                trails=walk.trails,
+                cost=Cost(spent, walk.texts_encoded, walk.candidates, len(walk.read)),
+            )
+            for text, walk, hits in zip(asked, walks, found, strict=True)
+        ]
 
     def _with_encoder(self) -> Store:
         """The store, once it has its encoder, where one was asked for."""
@@ -325,8 +337,8 @@ class Memory:
         from hoptrail.policies import efforts
         from hoptrail.policies.search import Walker
 
-        policy = self._loaded_policy()
         store = self._with_encoder()
+        policy = self._loaded_policy()
         view = store.view(scope)
         known = self._walkers.get((scope, effort))
         if known is not None and known[0] == view.version:
@@ -361,20 +373,11 @@ class Memory:
                 self._policy = Policy.shipped() if shipped else Policy.load(Path(given))
         return self._policy
 
-    def _policy_name(self) -> str:
-        given = self._policy_given
-        return str(given) if given is None or isinstance(given, str | Path) else repr(given)
 
-
-def _recall(question: str, walk: Walk, view: View, k: int, milliseconds: float) -> Recall:
+def _hits(walk: Walk, view: View, k: int) -> tuple[Hit, ...]:
     slots = walk.slots[:k].tolist()
-    hits = zip(view.passages(slots), walk.scores[:k].tolist(), strict=True)
-    return Recall(
-        question=question,
-        hits=tuple(Hit(passage, score) for passage, score in hits),
-        trails=walk.trails,
-        cost=Cost(milliseconds, walk.texts_encoded, walk.candidates, len(walk.read)),
-    )
+    scored = zip(view.passages(slots), walk.scores[:k].tolist(), strict=True)
+    return tuple(Hit(passage, score) for passage, score in scored)
 
 
 def _cached(encoder: Encoder | None, *, read_only: bool) -> Encoder | None:

@@ -78,7 +78,8 @@ class Steps:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._bars.stop()
+        if self._console.is_terminal:
+            self._bars.stop()
 
     def __call__(
         self, stage: str, done: int, total: int, figures: Mapping[str, float] | None = None
@@ -260,13 +261,13 @@ def _hop(
             marks.of(hop.id), (title, "bold cyan"), (f"  {hop.probability:.0%}", "magenta")
         )
     ]
-    added = hop.query.removeprefix(question).strip()
-    if before and added:
-        lines.append(_one_line(f"asked with “{_head(added, 80)}”", "dim"))
     how = "found by the question" if not before else "found by the rewritten query"
     if hop.link:
         how = _LINKS.get(hop.link) or _link_words(hop.link)
     lines.append(_one_line(how, "yellow" if hop.link else "dim"))
+    added = hop.query.removeprefix(question).strip()
+    if before and added:
+        lines.append(_one_line(f"query + “{_head(added, 80)}”", "dim"))
     if passage:
         lines.append(_one_line(passage.text, "italic dim"))
     return Group(*lines)
