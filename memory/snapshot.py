@@ -15,6 +15,7 @@ import os
 import secrets
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,7 +28,7 @@ from hoptrail.memory.database import Database
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
-"""Of the arrays and of how text becomes terms; a snapshot of another one is not used."""
+"""Of the arrays and of how text becomes terms. It ends a file's name; others are passed over."""
 
 MINIMUM = 1000
 """Passages that must be new before a snapshot is written: fewer are built in an instant."""
@@ -54,7 +55,7 @@ def save(database: Database, scope: str, version: int, arrays: Arrays) -> bool:
     """
     folder = folder_of(database)
     name = f"{hashlib.sha256(scope.encode()).hexdigest()[:16]}-{version}-{secrets.token_hex(4)}"
-    part, whole = folder / f"{name}.part", folder / f"{name}.view"
+    part, whole = folder / f"{name}.part", folder / f"{name}.v{FORMAT}"
     try:
         folder.mkdir(exist_ok=True)
         with part.open("w+b") as file:
@@ -65,7 +66,7 @@ def save(database: Database, scope: str, version: int, arrays: Arrays) -> bool:
             old = connection.execute(
                 "SELECT file, version FROM snapshots WHERE namespace = ?", (scope,)
             ).fetchone()
-            if old and old[1] >= version and (folder / Path(old[0]).name).is_file():
+            if old and _usable(old[0]) and old[1] >= version and (folder / old[0]).is_file():
                 part.unlink()  # another process was faster
                 return True
             os.replace(part, whole)
@@ -79,14 +80,15 @@ def save(database: Database, scope: str, version: int, arrays: Arrays) -> bool:
         return True
     except (OSError, StoreError) as error:
         logger.warning("no snapshot of the indexes could be written to %s: %s", folder, error)
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
         return False
 
 
 def load(database: Database, scope: str) -> tuple[int, dict[str, NDArray[Any]]] | None:
     """A scope's snapshot, as its version and arrays; None if there is none to be trusted."""
     named = _named(database, scope)
-    while named is not None:
+    while named is not None and _usable(named[0]):
         name, digest, version = named
         file = folder_of(database) / name
         try:
@@ -103,7 +105,7 @@ def load(database: Database, scope: str) -> tuple[int, dict[str, NDArray[Any]]] 
             )
             _drop(database, name)
             return None
-        return None if arrays is None else (version, arrays)
+        return version, arrays
     return None
 
 
@@ -114,6 +116,10 @@ def _named(database: Database, scope: str) -> tuple[str, str, int] | None:
         ).fetchone()
     # The name only: whatever a damaged store says, no file outside the folder is touched.
     return (Path(row[0]).name, str(row[1]), int(row[2])) if row else None
+
+
+def _usable(name: str) -> bool:
+    return name.endswith(f".v{FORMAT}")
 
 
 def _drop(database: Database, name: str) -> None:
@@ -136,14 +142,14 @@ def _sweep(folder: Path) -> None:
 
 
 def _write(file: BinaryIO, arrays: Arrays) -> None:
-    header = json.dumps({"format": FORMAT, "arrays": list(arrays)}).encode()
+    header = json.dumps(list(arrays)).encode()
     np.save(file, np.frombuffer(header, dtype=np.uint8), allow_pickle=False)
     for array in arrays.values():
         np.save(file, array, allow_pickle=False)
 
 
-def _read(path: Path, digest: str) -> dict[str, NDArray[Any]] | None:
-    """The arrays of a file that is what it should be; None if it has another format.
+def _read(path: Path, digest: str) -> dict[str, NDArray[Any]]:
+    """The arrays of a file that is what it should be.
 
     Raises:
         OSError: It cannot be read.
@@ -154,7 +160,5 @@ def _read(path: Path, digest: str) -> dict[str, NDArray[Any]] | None:
         if found != digest:
             raise ValueError(f"its sha256 should begin with {digest[:12]}, got {found[:12]}")
         file.seek(0)
-        header = json.loads(np.load(file, allow_pickle=False).tobytes())
-        if header["format"] != FORMAT:
-            return None
-        return {name: np.load(file, allow_pickle=False) for name in header["arrays"]}
+        names = json.loads(np.load(file, allow_pickle=False).tobytes())
+        return {name: np.load(file, allow_pickle=False) for name in names}

@@ -1,0 +1,241 @@
+"""Snapshots: a quick start when they are whole, and never a wrong answer when they are not."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hoptrail.memory import snapshot
+from hoptrail.memory.store import Store
+from hoptrail.memory.testing import HashEncoder
+from hoptrail.types import Passage
+
+QUERIES = ["the old bridge in Delft", "a boat on the river", "king of the north city"]
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshot, "MINIMUM", 10)
+
+
+@pytest.fixture
+def saved(tmp_path: Path, corpus: list[Passage]) -> Path:
+    """A store with one snapshot, that of everything."""
+    with Store(tmp_path / "a.db", encoder=HashEncoder()) as store:
+        store.add(corpus)
+        store.view()
+    assert len(files(tmp_path / "a.db")) == 1
+    return tmp_path / "a.db"
+
+
+def files(path: Path) -> list[Path]:
+    return sorted(path.with_name(path.name + ".index").iterdir())
+
+
+def answers(path: Path, **options) -> list[list[tuple[str, float]]]:
+    with Store(path, encoder=HashEncoder(), **options) as store:
+        return [
+            [(hit.passage.id, hit.score) for hit in store.search(query, 20, mode=mode)]
+            for query in QUERIES
+            for mode in ("hybrid", "dense", "sparse")
+        ]
+
+
+def built(path: Path) -> list[list[tuple[str, float]]]:
+    """The answers without any snapshot."""
+    with Store(path) as store, store.transaction() as connection:
+        connection.execute("DELETE FROM snapshots")
+    return answers(path)
+
+
+def indexed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Sizes of the portions of texts that are indexed from now on."""
+    from hoptrail.memory.sparse import SparseIndex
+
+    seen: list[int] = []
+    add = SparseIndex.add
+
+    def counted(self, texts):
+        seen.append(len(texts))
+        add(self, texts)
+
+    monkeypatch.setattr(SparseIndex, "add", counted)
+    return seen
+
+
+def test_the_next_to_open_indexes_only_what_is_new(saved: Path, monkeypatch, caplog) -> None:
+    with Store(saved, encoder=HashEncoder()) as store:
+        store.delete(["p0", "p1"])
+        store.update("p2", text="a painter of bridges")
+        store.add([Passage(id="new", text="an old bridge in a new city")])
+    seen = indexed(monkeypatch)
+    found = answers(saved)
+    assert seen == [2]
+    assert found == built(saved)
+    assert not caplog.records
+
+
+def test_it_is_written_again_when_enough_has_changed(saved: Path, corpus: list[Passage]) -> None:
+    first = files(saved)
+    with Store(saved, encoder=HashEncoder()) as store:
+        store.add([Passage(id=f"n{i}", text=f"river {i}") for i in range(14)])
+        store.view()
+        assert files(saved) == first  # under a quarter
+        store.delete([p.id for p in corpus[:10]])
+        store.view()
+    second = files(saved)
+    assert len(second) == 1
+    assert second != first
+    assert answers(saved) == built(saved)
+
+
+def test_every_scope_has_its_own(tmp_path: Path, corpus: list[Passage], monkeypatch) -> None:
+    path = tmp_path / "a.db"
+    with Store(path, encoder=HashEncoder()) as store:
+        for space in ("ann", "ben"):
+            store.add([Passage(id=p.id, text=p.text, namespace=(space,)) for p in corpus[:20]])
+        for scope in ((), ("ann",), ("ben",)):
+            store.view(scope)
+    assert len(files(path)) == 3
+    seen = indexed(monkeypatch)
+    with Store(path, encoder=HashEncoder()) as store:
+        assert {h.passage.namespace for h in store.search("river", namespace=("ann",))} == {
+            ("ann",)
+        }
+        assert len(store.view()) == 40
+    assert seen == []
+
+
+def truncate(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def flip(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [truncate, flip, empty, Path.unlink])
+def test_a_damaged_one_is_named_and_built_again(saved: Path, damage, caplog) -> None:
+    file = files(saved)[0]
+    damage(file)
+    found = answers(saved)
+    assert [r.levelname for r in caplog.records] == ["WARNING"]
+    assert str(file) in caplog.text
+    assert "rebuilt from the store" in caplog.text
+    caplog.clear()
+    assert found == answers(saved) == built(saved)
+    assert not caplog.records  # a good one took its place
+    assert files(saved) != [file]
+
+
+def test_one_of_another_store_is_not_taken(saved: Path, tmp_path: Path, caplog) -> None:
+    other = tmp_path / "other.db"
+    with Store(other, encoder=HashEncoder()) as store:
+        store.add([Passage(id=f"p{i}", text=f"bridge {i}") for i in range(60)])
+        store.view()
+    files(saved)[0].write_bytes(files(other)[0].read_bytes())
+    found = answers(saved)
+    assert "cannot be used" in caplog.text
+    assert found == built(saved)
+
+
+def test_a_pickle_is_not_read_even_under_the_right_checksum(saved: Path, caplog) -> None:
+    file = files(saved)[0]
+    with file.open("wb") as out:
+        np.save(out, np.array([{"format": 1}], dtype=object), allow_pickle=True)
+    with Store(saved) as store, store.transaction() as connection:
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        connection.execute("UPDATE snapshots SET sha256 = ?", (digest,))
+    found = answers(saved)
+    assert "allow_pickle" in caplog.text
+    assert found == built(saved)
+
+
+def test_one_of_another_format_is_passed_over(saved: Path, monkeypatch, caplog) -> None:
+    monkeypatch.setattr(snapshot, "FORMAT", snapshot.FORMAT + 1)
+    seen = indexed(monkeypatch)
+    answers(saved)
+    assert seen == [60]
+    assert not caplog.records
+    answers(saved)
+    assert seen == [60]  # the new format's was written
+
+
+def test_a_name_that_leads_elsewhere_touches_nothing(saved: Path, tmp_path: Path, caplog) -> None:
+    precious = tmp_path / "precious.v1"
+    precious.write_text("mine")
+    with Store(saved) as store, store.transaction() as connection:
+        connection.execute("UPDATE snapshots SET file = '../precious.v1'")
+    assert answers(saved)
+    assert "cannot be used" in caplog.text
+    assert precious.read_text() == "mine"
+
+
+def test_a_read_only_store_reads_one_and_writes_none(saved: Path, monkeypatch) -> None:
+    expected = answers(saved)
+    seen = indexed(monkeypatch)
+    assert answers(saved, read_only=True) == expected
+    assert seen == []
+    file = files(saved)[0]
+    file.unlink()
+    assert answers(saved, read_only=True) == expected
+    assert files(saved) == []
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, corpus, caplog) -> None:
+    (tmp_path / "a.db.index").write_text("in the way")
+    found = answers_of_new(tmp_path / "a.db", corpus)
+    assert "no snapshot of the indexes could be written" in caplog.text
+    (tmp_path / "a.db.index").unlink()
+    assert found == answers(tmp_path / "a.db")
+
+
+def answers_of_new(path: Path, corpus: list[Passage]) -> list[list[tuple[str, float]]]:
+    with Store(path, encoder=HashEncoder()) as store:
+        store.add(corpus)
+    return answers(path)
+
+
+def test_what_a_killed_writer_left_is_removed(saved: Path) -> None:
+    left, fresh = (saved.with_name("a.db.index") / f"{name}.part" for name in ("left", "fresh"))
+    for file in (left, fresh):
+        file.write_bytes(b"half")
+    old = time.time() - 2 * snapshot.ABANDONED_SECONDS
+    os.utime(left, (old, old))
+    with Store(saved, encoder=HashEncoder()) as store:
+        store.add([Passage(id="n", text="river")])
+        assert store.view().save()
+    assert not left.exists()
+    assert fresh.exists()
+
+
+def test_an_emptied_store_with_another_encoder_starts_from_it_too(saved: Path) -> None:
+    with Store(saved) as store:
+        store.delete([p.id for p in store.passages()])
+    with Store(saved, encoder=HashEncoder(16)) as store:
+        store.add([Passage(id="a", text="a river"), Passage(id="b", text="a bridge")])
+        assert [h.passage.id for h in store.search("bridge")] == ["b", "a"]
+
+
+def test_another_process_was_faster(saved: Path) -> None:
+    with (
+        Store(saved, encoder=HashEncoder()) as one,
+        Store(saved, encoder=HashEncoder()) as two,
+    ):
+        early, late = one.view(), two
+        late.add([Passage(id="n", text="a river")])
+        assert late.view().save()
+        newest = files(saved)
+        assert early.save()  # it stands for less, and leaves the newer alone
+        assert files(saved) == newest
