@@ -48,8 +48,10 @@ class Arrays:
     n: int
     rank: Ints
     """`(n,)`: slots in an order that their content alone decides."""
-    titled: dict[str, tuple[int, ...]]
-    """By name: the slots whose titles bear it; names that too many share are left out."""
+    names: Ints
+    """Ids of the names that mean something, sorted."""
+    titled: Csr
+    """By place in `names`: the slots that the name can mean."""
     mentions: Ints
     """`(m, 4)`: source slot, target slot, start, end; by source, then as they stand in the text."""
     out: Csr
@@ -93,6 +95,7 @@ def make_arrays(rows: Rows, rowids: Ints, alive: NDArray[np.bool_], rank: Ints) 
     n = len(rowids)
     named, titled_slots = _titles(rows, slots, rank)
     mentions, shared = _mentions(rows, slots, named, titled_slots, rank)
+    names, place = np.unique(named, return_inverse=True)
     targets, target_weights = _targets(mentions, shared, n)
     entities = _pairs(rows.entities, slots)
     members = group(entities[:, 1], entities[:, 0], len(rows.entity_names))
@@ -103,7 +106,8 @@ def make_arrays(rows: Rows, rowids: Ints, alive: NDArray[np.bool_], rank: Ints) 
     return Arrays(
         n=n,
         rank=rank,
-        titled=_by_name(rows, named, titled_slots),
+        names=names,
+        titled=group(place, titled_slots, len(names)),
         mentions=mentions,
         out=group(mentions[:, 0], everyone, n),
         into=group(mentions[backwards, 1], backwards, n),
@@ -159,16 +163,6 @@ def _titles(rows: Rows, slots: _Slots, rank: Ints) -> tuple[Ints, Ints]:
     slot, name = slot[keep], name[keep]
     order = np.lexsort((rank[slot], name))
     return name[order], slot[order]
-
-
-def _by_name(rows: Rows, named: Ints, titled_slots: Ints) -> dict[str, tuple[int, ...]]:
-    """Names as text; one text may be a name in several namespaces of the scope."""
-    found: dict[str, tuple[int, ...]] = {}
-    ids, first, counts = np.unique(named, return_index=True, return_counts=True)
-    for name, start, count in zip(ids.tolist(), first.tolist(), counts.tolist(), strict=True):
-        text = rows.names[name]
-        found[text] = found.get(text, ()) + tuple(titled_slots[start : start + count].tolist())
-    return found
 
 
 def _mentions(

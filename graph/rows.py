@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,17 +60,18 @@ class Rows:
         version, epoch = connection.execute("SELECT version, epoch FROM graph_state").fetchone()
         if epoch != self.epoch:
             self._clear()
-        where = (*bounds, self.version)
-        passages = self._read_passages(connection, where)
+        read = partial(_read, connection, bounds, self.version)
+        passages = self._read_passages(read(_SELECT_PASSAGES))
         changed = passages[:, 0]
-        mentions = _array(connection.execute(_SELECT_MENTIONS, where), 4)
-        entities = self._read_entities(connection, where, passages)
-        links, weights = self._read_links(connection, where)
+        titles = self._read_titles(read(_SELECT_TITLES).fetchall())
+        mentions = _array(read(_SELECT_MENTIONS), 4)
+        entities = self._read_entities(read(_SELECT_ENTITIES), passages)
+        links, weights = self._read_links(read(_SELECT_LINKS).fetchall())
         touched = np.isin(self.links[:, 0], changed) | np.isin(self.links[:, 1], changed)
         self.links = np.concatenate([self.links[~touched], links])
         self.link_weights = np.concatenate([self.link_weights[~touched], weights])
         self.passages = _replaced(self.passages, changed, passages)
-        self.titles = _replaced(self.titles, changed, self._read_titles(connection, where))
+        self.titles = _replaced(self.titles, changed, titles)
         self.mentions = _replaced(self.mentions, changed, mentions)
         self.entities = _replaced(self.entities, changed, entities)
         self.version, self.epoch = version, epoch
@@ -96,26 +98,20 @@ class Rows:
         gone = np.isin(self.links[:, 0], rowids) | np.isin(self.links[:, 1], rowids)
         self.links, self.link_weights = self.links[~gone], self.link_weights[~gone]
 
-    def _read_passages(self, connection: sqlite3.Connection, where: Sequence[Any]) -> Ints:
+    def _read_passages(self, rows: Iterable[tuple[Any, ...]]) -> Ints:
         number = self._namespaces
-        rows = [
-            (rowid, number.setdefault(space, len(number)), at)
-            for rowid, space, at in connection.execute(_SELECT_PASSAGES, where)
-        ]
-        return np.array(rows, dtype=np.int64).reshape(-1, 3)
+        found = [(rowid, number.setdefault(space, len(number)), at) for rowid, space, at in rows]
+        return np.array(found, dtype=np.int64).reshape(-1, 3)
 
-    def _read_titles(self, connection: sqlite3.Connection, where: Sequence[Any]) -> Ints:
-        rows = connection.execute(_SELECT_TITLES, where).fetchall()
+    def _read_titles(self, rows: list[tuple[Any, ...]]) -> Ints:
         self.names.update((name, text) for _, name, _, text in rows)
         return np.array([row[:3] for row in rows], dtype=np.int64).reshape(-1, 3)
 
-    def _read_entities(
-        self, connection: sqlite3.Connection, where: Sequence[Any], passages: Ints
-    ) -> Ints:
+    def _read_entities(self, rows: Iterable[tuple[Any, ...]], passages: Ints) -> Ints:
         space_of = dict(passages[:, :2].tolist())
         ids, names = self._entity_ids, self.entity_names
         pairs: dict[tuple[int, int], None] = {}  # a set that keeps the order
-        for rowid, name in connection.execute(_SELECT_ENTITIES, where):
+        for rowid, name in rows:
             key = (space_of[rowid], name)
             entity = ids.get(key)
             if entity is None:
@@ -124,10 +120,7 @@ class Rows:
             pairs[rowid, entity] = None
         return np.array(list(pairs), dtype=np.int64).reshape(-1, 2)
 
-    def _read_links(
-        self, connection: sqlite3.Connection, where: Sequence[Any]
-    ) -> tuple[Ints, Floats]:
-        rows = connection.execute(_SELECT_LINKS, (*where, *where)).fetchall()
+    def _read_links(self, rows: list[tuple[Any, ...]]) -> tuple[Ints, Floats]:
         number = {kind: i for i, kind in enumerate(self.kinds)}
         links = [
             (source, target, number.setdefault(kind, len(number)))
@@ -138,6 +131,17 @@ class Rows:
             np.array(links, dtype=np.int64).reshape(-1, 3),
             np.array([row[3] for row in rows], dtype=np.float32),
         )
+
+
+def _read(
+    connection: sqlite3.Connection, bounds: tuple[str, str | bytes], version: int, query: str
+) -> sqlite3.Cursor:
+    """The rows of a query above a version, in a scope."""
+    tables = ["passages AS p", "graph_passages AS g"]
+    if version >= 0:
+        tables.reverse()
+    query = query.replace("{}", " CROSS JOIN ".join(tables))
+    return connection.execute(query, (*bounds, version) * (query.count("?") // 3))
 
 
 def _array(rows: sqlite3.Cursor, columns: int) -> Ints:
@@ -154,37 +158,46 @@ def _replaced(rows: Ints, changed: Ints, new: Ints) -> Ints:
     return np.concatenate([kept, new]) if len(new) else kept
 
 
-_SCOPE = """
-    FROM graph_passages AS g JOIN passages AS p ON p.rowid = g.passage {}
-    WHERE p.namespace >= ? AND p.namespace < ? AND g.version > ?
-"""
+def _query(columns: str, joins: str = "") -> str:
+    """A query of the passages that changed in a scope, and what `joins` adds to them.
 
-_SELECT_PASSAGES = "SELECT g.passage, p.namespace, g.version" + _SCOPE.format("")
+    SQLite takes CROSS JOINs in the order written. A scope's first reading begins with the index of
+    namespaces, what follows with that of versions.
+    """
+    return (
+        f"SELECT {columns} FROM {{}} {joins} WHERE p.rowid = g.passage "
+        "AND p.namespace >= ? AND p.namespace < ? AND g.version > ? "
+    )
 
-_SELECT_TITLES = "SELECT t.passage, t.name, t.alias, n.name" + _SCOPE.format(
-    "JOIN graph_titles AS t ON t.passage = g.passage JOIN graph_names AS n ON n.id = t.name"
+
+_SELECT_PASSAGES = _query("g.passage, p.namespace, g.version")
+
+_SELECT_TITLES = _query(
+    "t.passage, t.name, t.alias, n.name",
+    "CROSS JOIN graph_titles AS t ON t.passage = g.passage "
+    "CROSS JOIN graph_names AS n ON n.id = t.name",
 )
 
-_SELECT_MENTIONS = 'SELECT m.passage, m.start, m."end", m.name' + _SCOPE.format(
-    "JOIN graph_mentions AS m ON m.passage = g.passage"
+_SELECT_MENTIONS = _query(
+    'm.passage, m.start, m."end", m.name',
+    "CROSS JOIN graph_mentions AS m ON m.passage = g.passage",
 )
 
 _SELECT_ENTITIES = (
-    "SELECT e.passage, e.entity"
-    + _SCOPE.format("JOIN graph_entities AS e ON e.passage = g.passage")
+    _query("e.passage, e.entity", "CROSS JOIN graph_entities AS e ON e.passage = g.passage")
     + "ORDER BY e.passage, e.start"
 )
 
-_SELECT_LINKS = """
-    SELECT l.source, t.rowid, l.kind, l.weight FROM graph_passages AS g
-    JOIN passages AS p ON p.rowid = g.passage
-    JOIN links AS l ON l.source = p.rowid
-    JOIN passages AS t ON t.namespace = p.namespace AND t.id = l.target
-    WHERE p.namespace >= ? AND p.namespace < ? AND g.version > ?
-    UNION
-    SELECT l.source, t.rowid, l.kind, l.weight FROM graph_passages AS g
-    JOIN passages AS t ON t.rowid = g.passage
-    JOIN links AS l ON l.target = t.id
-    JOIN passages AS p ON p.rowid = l.source AND p.namespace = t.namespace
-    WHERE t.namespace >= ? AND t.namespace < ? AND g.version > ?
-"""
+_SELECT_LINKS = (
+    _query(
+        "l.source, t.rowid, l.kind, l.weight",
+        "CROSS JOIN links AS l ON l.source = p.rowid "
+        "CROSS JOIN passages AS t ON t.namespace = p.namespace AND t.id = l.target",
+    )
+    + "UNION "
+    + _query(
+        "l.source, p.rowid, l.kind, l.weight",
+        "CROSS JOIN links AS l ON l.target = p.id "
+        "CROSS JOIN passages AS s ON s.rowid = l.source AND s.namespace = p.namespace",
+    )
+)

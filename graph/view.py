@@ -69,7 +69,10 @@ class GraphView:
         self._rows = Rows()  # only with the memory view's lock held
         self._seen: tuple[int, int] = (-1, -1)  # versions of the memory view and of the graph
         self._matcher = NameMatcher()
-        self._arrays: Arrays
+        self._texts: dict[int, str] = {}  # of the names in the matcher
+        self._ids: dict[str, frozenset[int]] = {}  # and the other way: one for each namespace
+        none = np.zeros(0, dtype=np.int64)
+        self._arrays = make_arrays(self._rows, none, none.astype(np.bool_), none)
         self._walk: Walk | None = None
         self.refresh()
 
@@ -97,9 +100,9 @@ class GraphView:
             view = self._view
             rowids, alive = view.rowids.copy(), view.alive.copy()
             self._rows.forget(self._gone(rowids[alive], view.version))
-            self._arrays = make_arrays(self._rows, rowids, alive, _rank(view))
-            self._walk = None
-            self._know(self._arrays.titled)
+            arrays = make_arrays(self._rows, rowids, alive, _rank(view))
+            self._know(self._arrays.names, arrays.names)
+            self._arrays = arrays
             self._seen = (view.version, self._rows.version)
             return True
 
@@ -109,12 +112,13 @@ class GraphView:
 
     def named_lengths(self, text: str) -> dict[int, int]:
         """The same slots, each with the number of words of the longest name that names it."""
-        titled = self._arrays.titled
+        a = self._arrays
         found: dict[int, int] = {}
         for match in self._matcher.matches(words(text), question=True):
             length = match.name.count(" ") + 1
-            for slot in titled.get(match.name, ()):
-                found[slot] = max(length, found.get(slot, 0))
+            for place in self._places(a, match.name):
+                for slot in a.titled[place].tolist():
+                    found[slot] = max(length, found.get(slot, 0))
         return found
 
     def out_mentions(self, slot: int) -> list[Mention]:
@@ -216,12 +220,25 @@ class GraphView:
         gone: Ints = known[(known[:, 2] <= version) & ~np.isin(known[:, 0], living), 0]
         return gone
 
-    def _know(self, titled: Mapping[str, tuple[int, ...]]) -> None:
-        """Bring the matcher to the names that titles bear now."""
-        for name in self._matcher.names - titled.keys():
-            self._matcher.discard(name)
-        for name in titled.keys() - self._matcher.names:
-            self._matcher.add(name)
+    def _know(self, before: Ints, after: Ints) -> None:
+        """Bring the matcher from the names that meant something before to those that do now."""
+        for name in np.setdiff1d(before, after).tolist():
+            text = self._texts.pop(name)
+            self._ids[text] -= {name}
+            if not self._ids[text]:
+                del self._ids[text]
+                self._matcher.discard(text)
+        for name in np.setdiff1d(after, before).tolist():
+            text = self._texts[name] = self._rows.names[name]
+            self._ids[text] = self._ids.get(text, frozenset()) | {name}
+            self._matcher.add(text)
+
+    def _places(self, a: Arrays, name: str) -> list[int]:
+        """Where in `a.names` a name stands, once for each namespace that has it."""
+        ids = np.array(sorted(self._ids.get(name, ())), dtype=np.int64)
+        places = np.minimum(np.searchsorted(a.names, ids), len(a.names) - 1)
+        found: list[int] = places[a.names[places] == ids].tolist()
+        return found
 
 
 class _Positions:
