@@ -94,8 +94,9 @@ def make_arrays(rows: Rows, rowids: Ints, alive: NDArray[np.bool_], rank: Ints) 
     slots = _Slots(rowids, alive)
     n = len(rowids)
     named, titled_slots = _titles(rows, slots, rank)
-    mentions, shared = _mentions(rows, slots, named, titled_slots, rank)
     names, place = np.unique(named, return_inverse=True)
+    titled = group(place, titled_slots, len(names))
+    mentions, shared = _mentions(rows, slots, names, titled, rank)
     targets, target_weights = _targets(mentions, shared, n)
     entities = _pairs(rows.entities, slots)
     members = group(entities[:, 1], entities[:, 0], len(rows.entity_names))
@@ -107,7 +108,7 @@ def make_arrays(rows: Rows, rowids: Ints, alive: NDArray[np.bool_], rank: Ints) 
         n=n,
         rank=rank,
         names=names,
-        titled=group(place, titled_slots, len(names)),
+        titled=titled,
         mentions=mentions,
         out=group(mentions[:, 0], everyone, n),
         into=group(mentions[backwards, 1], backwards, n),
@@ -140,13 +141,25 @@ class _Slots:
         order = np.argsort(rowids[living])
         self._rowids = rowids[living][order]
         self._slots = living[order]
+        self._first, reach = 0, 0
+        if len(living):
+            self._first = int(self._rowids[0])
+            reach = int(self._rowids[-1]) - self._first + 1
+        # Rowids lie close together unless the scope is a small part of the store.
+        self._table = np.full(reach, -1) if reach <= 16 * len(living) else None
+        if self._table is not None:
+            self._table[self._rowids - self._first] = self._slots
 
     def of(self, rowids: Ints) -> Ints:
         """Their slots; -1 for one that no living slot holds."""
         if not len(self._rowids):
             return np.full(len(rowids), -1)
-        place = np.minimum(np.searchsorted(self._rowids, rowids), len(self._rowids) - 1)
-        return np.where(self._rowids[place] == rowids, self._slots[place], -1)
+        if self._table is None:
+            place = np.minimum(np.searchsorted(self._rowids, rowids), len(self._rowids) - 1)
+            return np.where(self._rowids[place] == rowids, self._slots[place], -1)
+        place = rowids - self._first
+        inside = (place >= 0) & (place < len(self._table))
+        return np.where(inside, self._table[np.where(inside, place, 0)], -1)
 
 
 def _titles(rows: Rows, slots: _Slots, rank: Ints) -> tuple[Ints, Ints]:
@@ -165,29 +178,27 @@ def _titles(rows: Rows, slots: _Slots, rank: Ints) -> tuple[Ints, Ints]:
     return name[order], slot[order]
 
 
-def _mentions(
-    rows: Rows, slots: _Slots, named: Ints, titled_slots: Ints, rank: Ints
-) -> tuple[Ints, Ints]:
+def _mentions(rows: Rows, slots: _Slots, names: Ints, titled: Csr, rank: Ints) -> tuple[Ints, Ints]:
     """The join of mentions with titles, and for each how many passages share the name."""
     source = slots.of(rows.mentions[:, 0])
     name = rows.mentions[:, 3]
-    low, high = np.searchsorted(named, name, "left"), np.searchsorted(named, name, "right")
-    keep = (source >= 0) & (high > low)
-    source, low, high = source[keep], low[keep], high[keep]
-    counts = high - low
-    which = np.repeat(np.arange(len(source)), counts)
-    before = np.cumsum(counts) - counts
-    target = titled_slots[np.arange(len(which)) + np.repeat(low - before, counts)]
-    spans = rows.mentions[keep][which]
-    found = np.stack([source[which], target, spans[:, 1], spans[:, 2]], axis=1)
-    order = np.lexsort((rank[target], found[:, 2], found[:, 0]))
-    return found[order], counts[which][order]
+    place = np.minimum(np.searchsorted(names, name), max(len(names) - 1, 0))
+    keep = np.flatnonzero((source >= 0) & (names[place] == name) if len(names) else source < -1)
+    which, where = titled.gather(place[keep])
+    kept = keep[which]
+    source, start = source[kept], rows.mentions[kept, 1]
+    target, shared = titled.values[where], titled.counts()[place[kept]]
+    order = np.lexsort((rank[target], start, source))
+    found = np.stack([source, target, start, rows.mentions[kept, 2]], axis=1)
+    return found[order], shared[order]
 
 
 def _targets(mentions: Ints, shared: Ints, n: int) -> tuple[Csr, Floats]:
     """Who mentions whom, each pair once, with how surely."""
-    pair, first = np.unique(mentions[:, 0] * n + mentions[:, 1], return_index=True)
-    weights = (1.0 / shared[first]).astype(np.float32)
+    pairs = mentions[:, 0] * n + mentions[:, 1]
+    order = np.lexsort((shared, pairs))  # of several names for one, the surest
+    pair, first = np.unique(pairs[order], return_index=True)
+    weights = (1.0 / shared[order][first]).astype(np.float32)
     return group(pair // max(n, 1), pair % max(n, 1), n), weights
 
 

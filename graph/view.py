@@ -222,13 +222,13 @@ class GraphView:
 
     def _know(self, before: Ints, after: Ints) -> None:
         """Bring the matcher from the names that meant something before to those that do now."""
-        for name in np.setdiff1d(before, after).tolist():
+        for name in np.setdiff1d(before, after, assume_unique=True).tolist():
             text = self._texts.pop(name)
             self._ids[text] -= {name}
             if not self._ids[text]:
                 del self._ids[text]
                 self._matcher.discard(text)
-        for name in np.setdiff1d(after, before).tolist():
+        for name in np.setdiff1d(after, before, assume_unique=True).tolist():
             text = self._texts[name] = self._rows.names[name]
             self._ids[text] = self._ids.get(text, frozenset()) | {name}
             self._matcher.add(text)
