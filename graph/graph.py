@@ -67,7 +67,7 @@ class Graph:
         with self.store.transaction() as connection:
             for table in ("graph_passages", "graph_lost", "graph_names"):
                 connection.execute(f"DELETE FROM {table}")
-            connection.execute("UPDATE graph_state SET version = 0, epoch = epoch + 1")
+            connection.execute("UPDATE graph_state SET version = 0, epoch = random()")
             build.catch_up(connection, meta.version(connection))
         with self._views_lock:
             self._views.clear()

@@ -45,8 +45,8 @@ class Rows:
     """Kinds of links, by number."""
     version: int = -1
     """The graph's version that these rows are."""
-    epoch: int = -1
-    """How often the graph had been rebuilt: a rebuilt one numbers its names anew."""
+    epoch: int | None = None
+    """Changes when the graph is built anew, which numbers its names anew."""
     _namespaces: dict[str, int] = field(default_factory=dict)
     _entity_ids: dict[tuple[int, str], int] = field(default_factory=dict)
 

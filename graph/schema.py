@@ -1,4 +1,4 @@
-"""The tables that the graph owns in a store's file, as migrations.
+"""The tables that the graph owns in a store's file.
 
 They name memory's rows and go with them: deleting a passage deletes, in the same transaction, what
 it brought here. Edges are nowhere stored: they are joins of mentions with titles.
@@ -8,12 +8,24 @@ from __future__ import annotations
 
 OWNER = "graph"
 
-# Applied once each, in this order. One that was released is never edited: a change is a new one.
-MIGRATIONS: tuple[str, ...] = (
-    """
-    -- The store's version that the rows below reflect, and how often they were built anew.
+RULES = 2
+"""Counts up when the tables change, or what a text is found to hold. All is derived, so nothing is
+carried over: a file with older rows starts anew, and the next sync reads every passage again."""
+
+_SCHEMA = """
+    DROP TABLE IF EXISTS graph_state;
+    DROP TABLE IF EXISTS graph_lost;
+    DROP TABLE IF EXISTS graph_entities;
+    DROP TABLE IF EXISTS graph_mentions;
+    DROP TABLE IF EXISTS graph_titles;
+    DROP TABLE IF EXISTS graph_passages;
+    DROP TABLE IF EXISTS graph_names;
+    DROP TABLE IF EXISTS graph_words;
+
+    -- The store's version that the rows below reflect, and a number that changes when they are
+    -- built anew.
     CREATE TABLE graph_state (version INTEGER NOT NULL, epoch INTEGER NOT NULL);
-    INSERT INTO graph_state VALUES (0, 0);
+    INSERT INTO graph_state VALUES (0, random());
 
     -- What some passage is called by in texts of its namespace. AUTOINCREMENT: a reader that
     -- remembers an id never finds another name under it.
@@ -74,5 +86,6 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TRIGGER graph_titles_deleted AFTER DELETE ON graph_titles BEGIN
         INSERT OR IGNORE INTO graph_lost VALUES (old.name);
     END;
-    """,
-)
+"""
+
+MIGRATIONS: tuple[str, ...] = (_SCHEMA,) * RULES

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hoptrail.errors import InputError, SchemaMismatch
-from hoptrail.graph import build
+from hoptrail.graph import build, schema
 from hoptrail.graph.graph import Graph
 from hoptrail.graph.view import KINDS, GraphView
 from hoptrail.memory.store import Store
@@ -249,6 +249,19 @@ def test_a_view_survives_a_rebuild(graph: Graph, twelve: list[Passage]) -> None:
     view.refresh()
     assert mentioned(view, "new") == [("p-ada-lind", "Ada Lind")]
     assert mentioned(view, "p-varn") == [("p-ister-beck", "Ister Beck")]
+
+
+def test_rows_made_by_older_rules_are_made_anew(
+    graph: Graph, twelve: list[Passage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph.store.add(twelve)
+    graph.sync()
+    before = tables(graph.store)
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, schema.MIGRATIONS[-1]))
+    newer = Graph(graph.store)
+    assert newer.version == 0
+    assert newer.sync()
+    assert tables(graph.store) == before
 
 
 def test_a_read_only_store_shows_what_was_synced(tmp_path: Path, twelve: list[Passage]) -> None:
