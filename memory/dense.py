@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hoptrail.errors import InputError
 from hoptrail.memory.encoder import Vectors
-from hoptrail.memory.slots import DECIMALS, Scores, Slots, SlotTable
+from hoptrail.memory.slots import DECIMALS, Scores, Slots, SlotTable, spread
 
 MARGIN = 16
 """Fetched beyond k, so that content can decide between equals at the boundary."""
@@ -143,7 +143,7 @@ class DenseIndex:
                 return np.zeros(len(queries)), np.zeros(len(queries))
             mean = queries @ self._sum / size
             square = (_matmul(queries, self._outer) * queries).sum(1) / size
-            return mean, np.sqrt(np.maximum(0.0, square - mean * mean))
+            return mean, spread(mean, square)
 
     def _best(
         self,

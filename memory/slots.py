@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 A = TypeVar("A", bound=np.generic)
+Floats = NDArray[np.float64]
 Slots = NDArray[np.int64]
 Scores = NDArray[np.float32]
 
@@ -82,3 +83,14 @@ def _grown(array: NDArray[A], room: int) -> NDArray[A]:
     out = np.zeros(room, dtype=array.dtype)
     out[: len(array)] = array
     return out
+
+
+def spread(mean: Floats, square: Floats) -> Floats:
+    """Standard deviation out of the mean and the mean of squares, elementwise.
+
+    Where all scores are equal, what is left of the difference is rounding: it counts as 0.
+    """
+    variance = square - mean * mean
+    noise = 1e-12 * (1.0 + square)
+    found: Floats = np.sqrt(np.where(variance > noise, variance, 0.0))
+    return found

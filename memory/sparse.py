@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.memory.analyze import Analyzer
-from hoptrail.memory.slots import DECIMALS, Scores, Slots, SlotTable
+from hoptrail.memory.slots import DECIMALS, Scores, Slots, SlotTable, spread
 
 K1 = 1.5
 B = 0.75
@@ -196,8 +196,8 @@ class SparseIndex:
         if not size:
             return 0.0, 0.0
         exact = scores.astype(np.float64)  # the dead score 0, and add nothing
-        mean = float(exact.sum()) / size
-        return mean, float(np.sqrt(max(0.0, float(np.square(exact).sum()) / size - mean * mean)))
+        mean = exact.sum() / size
+        return float(mean), float(spread(mean, np.square(exact).sum() / size))
 
     def _learn(self, text: str) -> list[int]:
         """The term ids of a text; new words and terms are taken in."""

@@ -1,0 +1,143 @@
+"""One store in many threads, one file in many processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from hoptrail.errors import DuplicateId, StoreError
+from hoptrail.memory.store import Store
+from hoptrail.memory.testing import HashEncoder
+from hoptrail.types import Passage
+
+WRITER = """
+import sys
+from hoptrail.errors import DuplicateId
+from hoptrail.memory.store import Store
+from hoptrail.memory.testing import HashEncoder
+from hoptrail.types import Passage
+
+won = 0
+with Store(sys.argv[1], encoder=HashEncoder()) as store:
+    for i in range(40):
+        store.add([Passage(id=f"{sys.argv[2]}-{i}", text=f"river {i} of writer {sys.argv[2]}")])
+        try:
+            store.add([Passage(id=f"common-{i}", text="a bridge")])
+            won += 1
+        except DuplicateId:
+            pass
+print(won)
+"""
+
+
+def test_threads_write_and_search_at_once(store: Store) -> None:
+    def write(worker: int) -> None:
+        for i in range(15):
+            store.add([Passage(id=f"{worker}-{i}", text=f"river {i} bridge {worker}")])
+            if i % 3 == 0:
+                store.delete([f"{worker}-{i}"])
+
+    def search(worker: int) -> int:
+        found = 0
+        for i in range(40):
+            hits = store.search(f"river {i} bridge {worker}", 5)
+            found += len(hits)
+            assert len({hit.passage.id for hit in hits}) == len(hits)
+        return found
+
+    with ThreadPoolExecutor(6) as pool:
+        writers = [pool.submit(write, w) for w in range(3)]
+        searchers = [pool.submit(search, w) for w in range(3)]
+        for each in writers + searchers:
+            each.result()
+    assert len(store) == len(store.view()) == 30
+    assert store.version == 60
+
+
+def test_one_of_two_adding_the_same_id_at_once_is_told(store: Store) -> None:
+    class Meanwhile(HashEncoder):
+        """While it encodes, another adds the same id."""
+
+        def encode(self, texts):
+            other.add([Passage(id="a", text="the other's")], on_duplicate="skip")
+            return super().encode(texts)
+
+    with (
+        Store(store.path, encoder=HashEncoder()) as other,
+        Store(store.path, encoder=Meanwhile()) as slow,
+    ):
+        with pytest.raises(DuplicateId):
+            slow.add([Passage(id="a", text="mine"), Passage(id="b", text="mine")])
+        assert not store.has("b")
+        assert slow.add(
+            [Passage(id="a", text="mine"), Passage(id="b", text="mine")], on_duplicate="skip"
+        ) == ["b"]
+        assert store.get("a").text == "the other's"
+
+
+def test_an_update_starts_from_what_another_wrote_meanwhile(store: Store) -> None:
+    store.add([Passage(id="a", text="river", title="one")])
+
+    class Meanwhile(HashEncoder):
+        done = False
+
+        def encode(self, texts):
+            if not self.done:
+                self.done = True
+                other.update("a", title="two")
+            return super().encode(texts)
+
+    with (
+        Store(store.path, encoder=HashEncoder()) as other,
+        Store(store.path, encoder=Meanwhile()) as slow,
+    ):
+        found = slow.update("a", text="canal")
+        assert (found.title, found.text) == ("two", "canal")
+        assert other.search("two canal", 1, mode="dense")[0].score == pytest.approx(1)
+
+
+def test_processes_write_at_once_and_all_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(path), str(n)], stdout=subprocess.PIPE, text=True
+        )
+        for n in range(3)
+    ]
+    won = [int(child.communicate(timeout=120)[0]) for child in children]
+    with Store(path, encoder=HashEncoder()) as store:
+        assert sum(won) == 40
+        assert len(store) == len(store.view()) == 3 * 40 + 40
+        assert store.version == 160
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_is_told_to_open_its_own(store: Store) -> None:
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            store.count()
+            os.write(writer, b"no error")
+        except StoreError as error:
+            os.write(writer, str(error).encode())
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+    assert b"opened before a fork" in os.read(reader, 1000)
+    os.close(reader)
+    os.close(writer)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder nobody can write to")
+def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
+    from hoptrail.errors import StoreUnavailable
+
+    with pytest.raises(StoreUnavailable, match="cannot be opened as a store"):
+        Store("/proc/a.db")
