@@ -1,1 +1,1 @@
-"""memory."""
+"""The store and its indexes: passages in, ranked passages out. `Store` is in `.store`."""

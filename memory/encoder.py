@@ -24,6 +24,9 @@ Vectors = NDArray[np.float32]
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """model.safetensors of sentence-transformers/all-MiniLM-L6-v2, as pinned by its users."""
 
+HUB_FILES = ["*.json", "*.txt", "*.model", "model*.safetensors"]
+"""What is fetched of a model that is given by its name on the hub."""
+
 
 @runtime_checkable
 class Encoder(Protocol):
@@ -62,15 +65,16 @@ class TransformerEncoder:
 
         transformers_logging.disable_progress_bar()
         try:
-            self._tokenizer = AutoTokenizer.from_pretrained(model)
-            self._model = AutoModel.from_pretrained(model, dtype=torch.float32).eval()
+            folder = _folder(model)
+            self._tokenizer = AutoTokenizer.from_pretrained(folder)
+            self._model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
         except (OSError, ValueError) as error:
             raise FormatError(f"no encoder could be loaded from {str(model)!r}: {error}") from error
         self._device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self._model.to(self._device).requires_grad_(False)
         self._batch_size = batch_size
-        self._pooling = _pooling(Path(model))
-        self._max_length = _max_length(Path(model), int(self._model.config.max_position_embeddings))
+        self._pooling = _pooling(folder)
+        self._max_length = _max_length(folder, int(self._model.config.max_position_embeddings))
         self._dim = int(self._model.config.hidden_size)
         self._fingerprint = self._compute_fingerprint()
 
@@ -186,8 +190,23 @@ def require(encoder: Encoder | None, what: str) -> Encoder:
     return encoder
 
 
+def _folder(model: str | Path) -> Path:
+    """The model's folder; a name is fetched from the hub, pooling settings and all."""
+    if Path(model).is_dir():
+        return Path(model)
+    from huggingface_hub import snapshot_download
+
+    return Path(snapshot_download(str(model), allow_patterns=HUB_FILES))
+
+
 def _pooling(folder: Path) -> str:
     """How token vectors become one: `mean` or `cls`."""
+    modules = folder / "modules.json"
+    if modules.is_file():
+        for module in json.loads(modules.read_text(encoding="utf-8")):
+            kind = str(module["type"]).rsplit(".", 1)[-1]
+            if kind not in ("Transformer", "Pooling", "Normalize"):
+                raise FormatError(f"{modules} has a module {kind!r}, which is not supported")
     file = folder / "1_Pooling" / "config.json"
     if not file.is_file():
         return "mean"

@@ -35,17 +35,17 @@ class SlotTable:
     @property
     def rowids(self) -> NDArray[np.int64]:
         """The store's rowid of each slot, `(capacity,)`."""
-        return self._rowids[: self.capacity]
+        return _read_only(self._rowids[: self.capacity])
 
     @property
     def keys(self) -> NDArray[np.uint64]:
         """The content's hash of each slot, `(capacity,)`."""
-        return self._keys[: self.capacity]
+        return _read_only(self._keys[: self.capacity])
 
     @property
     def alive(self) -> NDArray[np.bool_]:
         """Which slots are alive, `(capacity,)`."""
-        return self._alive[: self.capacity]
+        return _read_only(self._alive[: self.capacity])
 
     def add(self, rowids: NDArray[np.int64], keys: NDArray[np.uint64]) -> Slots:
         """Give out a slot to each, alive."""
@@ -77,6 +77,11 @@ class SlotTable:
             slots: `(m,)`.
         """
         return np.lexsort((self._rowids[slots], self._keys[slots], -scores))
+
+
+def _read_only(array: NDArray[A]) -> NDArray[A]:
+    array.setflags(write=False)
+    return array
 
 
 def _grown(array: NDArray[A], room: int) -> NDArray[A]:

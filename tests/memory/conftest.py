@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -41,13 +42,16 @@ def corpus() -> list[Passage]:
 
 
 @pytest.fixture
-def fresh(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Iterable[Passage]], View]:
+def fresh(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[[Iterable[Passage]], View]]:
     """A view built from scratch, in a store of its own."""
+    with ExitStack() as stores:
 
-    def build(passages: Iterable[Passage]) -> View:
-        path = tmp_path_factory.mktemp("fresh") / "fresh.db"
-        store = Store(path, encoder=HashEncoder())
-        store.add(passages)
-        return store.view()
+        def build(passages: Iterable[Passage]) -> View:
+            path = tmp_path_factory.mktemp("fresh") / "fresh.db"
+            store = stores.enter_context(Store(path, encoder=HashEncoder()))
+            store.add(passages)
+            return store.view()
 
-    return build
+        yield build

@@ -133,6 +133,30 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
         TransformerEncoder(broken)
 
 
+def test_a_module_that_is_not_supported_is_named(tmp_path: Path) -> None:
+    folder = make_model(tmp_path / "dense")
+    kinds = ["Transformer", "Pooling", "Dense", "Normalize"]
+    modules = [{"type": f"sentence_transformers.models.{kind}"} for kind in kinds]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(FormatError, match="has a module 'Dense'"):
+        TransformerEncoder(folder)
+
+
+def test_a_name_on_the_hub_brings_its_pooling_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_model(tmp_path / "fetched", pooling="cls")
+    asked = []
+
+    def download(name: str, **options) -> str:
+        asked.append(name)
+        return str(folder)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    assert "cls pooling" in repr(TransformerEncoder("somebody/model"))
+    assert asked == ["somebody/model"]
+
+
 def test_a_folder_without_pooling_settings_takes_the_mean(tmp_path: Path) -> None:
     assert "mean pooling" in repr(TransformerEncoder(make_model(tmp_path / "m", pooling=None)))
 
