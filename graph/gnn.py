@@ -12,12 +12,27 @@ candidate named by many keeps some of the advantage.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
-from torch_geometric.utils import scatter
+from torch_geometric.utils import scatter as untyped_scatter
 
-__all__ = ["RelationalLayer", "scatter"]
+
+def scatter(
+    values: Tensor, index: Tensor, *, dim_size: int, reduce: Literal["sum", "mean", "max"]
+) -> Tensor:
+    """The sum, mean or largest of the rows that share an index, `(dim_size, ...)`; 0 of none.
+
+    Args:
+        values: `(n, ...)`.
+        index: `(n,)` int64, below `dim_size`.
+        dim_size: How many rows come out.
+        reduce: What is made of those that share an index.
+    """
+    found: Tensor = untyped_scatter(values, index, dim_size=dim_size, reduce=reduce)
+    return found
 
 
 class RelationalLayer(MessagePassing):
@@ -73,7 +88,8 @@ class RelationalLayer(MessagePassing):
         degree = scatter(torch.ones_like(edge_weight), into, dim_size=n * kinds, reduce="sum")
         received = (received / degree.clamp(min=1.0).sqrt()[:, None]).view(n, kinds * d)
         mean = scatter(h, batch, dim_size=condition.shape[0], reduce="mean")
-        return h + self.update_node(torch.cat([h, received, mean[batch]], dim=1))
+        change: Tensor = self.update_node(torch.cat([h, received, mean[batch]], dim=1))
+        return h + change
 
     def message(self, x_j: Tensor, gate: Tensor) -> Tensor:
         """A gated message along each edge, `(e, d)`."""

@@ -21,6 +21,9 @@ from hoptrail.policies.state import State, batch_states, state_input
 
 NEGLIGIBLE = 2e-3
 """A prefix less probable than this is not expanded."""
+DECIMALS = 5
+"""Log-probabilities are rounded to this before they are compared: what a network gives differs by
+less when the candidates come in another order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,19 @@ class Prefix:
     """log π(s): of all orders of this evidence that the beam followed."""
     hops: tuple[float, ...]
     """Probability of each hop, along the most probable order."""
+    orders: tuple[State, ...]
+    """All orders of this evidence that the beam followed, the most probable first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A trail that is over."""
+
+    prefix: Prefix
+    log_prob: float
+    """Log-probability of the whole trail, its end included."""
+    stop: str
+    """As in `Trail`."""
 
 
 @dataclass(slots=True)
@@ -39,11 +55,21 @@ class Episode:
     """One question on its way; `prefixes` is the beam of the hop at hand."""
 
     pool: Pool
-    prefixes: list[Prefix] = field(default_factory=lambda: [Prefix((), 0.0, ())])
+    prefixes: list[Prefix] = field(default_factory=lambda: [Prefix((), 0.0, (), ((),))])
     found: Features | None = None
     score: dict[int, float] = field(default_factory=dict)
-    ended: list[tuple[Prefix, float, str]] = field(default_factory=list)
+    ended: list[Ending] = field(default_factory=list)
+    read: set[int] = field(default_factory=set)
+    """Slots that this walk read; the pool may have been given others to start with."""
     encoded: int = 1
+
+    def endings(self) -> list[Ending]:
+        """The trails, most probable first; equals by content."""
+        key = self.pool.sources.view.content_key
+        return sorted(
+            self.ended,
+            key=lambda e: (-round(e.log_prob, DECIMALS), [key(s) for s in e.prefix.evidence]),
+        )
 
 
 class BeamSearch:
@@ -83,11 +109,13 @@ class BeamSearch:
         for b, (episode, prefix) in enumerate(owners):
             log_read = read[states.starts[b] : states.starts[b + 1]]
             _add_scores(episode, prefix, inputs[b].slots, log_read)
-            reason = "policy" if np.isfinite(log_read).any() else "exhausted"
-            episode.ended.append((prefix, float(stop[b]), reason))
-            if last:
-                episode.ended.append((prefix, float(np.log1p(-np.exp(stop[b]) + 1e-12)), "budget"))
-            else:
+            exhausted = bool(np.isneginf(log_read).all())
+            reason = "exhausted" if exhausted else "policy"
+            episode.ended.append(Ending(prefix, prefix.log_prob + float(stop[b]), reason))
+            if last and not exhausted:
+                going_on = float(np.logaddexp.reduce(log_read))
+                episode.ended.append(Ending(prefix, prefix.log_prob + going_on, "budget"))
+            elif not last:
                 self._grow(grown[id(episode)], prefix, inputs[b].slots, log_read)
         for episode in episodes:
             episode.prefixes = self._best(episode, list(grown[id(episode)].values()))
@@ -104,28 +132,27 @@ class BeamSearch:
             log_prob = prefix.log_prob + float(log_read[i])
             if log_prob < np.log(NEGLIGIBLE):
                 return
-            evidence = (*prefix.evidence, int(slots[i]))
-            hops = (*prefix.hops, float(np.exp(log_read[i])))
-            key = frozenset(evidence)
-            other = grown.get(key)
-            if other is not None:
-                total = float(np.logaddexp(other.log_prob, log_prob))
-                if np.prod(other.hops) >= np.prod(hops):
-                    evidence, hops = other.evidence, other.hops
-                log_prob = total
-            grown[key] = Prefix(evidence, log_prob, hops)
+            slot = int(slots[i])
+            new = Prefix(
+                (*prefix.evidence, slot),
+                log_prob,
+                (*prefix.hops, float(np.exp(log_read[i]))),
+                tuple((*order, slot) for order in prefix.orders),
+            )
+            key = frozenset(new.evidence)
+            grown[key] = _merged(grown[key], new) if key in grown else new
 
     def _best(self, episode: Episode, grown: list[Prefix]) -> list[Prefix]:
         """The next beam: the likeliest prefixes, within the budget of passages read."""
-        known = set(episode.pool.reads)
+        content = episode.pool.sources.view.content_key
         beam: list[Prefix] = []
-        grown.sort(key=lambda p: (-round(p.log_prob, 9), p.evidence))
+        grown.sort(key=lambda p: (-round(p.log_prob, DECIMALS), [content(s) for s in p.evidence]))
         for prefix in grown:
             if len(beam) == self.effort.beam:
                 break
             last = prefix.evidence[-1]
-            if last in known or len(known) < self.effort.reads:
-                known.add(last)
+            if last in episode.read or len(episode.read) < self.effort.reads:
+                episode.read.add(last)
                 beam.append(prefix)
         return beam
 
@@ -143,6 +170,13 @@ class BeamSearch:
             slots = [wanted[i][1] for i in rows]
             episode.pool.read(slots, queries[rows])
             episode.encoded += len(rows) if self.effort.reencode else 0
+
+
+def _merged(one: Prefix, other: Prefix) -> Prefix:
+    """Two prefixes of equal evidence as one state, seen as the likelier order has it."""
+    first, second = (one, other) if np.prod(one.hops) >= np.prod(other.hops) else (other, one)
+    log_prob = float(np.logaddexp(one.log_prob, other.log_prob))
+    return Prefix(first.evidence, log_prob, first.hops, first.orders + second.orders)
 
 
 def _add_scores(

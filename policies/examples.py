@@ -31,11 +31,23 @@ class Example:
     """Slots of the supporting passages."""
     _features: Features | None = field(default=None, repr=False)
     _reads: int = 0
+    _settled: tuple[int, int] = (0, 0)
+    """How many reads and candidates the pool had once it was prepared."""
 
     @property
     def wrong(self) -> list[int]:
         """Slots that were read and are not gold."""
         return [slot for slot in self.pool.reads if slot not in self.gold]
+
+    def settle(self) -> None:
+        """The example is prepared: `renew` comes back to here."""
+        self._settled = len(self.pool.reads), len(self.pool.slots)
+
+    def renew(self) -> None:
+        """Forget what was read since it was prepared, so that an epoch depends on none before."""
+        if self._settled != (len(self.pool.reads), len(self.pool.slots)):
+            self.pool.forget(*self._settled)
+            self._features = None
 
     def state(self, evidence: State) -> StateInput:
         """What the policy sees with this evidence, all of which must have been read."""
@@ -91,6 +103,8 @@ def prepare(
                 pool = Pool(question.text, vector, sources[question.namespace])
                 examples.append(Example(question, pool, corpus.gold(question)))
             read_all([(e, slot) for e in examples for slot in _to_read(e)], reformulator)
+            for example in examples:
+                example.settle()
             out += examples
             done += len(chunk)
             if progress:

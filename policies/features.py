@@ -94,15 +94,17 @@ def features(pool: Pool) -> Features:
     reads = list(pool.reads.values())
     lengths = np.asarray([k[2] for k in known], dtype=np.float32)
     edges = pool.sources.graph.edges(pool.slots)
+    # The graph has them in the order of slots: sums over them would differ in their last bits.
+    order = np.lexsort((edges.index[1], edges.index[0], edges.kind))
     return Features(
         alone=_alone(pool, titles, idf, covers, lengths),
         beside=_beside(pool, reads, holds, titles, idf),
         rows={read.slot: row for row, read in enumerate(reads)},
         covers=covers,
         idf=question_idf,
-        edges=edges.index.astype(np.int64),
-        edge_kind=edges.kind.astype(np.int64),
-        edge_weight=edges.weight.astype(np.float32),
+        edges=edges.index[:, order].astype(np.int64),
+        edge_kind=edges.kind[order].astype(np.int64),
+        edge_weight=edges.weight[order].astype(np.float32),
     )
 
 
@@ -135,7 +137,7 @@ def _alone(pool: Pool, titles: csr_matrix, idf: Array, covers: Array, lengths: A
         np.log1p([len(graph.in_mentions(s)) for s in pool.slots]),
         np.log1p(lengths) - 4,
         (covers @ question_idf) / total,
-        (hybrid - hybrid.max(initial=-1e9)) / 6,
+        (hybrid - hybrid[pool.position[pool.listed[0][0]]]) / 6,
     ]
     return np.stack(columns, axis=1).astype(np.float32)
 
@@ -184,8 +186,8 @@ def _beside(
 def _z(queries: Array, vectors: Array, dense: DenseIndex) -> tuple[Array, Array]:
     """Cosines `(r, n)`, and the same in standard deviations over the scope."""
     mean, std = dense.moments(queries)
-    cosine = queries @ vectors.T
-    return cosine, (cosine - mean[:, None]) / (std[:, None] + 1e-6)
+    cosine: Array = queries @ vectors.T
+    return cosine, ((cosine - mean[:, None]) / (std[:, None] + 1e-6)).astype(np.float32)
 
 
 def _mentions(row: Array, pool: Pool, read: Read) -> None:
@@ -226,6 +228,6 @@ def _links(row: Array, pool: Pool, read: Read) -> None:
             row[i, 12] = float(pool.sources.lexicon.of_slot(slot)[3].title == title)
     for column, edges in ((14, graph.links(read.slot)), (15, graph.back_links(read.slot))):
         for other, _, weight in edges:
-            i = pool.position.get(other)
-            if i is not None:
-                row[i, column] = np.log1p(weight)
+            at = pool.position.get(other)
+            if at is not None:
+                row[at, column] = max(row[at, column], np.log1p(weight))

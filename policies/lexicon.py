@@ -13,6 +13,10 @@ from hoptrail.types import Passage
 
 Ids = NDArray[np.int32]
 
+IDF_STEPS = 1024
+"""The idf is rounded to steps of 1 / 1024, whose sums float32 holds exactly: they do not depend on
+the order in which the terms were met."""
+
 
 class Lexicon:
     """Numbers the terms that it meets, and remembers which terms a passage holds.
@@ -23,8 +27,7 @@ class Lexicon:
     def __init__(self, view: View, *, remembered: int = 50_000) -> None:
         self.view = view
         self._number: dict[str, int] = {}
-        self._idf: list[float] = []
-        self._version = view.version
+        self._idf = np.zeros(1024, dtype=np.float32)
         self.of_slot = lru_cache(remembered)(self._of_slot)
 
     def ids(self, text: str) -> Ids:
@@ -33,7 +36,7 @@ class Lexicon:
 
     def idf(self) -> NDArray[np.float32]:
         """Inverse document frequency by number, `(terms so far,)`."""
-        return np.asarray(self._idf, dtype=np.float32)
+        return self._idf[: len(self._number)]
 
     def _of_slot(self, slot: int) -> tuple[Ids, Ids, int, Passage]:
         """A passage's terms, its title's terms, its length in terms, and itself."""
@@ -49,8 +52,10 @@ class Lexicon:
     def _number_of(self, term: str) -> int:
         number = self._number.get(term)
         if number is None:
-            number = self._number[term] = len(self._idf)
-            self._idf.append(self.view.sparse.idf(term))
+            number = self._number[term] = len(self._number)
+            if number == len(self._idf):
+                self._idf = np.concatenate([self._idf, np.zeros_like(self._idf)])
+            self._idf[number] = round(self.view.sparse.idf(term) * IDF_STEPS) / IDF_STEPS
         return number
 
 

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hoptrail.learning.marginal import marginal_likelihood
 from hoptrail.learning.reader import SpanReader, answer_target
-from hoptrail.learning.trail_tokens import Encoded, TrailTokens, encoded_text, trail_tokens
-from hoptrail.memory.encoder import TransformerEncoder
+from hoptrail.learning.trail_tokens import TrailTokens, encoded_text, trail_tokens
+from hoptrail.memory.encoder import TransformerEncoder, Vectors
 from hoptrail.policies.beam import BeamSearch, Episode
 from hoptrail.policies.examples import Example
 from hoptrail.policies.policy import Policy
@@ -25,6 +26,7 @@ from hoptrail.policies.rollout import trail_log_probs
 from hoptrail.policies.state import State
 
 Figures = dict[str, float]
+Halves = NDArray[np.float16]
 
 
 class TrailReader:
@@ -32,19 +34,19 @@ class TrailReader:
 
     def __init__(self, encoder: TransformerEncoder, reader: SpanReader) -> None:
         self.encoder, self.reader = encoder, reader
-        self._kept: dict[tuple[int, int], Encoded] = {}
+        self._kept: dict[tuple[int, int], tuple[Halves, NDArray[np.int64], Vectors]] = {}
 
     def tokens(self, trails: Sequence[tuple[Example, State]]) -> list[TrailTokens]:
         """What the reader sees of each trail."""
         wanted = {(id(e), slot): (e, slot) for e, trail in trails for slot in trail}
         missing = [key for key in wanted if key not in self._kept]
-        texts = [
-            encoded_text(e.question.text, content_of(e.pool, slot))
-            for e, slot in (wanted[key] for key in missing)
-        ]
-        found = self.encoder.encode_tokens(texts)
-        for key, (vectors, spans, pooled) in zip(missing, found, strict=True):
-            self._kept[key] = vectors.astype(np.float16), spans, pooled  # type: ignore[assignment]
+        for key in missing:
+            example, slot = wanted[key]
+            text = encoded_text(example.question.text, content_of(example.pool, slot))
+            # One at a time: what else is in a batch shows in the last bits of its vectors, and a
+            # run that is taken up again has other batches.
+            [(vectors, spans, pooled)] = self.encoder.encode_tokens([text])
+            self._kept[key] = vectors.astype(np.float16), spans, pooled
         return [self._trail(example, trail) for example, trail in trails]
 
     def _trail(self, example: Example, trail: State) -> TrailTokens:
@@ -102,9 +104,9 @@ def marginal(
 
 
 def _trails(example: Example, episode: Episode, count: int) -> list[State]:
-    """The likeliest trails of the beam, and one that reads the gold where it is in the pool."""
-    best = sorted(episode.ended, key=lambda e: (-(e[0].log_prob + e[1]), e[0].evidence))
-    found = [prefix.evidence for prefix, _, reason in best if reason == "policy"][:count]
+    """The likeliest trails of the beam in all orders that it followed, and one to the gold."""
+    stopped = [ending for ending in episode.endings() if ending.stop != "budget"]
+    found = [order for ending in stopped[:count] for order in ending.prefix.orders]
     if all(slot in example.pool.reads for slot in example.gold):
         found.append(example.gold)
     return list(dict.fromkeys(found))

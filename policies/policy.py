@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from hoptrail.errors import ConfigError, PolicyError
+from hoptrail.learning.masking import masked_logsumexp
 from hoptrail.policies.network import Inputs, NetworkConfig, PolicyNetwork
 from hoptrail.policies.state import FEATURES_VERSION, StateBatch
 
@@ -62,17 +63,19 @@ class Policy(nn.Module):
 
     def forward(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """Log π(read) `(n,)` and log π(STOP) `(b,)`."""
-        found = [member(inputs) for member in self.members]
+        found: list[tuple[Tensor, Tensor]] = [member(inputs) for member in self.members]
         if len(found) == 1:
             return found[0]
         share = math.log(len(found))
-        read = torch.logsumexp(torch.stack([f[0] for f in found]), dim=0) - share
-        stop = torch.logsumexp(torch.stack([f[1] for f in found]), dim=0) - share
-        return read, stop
+        read = masked_logsumexp(torch.stack([f[0] for f in found]), dim=0) - share
+        stop = masked_logsumexp(torch.stack([f[1] for f in found]), dim=0) - share
+        # A sure thing may come out as a rounding error above 0.
+        return read.clamp(max=0.0), stop.clamp(max=0.0)
 
     def decide(self, states: StateBatch) -> tuple[Tensor, Tensor]:
         """`forward` without gradients or dropout, on a batch of states as arrays."""
-        training = self.training
+        # What the networks are in, not this wrapper: whoever trains one sets the network's mode.
+        training = self.members[0].training
         self.eval()
         with torch.inference_mode():
             read, stop = self(Inputs.of(states))

@@ -108,6 +108,7 @@ class Pool:
         if not len(slots):
             return
         view, graph = self.sources.view, self.sources.graph
+        key = view.content_key  # what the graph gives comes in the order of slots
         _, found = view.dense.search(queries, READ_HITS + 1)
         for slot, query, hits in zip(slots, queries, found, strict=True):
             mentions = tuple(graph.out_mentions(slot))
@@ -116,15 +117,23 @@ class Pool:
                     [
                         *[int(h) for h in hits if h >= 0 and h != slot][:READ_HITS],
                         *[m.target for m in mentions],
-                        *_unless_hub([m.source for m in graph.in_mentions(slot)]),
-                        *[target for target, _, _ in graph.links(slot)],
-                        *_unless_hub([source for source, _, _ in graph.back_links(slot)]),
-                        *_entity_neighbours(graph, slot, view.content_key),
+                        *_unless_hub([m.source for m in graph.in_mentions(slot)], key),
+                        *sorted((target for target, _, _ in graph.links(slot)), key=key),
+                        *_unless_hub([source for source, _, _ in graph.back_links(slot)], key),
+                        *_entity_neighbours(graph, slot, key),
                     ]
                 )
             )
             self.reads[slot] = Read(slot, query, frozenset(brought), mentions)
-            self._admit(brought)
+            self._admit([slot, *brought])
+
+    def forget(self, reads: int, candidates: int) -> None:
+        """Go back to when it had only its first so many reads and candidates."""
+        for slot in list(self.reads)[reads:]:
+            del self.reads[slot]
+        for slot in self.slots[candidates:]:
+            del self.position[slot]
+        del self.slots[candidates:]
 
     def member(self, evidence: Iterable[int]) -> NDArray[np.bool_]:
         """Which candidates a state with this evidence (slots) may choose from, `(n,)`."""
@@ -142,8 +151,8 @@ class Pool:
                 self.slots.append(slot)
 
 
-def _unless_hub(slots: list[int]) -> list[int]:
-    different = list(dict.fromkeys(slots))
+def _unless_hub(slots: list[int], key: Callable[[int], bytes]) -> list[int]:
+    different = sorted(set(slots), key=key)
     return different if len(different) <= HUB else []
 
 

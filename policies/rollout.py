@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hoptrail.policies.examples import Example, read_all
 from hoptrail.policies.network import Inputs
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.reformulate import Reformulator
-from hoptrail.policies.state import State, StateBatch, batch_states
+from hoptrail.policies.state import State, StateBatch, StateInput, batch_states
 
 
 @dataclass(slots=True)
@@ -22,6 +24,7 @@ class Trajectory:
     example: Example
     evidence: State = ()
     stopped: bool = False
+    """Whether it drew STOP; otherwise the budget of hops ended it."""
     log_prob: list[Tensor] = field(default_factory=list)
     """Of each action, with its graph."""
     entropy: list[Tensor] = field(default_factory=list)
@@ -39,35 +42,34 @@ def sample(
 ) -> list[Trajectory]:
     """`samples` trajectories of each example, in the examples' order; one pass a hop for all."""
     trajectories = [Trajectory(example) for example in examples for _ in range(samples)]
-    for hop in range(hops + 1):
+    for _ in range(hops):
         walking = [t for t in trajectories if not t.stopped]
         if not walking:
             break
+        read_all([(t.example, slot) for t in walking for slot in t.evidence], reformulator)
         states = batch_states([t.example.state(t.evidence) for t in walking])
         log_read, log_stop = policy(Inputs.of(states))
         for i, trajectory in enumerate(walking):
             rows = log_read[states.starts[i] : states.starts[i + 1]]
             log_pi = torch.cat([rows, log_stop[i : i + 1]])
-            _act(trajectory, log_pi, hop == hops, generator)
-        read_all([(t.example, t.evidence[-1]) for t in walking if not t.stopped], reformulator)
+            slots = states.slots[states.starts[i] : states.starts[i + 1]]
+            _act(trajectory, log_pi, slots, generator)
     return trajectories
 
 
-def _act(trajectory: Trajectory, log_pi: Tensor, last: bool, generator: torch.Generator) -> None:
-    """Draw an action; where the budget of hops is spent, end without one."""
-    if last:
-        trajectory.stopped = True
-        return
+def _act(
+    trajectory: Trajectory, log_pi: Tensor, slots: NDArray[np.int64], generator: torch.Generator
+) -> None:
+    """Draw an action: one of the slots, or STOP, which comes after them."""
     probability = log_pi.detach().exp()
     action = int(torch.multinomial(probability, 1, generator=generator))
     possible = torch.isfinite(log_pi)
     inside = log_pi[possible]
     trajectory.entropy.append(-(inside.exp() * inside).sum())
     trajectory.log_prob.append(log_pi[action])
-    if action == len(log_pi) - 1:
+    if action == len(slots):
         trajectory.stopped = True
     else:
-        slots = trajectory.example.state(trajectory.evidence).slots
         trajectory.evidence = (*trajectory.evidence, int(slots[action]))
 
 
@@ -78,7 +80,7 @@ def trail_log_probs(policy: Policy, trails: Sequence[tuple[Example, State]]) -> 
     allow has -inf.
     """
     prefixes: dict[tuple[int, State], int] = {}
-    inputs = []
+    inputs: list[StateInput] = []
     for example, trail in trails:
         for length in range(len(trail) + 1):
             key = id(example), trail[:length]

@@ -79,10 +79,9 @@ def _finish(episode: Episode, k: int) -> Walk:
     """The ranking and the trails of a question that has been walked."""
     pool = episode.pool
     view = pool.sources.view
-    keys = {slot: view.content_key(slot) for slot in pool.slots}
-    ranked = sorted(episode.score, key=lambda s: (-round(episode.score[s], 9), keys[s]))
-    slots = ranked[:k]
-    scores = [episode.score[slot] for slot in slots]
+    score = {slot: _rounded(value) for slot, value in episode.score.items()}
+    slots = sorted(score, key=lambda slot: (-score[slot], view.content_key(slot)))[:k]
+    scores = [score[slot] for slot in slots]
     rest = [s for s in _fusion_order(pool, k) if s not in episode.score][: k - len(slots)]
     scores += [-1.0 - i for i in range(len(rest))]
     return Walk(
@@ -95,6 +94,11 @@ def _finish(episode: Episode, k: int) -> Walk:
     )
 
 
+def _rounded(score: float) -> float:
+    """The score to five digits: beyond them, it depends on the order of a network's sums."""
+    return float(f"{score:.4e}")
+
+
 def _fusion_order(pool: Pool, k: int) -> list[int]:
     """Passages by fusion with the question, as many as a list of k can need."""
     listed = pool.listed[0]
@@ -102,18 +106,15 @@ def _fusion_order(pool: Pool, k: int) -> list[int]:
     if len(listed) >= min(k + len(pool.slots), view.size):
         return listed
     alive = np.flatnonzero(view.alive)
-    sparse, dense, _ = pool.z_scores(alive)
-    fused = np.round(sparse + dense, 5)
-    order = np.argsort(-fused, kind="stable")[: k + len(pool.slots)]
-    later = sorted(order.tolist(), key=lambda i: (-fused[i], view.content_key(int(alive[i]))))
-    return list(dict.fromkeys([*listed, *(int(alive[i]) for i in later)]))
+    sparse, dense, _ = pool.z_scores(alive.tolist())
+    order = view.order(np.round(sparse + dense, 5), alive)
+    return list(dict.fromkeys([*listed, *alive[order].tolist()]))
 
 
 def _trails(episode: Episode) -> tuple[Trail, ...]:
-    best = sorted(episode.ended, key=lambda e: (-(e[0].log_prob + e[1]), e[0].evidence))[:TRAILS]
     return tuple(
-        Trail(_hops(episode.pool, prefix), float(np.exp(prefix.log_prob + log_end)), reason)
-        for prefix, log_end, reason in best
+        Trail(_hops(episode.pool, ending.prefix), float(np.exp(ending.log_prob)), ending.stop)
+        for ending in episode.endings()[:TRAILS]
     )
 
 
@@ -135,16 +136,14 @@ def link_between(pool: Pool, evidence: State, slot: int) -> str | None:
     for source in reversed(evidence):
         if any(m.target == slot for m in pool.reads[source].mentions):
             return "mentions"
-        for target, kind, _ in graph.links(source):
-            if target == slot:
-                return kind
+        if kinds := [kind for target, kind, _ in graph.links(source) if target == slot]:
+            return min(kinds)
         if any(m.target == source for m in graph.out_mentions(slot)):
             return "mentioned_by"
-        for target, kind, _ in graph.back_links(source):
-            if target == slot:
-                return f"~{kind}"
+        if kinds := [kind for other, kind, _ in graph.back_links(source) if other == slot]:
+            return f"~{min(kinds)}"
     return None
 
 
 def _nothing() -> Walk:
-    return Walk(np.zeros(0, np.int64), np.zeros(0), (), (), 0, 1)
+    return Walk(np.zeros(0, np.int64), np.zeros(0), (), (), 0, 0)

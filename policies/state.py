@@ -66,7 +66,8 @@ def state_input(pool: Pool, found: Features, evidence: State) -> StateInput:
     index = np.flatnonzero(open_)
     rows = [found.rows[slot] for slot in evidence]
     at = [pool.position[slot] for slot in evidence]
-    beside = found.beside[rows][:, index] if rows else np.zeros((1, len(index), len(BESIDE)))
+    nothing = np.zeros((1, len(index), len(BESIDE)), dtype=np.float32)
+    beside = found.beside[rows][:, index] if rows else nothing
     total = float(found.idf.sum()) + 1e-6
     covered = found.covers[at].max(0) if at else np.zeros(len(found.idf), dtype=np.float32)
     left = (1.0 - covered) * found.idf
