@@ -16,6 +16,9 @@ from hoptrail.errors import PolicyError
 
 TENSORS = "checkpoint.safetensors"
 
+Loaded = tuple[dict[str, Any], dict[str, Tensor]]
+"""Where a run was, and its tensors."""
+
 
 class Checkpoint:
     """The state of a training run in a folder; a write replaces the one before, whole.
@@ -35,7 +38,11 @@ class Checkpoint:
         modules: Mapping[str, nn.Module],
         optimizer: torch.optim.Optimizer | None,
     ) -> None:
-        """Write where the run is, its weights, and the optimiser's moments."""
+        """Write where the run is, its weights, and the optimiser's moments.
+
+        Raises:
+            PolicyError: The folder cannot be written.
+        """
         tensors: dict[str, Tensor] = {}
         for name, module in modules.items():
             for key, tensor in module.state_dict().items():
@@ -44,12 +51,26 @@ class Checkpoint:
             for index, moments in optimizer.state_dict()["state"].items():
                 for key, value in moments.items():
                     tensors[f"optimizer/{index}/{key}"] = torch.as_tensor(value).contiguous()
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.make_folder()
         partial = self.folder / (TENSORS + ".partial")
-        save_file(tensors, partial, metadata={"place": json.dumps({**place, "run": self.run})})
-        partial.replace(self.folder / TENSORS)
+        try:
+            save_file(tensors, partial, metadata={"place": json.dumps({**place, "run": self.run})})
+            partial.replace(self.folder / TENSORS)
+        except (OSError, SafetensorError) as error:
+            raise PolicyError(f"no checkpoint can be written to {self.folder}: {error}") from error
 
-    def load(self) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+    def make_folder(self) -> None:
+        """Make the folder where it is absent.
+
+        Raises:
+            PolicyError: It cannot be made.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise PolicyError(f"the folder {self.folder} cannot be made: {error}") from error
+
+    def load(self) -> Loaded | None:
         """Where the run was, and its tensors; None where there is no checkpoint.
 
         Raises:
@@ -63,10 +84,11 @@ class Checkpoint:
         try:
             with safe_open(file, framework="pt") as opened:
                 place = json.loads(opened.metadata()["place"])
+            run = place.pop("run")
             tensors = load_file(file)
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise PolicyError(f"the checkpoint {file} is damaged: {error}") from error
-        if place.pop("run") != self.run:
+        if run != self.run:
             raise PolicyError(
                 f"the checkpoint {file} is of a run with other settings or data: "
                 "give the same ones, another --out, or leave out --resume"

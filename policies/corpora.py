@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from hoptrail.errors import FormatError
+from hoptrail.errors import FormatError, StoreUnavailable
 from hoptrail.formats import read_corpus, read_questions, sha256_of
 from hoptrail.graph.graph import Graph
 from hoptrail.graph.view import GraphView
@@ -18,6 +22,12 @@ from hoptrail.types import Namespace, Question
 
 FORMAT = 1
 """Changes when what a corpus's store holds changes: older ones are built again."""
+
+STORE, COMPLETE = "store.db", "complete"
+"""The store in a corpus's folder, and the empty file that says that it was built to the end."""
+
+ABANDONED_SECONDS = 24 * 3600.0
+"""A half-built store of this age has no builder any more."""
 
 
 def open_corpus(
@@ -35,20 +45,56 @@ def open_corpus(
 
     Raises:
         FormatError: The file cannot be read, or is not a corpus.
+        StoreUnavailable: The cache folder cannot be written.
     """
     name = f"{sha256_of(corpus)[:16]}-{encoder.fingerprint}-{FORMAT}"
     folder = cache_folder() / "corpora" / name
-    file = folder / "store.db"
-    if not (folder / "complete").is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        for partial in folder.glob("store.db*"):
-            if partial.is_file():
-                partial.unlink()
-        with Store(file, encoder=CachedEncoder(encoder, progress=progress)) as store:
+    if not (folder / COMPLETE).is_file():
+        _build(folder, corpus, encoder, progress)
+    return Store(folder / STORE, encoder=encoder)
+
+
+def _build(
+    folder: Path, corpus: Path, encoder: Encoder, progress: Callable[[int, int], None] | None
+) -> None:
+    """Build a corpus's store beside its folder, then put it there; another may be as fast."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(folder.parent)
+        partial = Path(tempfile.mkdtemp(prefix="partial-", dir=folder.parent))
+    except OSError as error:
+        raise StoreUnavailable(
+            f"no store can be built in {folder.parent} ({error}): "
+            "set HOPTRAIL_CACHE to a folder that can be written"
+        ) from error
+    try:
+        with (
+            closing(CachedEncoder(encoder, progress=progress)) as cached,
+            Store(partial / STORE, encoder=cached) as store,
+        ):
             store.add(read_corpus(corpus))
             Graph(store).sync()
-        (folder / "complete").touch()
-    return Store(file, encoder=encoder)
+        (partial / COMPLETE).touch()
+        if not (folder / COMPLETE).is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+            _place(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _place(partial: Path, folder: Path) -> None:
+    try:
+        partial.replace(folder)
+    except OSError as error:
+        if not (folder / COMPLETE).is_file():  # else another process has just put its own there
+            raise StoreUnavailable(f"the store cannot be moved to {folder}: {error}") from error
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what builders that were killed have left behind."""
+    for partial in folder.glob("partial-*"):
+        if time.time() - partial.stat().st_mtime > ABANDONED_SECONDS:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +131,10 @@ class OpenCorpus:
         self._graph = Graph(self.store)
         self._scopes: dict[Namespace, Scope] = {}
         self._names = corpus, questions
+
+    def close(self) -> None:
+        """Close the store; pools of its scopes can no longer read passages."""
+        self.store.close()
 
     def scope(self, namespace: Namespace) -> Scope:
         """The passages that a question of this namespace may find."""

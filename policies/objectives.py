@@ -51,6 +51,21 @@ def make_objective(name: str, policy: Policy, encoder: Encoder, config: TrainCon
     raise ConfigError(f"unknown objective {name!r}: choose from {', '.join(OBJECTIVES)}")
 
 
+def require_tokens(encoder: Encoder) -> TransformerEncoder:
+    """The encoder that gives token vectors, which the marginal objective reads.
+
+    Raises:
+        ConfigError: This one does not.
+    """
+    inner = encoder.inner if isinstance(encoder, CachedEncoder) else encoder
+    if not isinstance(inner, TransformerEncoder):
+        raise ConfigError(
+            "the marginal objective reads token vectors: it needs a TransformerEncoder, "
+            f"got {type(inner).__name__}"
+        )
+    return inner
+
+
 class _Imitation:
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
@@ -91,12 +106,7 @@ class _Marginal:
         from hoptrail.learning.reader import SpanReader
         from hoptrail.policies.marginal import TrailReader
 
-        inner = encoder.inner if isinstance(encoder, CachedEncoder) else encoder
-        if not isinstance(inner, TransformerEncoder):
-            raise ConfigError(
-                "the marginal objective reads token vectors: it needs a TransformerEncoder, "
-                f"got {type(inner).__name__}"
-            )
+        inner = require_tokens(encoder)
         reader = SpanReader(inner.dim, generator=torch.Generator().manual_seed(config.seed))
         self.policy, self.trails = policy, config.trails
         self.reader = TrailReader(inner, reader)

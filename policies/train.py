@@ -10,6 +10,7 @@ networks, trained one after another from their own seeds. All randomness of an e
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from hoptrail.policies.checkpoint import Checkpoint
 from hoptrail.policies.corpora import OpenCorpus
 from hoptrail.policies.efforts import DEFAULT, EFFORTS
 from hoptrail.policies.examples import Example, prepare
+from hoptrail.policies.objectives import require_tokens
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.search import Walker
 from hoptrail.policies.settings import TrainConfig
@@ -68,16 +70,22 @@ def train(
         PolicyError: The checkpoint is of another run, or the folder cannot be written.
     """
     tell = progress or silent
+    if "marginal" in config.stages:
+        require_tokens(encoder)
     cached = encoder if isinstance(encoder, CachedEncoder) else CachedEncoder(encoder)
-    examples = _examples(sets, cached, tell)
     run = {
         "config": asdict(config),
         "sets": [[sha256_of(s.corpus), sha256_of(s.questions)] for s in sets],
         "encoder": encoder.fingerprint,
     }
     checkpoint = Checkpoint(out, run)
-    trainer = Trainer(examples, config, cached, checkpoint, tell)
-    policy = trainer.train(resume=resume)
+    checkpoint.make_folder()
+    # Before anything slow: a checkpoint of another run is refused.
+    resumed = checkpoint.load() if resume else None
+    with ExitStack() as opened:
+        examples = _examples(sets, cached, tell, opened)
+        trainer = Trainer(examples, config, cached, checkpoint, tell)
+        policy = trainer.train(resumed)
     policy.card = {
         "objective": config.objective,
         "command": command,
@@ -94,8 +102,10 @@ def train(
     return policy.card
 
 
-def _examples(sets: Sequence[TrainingSet], encoder: CachedEncoder, tell: Progress) -> list[Example]:
-    """The questions of all sets, ready.
+def _examples(
+    sets: Sequence[TrainingSet], encoder: CachedEncoder, tell: Progress, opened: ExitStack
+) -> list[Example]:
+    """The questions of all sets, ready while `opened` keeps their corpora open.
 
     Raises:
         InputError: None has gold passages.
@@ -103,7 +113,9 @@ def _examples(sets: Sequence[TrainingSet], encoder: CachedEncoder, tell: Progres
     corpora = []
     for one in sets:
         tell_indexing = partial(_tell, tell, f"index {one.corpus.parent.name}")
-        corpora.append(OpenCorpus(one.corpus, one.questions, encoder.inner, progress=tell_indexing))
+        corpus = OpenCorpus(one.corpus, one.questions, encoder.inner, progress=tell_indexing)
+        opened.callback(corpus.close)
+        corpora.append(corpus)
     examples = prepare(corpora, encoder, progress=partial(_tell, tell, "prepare questions"))
     if not examples:
         raise InputError("there is nothing to train on: no question names supporting passages")
@@ -126,20 +138,20 @@ def _measured(
     policy: Policy, one: TrainingSet, encoder: CachedEncoder, tell: Progress
 ) -> dict[str, float]:
     """Recall at the default effort on a set that was not trained on."""
-    corpus = OpenCorpus(one.corpus, one.questions, encoder.inner)
     walkers: dict[Namespace, Walker] = {}
     at: dict[int, list[float]] = {2: [], 5: []}
-    for done, question in enumerate(corpus.questions, start=1):
-        gold = corpus.gold(question)
-        if not gold:
-            continue
-        scope = corpus.scope(question.namespace)
-        if question.namespace not in walkers:
-            walkers[question.namespace] = Walker(
-                policy, scope.view, scope.graph, encoder, EFFORTS[DEFAULT]
-            )
-        ranked = [str(s) for s in walkers[question.namespace].walk([question.text], 10)[0].slots]
-        for k, values in at.items():
-            values.append(recall_at(ranked, [str(slot) for slot in gold], k))
-        tell(f"measure {one.questions.parent.name}", done, len(corpus.questions), {})
+    with closing(OpenCorpus(one.corpus, one.questions, encoder.inner)) as corpus:
+        questions = [question for question in corpus.questions if question.supporting_ids]
+        for done, question in enumerate(questions, start=1):
+            if question.namespace not in walkers:
+                scope = corpus.scope(question.namespace)
+                walkers[question.namespace] = Walker(
+                    policy, scope.view, scope.graph, encoder, EFFORTS[DEFAULT]
+                )
+            [walk] = walkers[question.namespace].walk([question.text], 10)
+            ranked = [str(slot) for slot in walk.slots]
+            gold = [str(slot) for slot in corpus.gold(question)]
+            for k, values in at.items():
+                values.append(recall_at(ranked, gold, k))
+            tell(f"measure {one.questions.parent.name}", done, len(questions), {})
     return {f"recall@{k}": sum(v) / max(1, len(v)) for k, v in at.items()}

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from hoptrail.memory.encoder import Encoder
-from hoptrail.policies.checkpoint import Checkpoint
+from hoptrail.policies.checkpoint import Checkpoint, Loaded
 from hoptrail.policies.examples import Example
 from hoptrail.policies.network import PolicyNetwork
 from hoptrail.policies.objectives import Objective, make_objective
@@ -58,11 +58,10 @@ class Trainer:
         self.checkpoint, self.tell = checkpoint, tell
         self.curves: list[dict[str, Any]] = []
 
-    def train(self, *, resume: bool = False) -> Policy:
-        """All networks, through all stages."""
+    def train(self, resumed: Loaded | None = None) -> Policy:
+        """All networks, through all stages; from where a loaded checkpoint left off."""
         config = self.config
-        found = self.checkpoint.load() if resume else None
-        place, tensors = found if found else (None, {})
+        place, tensors = resumed if resumed else (None, {})
         start = (0, 0, 0)
         if place:
             start = (place["network"], place["stage"], place["epoch"])
@@ -76,13 +75,13 @@ class Trainer:
             for index, stage in enumerate(config.stages):
                 if (number, index) < start[:2]:
                     continue
-                resumed = bool(place) and (number, index) == start[:2]
+                here = bool(place) and (number, index) == start[:2]
                 self._stage(
                     network,
                     done,
                     (number, index, stage),
-                    tensors if resumed else None,
-                    start[2] if resumed else 0,
+                    tensors if here else None,
+                    start[2] if here else 0,
                 )
             done.append(network)
         return Policy(done).eval()
@@ -127,6 +126,7 @@ class Trainer:
     ) -> dict[str, float]:
         """One pass over the questions; the mean of the figures."""
         number, _, stage = where
+        self._renew()
         for module in modules.values():
             # Later stages compare probabilities of whole trails: dropout would blur them.
             module.train(stage == "imitation")
@@ -154,6 +154,7 @@ class Trainer:
 
     def _standardise(self, network: PolicyNetwork) -> None:
         """Take the features' mean and scale from states with no, some and all gold read."""
+        self._renew()
         rng = np.random.default_rng(self.config.seed)
         chosen = rng.permutation(len(self.examples))[:SAMPLED]
         rows = [
@@ -162,6 +163,10 @@ class Trainer:
             for size in range(len(example.gold) + 1)
         ]
         network.standardise(torch.from_numpy(np.concatenate(rows)))
+
+    def _renew(self) -> None:
+        for example in self.examples:
+            example.renew()
 
 
 class _Schedule:
