@@ -129,9 +129,10 @@ def _print_comparison(results: Sequence[Result], passages: int) -> None:
             ]
         )
     console = show.output()
+    console.rule("[bold]hoptrail demo[/]")
     console.print(
-        f"\n{passages} passages, {len(results)} questions that need two or more of them. How many "
-        "of the needed passages are among the first five, and how often all of them are:\n"
+        f"{passages} passages, {len(results)} questions that need two or more of them. How many "
+        "of the needed passages are among the first five, and how often all of them are:"
     )
     console.print(show.rows_table("", rows))
 

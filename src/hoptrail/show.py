@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Collection, Mapping, Sequence
 from types import TracebackType
@@ -26,10 +27,8 @@ from hoptrail.types import Cost, Hit, Hop, Passage, Recall, Trail
 
 NARROW = 72
 """Columns below which what stands side by side is put one under the other."""
-WIDE = 96
-"""Columns from which the scores of vector search are shown beside its titles."""
-TRAILS = 3
-"""Trails that are drawn into one tree."""
+OTHERS = 3
+"""Trails beside the likeliest that are named."""
 QUIET_SECONDS = 20.0
 """Between two lines of progress where stderr is no terminal."""
 
@@ -38,7 +37,8 @@ _STOPS = {
     "budget": "no hops left",
     "exhausted": "nothing left to read",
 }
-_LINKS = {"mentions": "named in what was read", "mentioned_by": "names what was read"}
+_WORDS = re.compile(r"\w{3,}")
+_SENTENCES = re.compile(r"(?<=[.!?])\s+")
 
 
 def output() -> Console:
@@ -160,50 +160,43 @@ def walked(
         console: For its width and its encoding.
     """
     marks = _Marks(gold, console)
-    k = len(plain)
-    trails = Panel(
-        trail_tree(recall, marks),
-        title="the walk",
-        title_align="left",
-        subtitle=_found([hit.passage.id for hit in recall.hits[:k]], marks),
-        subtitle_align="right",
-        border_style="green",
-        padding=(0, 1),
-    )
-    vector = Panel(
-        _ranking(plain, marks, scores=console.width >= WIDE),
-        title="plain vector search",
-        title_align="left",
-        subtitle=_found([hit.passage.id for hit in plain], marks),
-        subtitle_align="right",
-        border_style="yellow",
-        padding=(0, 1),
+    trail = _panel("the walk, hop by hop", trail_tree(recall, marks), "green")
+    rankings = [
+        ("plain vector search", plain, "yellow"),
+        ("the walk's ranking", recall.hits[: len(plain)], "green"),
+    ]
+    lists = Group(
+        *(
+            _panel(name, _ranking(hits, marks), style, _found([h.passage.id for h in hits], marks))
+            for name, hits, style in rankings
+        )
     )
     if console.width < NARROW:
-        return Group(trails, vector)
+        return Group(trail, lists)
     grid = Table.grid(expand=True, padding=0)
-    grid.add_column(ratio=58)
-    grid.add_column(ratio=42)
-    grid.add_row(trails, vector)
+    grid.add_column(ratio=60)
+    grid.add_column(ratio=40)
+    grid.add_row(trail, lists)
     return grid
 
 
-def trail_tree(recall: Recall, marks: _Marks | None = None) -> RenderableType:
-    """The likeliest trails as one tree: where they agree, they share a branch."""
-    marks = marks or _Marks((), output())
-    known = {hit.passage.id: hit.passage for hit in recall.hits}
-    if not recall.trails:
-        return Text("nothing was read", style="dim")
+def trail_tree(recall: Recall, marks: _Marks) -> RenderableType:
+    """The likeliest trail hop by hop, and the next likeliest on a line each."""
     root = Tree(Text(recall.question, style="bold"), guide_style="dim")
-    branches: dict[tuple[str, ...], Tree] = {(): root}
-    for trail in recall.trails[:TRAILS]:
-        path: tuple[str, ...] = ()
-        for hop in trail.hops:
-            before, path = path, (*path, hop.id)
-            if path not in branches:
-                label = _hop(hop, recall.question, known, marks, before)
-                branches[path] = branches[before].add(label)
-        branches[path].add(_stop(trail))
+    if not recall.trails:
+        root.add(Text("nothing was read", style="dim"))
+        return root
+    known = {hit.passage.id: hit.passage for hit in recall.hits}
+    best, *others = recall.trails
+    read = [known.get(hop.id) for hop in best.hops]
+    for place, hop in enumerate(best.hops):
+        root.add(_hop(place, hop, read, recall.question, marks))
+    root.add(_stop(best))
+    for other in others[:OTHERS]:
+        names = [_name(known.get(hop.id), hop.id) for hop in other.hops]
+        line = Text.assemble(("or ", "dim"), (f"{other.probability:.0%} ", "magenta"))
+        line.append(", ".join([*names, "STOP"]), "dim")
+        root.add(line)
     return root
 
 
@@ -247,55 +240,99 @@ class _Marks:
 
 
 def _hop(
-    hop: Hop,
-    question: str,
-    known: Mapping[str, Passage],
-    marks: _Marks,
-    before: tuple[str, ...],
+    place: int, hop: Hop, read: Sequence[Passage | None], question: str, marks: _Marks
 ) -> RenderableType:
-    """What was read, how it was found, and the words of the query that were new."""
-    passage = known.get(hop.id)
-    title = (passage.title if passage else None) or hop.id
-    lines = [
-        Text.assemble(
-            marks.of(hop.id), (title, "bold cyan"), (f"  {hop.probability:.0%}", "magenta")
-        )
-    ]
-    how = "found by the question" if not before else "found by the rewritten query"
-    if hop.link:
-        how = _LINKS.get(hop.link) or _link_words(hop.link)
-    lines.append(_one_line(how, "yellow" if hop.link else "dim"))
+    """What was read, how it was found, the words added to the query, and what it says."""
+    passage = read[place]
+    heading = Text.assemble(
+        (f"{place + 1} ", "dim"),
+        marks.of(hop.id),
+        (_name(passage, hop.id), "bold cyan"),
+        (f"  {hop.probability:.0%}", "magenta"),
+    )
+    lines: list[RenderableType] = [heading, _one_line(_how(place, hop, read), "yellow")]
     added = hop.query.removeprefix(question).strip()
-    if before and added:
-        lines.append(_one_line(f"query + “{_head(added, 80)}”", "dim"))
+    if added:
+        lines.append(_one_line(f"query + “{_head(added, 120)}”", "dim"))
     if passage:
-        lines.append(_one_line(passage.text, "italic dim"))
+        following = read[place + 1] if place + 1 < len(read) else None
+        lines.append(_telling(passage, following, question))
     return Group(*lines)
 
 
-def _link_words(kind: str) -> str:
-    return f"linked from there ({kind[1:]})" if kind.startswith("~") else f"linked: {kind}"
+def _how(place: int, hop: Hop, read: Sequence[Passage | None]) -> str:
+    """How a passage was found, and from which hop where that shows in the texts."""
+    if hop.link is None:
+        return "found by search" if place else "found by the question"
+    passage = read[place]
+    for before in range(place - 1, -1, -1):
+        other = read[before]
+        if passage is None or other is None:
+            continue
+        if hop.link == "mentions" and _short(passage).casefold() in other.text.casefold():
+            return f"named in hop {before + 1}"
+        if hop.link == "mentioned_by" and _short(other).casefold() in passage.text.casefold():
+            return f"names what hop {before + 1} read"
+        if any(link.target == hop.id and link.kind == hop.link for link in other.links):
+            return f"linked from hop {before + 1}: {hop.link}"
+    named = {"mentions": "named in what was read", "mentioned_by": "names what was read"}
+    return named.get(hop.link, f"linked with what was read: {hop.link.lstrip('~')}")
+
+
+def _telling(passage: Passage, following: Passage | None, question: str) -> Text:
+    """The sentence that led on: the one that names the next passage, or is nearest the question."""
+    asked = set(_WORDS.findall(question.casefold()))
+    name = _short(following).casefold() if following else ""
+
+    def score(sentence: str) -> tuple[bool, int]:
+        folded = sentence.casefold()
+        return bool(name) and name in folded, len(asked & set(_WORDS.findall(folded)))
+
+    best = max(_SENTENCES.split(passage.text.strip()), key=score)
+    text = Text(_head(best, 160), style="italic dim")
+    if name:
+        start = text.plain.casefold().find(name)
+        if start >= 0:
+            text.stylize("not dim bold yellow", start, start + len(name))
+    return text
+
+
+def _short(passage: Passage) -> str:
+    """A title as texts write it: without what stands in brackets."""
+    return (passage.title or passage.id).split(" (")[0]
+
+
+def _name(passage: Passage | None, id_: str) -> str:
+    return (passage.title if passage else None) or id_
 
 
 def _stop(trail: Trail) -> Text:
     return Text.assemble(
-        ("STOP", "bold red"),
-        f" {_STOPS.get(trail.stop, trail.stop)}",
-        (f"  {trail.probability:.0%}", "magenta"),
-        overflow="ellipsis",
-        no_wrap=True,
+        ("STOP ", "bold red"),
+        _STOPS.get(trail.stop, trail.stop),
+        (f"; this trail {trail.probability:.0%}", "magenta"),
     )
 
 
-def _ranking(hits: Sequence[Hit], marks: _Marks, *, scores: bool) -> RenderableType:
+def _panel(title: str, content: RenderableType, style: str, subtitle: Text | None = None) -> Panel:
+    return Panel(
+        content,
+        title=title,
+        title_align="left",
+        subtitle=subtitle,
+        subtitle_align="right",
+        border_style=style,
+        padding=(0, 1),
+    )
+
+
+def _ranking(hits: Sequence[Hit], marks: _Marks) -> RenderableType:
     table = Table.grid(padding=(0, 1), expand=True)
     table.add_column(justify="right", style="dim", width=2)
     table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
-    if scores:
-        table.add_column(justify="right", style="dim")
     for rank, hit in enumerate(hits, start=1):
-        name = Text.assemble(marks.of(hit.passage.id), hit.passage.title or hit.passage.id)
-        table.add_row(str(rank), name, *([f"{hit.score:.2f}"] if scores else []))
+        name = Text.assemble(marks.of(hit.passage.id), _name(hit.passage, hit.passage.id))
+        table.add_row(str(rank), name)
     return table
 
 
