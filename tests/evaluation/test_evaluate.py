@@ -12,6 +12,11 @@ from hoptrail.formats import passage_record, question_record, write_jsonl
 ONE_SHOT = Settings(retrievers=("bm25", "dense", "hybrid", "pagerank"))
 
 
+@pytest.fixture(autouse=True)
+def _empty_cache(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("HOPTRAIL_CACHE", str(tmp_path / "cache"))
+
+
 @pytest.fixture
 def corpus(tmp_path, twelve):
     file = tmp_path / "corpus.jsonl"
