@@ -77,7 +77,8 @@ class Trail:
 
     hops: tuple[Hop, ...]
     probability: float
-    """Product of the hops' probabilities, and of the stop's if it stopped."""
+    """Of reading these passages, in any order that the walk followed, and of ending there; so it
+    is at least the product of the hops' and of the stop's."""
     stop: str
     """Why it ended: `policy` (STOP was chosen), `budget` (no hops left) or `exhausted`."""
 

@@ -1,0 +1,158 @@
+"""A policy on disk: what comes back is what was saved, and what is wrong is told in a sentence."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from hoptrail.errors import ConfigError, PolicyError
+from hoptrail.policies.card import readme
+from hoptrail.policies.features import features
+from hoptrail.policies.network import NetworkConfig
+from hoptrail.policies.policy import SETTINGS, WEIGHTS, Policy
+from hoptrail.policies.state import batch_states, state_input
+
+
+@pytest.fixture
+def states(small):
+    pool = small.pool("Where does the river of Varn flow?")
+    small.read(pool, pool.slots[:2])
+    found = features(pool)
+    return batch_states([state_input(pool, found, tuple(pool.slots[:n])) for n in range(3)])
+
+
+@pytest.fixture
+def saved(random_policy, tmp_path):
+    policy = random_policy(2)
+    policy.card = {"objective": "imitation", "seed": 4, "dev": []}
+    folder = tmp_path / "a" / "policy"
+    policy.save(folder, readme=readme(policy))
+    return policy, folder
+
+
+def test_saved_and_loaded_it_decides_the_same(saved, states) -> None:
+    policy, folder = saved
+    loaded = Policy.load(folder)
+    assert repr(loaded) == repr(policy)
+    assert "2 networks" in repr(loaded)
+    assert loaded.card == policy.card
+    assert loaded.config == policy.config
+    assert not loaded.training
+    for a, b in zip(loaded.decide(states), policy.decide(states), strict=True):
+        assert torch.equal(a, b)
+    assert "objective: imitation" in (folder / "README.md").read_text(encoding="utf-8")
+    assert not list(folder.glob("*.partial"))
+
+
+def test_a_second_save_replaces_the_first(saved, random_policy, states) -> None:
+    _, folder = saved
+    other = random_policy(1, seed=9)
+    other.save(folder)
+    for a, b in zip(Policy.load(folder).decide(states), other.decide(states), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_several_networks_are_averaged_as_probabilities(random_policy, states) -> None:
+    policy = random_policy(3)
+    each = [Policy([member]).decide(states) for member in policy.members]
+    read, stop = policy.decide(states)
+    mean = torch.stack([r.exp() for r, _ in each]).mean(0)
+    torch.testing.assert_close(read.exp(), mean)
+    torch.testing.assert_close(stop.exp(), torch.stack([s.exp() for _, s in each]).mean(0))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_deciding_has_no_dropout_and_leaves_the_mode_of_the_networks(
+    random_policy, states, training
+) -> None:
+    """Of the networks: a wrapper made around one that is in training does not know of it."""
+    policy = random_policy()
+    network = policy.members[0].train(training)
+    wrapper = Policy([network])
+    first, second = wrapper.decide(states), wrapper.decide(states)
+    assert torch.equal(first[0], second[0])
+    assert all(module.training == training for module in network.modules())
+    assert not first[0].requires_grad
+
+
+def spoil_weights(folder):
+    file = folder / WEIGHTS
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def garble_weights(folder):
+    (folder / WEIGHTS).write_bytes(b"not weights at all")
+
+
+def drop_weights(folder):
+    (folder / WEIGHTS).unlink()
+
+
+def drop_settings(folder):
+    (folder / SETTINGS).unlink()
+
+
+def not_json(folder):
+    (folder / SETTINGS).write_text("{", encoding="utf-8")
+
+
+def not_text(folder):
+    (folder / SETTINGS).write_bytes(b"\xff\xfe\x00")
+
+
+def changed(**values):
+    def change(folder):
+        file = folder / SETTINGS
+        settings = {**json.loads(file.read_text(encoding="utf-8")), **values}
+        file.write_text(json.dumps(settings), encoding="utf-8")
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (spoil_weights, "damaged"),
+        (garble_weights, "damaged"),
+        (drop_weights, "damaged"),
+        (drop_settings, "there is no policy"),
+        (not_json, "not JSON"),
+        (not_text, "not JSON"),
+        (changed(features=-1), "features of version -1"),
+        (changed(format=2), "format 1"),
+        (changed(networks=0), "damaged"),
+        (changed(networks=3), "damaged"),
+        (changed(network={"width": 8}), "damaged"),
+        (changed(network={"breadth": 8}), "damaged"),
+        (changed(network=7), "damaged"),
+        (changed(card=7), "damaged"),
+    ],
+)
+def test_what_cannot_be_used_is_told_in_one_sentence(saved, damage, says) -> None:
+    _, folder = saved
+    damage(folder)
+    with pytest.raises(PolicyError, match=says) as caught:
+        Policy.load(folder)
+    assert str(folder) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_folder_and_no_place_to_write(tmp_path, random_policy) -> None:
+    with pytest.raises(PolicyError, match="there is no policy"):
+        Policy.load(tmp_path / "nowhere")
+    (tmp_path / "file").touch()
+    with pytest.raises(PolicyError, match="cannot be written"):
+        random_policy().save(tmp_path / "file")
+
+
+def test_a_policy_has_a_network() -> None:
+    with pytest.raises(ConfigError, match="at least one network"):
+        Policy([])
+
+
+def test_the_networks_have_the_shape_that_they_say(random_policy) -> None:
+    policy = random_policy(2)
+    assert policy.config == NetworkConfig(width=16, layers=2, dropout=0.2)
+    assert policy.size == sum(p.numel() for p in policy.parameters())
