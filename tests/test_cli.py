@@ -16,7 +16,7 @@ import torch
 
 from hoptrail import Memory, MissingExtra
 from hoptrail.cli import main
-from hoptrail.formats import passage_record, question_record, write_jsonl
+from hoptrail.formats import passage_record, question_record, read_questions, write_jsonl
 from hoptrail.memory import encoder as encoders
 from hoptrail.memory.testing import HashEncoder
 from hoptrail.policies.network import NetworkConfig, PolicyNetwork
@@ -233,6 +233,17 @@ def test_the_demo_compares_and_shows_two_trails(run, policy) -> None:
     assert "needed" in out
     assert "✓" in out
     assert "asking questions: 60" in err
+
+
+def test_the_demo_s_files_can_be_had(run, refuses, tmp_path) -> None:
+    folder = tmp_path / "files"
+    code, out, _ = run("demo", "--export", folder)
+    assert (code, out.splitlines()) == (
+        0,
+        [f"{folder}/corpus.jsonl", f"{folder}/questions.jsonl"],
+    )
+    assert len(read_questions(folder / "questions.jsonl")) == 60
+    assert "cannot be written" in refuses("demo", "--export", folder / "corpus.jsonl")
 
 
 # Around it

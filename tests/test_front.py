@@ -342,6 +342,19 @@ def test_passages_are_encoded_once_and_questions_each_time(tmp_path, twelve, pol
         assert second.texts_encoded == before + found.cost.texts_encoded
 
 
+def test_a_cache_that_cannot_be_used_stops_writing_only(tmp_path, twelve, monkeypatch) -> None:
+    with Memory(tmp_path / "a.db", encoder=HashEncoder()) as memory:
+        memory.add(twelve)
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("HOPTRAIL_CACHE", str(tmp_path / "file"))
+    with Memory(tmp_path / "a.db", encoder=HashEncoder()) as memory:
+        assert memory.search("trout")
+        memory.update("p-varn", links=[Link("p-tolle")])
+        with pytest.raises(StoreUnavailable, match="set HOPTRAIL_CACHE"):
+            memory.add("More.")
+        assert memory.count() == 12
+
+
 def test_a_policy_comes_from_a_folder_or_as_it_is_or_not_at_all(
     tmp_path, twelve, hash_encoder, policy
 ) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib.resources import as_file, files
@@ -19,6 +21,7 @@ from hoptrail.cli_common import (
     policy_options,
     show_walk,
 )
+from hoptrail.errors import FormatError
 
 if TYPE_CHECKING:
     from hoptrail.evaluation.benchmark import Result
@@ -44,12 +47,19 @@ def register(commands: Commands) -> None:
         examples="""
 hoptrail demo
 hoptrail demo --question "In which city was the designer of the Eiffel Tower born?"
-hoptrail demo --store demo.db      # keep it, to try the other commands on""",
+hoptrail demo --store demo.db     # keep the memory
+hoptrail demo --export demo       # only write its files""",
     )
     parser.add_argument(
         "--store", type=Path, metavar="FILE", help="where to keep the memory (default: nowhere)"
     )
     parser.add_argument("--question", metavar="TEXT", help="walk this question only")
+    parser.add_argument(
+        "--export",
+        type=Path,
+        metavar="DIR",
+        help="write corpus.jsonl and questions.jsonl there, to try the other commands on",
+    )
     count_option(parser)
     policy_options(parser)
     encoder_option(parser)
@@ -63,6 +73,8 @@ def demo(args: argparse.Namespace) -> int:
     kept = args.store is not None
     with ExitStack() as stack:
         corpus, asked = stack.enter_context(_packaged())
+        if args.export:
+            return _export(args.export, corpus, asked)
         if not kept:
             args.store = Path(stack.enter_context(TemporaryDirectory())) / "demo.db"
         questions = read_questions(asked)
@@ -90,6 +102,22 @@ def _packaged() -> Iterator[tuple[Path, Path]]:
         as_file(home / "demo_questions.jsonl") as questions,
     ):
         yield corpus, questions
+
+
+def _export(folder: Path, corpus: Path, questions: Path) -> int:
+    """Copy the demo's files to where the other commands can be tried on them.
+
+    Raises:
+        FormatError: The folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for file, name in ((corpus, "corpus.jsonl"), (questions, "questions.jsonl")):
+            shutil.copyfile(file, folder / name)
+            sys.stdout.write(f"{folder / name}\n")
+    except OSError as error:
+        raise FormatError(f"{folder} cannot be written: {error.strerror or error}") from error
+    return 0
 
 
 def _compare(

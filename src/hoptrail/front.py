@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from types import EllipsisType, TracebackType
+from types import EllipsisType
 from typing import TYPE_CHECKING, Literal, Self
 
 from hoptrail.errors import InputError, PolicyError, UnknownId
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hoptrail.graph.graph import Graph
     from hoptrail.memory.encoder import Encoder
     from hoptrail.memory.store import Mode, OnDuplicate, Progress, Store
+    from hoptrail.memory.vector_cache import CachedEncoder
     from hoptrail.memory.view import View
     from hoptrail.policies.policy import Policy
     from hoptrail.policies.search import Walk, Walker
@@ -80,22 +81,18 @@ class Memory:
         self._lock = threading.RLock()  # held while something is loaded, or walks
         self._writing = threading.Lock()  # held while texts are encoded for writing
         if isinstance(path, Store):
-            self._encoder_wanted = False
             self._store = path
-            return
-        self._encoder_wanted = encoder == "auto"
-        made = None if encoder == "auto" else _cached(encoder, read_only=read_only)
-        self._store = Store(path, encoder=made, read_only=read_only)
+        else:
+            wanted = None if isinstance(encoder, str) else encoder
+            self._store = Store(path, encoder=wanted, read_only=read_only)
+        self._encoder_wanted = encoder == "auto" and not isinstance(path, Store)
+        self._encoder = _itself(self._store.encoder)  # for queries: a timing is what it says
+        self._cache: CachedEncoder | None = None  # for passages; opened at the first write
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -129,6 +126,8 @@ class Memory:
             self._walkers.clear()
             self._graph = None
             self._store.close()
+            if self._cache is not None:
+                self._cache.close()
 
     # Writing
 
@@ -160,8 +159,7 @@ class Memory:
         batch = list(passages_from(passages, place))
         if not batch:
             return []
-        store = self._with_encoder()
-        with self._writing:
+        with self._cached_writes() as store:
             return store.add(batch, on_duplicate=on_duplicate, progress=progress)
 
     def update(
@@ -180,9 +178,8 @@ class Memory:
             UnknownId: It is not there.
             InputError: A value cannot be stored.
         """
-        content_changes = text is not None or not isinstance(title, EllipsisType) or metadata
-        store = self._with_encoder() if content_changes else self._store
-        with self._writing:
+        links_only = text is None and isinstance(title, EllipsisType) and metadata is None
+        with nullcontext(self._store) if links_only else self._cached_writes() as store:
             return store.update(
                 id,
                 text=text,
@@ -321,12 +318,27 @@ class Memory:
                 from hoptrail.memory import meta
                 from hoptrail.memory.encoder import minilm
 
-                encoder = _cached(minilm(), read_only=self._store.read_only)
+                encoder = minilm()
                 with self._store.reading() as connection:
                     meta.check_encoder(connection, encoder, str(self._store.path))
-                self._store.encoder = encoder
+                self._store.encoder = self._encoder = encoder
                 self._encoder_wanted = False
             return self._store
+
+    @contextmanager
+    def _cached_writes(self) -> Iterator[Store]:
+        """The store with the disk cache before its encoder: no passage is encoded twice."""
+        from hoptrail.memory.vector_cache import CachedEncoder
+
+        store = self._with_encoder()
+        with self._writing:
+            if self._cache is None and self._encoder is not None:
+                self._cache = CachedEncoder(self._encoder)
+            store.encoder = self._cache
+            try:
+                yield store
+            finally:
+                store.encoder = self._encoder
 
     def _walker(self, scope: Namespace, effort: str) -> Walker:
         """What walks a scope: kept while nothing is written, because it learns the scope's terms.
@@ -344,7 +356,7 @@ class Memory:
         if known is not None and known[0] == view.version:
             return known[1]
         graph = self.graph.view(view)
-        encoder = _uncached(require(store.encoder, "recall"))
+        encoder = require(self._encoder, "recall")
         walker = Walker(policy, view, graph, encoder, efforts.effort(effort))
         while len(self._walkers) >= WALKERS_KEPT:
             self._walkers.pop(next(iter(self._walkers)))
@@ -380,20 +392,8 @@ def _hits(walk: Walk, view: View, k: int) -> tuple[Hit, ...]:
     return tuple(Hit(passage, score) for passage, score in scored)
 
 
-def _cached(encoder: Encoder | None, *, read_only: bool) -> Encoder | None:
-    """The encoder with the disk cache before it: nothing is encoded twice for writing.
-
-    The store asks the encoder itself for queries, so that a timing is what it says.
-    """
-    from hoptrail.memory.vector_cache import CachedEncoder
-
-    if encoder is None or read_only or isinstance(encoder, CachedEncoder):
-        return encoder
-    return CachedEncoder(encoder)
-
-
-def _uncached(encoder: Encoder) -> Encoder:
-    """The encoder itself, for queries: a timing with a cache in it would say too little."""
+def _itself(encoder: Encoder | None) -> Encoder | None:
+    """The encoder without the disk cache before it."""
     from hoptrail.memory.vector_cache import CachedEncoder
 
     return encoder.inner if isinstance(encoder, CachedEncoder) else encoder

@@ -1,0 +1,97 @@
+"""What the documents show runs: README's Python, the guides' Python and commands, the examples."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs" / "guides").glob("*.md"))]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(document: Path, language: str) -> list[str]:
+    text = document.read_text(encoding="utf-8")
+    return [block for name, block in _BLOCK.findall(text) if name == language]
+
+
+def commands(document: Path) -> list[str]:
+    """The command lines of `sh` blocks; `bash` blocks set a machine up and are not run."""
+    return [line for block in blocks(document, "sh") for line in block.splitlines() if line]
+
+
+def python(folder: Path, *argv: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-P", *argv], cwd=folder, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_python_of_the_readme_runs_and_finds_the_town(tmp_path) -> None:
+    code = "\n".join(blocks(ROOT / "README.md", "python"))
+    code += "\nprint(sorted(h.passage.id for h in recall.hits), [d.id for d in documents][:2])"
+    done = python(tmp_path, "-c", code)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "Colin Archer" in done.stdout
+    assert "['archer', 'fram']" in done.stdout.splitlines()[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda file: file.name)
+def test_the_commands_and_the_python_of_a_document_run(tmp_path, document) -> None:
+    for line in commands(document):
+        program, *arguments = shlex.split(line)
+        assert program == "hoptrail", line
+        done = python(tmp_path, "-m", "hoptrail", *arguments)
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+    for file in tmp_path.glob("agent.db*"):
+        file.rename(tmp_path / f"cli-{file.name}")
+    code = "\n".join(blocks(document, "python"))
+    if code:
+        done = python(tmp_path, "-c", code)
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda file: file.name)
+def test_an_example_runs_as_it_stands(tmp_path, example) -> None:
+    done = python(tmp_path, str(example))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+def test_every_command_and_option_in_the_documents_exists() -> None:
+    """Quick where the test above is thorough: the parser takes every line, nothing is run."""
+    from hoptrail.cli import build_parser
+
+    parser = build_parser()
+    lines = [line for document in DOCUMENTS for line in commands(document)]
+    assert len(lines) > 10
+    for line in lines:
+        parser.parse_args(shlex.split(line)[1:])
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for document in [*DOCUMENTS, *(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "adr").glob("*")]:
+        for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", document.read_text("utf-8")):
+            if not re.match(r"https?:", target):
+                assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+def test_the_readme_has_the_place_where_results_go() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert text.index("<!-- results -->") < text.index("<!-- /results -->")
+
+
+def test_nothing_in_the_documents_names_a_folder_of_one_machine() -> None:
+    for document in [*DOCUMENTS, *(ROOT / "docs").rglob("*.md"), *EXAMPLES]:
+        text = document.read_text(encoding="utf-8")
+        assert "/work/" not in text
+        assert os.sep + "root" + os.sep not in text
