@@ -27,8 +27,12 @@ from hoptrail.types import Cost, Hit, Hop, Passage, Recall, Trail
 
 NARROW = 72
 """Columns below which what stands side by side is put one under the other."""
+WIDEST = 110
+"""Columns beyond which lines are tiring to read."""
 OTHERS = 3
 """Trails beside the likeliest that are named."""
+GAINED = 6
+"""Words that a query gained that are shown."""
 QUIET_SECONDS = 20.0
 """Between two lines of progress where stderr is no terminal."""
 
@@ -37,13 +41,15 @@ _STOPS = {
     "budget": "no hops left",
     "exhausted": "nothing left to read",
 }
-_WORDS = re.compile(r"\w{3,}")
+_WORDS = re.compile(r"\w{4,}")
 _SENTENCES = re.compile(r"(?<=[.!?])\s+")
 
 
 def output() -> Console:
     """Where results go."""
-    return Console(highlight=False)
+    console = Console(highlight=False)
+    console.width = min(console.width, WIDEST)
+    return console
 
 
 class Steps:
@@ -194,7 +200,7 @@ def trail_tree(recall: Recall, marks: _Marks) -> RenderableType:
     root.add(_stop(best))
     for other in others[:OTHERS]:
         names = [_name(known.get(hop.id), hop.id) for hop in other.hops]
-        line = Text.assemble(("or ", "dim"), (f"{other.probability:.0%} ", "magenta"))
+        line = Text.assemble(("or ", "dim"), (f"p {other.probability:.0%} ", "magenta"))
         line.append(", ".join([*names, "STOP"]), "dim")
         root.add(line)
     return root
@@ -248,16 +254,28 @@ def _hop(
         (f"{place + 1} ", "dim"),
         marks.of(hop.id),
         (_name(passage, hop.id), "bold cyan"),
-        (f"  {hop.probability:.0%}", "magenta"),
+        (f"  p {hop.probability:.0%}", "magenta"),
     )
     lines: list[RenderableType] = [heading, _one_line(_how(place, hop, read), "yellow")]
     added = hop.query.removeprefix(question).strip()
     if added:
-        lines.append(_one_line(f"query + “{_head(added, 120)}”", "dim"))
+        lines.append(_one_line(f"query gained: {_gained(added, passage, question)}", "dim"))
     if passage:
         following = read[place + 1] if place + 1 < len(read) else None
         lines.append(_telling(passage, following, question))
     return Group(*lines)
+
+
+def _gained(added: str, passage: Passage | None, question: str) -> str:
+    """The words that the rewritten query shares with what it found and the question did not have.
+
+    Where there is none, how the added text begins.
+    """
+    asked = set(_WORDS.findall(question.casefold()))
+    there = set(_WORDS.findall(passage.content.casefold())) if passage else set()
+    words = [word for word in _WORDS.findall(added) if word.casefold() in there - asked]
+    named = sorted(dict.fromkeys(words), key=lambda word: word[0].islower())  # names first
+    return ", ".join(named[:GAINED]) or f"“{_head(added, 120)}”"
 
 
 def _how(place: int, hop: Hop, read: Sequence[Passage | None]) -> str:
@@ -310,7 +328,7 @@ def _stop(trail: Trail) -> Text:
     return Text.assemble(
         ("STOP ", "bold red"),
         _STOPS.get(trail.stop, trail.stop),
-        (f"; this trail {trail.probability:.0%}", "magenta"),
+        (f"; this trail p {trail.probability:.0%}", "magenta"),
     )
 
 
