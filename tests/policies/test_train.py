@@ -1,0 +1,325 @@
+"""Training: it learns, it can be stopped and taken up, and it tells early what it cannot do."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from hoptrail.errors import ConfigError, FormatError, InputError, PolicyError
+from hoptrail.memory.encoder import TransformerEncoder
+from hoptrail.memory.testing import HashEncoder
+from hoptrail.metrics import recall_at
+from hoptrail.policies import train as train_module
+from hoptrail.policies import trainer as trainer_module
+from hoptrail.policies.checkpoint import TENSORS
+from hoptrail.policies.network import NetworkConfig
+from hoptrail.policies.policy import WEIGHTS, Policy
+from hoptrail.policies.settings import TrainConfig
+from hoptrail.policies.train import TrainingSet, train
+
+SMALL = TrainConfig(
+    networks=1, epochs=2, batch=4, network=NetworkConfig(width=8, layers=1, dropout=0.1)
+)
+
+
+class Stopped(Exception):
+    """The run is killed here."""
+
+
+def stop_at(label: str, step: int):
+    """A progress that kills the run before the step after this one."""
+
+    def progress(stage, done, total, figures) -> None:
+        if stage == label and done == step:
+            raise Stopped
+
+    return progress
+
+
+@pytest.fixture(autouse=True, scope="module")
+def cache(tmp_path_factory):
+    """One cache for all of them: the demo is built once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOPTRAIL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory, demo_questions):
+    """The demo's questions in two: some to learn from, the rest to be measured on."""
+    folder = tmp_path_factory.mktemp("demo")
+    corpus = Path(__file__).resolve().parents[2] / "src" / "hoptrail" / "demo_corpus.jsonl"
+
+    def some(name, questions) -> TrainingSet:
+        file = folder / name
+        records = [
+            {
+                "id": q.id,
+                "question": q.text,
+                "answers": list(q.answers),
+                "supporting_ids": list(q.supporting_ids),
+            }
+            for q in questions
+        ]
+        file.write_text("".join(json.dumps(r) + "\n" for r in records), encoding="utf-8")
+        return TrainingSet(corpus, file)
+
+    return {
+        "learn": some("learn.jsonl", demo_questions[:40]),
+        "held out": some("held-out.jsonl", demo_questions[40:]),
+        "few": some("few.jsonl", demo_questions[:8]),
+    }
+
+
+@pytest.fixture(scope="module")
+def tiny_bert(tmp_path_factory, demo_passages, demo_questions) -> TransformerEncoder:
+    """A transformer of one layer that knows no language but has the demo's words."""
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    folder = tmp_path_factory.mktemp("bert")
+    texts = [p.content for p in demo_passages] + [q.text for q in demo_questions]
+    letters = sorted({c for text in texts for c in text.lower() if not c.isspace()})
+    specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    words = sorted({w for text in texts for w in text.lower().split() if w.isalpha()})
+    vocabulary = dict.fromkeys([*specials, *letters, *(f"##{c}" for c in letters), *words])
+    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
+    BertTokenizerFast(vocab_file=str(folder / "vocab.txt")).save_pretrained(folder)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        config = BertConfig(
+            vocab_size=len(vocabulary),
+            hidden_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=32,
+            max_position_embeddings=256,
+        )
+        BertModel(config).save_pretrained(folder)
+    return TransformerEncoder(folder, device="cpu")
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / WEIGHTS).read_bytes()
+
+
+def test_imitation_learns_what_carries_over(sets, tmp_path, demo, demo_questions) -> None:
+    """Held-out questions about the same passages, a fixed seed, against the same untrained."""
+    config = replace(SMALL, epochs=6, batch=8, network=NetworkConfig(width=24, layers=1))
+    card = train(
+        [sets["learn"]],
+        tmp_path / "policy",
+        config=config,
+        encoder=HashEncoder(),
+        dev=[sets["held out"]],
+    )
+    trained = Policy.load(tmp_path / "policy")
+    untrained = Policy([type(trained.members[0])(config.network)])
+    untrained.members[0].mean.copy_(trained.members[0].mean)
+    untrained.members[0].scale.copy_(trained.members[0].scale)
+
+    def recall(policy) -> float:
+        walker = demo.walker(policy)
+        held = demo_questions[40:]
+        walks = walker.walk([q.text for q in held], 5)
+        found = [
+            recall_at(demo.ids(walk.slots), q.supporting_ids, 5)
+            for q, walk in zip(held, walks, strict=True)
+        ]
+        return sum(found) / len(found)
+
+    after = recall(trained)
+    assert after > recall(untrained) + 0.15
+    assert card["dev"][0]["recall@5"] == pytest.approx(after, abs=1e-6)
+    losses = [curve["loss"] for curve in card["curves"]]
+    assert losses[-1] < 0.7 * losses[0]
+    assert card["questions"] == 40
+    assert trained.card == card
+    text = (tmp_path / "policy" / "README.md").read_text(encoding="utf-8")
+    assert "recall@5" in text
+    assert "objective: imitation" in text
+    assert not (tmp_path / "policy" / TENSORS).exists()
+
+
+def test_the_seed_decides(sets, tmp_path) -> None:
+    for name, seed in [("a", 3), ("b", 3), ("c", 4)]:
+        config = replace(SMALL, seed=seed, epochs=1)
+        train([sets["few"]], tmp_path / name, config=config, encoder=HashEncoder())
+        torch.rand(1)  # what else draws from torch's generator must not matter
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+    assert weights(tmp_path / "a") != weights(tmp_path / "c")
+
+
+@pytest.mark.parametrize(
+    ("label", "step"),
+    [
+        ("imitation, network 1, epoch 2", 1),
+        ("reinforce, network 1, epoch 1", 1),
+        ("reinforce, network 1, epoch 2", 2),
+        ("imitation, network 2, epoch 1", 1),
+        ("reinforce, network 2, epoch 2", 1),
+    ],
+)
+def test_taken_up_again_it_ends_as_if_never_stopped(
+    sets, tmp_path, monkeypatch, label, step
+) -> None:
+    monkeypatch.setattr(trainer_module, "SAMPLED", 3)
+    config = replace(SMALL, objective="imitation,reinforce", networks=2, tuning_epochs=2)
+    given = {"config": config, "encoder": HashEncoder()}
+    whole = train([sets["few"]], tmp_path / "whole", **given)
+    with pytest.raises(Stopped):
+        train([sets["few"]], tmp_path / "torn", **given, progress=stop_at(label, step))
+    assert not (tmp_path / "torn" / WEIGHTS).exists()
+    torn = train([sets["few"]], tmp_path / "torn", **given, resume=True)
+    assert weights(tmp_path / "whole") == weights(tmp_path / "torn")
+    assert torn["curves"] == whole["curves"]
+    places = [(c["network"], c["stage"], c["epoch"]) for c in torn["curves"]]
+    assert len(places) == len(set(places)) == 2 * (2 + 2)
+
+
+def test_all_stages_run_and_are_taken_up(sets, tmp_path, tiny_bert) -> None:
+    config = replace(SMALL, objective="imitation,marginal,reinforce", epochs=1, tuning_epochs=2)
+    given = {"config": config, "encoder": tiny_bert}
+    card = train([sets["few"]], tmp_path / "whole", **given)
+    by_stage = {curve["stage"]: curve for curve in card["curves"]}
+    assert list(by_stage) == ["imitation", "marginal", "reinforce"]
+    assert 0 < by_stage["marginal"]["prior mass covered"] <= 1
+    assert 0 < by_stage["marginal"]["answerable"] <= 1
+    assert by_stage["reinforce"]["return"] > -1
+    with pytest.raises(Stopped):
+        at = stop_at("marginal, network 1, epoch 2", 1)
+        train([sets["few"]], tmp_path / "torn", **given, progress=at)
+    train([sets["few"]], tmp_path / "torn", **given, resume=True)
+    assert weights(tmp_path / "whole") == weights(tmp_path / "torn")
+
+
+@pytest.mark.parametrize("objective", ["reinforce", "imitation, reinforce"])
+def test_stages_by_name(sets, tmp_path, objective) -> None:
+    config = replace(SMALL, objective=objective, epochs=1)
+    card = train([sets["few"]], tmp_path / "p", config=config, encoder=HashEncoder())
+    assert [curve["stage"] for curve in card["curves"]] == config.stages
+    assert Policy.load(tmp_path / "p").card["objective"] == objective
+
+
+def test_a_checkpoint_of_another_run_is_refused_before_anything_slow(
+    sets, tmp_path, monkeypatch
+) -> None:
+    out, encoder = tmp_path / "p", HashEncoder()
+    with pytest.raises(Stopped):
+        at = stop_at("imitation, network 1, epoch 2", 1)
+        train([sets["few"]], out, config=SMALL, encoder=encoder, progress=at)
+
+    def too_slow(*args):
+        pytest.fail("it began to read the corpora")
+
+    monkeypatch.setattr(train_module, "_examples", too_slow)
+    for config, data in [(replace(SMALL, seed=1), "few"), (SMALL, "learn")]:
+        with pytest.raises(PolicyError, match="other settings or data"):
+            train([sets[data]], out, config=config, encoder=encoder, resume=True)
+    with pytest.raises(PolicyError, match="other settings or data"):
+        train([sets["few"]], out, config=SMALL, encoder=HashEncoder(8), resume=True)
+    file = out / TENSORS
+    file.write_bytes(file.read_bytes()[:-40])
+    with pytest.raises(PolicyError, match="damaged"):
+        train([sets["few"]], out, config=SMALL, encoder=encoder, resume=True)
+
+
+def test_without_resume_a_run_begins_anew(sets, tmp_path) -> None:
+    out, encoder = tmp_path / "p", HashEncoder()
+    with pytest.raises(Stopped):
+        at = stop_at("imitation, network 1, epoch 2", 1)
+        train([sets["few"]], out, config=SMALL, encoder=encoder, progress=at)
+    other = replace(SMALL, seed=1)
+    train([sets["few"]], out, config=other, encoder=encoder)
+    train([sets["few"]], tmp_path / "q", config=other, encoder=encoder, resume=True)
+    assert weights(out) == weights(tmp_path / "q")
+
+
+def test_a_card_says_what_it_was_trained_on(sets, tmp_path) -> None:
+    command = "hoptrail train --set corpus.jsonl few.jsonl"
+    config = replace(SMALL, epochs=1)
+    card = train(
+        [sets["few"], sets["few"]],
+        tmp_path / "p",
+        config=config,
+        encoder=HashEncoder(),
+        command=command,
+    )
+    assert card["questions"] == 16
+    assert card["command"] == command
+    assert [one["questions"].split("/")[-1] for one in card["sets"]] == ["few.jsonl"] * 2
+    assert card["config"]["network"]["width"] == 8
+    assert card["encoder"] == "hash-32"
+    assert card["dev"] == []
+
+
+def test_progress_is_told_to_the_end(sets, tmp_path) -> None:
+    seen: dict[str, list[tuple[int, int]]] = {}
+
+    def progress(stage, done, total, figures) -> None:
+        seen.setdefault(stage, []).append((done, total))
+
+    train(
+        [sets["few"]],
+        tmp_path / "p",
+        config=SMALL,
+        encoder=HashEncoder(),
+        dev=[sets["few"]],
+        progress=progress,
+    )
+    assert any(stage.startswith("prepare") for stage in seen)
+    assert any(stage.startswith("measure") for stage in seen)
+    for stage, steps in seen.items():
+        assert steps[-1][0] == steps[-1][1], stage
+        assert [done for done, _ in steps] == sorted(done for done, _ in steps)
+
+
+def test_what_cannot_be_trained_on(sets, tmp_path) -> None:
+    def questions(name, *records) -> TrainingSet:
+        file = tmp_path / name
+        file.write_text("".join(json.dumps(r) + "\n" for r in records), encoding="utf-8")
+        return TrainingSet(sets["few"].corpus, file)
+
+    def run(one) -> None:
+        train([one], tmp_path / "p", config=SMALL, encoder=HashEncoder())
+
+    with pytest.raises(InputError, match="nothing to train on"):
+        run(questions("no-gold.jsonl", {"id": "q", "question": "What is it?"}))
+    lost = {"id": "q", "question": "What is it?", "supporting_ids": ["no-such"]}
+    with pytest.raises(FormatError, match="'no-such'"):
+        run(questions("lost.jsonl", lost))
+    with pytest.raises(FormatError, match="nowhere"):
+        run(TrainingSet(tmp_path / "nowhere.jsonl", sets["few"].questions))
+
+
+def test_a_folder_that_cannot_be_made_is_told_at_once(sets, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(train_module, "_examples", lambda *_: pytest.fail("too late"))
+    (tmp_path / "file").touch()
+    with pytest.raises(PolicyError, match="cannot be made"):
+        train([sets["few"]], tmp_path / "file", config=SMALL, encoder=HashEncoder())
+
+
+def test_an_encoder_without_tokens_is_told_at_once(sets, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(train_module, "_examples", lambda *_: pytest.fail("too late"))
+    config = replace(SMALL, objective="imitation,marginal")
+    with pytest.raises(ConfigError, match="TransformerEncoder, got HashEncoder"):
+        train([sets["few"]], tmp_path / "p", config=config, encoder=HashEncoder())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"objective": "imitation,magic"}, "unknown objective"),
+        ({"objective": " , "}, "unknown objective"),
+        ({"networks": 0}, "at least 1"),
+        ({"epochs": 0}, "at least 1"),
+        ({"batch": 0}, "at least 1"),
+        ({"samples": 1}, "at least 2"),
+    ],
+)
+def test_settings_out_of_range_are_refused(wrong, says) -> None:
+    with pytest.raises(ConfigError, match=says):
+        TrainConfig(**wrong)
