@@ -37,7 +37,10 @@ Mode = Literal["hybrid", "dense", "sparse"]
 Progress = Callable[[int, int], None]
 
 ENCODE_CHUNK = 1024
-"""Texts given to the encoder at once: between two reports of progress."""
+"""Texts given to the encoder at once, at most: between two reports of progress."""
+
+REPORTS = 16
+"""Reports of progress on fewer texts than fill that many chunks, down to 64 texts a chunk."""
 
 VIEWS_KEPT = 32
 """Scopes whose indexes stay in memory; the one not asked for longest goes first."""
@@ -259,8 +262,11 @@ class Store(Reader):
         """The vectors of passages' contents, `(n, d)`, by the store's encoder as given."""
         encoder = require(self.encoder, "encoding passages")
         parts = [np.zeros((0, encoder.dim), dtype=np.float32)]
-        for start in range(0, len(texts), ENCODE_CHUNK):
-            part = texts[start : start + ENCODE_CHUNK]
+        chunk = min(ENCODE_CHUNK, max(64, len(texts) // REPORTS))
+        for start in range(0, len(texts), chunk):
+            part = texts[start : start + chunk]
+            if progress and not start:
+                progress(0, len(texts))
             parts.append(_checked(encoder.encode(part), len(part), encoder))
             if progress:
                 progress(start + len(part), len(texts))
