@@ -7,24 +7,84 @@ chance of each step and d the damping:
 
     p ← (1 - d) S + d (Pᵀ p + lost(p) S)        lost: the mass at nodes without an edge
 
-Source: HippoRAG (arXiv:2405.14831), which takes its entities from an LLM; here no model is asked.
+Source: HippoRAG (arXiv:2405.14831), which takes its entities from an LLM and starts from those
+that the question names; here no model is asked, and the walk starts from the passages that an index
+finds and from those whose titles the question names. The numbers below were chosen by recall@5 on
+the train questions of MuSiQue, 2WikiMultiHopQA and HotpotQA together, as for a baseline that is to
+be beaten fairly.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hoptrail.errors import InputError
 from hoptrail.graph.arrays import Arrays
-from hoptrail.graph.rows import Floats
+from hoptrail.graph.rows import Ints
 
-MENTION_WEIGHT = 1.0
-"""Of a mention, against an explicit link of weight 1."""
+if TYPE_CHECKING:
+    from hoptrail.graph.view import GraphView
+
+DAMPING = 0.7
+"""Chance to walk on; 0.6 and 0.8 cost 0.2 and 0.3 points."""
+
+ITERATIONS = 20
+"""Steps; from 10 on nothing moves."""
+
+TEMPERATURE = 2.0
+"""A hit weighs exp((its score - the best) / this): scores are sums of two z-scores."""
+
+NAMED = 3.0
+"""What the titles named in a question weigh, for each √(words of the name), the best hit being 1;
+passages that one name can mean share it."""
+
+BACKWARDS = 0.5
+"""Of a mention or link walked against its direction; 1 costs half a point."""
 
 ENTITY_WEIGHT = 1.0
-"""Of an entity that one passage alone mentions, against a link of weight 1."""
+"""Of an entity that few mention, against a mention or a link of weight 1."""
+
+
+def pagerank_ranking(
+    graph: GraphView, hits: Mapping[int, float], question: str = "", *, damping: float = DAMPING
+) -> tuple[Ints, NDArray[np.float64]]:
+    """The slots that a walk reaches, best first, `(m,)`, with their scores, the best being 1.
+
+    Equal scores are ordered by content, so that a shuffled corpus gives the same ranking.
+
+    Args:
+        graph: Where to walk.
+        hits: What an index found: hybrid scores by slot, some hundred of them.
+        question: Its words; the titles that it names are starting points too.
+        damping: Chance to walk on, in [0, 1).
+
+    Raises:
+        InputError: There is neither a hit nor a title that the question names.
+    """
+    scores = graph.walk().visits(
+        starting_points(graph, hits, question), damping=damping, iterations=ITERATIONS
+    )
+    reached = np.flatnonzero(scores)
+    # Rounded, since sums in another order differ in the last digits.
+    shares = np.round(scores[reached] / scores.max(initial=0.0), 9)
+    order = graph.view.order(shares, reached)
+    return reached[order], shares[order]
+
+
+def starting_points(
+    graph: GraphView, hits: Mapping[int, float], question: str = ""
+) -> dict[int, float]:
+    """What `GraphView.pagerank` takes as seeds: hits by a softmax, and the titles named."""
+    best = max(hits.values(), default=0.0)
+    seeds = {slot: float(np.exp((score - best) / TEMPERATURE)) for slot, score in hits.items()}
+    named = graph.named_lengths(question)
+    for slot, length in named.items():
+        seeds[slot] = seeds.get(slot, 0.0) + NAMED * float(np.sqrt(length)) / len(named)
+    return {slot: weight for slot, weight in seeds.items() if weight > 0}
 
 
 class Walk:
@@ -47,14 +107,19 @@ class Walk:
         node = n + np.repeat(np.arange(len(used)), df[used])
         rarity = ENTITY_WEIGHT * np.repeat(arrays.entity_weights[used], df[used])
         source = np.repeat(np.arange(n), arrays.targets.counts())
-        heads = np.concatenate([source, arrays.links[:, 0], member])
-        tails = np.concatenate([arrays.targets.values, arrays.links[:, 1], node])
-        weights = np.concatenate(
-            [MENTION_WEIGHT * arrays.target_weights, arrays.link_weights, rarity]
-        ).astype(np.float64)
+        forth = np.concatenate([arrays.target_weights, arrays.link_weights])
+        heads = np.concatenate([source, arrays.links[:, 0]])
+        tails = np.concatenate([arrays.targets.values, arrays.links[:, 1]])
+        weights = np.concatenate([forth, BACKWARDS * forth, rarity, rarity])
         size = n + len(used)
         both = coo_matrix(
-            (np.tile(weights, 2), (np.concatenate([heads, tails]), np.concatenate([tails, heads]))),
+            (
+                weights.astype(np.float64),
+                (
+                    np.concatenate([heads, tails, member, node]),
+                    np.concatenate([tails, heads, node, member]),
+                ),
+            ),
             shape=(size, size),
         ).tocsr()
         total = np.asarray(both.sum(axis=1)).ravel()
@@ -62,7 +127,9 @@ class Walk:
         both.data /= np.repeat(np.where(self._ends, 1, total), np.diff(both.indptr))
         self._back = both.T.tocsr()
 
-    def rank(self, seeds: Mapping[int, float], *, damping: float, iterations: int) -> Floats:
+    def visits(
+        self, seeds: Mapping[int, float], *, damping: float, iterations: int
+    ) -> NDArray[np.float64]:
         """How often the walker is at each slot, `(capacity,)`, summing to at most 1.
 
         Raises:
@@ -78,9 +145,9 @@ class Walk:
         for _ in range(iterations):
             lost = p[self._ends].sum()
             p = (1 - damping) * start + damping * (self._back @ p + lost * start)
-        return p[: self.arrays.n].astype(np.float32)
+        return p[: self.arrays.n]
 
-    def _start(self, seeds: Mapping[int, float]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    def _start(self, seeds: Mapping[int, float]) -> NDArray[np.float64]:
         start = np.zeros(len(self._ends))
         for slot, weight in seeds.items():
             if not 0 <= slot < self.arrays.n:
@@ -92,5 +159,5 @@ class Walk:
             start[slot] = weight
         if not seeds:
             raise InputError("PageRank needs at least one seed")
-        normalised: np.ndarray[tuple[int], np.dtype[np.float64]] = start / start.sum()
+        normalised: NDArray[np.float64] = start / start.sum()
         return normalised

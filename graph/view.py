@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hoptrail.errors import InputError
 from hoptrail.graph.arrays import Arrays, Csr, make_arrays
 from hoptrail.graph.names import NameMatcher, words
-from hoptrail.graph.pagerank import Walk
+from hoptrail.graph.pagerank import DAMPING, ITERATIONS, Walk
 from hoptrail.graph.rows import Floats, Ints, Rows
 from hoptrail.memory.records import encode_namespace, scope_range
 
@@ -188,7 +188,11 @@ class GraphView:
         )
 
     def pagerank(
-        self, seeds: Mapping[int, float], *, damping: float = 0.5, iterations: int = 20
+        self,
+        seeds: Mapping[int, float],
+        *,
+        damping: float = DAMPING,
+        iterations: int = ITERATIONS,
     ) -> Floats:
         """Personalised PageRank of every slot, `(capacity,)`; see `hoptrail.graph.pagerank`.
 
@@ -197,10 +201,15 @@ class GraphView:
             damping: Chance that it walks on instead, in [0, 1).
             iterations: Steps.
         """
+        visits = self.walk().visits(seeds, damping=damping, iterations=iterations)
+        return visits.astype(np.float32)
+
+    def walk(self) -> Walk:
+        """The chances of each step of a walk over the graph as it is now."""
         walk = self._walk
         if walk is None or walk.arrays is not self._arrays:
             walk = self._walk = Walk(self._arrays, MAX_DF)
-        return walk.rank(seeds, damping=damping, iterations=iterations)
+        return walk
 
     def to_networkx(self) -> networkx.MultiDiGraph:
         """The graph as networkx has it; see `hoptrail.graph.convert`."""
