@@ -98,7 +98,7 @@ def prepare(
                 if question.namespace not in sources:
                     scope = corpus.scope(question.namespace)
                     sources[question.namespace] = Sources(
-                        scope.view, scope.graph, Lexicon(scope.view)
+                        scope.view, scope.graph, Lexicon(scope.view, scope.graph)
                     )
                 pool = Pool(question.text, vector, sources[question.namespace])
                 examples.append(Example(question, pool, corpus.gold(question)))

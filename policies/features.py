@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from hoptrail.memory.dense import DenseIndex
-from hoptrail.policies.lexicon import Ids, incidence
+from hoptrail.policies.lexicon import Ids, Known, incidence
 from hoptrail.policies.pool import LISTED, Pool, Read
 
 Array = NDArray[np.float32]
@@ -85,21 +85,19 @@ class Features:
 def features(pool: Pool) -> Features:
     """All features of the pool as it is now."""
     lexicon = pool.sources.lexicon
-    known = [lexicon.of_slot(slot) for slot in pool.slots]
+    known = lexicon.known(pool.slots)
     idf = lexicon.idf()
-    holds = incidence([k[0] for k in known], len(idf))
-    titles = incidence([k[1] for k in known], len(idf))
+    holds = incidence([k.terms for k in known], len(idf))
+    titles = incidence([k.title for k in known], len(idf))
     covers = np.asarray(holds[:, pool.terms].todense(), dtype=np.float32)
     question_idf = idf[pool.terms]
-    reads = list(pool.reads.values())
-    lengths = np.asarray([k[2] for k in known], dtype=np.float32)
     edges = pool.sources.graph.edges(pool.slots)
     # The graph has them in the order of slots: sums over them would differ in their last bits.
     order = np.lexsort((edges.index[1], edges.index[0], edges.kind))
     return Features(
-        alone=_alone(pool, titles, idf, covers, lengths),
-        beside=_beside(pool, reads, holds, titles, idf),
-        rows={read.slot: row for row, read in enumerate(reads)},
+        alone=_alone(pool, known, titles, idf, covers),
+        beside=_beside(pool, known, holds, titles, idf),
+        rows={slot: row for row, slot in enumerate(pool.reads)},
         covers=covers,
         idf=question_idf,
         edges=edges.index[:, order].astype(np.int64),
@@ -108,8 +106,7 @@ def features(pool: Pool) -> Features:
     )
 
 
-def _alone(pool: Pool, titles: csr_matrix, idf: Array, covers: Array, lengths: Array) -> Array:
-    graph = pool.sources.graph
+def _alone(pool: Pool, known: list[Known], titles: csr_matrix, idf: Array, covers: Array) -> Array:
     sparse, dense, cosine = pool.z_scores(pool.slots)
     hybrid = sparse + dense
     named = np.asarray([pool.named.get(slot, 0) for slot in pool.slots], dtype=np.float32)
@@ -133,9 +130,9 @@ def _alone(pool: Pool, titles: csr_matrix, idf: Array, covers: Array, lengths: A
         (titles @ in_question) / size,
         shared_idf / (title_idf + 1e-6),
         shared_idf / total,
-        np.log1p([len(graph.out_mentions(s)) for s in pool.slots]),
-        np.log1p([len(graph.in_mentions(s)) for s in pool.slots]),
-        np.log1p(lengths) - 4,
+        np.log1p([k.mentions for k in known]),
+        np.log1p([k.mentioned for k in known]),
+        np.log1p([k.length for k in known]) - 4,
         (covers @ question_idf) / total,
         (hybrid - hybrid[pool.position[pool.listed[0][0]]]) / 6,
     ]
@@ -148,9 +145,9 @@ def _log_ranks(listed: list[int], slots: list[int]) -> Array:
 
 
 def _beside(
-    pool: Pool, reads: list[Read], holds: csr_matrix, titles: csr_matrix, idf: Array
+    pool: Pool, known: list[Known], holds: csr_matrix, titles: csr_matrix, idf: Array
 ) -> Array:
-    n = len(pool.slots)
+    n, reads = len(pool.slots), list(pool.reads.values())
     out = np.zeros((len(reads), n, len(BESIDE)), dtype=np.float32)
     if not reads:
         return out
@@ -163,13 +160,15 @@ def _beside(
     cosine, cosine_z = _z(queries, vectors, dense)
     outside = np.ones(len(idf), dtype=np.float32)
     outside[pool.terms] = 0.0
-    weighted = holds.multiply(idf[None]).tocsr()
+    # Squares of the idf need float64 to add up exactly; see `lexicon.IDF_STEPS`.
+    weighted = holds.multiply(idf[None]).tocsr().astype(np.float64)
     norm = np.sqrt(np.asarray(weighted.multiply(weighted).sum(1)).ravel()) + 1e-6
     of_reads = holds[at]
     overlap = np.asarray((weighted[at] @ weighted.T).todense())
     new = np.asarray((of_reads.multiply((idf * outside)[None]) @ holds.T).todense())
     title_in = np.asarray((of_reads @ titles.multiply(idf[None]).T).todense())
     title_idf = titles @ idf + 1e-6
+    names = incidence([k.targets for k in known], pool.sources.view.capacity)
     out[..., 0] = cosine_z / 3
     out[..., 1] = cosine
     out[..., 7] = overlap / (norm[at][:, None] * norm[None])
@@ -177,8 +176,11 @@ def _beside(
     out[..., 9] = vectors[at] @ vectors.T
     out[..., 10] = title_in / title_idf
     out[..., 11] = _z(latent, vectors, dense)[1] / 3
+    out[..., 13] = np.log1p(np.asarray((names[at] @ names.T).todense()))
     for row, read in enumerate(reads):
-        _mentions(out[row], pool, read)
+        title = known[at[row]].passage.title
+        out[row, :, 12] = [bool(title) and k.passage.title == title for k in known]
+        _mentions(out[row], pool, read, known[at[row]])
         _links(out[row], pool, read)
     return out
 
@@ -190,10 +192,9 @@ def _z(queries: Array, vectors: Array, dense: DenseIndex) -> tuple[Array, Array]
     return cosine, ((cosine - mean[:, None]) / (std[:, None] + 1e-6)).astype(np.float32)
 
 
-def _mentions(row: Array, pool: Pool, read: Read) -> None:
+def _mentions(row: Array, pool: Pool, read: Read, known: Known) -> None:
     """What the titles named in the read, and those that name it, say of the candidates."""
     graph, lexicon = pool.sources.graph, pool.sources.lexicon
-    passage = lexicon.of_slot(read.slot)[3]
     idf = lexicon.idf()
     total = float(idf[pool.terms].sum()) + 1e-6
     asked = set(pool.terms.tolist())
@@ -204,7 +205,7 @@ def _mentions(row: Array, pool: Pool, read: Read) -> None:
             continue
         span = mention.start, mention.end
         if span not in around:
-            window = passage.text[max(0, span[0] - WINDOW) : span[1] + WINDOW]
+            window = known.passage.text[max(0, span[0] - WINDOW) : span[1] + WINDOW]
             near: Ids = lexicon.ids(window)
             around[span] = float(sum(idf[t] for t in near.tolist() if t in asked)) / total
         row[i, 2] = 1.0
@@ -219,13 +220,6 @@ def _mentions(row: Array, pool: Pool, read: Read) -> None:
 
 def _links(row: Array, pool: Pool, read: Read) -> None:
     graph = pool.sources.graph
-    targets = {m.target for m in read.mentions}
-    title = pool.sources.lexicon.of_slot(read.slot)[3].title
-    for i, slot in enumerate(pool.slots):
-        both = len(targets.intersection(m.target for m in graph.out_mentions(slot)))
-        row[i, 13] = np.log1p(both)
-        if title:
-            row[i, 12] = float(pool.sources.lexicon.of_slot(slot)[3].title == title)
     for column, edges in ((14, graph.links(read.slot)), (15, graph.back_links(read.slot))):
         for other, _, weight in edges:
             at = pool.position.get(other)

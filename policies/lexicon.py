@@ -1,21 +1,44 @@
-"""The terms of passages as sorted integer arrays, kept while a view lasts."""
+"""What is known of passages whatever the question: terms and mentions as arrays, kept by slot."""
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from hoptrail.graph.view import GraphView
 from hoptrail.memory.view import View
 from hoptrail.types import Passage
 
 Ids = NDArray[np.int32]
 
+REMEMBERED = 50_000
+"""Passages known at once."""
 IDF_STEPS = 1024
 """The idf is rounded to steps of 1 / 1024, whose sums float32 holds exactly: they do not depend on
 the order in which the terms were met."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What features need of one passage."""
+
+    passage: Passage
+    terms: Ids
+    """Numbers of its different terms, ascending."""
+    title: Ids
+    """Of its title's terms."""
+    length: int
+    """Its terms, repeats counted."""
+    targets: Ids
+    """Slots of the passages that it mentions, ascending."""
+    mentions: int
+    """How many places in it name a passage."""
+    mentioned: int
+    """How many places name it."""
 
 
 class Lexicon:
@@ -24,11 +47,11 @@ class Lexicon:
     The numbers are private to one lexicon; nothing that leaves a pool depends on them.
     """
 
-    def __init__(self, view: View, *, remembered: int = 50_000) -> None:
-        self.view = view
+    def __init__(self, view: View, graph: GraphView) -> None:
+        self.view, self.graph = view, graph
         self._number: dict[str, int] = {}
         self._idf = np.zeros(1024, dtype=np.float32)
-        self.of_slot = lru_cache(remembered)(self._of_slot)
+        self._known: dict[int, Known] = {}
 
     def ids(self, text: str) -> Ids:
         """The numbers of the different terms of a text, ascending, `(t,)`."""
@@ -38,12 +61,28 @@ class Lexicon:
         """Inverse document frequency by number, `(terms so far,)`."""
         return self._idf[: len(self._number)]
 
-    def _of_slot(self, slot: int) -> tuple[Ids, Ids, int, Passage]:
-        """A passage's terms, its title's terms, its length in terms, and itself."""
-        passage = self.view.passages([slot])[0]
+    def known(self, slots: Sequence[int]) -> list[Known]:
+        """What is known of the passages of these slots; read from the store in one go."""
+        missing = [slot for slot in slots if slot not in self._known]
+        if len(self._known) + len(missing) > REMEMBERED:
+            self._known.clear()
+            missing = list(slots)
+        for slot, passage in zip(missing, self.view.passages(missing), strict=True):
+            self._known[slot] = self._learn(slot, passage)
+        return [self._known[slot] for slot in slots]
+
+    def _learn(self, slot: int, passage: Passage) -> Known:
         terms = self.view.sparse.terms(passage.content)
-        title = self.ids(passage.title) if passage.title else np.zeros(0, np.int32)
-        return self._ids(terms), title, len(terms), passage
+        mentions = self.graph.out_mentions(slot)
+        return Known(
+            passage=passage,
+            terms=self._ids(terms),
+            title=self.ids(passage.title) if passage.title else np.zeros(0, np.int32),
+            length=len(terms),
+            targets=np.unique(np.asarray([m.target for m in mentions], dtype=np.int32)),
+            mentions=len(mentions),
+            mentioned=len(self.graph.in_mentions(slot)),
+        )
 
     def _ids(self, terms: list[str]) -> Ids:
         found = {self._number_of(term) for term in terms}

@@ -53,4 +53,4 @@ class Reformulator:
 
 def content_of(pool: Pool, slot: int) -> str:
     """The content of a candidate."""
-    return pool.sources.lexicon.of_slot(slot)[3].content
+    return pool.sources.lexicon.known([slot])[0].passage.content

@@ -62,7 +62,7 @@ class Walker:
         self, policy: Policy, view: View, graph: GraphView, encoder: Encoder, effort: Effort
     ) -> None:
         self.encoder = encoder
-        self.sources = Sources(view, graph, Lexicon(view))
+        self.sources = Sources(view, graph, Lexicon(view, graph))
         reformulator = Reformulator(encoder, reencode=effort.reencode)
         self.search = BeamSearch(policy.eval(), reformulator, effort)
 
