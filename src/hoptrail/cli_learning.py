@@ -110,8 +110,8 @@ def train(args: argparse.Namespace) -> int:
     config = TrainConfig(**{name: value for name, value in chosen.items() if value is not None})
     for corpus, questions in [*args.sets, *args.dev]:
         _readable(corpus, questions)
-    encoder = encoder_of(args)
     with show.Steps() as steps:
+        encoder = encoder_of(args)
         card = train_policy(
             [TrainingSet(*pair) for pair in args.sets],
             args.out,
@@ -164,8 +164,8 @@ def evaluate(args: argparse.Namespace) -> int:
     for file in filter(None, (args.json, args.plot)):
         writable(file)
     questions = read_questions(args.questions)
-    encoder = encoder_of(args)
     with show.Steps() as steps:
+        encoder = encoder_of(args)
         store = open_corpus(args.corpus, encoder, progress=steps.stage("encoding"))
         with Memory(store, policy=args.policy or "shipped") as memory:
             _check_gold(questions, store, args)

@@ -25,6 +25,8 @@ from rich.tree import Tree
 
 from hoptrail.types import Cost, Hit, Hop, Passage, Recall, Trail
 
+LOADING = "loading"
+"""The stage before the first one: models come in, and nobody can say how far that is."""
 NARROW = 72
 """Columns below which what stands side by side is put one under the other."""
 WIDEST = 110
@@ -76,6 +78,7 @@ class Steps:
     def __enter__(self) -> Self:
         if self._console.is_terminal:
             self._bars.start()
+            self._tasks[LOADING] = self._bars.add_task(LOADING, total=None, figures="")
         return self
 
     def __exit__(
@@ -91,6 +94,7 @@ class Steps:
         self, stage: str, done: int, total: int, figures: Mapping[str, float] | None = None
     ) -> None:
         """Show how far a stage is."""
+        self._drop(LOADING)
         shown = figures_line(figures or {})
         now = time.monotonic()
         began = self._began.setdefault(stage, now)
