@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -33,6 +34,8 @@ KINDS = (("bridge",), ("bridge_comparison", "comparison"))
 """The kinds of questions of which one each is walked."""
 COMPARED = {"dense": "vector search", "hybrid": "vectors + BM25", "policy": "the walk"}
 """What is compared, and what it is called here."""
+YOURS = "Where was the author of the first version of Unix born?"
+"""The question that is suggested to whoever has seen the demo."""
 MEASURES = {"recall@5": "found in 5", "all_gold@5": "all in 5"}
 
 
@@ -46,7 +49,7 @@ def register(commands: Commands) -> None:
         "often the walk and plain search find what a question needs, and two trails hop by hop.",
         examples="""
 hoptrail demo
-hoptrail demo --question "In which city was the designer of the Eiffel Tower born?"
+hoptrail demo --question "Where was the author of the first version of Unix born?"
 hoptrail demo --store demo.db     # keep the memory
 hoptrail demo --export demo       # only write its files""",
     )
@@ -194,16 +197,11 @@ def _print_telling(
 
 
 def _print_closing(store: Path | None) -> None:
-    from hoptrail import show
-
-    console = show.output()
-    console.print("\nYour own question:")
     if store is None:
-        console.print('  hoptrail demo --question "Who taught the teacher of Liszt?"', markup=False)
-        console.print("  hoptrail demo --store demo.db   # keeps this memory", markup=False)
+        lines = [
+            f'hoptrail demo --question "{YOURS}"',
+            "hoptrail demo --store demo.db   # keeps this memory",
+        ]
     else:
-        console.print(
-            f'  hoptrail recall --store {store} "Who taught the teacher of Liszt?"',
-            markup=False,
-            soft_wrap=True,
-        )
+        lines = [f'hoptrail recall --store {shlex.quote(str(store))} "{YOURS}"']
+    sys.stdout.write("\nA question of your own:\n" + "".join(f"  {line}\n" for line in lines))
