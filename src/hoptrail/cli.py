@@ -93,7 +93,7 @@ class _Version(argparse.Action):
 
 
 def _fail(sentence: str) -> int:
-    print(f"hoptrail: {sentence}", file=sys.stderr)
+    print(f"hoptrail: {' '.join(sentence.split())}", file=sys.stderr)  # one line, whoever wrote it
     return FAILED
 
 

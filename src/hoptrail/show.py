@@ -332,7 +332,7 @@ def _stop(trail: Trail) -> Text:
     return Text.assemble(
         ("STOP ", "bold red"),
         _STOPS.get(trail.stop, trail.stop),
-        (f"; this trail p {trail.probability:.0%}", "magenta"),
+        (f"  p {trail.probability:.0%}", "magenta"),
     )
 
 
