@@ -17,6 +17,7 @@ from hoptrail.graph.view import GraphView
 from hoptrail.memory.store import Store
 from hoptrail.memory.testing import HashEncoder
 from hoptrail.memory.view import View
+from hoptrail.policies import pool as pool_module
 from hoptrail.policies.efforts import EFFORTS, Effort
 from hoptrail.policies.examples import Example, read_all
 from hoptrail.policies.features import features
@@ -115,6 +116,19 @@ def demo_questions() -> list[Question]:
 @pytest.fixture
 def demo(world: OpenWorld, demo_passages: list[Passage]) -> World:
     return world(demo_passages)
+
+
+@pytest.fixture
+def few_candidates(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Lets a question bring so many candidates from each ranking, and a rewritten query `read`."""
+
+    def narrow(question: int, *, read: int = 0) -> None:
+        for name in ("HYBRID_HITS", "DENSE_HITS", "SPARSE_HITS"):
+            monkeypatch.setattr(pool_module, name, question)
+        monkeypatch.setattr(pool_module, "WALKED", 0, raising=False)
+        monkeypatch.setattr(pool_module, "READ_HITS", read)
+
+    return narrow
 
 
 MakePolicy = Callable[..., Policy]

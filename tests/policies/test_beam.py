@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from hoptrail.policies import beam as beam_module
-from hoptrail.policies import pool as pool_module
 from hoptrail.policies.beam import BeamSearch
 from hoptrail.policies.efforts import Effort
 from hoptrail.policies.reformulate import Reformulator
@@ -23,11 +22,9 @@ def everything(hops: int) -> Effort:
 
 
 @pytest.fixture
-def toy(world, monkeypatch):
+def toy(world, few_candidates, monkeypatch):
     """Seven passages, of which a question sees two or three; the rest come by what is read."""
-    for name in ("HYBRID_HITS", "DENSE_HITS", "SPARSE_HITS"):
-        monkeypatch.setattr(pool_module, name, 2)
-    monkeypatch.setattr(pool_module, "READ_HITS", 1)
+    few_candidates(2, read=1)
     monkeypatch.setattr(beam_module, "NEGLIGIBLE", 1e-300)
     return world(
         [

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from hoptrail.learning.latent_order import MAX_GOLD
-from hoptrail.policies import pool as pool_module
 from hoptrail.policies.imitation import gold_of, imitation_loss
 from hoptrail.policies.state import batch_states
 from hoptrail.types import Passage
@@ -77,10 +76,8 @@ def test_a_batch_is_the_mean_of_its_questions(small, table) -> None:
     assert figures["set"] == pytest.approx(np.mean(each), rel=1e-6)
 
 
-def test_gold_out_of_reach_is_masked_and_counted(world, table, monkeypatch) -> None:
-    for name in ("HYBRID_HITS", "DENSE_HITS", "SPARSE_HITS"):
-        monkeypatch.setattr(pool_module, name, 1)
-    monkeypatch.setattr(pool_module, "READ_HITS", 0)
+def test_gold_out_of_reach_is_masked_and_counted(world, table, few_candidates) -> None:
+    few_candidates(1)
     filler = [Passage(f"x{i}", f"filler{i} word{i} thing{i}.") for i in range(12)]
     place = world([Passage("a", "Quorl sits here."), Passage("far", "Elsewhere."), *filler])
     a, far = place.slots("a", "far")

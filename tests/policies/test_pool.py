@@ -18,11 +18,9 @@ def members(pool, evidence) -> set[int]:
 
 
 @pytest.fixture
-def narrow(monkeypatch) -> None:
+def narrow(few_candidates) -> None:
     """The question alone brings one passage, and a rewritten query none."""
-    for name in ("HYBRID_HITS", "DENSE_HITS", "SPARSE_HITS"):
-        monkeypatch.setattr(pool_module, name, 1)
-    monkeypatch.setattr(pool_module, "READ_HITS", 0)
+    few_candidates(1)
 
 
 @pytest.fixture

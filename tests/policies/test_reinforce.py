@@ -87,12 +87,8 @@ def test_samples_come_as_often_as_they_are_likely(pair, random_policy) -> None:
         assert counts[trail] / 3000 == pytest.approx(p, abs=4 * (p * (1 - p) / 3000) ** 0.5 + 1e-9)
 
 
-def test_a_trail_that_the_pool_does_not_allow_is_impossible(world, random_policy, monkeypatch):
-    from hoptrail.policies import pool as pool_module
-
-    for name in ("HYBRID_HITS", "DENSE_HITS", "SPARSE_HITS"):
-        monkeypatch.setattr(pool_module, name, 1)
-    monkeypatch.setattr(pool_module, "READ_HITS", 0)
+def test_a_trail_that_the_pool_does_not_allow_is_impossible(world, random_policy, few_candidates):
+    few_candidates(1)
     place = world([Passage("a", "Quorl sits."), *(Passage(f"x{i}", f"w{i}.") for i in range(9))])
     far = next(s for s in range(10) if s not in place.pool("Quorl").slots)
     example = place.example("Quorl", (far,))

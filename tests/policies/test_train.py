@@ -153,6 +153,19 @@ def test_the_seed_decides(sets, tmp_path) -> None:
     assert weights(tmp_path / "a") != weights(tmp_path / "c")
 
 
+TWO_STAGES = replace(SMALL, objective="imitation,reinforce", networks=2, tuning_epochs=2)
+
+
+@pytest.fixture(scope="module")
+def never_stopped(sets, tmp_path_factory):
+    """A run of two networks through two stages: its card and its weights."""
+    out = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer_module, "SAMPLED", 3)
+        card = train([sets["few"]], out, config=TWO_STAGES, encoder=HashEncoder())
+    return card, weights(out)
+
+
 @pytest.mark.parametrize(
     ("label", "step"),
     [
@@ -164,17 +177,16 @@ def test_the_seed_decides(sets, tmp_path) -> None:
     ],
 )
 def test_taken_up_again_it_ends_as_if_never_stopped(
-    sets, tmp_path, monkeypatch, label, step
+    sets, tmp_path, monkeypatch, never_stopped, label, step
 ) -> None:
     monkeypatch.setattr(trainer_module, "SAMPLED", 3)
-    config = replace(SMALL, objective="imitation,reinforce", networks=2, tuning_epochs=2)
-    given = {"config": config, "encoder": HashEncoder()}
-    whole = train([sets["few"]], tmp_path / "whole", **given)
+    given = {"config": TWO_STAGES, "encoder": HashEncoder()}
     with pytest.raises(Stopped):
-        train([sets["few"]], tmp_path / "torn", **given, progress=stop_at(label, step))
-    assert not (tmp_path / "torn" / WEIGHTS).exists()
-    torn = train([sets["few"]], tmp_path / "torn", **given, resume=True)
-    assert weights(tmp_path / "whole") == weights(tmp_path / "torn")
+        train([sets["few"]], tmp_path, **given, progress=stop_at(label, step))
+    assert not (tmp_path / WEIGHTS).exists()
+    torn = train([sets["few"]], tmp_path, **given, resume=True)
+    whole, expected = never_stopped
+    assert weights(tmp_path) == expected
     assert torn["curves"] == whole["curves"]
     places = [(c["network"], c["stage"], c["epoch"]) for c in torn["curves"]]
     assert len(places) == len(set(places)) == 2 * (2 + 2)
