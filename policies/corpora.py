@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,8 +93,9 @@ def _place(partial: Path, folder: Path) -> None:
 def _sweep(folder: Path) -> None:
     """Remove what builders that were killed have left behind."""
     for partial in folder.glob("partial-*"):
-        if time.time() - partial.stat().st_mtime > ABANDONED_SECONDS:
-            shutil.rmtree(partial, ignore_errors=True)
+        with suppress(FileNotFoundError):  # its builder has just put it in its place
+            if time.time() - partial.stat().st_mtime > ABANDONED_SECONDS:
+                shutil.rmtree(partial, ignore_errors=True)
 
 
 @dataclass(frozen=True, slots=True)
