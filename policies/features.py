@@ -36,11 +36,12 @@ ALONE = (
     "length",
     "share of the question's idf that it covers",
     "hybrid z-score below the best",
+    "visits of a random walk from the question",
+    "rank by these visits",
 )
 BESIDE = (
     "z-score for the rewritten query",
-    "rank for the rewritten query",
-    "cosine with that query",
+    "cosine with the rewritten query",
     "is mentioned by the read",
     "question terms around that mention",
     "how early it is mentioned",
@@ -56,6 +57,8 @@ BESIDE = (
     "links from the read",
     "links to the read",
 )
+UNVISITED = 1e-3
+"""Share of the best candidate's visits below which it makes no difference."""
 WINDOW = 60
 """Characters on each side of a mention that say what it is to the passage."""
 
@@ -135,6 +138,8 @@ def _alone(pool: Pool, known: list[Known], titles: csr_matrix, idf: Array, cover
         np.log1p([k.length for k in known]) - 4,
         (covers @ question_idf) / total,
         (hybrid - hybrid[pool.position[pool.listed[0][0]]]) / 6,
+        np.log([pool.shares.get(slot, 0.0) + UNVISITED for slot in pool.slots]) / 4,
+        _log_ranks(pool.walked, pool.slots),
     ]
     return np.stack(columns, axis=1).astype(np.float32)
 

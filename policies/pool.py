@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hoptrail.graph.pagerank import pagerank_ranking
 from hoptrail.graph.view import GraphView, Mention
 from hoptrail.memory.encoder import Vectors
 from hoptrail.memory.view import View
@@ -23,6 +24,8 @@ HYBRID_HITS, DENSE_HITS, SPARSE_HITS = 25, 12, 12
 """Candidates that the question alone brings, from each ranking."""
 LISTED = 100
 """How deep the rankings of the question are known."""
+WALKED = 15
+"""Candidates that a random walk from the question's hits and names brings."""
 READ_HITS = 10
 """Dense hits that a rewritten query brings."""
 ENTITY_HITS = 6
@@ -74,6 +77,7 @@ class Pool:
         self._admit(self.listed[0][:HYBRID_HITS])
         self._admit(self.listed[1][:DENSE_HITS])
         self._admit(self.listed[2][:SPARSE_HITS])
+        self._admit(self.walked[:WALKED])
         self._admit(sorted(self.named, key=view.content_key))
         self.base = len(self.slots)
 
@@ -92,6 +96,10 @@ class Pool:
         keys = [view.content_key(slot) for slot in union]
         order = sorted(range(len(union)), key=lambda i: (-fused[i], keys[i]))
         self.listed = [union[i] for i in order[:LISTED]], dense, sparse
+        hits = {slot: float(score) for slot, score in zip(union, fused, strict=True)}
+        walked, shares = pagerank_ranking(self.sources.graph, hits, self.question)
+        self.walked = [int(slot) for slot in walked[:LISTED]]
+        self.shares = dict(zip(self.walked, shares[:LISTED].tolist(), strict=True))
 
     def z_scores(
         self, slots: Sequence[int]
