@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.policies.efforts import Effort
-from hoptrail.policies.features import Features, features
+from hoptrail.policies.features import features
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.pool import Pool
 from hoptrail.policies.reformulate import Reformulator
@@ -56,7 +56,6 @@ class Episode:
 
     pool: Pool
     prefixes: list[Prefix] = field(default_factory=lambda: [Prefix((), 0.0, (), ((),))])
-    found: Features | None = None
     score: dict[int, float] = field(default_factory=dict)
     ended: list[Ending] = field(default_factory=list)
     read: set[int] = field(default_factory=set)
@@ -99,9 +98,9 @@ class BeamSearch:
         """Score every prefix of every beam in one pass, then choose the next beams."""
         inputs, owners = [], []
         for episode in episodes:
-            episode.found = features(episode.pool)
+            found = features(episode.pool)
             for prefix in episode.prefixes:
-                inputs.append(state_input(episode.pool, episode.found, prefix.evidence))
+                inputs.append(state_input(episode.pool, found, prefix.evidence))
                 owners.append((episode, prefix))
         states = batch_states(inputs)
         read, stop = (t.double().numpy() for t in self.policy.decide(states))

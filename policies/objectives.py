@@ -10,14 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from hoptrail.errors import ConfigError
+from hoptrail.learning.reader import SpanReader
 from hoptrail.memory.encoder import Encoder, TransformerEncoder
 from hoptrail.memory.vector_cache import CachedEncoder
 from hoptrail.policies.beam import BeamSearch
 from hoptrail.policies.efforts import DEFAULT, EFFORTS
 from hoptrail.policies.examples import Example
 from hoptrail.policies.imitation import imitation_loss
+from hoptrail.policies.marginal import TrailReader, marginal
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.reformulate import Reformulator
+from hoptrail.policies.reinforce import reinforce
 from hoptrail.policies.settings import OBJECTIVES, TrainConfig
 
 Figures = dict[str, float]
@@ -85,8 +88,6 @@ class _Reinforce:
     def loss(
         self, examples: Sequence[Example], rng: np.random.Generator
     ) -> tuple[Tensor, Figures] | None:
-        from hoptrail.policies.reinforce import reinforce
-
         return reinforce(
             self.policy,
             examples,
@@ -103,9 +104,6 @@ class _Marginal:
     def __init__(
         self, policy: Policy, reformulator: Reformulator, encoder: Encoder, config: TrainConfig
     ) -> None:
-        from hoptrail.learning.reader import SpanReader
-        from hoptrail.policies.marginal import TrailReader
-
         inner = require_tokens(encoder)
         reader = SpanReader(inner.dim, generator=torch.Generator().manual_seed(config.seed))
         self.policy, self.trails = policy, config.trails
@@ -116,6 +114,4 @@ class _Marginal:
     def loss(
         self, examples: Sequence[Example], rng: np.random.Generator
     ) -> tuple[Tensor, Figures] | None:
-        from hoptrail.policies.marginal import marginal
-
         return marginal(self.policy, self.reader, self.search, examples, trails=self.trails)
