@@ -22,6 +22,9 @@ from hoptrail.memory.records import batches
 if TYPE_CHECKING:
     import sqlite3
 
+CHUNK = 20_000
+"""Passages taken in by one transaction: some ten seconds in which nobody else can write."""
+
 SCAN_ALL = 0.25
 """New names for each older passage above which reading all of these beats looking each name up."""
 
@@ -35,15 +38,26 @@ _Titles = list[tuple[int, list[str]]]
 """Passages with the names that they bear: their title's first, if it has one, then aliases."""
 
 
-def catch_up(connection: sqlite3.Connection, version: int) -> None:
-    """Bring every row up to the store's present version, inside the caller's transaction."""
+def catch_up(connection: sqlite3.Connection, newest: int) -> bool:
+    """Bring the rows closer to the store's newest version, inside the caller's transaction.
+
+    At most `CHUNK` passages are taken in, so that other writers get their turn.
+
+    Returns:
+        Whether the newest version is reached.
+    """
     since = connection.execute("SELECT version FROM graph_state").fetchone()[0]
-    written = _written(connection, since)
+    row = connection.execute(
+        "SELECT version FROM passages WHERE version > ? ORDER BY version LIMIT 1 OFFSET ?",
+        (since, CHUNK - 1),
+    ).fetchone()
+    version = newest if row is None else row[0]
+    written = _written(connection, since, version)
     # Rows of passages that were written over go, and with them what they brought.
     connection.execute(
         "DELETE FROM graph_passages "
-        "WHERE passage IN (SELECT rowid FROM passages WHERE version > ?)",
-        (since,),
+        "WHERE passage IN (SELECT rowid FROM passages WHERE version > ? AND version <= ?)",
+        (since, version),
     )
     fresh = {
         namespace: _add_titles(connection, namespace, titles, version)
@@ -57,14 +71,16 @@ def catch_up(connection: sqlite3.Connection, version: int) -> None:
         again -= {rowid for rowid, _ in titles}
     _scan_again(connection, sorted(again), version)
     connection.execute("UPDATE graph_state SET version = ?", (version,))
+    return bool(version == newest)
 
 
-def _written(connection: sqlite3.Connection, since: int) -> dict[str, _Titles]:
-    """By namespace, the passages added or changed since."""
+def _written(connection: sqlite3.Connection, since: int, version: int) -> dict[str, _Titles]:
+    """By namespace, the passages added or changed since, up to a version."""
     found: dict[str, _Titles] = {}
     rows = connection.execute(
-        "SELECT rowid, namespace, title, text FROM passages WHERE version > ? ORDER BY rowid",
-        (since,),
+        "SELECT rowid, namespace, title, text FROM passages "
+        "WHERE version > ? AND version <= ? ORDER BY rowid",
+        (since, version),
     )
     for rowid, namespace, title, text in rows:
         found.setdefault(namespace, []).append((rowid, _names_of(title, text)))
@@ -139,7 +155,11 @@ def _could_hold(
     if total == written:
         return set()
     if len(fresh) > SCAN_ALL * (total - written):
-        rows = connection.execute("SELECT rowid FROM passages WHERE namespace = ?", (namespace,))
+        rows = connection.execute(
+            "SELECT p.rowid FROM passages AS p JOIN graph_passages AS g ON g.passage = p.rowid "
+            "WHERE p.namespace = ?",
+            (namespace,),
+        )
         return {rowid for (rowid,) in rows}
     space = _space(namespace)
     found: set[int] = set()

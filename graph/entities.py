@@ -26,13 +26,26 @@ _DATES = frozenset(
     " oct nov dec mon tue wed thu fri sat sun bc ad bce ce am pm".split()
 )
 
-_NOT_FIRST = STOP_WORDS | _DATES | _INNER
+_ARTICLES = frozenset("the a an".split())
+
+_OPENERS = frozenset(
+    "hey hi hello yeah yep yup nah wow thanks thank oh ok okay congrats congratulations please"
+    " sorry well great good glad sure right really maybe actually today yesterday tomorrow tonight"
+    " lately recently last next many most some".split()
+)
+"""What often opens a sentence before a name ("Hey Gina"), besides function words."""
+
+_GIVEN = frozenset("will may".split())
+"""Function words that are first names as well."""
+
+_NOT_FIRST = _ARTICLES | _DATES | _INNER
 _NOT_LAST = _DATES | _INNER
 
 _TITLES = frozenset("mr mrs ms dr sir dame lord lady st saint prof professor rev fr".split())
 """Alone these name nobody."""
 
 
+_JOINS = frozenset((" ", "-", "- ", " - ", "'", "’", "&", " & ", "/", "."))
 _BREAKS = frozenset(".!?:;\"“'‘(*")
 
 OPENING = 200
@@ -61,9 +74,10 @@ def find_entities(text: Words, title: str | None = None) -> list[EntityMention]:
     own = name_of(title)
     title_words = set(own.split()) if own else set()
     found: list[EntityMention] = [EntityMention(own, -1, -1)] if own else []
-    full: dict[str, str] = {}  # last word -> the longer name that ends in it
-    if own and " " in own:
-        full[own.rsplit(" ", 1)[1]] = own
+    full: dict[str, str] = {}  # last word -> the longer name that ended in it last
+    kept = {}
+    if own and " " in own and title and "," not in title:  # after a comma comes no last name
+        kept[own.rsplit(" ", 1)[1]] = own
     runs = list(_runs(text))
     inside = {text.folded[i] for i, j in runs for i in range(i, j + 1) if not _opens(text, i)}
     for first, last in runs:
@@ -71,7 +85,7 @@ def find_entities(text: Words, title: str | None = None) -> list[EntityMention]:
         if first == last:
             if _opens(text, first) and not _is_sure(text, first, inside | title_words):
                 continue
-            name = full.get(name, name)
+            name = kept.get(name) or full.get(name, name)
         else:
             full[text.folded[last]] = name
         found.append(EntityMention(name, text.spans[first][0], text.spans[last][1]))
@@ -139,10 +153,13 @@ def _close(tokens: Words, i: int) -> bool:
     """Whether word i + 1 follows word i with nothing between that would end a name."""
     end, start = tokens.spans[i][1], tokens.spans[i + 1][0]
     gap = tokens.text[end:start]
-    if gap in (" ", "-", "'", "’", " & ", "/", " - ", "."):
+    if gap in _JOINS:
         return True
-    # "J. S. Bach", "St. Louis", "Inc. "
-    return gap == ". " and end - tokens.spans[i][0] <= (2 if tokens.folded[i] not in _TITLES else 9)
+    # "J. S. Bach", "St. Louis", but not "World War II. He".
+    short = end - tokens.spans[i][0] <= 2 or tokens.folded[i] in _TITLES
+    word = tokens.folded[i + 1]
+    initial = len(tokens.folded[i]) == len(word) == 1
+    return gap == ". " and short and (initial or word not in STOP_WORDS)
 
 
 def _opens(tokens: Words, i: int) -> bool:
@@ -166,13 +183,33 @@ def _is_sure(tokens: Words, i: int, known: set[str]) -> bool:
 
 def _trim(tokens: Words, first: int, last: int) -> tuple[int, int] | None:
     """The run without function words and dates at its ends; None if nothing is left."""
-    folded = tokens.folded
-    while first <= last and folded[first] in _NOT_FIRST:
+    folded, opens = tokens.folded, _opens(tokens, first)
+    if opens and last == first + 1 and folded[last] == "i":  # "Glad I"
+        return None
+    while first <= last and (
+        folded[first] in _NOT_FIRST or (opens and _leads(tokens, first, last))
+    ):
         first += 1
     while first <= last and folded[last] in _NOT_LAST:
         last -= 1
     if first > last or last - first >= MAX_WORDS:
         return None
-    if first == last and (len(folded[first]) < 2 or folded[first] in _TITLES):
+    if first == last and _is_empty(tokens, first):
         return None
     return first, last
+
+
+def _leads(tokens: Words, i: int, last: int) -> bool:
+    """Whether a word that opens a sentence only leads up to the name behind it."""
+    word = tokens.folded[i]
+    if word in _GIVEN:
+        return i == last
+    return word in STOP_WORDS or word in _OPENERS
+
+
+def _is_empty(tokens: Words, i: int) -> bool:
+    """Whether a word alone names nothing: a letter, a number, a form of address, "It"."""
+    word, (start, end) = tokens.folded[i], tokens.spans[i]
+    if len(word) < 2 or word.isdigit() or word in _TITLES:
+        return True
+    return word in STOP_WORDS and not tokens.text[start:end].isupper()

@@ -58,8 +58,10 @@ class Graph:
             row = connection.execute("SELECT version FROM graph_state").fetchone()
             if int(row[0]) == meta.version(connection) or self.store.read_only:
                 return False
-        with self.store.transaction() as connection:
-            build.catch_up(connection, meta.version(connection))
+        done = False
+        while not done:
+            with self.store.transaction() as connection:
+                done = build.catch_up(connection, meta.version(connection))
         return True
 
     def rebuild(self) -> None:
@@ -68,7 +70,7 @@ class Graph:
             for table in ("graph_passages", "graph_lost", "graph_names"):
                 connection.execute(f"DELETE FROM {table}")
             connection.execute("UPDATE graph_state SET version = 0, epoch = random()")
-            build.catch_up(connection, meta.version(connection))
+        self.sync()
         with self._views_lock:
             self._views.clear()
 

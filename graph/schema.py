@@ -8,7 +8,7 @@ from __future__ import annotations
 
 OWNER = "graph"
 
-RULES = 2
+RULES = 3
 """Counts up when the tables change, or what a text is found to hold. All is derived, so nothing is
 carried over: a file with older rows starts anew, and the next sync reads every passage again."""
 

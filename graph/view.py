@@ -30,6 +30,10 @@ MAX_DF = 50
 """An entity in more passages than this joins none: it would join everything."""
 
 
+DENSE = 1 << 20
+"""Cells of a full matrix of slots and entities above which a sparse one is used."""
+
+
 @dataclass(frozen=True, slots=True)
 class Mention:
     """A place where one passage names another."""
@@ -282,13 +286,28 @@ def _shared_entities(a: Arrays, slots: Ints) -> tuple[Ints, Floats]:
     ids, column, counts = np.unique(entity, return_inverse=True, return_counts=True)
     twice = counts[column] > 1
     owner, column = owner[twice], column[twice]
-    joined = np.unique(column, return_inverse=True)
-    incidence = np.zeros((len(slots), len(joined[0])), dtype=np.float32)
-    incidence[owner, joined[1]] = 1
-    weight = (incidence * a.entity_weights[ids[joined[0]]]) @ incidence.T
+    columns, column = np.unique(column, return_inverse=True)
+    rarity = a.entity_weights[ids[columns]]
+    if len(slots) * len(columns) > DENSE:
+        return _sparse_product(owner, column, rarity, len(slots))
+    incidence = np.zeros((len(slots), len(columns)), dtype=np.float32)
+    incidence[owner, column] = 1
+    weight = (incidence * rarity) @ incidence.T
     np.fill_diagonal(weight, 0)
     index = np.stack(np.nonzero(weight))
     return index, weight[index[0], index[1]]
+
+
+def _sparse_product(owner: Ints, column: Ints, rarity: Floats, n: int) -> tuple[Ints, Floats]:
+    """The same for many slots, whose incidence would not fit as a full matrix."""
+    from scipy.sparse import csr_matrix
+
+    shape = (n, len(rarity))
+    incidence = csr_matrix((np.ones(len(owner), dtype=np.float32), (owner, column)), shape=shape)
+    product = (incidence.multiply(rarity) @ incidence.T).tocoo()
+    apart = product.row != product.col
+    index = np.stack([product.row[apart], product.col[apart]]).astype(np.int64)
+    return index, product.data[apart].astype(np.float32)
 
 
 def _list(a: Arrays, lists: Csr, slot: int) -> list[int]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -13,8 +15,10 @@ from hypothesis import strategies as st
 
 from hoptrail.errors import InputError, SchemaMismatch
 from hoptrail.graph import build, schema
+from hoptrail.graph import view as view_module
 from hoptrail.graph.graph import Graph
-from hoptrail.graph.view import KINDS, GraphView
+from hoptrail.graph.names import words
+from hoptrail.graph.view import KINDS, EdgeList, GraphView
 from hoptrail.memory.store import Store
 from hoptrail.memory.testing import HashEncoder
 from hoptrail.types import Link, Namespace, Passage
@@ -216,6 +220,23 @@ def test_edges_among_slots_are_positions_in_the_order_given(
         view.edges([1, 1])
 
 
+def test_many_slots_have_the_same_edges_as_few(
+    graph: Graph, twelve: list[Passage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph.store.add(twelve)
+    view = graph.view(graph.store.view())
+    few = view.edges(range(12))
+    monkeypatch.setattr(view_module, "DENSE", 0)
+    many = view.edges(range(12))
+
+    def listed(edges: EdgeList) -> list[tuple[float, ...]]:
+        columns = (edges.kind, *edges.index, edges.weight.round(5))
+        return sorted(zip(*(column.tolist() for column in columns), strict=True))
+
+    assert listed(few) == listed(many)
+    assert (few.kind == KINDS.index("entity")).any()
+
+
 def test_deleting_a_passage_takes_what_it_brought_in_the_same_transaction(graph: Graph) -> None:
     graph.store.add(
         [Passage("1", "Zyx Kwep met Ann Bo.", "Zyx Kwep"), Passage("2", "Bo.", "Ann Bo")]
@@ -277,6 +298,50 @@ def test_a_read_only_store_shows_what_was_synced(tmp_path: Path, twelve: list[Pa
         view = Graph(store).view(store.view())
         assert len(mentioned(view, "p-ada-lind")) == 2
         assert mentioned(view, "late") == []
+
+
+def test_one_passage_more_reads_only_the_older_ones_that_hold_its_name(
+    graph: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph.store.add([Passage(f"{i}", f"Town {i} lies by River {i}.", f"T {i}") for i in range(200)])
+    graph.sync()
+    read: list[str] = []
+    monkeypatch.setattr(build, "words", lambda text: read.append(text) or words(text))
+    graph.store.add([Passage("river", "It is long.", "River 7")])
+    graph.sync()
+    assert sorted(read) == ["It is long.", "Town 7 lies by River 7."]
+    read.clear()
+    graph.store.delete(["river"])
+    graph.sync()
+    assert read == ["Town 7 lies by River 7."]
+
+
+def test_readers_in_other_threads_are_not_disturbed_by_writes(
+    graph: Graph, twelve: list[Passage]
+) -> None:
+    graph.store.add(twelve)
+    view = graph.view(graph.store.view())
+    ada = view.view.slot_of("p-ada-lind")
+    assert ada is not None
+    stop = Event()
+
+    def ask() -> int:
+        asked = 0
+        while not stop.is_set():
+            assert len(view.out_mentions(ada)) == 2
+            assert view.named("Where was Ada Lind born?") == [ada]
+            assert (view.pagerank({ada: 1.0}) >= 0).all()
+            assert view.edges([0, 1, 2, 3]).index.shape[0] == 2
+            asked += 1
+        return asked
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = [pool.submit(ask) for _ in range(3)]
+        for i in range(15):
+            graph.store.add([Passage(f"n{i}", f"Kweb Zol of Tolle, {i}.", f"Kweb Number {i}")])
+            graph.view(graph.store.view())
+        stop.set()
+        assert min(answer.result() for answer in answers) > 0
 
 
 def test_the_order_of_adding_changes_nothing(tmp_path: Path, twelve: list[Passage]) -> None:
@@ -361,9 +426,9 @@ def picture(view: GraphView) -> dict[str, Any]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(STEPS, st.sampled_from([0.0, 100.0]))
+@given(STEPS, st.sampled_from([0.0, 100.0]), st.sampled_from([1, 3, 100]))
 def test_any_writes_give_what_a_build_from_nothing_gives(
-    steps: list[tuple[Any, ...]], scan_all: float
+    steps: list[tuple[Any, ...]], scan_all: float, chunk: int
 ) -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -371,6 +436,7 @@ def test_any_writes_give_what_a_build_from_nothing_gives(
         Store(Path(folder) / "memory.db", encoder=HashEncoder(4)) as store,
     ):
         patch.setattr(build, "SCAN_ALL", scan_all)
+        patch.setattr(build, "CHUNK", chunk)
         graph = Graph(store)
         view = graph.view(store.view())
         for step in steps:
@@ -380,6 +446,7 @@ def test_any_writes_give_what_a_build_from_nothing_gives(
         graph.sync()
         view.refresh()
         kept, seen = tables(store), picture(view)
+        patch.setattr(build, "CHUNK", 1000)
         graph.rebuild()
         assert kept == tables(store)
         assert seen == picture(graph.view(store.view()))
