@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,7 @@ class Policy(nn.Module):
         # What the networks are in, not this wrapper: whoever trains one sets the network's mode.
         training = self.members[0].training
         self.eval()
-        with torch.inference_mode():
+        with _one_thread(), torch.inference_mode():
             read, stop = self(Inputs.of(states))
         self.train(training)
         return read, stop
@@ -132,6 +133,21 @@ class Policy(nn.Module):
     def shipped(cls) -> Policy:
         """The policy that comes with the package."""
         return cls.load(SHIPPED)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Torch on one thread: a beam's few hundred rows take as long on two.
+
+    Where other programs want the cores too, waiting for the second thread to be scheduled at every
+    operation took up to seconds.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _settings(folder: Path) -> dict[str, Any]:

@@ -1,0 +1,75 @@
+"""What a recall costs, beside one encoder pass and a dense search, in one run.
+
+    python benchmarks/recall_latency.py CORPUS.jsonl QUESTIONS.jsonl [--questions 60] [--out FILE]
+
+One question at a time, the model loaded, every figure the median over the same questions; what is
+compared takes turns on each question, so that a busy machine slows all of it alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from hoptrail.formats import read_questions
+from hoptrail.front import Memory
+from hoptrail.memory.encoder import minilm
+from hoptrail.policies.corpora import open_corpus
+from hoptrail.policies.efforts import EFFORTS
+
+
+def main() -> None:
+    """Time everything on the same questions, and print it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("questions", type=Path)
+    parser.add_argument("--count", type=int, default=60, help="questions (default: 60)")
+    parser.add_argument("--out", type=Path, help="write the figures as JSON")
+    args = parser.parse_args()
+    encoder = minilm()
+    questions = [q.text for q in read_questions(args.questions)][: args.count]
+    with Memory(open_corpus(args.corpus, encoder)) as memory:
+        work: dict[str, Callable[[str], object]] = {
+            "encode": lambda text: encoder.encode([text]),
+            "dense search": lambda text: memory.search(text, k=10, mode="dense"),
+            **{
+                f"recall, {name}": lambda text, name=name: memory.recall(text, k=10, effort=name)
+                for name in EFFORTS
+            },
+        }
+        times: dict[str, list[float]] = {name: [] for name in work}
+        for warm, text in enumerate([*questions[:5], *questions]):
+            for name, run in work.items():
+                start = time.perf_counter()
+                run(text)
+                if warm >= 5:
+                    times[name].append(1000 * (time.perf_counter() - start))
+        passages = memory.count()
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    base = medians["dense search"]
+    sys.stdout.write(f"{len(questions)} questions, {passages} passages\n")
+    for name, value in medians.items():
+        sys.stdout.write(f"{name:18} {value:7.1f} ms  {value / base:5.2f} x a dense search\n")
+    if args.out:
+        figures = {
+            "corpus": args.corpus.parent.name,
+            "passages": passages,
+            "questions": len(questions),
+            "ms_median": medians,
+            "times_dense_search": {name: value / base for name, value in medians.items()},
+            "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, "
+            f"torch {torch.__version__}",
+        }
+        args.out.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
