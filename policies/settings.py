@@ -17,9 +17,9 @@ class TrainConfig:
     objective: str = "imitation"
     """Stages by name, with commas between: imitation, marginal, reinforce."""
     seed: int = 0
-    networks: int = 3
+    networks: int = 2
     """How many networks π is the mean of."""
-    epochs: int = 12
+    epochs: int = 10
     """Passes over the questions in the imitation stage."""
     tuning_epochs: int = 1
     """Passes in each later stage."""
