@@ -241,7 +241,8 @@ def test_many_questions_walk_together_and_answer_as_one_by_one(full, three_hops)
 def test_an_empty_namespace_recalls_nothing_and_is_no_error(full) -> None:
     found = full.recall("Who?", namespace=("nobody",))
     assert (found.hits, found.trails, found.cost.passages_read) == ((), (), 0)
-    assert full.search("Who?", namespace=("nobody",)) == []
+    for mode in ("hybrid", "dense", "sparse"):
+        assert full.search("Who?", namespace=("nobody",), mode=mode) == []
 
 
 def test_recall_sees_what_was_written_and_not_what_was_deleted(full) -> None:

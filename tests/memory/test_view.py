@@ -100,6 +100,16 @@ def test_one_tenants_words_cannot_move_anothers_scores(store: Store, corpus) -> 
 
 
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("scope", [(), ("ann",), ("nobody",)])
+def test_a_scope_without_passages_gives_no_hits(store: Store, mode, scope) -> None:
+    assert store.search("bridge", namespace=scope, mode=mode) == []
+    store.add([Passage(id="a", text="a bridge", namespace=("ann",))])
+    store.search("bridge", namespace=scope, mode=mode)
+    store.delete(["a"], namespace=("ann",))
+    assert store.search("bridge", namespace=scope, mode=mode) == []
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_a_shuffled_and_renamed_corpus_ranks_the_same(
     corpus: list[Passage], fresh: Callable[[Iterable[Passage]], View], mode: str
 ) -> None:
