@@ -89,6 +89,21 @@ def run(
     return results
 
 
+def check_questions(questions: Sequence[Question]) -> None:
+    """Refuse questions on which nothing can be measured.
+
+    Raises:
+        InputError: There is none, or one names no passage that it needs.
+    """
+    if not questions:
+        raise InputError("there are no questions to ask: the file is empty")
+    bare = next((question for question in questions if not question.supporting_ids), None)
+    if bare is not None:
+        raise InputError(
+            f"question {bare.id!r} names no supporting_ids: nothing can be measured on it"
+        )
+
+
 def _timed(retriever: Retriever, question: Question, k: int) -> Ranking:
     asked = _blind(question)
     start = time.perf_counter()
@@ -121,10 +136,4 @@ def _check(retrievers: Sequence[Retriever], questions: Sequence[Question]) -> No
     names = [retriever.name for retriever in retrievers]
     if not names or len(set(names)) != len(names):
         raise InputError(f"retrievers must be at least one, with different names, got {names}")
-    if not questions:
-        raise InputError("there are no questions to ask: the file is empty")
-    bare = next((question for question in questions if not question.supporting_ids), None)
-    if bare is not None:
-        raise InputError(
-            f"question {bare.id!r} names no supporting_ids: nothing can be measured on it"
-        )
+    check_questions(questions)

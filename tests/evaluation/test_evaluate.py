@@ -46,7 +46,6 @@ def test_files_in_report_out(corpus, questions, hash_encoder, twelve) -> None:
     for ranked in question["ranked"].values():
         assert sorted(hit["id"] for hit in ranked) == sorted(passage.id for passage in twelve)
     assert report["settings"]["passages"] == 12
-    assert report["settings"]["gold_outside_corpus"] == 0
     assert report["settings"]["encoder"] == "hash-32"
     assert ("encoding", 12, 12) in told
     assert told[-1] == ("asking", 1, 1)
@@ -61,27 +60,28 @@ def test_a_second_run_encodes_the_questions_only(corpus, questions, hash_encoder
         assert question["ranked"] == again["ranked"]
 
 
-def test_gold_that_the_corpus_lacks_is_counted_and_missed(
+def test_gold_that_the_corpus_lacks_is_refused_by_name(
     corpus, tmp_path, three_hops, hash_encoder
 ) -> None:
-    more = replace(three_hops, supporting_ids=(*three_hops.supporting_ids, "p-nowhere"))
     file = tmp_path / "more.jsonl"
-    write_jsonl(file, [question_record(more)])
-    report = evaluate(corpus, file, Settings(retrievers=("bm25",)), encoder=hash_encoder)
-    assert report["settings"]["gold_outside_corpus"] == 1
-    assert report["retrievers"]["bm25"]["recall@10"] <= 0.75
+    lacking = replace(three_hops, supporting_ids=(*three_hops.supporting_ids, "p-nowhere"))
+    write_jsonl(file, [question_record(lacking)])
+    sentence = r"more\.jsonl: question '.*' needs passage 'p-nowhere', which is not in .*corpus"
+    with pytest.raises(FormatError, match=sentence):
+        evaluate(corpus, file, ONE_SHOT, encoder=hash_encoder)
+    elsewhere = replace(three_hops, namespace=("n",))
+    write_jsonl(file, [question_record(elsewhere)])
+    with pytest.raises(FormatError, match=f"needs passage '{three_hops.supporting_ids[0]}'"):
+        evaluate(corpus, file, ONE_SHOT, encoder=hash_encoder)
 
 
-def test_questions_about_another_corpus_are_refused(
-    corpus, tmp_path, three_hops, hash_encoder
+def test_gold_of_a_narrower_namespace_is_within_the_question_s(
+    tmp_path, twelve, questions, hash_encoder
 ) -> None:
-    file = tmp_path / "other.jsonl"
-    write_jsonl(file, [question_record(replace(three_hops, supporting_ids=("x",)))])
-    with pytest.raises(InputError, match=r"none of .* supporting_ids \(the first is 'x'\)"):
-        evaluate(corpus, file, ONE_SHOT, encoder=hash_encoder)
-    write_jsonl(file, [question_record(replace(three_hops, namespace=("n",)))])
-    with pytest.raises(InputError, match="are these its questions"):
-        evaluate(corpus, file, ONE_SHOT, encoder=hash_encoder)
+    file = tmp_path / "nested.jsonl"
+    write_jsonl(file, (passage_record(replace(p, namespace=("a", "b"))) for p in twelve))
+    report = evaluate(file, questions, Settings(retrievers=("bm25",)), encoder=hash_encoder)
+    assert report["retrievers"]["bm25"]["recall@10"] > 0
 
 
 def test_settings_that_make_no_sense_are_refused_by_name() -> None:
@@ -91,6 +91,8 @@ def test_settings_that_make_no_sense_are_refused_by_name() -> None:
         Settings(retrievers=())
     with pytest.raises(InputError, match="named twice: bm25, bm25"):
         Settings(retrievers=("bm25", "bm25"))
+    with pytest.raises(ConfigError, match="no effort 'heroic'"):
+        Settings(effort="heroic")
 
 
 def test_what_is_wrong_is_said_before_anything_is_encoded(
@@ -101,6 +103,8 @@ def test_what_is_wrong_is_said_before_anything_is_encoded(
         evaluate(corpus, tmp_path / "none.jsonl", ONE_SHOT, encoder=hash_encoder)
     with pytest.raises(PolicyError, match="no policy in"):
         evaluate(corpus, questions, walk, encoder=hash_encoder, policy=tmp_path)
-    with pytest.raises(ConfigError, match="no effort 'heroic'"):
-        evaluate(corpus, questions, replace(walk, effort="heroic"), encoder=hash_encoder)
+    bare = tmp_path / "bare.jsonl"
+    write_jsonl(bare, [{"id": "q", "question": "Who?"}])
+    with pytest.raises(InputError, match="question 'q' names no supporting_ids"):
+        evaluate(corpus, bare, ONE_SHOT, encoder=hash_encoder)
     assert hash_encoder.texts_encoded == 0
