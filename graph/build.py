@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from hoptrail.graph.entities import find_aliases, find_entities
 from hoptrail.graph.names import NameMatcher, Words, head, heads, name_of, words
@@ -116,13 +116,16 @@ def _add_titles(
 
 
 def _name_ids(
-    connection: sqlite3.Connection, namespace: str, names: Sequence[str]
+    connection: sqlite3.Connection,
+    namespace: str,
+    values: Sequence[str],
+    column: Literal["name", "head"] = "name",
 ) -> dict[str, int]:
-    """The ids of those of these names that are known in a namespace."""
+    """The names of a namespace, with their ids, whose column holds one of the values."""
     found: dict[str, int] = {}
-    for part, marks in batches(names):
+    for part, marks in batches(values):
         rows = connection.execute(
-            f"SELECT name, id FROM graph_names WHERE namespace = ? AND name IN ({marks})",
+            f"SELECT name, id FROM graph_names WHERE namespace = ? AND {column} IN ({marks})",
             (namespace, *part),
         )
         found.update(rows.fetchall())
@@ -272,14 +275,7 @@ def _known_names(
             "SELECT name, id FROM graph_names WHERE namespace = ?", (namespace,)
         )
         return dict(rows.fetchall())
-    found: dict[str, int] = {}
-    for part, marks in batches(sorted(set().union(*map(heads, texts)))):
-        rows = connection.execute(
-            f"SELECT name, id FROM graph_names WHERE namespace = ? AND head IN ({marks})",
-            (namespace, *part),
-        )
-        found.update(rows.fetchall())
-    return found
+    return _name_ids(connection, namespace, sorted(set().union(*map(heads, texts))), "head")
 
 
 def _texts(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hoptrail.formats import passage_record, question_record, write_jsonl
 from hoptrail.memory.testing import HashEncoder
 from hoptrail.types import Link, Passage, Question
 
@@ -58,6 +59,22 @@ def three_hops() -> Question:
         answers=("Lake Sorrel",),
         supporting_ids=("p-ada-lind", "p-varn", "p-ister-beck"),
     )
+
+
+@pytest.fixture
+def corpus(tmp_path: Path, twelve: list[Passage]) -> Path:
+    """The twelve passages as a file."""
+    file = tmp_path / "corpus.jsonl"
+    write_jsonl(file, map(passage_record, twelve))
+    return file
+
+
+@pytest.fixture
+def questions(tmp_path: Path, three_hops: Question) -> Path:
+    """The one question as a file."""
+    file = tmp_path / "questions.jsonl"
+    write_jsonl(file, [question_record(three_hops)])
+    return file
 
 
 @pytest.fixture(autouse=True)

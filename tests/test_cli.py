@@ -16,7 +16,7 @@ import torch
 
 from hoptrail import Memory, MissingExtra, cli_learning
 from hoptrail.cli import main
-from hoptrail.formats import passage_record, question_record, read_questions, write_jsonl
+from hoptrail.formats import read_questions
 from hoptrail.memory import encoder as encoders
 from hoptrail.memory.testing import HashEncoder
 from hoptrail.policies.network import NetworkConfig, PolicyNetwork
@@ -37,20 +37,6 @@ def policy(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("policy")
     Policy([PolicyNetwork(NetworkConfig())]).save(folder)
     return folder
-
-
-@pytest.fixture
-def corpus(tmp_path, twelve) -> Path:
-    file = tmp_path / "corpus.jsonl"
-    write_jsonl(file, map(passage_record, twelve))
-    return file
-
-
-@pytest.fixture
-def questions(tmp_path, three_hops) -> Path:
-    file = tmp_path / "questions.jsonl"
-    write_jsonl(file, [question_record(three_hops)])
-    return file
 
 
 @pytest.fixture

@@ -17,20 +17,6 @@ def _empty_cache(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("HOPTRAIL_CACHE", str(tmp_path / "cache"))
 
 
-@pytest.fixture
-def corpus(tmp_path, twelve):
-    file = tmp_path / "corpus.jsonl"
-    write_jsonl(file, map(passage_record, twelve))
-    return file
-
-
-@pytest.fixture
-def questions(tmp_path, three_hops):
-    file = tmp_path / "questions.jsonl"
-    write_jsonl(file, [question_record(three_hops)])
-    return file
-
-
 def test_files_in_report_out(corpus, questions, hash_encoder, twelve) -> None:
     told = []
     report = evaluate(

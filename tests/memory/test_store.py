@@ -21,12 +21,6 @@ from hoptrail.memory.testing import HashEncoder
 from hoptrail.types import Link, Passage
 
 
-@pytest.fixture
-def store(tmp_path: Path):
-    with Store(tmp_path / "a.db", encoder=HashEncoder()) as opened:
-        yield opened
-
-
 def passage(id_: str = "a", text: str = "The Loire flows west.", **fields) -> Passage:
     return Passage(id=id_, text=text, **fields)
 
