@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 
 from hoptrail.errors import ConfigError, PolicyError
 from hoptrail.learning.masking import masked_logsumexp
-from hoptrail.policies.network import Inputs, NetworkConfig, PolicyNetwork
+from hoptrail.policies.network import Inputs, NetworkConfig, PolicyNetwork, one_thread
 from hoptrail.policies.state import FEATURES_VERSION, StateBatch
 
 WEIGHTS, SETTINGS, CARD = "policy.safetensors", "policy.json", "README.md"
@@ -78,7 +77,7 @@ class Policy(nn.Module):
         # What the networks are in, not this wrapper: whoever trains one sets the network's mode.
         training = self.members[0].training
         self.eval()
-        with _one_thread(), torch.inference_mode():
+        with one_thread(), torch.inference_mode():
             read, stop = self(Inputs.of(states))
         self.train(training)
         return read, stop
@@ -133,21 +132,6 @@ class Policy(nn.Module):
     def shipped(cls) -> Policy:
         """The policy that comes with the package."""
         return cls.load(SHIPPED)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Torch on one thread: a beam's few hundred rows take as long on two.
-
-    Where other programs want the cores too, waiting for the second thread to be scheduled at every
-    operation took up to seconds.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _settings(folder: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from torch import nn
 from hoptrail.memory.encoder import Encoder
 from hoptrail.policies.checkpoint import Checkpoint, Loaded
 from hoptrail.policies.examples import Example
-from hoptrail.policies.network import PolicyNetwork
+from hoptrail.policies.network import PolicyNetwork, one_thread
 from hoptrail.policies.objectives import Objective, make_objective
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.settings import TrainConfig
@@ -140,15 +140,10 @@ class Trainer:
         label = f"{stage}, network {number + 1}, epoch {epoch + 1}"
         for step, batch in enumerate(batches, start=1):
             schedule.step()
-            found = objective.loss(batch, rng)
-            if found is not None:
-                loss, figures = found
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                nn.utils.clip_grad_norm_(weights, 1.0)
-                optimizer.step()
-                for name, value in figures.items():
-                    seen.setdefault(name, []).append(value)
+            with one_thread():
+                figures = _step(objective, batch, rng, optimizer, weights)
+            for name, value in figures.items():
+                seen.setdefault(name, []).append(value)
             self.tell(label, step, len(batches), {n: float(np.mean(v)) for n, v in seen.items()})
         return {name: round(float(np.mean(values)), 5) for name, values in seen.items()}
 
@@ -167,6 +162,25 @@ class Trainer:
     def _renew(self) -> None:
         for example in self.examples:
             example.renew()
+
+
+def _step(
+    objective: Objective,
+    batch: Sequence[Example],
+    rng: np.random.Generator,
+    optimizer: torch.optim.Optimizer,
+    weights: Sequence[nn.Parameter],
+) -> dict[str, float]:
+    """Learn from a batch; its figures, none where there was nothing to learn."""
+    found = objective.loss(batch, rng)
+    if found is None:
+        return {}
+    loss, figures = found
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(weights, 1.0)
+    optimizer.step()
+    return figures
 
 
 class _Schedule:
