@@ -53,7 +53,9 @@ class Graph:
         return int(row[0])
 
     def sync(self) -> bool:
-        """Catch up with what was written and deleted; whether there was anything."""
+        """Catch up with what was written, deleted or expired; whether there was anything."""
+        if not self.store.read_only:
+            self.store.sweep()
         with self.store.reading() as connection:
             row = connection.execute("SELECT version FROM graph_state").fetchone()
             if int(row[0]) == meta.version(connection) or self.store.read_only:

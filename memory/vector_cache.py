@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ import numpy as np
 
 from hoptrail.errors import StoreUnavailable
 from hoptrail.memory.encoder import Encoder, Vectors
+from hoptrail.memory.records import cache_key
 
 CHUNK = 256
 """Texts encoded between two commits: what a killed run loses at most."""
@@ -74,7 +74,7 @@ class CachedEncoder:
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """The vectors of the texts, `(n, d)`; those not yet cached are encoded and kept."""
-        keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts]
+        keys = [cache_key(text) for text in texts]
         out = np.zeros((len(texts), self.dim), dtype=np.float32)
         where: dict[bytes, list[int]] = {}
         for row, key in enumerate(keys):
