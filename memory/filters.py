@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 import math
+import operator as operators
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -33,8 +34,13 @@ from hoptrail.types import Filter, Passage
 OWN = ("$id", "$title", "$written_at", "$expires_at")
 """Fields that a passage has by itself; every other name is a key of its metadata."""
 TIMES = ("$written_at", "$expires_at")
-RANGES = ("$gt", "$gte", "$lt", "$lte")
-OPERATORS = ("$eq", "$ne", "$in", "$nin", *RANGES, "$contains", "$exists")
+_COMPARE: dict[str, Callable[[Any, Any], object]] = {
+    "$gt": operators.gt,
+    "$gte": operators.ge,
+    "$lt": operators.lt,
+    "$lte": operators.le,
+}
+OPERATORS = ("$eq", "$ne", "$in", "$nin", *_COMPARE, "$contains", "$exists")
 JOINS = ("$and", "$or", "$not")
 DEEPEST = 32
 """Filters inside one another."""
@@ -172,10 +178,8 @@ def _parse_join(how: str, given: object, where: str, depth: int) -> Join:
 
 def _parse_field(name: str, wanted: object, where: str) -> list[Condition]:
     """The tests of one field: of operators where its dict has some, of equality otherwise."""
-    operators = isinstance(wanted, Mapping) and any(str(key).startswith("$") for key in wanted)
-    if not operators:
+    if not isinstance(wanted, Mapping) or not any(str(key).startswith("$") for key in wanted):
         return [Test(name, "$eq", _value(name, wanted, where))]
-    assert isinstance(wanted, Mapping)
     tests: list[Condition] = []
     for operator, value in wanted.items():
         if operator not in OPERATORS:
@@ -196,7 +200,7 @@ def _operand(name: str, operator: str, value: object, where: str) -> Any:
             raise InputError(f"{where} takes true or false, got {value!r}")
         return value
     found = _value(name, value, where)
-    if operator in RANGES and (isinstance(found, bool) or not isinstance(found, int | float | str)):
+    if operator in _COMPARE and (isinstance(found, bool) or not isinstance(found, int | float | str)):
         raise InputError(f"{where} takes a number or a string, got {value!r}")
     return found
 
@@ -249,12 +253,8 @@ def _in_range(value: Any, operator: str, bound: Any) -> bool:
     kind = str if isinstance(bound, str) else (int, float)
     if isinstance(value, bool) or not isinstance(value, kind):
         return False
-    above, equal = value > bound, value == bound
-    if operator == "$gt":
-        return bool(above)
-    if operator == "$gte":
-        return bool(above or equal)
-    return not above and (operator == "$lte" or not bool(equal))
+    compare = _COMPARE[operator]
+    return bool(compare(value, bound))
 
 
 def same(a: Any, b: Any) -> bool:
