@@ -200,7 +200,9 @@ def _operand(name: str, operator: str, value: object, where: str) -> Any:
             raise InputError(f"{where} takes true or false, got {value!r}")
         return value
     found = _value(name, value, where)
-    if operator in _COMPARE and (isinstance(found, bool) or not isinstance(found, int | float | str)):
+    if operator in _COMPARE and (
+        isinstance(found, bool) or not isinstance(found, int | float | str)
+    ):
         raise InputError(f"{where} takes a number or a string, got {value!r}")
     return found
 
@@ -232,7 +234,7 @@ def _seconds(value: object, where: str) -> float:
 
 def _holds(test: Test, value: Any) -> bool:
     if test.operator == "$exists":
-        return (value is not ABSENT) == test.value
+        return bool((value is not ABSENT) == test.value)
     if value is ABSENT:
         value = None
     match test.operator:
@@ -260,9 +262,9 @@ def _in_range(value: Any, operator: str, bound: Any) -> bool:
 def same(a: Any, b: Any) -> bool:
     """Whether two JSON values are equal; True is not 1, as it is to Python."""
     if isinstance(a, bool) or isinstance(b, bool):
-        return a is b
+        return bool(a is b)
     if isinstance(a, list) and isinstance(b, list):
         return len(a) == len(b) and all(map(same, a, b))
     if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+        return bool(a.keys() == b.keys() and all(same(a[key], b[key]) for key in a))
     return bool(a == b)
