@@ -62,6 +62,7 @@ class AsyncStore:
         return f"<Async{repr(self.store)[1:]}"
 
     add = threaded(Store.add)
+    restore = threaded(Store.restore)
     upsert = threaded(Store.upsert)
     update = threaded(Store.update)
     delete = threaded(Store.delete)

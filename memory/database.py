@@ -128,6 +128,24 @@ class Database:
         with self.writing() as connection:
             schema.migrate(connection, owner, migrations, str(self.path))
 
+    def compact(self) -> None:
+        """Rewrite the file without what was deleted, and empty its log.
+
+        Raises:
+            StoreError: It is read-only or in a transaction, or another process is in the way.
+        """
+        with self.lock, self._errors("compacted"):
+            connection = self._usable()
+            if self.read_only or self._depth:
+                state = "open read-only" if self.read_only else "in a transaction"
+                raise StoreError(f"the store {self.path} is {state}")
+            connection.execute("VACUUM")
+            if connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                raise StoreError(
+                    f"the log of {self.path} could not be emptied while another process reads: "
+                    "try again when it is done"
+                )
+
     def _usable(self) -> sqlite3.Connection:
         if self._connection is None:
             raise StoreError(f"the store {self.path} is closed")

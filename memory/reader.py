@@ -31,11 +31,21 @@ class Reader:
     _db: Database
     _clock: Callable[[], float]
 
+    @property
+    def clock(self) -> Callable[[], float]:
+        """What tells it the time."""
+        return self._clock
+
     def __len__(self) -> int:
         return self.count()
 
     def __bool__(self) -> bool:
         return True  # an empty store is still a store
+
+    @property
+    def database(self) -> Database:
+        """The file underneath, for those who look after it."""
+        return self._db
 
     @property
     def read_only(self) -> bool:

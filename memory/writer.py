@@ -71,24 +71,65 @@ class Writer(Reader):
             EncoderMissing: The store has no encoder.
         """
         records.check_choice(on_duplicate, get_args(OnDuplicate), "on_duplicate")
-        encoder = require(self.encoder, "adding passages")
+        require(self.encoder, "adding passages")
         batch = bulk.collect(passages, on_duplicate, self._clock(), ttl)
+        return self._add(batch, on_duplicate, {}, progress)
+
+    def restore(
+        self,
+        passages: Iterable[Passage],
+        vectors: Mapping[Key, Vectors],
+        *,
+        made_by: str | None = None,
+        on_duplicate: OnDuplicate = "error",
+        progress: Progress | None = None,
+    ) -> list[str]:
+        """Write passages as another store had them, with their `written_at`; as `add` else.
+
+        Args:
+            passages: What to write.
+            vectors: Those that are known, `(d,)` each; the others are made.
+            made_by: The encoder that made them, as the other store describes it.
+            on_duplicate: As for `add`.
+            progress: Called with (texts encoded, texts in all).
+
+        Raises:
+            EncoderMismatch: The store's vectors were made by another encoder.
+        """
+        records.check_choice(on_duplicate, get_args(OnDuplicate), "on_duplicate")
+        batch = bulk.collect(passages, on_duplicate, self._clock(), None)
+        return self._add(batch, on_duplicate, vectors, progress, made_by=made_by, restored=True)
+
+    def _add(
+        self,
+        batch: dict[Key, Passage],
+        on_duplicate: OnDuplicate,
+        known: Mapping[Key, Vectors],
+        progress: Progress | None,
+        *,
+        made_by: str | None = None,
+        restored: bool = False,
+    ) -> list[str]:
         with self._db.reading() as connection:
             batch = bulk.untaken(connection, batch, on_duplicate, self._clock())
-        # Encoded before the transaction opens: other writers wait for milliseconds, not minutes.
-        vectors = self.encode([p.content for p in batch.values()], progress=progress)
-        vector_of = dict(zip(batch, vectors, strict=True))
+        vector_of = {key: known[key] for key in batch if key in known}
+        if new := [key for key in batch if key not in vector_of]:
+            # Encoded before the transaction opens: other writers wait for milliseconds, not
+            # minutes.
+            vectors = self.encode([batch[key].content for key in new], progress=progress)
+            vector_of.update(zip(new, vectors, strict=True))
+        described = meta.describe(self.encoder) if self.encoder else made_by
         with self._write() as (connection, now):
-            meta.claim_encoder(connection, encoder, str(self.path))
-            batch = bulk.untaken(
-                connection, batch, on_duplicate, now
-            )  # others may have been faster
+            if described:
+                meta.claim(connection, described, str(self.path))
+            # Others may have been faster.
+            batch = bulk.untaken(connection, batch, on_duplicate, now)
             taken = bulk.taken(connection, batch, now)
             version = meta.bump(connection, len(batch))
-            for key, passage in batch.items():
-                rowid = bulk.put(connection, passage, taken.get(key), version, now)
+            for i, (key, passage) in enumerate(batch.items()):
+                written_at = passage.written_at if restored else now
+                rowid = bulk.put(connection, passage, taken.get(key), version + i, written_at)
                 records.put_vector(connection, rowid, vector_of[key])
-                version += 1
         return [passage.id for passage in batch.values()]
 
     def upsert(

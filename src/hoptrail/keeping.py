@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from types import EllipsisType
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,9 @@ from hoptrail.intake import Item, checked_namespace, passages_from
 from hoptrail.types import Filter, Link, Metadata, Passage
 
 if TYPE_CHECKING:
-    from hoptrail.memory.store import Progress, Store, Upserted
+    from hoptrail.memory.portable import Imported
+    from hoptrail.memory.store import OnDuplicate, Progress, Store, Upserted
+    from hoptrail.memory.upkeep import Problem, Purged
 
 
 class Keeping:
@@ -134,3 +137,93 @@ class Keeping:
             UnknownId: The source is not there. Links that are not there are no error.
         """
         return self._store.unlink(source, target, kind, namespace=checked_namespace(namespace))
+
+    # The file
+
+    def purge(self) -> Purged:
+        """Erase the bytes of what was deleted, from the store, its indexes and the vector cache.
+
+        Raises:
+            StoreError: Another process is in the way; what could not be erased can be next time.
+        """
+        from hoptrail.graph import upkeep as graph_upkeep
+        from hoptrail.graph.graph import Graph
+        from hoptrail.memory import upkeep
+
+        self._store.sweep()
+        if graph_upkeep.has_graph(self._store):
+            Graph(self._store).sync()  # so that names of what is gone are gone too
+        return upkeep.purge(self._store)
+
+    def verify(self) -> list[Problem]:
+        """Everything that is wrong with the file and with what is derived from it."""
+        from hoptrail.graph import upkeep as graph_upkeep
+        from hoptrail.memory import upkeep
+
+        problems = upkeep.verify(self._store)
+        if any(not problem.derived for problem in problems):
+            return problems  # a graph of damaged passages could not even be built
+        return problems + graph_upkeep.verify(self._store)
+
+    def repair(self) -> list[str]:
+        """Make anew what is derived and wrong; what was done.
+
+        Raises:
+            StoreUnavailable: The passages themselves are damaged: restore a backup.
+            MissingExtra: Vectors must be made and there is no encoder.
+        """
+        from hoptrail.graph import upkeep as graph_upkeep
+        from hoptrail.memory import upkeep
+
+        wrong = {problem.what for problem in upkeep.verify(self._store)}
+        with self._cached_writes() if "vector" in wrong else nullcontext(self._store) as store:
+            done = upkeep.repair(store)
+        return done + graph_upkeep.repair(self._store)
+
+    def backup(self, path: str | Path) -> Path:
+        """Copy the store, while others use it, to a new file of one state; its path.
+
+        Raises:
+            StoreUnavailable: There is a file already, or it cannot be written.
+        """
+        from hoptrail.memory import upkeep
+
+        return upkeep.backup(self._store, path)
+
+    def export(
+        self, path: str | Path, *, namespace: Sequence[str] = (), vectors: bool = False
+    ) -> int:
+        """Write passages to a file of JSON lines, without loss; how many.
+
+        Args:
+            path: The file; one that is there is replaced when the new one is whole.
+            namespace: Which: every namespace that begins with it.
+            vectors: Carry the vectors too, so that nothing is encoded on import.
+
+        Raises:
+            FormatError: The file cannot be written.
+        """
+        from hoptrail.memory import portable
+
+        return portable.export(
+            self._store, path, namespace=checked_namespace(namespace), vectors=vectors
+        )
+
+    def import_file(
+        self,
+        path: str | Path,
+        *,
+        on_duplicate: OnDuplicate = "error",
+        progress: Progress | None = None,
+    ) -> Imported:
+        """Write the passages of an exported file, all of them or none, with their times.
+
+        Raises:
+            FormatError: A line cannot be read; the message names it.
+            DuplicateId: An id is taken and `on_duplicate` is "error".
+            MissingExtra: Vectors must be made and there is no encoder.
+        """
+        from hoptrail.memory import portable
+
+        with self._cached_writes() as store:
+            return portable.import_file(store, path, on_duplicate=on_duplicate, progress=progress)
