@@ -149,6 +149,7 @@ def check(
         missing = whole - held.keys()
         assert missing in (set(), {f"{turn}-{batch}-2", f"{turn}-{batch}-3"})
         assert "changed" in held[id_].text or held[id_].links[0].target == f"{turn}-{batch}-0"
+    store.sweep()
     with store.reading() as connection:
         count = connection.execute("SELECT count(*) FROM vectors").fetchone()[0]
         assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
