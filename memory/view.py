@@ -105,6 +105,11 @@ class View:
         """A hash of the slot's content: breaks ties whatever the order and the ids."""
         return int(self._table.keys[slot]).to_bytes(8, "big")
 
+    def has_content(self, content: str) -> NDArray[np.bool_]:
+        """Which slots hold exactly this content, `(capacity,)`, by its hash."""
+        found: NDArray[np.bool_] = self._table.keys == np.uint64(records.content_key(content))
+        return found
+
     def order(self, scores: NDArray[np.floating], slots: Slots) -> NDArray[np.int64]:
         """Positions that sort slots `(m,)` by score, best first, equals by content."""
         return self._table.order(scores, slots)
