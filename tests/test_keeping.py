@@ -261,3 +261,25 @@ def test_a_line_that_cannot_be_read_is_named_and_nothing_written(
         with pytest.raises(FormatError, match="hoptrail add"):
             memory.import_file(file)
         assert memory.count() == 0
+
+
+# Hygiene
+
+
+def test_an_audit_is_printed_line_by_line(path: Path, capsys) -> None:
+    with Memory(path, encoder=HashEncoder()) as memory:
+        twin = {"id": "twin", "text": memory.get("p-varn").text, "title": "Varn", "links": ["gone"]}
+        assert memory.add_distinct(twin).duplicates[0].of == "p-varn"
+        assert memory.count() == 12
+        memory.add(twin)
+    assert run("audit", "--store", path) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "13 passages, 0 of them with a time to go"
+    assert "duplicate: twin says what p-varn says (the same text)" in lines
+    assert "dangling: twin links to gone, which is not there" in lines
+    assert run("audit", "--store", path, "--json", "--near", "2") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["duplicates"] == []
+    assert found["dangling"] == [[[], "twin", "gone"]]
+    assert run("audit", "--store", path, "--stale-days", "0") == 1
+    assert "stale_days must be above 0" in capsys.readouterr().err

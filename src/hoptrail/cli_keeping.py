@@ -18,6 +18,7 @@ from hoptrail.cli_common import (
     store_option,
     writable,
 )
+from hoptrail.types import Namespace
 
 SOUND, UNSOUND = 0, 1
 
@@ -67,8 +68,38 @@ def register(commands: Commands) -> None:
     file_option(parser)
     parser.add_argument("file", type=Path, metavar="FILE", help="where to; it must not exist")
     json_option(parser)
+    _register_audit(commands)
     _register_export(commands)
     _register_import(commands)
+
+
+def _register_audit(commands: Commands) -> None:
+    parser = command(
+        commands,
+        "audit",
+        audit,
+        description="Say what a memory holds that nobody may miss. Exact and near duplicates, "
+        "orphans that no link, mention or entity joins to the rest, stale passages, and links that "
+        "lead nowhere. Nothing is changed.",
+        examples="""
+hoptrail audit --store agent.db
+hoptrail audit --store agent.db --namespace team --near 0.95 --stale-days 90 --json""",
+    )
+    store_option(parser)
+    parser.add_argument(
+        "--near",
+        type=float,
+        metavar="COSINE",
+        help="from where two passages say the same (default: 0.97)",
+    )
+    parser.add_argument(
+        "--stale-days",
+        type=float,
+        default=365.0,
+        metavar="DAYS",
+        help="after which a passage is stale (default: 365)",
+    )
+    json_option(parser)
 
 
 def _register_export(commands: Commands) -> None:
@@ -169,6 +200,36 @@ def backup(args: argparse.Namespace) -> int:
     else:
         sys.stdout.write(f"{args.store} copied to {args.file} ({size:,} bytes)\n")
     return 0
+
+
+def audit(args: argparse.Namespace) -> int:
+    """Say what nobody may miss."""
+    with open_memory(args) as memory:
+        found = memory.audit(
+            namespace=args.namespace or (), near=args.near, stale_days=args.stale_days
+        )
+    if args.json:
+        print_json(asdict(found))
+        return 0
+    lines = [f"{found.passages} passages, {found.expiring} of them with a time to go"]
+    lines += [
+        f"duplicate: {name_of(d.namespace, d.id)} says what {d.of} says "
+        f"({'the same text' if d.exact else f'cosine {d.cosine:.3f}'})"
+        for d in found.duplicates
+    ]
+    lines += [f"orphan: {name_of(*key)}" for key in found.orphans]
+    lines += [f"stale: {name_of(*key)}" for key in found.stale]
+    lines += [
+        f"dangling: {name_of(space, source)} links to {target}, which is not there"
+        for space, source, target in found.dangling
+    ]
+    sys.stdout.write("\n".join(lines) + "\n")
+    return 0
+
+
+def name_of(namespace: Namespace, id_: str) -> str:
+    """A passage as it is named in a line."""
+    return "/".join((*namespace, id_))
 
 
 def export(args: argparse.Namespace) -> int:

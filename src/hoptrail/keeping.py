@@ -12,6 +12,8 @@ from hoptrail.intake import Item, checked_namespace, passages_from
 from hoptrail.types import Filter, Link, Metadata, Passage
 
 if TYPE_CHECKING:
+    from hoptrail.graph.audit import Audit
+    from hoptrail.memory.hygiene import Distinct, Then
     from hoptrail.memory.portable import Imported
     from hoptrail.memory.store import OnDuplicate, Progress, Store, Upserted
     from hoptrail.memory.upkeep import Problem, Purged
@@ -137,6 +139,65 @@ class Keeping:
             UnknownId: The source is not there. Links that are not there are no error.
         """
         return self._store.unlink(source, target, kind, namespace=checked_namespace(namespace))
+
+    def add_distinct(
+        self,
+        passages: Item | Iterable[Item],
+        *,
+        then: Then = "skip",
+        near: float | None = None,
+        namespace: Sequence[str] | None = None,
+    ) -> Distinct:
+        """Write passages, looking for what their namespaces say already; what was done.
+
+        Args:
+            passages: As `add` takes them, under ids that are not taken.
+            then: Write a duplicate all the same ("report"), leave it out ("skip"), or let the
+                first keep it in its metadata and take its links ("merge").
+            near: Cosine from which two passages say the same (0.97 by default); above 1, only the
+                same text counts.
+            namespace: Where they go; by default each goes where it says.
+
+        Raises:
+            InputError: Something is no passage, or cannot be stored.
+            DuplicateId: An id is taken; nothing was written.
+            MissingExtra: There is no encoder: the `minilm` extra is not installed.
+        """
+        from hoptrail.memory import hygiene
+
+        place = None if namespace is None else checked_namespace(namespace)
+        batch = list(passages_from(passages, place))
+        bound = hygiene.NEAR if near is None else near
+        with self._cached_writes() as store:
+            return hygiene.add_distinct(store, batch, then=then, near=bound)
+
+    def audit(
+        self,
+        *,
+        namespace: Sequence[str] = (),
+        near: float | None = None,
+        stale_days: float = 365.0,
+    ) -> Audit:
+        """What nobody may miss: duplicates, orphans, stale passages, links that lead nowhere.
+
+        Args:
+            namespace: Where to look: every namespace that begins with it.
+            near: Cosine from which two passages say the same (0.97 by default).
+            stale_days: Days after which a passage that nobody wrote over is stale.
+
+        Raises:
+            InputError: A bound is not above 0.
+        """
+        from hoptrail.graph.audit import audit
+        from hoptrail.graph.graph import Graph
+        from hoptrail.memory import hygiene
+
+        return audit(
+            Graph(self._store),
+            namespace=checked_namespace(namespace),
+            near=hygiene.NEAR if near is None else near,
+            stale_days=stale_days,
+        )
 
     # The file
 
