@@ -12,6 +12,10 @@ from hoptrail.memory.database import Database
 from hoptrail.memory.slots import SlotTable
 
 ROWS_AT_ONCE = 5000
+"""Passages read in one transaction."""
+
+MASKS_KEPT = 16
+"""Filters whose answers stay in memory; the one not asked for longest goes first."""
 
 
 class Columns:
@@ -25,10 +29,17 @@ class Columns:
         self._db = database
         self._table = table
         self._known: dict[str, filters.Column] = {}
+        self._masks: dict[str, NDArray[np.bool_]] = {}  # of conditions asked lately, with the dead
 
     def mask(self, condition: filters.Condition) -> NDArray[np.bool_]:
         """Which slots live and fulfil a condition, `(capacity,)`."""
-        found = filters.mask(condition, self._column, self._table.capacity)
+        name = repr(condition)
+        found = self._masks.pop(name, None)
+        if found is None or len(found) < self._table.capacity:
+            found = filters.mask(condition, self._column, self._table.capacity)
+        self._masks[name] = found  # now the youngest
+        while len(self._masks) > MASKS_KEPT:
+            del self._masks[next(iter(self._masks))]
         return found & self._table.alive
 
     def _column(self, name: str) -> filters.Column:

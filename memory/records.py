@@ -242,10 +242,10 @@ def delete(connection: sqlite3.Connection, rowids: Sequence[int], version: int) 
 
 def due(connection: sqlite3.Connection, now: float, scope: Namespace = ()) -> list[int]:
     """The rowids of the scope's passages that have expired and are not yet deleted."""
-    # The + keeps SQLite to the small index of what expires at all.
+    # By the small index of what expires at all: SQLite would rather read every passage in order.
     rows = connection.execute(
-        "SELECT rowid FROM passages "
-        "WHERE expires_at <= ? AND +namespace >= ? AND +namespace < ? ORDER BY rowid",
+        "SELECT rowid FROM passages INDEXED BY passages_expires "
+        "WHERE expires_at <= ? AND namespace >= ? AND namespace < ? ORDER BY rowid",
         (now, *scope_range(encode_namespace(scope))),
     )
     return [row[0] for row in rows]
