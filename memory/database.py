@@ -85,8 +85,12 @@ class Database:
                     connection.execute("ROLLBACK")
 
     @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction: all of it or nothing. One inside another is undone on its own."""
+    def writing(self, *, wait: bool = True) -> Iterator[sqlite3.Connection]:
+        """A transaction: all of it or nothing. One inside another is undone on its own.
+
+        Args:
+            wait: For other writers, `BUSY_SECONDS` at most; else fail at once if there is one.
+        """
         with self.lock, self._errors("written"):
             connection = self._usable()
             if self.read_only:
@@ -95,7 +99,10 @@ class Database:
                 raise StoreError(f"the store {self.path} cannot be written to while it is read")
             depth = self._depth
             name = f"step_{depth}"
-            connection.execute(f"SAVEPOINT {name}" if depth else "BEGIN IMMEDIATE")
+            if depth:
+                connection.execute(f"SAVEPOINT {name}")
+            else:
+                _begin(connection, wait=wait)
             self._depth, self._writing = depth + 1, True
             try:
                 yield connection
@@ -255,6 +262,16 @@ def _connect(uri: str) -> sqlite3.Connection:
     )
     connection.execute("PRAGMA foreign_keys=ON")
     return connection
+
+
+def _begin(connection: sqlite3.Connection, *, wait: bool) -> None:
+    if not wait:
+        connection.execute("PRAGMA busy_timeout=0")
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    finally:
+        if not wait:
+            connection.execute(f"PRAGMA busy_timeout={int(1000 * BUSY_SECONDS)}")
 
 
 def _wal(connection: sqlite3.Connection) -> None:

@@ -107,10 +107,11 @@ class Store(Writer):
     def view(self, namespace: Namespace = ()) -> View:
         """The scope's indexes in memory, caught up with the last commit."""
         records.encode_namespace(namespace)
-        # On a full disk they stay in the file: the view leaves them out all the same.
+        # On a full disk, or while another process writes, what has expired stays in the file: the
+        # view leaves it out all the same, and a reader waits for nobody.
         with self._db.lock, suppress(StoreUnavailable):
             if not self.read_only and self._db.busy is None:
-                self.sweep()
+                self.sweep(wait=False)
         with self._views_lock:
             view = self._views.get(namespace)
             if view is None:

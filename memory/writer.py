@@ -277,12 +277,19 @@ class Writer(Reader):
                 rowids = bulk.matching(connection, rowids, condition)
             return bulk.bury(connection, rowids)
 
-    def sweep(self) -> int:
-        """Delete what has expired; how much that was. Reading and writing do it by themselves."""
+    def sweep(self, *, wait: bool = True) -> int:
+        """Delete what has expired; how much that was. Reading and writing do it by themselves.
+
+        Args:
+            wait: For other writers; else fail at once if there is one.
+
+        Raises:
+            StoreUnavailable: The file cannot be written, or another writer was not waited for.
+        """
         with self._db.reading() as connection:
             if not records.due(connection, self._clock()):
                 return 0
-        with self._db.writing() as connection:
+        with self._db.writing(wait=wait) as connection:
             return bulk.bury(connection, records.due(connection, self._clock()))
 
     def link(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,20 @@ def test_a_reader_that_may_not_write_leaves_the_expired_out_too(store: Store, cl
         assert reader.view().size == reader.count() == 1
         seen = graph.view(reader.view())
         assert seen.in_mentions(reader.view().slot_of("a")) == []
+
+
+def test_a_reader_waits_for_no_writer_when_something_expires(store: Store, clock: Clock) -> None:
+    store.add([passage("a", "A river."), passage("b", "Gone soon.", expires_at=1010.0)])
+    graph = Graph(store)
+    graph.sync()
+    with Store(store.path, clock=clock) as other, other.transaction():
+        clock.now = 1010
+        started = time.monotonic()
+        assert [hit.passage.id for hit in store.search("Gone river", 5)] == ["a"]
+        assert repr(graph.view(store.view())).startswith("<GraphView 1 passages")
+        assert time.monotonic() - started < 10
+        assert not store.has("b")
+    assert store.sweep() == 1
 
 
 # Forgetting
