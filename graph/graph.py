@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import suppress
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from hoptrail.errors import InputError
+from hoptrail.errors import InputError, StoreUnavailable
 from hoptrail.graph import build, schema
 from hoptrail.graph.view import GraphView
 from hoptrail.memory import meta
@@ -53,7 +54,10 @@ class Graph:
         return int(row[0])
 
     def sync(self) -> bool:
-        """Catch up with what was written and deleted; whether there was anything."""
+        """Catch up with what was written, deleted or expired; whether there was anything."""
+        if not self.store.read_only:
+            with suppress(StoreUnavailable):  # another is writing: the next sync will do it
+                self.store.sweep(wait=False)
         with self.store.reading() as connection:
             row = connection.execute("SELECT version FROM graph_state").fetchone()
             if int(row[0]) == meta.version(connection) or self.store.read_only:

@@ -71,7 +71,9 @@ class GraphView:
         self._view = view
         self._bounds = scope_range(encode_namespace(view.scope))
         self._rows = Rows()  # only with the memory view's lock held
-        self._seen: tuple[int, int] = (-1, -1)  # versions of the memory view and of the graph
+        # The versions of the memory view and of the graph, and its size: what expires on a store
+        # that nobody may write to changes no version.
+        self._seen = (-1, -1, -1)
         self._matcher = NameMatcher()
         self._texts: dict[int, str] = {}  # of the names in the matcher
         self._ids: dict[str, frozenset[int]] = {}  # and the other way: one for each namespace
@@ -98,16 +100,16 @@ class GraphView:
             self._graph.sync()
             self._view.refresh()
             with self._graph.store.reading() as connection:
-                if self._seen == (self._view.version, self._graph.version):
+                view = self._view
+                if self._seen == (view.version, self._graph.version, view.size):
                     return False
                 self._rows.catch_up(connection, self._bounds)
-            view = self._view
             rowids, alive = view.rowids.copy(), view.alive.copy()
             self._rows.forget(self._gone(rowids[alive], view.version))
             arrays = make_arrays(self._rows, rowids, alive, _rank(view))
             self._know(self._arrays.names, arrays.names)
             self._arrays = arrays
-            self._seen = (view.version, self._rows.version)
+            self._seen = (view.version, self._rows.version, view.size)
             return True
 
     def named(self, text: str) -> list[int]:

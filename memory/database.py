@@ -85,8 +85,12 @@ class Database:
                     connection.execute("ROLLBACK")
 
     @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction: all of it or nothing. One inside another is undone on its own."""
+    def writing(self, *, wait: bool = True) -> Iterator[sqlite3.Connection]:
+        """A transaction: all of it or nothing. One inside another is undone on its own.
+
+        Args:
+            wait: For other writers, `BUSY_SECONDS` at most; else fail at once if there is one.
+        """
         with self.lock, self._errors("written"):
             connection = self._usable()
             if self.read_only:
@@ -95,7 +99,10 @@ class Database:
                 raise StoreError(f"the store {self.path} cannot be written to while it is read")
             depth = self._depth
             name = f"step_{depth}"
-            connection.execute(f"SAVEPOINT {name}" if depth else "BEGIN IMMEDIATE")
+            if depth:
+                connection.execute(f"SAVEPOINT {name}")
+            else:
+                _begin(connection, wait=wait)
             self._depth, self._writing = depth + 1, True
             try:
                 yield connection
@@ -127,6 +134,24 @@ class Database:
             )
         with self.writing() as connection:
             schema.migrate(connection, owner, migrations, str(self.path))
+
+    def compact(self) -> None:
+        """Rewrite the file without what was deleted, and empty its log.
+
+        Raises:
+            StoreError: It is read-only or in a transaction, or another process is in the way.
+        """
+        with self.lock, self._errors("compacted"):
+            connection = self._usable()
+            if self.read_only or self._depth:
+                state = "open read-only" if self.read_only else "in a transaction"
+                raise StoreError(f"the store {self.path} is {state}")
+            connection.execute("VACUUM")
+            if connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                raise StoreError(
+                    f"the log of {self.path} could not be emptied while another process reads: "
+                    "try again when it is done"
+                )
 
     def _usable(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -237,6 +262,16 @@ def _connect(uri: str) -> sqlite3.Connection:
     )
     connection.execute("PRAGMA foreign_keys=ON")
     return connection
+
+
+def _begin(connection: sqlite3.Connection, *, wait: bool) -> None:
+    if not wait:
+        connection.execute("PRAGMA busy_timeout=0")
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    finally:
+        if not wait:
+            connection.execute(f"PRAGMA busy_timeout={int(1000 * BUSY_SECONDS)}")
 
 
 def _wal(connection: sqlite3.Connection) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from threading import RLock
 from typing import Any
 
@@ -97,26 +98,30 @@ class DenseIndex:
             found: Vectors = self._all[np.asarray(slots, dtype=np.int64)]
             return found
 
-    def search(self, vectors: Vectors, k: int) -> tuple[Scores, Slots]:
+    def search(
+        self, vectors: Vectors, k: int, *, allowed: NDArray[np.bool_] | None = None
+    ) -> tuple[Scores, Slots]:
         """The nearest living slots of each query, best first, equals by content.
 
         Args:
             vectors: `(n, d)` L2-normalised queries.
             k: How many for each.
+            allowed: `(capacity,)` the slots to look among; all by default.
 
         Returns:
-            Scores `(n, m)` and slots `(n, m)`, m the smaller of k and the living slots.
+            Scores `(n, m)` and slots `(n, m)`, m the smaller of k and the slots to look among.
         """
         queries = self._queries(vectors)
         with self._lock:
-            k = min(k, self._table.size)
+            among = self._among(allowed)
+            k = min(k, among.count)
             scores = np.zeros((len(queries), k), dtype=np.float32)
             slots = np.zeros((len(queries), k), dtype=np.int64)
             if not k:
                 return scores, slots
             for start in range(0, len(queries), QUERIES_AT_ONCE):
                 rows = np.arange(start, min(start + QUERIES_AT_ONCE, len(queries)))
-                self._best(queries, rows, k, k + MARGIN, scores, slots)
+                self._best(queries, rows, k + MARGIN, among, scores, slots)
             return scores, slots
 
     def scores_of(self, vectors: Vectors, slots: Slots) -> Scores:
@@ -149,25 +154,25 @@ class DenseIndex:
         self,
         queries: Vectors,
         rows: NDArray[np.int64],
-        k: int,
         fetch: int,
+        among: _Among,
         scores: Scores,
         slots: Slots,
     ) -> None:
         """Fill in the best of some queries, fetching more where equals reach the boundary."""
-        fetch = min(fetch, self._table.size)
+        k, fetch = scores.shape[1], min(fetch, among.count)
         with _threads(len(rows) * self._count * self._dim):
-            rough, found = self._index.search(queries[rows], fetch, params=self._alive_only())
+            rough, found = self._index.search(queries[rows], fetch, params=among.params)
         exact = _products(queries[rows], self._all[found])
         unsure = []
         for i, row in enumerate(rows):
             best = self._table.order(exact[i], found[i])[:k]
             scores[row], slots[row] = exact[i, best], found[i, best]
             # What was not fetched is no better than the last fetched, but for FAISS's rounding.
-            if fetch < self._table.size and rough[i, -1] > exact[i, best[-1]] - 1e-5:
+            if fetch < among.count and rough[i, -1] > exact[i, best[-1]] - 1e-5:
                 unsure.append(row)
         if unsure:
-            self._best(queries, np.asarray(unsure), k, 4 * fetch, scores, slots)
+            self._best(queries, np.asarray(unsure), 4 * fetch, among, scores, slots)
 
     def _queries(self, vectors: Vectors) -> Vectors:
         queries = np.ascontiguousarray(vectors, dtype=np.float32)
@@ -175,16 +180,16 @@ class DenseIndex:
             raise InputError(f"queries must have the shape (n, {self._dim}), got {queries.shape}")
         return queries
 
-    def _alive_only(self) -> Any:
-        """FAISS's parameters that pass over the dead; None while there are none."""
-        import faiss
-
+    def _among(self, allowed: NDArray[np.bool_] | None) -> _Among:
+        """The slots to search: the living, or those of them that are allowed."""
+        if allowed is not None:
+            chosen = self._table.among(allowed)
+            return _Among(int(chosen.sum()), _only(chosen))
         if self._table.size == self._table.capacity:
-            return None
+            return _Among(self._table.size, None)
         if self._selector is None:
-            bits = np.packbits(self._table.alive, bitorder="little")
-            self._selector = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(bits))
-        return self._selector
+            self._selector = _only(self._table.alive)
+        return _Among(self._table.size, self._selector)
 
     def _extend(self, vectors: Vectors) -> None:
         import faiss
@@ -215,6 +220,24 @@ class DenseIndex:
             import faiss
 
             self._index = faiss.IndexFlatIP(dim)
+
+
+@dataclass(frozen=True, slots=True)
+class _Among:
+    """What a search looks through."""
+
+    count: int
+    """How many slots."""
+    params: Any
+    """FAISS's parameters that pass over the others; None if there are none."""
+
+
+def _only(chosen: NDArray[np.bool_]) -> Any:
+    """FAISS's parameters that pass over all slots but these, `(capacity,)`."""
+    import faiss
+
+    bits = np.packbits(chosen, bitorder="little")
+    return faiss.SearchParameters(sel=faiss.IDSelectorBitmap(bits))
 
 
 @contextmanager

@@ -227,3 +227,19 @@ def _max_length(folder: Path, positions: int) -> int:
         if isinstance(found, int):
             return min(found, positions)
     return min(256, positions)
+
+
+def checked(vectors: Vectors, count: int, encoder: Encoder) -> Vectors:
+    """The vectors as float32, if they are what an encoder promises.
+
+    Raises:
+        InputError: Their shape is another, or a value is not finite.
+    """
+    found = np.asarray(vectors, dtype=np.float32)
+    if found.shape != (count, encoder.dim):
+        raise InputError(
+            f"the encoder should give {(count, encoder.dim)} vectors, got shape {found.shape}"
+        )
+    if not np.isfinite(found).all():
+        raise InputError("the encoder gave a vector with a value that is not finite")
+    return found

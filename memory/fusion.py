@@ -15,6 +15,8 @@ from hoptrail.memory.encoder import Vectors
 from hoptrail.memory.slots import DECIMALS, Scores, Slots
 from hoptrail.memory.view import View
 
+Mask = NDArray[np.bool_]
+
 DEPTH = 100
 """Passages that each side brings to the union, at least."""
 
@@ -23,7 +25,13 @@ LEAST_STD = 1e-5
 
 
 def search(
-    view: View, text: str, vector: Vectors | None, k: int, mode: str
+    view: View,
+    text: str,
+    vector: Vectors | None,
+    k: int,
+    mode: str,
+    *,
+    allowed: Mask | None = None,
 ) -> tuple[Scores, Slots]:
     """The best `k` living slots for a query: scores and slots, best first.
 
@@ -33,18 +41,25 @@ def search(
         vector: Its vector `(d,)`; may be None when the mode is "sparse".
         k: How many.
         mode: "hybrid", "dense" or "sparse".
+        allowed: `(capacity,)` the slots to look among; all by default.
     """
     if mode == "sparse":
-        return view.sparse.search(text, k)
+        return view.sparse.search(text, k, allowed=allowed)
     assert vector is not None
     if mode == "dense":
-        scores, slots = view.dense.search(vector[None], k)
+        scores, slots = view.dense.search(vector[None], k, allowed=allowed)
         return scores[0], slots[0]
-    return hybrid(view, text, vector, k)
+    return hybrid(view, text, vector, k, allowed=allowed)
 
 
 def hybrid(
-    view: View, text: str, vector: Vectors, k: int, *, depth: int = DEPTH
+    view: View,
+    text: str,
+    vector: Vectors,
+    k: int,
+    *,
+    depth: int = DEPTH,
+    allowed: Mask | None = None,
 ) -> tuple[Scores, Slots]:
     """The best `k` slots of the union of both sides' best, by the sum of their z-scores.
 
@@ -54,11 +69,13 @@ def hybrid(
         vector: Its vector, `(d,)` L2-normalised.
         k: How many.
         depth: How many each side brings, if k is not more.
+        allowed: `(capacity,)` the slots to look among; all by default. The means and spreads are
+            the whole scope's all the same, so that a filter changes no passage's score.
     """
     with view.lock:
         depth = max(depth, k)
-        _, near = view.dense.search(vector[None], depth)
-        _, worded = view.sparse.search(text, depth)
+        _, near = view.dense.search(vector[None], depth, allowed=allowed)
+        _, worded = view.sparse.search(text, depth, allowed=allowed)
         pool = np.union1d(near[0], worded)
         scores = hybrid_scores(view, text, vector, pool)
         best = view.order(scores, pool)[:k]

@@ -39,23 +39,44 @@ def describe(encoder: Encoder) -> str:
     return f"{encoder.fingerprint} ({encoder.dim} dim)"
 
 
+def width(described: str) -> int | None:
+    """The width of a described encoder's vectors, if it says one."""
+    digits = described.rpartition("(")[2].partition(" ")[0]
+    return int(digits) if digits.isdigit() else None
+
+
 def check_encoder(connection: sqlite3.Connection, encoder: Encoder | None, where: str) -> None:
     """Refuse an encoder that did not make the store's vectors.
 
     Raises:
         EncoderMismatch: Another one did.
     """
+    if encoder is not None:
+        check_made_by(connection, describe(encoder), where)
+
+
+def check_made_by(connection: sqlite3.Connection, described: str, where: str) -> None:
+    """Refuse vectors of an encoder, as described, that did not make the store's.
+
+    Raises:
+        EncoderMismatch: Another one did.
+    """
     known = get(connection, "encoder")
-    if encoder is None or known is None or known == describe(encoder):
+    if known in (None, described):
         return
     if connection.execute("SELECT 1 FROM vectors LIMIT 1").fetchone():
         raise EncoderMismatch(
-            f"the vectors of {where} were made by encoder {known}, got {describe(encoder)}: "
+            f"the vectors of {where} were made by encoder {known}, got {described}: "
             "open it with that encoder, or add its passages to a new store"
         )
 
 
 def claim_encoder(connection: sqlite3.Connection, encoder: Encoder, where: str) -> None:
     """Write down whose vectors the store holds; two encoders' are never mixed."""
-    check_encoder(connection, encoder, where)
-    put(connection, "encoder", describe(encoder))
+    claim(connection, describe(encoder), where)
+
+
+def claim(connection: sqlite3.Connection, described: str, where: str) -> None:
+    """The same for an encoder that is not there but described."""
+    check_made_by(connection, described, where)
+    put(connection, "encoder", described)

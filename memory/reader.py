@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -29,12 +29,23 @@ class Reader:
     """What can be asked of a store's file without an index or an encoder."""
 
     _db: Database
+    _clock: Callable[[], float]
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """What tells it the time."""
+        return self._clock
 
     def __len__(self) -> int:
         return self.count()
 
     def __bool__(self) -> bool:
         return True  # an empty store is still a store
+
+    @property
+    def database(self) -> Database:
+        """The file underneath, for those who look after it."""
+        return self._db
 
     @property
     def read_only(self) -> bool:
@@ -63,7 +74,7 @@ class Reader:
         """
         wanted = list_of_ids(ids)
         with self._db.reading() as connection:
-            found = find(connection, wanted, namespace)
+            found = find(connection, wanted, namespace, self._clock())
             passages = records.read(connection, list(found.values()))
         return [passages[found[id_]] for id_ in wanted]
 
@@ -71,7 +82,7 @@ class Reader:
         """Whether exactly this namespace has this id."""
         stored = records.encode_namespace(namespace)
         with self._db.reading() as connection:
-            return bool(records.rowids(connection, stored, list_of_ids([id])))
+            return bool(records.rowids(connection, stored, list_of_ids([id]), self._clock()))
 
     def count(self, namespace: Namespace = ()) -> int:
         """How many passages the scope holds."""
@@ -80,12 +91,16 @@ class Reader:
             row = connection.execute(
                 "SELECT count(*) FROM passages WHERE namespace >= ? AND namespace < ?", bounds
             ).fetchone()
-        return int(row[0])
+            return int(row[0]) - len(records.due(connection, self._clock(), namespace))
 
     def namespaces(self) -> list[Namespace]:
         """Every namespace that holds a passage, sorted."""
         with self._db.reading() as connection:
-            rows = connection.execute("SELECT DISTINCT namespace FROM passages").fetchall()
+            query = "SELECT DISTINCT namespace FROM passages"
+            now = self._clock()
+            if records.due(connection, now):  # else the index of namespaces is enough
+                query += f" WHERE expires_at IS NULL OR expires_at > {now!r}"
+            rows = connection.execute(query).fetchall()
         return sorted(records.decode_namespace(row[0]) for row in rows)
 
     def passages(self, namespace: Namespace = ()) -> Iterator[Passage]:
@@ -103,7 +118,11 @@ class Reader:
                 found = records.read(connection, [row[2] for row in rows])
             if not rows:
                 return
-            yield from (found[row[2]] for row in rows)
+            now = self._clock()
+            for row in rows:
+                passage = found[row[2]]
+                if passage.expires_at is None or passage.expires_at > now:
+                    yield passage
             after = (rows[-1][0], rows[-1][1])
 
     def read_rows(self, rowids: Sequence[int]) -> dict[int, Passage]:
@@ -146,14 +165,14 @@ def list_of_ids(ids: Iterable[str]) -> list[str]:
 
 
 def find(
-    connection: sqlite3.Connection, ids: Sequence[str], namespace: Namespace
+    connection: sqlite3.Connection, ids: Sequence[str], namespace: Namespace, now: float
 ) -> dict[str, int]:
     """The rowids of these ids.
 
     Raises:
         UnknownId: One of them is not in this namespace.
     """
-    found = records.rowids(connection, records.encode_namespace(namespace), ids)
+    found = records.rowids(connection, records.encode_namespace(namespace), ids, now)
     for id_ in ids:
         if id_ not in found:
             where = f"namespace {'/'.join(namespace)}" if namespace else "the root namespace"

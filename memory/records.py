@@ -27,7 +27,7 @@ BATCH = 500
 
 T = TypeVar("T")
 
-_COLUMNS = "rowid, namespace, id, title, text, metadata, written_at"
+_COLUMNS = "rowid, namespace, id, title, text, metadata, written_at, expires_at"
 
 
 def encode_namespace(namespace: Namespace) -> str:
@@ -97,7 +97,8 @@ def check_passage(passage: Passage) -> None:
                 raise InputError(f"the title must be a string, got {type(passage.title).__name__}")
             check_unicode(passage.title, "the title")
         encode_metadata(passage.metadata)
-        _check_links(passage.links)
+        check_links(passage.links)
+        check_time(passage.expires_at, "expires_at")
     except InputError as error:
         raise InputError(f"passage {passage.id!r}: {error}") from error
 
@@ -121,7 +122,24 @@ def encode_metadata(metadata: Mapping[str, Any]) -> str:
     return encoded
 
 
-def _check_links(links: object) -> None:
+def check_time(value: object, what: str) -> None:
+    """Refuse what is neither None nor seconds since 1970.
+
+    Raises:
+        InputError: It is something else.
+    """
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise InputError(f"{what} must be None or seconds since 1970, got {value!r}")
+
+
+def check_links(links: object) -> None:
+    """Refuse links that cannot be stored.
+
+    Raises:
+        InputError: They are no tuple of links with a target, a kind and a weight, all different.
+    """
     if not isinstance(links, tuple):
         raise InputError(f"links must be a tuple of Link, got {type(links).__name__}")
     seen: set[tuple[str, str]] = set()
@@ -155,11 +173,16 @@ def content_key(content: str) -> int:
     return int.from_bytes(hashlib.blake2b(content.encode(), digest_size=8).digest(), "big")
 
 
+def cache_key(content: str) -> bytes:
+    """The content's whole hash: names what is derived from it outside of the store."""
+    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).digest()
+
+
 def insert(connection: sqlite3.Connection, passage: Passage, version: int, now: float) -> int:
     """Write a new passage and its links; its rowid."""
     cursor = connection.execute(
-        "INSERT INTO passages (namespace, id, title, text, metadata, written_at, version) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO passages (namespace, id, title, text, metadata, expires_at, written_at, "
+        "version) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (*_key(passage), *_values(passage), now, version),
     )
     rowid = cursor.lastrowid
@@ -172,9 +195,12 @@ def overwrite(
     connection: sqlite3.Connection, rowid: int, passage: Passage, version: int, now: float
 ) -> None:
     """Write over a passage and its links; it keeps its rowid."""
+    old = read(connection, [rowid], links=False)[rowid].content
+    if old != passage.content:
+        connection.execute("INSERT OR IGNORE INTO erased VALUES (?)", (cache_key(old),))
     connection.execute(
-        "UPDATE passages SET title = ?, text = ?, metadata = ?, written_at = ?, version = ? "
-        "WHERE rowid = ?",
+        "UPDATE passages SET title = ?, text = ?, metadata = ?, expires_at = ?, written_at = ?, "
+        "version = ? WHERE rowid = ?",
         (*_values(passage), now, version, rowid),
     )
     connection.execute("DELETE FROM links WHERE source = ?", (rowid,))
@@ -188,15 +214,41 @@ def put_vector(connection: sqlite3.Connection, rowid: int, vector: NDArray[np.fl
     )
 
 
-def delete(
-    connection: sqlite3.Connection, rowid: int, id_: str, namespace: Namespace, version: int
-) -> None:
-    """Delete a passage with its links and vector; a tombstone stays, without text."""
-    connection.execute(
-        "INSERT INTO tombstones VALUES (?, ?, ?, ?)",
-        (version, rowid, encode_namespace(namespace), id_),
+def delete(connection: sqlite3.Connection, rowids: Sequence[int], version: int) -> None:
+    """Delete passages with their links and vectors; tombstones stay, without text.
+
+    Args:
+        connection: The store's, in a write transaction.
+        rowids: Of passages that are there.
+        version: The first's; the next ones follow.
+    """
+    for start in range(0, len(rowids), BATCH):
+        part = rowids[start : start + BATCH]
+        found = read(connection, part, links=False)
+        first = version + start
+        connection.executemany(
+            "INSERT INTO tombstones VALUES (?, ?, ?, ?)",
+            [
+                (first + i, rowid, encode_namespace(found[rowid].namespace), found[rowid].id)
+                for i, rowid in enumerate(part)
+            ],
+        )
+        connection.executemany(
+            "INSERT OR IGNORE INTO erased VALUES (?)",
+            [(cache_key(passage.content),) for passage in found.values()],
+        )
+        connection.executemany("DELETE FROM passages WHERE rowid = ?", [(rowid,) for rowid in part])
+
+
+def due(connection: sqlite3.Connection, now: float, scope: Namespace = ()) -> list[int]:
+    """The rowids of the scope's passages that have expired and are not yet deleted."""
+    # By the small index of what expires at all: SQLite would rather read every passage in order.
+    rows = connection.execute(
+        "SELECT rowid FROM passages INDEXED BY passages_expires "
+        "WHERE expires_at <= ? AND namespace >= ? AND namespace < ? ORDER BY rowid",
+        (now, *scope_range(encode_namespace(scope))),
     )
-    connection.execute("DELETE FROM passages WHERE rowid = ?", (rowid,))
+    return [row[0] for row in rows]
 
 
 def read(
@@ -221,7 +273,7 @@ def read(
             for source, target, kind, weight in rows:
                 by_source.setdefault(source, []).append(Link(target, kind, weight))
         rows = connection.execute(f"SELECT {_COLUMNS} FROM passages WHERE rowid IN ({marks})", part)
-        for rowid, namespace, id_, title, text, metadata, written_at in rows:
+        for rowid, namespace, id_, title, text, metadata, written_at, expires_at in rows:
             found[rowid] = Passage(
                 id=id_,
                 text=text,
@@ -230,17 +282,21 @@ def read(
                 namespace=decode_namespace(namespace),
                 links=tuple(by_source.get(rowid, ())),
                 written_at=written_at,
+                expires_at=expires_at,
             )
     return found
 
 
-def rowids(connection: sqlite3.Connection, namespace: str, ids: Sequence[str]) -> dict[str, int]:
-    """The rowids of those of these ids that are in a namespace (as stored)."""
+def rowids(
+    connection: sqlite3.Connection, namespace: str, ids: Sequence[str], now: float
+) -> dict[str, int]:
+    """The rowids of those of these ids that are in a namespace (as stored) and not expired."""
     found: dict[str, int] = {}
     for part, marks in batches(ids):
         rows = connection.execute(
-            f"SELECT id, rowid FROM passages WHERE namespace = ? AND id IN ({marks})",
-            (namespace, *part),
+            "SELECT id, rowid FROM passages "
+            f"WHERE namespace = ? AND id IN ({marks}) AND (expires_at IS NULL OR expires_at > ?)",
+            (namespace, *part, now),
         )
         found.update(rows.fetchall())
     return found
@@ -257,8 +313,8 @@ def _key(passage: Passage) -> tuple[str, str]:
     return encode_namespace(passage.namespace), passage.id
 
 
-def _values(passage: Passage) -> tuple[str | None, str, str]:
-    return passage.title, passage.text, encode_metadata(passage.metadata)
+def _values(passage: Passage) -> tuple[str | None, str, str, float | None]:
+    return passage.title, passage.text, encode_metadata(passage.metadata), passage.expires_at
 
 
 def _insert_links(connection: sqlite3.Connection, rowid: int, passage: Passage) -> None:

@@ -65,6 +65,14 @@ MIGRATIONS: tuple[str, ...] = (
         version INTEGER NOT NULL
     ) WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE passages ADD COLUMN expires_at REAL;
+    CREATE INDEX passages_expires ON passages (expires_at) WHERE expires_at IS NOT NULL;
+
+    -- SHA-256 of contents that were deleted or written over since the last purge: what is derived
+    -- from a content and kept by its hash, in other files, can then be found and erased.
+    CREATE TABLE erased (content BLOB PRIMARY KEY) WITHOUT ROWID;
+    """,
 )
 
 

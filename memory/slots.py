@@ -69,6 +69,13 @@ class SlotTable:
         self._alive[slots] = False
         self.size -= len(slots)
 
+    def among(self, allowed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which slots are alive and allowed, `(capacity,)`; newer than the mask are not."""
+        found = self._alive[: self.capacity].copy()
+        found[: len(allowed)] &= allowed[: self.capacity]
+        found[len(allowed) :] = False
+        return found
+
     def order(self, scores: NDArray[np.floating], slots: Slots) -> NDArray[np.int64]:
         """Positions that sort slots best first; equals by content, then by age.
 

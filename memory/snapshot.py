@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from hoptrail.errors import StoreError
+from hoptrail.errors import StoreError, StoreUnavailable
 from hoptrail.memory.database import Database
 
 logger = logging.getLogger(__name__)
@@ -107,6 +107,39 @@ def load(database: Database, scope: str) -> tuple[int, dict[str, NDArray[Any]]] 
             return None
         return version, arrays
     return None
+
+
+def problems(database: Database) -> list[str]:
+    """What is wrong with the files that the store names."""
+    with database.reading() as connection:
+        rows = connection.execute("SELECT file, sha256 FROM snapshots ORDER BY file").fetchall()
+    found = []
+    for name, digest in rows:
+        file = folder_of(database) / Path(name).name
+        try:
+            if _usable(name):
+                _read(file, digest)
+        except (OSError, ValueError) as error:
+            found.append(f"the index file {file} cannot be used: {error}")
+    return found
+
+
+def drop_all(database: Database) -> int:
+    """Remove every snapshot, also those that nobody names; how many files that was.
+
+    Raises:
+        StoreUnavailable: One cannot be removed.
+    """
+    with database.writing() as connection:
+        connection.execute("DELETE FROM snapshots")
+    folder = folder_of(database)
+    files = [file for pattern in ("*.part", "*.v*") for file in folder.glob(pattern)]
+    try:
+        for file in files:
+            file.unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreUnavailable(f"the index files in {folder} must go: {error}") from error
+    return len(files)
 
 
 def _named(database: Database, scope: str) -> tuple[str, str, int] | None:

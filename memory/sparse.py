@@ -178,11 +178,21 @@ class SparseIndex:
         """The scores of some slots, `(m,)`."""
         return self.scores(text)[slots]
 
-    def search(self, text: str, k: int) -> tuple[Scores, Slots]:
-        """The best slots that share a term with the text, at most `k`: scores and slots."""
+    def search(
+        self, text: str, k: int, *, allowed: NDArray[np.bool_] | None = None
+    ) -> tuple[Scores, Slots]:
+        """The best slots that share a term with the text, at most `k`: scores and slots.
+
+        Args:
+            text: The query.
+            k: How many.
+            allowed: `(capacity,)` the slots to look among; all by default.
+        """
         with self._lock:
             scores = self.scores(text)
             slots = np.flatnonzero(scores > 0)
+            if allowed is not None:
+                slots = slots[self._table.among(allowed)[slots]]
             if len(slots) > k:
                 held = scores[slots]
                 # All that equal the k-th stay in, so that content decides between them.

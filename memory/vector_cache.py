@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 
 from hoptrail.errors import StoreUnavailable
 from hoptrail.memory.encoder import Encoder, Vectors
+from hoptrail.memory.records import cache_key
 
 CHUNK = 256
 """Texts encoded between two commits: what a killed run loses at most."""
@@ -20,6 +21,32 @@ CHUNK = 256
 def cache_folder() -> Path:
     """`HOPTRAIL_CACHE`, or `~/.cache/hoptrail`."""
     return Path(os.environ.get("HOPTRAIL_CACHE") or Path.home() / ".cache" / "hoptrail")
+
+
+def erase(keys: Sequence[bytes], folder: Path | None = None) -> int:
+    """Erase the vectors of some contents, of every encoder; how many there were.
+
+    Args:
+        keys: The contents' `cache_key`.
+        folder: The cache; `cache_folder()` by default.
+
+    Raises:
+        StoreUnavailable: A file of the cache cannot be written, or is in use: try again.
+    """
+    erased = 0
+    for file in sorted((folder or cache_folder()).glob("vectors-*.db")):
+        try:
+            with closing(sqlite3.connect(file, timeout=60)) as db:
+                db.execute("PRAGMA secure_delete=ON")  # overwritten, not only given free
+                with db:
+                    for key in keys:
+                        erased += db.execute("DELETE FROM vectors WHERE key = ?", (key,)).rowcount
+                busy = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        except sqlite3.Error as error:
+            raise StoreUnavailable(f"the vector cache {file} cannot be purged: {error}") from error
+        if busy:
+            raise StoreUnavailable(f"the vector cache {file} is being read: purge again later")
+    return erased
 
 
 class CachedEncoder:
@@ -74,7 +101,7 @@ class CachedEncoder:
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """The vectors of the texts, `(n, d)`; those not yet cached are encoded and kept."""
-        keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts]
+        keys = [cache_key(text) for text in texts]
         out = np.zeros((len(texts), self.dim), dtype=np.float32)
         where: dict[bytes, list[int]] = {}
         for row, key in enumerate(keys):

@@ -10,18 +10,19 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.errors import StoreError, UnknownId
-from hoptrail.memory import meta, records, snapshot
+from hoptrail.memory import filters, meta, records, snapshot
+from hoptrail.memory.columns import Columns
 from hoptrail.memory.database import Database
 from hoptrail.memory.dense import DenseIndex
 from hoptrail.memory.slots import Slots, SlotTable
 from hoptrail.memory.sparse import SparseIndex
-from hoptrail.types import Namespace, Passage
+from hoptrail.types import Filter, Namespace, Passage
 
 ROWS_AT_ONCE = 20_000
 """Passages indexed in one go when a view is built: bounds the memory that takes."""
@@ -38,10 +39,11 @@ class View:
     `lock` around several calls that must see the same state.
     """
 
-    def __init__(self, database: Database, scope: Namespace) -> None:
+    def __init__(self, database: Database, scope: Namespace, clock: Callable[[], float]) -> None:
         self.scope = scope
         self.lock = database.lock
         self._db = database
+        self._clock = clock
         self._stored = records.encode_namespace(scope)
         # All below only with the lock held.
         self._table = SlotTable()
@@ -51,6 +53,7 @@ class View:
         self._unsaved = 0  # slots taken in or killed since the last snapshot
         self.dense = DenseIndex(self._table, self.lock)
         self.sparse = SparseIndex(self._table, self.lock)
+        self._columns = Columns(database, self._table)
 
     def __repr__(self) -> str:
         scope = "/".join(self.scope) or "everything"
@@ -94,16 +97,34 @@ class View:
     def slot_of(self, id: str, namespace: Namespace = ()) -> int | None:
         """The living slot of a passage, or None if this view has none."""
         with self._db.reading() as connection:
-            found = records.rowids(connection, records.encode_namespace(namespace), [id])
+            stored = records.encode_namespace(namespace)
+            found = records.rowids(connection, stored, [id], self._clock())
         return self._slot_of.get(found[id]) if found else None
 
     def content_key(self, slot: int) -> bytes:
         """A hash of the slot's content: breaks ties whatever the order and the ids."""
         return int(self._table.keys[slot]).to_bytes(8, "big")
 
+    def has_content(self, content: str) -> NDArray[np.bool_]:
+        """Which slots hold exactly this content, `(capacity,)`, by its hash."""
+        found: NDArray[np.bool_] = self._table.keys == np.uint64(records.content_key(content))
+        return found
+
     def order(self, scores: NDArray[np.floating], slots: Slots) -> NDArray[np.int64]:
         """Positions that sort slots `(m,)` by score, best first, equals by content."""
         return self._table.order(scores, slots)
+
+    def allowed(self, filter: Filter | None) -> NDArray[np.bool_] | None:
+        """Which slots are alive and fulfil a filter, `(capacity,)`; None without one.
+
+        Raises:
+            InputError: It is no filter.
+        """
+        if filter is None:
+            return None
+        condition = filters.parse(filter)
+        with self.lock:
+            return self._columns.mask(condition)
 
     def passages(self, slots: Sequence[int] | Slots) -> list[Passage]:
         """The passages of slots, in this order; those read lately are not read again.
@@ -145,10 +166,15 @@ class View:
                 self._restore()
             with self._db.reading() as connection:
                 newest = meta.version(connection)
-                if newest == self._version:
-                    return False
-                changed = self._catch_up(connection, self._deleted(connection))
+                changed = newest != self._version and self._catch_up(
+                    connection, self._deleted(connection)
+                )
+                # What has expired is out at once, also where nobody may write and delete it.
+                expired = records.due(connection, self._clock(), self.scope)
+                gone = [self._slot_of.pop(row) for row in expired if row in self._slot_of]
             self._version = newest
+            self._kill(gone)
+            changed |= bool(gone)
             if self._unsaved >= max(snapshot.MINIMUM, self.size // 4):
                 self.save()
             return changed
@@ -206,15 +232,20 @@ class View:
             self._take_in(rows)
             self._unsaved += len(rows)
             changed = True
-        if gone:
-            self._unsaved += len(gone)
-            slots = np.asarray(gone, dtype=np.int64)
-            self._table.kill(slots)
-            self.dense.remove(slots)
-            self.sparse.remove(slots)
-            for slot in gone:
-                self._read.pop(slot, None)
+        self._kill(gone)
         return changed
+
+    def _kill(self, gone: list[int]) -> None:
+        """Take slots out of the indexes."""
+        if not gone:
+            return
+        self._unsaved += len(gone)
+        slots = np.asarray(gone, dtype=np.int64)
+        self._table.kill(slots)
+        self.dense.remove(slots)
+        self.sparse.remove(slots)
+        for slot in gone:
+            self._read.pop(slot, None)
 
     def _take_in(self, rows: list[tuple[int, str | None, str, str, bytes | None]]) -> None:
         contents = []

@@ -59,17 +59,31 @@ class Read:
 class Pool:
     """The candidates of one question, in the order in which they were found.
 
+    Args:
+        question: In words.
+        vector: Its vector, `(d,)`.
+        sources: Where candidates come from.
+        allowed: `(capacity,)` the slots that may be candidates; all by default.
+
     Attributes:
         slots: The candidates' slots in the view.
         base: How many of them the question alone brought.
         reads: The passages read so far, by slot.
     """
 
-    def __init__(self, question: str, vector: Vectors, sources: Sources) -> None:
+    def __init__(
+        self,
+        question: str,
+        vector: Vectors,
+        sources: Sources,
+        allowed: NDArray[np.bool_] | None = None,
+    ) -> None:
         view, graph, lexicon = sources.view, sources.graph, sources.lexicon
         self.question, self.vector, self.sources = question, vector, sources
+        self.allowed = allowed
         self.terms: Ids = lexicon.ids(question)
-        self.named = graph.named_lengths(question)
+        named = graph.named_lengths(question)
+        self.named = {slot: length for slot, length in named.items() if self._may(slot)}
         self.reads: dict[int, Read] = {}
         self.slots: list[int] = []
         self.position: dict[int, int] = {}
@@ -87,8 +101,9 @@ class Pool:
         self.sparse_moments = view.sparse.moments(self.sparse_scores)
         mean, std = view.dense.moments(self.vector[None])
         self.dense_moments = float(mean[0]), float(std[0])
-        dense = [int(s) for s in view.dense.search(self.vector[None], LISTED)[1][0] if s >= 0]
-        found = view.sparse.search(self.question, LISTED)[1]
+        _, near = view.dense.search(self.vector[None], LISTED, allowed=self.allowed)
+        dense = [int(s) for s in near[0] if s >= 0]
+        found = view.sparse.search(self.question, LISTED, allowed=self.allowed)[1]
         sparse = [int(s) for s in found]
         union = list(dict.fromkeys([*dense, *sparse]))
         z_sparse, z_dense, _ = self.z_scores(union)
@@ -98,6 +113,9 @@ class Pool:
         self.listed = [union[i] for i in order[:LISTED]], dense, sparse
         hits = {slot: float(score) for slot, score in zip(union, fused, strict=True)}
         walked, shares = pagerank_ranking(self.sources.graph, hits, self.question)
+        if self.allowed is not None:  # a walk may pass through what it may not end at
+            kept = self.allowed[walked]
+            walked, shares = walked[kept], shares[kept]
         self.walked = [int(slot) for slot in walked[:LISTED]]
         self.shares = dict(zip(self.walked, shares[:LISTED].tolist(), strict=True))
 
@@ -117,9 +135,9 @@ class Pool:
             return
         view, graph = self.sources.view, self.sources.graph
         key = view.content_key  # what the graph gives comes in the order of slots
-        _, found = view.dense.search(queries, READ_HITS + 1)
+        _, found = view.dense.search(queries, READ_HITS + 1, allowed=self.allowed)
         for slot, query, hits in zip(slots, queries, found, strict=True):
-            mentions = tuple(graph.out_mentions(slot))
+            mentions = tuple(m for m in graph.out_mentions(slot) if self._may(m.target))
             brought = list(
                 dict.fromkeys(
                     [
@@ -132,6 +150,7 @@ class Pool:
                     ]
                 )
             )
+            brought = [other for other in brought if self._may(other)]
             self.reads[slot] = Read(slot, query, frozenset(brought), mentions)
             self._admit([slot, *brought])
 
@@ -151,6 +170,10 @@ class Pool:
             available[[self.position[s] for s in self.reads[slot].brought]] = True
             available[self.position[slot]] = True
         return available
+
+    def _may(self, slot: int) -> bool:
+        """Whether a slot may be a candidate."""
+        return self.allowed is None or bool(self.allowed[slot])
 
     def _admit(self, slots: Iterable[int]) -> None:
         for slot in slots:

@@ -66,12 +66,24 @@ class Walker:
         reformulator = Reformulator(encoder, reencode=effort.reencode)
         self.search = BeamSearch(policy.eval(), reformulator, effort)
 
-    def walk(self, questions: Sequence[str], k: int = 100) -> list[Walk]:
-        """The walk over each question; `k` passages each where the scope holds as many."""
-        if not self.sources.view.size:
+    def walk(
+        self,
+        questions: Sequence[str],
+        k: int = 100,
+        *,
+        allowed: NDArray[np.bool_] | None = None,
+    ) -> list[Walk]:
+        """The walk over each question; `k` passages each where the scope holds as many.
+
+        Args:
+            questions: In words.
+            k: How many passages to rank.
+            allowed: `(capacity,)` the slots that may be read and ranked; all by default.
+        """
+        if not (self.sources.view.size if allowed is None else allowed.any()):
             return [_nothing() for _ in questions]
         vectors = self.encoder.encode(list(questions))
-        pools = [Pool(q, v, self.sources) for q, v in zip(questions, vectors, strict=True)]
+        pools = [Pool(q, v, self.sources, allowed) for q, v in zip(questions, vectors, strict=True)]
         return [_finish(episode, k) for episode in self.search.run(pools)]
 
 
@@ -105,7 +117,7 @@ def _fusion_order(pool: Pool, k: int) -> list[int]:
     view = pool.sources.view
     if len(listed) >= min(k + len(pool.slots), view.size):
         return listed
-    alive = np.flatnonzero(view.alive)
+    alive = np.flatnonzero(view.alive if pool.allowed is None else pool.allowed)
     sparse, dense, _ = pool.z_scores(alive.tolist())
     order = view.order(np.round(sparse + dense, 5), alive)
     return list(dict.fromkeys([*listed, *alive[order].tolist()]))

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from hoptrail.cli_demo import register as register_demo
+from hoptrail.cli_keeping import register as register_keeping
 from hoptrail.cli_learning import register as register_learning
 from hoptrail.cli_memory import register as register_memory
 from hoptrail.errors import HoptrailError
@@ -72,6 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     register_memory(commands)
+    register_keeping(commands)
     register_learning(commands)
     register_demo(commands)
     return parser

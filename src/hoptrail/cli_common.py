@@ -43,11 +43,16 @@ def command(
     return parser
 
 
-def store_option(parser: argparse.ArgumentParser) -> None:
-    """`--store` and `--namespace`."""
+def file_option(parser: argparse.ArgumentParser) -> None:
+    """`--store`, for the commands that concern the whole file."""
     parser.add_argument(
         "--store", required=True, type=Path, metavar="FILE", help="the memory's file"
     )
+
+
+def store_option(parser: argparse.ArgumentParser) -> None:
+    """`--store` and `--namespace`."""
+    file_option(parser)
     parser.add_argument(
         "--namespace",
         type=namespace_of,

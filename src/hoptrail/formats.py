@@ -212,7 +212,7 @@ def _unique(
 ) -> Iterator[_Item]:
     """What the lines hold, refusing a second line with the key of an earlier one."""
     seen: dict[tuple[Namespace, str], int] = {}
-    for number, record in _objects(path):
+    for number, record in read_objects(path):
         item = parse(record, f"{path}, line {number}")
         namespace, name = key(item)
         first = seen.setdefault((namespace, name), number)
@@ -225,7 +225,7 @@ def _unique(
         yield item
 
 
-def _objects(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def read_objects(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Each line's number, from 1, and the JSON object on it."""
     with path.open("rb") as file:
         for number, raw in enumerate(file, start=1):

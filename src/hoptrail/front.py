@@ -9,14 +9,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import EllipsisType
 from typing import TYPE_CHECKING, Literal, Self
 
 from hoptrail.errors import InputError, PolicyError, UnknownId
 from hoptrail.intake import Item, checked_namespace, checked_scope, passages_from
-from hoptrail.types import Cost, Hit, Link, Metadata, Namespace, Passage, Recall
+from hoptrail.keeping import Keeping
+from hoptrail.types import Cost, Filter, Hit, Namespace, Passage, Recall
 
 if TYPE_CHECKING:
     from hoptrail.graph.graph import Graph
@@ -34,7 +34,7 @@ WALKERS_KEPT = 32
 """Scopes and efforts whose terms stay in memory; the oldest goes first."""
 
 
-class Memory:
+class Memory(Keeping):
     """A memory that an agent writes to, and a policy that walks it.
 
     Threads may share one. Nothing heavy is loaded before it is needed.
@@ -77,7 +77,8 @@ class Memory:
         self._policy_given = policy
         self._policy: Policy | None = None  # loaded at the first recall
         self._graph: Graph | None = None  # opened at the first recall
-        self._walkers: dict[tuple[Namespace, str], tuple[int, Walker]] = {}  # by version
+        # By the scope's version and size: what expires on a read-only store changes no version.
+        self._walkers: dict[tuple[Namespace, str], tuple[tuple[int, int], Walker]] = {}
         self._lock = threading.RLock()  # held while something is loaded, or walks
         self._writing = threading.Lock()  # held while texts are encoded for writing
         if isinstance(path, Store):
@@ -137,6 +138,7 @@ class Memory:
         *,
         namespace: Sequence[str] | None = None,
         on_duplicate: OnDuplicate = "error",
+        ttl: float | None = None,
         progress: Progress | None = None,
     ) -> list[str]:
         """Write passages, all of them or none; the ids that were written.
@@ -148,6 +150,7 @@ class Memory:
             namespace: Where they go; by default each goes where it says.
             on_duplicate: What to do with an id that is taken: refuse them all ("error"),
                 "replace" the old passage, or "skip" the new one.
+            ttl: Seconds until those expire that have no `expires_at` of their own; None for never.
             progress: Called with (texts encoded, texts in all).
 
         Raises:
@@ -160,43 +163,7 @@ class Memory:
         if not batch:
             return []
         with self._cached_writes() as store:
-            return store.add(batch, on_duplicate=on_duplicate, progress=progress)
-
-    def update(
-        self,
-        id: str,
-        *,
-        text: str | None = None,
-        title: str | EllipsisType | None = ...,
-        metadata: Metadata | None = None,
-        links: Sequence[Link] | None = None,
-        namespace: Sequence[str] = (),
-    ) -> Passage:
-        """Change what is given of a passage; the passage as it now is.
-
-        Raises:
-            UnknownId: It is not there.
-            InputError: A value cannot be stored.
-        """
-        links_only = text is None and isinstance(title, EllipsisType) and metadata is None
-        with nullcontext(self._store) if links_only else self._cached_writes() as store:
-            return store.update(
-                id,
-                text=text,
-                title=title,
-                metadata=metadata,
-                links=links,
-                namespace=checked_namespace(namespace),
-            )
-
-    def delete(self, ids: str | Iterable[str], namespace: Sequence[str] = ()) -> int:
-        """Delete passages, all of them or none; how many.
-
-        Raises:
-            UnknownId: One of them is not there; nothing is deleted.
-        """
-        wanted = [ids] if isinstance(ids, str) else list(ids)
-        return self._store.delete(wanted, checked_namespace(namespace))
+            return store.add(batch, on_duplicate=on_duplicate, ttl=ttl, progress=progress)
 
     # Reading
 
@@ -219,6 +186,7 @@ class Memory:
         namespace: Sequence[str] = (),
         *,
         mode: Mode = "hybrid",
+        filter: Filter | None = None,
     ) -> list[Hit]:
         """The k passages that fit a query best, in one hop: no policy, no trail.
 
@@ -227,6 +195,7 @@ class Memory:
             k: How many, at least 1.
             namespace: Where to look: every namespace that begins with it.
             mode: By meaning ("dense"), by words ("sparse"), or both ("hybrid").
+            filter: Only passages that fulfil it; see `hoptrail.memory.filters`.
 
         Raises:
             InputError: An empty query, a `k` below 1, an unknown mode.
@@ -237,7 +206,7 @@ class Memory:
             return []
         store = self._store if mode == "sparse" else self._with_encoder()
         with self._lock:
-            return store.search(query, k, namespace=scope, mode=mode)
+            return store.search(query, k, namespace=scope, mode=mode, filter=filter)
 
     def recall(
         self,
@@ -245,6 +214,8 @@ class Memory:
         k: int = 5,
         namespace: Sequence[str] = (),
         effort: str = "balanced",
+        *,
+        filter: Filter | None = None,
     ) -> Recall:
         """The k passages that a question needs, found by walking, and the trails behind them.
 
@@ -253,6 +224,8 @@ class Memory:
             k: How many passages, at least 1; as many come back wherever there are as many.
             namespace: Where to look: every namespace that begins with it.
             effort: What it may cost: "fast" or "balanced".
+            filter: Only passages that fulfil it are read and returned; see
+                `hoptrail.memory.filters`.
 
         Raises:
             InputError: An empty question, a `k` below 1, a namespace that is none.
@@ -260,7 +233,7 @@ class Memory:
             MissingExtra: There is no encoder: the `minilm` extra is not installed.
             PolicyError: There is no policy, or its files cannot be used.
         """
-        return self.recall_many([question], k, namespace, effort)[0]
+        return self.recall_many([question], k, namespace, effort, filter=filter)[0]
 
     def recall_many(
         self,
@@ -268,6 +241,8 @@ class Memory:
         k: int = 5,
         namespace: Sequence[str] = (),
         effort: str = "balanced",
+        *,
+        filter: Filter | None = None,
     ) -> list[Recall]:
         """A recall for each question, in their order, walked together.
 
@@ -288,18 +263,20 @@ class Memory:
         with self._lock:
             for _ in range(2):
                 with suppress(UnknownId):  # another process deleted one just now: look again
-                    return self._recalls(asked, k, scope, bounds.name)
-            return self._recalls(asked, k, scope, bounds.name)
+                    return self._recalls(asked, k, scope, bounds.name, filter)
+            return self._recalls(asked, k, scope, bounds.name, filter)
 
-    def _recalls(self, asked: list[str], k: int, scope: Namespace, effort: str) -> list[Recall]:
+    def _recalls(
+        self, asked: list[str], k: int, scope: Namespace, effort: str, filter: Filter | None
+    ) -> list[Recall]:
         """The recalls of checked questions. Only with the lock held."""
         if not self._store.count(scope):
             return [Recall(text, (), (), Cost(0.0, 0, 0, 0)) for text in asked]
         walker = self._walker(scope, effort)
         view = walker.sources.view  # as the walker knows it; the store's may be newer by now
         started = time.perf_counter()
-        walks = walker.walk(asked, k=max(k, RANKED))
-        found = [_hits(walk, view, k) for walk in walks]
+        walks = walker.walk(asked, k=max(k, RANKED), allowed=view.allowed(filter))
+        found = [_hits(walk, view, k, filter) for walk in walks]
         spent = 1000 * (time.perf_counter() - started) / len(asked)
         return [
             Recall(
@@ -354,14 +331,14 @@ class Memory:
             self._policy = loaded_policy(self._policy_given)
         view = store.view(scope)
         known = self._walkers.get((scope, effort))
-        if known is not None and known[0] == view.version:
+        if known is not None and known[0] == (view.version, view.size):
             return known[1]
         graph = self.graph.view(view)
         encoder = require(self._encoder, "recall")
         walker = Walker(self._policy, view, graph, encoder, efforts.effort(effort))
         while len(self._walkers) >= WALKERS_KEPT:
             self._walkers.pop(next(iter(self._walkers)))
-        self._walkers[scope, effort] = view.version, walker
+        self._walkers[scope, effort] = (view.version, view.size), walker
         return walker
 
 
@@ -383,9 +360,13 @@ def loaded_policy(given: Policy | str | Path | None) -> Policy:
     return Policy.shipped() if given == "shipped" else Policy.load(Path(given))
 
 
-def _hits(walk: Walk, view: View, k: int) -> tuple[Hit, ...]:
-    slots = walk.slots[:k].tolist()
-    scored = zip(view.passages(slots), walk.scores[:k].tolist(), strict=True)
+def _hits(walk: Walk, view: View, k: int, filter: Filter | None) -> tuple[Hit, ...]:
+    from hoptrail.memory import filters
+
+    passages = view.passages(walk.slots[:k].tolist())
+    if filter and not filters.passages_mask(filters.parse(filter), passages).all():
+        raise UnknownId("a passage was changed while it was walked to")
+    scored = zip(passages, walk.scores[:k].tolist(), strict=True)
     return tuple(Hit(passage, score) for passage, score in scored)
 
 

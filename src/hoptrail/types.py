@@ -12,6 +12,10 @@ Namespace = tuple[str, ...]
 Metadata = Mapping[str, Any]
 """What else is known of a passage; JSON values."""
 
+Filter = Mapping[str, Any]
+"""A condition on passages as JSON values: `{"lang": "en", "year": {"$gte": 2001}}`. The language is
+described in `hoptrail.memory.filters`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Link:
@@ -38,6 +42,8 @@ class Passage:
     links: tuple[Link, ...] = ()
     written_at: float = 0.0
     """Seconds since 1970; set by the store."""
+    expires_at: float | None = None
+    """Seconds since 1970 from which it is gone; None for never."""
 
     @property
     def content(self) -> str:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from hoptrail.errors import DuplicateId, StoreError
+from hoptrail.graph import upkeep as graph_upkeep
+from hoptrail.memory import upkeep
 from hoptrail.memory.store import Store
 from hoptrail.memory.testing import HashEncoder
-from hoptrail.types import Passage
+from hoptrail.types import Link, Passage
 
 WRITER = """
 import sys
@@ -33,6 +36,63 @@ with Store(sys.argv[1], encoder=HashEncoder()) as store:
             pass
 print(won)
 """
+
+
+TORTURER = """
+import sys
+from hoptrail.graph.graph import Graph
+from hoptrail.memory.store import Store
+from hoptrail.memory.testing import HashEncoder
+from hoptrail.types import Link, Passage
+
+me = sys.argv[2]
+with Store(sys.argv[1], encoder=HashEncoder()) as store:
+    graph = Graph(store)
+    for i in range(500):
+        own = f"{me}-{i}"
+        store.add([Passage(own, f"river {i} of writer {me}", metadata={"i": i})])          # 1
+        store.upsert([Passage(f"common-{i}", f"a bridge of {me}", metadata={"by": me})])   # 2
+        with store.transaction():  # a counter that all move on, each from what it reads  3
+            count = store.get("counter").metadata["n"]
+            store.upsert([Passage("counter", "It counts.", metadata={"n": count + 1})])
+        store.link(own, Link(f"common-{i}"))                                               # 4
+        if i % 2:
+            store.delete([own])                                                            # 5
+        else:
+            store.update(own, text=f"changed item{me}x{i}")
+        if i % 100 == 0:
+            graph.view(store.view())
+            assert store.search(f"item{me}x{i}", 1, mode="sparse")[0].passage.id == own
+"""
+
+
+@pytest.mark.slow
+def test_four_processes_write_ten_thousand_times(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with Store(path, encoder=HashEncoder()) as store:
+        store.add([Passage("counter", "It counts.", metadata={"n": 0})])
+        watching = store.view()
+        children = [
+            subprocess.Popen([sys.executable, "-c", TORTURER, str(path), str(n)]) for n in range(4)
+        ]
+        while any(child.poll() is None for child in children):
+            time.sleep(0.2)  # a reader beside them, which sees what they commit
+            seen = store.view()
+            assert seen.size == len(set(seen.rowids[seen.alive].tolist()))
+        assert [child.returncode for child in children] == [0] * 4
+        assert store.view() is watching
+        assert store.get("counter").metadata["n"] == 2000
+        held = {p.id: p for p in store.passages()}
+        own = {f"{n}-{i}" for n in range(4) for i in range(0, 500, 2)}
+        assert held.keys() == own | {f"common-{i}" for i in range(500)} | {"counter"}
+        for n in range(4):
+            for i in range(0, 500, 2):
+                passage = held[f"{n}-{i}"]
+                assert passage.text == f"changed item{n}x{i}"
+                assert passage.links == (Link(f"common-{i}"),)
+        assert len(store.view()) == len(held)
+        assert upkeep.verify(store) == []
+        assert graph_upkeep.verify(store) == []
 
 
 def test_threads_write_and_search_at_once(store: Store) -> None:

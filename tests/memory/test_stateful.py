@@ -13,9 +13,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from hoptrail.memory import fusion, snapshot
+from hoptrail.graph.graph import Graph
+from hoptrail.memory import filters, fusion, snapshot
 from hoptrail.memory.store import Store
 from hoptrail.memory.testing import HashEncoder
+from hoptrail.memory.view import View
 from hoptrail.types import Link, Namespace, Passage
 
 WORDS = "river bridge canal delft nantes loire old stone boat museum".split()
@@ -31,21 +33,42 @@ passages = st.builds(
     id=ids,
     text=texts,
     title=st.none() | texts,
-    metadata=st.dictionaries(st.sampled_from(["speaker", "n"]), texts, max_size=1),
+    metadata=st.dictionaries(
+        st.sampled_from(["speaker", "n"]), texts | st.integers(0, 3) | st.booleans(), max_size=1
+    ),
     namespace=spaces,
     links=links,
 )
+lives = st.none() | st.integers(1, 30).map(float)
+conditions = st.sampled_from(
+    [
+        {"n": {"$gte": 1}},
+        {"n": {"$in": [0, "river"]}},
+        {"speaker": {"$exists": True}, "n": None},
+        {"$or": [{"$title": None}, {"$id": {"$lt": "p3"}}]},
+        {"$not": {"$written_at": {"$gt": 1010.0}}},
+        {"$expires_at": {"$exists": True}},
+    ]
+)
+
+
+Key = tuple[Namespace, str]
 
 
 class Machine(RuleBasedStateMachine):
-    """The model is a dict of passages by key."""
+    """The model is a dict of passages by key, as they should be read."""
 
     @initialize()
     def open(self) -> None:
         self.before, snapshot.MINIMUM = snapshot.MINIMUM, 3
         self.folder = Path(tempfile.mkdtemp())
-        self.store = Store(self.folder / "a.db", encoder=HashEncoder())
-        self.model: dict[tuple[Namespace, str], Passage] = {}
+        self.now = 1000.0
+        self.model: dict[Key, Passage] = {}
+        self.start()
+
+    def start(self) -> None:
+        self.store = Store(self.folder / "a.db", encoder=HashEncoder(), clock=lambda: self.now)
+        self.graph = Graph(self.store)
 
     def teardown(self) -> None:
         if hasattr(self, "store"):
@@ -54,21 +77,79 @@ class Machine(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
             snapshot.MINIMUM = self.before
 
-    @rule(batch=st.lists(passages, max_size=6), replacing=st.booleans())
-    def add(self, batch: list[Passage], replacing: bool) -> None:
-        self.store.add(batch, on_duplicate="replace" if replacing else "skip")
+    def written(self, passage: Passage, ttl: float | None = None) -> Passage:
+        expires_at = None if ttl is None else self.now + ttl
+        return replace(passage, written_at=self.now, expires_at=expires_at)
+
+    @rule(batch=st.lists(passages, max_size=6), replacing=st.booleans(), ttl=lives)
+    def add(self, batch: list[Passage], replacing: bool, ttl: float | None) -> None:
+        self.store.add(batch, on_duplicate="replace" if replacing else "skip", ttl=ttl)
         for passage in batch:
             key = (passage.namespace, passage.id)
             if replacing or key not in self.model:
-                self.model[key] = passage
+                self.model[key] = self.written(passage, ttl)
+
+    @rule(batch=st.lists(passages, max_size=6), data=st.data())
+    def upsert(self, batch: list[Passage], data: st.DataObject) -> None:
+        if self.model:  # some of them as they are
+            held = sorted(self.model)
+            again = data.draw(st.lists(st.sampled_from(held), max_size=3, unique=True))
+            batch += [self.model[key] for key in again]
+        last = {(p.namespace, p.id): p for p in batch}
+        found = self.store.upsert(batch)
+        new = [key for key in last if key not in self.model]
+        same = [key for key in last if key not in new and alike(self.model[key], last[key])]
+        assert sorted(found.added) == sorted(id_ for _, id_ in new)
+        assert sorted(found.unchanged) == sorted(id_ for _, id_ in same)
+        assert len(found.updated) == len(last) - len(new) - len(same)
+        for key in last.keys() - same:
+            self.model[key] = replace(last[key], written_at=self.now)
+
+    @rule(filter=conditions, scope=st.sampled_from(SCOPES))
+    def forget(self, filter: dict, scope: Namespace) -> None:
+        inside = [key for key in self.model if key[0][: len(scope)] == scope]
+        held = filters.passages_mask(filters.parse(filter), [self.model[key] for key in inside])
+        assert self.store.forget(filter, namespace=scope) == held.sum()
+        for key, gone in zip(inside, held, strict=True):
+            if gone:
+                del self.model[key]
+
+    @rule(seconds=st.integers(1, 20))
+    def wait(self, seconds: int) -> None:
+        self.now += seconds
+        self.model = {
+            key: passage
+            for key, passage in self.model.items()
+            if passage.expires_at is None or passage.expires_at > self.now
+        }
+
+    @precondition(lambda self: self.model)
+    @rule(data=st.data(), to=ids, kind=st.sampled_from(["link", "cites"]), weight=st.just(2.0))
+    def link(self, data: st.DataObject, to: str, kind: str, weight: float) -> None:
+        space, id_ = key = data.draw(st.sampled_from(sorted(self.model)))
+        old = self.model[key]
+        by_key = {(link.target, link.kind): link for link in old.links}
+        by_key[to, kind] = Link(to, kind, weight)
+        self.model[key] = replace(old, links=tuple(by_key.values()))
+        assert self.store.link(id_, Link(to, kind, weight), namespace=space) == self.model[key]
+
+    @precondition(lambda self: self.model)
+    @rule(data=st.data(), to=ids, kind=st.sampled_from([None, "link", "cites"]))
+    def unlink(self, data: st.DataObject, to: str, kind: str | None) -> None:
+        space, id_ = key = data.draw(st.sampled_from(sorted(self.model)))
+        old = self.model[key]
+        kept = [x for x in old.links if x.target != to or (kind and x.kind != kind)]
+        self.model[key] = replace(old, links=tuple(kept))
+        assert self.store.unlink(id_, to, kind, namespace=space) == self.model[key]
 
     @precondition(lambda self: self.model)
     @rule(data=st.data(), text=st.none() | texts, title=st.none() | texts, links=links)
     def update(self, data: st.DataObject, text: str | None, title: str | None, links) -> None:
         space, id_ = key = data.draw(st.sampled_from(sorted(self.model)))
-        self.store.update(id_, text=text, title=title, links=links, namespace=space)
         old = self.model[key]
-        self.model[key] = replace(old, text=text or old.text, title=title, links=links)
+        new = replace(old, text=text or old.text, title=title, links=links, written_at=self.now)
+        self.model[key] = new
+        assert new == self.store.update(id_, text=text, title=title, links=links, namespace=space)
 
     @precondition(lambda self: self.model)
     @rule(data=st.data())
@@ -91,16 +172,24 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def reopen(self) -> None:
         self.store.close()
-        self.store = Store(self.folder / "a.db", encoder=HashEncoder())
+        self.start()
+
+    @rule()
+    def sync(self) -> None:
+        self.graph.sync()
 
     def compare(self) -> None:
-        held = {(p.namespace, p.id): replace(p, written_at=0.0) for p in self.store.passages()}
-        assert held == self.model
-        with Store(self.folder / "fresh.db", encoder=HashEncoder()) as fresh:
+        assert {(p.namespace, p.id): p for p in self.store.passages()} == self.model
+        assert self.store.count() == len(self.model)
+        assert self.store.namespaces() == sorted({space for space, _ in self.model})
+        path, clock = self.folder / "fresh.db", lambda: self.now
+        with Store(path, encoder=HashEncoder(), clock=clock) as fresh:
             shuffled = list(self.model.values())
             random.Random(len(shuffled)).shuffle(shuffled)
             fresh.add(shuffled)
+            built = Graph(fresh)
             for scope in SCOPES:
+                assert edges(self.graph, self.store, scope) == edges(built, fresh, scope)
                 self.compare_scope(fresh, scope)
 
     def compare_scope(self, fresh: Store, scope: Namespace) -> None:
@@ -108,7 +197,7 @@ class Machine(RuleBasedStateMachine):
         alive = np.flatnonzero(view.alive)
         expected = {k: p for k, p in self.model.items() if k[0][: len(scope)] == scope}
         found = {(p.namespace, p.id): p for p in view.passages(alive)}
-        assert {k: replace(p, written_at=0.0) for k, p in found.items()} == expected
+        assert found == expected
         assert view.size == built.size == len(alive) == self.store.count(scope)
         slots = [built.slot_of(p.id, p.namespace) for p in view.passages(alive)]
         if view.size:  # a view that never held one has no width yet
@@ -121,6 +210,7 @@ class Machine(RuleBasedStateMachine):
             assert np.allclose(view.sparse.moments(ours), built.sparse.moments(theirs))
             assert np.allclose(view.dense.moments(vector), built.dense.moments(vector), atol=1e-7)
             for mode in ("hybrid", "dense", "sparse"):
+                self.compare_filtered(view, query, vector[0], mode)
                 a = fusion.search(view, query, vector[0], 10, mode)
                 b = fusion.search(built, query, vector[0], 10, mode)
                 assert np.allclose(a[0], b[0], atol=1e-5)
@@ -128,11 +218,46 @@ class Machine(RuleBasedStateMachine):
                     p.content for p in built.passages(b[1])
                 ]
 
+    def compare_filtered(self, view: View, query: str, vector: np.ndarray, mode: str) -> None:
+        """A filtered ranking is the whole ranking, filtered."""
+        scores, slots = fusion.search(view, query, vector, view.capacity + 1, mode)
+        for filter in ({"n": {"$gte": 1}}, {"$title": None}, {"$not": {"speaker": None}}):
+            allowed = view.allowed(filter)
+            found = fusion.search(view, query, vector, 3, mode, allowed=allowed)
+            kept = filters.passages_mask(filters.parse(filter), view.passages(slots))
+            assert found[1].tolist() == slots[kept][:3].tolist()
+            assert np.array_equal(found[0], scores[kept][:3])
+
+
+def alike(old: Passage, new: Passage) -> bool:
+    """Equal, but for when they were written; True and 1 are not."""
+    return replace(old, written_at=0.0) == replace(new, written_at=0.0) and repr(
+        old.metadata
+    ) == repr(new.metadata)
+
+
+def edges(graph: Graph, store: Store, scope: Namespace) -> dict[Key, list]:
+    """What a graph holds of each passage, named by keys."""
+    view = store.view(scope)
+    seen = graph.view(view)
+    slots = np.flatnonzero(view.alive).tolist()
+    key = {slot: (p.namespace, p.id) for slot, p in zip(slots, view.passages(slots), strict=True)}
+    return {
+        key[slot]: [
+            sorted((key[m.target], m.start, m.end) for m in seen.out_mentions(slot)),
+            sorted((key[m.source], m.start, m.end) for m in seen.in_mentions(slot)),
+            sorted((key[target], *rest) for target, *rest in seen.links(slot)),
+            sorted((key[source], *rest) for source, *rest in seen.back_links(slot)),
+            sorted(seen.entities(slot)),
+        ]
+        for slot in slots
+    }
+
 
 TestStore = Machine.TestCase
 TestStore.settings = settings(
     max_examples=30,
-    stateful_step_count=25,
+    stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )

@@ -1,0 +1,101 @@
+"""What a memory holds that nobody may miss: duplicates, orphans, stale passages, broken links."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hoptrail.errors import InputError
+from hoptrail.graph.graph import Graph
+from hoptrail.memory import hygiene, records
+from hoptrail.memory.hygiene import Duplicate
+from hoptrail.memory.store import Store
+from hoptrail.types import Namespace
+
+DAY = 86_400.0
+
+Key = tuple[Namespace, str]
+"""A passage, by namespace and id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What was found in a scope; it is only read."""
+
+    passages: int
+    duplicates: tuple[Duplicate, ...]
+    orphans: tuple[Key, ...]
+    """No link or mention leads to or from them, and no entity joins them to another."""
+    stale: tuple[Key, ...]
+    """Written longer ago than was asked for."""
+    dangling: tuple[tuple[Namespace, str, str], ...]
+    """Links to ids that are not there: namespace, source and target."""
+    expiring: int
+    """Passages that have a time to go."""
+
+
+def audit(
+    graph: Graph,
+    *,
+    namespace: Namespace = (),
+    near: float = hygiene.NEAR,
+    stale_days: float = 365.0,
+) -> Audit:
+    """Look through a scope.
+
+    Args:
+        graph: Of the store.
+        namespace: The scope.
+        near: Cosine from which two passages are near duplicates.
+        stale_days: Days after which a passage that nobody wrote over is stale, above 0.
+
+    Raises:
+        InputError: A bound is not above 0.
+    """
+    if isinstance(stale_days, bool) or not stale_days > 0:
+        raise InputError(f"stale_days must be above 0, got {stale_days!r}")
+    store = graph.store
+    doubled = hygiene.duplicates(store, namespace=namespace, near=near)
+    before = store.clock() - stale_days * DAY
+    held = [(p.namespace, p.id, p.written_at, p.expires_at) for p in store.passages(namespace)]
+    return Audit(
+        passages=len(held),
+        duplicates=tuple(doubled),
+        orphans=tuple(_orphans(graph, namespace)),
+        stale=tuple((space, id_) for space, id_, written_at, _ in held if written_at < before),
+        dangling=tuple(_dangling(store, namespace)),
+        expiring=sum(expires_at is not None for *_, expires_at in held),
+    )
+
+
+def _orphans(graph: Graph, namespace: Namespace) -> list[Key]:
+    """Passages that no edge of the graph touches."""
+    view = graph.store.view(namespace)
+    seen = graph.view(view)
+    with view.lock:
+        alone = [
+            slot
+            for slot in np.flatnonzero(view.alive).tolist()
+            if not (
+                seen.out_mentions(slot)
+                or seen.in_mentions(slot)
+                or seen.links(slot)
+                or seen.back_links(slot)
+                or any(seen.entity_df(name) > 1 for name in seen.entities(slot))
+            )
+        ]
+        return sorted((p.namespace, p.id) for p in view.passages(alone))
+
+
+def _dangling(store: Store, namespace: Namespace) -> list[tuple[Namespace, str, str]]:
+    with store.reading() as connection:
+        rows = connection.execute(
+            "SELECT p.namespace, p.id, l.target FROM passages AS p "
+            "JOIN links AS l ON l.source = p.rowid "
+            "LEFT JOIN passages AS t ON t.namespace = p.namespace AND t.id = l.target "
+            "WHERE t.rowid IS NULL AND p.namespace >= ? AND p.namespace < ? "
+            "ORDER BY p.namespace, p.id, l.position",
+            records.scope_range(records.encode_namespace(namespace)),
+        ).fetchall()
+    return [(records.decode_namespace(space), source, target) for space, source, target in rows]

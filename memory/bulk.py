@@ -1,0 +1,169 @@
+"""What the writer does with many passages at once: checked, compared with what is there, buried.
+
+Every function that takes a connection runs inside its caller's transaction.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
+
+from hoptrail.errors import DuplicateId, InputError
+from hoptrail.memory import filters, meta, records
+from hoptrail.types import Link, Metadata, Namespace, Passage
+
+OnDuplicate = Literal["error", "replace", "skip"]
+Key = tuple[Namespace, str]
+Row = tuple[int, Passage]
+"""A rowid, and the passage that it holds."""
+
+
+def collect(
+    passages: Iterable[Passage], on_duplicate: OnDuplicate, now: float, ttl: float | None
+) -> dict[Key, Passage]:
+    """The passages by key, checked; those given twice as `on_duplicate` says.
+
+    Raises:
+        InputError: One cannot be stored, or has expired.
+        DuplicateId: One is given twice and `on_duplicate` is "error".
+    """
+    if isinstance(passages, Passage | str):
+        raise InputError(f"expected a list of passages, got one {type(passages).__name__}")
+    records.check_time(ttl, "ttl")
+    if ttl is not None and ttl <= 0:
+        raise InputError(f"ttl must be above 0 seconds, got {ttl!r}")
+    batch: dict[Key, Passage] = {}
+    for passage in passages:
+        records.check_passage(passage)
+        check_expiry(passage, now)
+        key = (passage.namespace, passage.id)
+        if key in batch:
+            if on_duplicate == "error":
+                raise DuplicateId(f"the id {passage.id!r} is given twice in one batch")
+            if on_duplicate == "skip":
+                continue
+            del batch[key]  # so that the later one also keeps its place
+        if ttl is not None and passage.expires_at is None:
+            passage = replace(passage, expires_at=now + ttl)
+        batch[key] = passage
+    return batch
+
+
+def check_expiry(passage: Passage, now: float) -> None:
+    """Refuse a passage that has expired.
+
+    Raises:
+        InputError: It has; seconds from now may have been meant.
+    """
+    if passage.expires_at is not None and passage.expires_at <= now:
+        raise InputError(
+            f"passage {passage.id!r}: expires_at is {passage.expires_at!r} and now is {now!r}: "
+            "it takes seconds since 1970, and ttl seconds from now"
+        )
+
+
+def taken(connection: sqlite3.Connection, batch: Iterable[Key], now: float) -> dict[Key, int]:
+    """The rowids of those keys that the store has."""
+    by_namespace: dict[Namespace, list[str]] = {}
+    for namespace, id_ in batch:
+        by_namespace.setdefault(namespace, []).append(id_)
+    return {
+        (namespace, id_): rowid
+        for namespace, ids in by_namespace.items()
+        for id_, rowid in records.rowids(
+            connection, records.encode_namespace(namespace), ids, now
+        ).items()
+    }
+
+
+def untaken(
+    connection: sqlite3.Connection,
+    batch: dict[Key, Passage],
+    on_duplicate: OnDuplicate,
+    now: float,
+) -> dict[Key, Passage]:
+    """The batch as `on_duplicate` lets it be written over what the store has.
+
+    Raises:
+        DuplicateId: An id is taken and `on_duplicate` is "error".
+    """
+    if on_duplicate == "replace":
+        return batch
+    there = taken(connection, batch, now)
+    if there and on_duplicate == "error":
+        namespace, id_ = next(key for key in batch if key in there)
+        where = f" in namespace {'/'.join(namespace)}" if namespace else ""
+        raise DuplicateId(
+            f"the id {id_!r} is taken{where} ({len(there)} of {len(batch)} are): "
+            "pass on_duplicate='replace' or 'skip'"
+        )
+    return {key: passage for key, passage in batch.items() if key not in there}
+
+
+def held(connection: sqlite3.Connection, batch: Iterable[Key], now: float) -> dict[Key, Row]:
+    """What the store has under those keys."""
+    there = taken(connection, batch, now)
+    found = records.read(connection, list(there.values()))
+    return {key: (rowid, found[rowid]) for key, rowid in there.items()}
+
+
+def new_contents(
+    batch: Mapping[Key, Passage], held: Mapping[Key, Row], known: Collection[str]
+) -> list[str]:
+    """The contents, each once, that neither the passages' old rows nor `known` have."""
+    wanted = {
+        passage.content: None
+        for key, passage in batch.items()
+        if key not in held or held[key][1].content != passage.content
+    }
+    return [content for content in wanted if content not in known]
+
+
+def same(old: Passage, new: Passage) -> bool:
+    """Whether writing one over the other would change nothing but its time."""
+    if _canonical(old.metadata) != _canonical(new.metadata):
+        return False
+    return replace(old, metadata={}, written_at=0.0) == replace(new, metadata={}, written_at=0.0)
+
+
+def _canonical(metadata: Metadata) -> str:
+    return json.dumps(dict(metadata), sort_keys=True)  # told apart: True, 1 and 1.0
+
+
+def put(
+    connection: sqlite3.Connection, passage: Passage, rowid: int | None, version: int, now: float
+) -> int:
+    """Write a passage, over the row that it has if it has one; its rowid."""
+    if rowid is None:
+        return records.insert(connection, passage, version, now)
+    records.overwrite(connection, rowid, passage, version, now)
+    return rowid
+
+
+def bury(connection: sqlite3.Connection, rowids: Sequence[int]) -> int:
+    """Delete passages that are there; how many."""
+    if rowids:
+        records.delete(connection, rowids, meta.bump(connection, len(rowids)))
+    return len(rowids)
+
+
+def matching(
+    connection: sqlite3.Connection, rowids: Sequence[int], condition: filters.Condition
+) -> list[int]:
+    """Those of these rows whose passages fulfil a condition."""
+    matched: list[int] = []
+    for part, _ in records.batches(rowids):
+        found = records.read(connection, part, links=False)
+        held = filters.passages_mask(condition, [found[rowid] for rowid in part])
+        matched += (rowid for rowid, holds in zip(part, held.tolist(), strict=True) if holds)
+    return matched
+
+
+def merged(old: tuple[Link, ...], new: Sequence[Link]) -> tuple[Link, ...]:
+    """The old links and the new, of the same target and kind the new."""
+    by_key = {(link.target, link.kind): link for link in old}
+    by_key.update({(link.target, link.kind): link for link in new})
+    return tuple(by_key.values())

@@ -1,0 +1,255 @@
+"""The care of a store's file: checking it, rebuilding what is derived, backing it up, erasing.
+
+Nothing here changes what a store holds. What other owners derive in the same file (the graph) is
+theirs to check and to rebuild; see `hoptrail.graph.upkeep`.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hoptrail.errors import StoreUnavailable
+from hoptrail.memory import meta, records, snapshot, vector_cache
+from hoptrail.memory.store import Store
+
+SHOWN = 20
+"""Problems of one kind that are named one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something in a store's files that is not as it should be."""
+
+    what: str
+    """`file`, `reference`, `passage`, `vector`, `snapshot`, `version`, or `graph`."""
+    message: str
+    derived: bool
+    """Whether `repair` can make it anew from the passages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """What a purge did."""
+
+    contents: int
+    """Contents deleted or written over since the last purge."""
+    cached_vectors: int
+    """Vectors of them erased from the cache."""
+    snapshots: int
+    """Index files removed; they come again by themselves."""
+    bytes_before: int
+    """Of the store's file and its log."""
+    bytes_after: int
+
+
+def verify(store: Store) -> list[Problem]:
+    """Everything that is wrong with a store's own tables, vectors and snapshots.
+
+    Raises:
+        StoreUnavailable: The file cannot even be read.
+    """
+    with store.reading() as connection:
+        problems = [
+            Problem("file", str(row[0]), derived="index" in str(row[0]))
+            for row in connection.execute(f"PRAGMA integrity_check({SHOWN})")
+            if row[0] != "ok"
+        ]
+        if any(not problem.derived for problem in problems):
+            return problems  # what a damaged file says further means nothing
+        for table, rowid, parent, _ in connection.execute("PRAGMA foreign_key_check"):
+            message = f"a row of {table} ({rowid}) belongs to no row of {parent}"
+            problems.append(Problem("reference", message, derived=True))
+        problems += _passage_problems(connection)
+        problems += _vector_problems(connection)
+        problems += _version_problems(connection)
+    return problems + [
+        Problem("snapshot", message, derived=True) for message in snapshot.problems(store.database)
+    ]
+
+
+def repair(store: Store) -> list[str]:
+    """Make anew what is derived from the passages, where it is wrong; what was done.
+
+    Raises:
+        EncoderMissing: Vectors are wrong and the store has no encoder.
+        StoreUnavailable: The file is damaged beyond what can be derived: restore a backup.
+    """
+    done: list[str] = []
+    with store.transaction() as connection:
+        connection.execute("REINDEX")
+        orphans = sum(
+            connection.execute(
+                f"DELETE FROM {table} WHERE {column} NOT IN (SELECT rowid FROM passages)"
+            ).rowcount
+            for table, column in (("links", "source"), ("vectors", "passage"))
+        )
+        if orphans:
+            done.append(f"removed {orphans} rows that belonged to no passage")
+        highest = max(
+            connection.execute(f"SELECT coalesce(max(version), 0) FROM {table}").fetchone()[0]
+            for table in ("passages", "tombstones")
+        )
+        if highest > meta.version(connection):
+            meta.put(connection, "version", str(highest))
+            done.append(f"moved the version on to {highest}")
+        wrong = _wrong_vectors(connection)
+        found = records.read(connection, wrong, links=False)
+    if wrong:
+        vectors = store.encode([found[rowid].content for rowid in wrong])
+        with store.transaction() as connection:
+            now = records.read(connection, wrong, links=False)
+            version = meta.bump(connection, len(wrong))
+            for i, (rowid, vector) in enumerate(zip(wrong, vectors, strict=True)):
+                if rowid in now and now[rowid].content == found[rowid].content:
+                    records.put_vector(connection, rowid, vector)
+                    # As a new version, so that views that hold the old one take it in.
+                    connection.execute(
+                        "UPDATE passages SET version = ? WHERE rowid = ?", (version + i, rowid)
+                    )
+        done.append(f"encoded {len(wrong)} passages anew")
+    if snapshot.problems(store.database):
+        done.append(f"removed {snapshot.drop_all(store.database)} index files")
+    return done
+
+
+def backup(store: Store, path: str | Path) -> Path:
+    """Copy a store, while others read and write, into a new file of one state; its path.
+
+    Raises:
+        StoreUnavailable: There is a file already, or it cannot be written.
+    """
+    target = Path(path).absolute()
+    if target.exists():
+        raise StoreUnavailable(f"{target} is there already: a backup is a new file")
+    part = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
+    try:
+        with (
+            closing(sqlite3.connect(f"{store.path.absolute().as_uri()}?mode=ro", uri=True)) as old,
+            closing(sqlite3.connect(part)) as new,
+        ):
+            old.backup(new)
+            new.execute("DELETE FROM snapshots")  # their files are not copied
+            new.commit()
+            new.execute("PRAGMA journal_mode=DELETE")  # one file, no log beside it
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(part, target)
+    except (OSError, sqlite3.Error) as error:
+        raise StoreUnavailable(f"no backup could be written to {target}: {error}") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return target
+
+
+def purge(store: Store, *, cache: Path | None = None) -> Purged:
+    """Erase the bytes of what was deleted, expired or written over, from every file of the store.
+
+    The file is rewritten without free pages, its log is emptied, index files are removed (they are
+    built again when next needed), and vectors of those contents leave the vector cache. Backups
+    and exports are the caller's own. A graph in the file is to be synced before.
+
+    Args:
+        store: Not in a transaction.
+        cache: The folder of the vector cache; its usual one by default.
+
+    Raises:
+        StoreError: Another process reads or writes, so that old bytes had to stay: purge again.
+    """
+    store.sweep()
+    before = _size(store.path)
+    with store.reading() as connection:
+        keys = [row[0] for row in connection.execute("SELECT content FROM erased")]
+    gone = sorted(set(keys) - set(_living_keys(store))) if keys else []
+    cached = vector_cache.erase(gone, cache)
+    snapshots = snapshot.drop_all(store.database)
+    with store.transaction() as connection:
+        connection.executemany("DELETE FROM erased WHERE content = ?", [(key,) for key in keys])
+        connection.execute("UPDATE tombstones SET id = ''")
+        tables = connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND sql LIKE '%USING fts5%'"
+        ).fetchall()
+        for (table,) in tables:  # a word index keeps what was deleted until it is merged away
+            connection.execute(f"INSERT INTO {table} ({table}) VALUES ('rebuild')")
+    store.database.compact()
+    return Purged(len(keys), cached, snapshots, before, _size(store.path))
+
+
+def _living_keys(store: Store) -> Iterator[bytes]:
+    return (records.cache_key(passage.content) for passage in store.passages())
+
+
+def _size(path: Path) -> int:
+    files = (path, path.with_name(path.name + "-wal"))
+    return sum(file.stat().st_size for file in files if file.exists())
+
+
+def _passage_problems(connection: sqlite3.Connection) -> list[Problem]:
+    """Passages that no caller could have written."""
+    problems = []
+    rows = connection.execute("SELECT rowid FROM passages ORDER BY rowid").fetchall()
+    for part, _ in records.batches([row[0] for row in rows]):
+        if _readable(connection, part) is None:
+            continue
+        for rowid in part:
+            if message := _readable(connection, [rowid]):
+                problems.append(Problem("passage", f"passage {rowid}: {message}", derived=False))
+                if len(problems) == SHOWN:
+                    return problems
+    return problems
+
+
+def _readable(connection: sqlite3.Connection, rowids: Sequence[int]) -> str | None:
+    """What is wrong with one of some passages; None if nothing is."""
+    try:
+        for passage in records.read(connection, rowids).values():
+            records.check_passage(passage)
+    except (ValueError, TypeError, AttributeError) as error:  # InputError and JSON's among them
+        return str(error)
+    return None
+
+
+def _wrong_vectors(connection: sqlite3.Connection) -> list[int]:
+    """The rowids of passages whose vector is missing, of another length, or not finite."""
+    width = meta.width(meta.get(connection, "encoder") or "")
+    size = 4 * width if width else None
+    wrong = []
+    rows = connection.execute(
+        "SELECT p.rowid, v.vector FROM passages p LEFT JOIN vectors v ON v.passage = p.rowid "
+        "ORDER BY p.rowid"
+    )
+    for rowid, vector in rows:
+        broken = vector is None or len(vector) % 4 or size not in (None, len(vector))
+        if broken or not np.isfinite(np.frombuffer(vector, dtype="<f4")).all():
+            wrong.append(rowid)
+    return wrong
+
+
+def _vector_problems(connection: sqlite3.Connection) -> list[Problem]:
+    wrong = _wrong_vectors(connection)
+    problems = [
+        Problem("vector", f"passage {rowid} has no vector of its encoder's", derived=True)
+        for rowid in wrong[:SHOWN]
+    ]
+    if len(wrong) > SHOWN:
+        problems.append(Problem("vector", f"and {len(wrong) - SHOWN} more", derived=True))
+    return problems
+
+
+def _version_problems(connection: sqlite3.Connection) -> list[Problem]:
+    newest = meta.version(connection)
+    found = connection.execute(
+        "SELECT max(version) FROM (SELECT max(version) AS version FROM passages "
+        "UNION ALL SELECT max(version) FROM tombstones)"
+    ).fetchone()[0]
+    if found is None or found <= newest:
+        return []
+    message = f"the version is {newest} and a row has {found}"
+    return [Problem("version", message, derived=True)]

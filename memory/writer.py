@@ -1,0 +1,369 @@
+"""The part of a store that writes: each call is one transaction, all of it or nothing.
+
+What has expired is deleted by whoever writes next, in the same transaction and before anything
+else: no writer ever meets a passage that no reader can see.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import EllipsisType
+from typing import get_args
+
+import numpy as np
+
+from hoptrail.errors import InputError
+from hoptrail.memory import bulk, filters, meta, records
+from hoptrail.memory.bulk import Key, OnDuplicate, Row
+from hoptrail.memory.encoder import Encoder, Vectors, checked, require
+from hoptrail.memory.reader import Reader, find, list_of_ids
+from hoptrail.types import Filter, Link, Metadata, Namespace, Passage
+
+Progress = Callable[[int, int], None]
+
+ENCODE_CHUNK = 1024
+"""Texts given to the encoder at once, at most: between two reports of progress."""
+
+REPORTS = 16
+"""Reports of progress on fewer texts than fill that many chunks, down to 64 texts a chunk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upserted:
+    """What an upsert did, by id, each in the order given."""
+
+    added: tuple[str, ...]
+    updated: tuple[str, ...]
+    unchanged: tuple[str, ...]
+    """There already, the same in every field: not written."""
+
+
+class Writer(Reader):
+    """What can be done to a store's passages."""
+
+    path: Path
+    encoder: Encoder | None
+
+    def add(
+        self,
+        passages: Iterable[Passage],
+        *,
+        on_duplicate: OnDuplicate = "error",
+        ttl: float | None = None,
+        progress: Progress | None = None,
+    ) -> list[str]:
+        """Write passages, all of them or none; the ids written, in the order given.
+
+        Args:
+            passages: What to write. Their `written_at` is set to now.
+            on_duplicate: What to do with an id that its namespace has, or that is given twice:
+                refuse the whole batch, let the later replace the earlier, or skip the later.
+            ttl: Seconds until those expire that have no `expires_at` of their own; None for never.
+            progress: Called with (texts encoded, texts in all).
+
+        Raises:
+            InputError: A passage cannot be stored, or has expired already.
+            DuplicateId: An id is taken and `on_duplicate` is "error".
+            EncoderMissing: The store has no encoder.
+        """
+        records.check_choice(on_duplicate, get_args(OnDuplicate), "on_duplicate")
+        require(self.encoder, "adding passages")
+        batch = bulk.collect(passages, on_duplicate, self._clock(), ttl)
+        return self._add(batch, on_duplicate, {}, progress)
+
+    def restore(
+        self,
+        passages: Iterable[Passage],
+        vectors: Mapping[Key, Vectors],
+        *,
+        made_by: str | None = None,
+        on_duplicate: OnDuplicate = "error",
+        progress: Progress | None = None,
+    ) -> list[str]:
+        """Write passages as another store had them, with their `written_at`; as `add` else.
+
+        Args:
+            passages: What to write.
+            vectors: Those that are known, `(d,)` each; the others are made.
+            made_by: The encoder that made them, as the other store describes it.
+            on_duplicate: As for `add`.
+            progress: Called with (texts encoded, texts in all).
+
+        Raises:
+            EncoderMismatch: The store's vectors were made by another encoder.
+        """
+        records.check_choice(on_duplicate, get_args(OnDuplicate), "on_duplicate")
+        batch = bulk.collect(passages, on_duplicate, self._clock(), None)
+        return self._add(batch, on_duplicate, vectors, progress, made_by=made_by, restored=True)
+
+    def _add(
+        self,
+        batch: dict[Key, Passage],
+        on_duplicate: OnDuplicate,
+        known: Mapping[Key, Vectors],
+        progress: Progress | None,
+        *,
+        made_by: str | None = None,
+        restored: bool = False,
+    ) -> list[str]:
+        with self._db.reading() as connection:
+            batch = bulk.untaken(connection, batch, on_duplicate, self._clock())
+        vector_of = {key: known[key] for key in batch if key in known}
+        if new := [key for key in batch if key not in vector_of]:
+            # Encoded before the transaction opens: other writers wait for milliseconds, not
+            # minutes.
+            vectors = self.encode([batch[key].content for key in new], progress=progress)
+            vector_of.update(zip(new, vectors, strict=True))
+        described = meta.describe(self.encoder) if self.encoder else made_by
+        with self._write() as (connection, now):
+            if described:
+                meta.claim(connection, described, str(self.path))
+            # Others may have been faster.
+            batch = bulk.untaken(connection, batch, on_duplicate, now)
+            taken = bulk.taken(connection, batch, now)
+            version = meta.bump(connection, len(batch))
+            for i, (key, passage) in enumerate(batch.items()):
+                written_at = passage.written_at if restored else now
+                rowid = bulk.put(connection, passage, taken.get(key), version + i, written_at)
+                records.put_vector(connection, rowid, vector_of[key])
+        return [passage.id for passage in batch.values()]
+
+    def upsert(
+        self,
+        passages: Iterable[Passage],
+        *,
+        ttl: float | None = None,
+        progress: Progress | None = None,
+    ) -> Upserted:
+        """Make the store hold these passages as given, with as little work as that takes.
+
+        A new passage is added, one that differs is written over, and one that is the same in every
+        field is left alone: `written_at` tells when a passage last changed. Only contents that the
+        store does not hold are encoded. Of an id given twice the later counts.
+
+        Args:
+            passages: What the store should hold.
+            ttl: Seconds until those expire that have no `expires_at` of their own; None for never.
+            progress: Called with (texts encoded, texts in all).
+
+        Raises:
+            InputError: A passage cannot be stored, or has expired already.
+            EncoderMissing: A content is new and the store has no encoder.
+        """
+        batch = bulk.collect(passages, "replace", self._clock(), ttl)
+        vectors: dict[str, Vectors] = {}
+        while True:
+            with self._db.reading() as connection:
+                held = bulk.held(connection, batch, self._clock())
+            if new := bulk.new_contents(batch, held, vectors):
+                found = self.encode(new, progress=progress)
+                vectors.update(zip(new, found, strict=True))
+            with self._write() as (connection, now):
+                held = bulk.held(connection, batch, now)
+                if bulk.new_contents(batch, held, vectors):
+                    continue  # someone wrote over one while we encoded
+                return self._upsert(connection, now, batch, held, vectors)
+
+    def _upsert(
+        self,
+        connection: sqlite3.Connection,
+        now: float,
+        batch: Mapping[Key, Passage],
+        held: Mapping[Key, Row],
+        vectors: Mapping[str, Vectors],
+    ) -> Upserted:
+        changed = {
+            key: passage
+            for key, passage in batch.items()
+            if key not in held or not bulk.same(held[key][1], passage)
+        }
+        version = meta.bump(connection, len(changed))
+        for i, (key, passage) in enumerate(changed.items()):
+            rowid, old = held.get(key, (None, None))
+            rowid = bulk.put(connection, passage, rowid, version + i, now)
+            if old is None or old.content != passage.content:
+                encoder = require(self.encoder, "encoding passages")
+                meta.claim_encoder(connection, encoder, str(self.path))
+                records.put_vector(connection, rowid, vectors[passage.content])
+        return Upserted(
+            added=tuple(p.id for key, p in changed.items() if key not in held),
+            updated=tuple(p.id for key, p in changed.items() if key in held),
+            unchanged=tuple(p.id for key, p in batch.items() if key not in changed),
+        )
+
+    def update(
+        self,
+        id: str,
+        *,
+        text: str | None = None,
+        title: str | EllipsisType | None = ...,
+        metadata: Metadata | None = None,
+        links: Sequence[Link] | None = None,
+        expires_at: float | EllipsisType | None = ...,
+        namespace: Namespace = (),
+    ) -> Passage:
+        """Change what is given of a passage; the passage as it now is.
+
+        A changed content is encoded anew. Metadata and links replace those that were there.
+
+        Raises:
+            UnknownId: The passage is not there.
+            InputError: A value cannot be stored.
+            EncoderMissing: The content changes and the store has no encoder.
+        """
+        while True:
+            old = self.get(id, namespace)
+            new = replace(
+                old,
+                text=old.text if text is None else text,
+                title=old.title if isinstance(title, EllipsisType) else title,
+                metadata=old.metadata if metadata is None else metadata,
+                links=old.links if links is None else tuple(links),
+                expires_at=old.expires_at if isinstance(expires_at, EllipsisType) else expires_at,
+            )
+            records.check_passage(new)
+            bulk.check_expiry(new, self._clock())
+            vectors = self.encode([new.content]) if new.content != old.content else None
+            with self._write() as (connection, now):
+                rowid = find(connection, [id], namespace, now)[id]
+                if records.read(connection, [rowid])[rowid] != old:
+                    continue  # someone wrote it while we encoded: start from what they wrote
+                if vectors is not None:
+                    encoder = require(self.encoder, "encoding passages")
+                    meta.claim_encoder(connection, encoder, str(self.path))
+                    records.put_vector(connection, rowid, vectors[0])
+                version = meta.bump(connection, 1)
+                records.overwrite(connection, rowid, new, version, now)
+                return records.read(connection, [rowid])[rowid]
+
+    def delete(self, ids: Iterable[str], namespace: Namespace = ()) -> int:
+        """Delete passages, all of them or none; how many.
+
+        Links that lead to them from elsewhere stay: they lead somewhere again if the id returns.
+
+        Raises:
+            UnknownId: One of them is not there; nothing is deleted.
+        """
+        wanted = list_of_ids(ids)
+        with self._write() as (connection, now):
+            found = find(connection, wanted, namespace, now)
+            return bulk.bury(connection, list(found.values()))
+
+    def forget(self, filter: Filter | None, *, namespace: Namespace = ()) -> int:
+        """Delete every passage of the scope that fulfils a filter; how many.
+
+        Args:
+            filter: Which; see `hoptrail.memory.filters`. None is all of them.
+            namespace: The scope: every namespace that begins with it.
+
+        Raises:
+            InputError: It is no filter, or one without a condition.
+        """
+        if filter is not None and not filter:
+            raise InputError("a filter without a condition would forget all: say so with None")
+        condition = None if filter is None else filters.parse(filter)
+        bounds = records.scope_range(records.encode_namespace(namespace))
+        with self._write() as (connection, _):
+            rows = connection.execute(
+                "SELECT rowid FROM passages WHERE namespace >= ? AND namespace < ? ORDER BY rowid",
+                bounds,
+            )
+            rowids = [row[0] for row in rows]
+            if condition is not None:
+                rowids = bulk.matching(connection, rowids, condition)
+            return bulk.bury(connection, rowids)
+
+    def sweep(self, *, wait: bool = True) -> int:
+        """Delete what has expired; how much that was. Reading and writing do it by themselves.
+
+        Args:
+            wait: For other writers; else fail at once if there is one.
+
+        Raises:
+            StoreUnavailable: The file cannot be written, or another writer was not waited for.
+        """
+        with self._db.reading() as connection:
+            if not records.due(connection, self._clock()):
+                return 0
+        with self._db.writing(wait=wait) as connection:
+            return bulk.bury(connection, records.due(connection, self._clock()))
+
+    def link(
+        self, source: str, links: Link | Iterable[Link], *, namespace: Namespace = ()
+    ) -> Passage:
+        """Add links to a passage; it as it now is. `written_at` stays: its text is no newer.
+
+        A link of a target and kind that are there already gives that one its weight.
+
+        Raises:
+            UnknownId: The source is not there. The target may be written later.
+            InputError: A link cannot be stored.
+        """
+        given = (links,) if isinstance(links, Link) else tuple(links)
+        records.check_links(given)
+        return self._relink(source, namespace, lambda old: bulk.merged(old, given))
+
+    def unlink(
+        self, source: str, target: str, kind: str | None = None, *, namespace: Namespace = ()
+    ) -> Passage:
+        """Take a passage's links to another away; it as it now is.
+
+        Args:
+            source: Id of the passage that holds the links.
+            target: Where they lead.
+            kind: Only those of this kind; all by default.
+            namespace: Exactly the passage's.
+
+        Raises:
+            UnknownId: The source is not there. Links that are not there are no error.
+        """
+        records.check_string(target, "a link's target")
+
+        def without(old: tuple[Link, ...]) -> tuple[Link, ...]:
+            return tuple(
+                link for link in old if link.target != target or kind not in (None, link.kind)
+            )
+
+        return self._relink(source, namespace, without)
+
+    def _relink(
+        self,
+        source: str,
+        namespace: Namespace,
+        change: Callable[[tuple[Link, ...]], tuple[Link, ...]],
+    ) -> Passage:
+        wanted = list_of_ids([source])
+        with self._write() as (connection, now):
+            rowid = find(connection, wanted, namespace, now)[source]
+            old = records.read(connection, [rowid])[rowid]
+            new = replace(old, links=change(old.links))
+            if new != old:
+                version = meta.bump(connection, 1)
+                records.overwrite(connection, rowid, new, version, old.written_at)
+            return new
+
+    def encode(self, texts: Sequence[str], *, progress: Progress | None = None) -> Vectors:
+        """The vectors of passages' contents, `(n, d)`, by the store's encoder as given."""
+        encoder = require(self.encoder, "encoding passages")
+        parts = [np.zeros((0, encoder.dim), dtype=np.float32)]
+        chunk = min(ENCODE_CHUNK, max(64, len(texts) // REPORTS))
+        for start in range(0, len(texts), chunk):
+            part = texts[start : start + chunk]
+            if progress and not start:
+                progress(0, len(texts))
+            parts.append(checked(encoder.encode(part), len(part), encoder))
+            if progress:
+                progress(start + len(part), len(texts))
+        return np.concatenate(parts)
+
+    @contextmanager
+    def _write(self) -> Iterator[tuple[sqlite3.Connection, float]]:
+        """A transaction that begins without what has expired by its time; and that time."""
+        now = self._clock()
+        with self._db.writing() as connection:
+            bulk.bury(connection, records.due(connection, now))
+            yield connection, now

@@ -1,0 +1,262 @@
+"""The commands that look after a memory's file: purge, verify, repair, backup, export, import."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from hoptrail.cli_common import (
+    Commands,
+    command,
+    encoder_option,
+    file_option,
+    json_option,
+    open_memory,
+    print_json,
+    store_option,
+    writable,
+)
+from hoptrail.types import Namespace
+
+SOUND, UNSOUND = 0, 1
+
+
+def register(commands: Commands) -> None:
+    """Add the commands to the program's parser."""
+    parser = command(
+        commands,
+        "purge",
+        purge,
+        description="Erase the bytes of what was deleted. The file is rewritten, its log emptied, "
+        "index files removed (they come again by themselves), and the vectors of deleted texts "
+        "leave the vector cache. Backups and exports are yours to erase.",
+        examples="hoptrail purge --store agent.db",
+    )
+    file_option(parser)
+    json_option(parser)
+    parser = command(
+        commands,
+        "verify",
+        verify,
+        description="Check a memory's file. Looks at SQLite's own structures, references, "
+        "passages, vectors, index files, and at the graph against one built anew; exit code 1 if "
+        "something is wrong. Nothing is changed.",
+        examples="hoptrail verify --store agent.db\nhoptrail verify --store agent.db --json",
+    )
+    file_option(parser)
+    json_option(parser)
+    parser = command(
+        commands,
+        "repair",
+        repair,
+        description="Build anew what is derived and wrong. Vectors, indexes and the graph follow "
+        "from the passages; damaged passages need a backup.",
+        examples="hoptrail repair --store agent.db",
+    )
+    file_option(parser)
+    encoder_option(parser)
+    json_option(parser)
+    parser = command(
+        commands,
+        "backup",
+        backup,
+        description="Copy a memory to a new file while others use it. The copy is a memory.",
+        examples="hoptrail backup --store agent.db agent-2026-01-31.db",
+    )
+    file_option(parser)
+    parser.add_argument("file", type=Path, metavar="FILE", help="where to; it must not exist")
+    json_option(parser)
+    _register_audit(commands)
+    _register_export(commands)
+    _register_import(commands)
+
+
+def _register_audit(commands: Commands) -> None:
+    parser = command(
+        commands,
+        "audit",
+        audit,
+        description="Say what a memory holds that nobody may miss. Exact and near duplicates, "
+        "orphans that no link, mention or entity joins to the rest, stale passages, and links that "
+        "lead nowhere. Nothing is changed.",
+        examples="""
+hoptrail audit --store agent.db
+hoptrail audit --store agent.db --namespace team --near 0.95 --stale-days 90 --json""",
+    )
+    store_option(parser)
+    parser.add_argument(
+        "--near",
+        type=float,
+        metavar="COSINE",
+        help="from where two passages say the same (default: 0.97)",
+    )
+    parser.add_argument(
+        "--stale-days",
+        type=float,
+        default=365.0,
+        metavar="DAYS",
+        help="after which a passage is stale (default: 365)",
+    )
+    json_option(parser)
+
+
+def _register_export(commands: Commands) -> None:
+    parser = command(
+        commands,
+        "export",
+        export,
+        description="Write passages to a file of JSON lines, without loss. `hoptrail import` reads "
+        "it back: ids, namespaces, texts, titles, metadata, links and times.",
+        examples="""
+hoptrail export --store agent.db agent.jsonl
+hoptrail export --store agent.db --namespace team/ann --vectors ann.jsonl""",
+    )
+    store_option(parser)
+    parser.add_argument(
+        "--vectors", action="store_true", help="carry the vectors, so that import encodes nothing"
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="where to; replaced if it exists")
+    json_option(parser)
+
+
+def _register_import(commands: Commands) -> None:
+    parser = command(
+        commands,
+        "import",
+        import_,
+        description="Write the passages of an exported file to a memory. All of them are written, "
+        "or none; what has expired since is left out.",
+        examples="hoptrail import --store new.db agent.jsonl",
+    )
+    file_option(parser)
+    encoder_option(parser)
+    parser.add_argument(
+        "--on-duplicate",
+        choices=("error", "replace", "skip"),
+        default="error",
+        help="what to do with an id that is taken (default: error, and nothing is written)",
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="what `hoptrail export` wrote")
+    json_option(parser)
+
+
+def purge(args: argparse.Namespace) -> int:
+    """Erase what was deleted."""
+    with open_memory(args) as memory:
+        done = memory.purge()
+    if args.json:
+        print_json(asdict(done))
+    else:
+        sys.stdout.write(
+            f"{done.contents} deleted contents erased from {args.store}, {done.cached_vectors} "
+            f"vectors from the cache, {done.snapshots} index files removed; "
+            f"{done.bytes_before:,} bytes before, {done.bytes_after:,} now\n"
+        )
+    return 0
+
+
+def verify(args: argparse.Namespace) -> int:
+    """Check a file."""
+    with open_memory(args, read_only=True) as memory:
+        problems = memory.verify()
+        count = memory.count()
+    if args.json:
+        print_json({"problems": [asdict(p) for p in problems], "count": count})
+    else:
+        lines = [f"{p.what}: {p.message}" for p in problems]
+        if not problems:
+            lines = [f"{args.store} is sound: {count} passages"]
+        elif all(problem.derived for problem in problems):
+            lines.append("all of it can be built anew: hoptrail repair")
+        else:
+            lines.append("not all of it can be built anew: restore a backup")
+        sys.stdout.write("\n".join(lines) + "\n")
+    return UNSOUND if problems else SOUND
+
+
+def repair(args: argparse.Namespace) -> int:
+    """Build anew what is derived."""
+    with open_memory(args) as memory:
+        done = memory.repair()
+        left = memory.verify()
+    if args.json:
+        print_json({"done": done, "problems": [asdict(p) for p in left]})
+    else:
+        lines = done or ["nothing was wrong that could be built anew"]
+        lines += [f"still wrong: {p.what}: {p.message}" for p in left]
+        sys.stdout.write("\n".join(lines) + "\n")
+    return UNSOUND if left else SOUND
+
+
+def backup(args: argparse.Namespace) -> int:
+    """Copy a memory."""
+    with open_memory(args, read_only=True) as memory:
+        path = memory.backup(args.file)
+    size = path.stat().st_size
+    if args.json:
+        print_json({"file": str(args.file), "bytes": size})
+    else:
+        sys.stdout.write(f"{args.store} copied to {args.file} ({size:,} bytes)\n")
+    return 0
+
+
+def audit(args: argparse.Namespace) -> int:
+    """Say what nobody may miss."""
+    with open_memory(args) as memory:
+        found = memory.audit(
+            namespace=args.namespace or (), near=args.near, stale_days=args.stale_days
+        )
+    if args.json:
+        print_json(asdict(found))
+        return 0
+    lines = [f"{found.passages} passages, {found.expiring} of them with a time to go"]
+    lines += [
+        f"duplicate: {name_of(d.namespace, d.id)} says what {d.of} says "
+        f"({'the same text' if d.exact else f'cosine {d.cosine:.3f}'})"
+        for d in found.duplicates
+    ]
+    lines += [f"orphan: {name_of(*key)}" for key in found.orphans]
+    lines += [f"stale: {name_of(*key)}" for key in found.stale]
+    lines += [
+        f"dangling: {name_of(space, source)} links to {target}, which is not there"
+        for space, source, target in found.dangling
+    ]
+    sys.stdout.write("\n".join(lines) + "\n")
+    return 0
+
+
+def name_of(namespace: Namespace, id_: str) -> str:
+    """A passage as it is named in a line."""
+    return "/".join((*namespace, id_))
+
+
+def export(args: argparse.Namespace) -> int:
+    """Write passages to a file."""
+    writable(args.file)
+    with open_memory(args, read_only=True) as memory:
+        count = memory.export(args.file, namespace=args.namespace or (), vectors=args.vectors)
+    if args.json:
+        print_json({"file": str(args.file), "exported": count})
+    else:
+        sys.stdout.write(f"{count} passages exported to {args.file}\n")
+    return 0
+
+
+def import_(args: argparse.Namespace) -> int:
+    """Read passages from a file."""
+    from hoptrail.show import Steps
+
+    with open_memory(args, exists=False) as memory, Steps() as steps:
+        done = memory.import_file(
+            args.file, on_duplicate=args.on_duplicate, progress=steps.stage("encoding")
+        )
+        total = memory.count()
+    if args.json:
+        print_json({"imported": done.ids, "encoded": done.encoded, "count": total})
+    else:
+        sys.stdout.write(
+            f"{len(done.ids)} passages imported to {args.store}; it holds {total} now\n"
+        )
+    return 0

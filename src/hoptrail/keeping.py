@@ -1,0 +1,290 @@
+"""What a memory does with passages once it holds them: changes, joins, forgets and erases them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from types import EllipsisType
+from typing import TYPE_CHECKING
+
+from hoptrail.intake import Item, checked_namespace, passages_from
+from hoptrail.types import Filter, Link, Metadata, Passage
+
+if TYPE_CHECKING:
+    from hoptrail.graph.audit import Audit
+    from hoptrail.memory.hygiene import Distinct, Then
+    from hoptrail.memory.portable import Imported
+    from hoptrail.memory.store import OnDuplicate, Progress, Store, Upserted
+    from hoptrail.memory.upkeep import Problem, Purged
+
+
+class Keeping:
+    """The part of `Memory` that keeps its passages; each call is one transaction."""
+
+    _store: Store
+
+    def _cached_writes(self) -> AbstractContextManager[Store]:
+        """The store, able to encode what is written."""
+        raise NotImplementedError
+
+    def upsert(
+        self,
+        passages: Item | Iterable[Item],
+        *,
+        namespace: Sequence[str] | None = None,
+        ttl: float | None = None,
+        progress: Progress | None = None,
+    ) -> Upserted:
+        """Make the memory hold these passages as given: the ids added, updated and left unchanged.
+
+        Passages that are the same in every field are not written, and only new contents are
+        encoded: a corpus can be given again whenever some of it has changed.
+
+        Args:
+            passages: As `add` takes them.
+            namespace: Where they go; by default each goes where it says.
+            ttl: Seconds until those expire that have no `expires_at` of their own; None for never.
+            progress: Called with (texts encoded, texts in all).
+
+        Raises:
+            InputError: Something is no passage, or cannot be stored.
+            MissingExtra: There is no encoder: the `minilm` extra is not installed.
+        """
+        place = None if namespace is None else checked_namespace(namespace)
+        batch = list(passages_from(passages, place))
+        with self._cached_writes() as store:
+            return store.upsert(batch, ttl=ttl, progress=progress)
+
+    def update(
+        self,
+        id: str,
+        *,
+        text: str | None = None,
+        title: str | EllipsisType | None = ...,
+        metadata: Metadata | None = None,
+        links: Sequence[Link] | None = None,
+        expires_at: float | EllipsisType | None = ...,
+        namespace: Sequence[str] = (),
+    ) -> Passage:
+        """Change what is given of a passage; the passage as it now is.
+
+        Raises:
+            UnknownId: It is not there.
+            InputError: A value cannot be stored.
+        """
+        content_stays = text is None and isinstance(title, EllipsisType) and metadata is None
+        with nullcontext(self._store) if content_stays else self._cached_writes() as store:
+            return store.update(
+                id,
+                text=text,
+                title=title,
+                metadata=metadata,
+                links=links,
+                expires_at=expires_at,
+                namespace=checked_namespace(namespace),
+            )
+
+    def delete(self, ids: str | Iterable[str], namespace: Sequence[str] = ()) -> int:
+        """Delete passages, all of them or none; how many.
+
+        Raises:
+            UnknownId: One of them is not there; nothing is deleted.
+        """
+        wanted = [ids] if isinstance(ids, str) else list(ids)
+        return self._store.delete(wanted, checked_namespace(namespace))
+
+    def forget(self, filter: Filter | None, *, namespace: Sequence[str] = ()) -> int:
+        """Delete every passage that fulfils a filter; how many.
+
+        Args:
+            filter: Which; see `hoptrail.memory.filters`. None is all of them.
+            namespace: Where: every namespace that begins with it.
+
+        Raises:
+            InputError: It is no filter, or one without a condition.
+        """
+        return self._store.forget(filter, namespace=checked_namespace(namespace))
+
+    def link(
+        self,
+        source: str,
+        target: str,
+        kind: str = "link",
+        weight: float = 1.0,
+        *,
+        namespace: Sequence[str] = (),
+    ) -> Passage:
+        """Join a passage to another, or give their link another weight; the source as it now is.
+
+        Raises:
+            UnknownId: The source is not there. The target may be written later.
+            InputError: A value cannot be stored.
+        """
+        place = checked_namespace(namespace)
+        return self._store.link(source, Link(target, kind, weight), namespace=place)
+
+    def unlink(
+        self, source: str, target: str, kind: str | None = None, *, namespace: Sequence[str] = ()
+    ) -> Passage:
+        """Take a passage's links to another away; the source as it now is.
+
+        Args:
+            source: Id of the passage that holds the links.
+            target: Where they lead.
+            kind: Only those of this kind; all by default.
+            namespace: Exactly the passages'.
+
+        Raises:
+            UnknownId: The source is not there. Links that are not there are no error.
+        """
+        return self._store.unlink(source, target, kind, namespace=checked_namespace(namespace))
+
+    def add_distinct(
+        self,
+        passages: Item | Iterable[Item],
+        *,
+        then: Then = "skip",
+        near: float | None = None,
+        namespace: Sequence[str] | None = None,
+    ) -> Distinct:
+        """Write passages, looking for what their namespaces say already; what was done.
+
+        Args:
+            passages: As `add` takes them, under ids that are not taken.
+            then: Write a duplicate all the same ("report"), leave it out ("skip"), or let the
+                first keep it in its metadata and take its links ("merge").
+            near: Cosine from which two passages say the same (0.97 by default); above 1, only the
+                same text counts.
+            namespace: Where they go; by default each goes where it says.
+
+        Raises:
+            InputError: Something is no passage, or cannot be stored.
+            DuplicateId: An id is taken; nothing was written.
+            MissingExtra: There is no encoder: the `minilm` extra is not installed.
+        """
+        from hoptrail.memory import hygiene
+
+        place = None if namespace is None else checked_namespace(namespace)
+        batch = list(passages_from(passages, place))
+        bound = hygiene.NEAR if near is None else near
+        with self._cached_writes() as store:
+            return hygiene.add_distinct(store, batch, then=then, near=bound)
+
+    def audit(
+        self,
+        *,
+        namespace: Sequence[str] = (),
+        near: float | None = None,
+        stale_days: float = 365.0,
+    ) -> Audit:
+        """What nobody may miss: duplicates, orphans, stale passages, links that lead nowhere.
+
+        Args:
+            namespace: Where to look: every namespace that begins with it.
+            near: Cosine from which two passages say the same (0.97 by default).
+            stale_days: Days after which a passage that nobody wrote over is stale.
+
+        Raises:
+            InputError: A bound is not above 0.
+        """
+        from hoptrail.graph.audit import audit
+        from hoptrail.graph.graph import Graph
+        from hoptrail.memory import hygiene
+
+        return audit(
+            Graph(self._store),
+            namespace=checked_namespace(namespace),
+            near=hygiene.NEAR if near is None else near,
+            stale_days=stale_days,
+        )
+
+    # The file
+
+    def purge(self) -> Purged:
+        """Erase the bytes of what was deleted, from the store, its indexes and the vector cache.
+
+        Raises:
+            StoreError: Another process is in the way; what could not be erased can be next time.
+        """
+        from hoptrail.graph import upkeep as graph_upkeep
+        from hoptrail.graph.graph import Graph
+        from hoptrail.memory import upkeep
+
+        self._store.sweep()
+        if graph_upkeep.has_graph(self._store):
+            Graph(self._store).sync()  # so that names of what is gone are gone too
+        return upkeep.purge(self._store)
+
+    def verify(self) -> list[Problem]:
+        """Everything that is wrong with the file and with what is derived from it."""
+        from hoptrail.graph import upkeep as graph_upkeep
+        from hoptrail.memory import upkeep
+
+        problems = upkeep.verify(self._store)
+        if any(not problem.derived for problem in problems):
+            return problems  # a graph of damaged passages could not even be built
+        return problems + graph_upkeep.verify(self._store)
+
+    def repair(self) -> list[str]:
+        """Make anew what is derived and wrong; what was done.
+
+        Raises:
+            StoreUnavailable: The passages themselves are damaged: restore a backup.
+            MissingExtra: Vectors must be made and there is no encoder.
+        """
+        from hoptrail.graph import upkeep as graph_upkeep
+        from hoptrail.memory import upkeep
+
+        wrong = {problem.what for problem in upkeep.verify(self._store)}
+        with self._cached_writes() if "vector" in wrong else nullcontext(self._store) as store:
+            done = upkeep.repair(store)
+        return done + graph_upkeep.repair(self._store)
+
+    def backup(self, path: str | Path) -> Path:
+        """Copy the store, while others use it, to a new file of one state; its path.
+
+        Raises:
+            StoreUnavailable: There is a file already, or it cannot be written.
+        """
+        from hoptrail.memory import upkeep
+
+        return upkeep.backup(self._store, path)
+
+    def export(
+        self, path: str | Path, *, namespace: Sequence[str] = (), vectors: bool = False
+    ) -> int:
+        """Write passages to a file of JSON lines, without loss; how many.
+
+        Args:
+            path: The file; one that is there is replaced when the new one is whole.
+            namespace: Which: every namespace that begins with it.
+            vectors: Carry the vectors too, so that nothing is encoded on import.
+
+        Raises:
+            FormatError: The file cannot be written.
+        """
+        from hoptrail.memory import portable
+
+        return portable.export(
+            self._store, path, namespace=checked_namespace(namespace), vectors=vectors
+        )
+
+    def import_file(
+        self,
+        path: str | Path,
+        *,
+        on_duplicate: OnDuplicate = "error",
+        progress: Progress | None = None,
+    ) -> Imported:
+        """Write the passages of an exported file, all of them or none, with their times.
+
+        Raises:
+            FormatError: A line cannot be read; the message names it.
+            DuplicateId: An id is taken and `on_duplicate` is "error".
+            MissingExtra: Vectors must be made and there is no encoder.
+        """
+        from hoptrail.memory import portable
+
+        with self._cached_writes() as store:
+            return portable.import_file(store, path, on_duplicate=on_duplicate, progress=progress)

@@ -1,0 +1,109 @@
+"""No call gives a passage of another namespace, or one outside its filter, by whichever way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hoptrail import Link, Memory, Passage
+from hoptrail.memory import filters
+from hoptrail.memory.testing import HashEncoder
+from hoptrail.policies.network import NetworkConfig, PolicyNetwork
+from hoptrail.policies.policy import Policy
+
+SPACES = [("a",), ("a", "x"), ("ab",), ("b",)]
+NAMES = ["Ada Lind", "Varn", "Ister Beck", "Lake Sorrel"]
+
+spaces = st.sampled_from(SPACES)
+names = st.sampled_from(NAMES)
+passages = st.builds(
+    lambda space, name, others, n, to: Passage(
+        id=f"p{NAMES.index(name)}",
+        title=name,
+        text=f"{name} is near " + " and ".join(others) + ".",
+        namespace=space,
+        metadata={"n": n},
+        links=tuple(Link(f"p{i}") for i in sorted(to)),
+    ),
+    spaces,
+    names,
+    st.lists(names, min_size=1, max_size=3),
+    st.integers(0, 2),
+    st.sets(st.integers(0, 3), max_size=2),
+)
+conditions = st.sampled_from(
+    [None, {"n": 1}, {"n": {"$gte": 1}}, {"$not": {"n": 0}}, {"$title": {"$gt": "J"}}, {"n": 9}]
+)
+
+
+@pytest.fixture(scope="module")
+def policy() -> Policy:
+    torch.manual_seed(0)
+    return Policy([PolicyNetwork(NetworkConfig())])
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    batch=st.lists(passages, min_size=1, max_size=14),
+    scope=st.sampled_from([("a",), ("a", "x"), ("b",), ("c",)]),
+    filter=conditions,
+    question=st.sampled_from(["Where is Ada Lind?", "Which lake is near the Ister Beck of Varn?"]),
+    effort=st.sampled_from(["fast", "balanced"]),
+)
+def test_nothing_comes_from_elsewhere(
+    tmp_path_factory, policy, batch, scope, filter, question, effort
+) -> None:
+    path: Path = tmp_path_factory.mktemp("isolation") / "a.db"
+    with Memory(path, encoder=HashEncoder(), policy=policy) as memory:
+        memory.upsert(batch)
+        inside = list(memory.store.passages(scope))
+        if filter is not None:
+            held = filters.passages_mask(filters.parse(filter), inside)
+            inside = [p for p, holds in zip(inside, held, strict=True) if holds]
+        keys = {(p.namespace, p.id) for p in inside}
+        for mode in ("hybrid", "dense", "sparse"):
+            hits = memory.search(question, 20, scope, mode=mode, filter=filter)
+            assert {(h.passage.namespace, h.passage.id) for h in hits} <= keys
+            assert mode == "sparse" or len(hits) == len(keys)
+        recall = memory.recall(question, 20, scope, effort, filter=filter)
+        found = [(h.passage.namespace, h.passage.id) for h in recall.hits]
+        assert sorted(found) == sorted(keys)
+        texts = {p.text for p in inside}
+        for trail in recall.trails:
+            for hop in trail.hops:
+                assert hop.id in {p.id for p in inside}
+                # A rewritten query holds the text of the passage that was read before.
+                assert hop.query == question or any(text[:20] in hop.query for text in texts)
+        graph = memory.graph.view(memory.store.view(scope))
+        view = graph.view
+        for p in memory.store.passages(scope):
+            slot = view.slot_of(p.id, p.namespace)
+            for other in [
+                *(m.target for m in graph.out_mentions(slot)),
+                *(m.source for m in graph.in_mentions(slot)),
+                *(target for target, *_ in graph.links(slot)),
+                *(source for source, *_ in graph.back_links(slot)),
+                *(s for name in graph.entities(slot) for s in graph.slots_of_entity(name)),
+            ]:
+                assert view.passages([other])[0].namespace[: len(scope)] == scope
+
+
+def test_a_tenant_moves_no_score_of_another(tmp_path: Path, policy: Policy) -> None:
+    def scores() -> list[tuple[str, float]]:
+        hits = memory.search("Where is Ada Lind of Varn?", 10, ("a",))
+        walked = memory.recall("Where is Ada Lind of Varn?", 10, ("a",)).hits
+        return [(hit.passage.id, hit.score) for hit in [*hits, *walked]]
+
+    with Memory(tmp_path / "a.db", encoder=HashEncoder(), policy=policy) as memory:
+        memory.add([Passage(f"p{i}", f"{n} by Varn.", n, {}, ("a",)) for i, n in enumerate(NAMES)])
+        before = scores()
+        memory.add(
+            Passage(f"q{i}", f"Ada Lind of Varn {i}.", "Varn", {}, ("ab",)) for i in range(50)
+        )
+        assert scores() == before
