@@ -117,6 +117,14 @@ class Checkpoint:
         if moments:
             optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
 
+    def keep(self, modules: Mapping[str, nn.Module]) -> None:
+        """Write what was trained beside the policy into the folder, a file by each name."""
+        for name, module in modules.items():
+            tensors = {key: tensor.contiguous() for key, tensor in module.state_dict().items()}
+            partial = self.folder / f"{name}.safetensors.partial"
+            save_file(tensors, partial)
+            partial.replace(self.folder / f"{name}.safetensors")
+
     def remove(self) -> None:
         """The run is over."""
         (self.folder / TENSORS).unlink(missing_ok=True)

@@ -8,12 +8,16 @@ with the policy: trails from which it can read the answer are made likelier.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
+from hoptrail.errors import PolicyError
 from hoptrail.learning.marginal import marginal_likelihood
 from hoptrail.learning.reader import SpanReader, answer_target
 from hoptrail.learning.trail_tokens import TrailTokens, encoded_text, trail_tokens
@@ -27,6 +31,28 @@ from hoptrail.policies.state import State
 
 Figures = dict[str, float]
 Halves = NDArray[np.float16]
+
+
+def load_reader(folder: Path | str) -> SpanReader:
+    """The reader that the marginal stage trained and left in a policy's folder.
+
+    Raises:
+        PolicyError: There is none, or it is damaged.
+    """
+    file = Path(folder) / "reader.safetensors"
+    if not file.is_file():
+        raise PolicyError(f"there is no reader in {folder}: only the objective marginal trains one")
+    try:
+        weights = load_file(file)
+        width, dim = weights["project.weight"].shape
+        reader = SpanReader(
+            dim, width=width, max_span=len(weights["length"]), generator=torch.Generator()
+        )
+        reader.load_state_dict(weights)
+    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise PolicyError(f"the reader {file} is damaged: {reason}") from error
+    return reader.eval()
 
 
 class TrailReader:

@@ -113,6 +113,7 @@ class Trainer:
             self.curves.append({"network": number, "stage": stage, "epoch": epoch + 1, **figures})
             place = {"network": number, "stage": index, "epoch": epoch + 1, "curves": self.curves}
             self.checkpoint.save(place, {**modules, **finished}, optimizer)
+        self.checkpoint.keep(objective.modules)
 
     def _epoch(
         self,

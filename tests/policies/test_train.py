@@ -10,12 +10,14 @@ import pytest
 import torch
 
 from hoptrail.errors import ConfigError, FormatError, InputError, PolicyError
+from hoptrail.learning.trail_tokens import encoded_text, trail_tokens
 from hoptrail.memory.encoder import TransformerEncoder
 from hoptrail.memory.testing import HashEncoder
 from hoptrail.metrics import recall_at
 from hoptrail.policies import train as train_module
 from hoptrail.policies import trainer as trainer_module
 from hoptrail.policies.checkpoint import TENSORS
+from hoptrail.policies.marginal import load_reader
 from hoptrail.policies.network import NetworkConfig
 from hoptrail.policies.policy import WEIGHTS, Policy
 from hoptrail.policies.settings import TrainConfig
@@ -208,6 +210,24 @@ def test_all_stages_run_and_are_taken_up(sets, tmp_path, tiny_bert) -> None:
         train([sets["few"]], tmp_path / "torn", **given, progress=at)
     train([sets["few"]], tmp_path / "torn", **given, resume=True)
     assert weights(tmp_path / "whole") == weights(tmp_path / "torn")
+    reader = load_reader(tmp_path / "whole")
+    again = load_reader(tmp_path / "torn").state_dict()
+    assert all(torch.equal(value, again[name]) for name, value in reader.state_dict().items())
+    question, content = "who?", "Colin Archer built the Fram."
+    encoded = tiny_bert.encode_tokens([encoded_text(question, content)])
+    answer, probability = reader.predict(
+        trail_tokens(question, [content], encoded, dim=tiny_bert.dim)
+    )
+    assert answer in content or answer in ("yes", "no", "")
+    assert 0 < probability <= 1
+
+
+def test_a_reader_that_is_absent_or_damaged_is_told(tmp_path) -> None:
+    with pytest.raises(PolicyError, match="only the objective marginal trains one"):
+        load_reader(tmp_path)
+    (tmp_path / "reader.safetensors").write_bytes(b"nothing of the kind")
+    with pytest.raises(PolicyError, match="damaged"):
+        load_reader(tmp_path)
 
 
 @pytest.mark.parametrize("objective", ["reinforce", "imitation, reinforce"])
