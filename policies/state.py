@@ -123,19 +123,9 @@ def _ranks(scores: Array) -> NDArray[np.int64]:
 
 
 @dataclass(frozen=True, slots=True)
-class StateBatch:
+class StateBatch(StateInput):
     """Several states as one graph of separate parts: n rows in all, b states."""
 
-    x: Array
-    """`(n, f)`."""
-    slots: NDArray[np.int64]
-    """`(n,)`."""
-    evidence: NDArray[np.bool_]
-    """`(n,)`."""
-    edges: NDArray[np.int64]
-    """`(2, e)`."""
-    edge_kind: NDArray[np.int64]
-    edge_weight: Array
     starts: NDArray[np.int64]
     """`(b + 1,)`: the rows of state i are starts[i] to starts[i + 1]."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -19,14 +20,14 @@ if TYPE_CHECKING:
     from hoptrail.memory.upkeep import Problem, Purged
 
 
-class Keeping:
+class Keeping(ABC):
     """The part of `Memory` that keeps its passages; each call is one transaction."""
 
     _store: Store
 
+    @abstractmethod
     def _cached_writes(self) -> AbstractContextManager[Store]:
         """The store, able to encode what is written."""
-        raise NotImplementedError
 
     def upsert(
         self,
