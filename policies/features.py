@@ -120,14 +120,13 @@ def _alone(pool: Pool, known: list[Known], titles: csr_matrix, idf: Array, cover
     size = np.maximum(np.asarray(titles.sum(1)).ravel(), 1.0)
     title_idf = titles @ idf
     shared_idf = titles @ (idf * in_question)
-    best = float(pool.sparse_scores.max(initial=0.0)) + 1e-6
     ranks = [_log_ranks(listed, pool.slots) for listed in pool.listed]
     columns = [
         sparse / 5,
         dense / 3,
         hybrid / 6,
         cosine,
-        pool.sparse_scores[pool.slots] / best,
+        pool.sparse_scores[pool.slots] / (pool.best_sparse + 1e-6),
         *ranks,
         named,
         (titles @ in_question) / size,

@@ -99,6 +99,7 @@ class Pool:
         """Score the scope for the question: hybrid, dense and sparse rankings, `LISTED` deep."""
         self.sparse_scores = view.sparse.scores(self.question)
         self.sparse_moments = view.sparse.moments(self.sparse_scores)
+        self.best_sparse = float(self.sparse_scores.max(initial=0.0))
         mean, std = view.dense.moments(self.vector[None])
         self.dense_moments = float(mean[0]), float(std[0])
         _, near = view.dense.search(self.vector[None], LISTED, allowed=self.allowed)
@@ -108,8 +109,7 @@ class Pool:
         union = list(dict.fromkeys([*dense, *sparse]))
         z_sparse, z_dense, _ = self.z_scores(union)
         fused = np.round(z_sparse + z_dense, 5)
-        keys = [view.content_key(slot) for slot in union]
-        order = sorted(range(len(union)), key=lambda i: (-fused[i], keys[i]))
+        order = view.order(fused, np.asarray(union, dtype=np.int64))
         self.listed = [union[i] for i in order[:LISTED]], dense, sparse
         hits = {slot: float(score) for slot, score in zip(union, fused, strict=True)}
         walked, shares = pagerank_ranking(self.sources.graph, hits, self.question)
