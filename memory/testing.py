@@ -10,7 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.errors import InputError
+from hoptrail.memory.conformance import StoreConformance, failures
 from hoptrail.memory.encoder import Vectors
+from hoptrail.memory.expectations import Clock, PassageStore
+
+__all__ = ["Clock", "HashEncoder", "PassageStore", "StoreConformance", "failures"]
 
 _WORD = re.compile(r"\w+")
 
