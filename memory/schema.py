@@ -1,4 +1,17 @@
-"""The tables of a store's file as an ordered list of migrations, and how such lists run."""
+"""The tables of a store's file as an ordered list of migrations, and how such lists run.
+
+Others keep tables of their own in the same file: an owner has its own list, which `Store.migrate`
+applies. Every row that says something of a passage belongs to it:
+
+    passage INTEGER NOT NULL REFERENCES passages (rowid) ON DELETE CASCADE
+
+Then it goes in the transaction that deletes the passage, whoever deletes it and why (`delete`,
+`forget`, expiry); `verify` names a row whose passage is not there, `repair` removes it; `purge`
+erases its bytes, those of a word index (FTS5) too; `backup` copies it. A row about several
+passages has a table of its own beside it with a row for each of them, and a trigger on that one
+where it should go with the last. Whatever quotes a passage elsewhere, as text or by id inside of
+JSON, nobody would find.
+"""
 
 from __future__ import annotations
 
@@ -72,6 +85,8 @@ MIGRATIONS: tuple[str, ...] = (
     -- SHA-256 of contents that were deleted or written over since the last purge: what is derived
     -- from a content and kept by its hash, in other files, can then be found and erased.
     CREATE TABLE erased (content BLOB PRIMARY KEY) WITHOUT ROWID;
+    -- A store that was written to before has none of those from then.
+    INSERT INTO meta SELECT 'unrecorded', '1' FROM meta WHERE key = 'version' AND value != '0';
     """,
 )
 
@@ -109,6 +124,24 @@ def migrate(
         "ON CONFLICT (owner) DO UPDATE SET steps = excluded.steps",
         (owner, len(migrations)),
     )
+
+
+def remove_orphans(connection: sqlite3.Connection) -> int:
+    """Delete the rows, of any owner, that belong to a row which is not there; how many."""
+    removed = 0
+    while found := {(row[0], row[3]) for row in connection.execute("PRAGMA foreign_key_check")}:
+        gone = 0
+        for table, number in sorted(found):
+            keys = connection.execute(f'PRAGMA foreign_key_list("{table}")').fetchall()
+            parent, column, target = next(key[2:5] for key in keys if key[0] == number)
+            gone += connection.execute(
+                f'DELETE FROM "{table}" WHERE "{column}" NOT IN '
+                f'(SELECT "{target or "rowid"}" FROM "{parent}")'
+            ).rowcount
+        if not gone:
+            break  # a key of several columns, which none of ours is
+        removed += gone
+    return removed
 
 
 def statements(script: str) -> Iterator[str]:

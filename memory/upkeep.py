@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from hoptrail.errors import StoreUnavailable
-from hoptrail.memory import meta, records, snapshot, vector_cache
+from hoptrail.memory import meta, records, schema, snapshot, vector_cache
 from hoptrail.memory.store import Store
 
 SHOWN = 20
@@ -48,6 +48,9 @@ class Purged:
     bytes_before: int
     """Of the store's file and its log."""
     bytes_after: int
+    unrecorded: bool
+    """Contents may have been deleted before stores kept record of them, and their vectors still be
+    in the cache: `whole_cache` erases them."""
 
 
 def verify(store: Store) -> list[Problem]:
@@ -85,13 +88,7 @@ def repair(store: Store) -> list[str]:
     done: list[str] = []
     with store.transaction() as connection:
         connection.execute("REINDEX")
-        orphans = sum(
-            connection.execute(
-                f"DELETE FROM {table} WHERE {column} NOT IN (SELECT rowid FROM passages)"
-            ).rowcount
-            for table, column in (("links", "source"), ("vectors", "passage"))
-        )
-        if orphans:
+        if orphans := schema.remove_orphans(connection):
             done.append(f"removed {orphans} rows that belonged to no passage")
         highest = max(
             connection.execute(f"SELECT coalesce(max(version), 0) FROM {table}").fetchone()[0]
@@ -149,7 +146,7 @@ def backup(store: Store, path: str | Path) -> Path:
     return target
 
 
-def purge(store: Store, *, cache: Path | None = None) -> Purged:
+def purge(store: Store, *, cache: Path | None = None, whole_cache: bool = False) -> Purged:
     """Erase the bytes of what was deleted, expired or written over, from every file of the store.
 
     The file is rewritten without free pages, its log is emptied, index files are removed (they are
@@ -159,6 +156,8 @@ def purge(store: Store, *, cache: Path | None = None) -> Purged:
     Args:
         store: Not in a transaction.
         cache: The folder of the vector cache; its usual one by default.
+        whole_cache: Erase every vector in the cache of a content that this store does not hold,
+            on record or not. Other stores' are among them, and made again when next needed.
 
     Raises:
         StoreError: Another process reads or writes, so that old bytes had to stay: purge again.
@@ -167,19 +166,25 @@ def purge(store: Store, *, cache: Path | None = None) -> Purged:
     before = _size(store.path)
     with store.reading() as connection:
         keys = [row[0] for row in connection.execute("SELECT content FROM erased")]
-    gone = sorted(set(keys) - set(_living_keys(store))) if keys else []
-    cached = vector_cache.erase(gone, cache)
+    living = set(_living_keys(store)) if keys or whole_cache else set()
+    if whole_cache:
+        cached = vector_cache.erase_others(living, cache)
+    else:
+        cached = vector_cache.erase(sorted(set(keys) - living), cache)
     snapshots = snapshot.drop_all(store.database)
     with store.transaction() as connection:
         connection.executemany("DELETE FROM erased WHERE content = ?", [(key,) for key in keys])
         connection.execute("UPDATE tombstones SET id = ''")
+        if whole_cache:
+            connection.execute("DELETE FROM meta WHERE key = 'unrecorded'")
+        unrecorded = meta.get(connection, "unrecorded") is not None
         tables = connection.execute(
             "SELECT name FROM sqlite_master WHERE type = 'table' AND sql LIKE '%USING fts5%'"
         ).fetchall()
         for (table,) in tables:  # a word index keeps what was deleted until it is merged away
             connection.execute(f"INSERT INTO {table} ({table}) VALUES ('rebuild')")
     store.database.compact()
-    return Purged(len(keys), cached, snapshots, before, _size(store.path))
+    return Purged(len(keys), cached, snapshots, before, _size(store.path), unrecorded)
 
 
 def _living_keys(store: Store) -> Iterator[bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -33,14 +33,29 @@ def erase(keys: Sequence[bytes], folder: Path | None = None) -> int:
     Raises:
         StoreUnavailable: A file of the cache cannot be written, or is in use: try again.
     """
+    return _erase(keys, "key IN (SELECT key FROM given)", folder)
+
+
+def erase_others(keys: Iterable[bytes], folder: Path | None = None) -> int:
+    """Erase the vectors of all contents but these, of every encoder; how many there were.
+
+    Raises:
+        StoreUnavailable: As `erase` does.
+    """
+    return _erase(keys, "key NOT IN (SELECT key FROM given)", folder)
+
+
+def _erase(keys: Iterable[bytes], which: str, folder: Path | None) -> int:
+    given = [(key,) for key in keys]
     erased = 0
     for file in sorted((folder or cache_folder()).glob("vectors-*.db")):
         try:
             with closing(sqlite3.connect(file, timeout=60)) as db:
                 db.execute("PRAGMA secure_delete=ON")  # overwritten, not only given free
+                db.execute("CREATE TEMP TABLE given (key BLOB PRIMARY KEY) WITHOUT ROWID")
                 with db:
-                    for key in keys:
-                        erased += db.execute("DELETE FROM vectors WHERE key = ?", (key,)).rowcount
+                    db.executemany("INSERT OR IGNORE INTO given VALUES (?)", given)
+                    erased += db.execute(f"DELETE FROM vectors WHERE {which}").rowcount
                 busy = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         except sqlite3.Error as error:
             raise StoreUnavailable(f"the vector cache {file} cannot be purged: {error}") from error

@@ -14,7 +14,7 @@ from hoptrail import FormatError, Link, Memory, Passage, StoreError, StoreUnavai
 from hoptrail.cli import main
 from hoptrail.errors import EncoderMissing
 from hoptrail.memory import encoder as encoders
-from hoptrail.memory import snapshot
+from hoptrail.memory import schema, snapshot
 from hoptrail.memory.store import Store
 from hoptrail.memory.testing import HashEncoder
 from hoptrail.memory.vector_cache import cache_folder
@@ -97,6 +97,90 @@ def test_a_purge_keeps_the_vector_of_a_content_that_still_lives(tmp_path: Path) 
         assert memory.purge().cached_vectors == 0
     [vector] = HashEncoder().encode(["The same."])
     assert files_with(cache_folder(), vector.tobytes())
+
+
+def of_the_first_version(file: Path, *passages: Passage) -> None:
+    """A store as hoptrail 0.1.0 wrote it, without record of what it deleted."""
+    connection = sqlite3.connect(file)
+    connection.execute(f"PRAGMA application_id={schema.APPLICATION_ID}")
+    connection.execute("CREATE TABLE migrations (owner TEXT PRIMARY KEY, steps INTEGER NOT NULL)")
+    connection.execute("INSERT INTO migrations VALUES ('memory', 1)")
+    connection.executescript(schema.MIGRATIONS[0])
+    for number, p in enumerate(passages, start=1):
+        connection.execute(
+            "INSERT INTO passages VALUES (?, '', ?, ?, ?, '{}', 5.0, ?)",
+            (number, p.id, p.title, p.text, number),
+        )
+        [vector] = HashEncoder().encode([p.content])
+        connection.execute("INSERT INTO vectors VALUES (?, ?)", (number, vector.tobytes()))
+    connection.execute("UPDATE meta SET value = '9' WHERE key = 'version'")
+    connection.commit()
+    connection.close()
+
+
+def test_a_purge_says_what_is_not_on_record_and_can_erase_it(tmp_path: Path, capsys) -> None:
+    secret, kept = HashEncoder().encode([SECRET, "It stays."])
+    of_the_first_version(tmp_path / "old.db", Passage("a", "It stays."))
+    with Memory(tmp_path / "other.db", encoder=HashEncoder()) as other:
+        other.add([SECRET, "It stays."])  # as the old one had them encoded before
+    (tmp_path / "other.db").unlink()
+    old = tmp_path / "old.db"
+    assert run("purge", "--store", old) == 0
+    assert "is not on record: purge --whole-cache" in capsys.readouterr().out
+    assert files_with(cache_folder(), secret.tobytes())
+    assert run("purge", "--store", old, "--whole-cache", "--json") == 0
+    done = json.loads(capsys.readouterr().out)
+    assert (done["cached_vectors"], done["unrecorded"]) == (1, False)
+    assert files_with(cache_folder(), secret.tobytes()) == []
+    assert files_with(cache_folder(), kept.tobytes())
+    assert run("purge", "--store", old, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["unrecorded"] is False
+    with Memory(old, encoder=HashEncoder()) as memory:
+        assert memory.search("stays", 1)[0].passage.id == "a"
+
+
+NOTES = (
+    """
+    CREATE TABLE notes (
+        passage INTEGER NOT NULL REFERENCES passages (rowid) ON DELETE CASCADE, note TEXT
+    );
+    CREATE VIRTUAL TABLE note_words USING fts5 (words);
+    CREATE TRIGGER notes_written AFTER INSERT ON notes BEGIN
+        INSERT INTO note_words (rowid, words) VALUES (new.rowid, new.note);
+    END;
+    CREATE TRIGGER notes_gone AFTER DELETE ON notes BEGIN
+        DELETE FROM note_words WHERE rowid = old.rowid;
+    END;
+    """,
+)
+
+
+def test_the_rows_of_other_owners_go_with_their_passage(tmp_path: Path, path: Path) -> None:
+    with Memory(path, encoder=HashEncoder()) as memory:
+        memory.store.migrate("notes", NOTES)
+        with memory.store.transaction() as connection:
+            rows = [(row, f"zinnia{row} quillwort") for row in range(1, 5)]
+            connection.executemany("INSERT INTO notes VALUES (?, ?)", rows)
+
+        def notes() -> list[int]:
+            with memory.store.reading() as connection:
+                return [row[0] for row in connection.execute("SELECT passage FROM notes")]
+
+        memory.delete("p-ada-lind")
+        memory.forget({"$title": "Varn"})
+        memory.update("p-ister-beck", expires_at=4e9)
+        with memory.store.transaction() as connection:
+            connection.execute("UPDATE passages SET expires_at = 1 WHERE id = 'p-ister-beck'")
+        memory.search("clock", 1)
+        assert notes() == [4]
+        assert files_with(tmp_path, b"zinnia2")
+        memory.purge()
+        assert [n for n in (1, 2, 3, 4) if files_with(tmp_path, b"zinnia%d" % n)] == [4]
+        sql(path, "INSERT INTO notes VALUES (99, 'lost')")
+        assert [problem.what for problem in memory.verify()] == ["reference"]
+        assert memory.repair() == ["removed 1 rows that belonged to no passage"]
+        assert notes() == [4]
+        assert memory.verify() == []
 
 
 def test_a_purge_refuses_what_it_cannot_finish(path: Path) -> None:

@@ -32,9 +32,15 @@ def register(commands: Commands) -> None:
         description="Erase the bytes of what was deleted. The file is rewritten, its log emptied, "
         "index files removed (they come again by themselves), and the vectors of deleted texts "
         "leave the vector cache. Backups and exports are yours to erase.",
-        examples="hoptrail purge --store agent.db",
+        examples="hoptrail purge --store agent.db\nhoptrail purge --store agent.db --whole-cache",
     )
     file_option(parser)
+    parser.add_argument(
+        "--whole-cache",
+        action="store_true",
+        help="leave in the vector cache nothing but what this memory holds; what other memories "
+        "had there is encoded again when they need it",
+    )
     json_option(parser)
     parser = command(
         commands,
@@ -145,7 +151,7 @@ def _register_import(commands: Commands) -> None:
 def purge(args: argparse.Namespace) -> int:
     """Erase what was deleted."""
     with open_memory(args) as memory:
-        done = memory.purge()
+        done = memory.purge(whole_cache=args.whole_cache)
     if args.json:
         print_json(asdict(done))
     else:
@@ -154,6 +160,11 @@ def purge(args: argparse.Namespace) -> int:
             f"vectors from the cache, {done.snapshots} index files removed; "
             f"{done.bytes_before:,} bytes before, {done.bytes_after:,} now\n"
         )
+        if done.unrecorded:
+            sys.stdout.write(
+                "what was deleted by the first version of hoptrail is not on record: purge "
+                "--whole-cache erases its vectors\n"
+            )
     return 0
 
 

@@ -202,8 +202,13 @@ class Keeping(ABC):
 
     # The file
 
-    def purge(self) -> Purged:
+    def purge(self, *, whole_cache: bool = False) -> Purged:
         """Erase the bytes of what was deleted, from the store, its indexes and the vector cache.
+
+        Args:
+            whole_cache: Leave in the vector cache nothing but what this memory holds: for texts
+                that were deleted before memories kept record of it, and for rewritten queries of
+                training. What other memories had there is encoded again when they need it.
 
         Raises:
             StoreError: Another process is in the way; what could not be erased can be next time.
@@ -215,7 +220,7 @@ class Keeping(ABC):
         self._store.sweep()
         if graph_upkeep.has_graph(self._store):
             Graph(self._store).sync()  # so that names of what is gone are gone too
-        return upkeep.purge(self._store)
+        return upkeep.purge(self._store, whole_cache=whole_cache)
 
     def verify(self) -> list[Problem]:
         """Everything that is wrong with the file and with what is derived from it."""
