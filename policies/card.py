@@ -15,7 +15,9 @@ def readme(policy: Policy) -> str:
         "",
         f"{len(policy.members)} networks, {policy.size:,} weights in all, whose probabilities are "
         "averaged. It reads scalars only: nothing in it depends on the width or the axes of the "
-        "encoder's vectors.",
+        "encoder's vectors. "
+        f"Its {len(policy.columns)} features are named in policy.json: it decides the same in a "
+        "version of hoptrail that has more.",
         "",
         f"- objective: {card.get('objective')}",
         f"- questions: {card.get('questions')}, seed {card.get('seed')}",

@@ -6,7 +6,7 @@ STOP get a score; one softmax over all of them gives the policy.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -16,7 +16,10 @@ from torch import Tensor, nn
 from hoptrail.errors import ConfigError
 from hoptrail.graph.gnn import RelationalLayer, scatter
 from hoptrail.graph.view import KINDS
-from hoptrail.policies.state import OVERALL, WIDTH, StateBatch
+from hoptrail.policies.state import COLUMNS, OVERALL, StateBatch
+
+_SHARED = frozenset(COLUMNS[-len(OVERALL) :])
+"""Names of the columns that are equal in all rows of a state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,14 @@ class Inputs:
 class PolicyNetwork(nn.Module):
     """log π over a batch of states.
 
+    Args:
+        config: Its shape.
+        columns: The names of the columns that it reads, in this order, those of `OVERALL` last;
+            it never sees the others.
+
+    Raises:
+        ConfigError: There is no column of a name, or none of a group, or the order is another.
+
     Shapes:
         for n rows in b states, `log_read (n,)` and `log_stop (b,)`: in each state the exponentials
         over its rows and its STOP add up to 1; rows that are evidence have -inf.
@@ -80,24 +91,28 @@ class PolicyNetwork(nn.Module):
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, config: NetworkConfig) -> None:
+    def __init__(self, config: NetworkConfig, columns: Sequence[str] = COLUMNS) -> None:
         super().__init__()
         self.config = config
-        d = config.width
-        self.register_buffer("mean", torch.zeros(WIDTH))
-        self.register_buffer("scale", torch.ones(WIDTH))
+        self.columns = tuple(columns)
+        self._places = None if self.columns == COLUMNS else _places(self.columns)
+        self._shared = sum(name in _SHARED for name in self.columns)
+        d, width = config.width, len(self.columns)
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("scale", torch.ones(width))
         self.embed = nn.Sequential(
-            nn.Linear(WIDTH, 2 * d), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(2 * d, d)
+            nn.Linear(width, 2 * d), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(2 * d, d)
         )
         self.rounds = nn.ModuleList(
-            RelationalLayer(d, len(KINDS), len(OVERALL), dropout=config.dropout)
+            RelationalLayer(d, len(KINDS), self._shared, dropout=config.dropout)
             for _ in range(config.layers)
         )
         self.score = _head(d, d, config.dropout)
-        self.stop = _head(3 * d + len(OVERALL), d, config.dropout)
+        self.stop = _head(3 * d + self._shared, d, config.dropout)
 
     def standardise(self, x: Tensor) -> None:
         """Take the features' mean and scale from a sample `(n, f)` of the training states."""
+        x = self._known(x)
         self.mean.copy_(x.mean(0))
         self.scale.copy_(x.std(0) + 1e-2)
 
@@ -105,8 +120,8 @@ class PolicyNetwork(nn.Module):
         """Log π(read) `(n,)` and log π(STOP) `(b,)`."""
         batch, states = inputs.batch, inputs.states
         # A feature far outside what was seen in training says no more than one at its edge.
-        x = ((inputs.x - self.mean) / self.scale).clamp(-6.0, 6.0)
-        overall = scatter(x[:, -len(OVERALL) :], batch, dim_size=states, reduce="mean")
+        x = ((self._known(inputs.x) - self.mean) / self.scale).clamp(-6.0, 6.0)
+        overall = scatter(x[:, x.shape[1] - self._shared :], batch, dim_size=states, reduce="mean")
         h = self.embed(x)
         for layer in self.rounds:
             h = layer(h, inputs.edges, inputs.edge_kind, inputs.edge_weight, overall, batch)
@@ -119,6 +134,22 @@ class PolicyNetwork(nn.Module):
         stop = self.stop(torch.cat([mean, held, largest, overall], dim=1)).squeeze(1)
         total = _log_sum_exp(read, stop, batch)
         return read - total[batch], stop - total
+
+    def _known(self, x: Tensor) -> Tensor:
+        """The columns of `x` that this network reads."""
+        return x if self._places is None else x[:, self._places]
+
+
+def _places(columns: Sequence[str]) -> Tensor:
+    """Where the columns of these names stand in `StateInput.x`."""
+    place = {name: i for i, name in enumerate(COLUMNS)}
+    unknown = [name for name in columns if name not in place]
+    if unknown:
+        raise ConfigError(f"there is no feature {unknown[0]!r}")
+    shared = [name in _SHARED for name in columns]
+    if set(shared) != {False, True} or shared != sorted(shared):
+        raise ConfigError("a network reads features of candidates, then some of the whole state")
+    return torch.tensor([place[name] for name in columns])
 
 
 def _head(inputs: int, width: int, dropout: float) -> nn.Sequential:

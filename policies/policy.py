@@ -1,8 +1,9 @@
 """A trained policy: its networks, where it is kept, and what is known of it.
 
 A policy is a folder of three files: `policy.safetensors` (the weights), `policy.json` (the shape
-of the networks, and the card as data) and `README.md` (the card for people). It may hold several
-networks, trained from different seeds; π is then the mean of theirs.
+of the networks, the names of the features that they read, and the card as data) and `README.md`
+(the card for people). It may hold several networks, trained from different seeds; π is then the
+mean of theirs.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 from hoptrail.errors import ConfigError, PolicyError
 from hoptrail.learning.masking import masked_logsumexp
 from hoptrail.policies.network import Inputs, NetworkConfig, PolicyNetwork, one_thread
-from hoptrail.policies.state import FEATURES_VERSION, StateBatch
+from hoptrail.policies.state import COLUMNS, FEATURES_VERSION, StateBatch
 
 WEIGHTS, SETTINGS, CARD = "policy.safetensors", "policy.json", "README.md"
 SHIPPED = Path(__file__).parent
@@ -52,6 +53,13 @@ class Policy(nn.Module):
         first = self.members[0]
         assert isinstance(first, PolicyNetwork)
         return first.config
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the features that the networks read."""
+        first = self.members[0]
+        assert isinstance(first, PolicyNetwork)
+        return first.columns
 
     @property
     def size(self) -> int:
@@ -94,6 +102,7 @@ class Policy(nn.Module):
             "features": FEATURES_VERSION,
             "networks": len(self.members),
             "network": asdict(self.config),
+            "columns": list(self.columns),
             "card": self.card,
         }
         weights = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
@@ -113,15 +122,18 @@ class Policy(nn.Module):
     def load(cls, folder: Path | str) -> Policy:
         """The policy in a folder.
 
+        One that was trained before a feature was added does not read it, and decides as it did.
+
         Raises:
-            PolicyError: It is absent, damaged, or made for other features than this version has.
+            PolicyError: It is absent, damaged, or reads a feature that this version lacks.
         """
         folder = Path(folder)
         settings = _settings(folder)
         try:
             config = NetworkConfig(**settings["network"])
             count = int(settings["networks"])
-            policy = cls([PolicyNetwork(config) for _ in range(count)], settings.get("card"))
+            members = [PolicyNetwork(config, settings["columns"]) for _ in range(count)]
+            policy = cls(members, settings.get("card"))
             policy.load_state_dict(load_file(folder / WEIGHTS))
         except (KeyError, TypeError, ValueError, RuntimeError, OSError, SafetensorError) as error:
             reason = str(error).splitlines()[0]
@@ -150,5 +162,15 @@ def _settings(folder: Path) -> dict[str, Any]:
             f"the policy in {folder} was trained on features of version "
             f"{settings.get('features')}, this hoptrail has version {FEATURES_VERSION}: "
             "train it again with  hoptrail train"
+        )
+    # Written before columns had names, it reads those that there are.
+    columns = settings.setdefault("columns", list(COLUMNS))
+    if not isinstance(columns, list):
+        raise PolicyError(f"{file} does not name its columns in a list")
+    unknown = [name for name in columns if name not in COLUMNS]
+    if unknown:
+        raise PolicyError(
+            f"the policy in {folder} reads a feature that this hoptrail does not have, "
+            f"{unknown[0]!r}: train it again with  hoptrail train"
         )
     return settings

@@ -36,9 +36,19 @@ OVERALL = (
     "best z-score for a rewritten query",
     "candidates that the evidence mentions",
 )
-WIDTH = len(ALONE) + 2 * len(BESIDE) + len(MEANS) + len(EVIDENCE) + len(OVERALL)
+COLUMNS = (
+    *(f"alone: {name}" for name in ALONE),
+    *(f"beside the evidence, largest: {name}" for name in BESIDE),
+    *(f"beside the last read: {name}" for name in BESIDE),
+    *(f"beside the evidence, mean: {BESIDE[column]}" for column in MEANS),
+    *(f"evidence: {name}" for name in EVIDENCE),
+    *(f"overall: {name}" for name in OVERALL),
+)
+"""The name of each column of `StateInput.x`. A policy keeps the names of those that it reads, so
+that one trained before a column was added still decides as it did."""
+WIDTH = len(COLUMNS)
 FEATURES_VERSION = 1
-"""Changes when a column changes its meaning: a policy is bound to it."""
+"""Changes when a column changes its meaning under the same name: a policy is bound to it."""
 
 State = tuple[int, ...]
 """The evidence as slots, in the order read; the last is the last passage read."""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
+import numpy as np
 import pytest
 import torch
 
 from hoptrail.errors import ConfigError, PolicyError
+from hoptrail.policies import network as network_module
+from hoptrail.policies import policy as policy_module
 from hoptrail.policies.card import readme
 from hoptrail.policies.features import features
 from hoptrail.policies.network import NetworkConfig
 from hoptrail.policies.policy import SETTINGS, WEIGHTS, Policy
-from hoptrail.policies.state import batch_states, state_input
+from hoptrail.policies.state import COLUMNS, OVERALL, WIDTH, batch_states, state_input
 
 
 @pytest.fixture
@@ -124,6 +128,11 @@ def changed(**values):
         (changed(format=2), "format 1"),
         (changed(networks=0), "damaged"),
         (changed(networks=3), "damaged"),
+        (changed(columns=["alone: charm"]), "does not have, 'alone: charm'"),
+        (changed(columns=["alone: cosine"]), "damaged"),
+        (changed(columns=COLUMNS[::-1]), "damaged"),
+        (changed(columns=[]), "damaged"),
+        (changed(columns=7), "in a list"),
         (changed(network={"width": 8}), "damaged"),
         (changed(network={"breadth": 8}), "damaged"),
         (changed(network=7), "damaged"),
@@ -156,3 +165,42 @@ def test_the_networks_have_the_shape_that_they_say(random_policy) -> None:
     policy = random_policy(2)
     assert policy.config == NetworkConfig(width=16, layers=2, dropout=0.2)
     assert policy.size == sum(p.numel() for p in policy.parameters())
+
+
+def test_every_column_has_a_name_of_its_own() -> None:
+    assert len(set(COLUMNS)) == len(COLUMNS) == WIDTH
+    assert COLUMNS[-len(OVERALL) :] == tuple(f"overall: {name}" for name in OVERALL)
+
+
+@pytest.mark.parametrize("places", [[0], [5, 30, 68], [60, 61, 70]], ids=str)
+def test_a_policy_decides_to_the_bit_as_before_where_columns_were_added(
+    saved, states, monkeypatch, places
+) -> None:
+    """Wherever they stand, also among those that condition messages and the stop."""
+    policy, folder = saved
+    names, x = list(COLUMNS), states.x
+    for place in places:
+        group = "overall" if place >= len(names) - len(OVERALL) else "alone"
+        names.insert(place, f"{group}: added at {place}")
+        x = np.insert(x, place, 7.5, axis=1)
+    added = [name for name in names if name.startswith("overall")]
+    monkeypatch.setattr(network_module, "COLUMNS", tuple(names))
+    monkeypatch.setattr(network_module, "_SHARED", frozenset(added))
+    monkeypatch.setattr(policy_module, "COLUMNS", tuple(names))
+    wider = dataclasses.replace(states, x=x)
+    loaded = Policy.load(folder)
+    assert loaded.columns == COLUMNS
+    for a, b in zip(loaded.decide(wider), policy.decide(states), strict=True):
+        assert torch.equal(a, b)
+    loaded.members[0].standardise(torch.from_numpy(wider.x))
+    loaded.save(folder)
+    assert Policy.load(folder).columns == COLUMNS
+
+
+def test_a_policy_saved_before_columns_had_names_reads_all_there_are(saved, states) -> None:
+    policy, folder = saved
+    settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    del settings["columns"]
+    (folder / SETTINGS).write_text(json.dumps(settings), encoding="utf-8")
+    for a, b in zip(Policy.load(folder).decide(states), policy.decide(states), strict=True):
+        assert torch.equal(a, b)
