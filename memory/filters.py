@@ -7,6 +7,7 @@ A filter is a dict. Each key names a field, each value what it must be; all of t
     {"lang": {"$in": ["en", "de"]}}             one of; $nin is none of, $ne not equal to
     {"tags": {"$contains": "river"}}            a list that holds it
     {"draft": {"$exists": false}}               whether the key is there at all
+    {"source.page": {"$lte": 12}}               of a dict in the metadata, any depth
     {"$written_at": {"$gte": "2026-01-31"}}     of the passage itself, as $expires_at, $id, $title
     {"$and": [f, g]}, {"$or": [f, g]}, {"$not": f}
 
@@ -124,7 +125,20 @@ def value_of(passage: Passage, name: str) -> Any:
     if name in OWN:
         own = getattr(passage, name[1:])
         return ABSENT if own is None else own
-    return passage.metadata.get(name, ABSENT)
+    return _inside(passage.metadata, name)
+
+
+def _inside(metadata: Mapping[str, Any], name: str) -> Any:
+    """The value of a key, or of a path of keys through dicts; a key with dots comes first."""
+    if name in metadata:
+        return metadata[name]
+    at = name.find(".")
+    while at >= 0:
+        inner = metadata.get(name[:at])
+        if isinstance(inner, Mapping) and (found := _inside(inner, name[at + 1 :])) is not ABSENT:
+            return found
+        at = name.find(".", at + 1)
+    return ABSENT
 
 
 def column_of(values: Iterable[Any], before: Column | None = None) -> Column:

@@ -6,11 +6,12 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import islice
 
 from hoptrail.errors import InputError, UnknownId
-from hoptrail.memory import meta, records
+from hoptrail.memory import filters, meta, records
 from hoptrail.memory.database import Database
-from hoptrail.types import Namespace, Passage
+from hoptrail.types import Filter, Namespace, Passage
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +85,19 @@ class Reader:
         with self._db.reading() as connection:
             return bool(records.rowids(connection, stored, list_of_ids([id]), self._clock()))
 
-    def count(self, namespace: Namespace = ()) -> int:
-        """How many passages the scope holds."""
+    def count(self, namespace: Namespace = (), *, filter: Filter | None = None) -> int:
+        """How many passages the scope holds, or how many of them fulfil a filter.
+
+        Raises:
+            InputError: It is no filter.
+        """
+        if filter is not None:
+            condition = filters.parse(filter)
+            held, count = self.passages(namespace), 0
+            with self._db.reading():  # of one state, however many there are
+                while part := list(islice(held, records.BATCH)):
+                    count += int(filters.passages_mask(condition, part).sum())
+            return count
         bounds = records.scope_range(records.encode_namespace(namespace))
         with self._db.reading() as connection:
             row = connection.execute(

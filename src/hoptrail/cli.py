@@ -14,6 +14,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
+from hoptrail.cli_changing import register as register_changing
 from hoptrail.cli_demo import register as register_demo
 from hoptrail.cli_keeping import register as register_keeping
 from hoptrail.cli_learning import register as register_learning
@@ -73,6 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     register_memory(commands)
+    register_changing(commands)
     register_keeping(commands)
     register_learning(commands)
     register_demo(commands)

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from hoptrail.front import Memory
     from hoptrail.memory.encoder import Encoder
-    from hoptrail.types import Recall
+    from hoptrail.memory.hygiene import Duplicate
+    from hoptrail.types import Filter, Passage, Recall
 
 Commands = Any
 """argparse's subparsers; their class is private."""
@@ -97,6 +98,44 @@ def count_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--k", type=int, default=5, metavar="N", help="passages (default: 5)")
 
 
+def ttl_option(parser: argparse.ArgumentParser) -> None:
+    """`--ttl`."""
+    parser.add_argument(
+        "--ttl", type=float, metavar="SECONDS", help="from now until it expires (default: never)"
+    )
+
+
+def near_option(parser: argparse.ArgumentParser) -> None:
+    """`--near`."""
+    parser.add_argument(
+        "--near",
+        type=float,
+        metavar="COSINE",
+        help="from where two passages say the same (default: 0.97)",
+    )
+
+
+def filter_option(parser: argparse.ArgumentParser) -> None:
+    """`--filter`."""
+    parser.add_argument(
+        "--filter",
+        type=object_of,
+        metavar="JSON",
+        help='only passages that fulfil it, such as \'{"year": {"$gte": 2001}}\' (default: all)',
+    )
+
+
+def object_of(text: str) -> dict[str, Any]:
+    """The JSON object that an argument spells."""
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"not valid JSON ({error}): {text!r}") from error
+    if not isinstance(found, dict):
+        raise argparse.ArgumentTypeError(f"expected a JSON object, got {text!r}")
+    return found
+
+
 def namespace_of(text: str) -> Namespace:
     """The namespace that `a/b` spells."""
     return tuple(text.split("/")) if text else ()
@@ -145,6 +184,7 @@ def show_walk(
     args: argparse.Namespace,
     *,
     namespace: Namespace = (),
+    filter: Filter | None = None,
     gold: Sequence[str] = (),
 ) -> Recall:
     """Print a question's trails beside what plain vector search gives; the recall.
@@ -155,12 +195,31 @@ def show_walk(
     from hoptrail.front import RANKED
 
     depth = max(args.k, RANKED) if args.k > 0 else args.k
-    found = memory.recall(question, depth, namespace, args.effort)
-    plain = memory.search(question, args.k, namespace, mode="dense")
+    found = memory.recall(question, depth, namespace, args.effort, filter=filter)
+    plain = memory.search(question, args.k, namespace, mode="dense", filter=filter)
     console = show.output()
     console.print(show.walked(found, plain, gold=gold, console=console))
     console.print(show.cost_line(found.cost))
     return found
+
+
+def passage_lines(passage: Passage) -> str:
+    """A passage as it is printed, with its links."""
+    title = f"{passage.title}\n" if passage.title else ""
+    links = "".join(f"  {link.kind} -> {link.target}\n" for link in passage.links)
+    return f"[{passage.id}] {title}{passage.text}\n{links}"
+
+
+def duplicate_line(duplicate: Duplicate) -> str:
+    """A duplicate as it is printed."""
+    how = "the same text" if duplicate.exact else f"cosine {duplicate.cosine:.3f}"
+    name = name_of(duplicate.namespace, duplicate.id)
+    return f"duplicate: {name} says what {duplicate.of} says ({how})"
+
+
+def name_of(namespace: Namespace, id_: str) -> str:
+    """A passage as it is named in a line."""
+    return "/".join((*namespace, id_))
 
 
 def print_json(value: object) -> None:

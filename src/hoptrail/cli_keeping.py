@@ -10,15 +10,17 @@ from pathlib import Path
 from hoptrail.cli_common import (
     Commands,
     command,
+    duplicate_line,
     encoder_option,
     file_option,
     json_option,
+    name_of,
+    near_option,
     open_memory,
     print_json,
     store_option,
     writable,
 )
-from hoptrail.types import Namespace
 
 SOUND, UNSOUND = 0, 1
 
@@ -92,12 +94,7 @@ hoptrail audit --store agent.db
 hoptrail audit --store agent.db --namespace team --near 0.95 --stale-days 90 --json""",
     )
     store_option(parser)
-    parser.add_argument(
-        "--near",
-        type=float,
-        metavar="COSINE",
-        help="from where two passages say the same (default: 0.97)",
-    )
+    near_option(parser)
     parser.add_argument(
         "--stale-days",
         type=float,
@@ -223,11 +220,7 @@ def audit(args: argparse.Namespace) -> int:
         print_json(asdict(found))
         return 0
     lines = [f"{found.passages} passages, {found.expiring} of them with a time to go"]
-    lines += [
-        f"duplicate: {name_of(d.namespace, d.id)} says what {d.of} says "
-        f"({'the same text' if d.exact else f'cosine {d.cosine:.3f}'})"
-        for d in found.duplicates
-    ]
+    lines += map(duplicate_line, found.duplicates)
     lines += [f"orphan: {name_of(*key)}" for key in found.orphans]
     lines += [f"stale: {name_of(*key)}" for key in found.stale]
     lines += [
@@ -236,11 +229,6 @@ def audit(args: argparse.Namespace) -> int:
     ]
     sys.stdout.write("\n".join(lines) + "\n")
     return 0
-
-
-def name_of(namespace: Namespace, id_: str) -> str:
-    """A passage as it is named in a line."""
-    return "/".join((*namespace, id_))
 
 
 def export(args: argparse.Namespace) -> int:

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hoptrail.cli_common import (
     Commands,
     command,
     count_option,
+    duplicate_line,
     encoder_option,
+    filter_option,
     json_option,
+    near_option,
     open_memory,
+    passage_lines,
     policy_options,
     print_json,
     show_walk,
     store_option,
+    ttl_option,
 )
+from hoptrail.errors import InputError
+
+if TYPE_CHECKING:
+    from hoptrail.types import Passage
 
 MODES = ("hybrid", "dense", "sparse")
 
@@ -40,7 +51,8 @@ def _register_add(commands: Commands) -> None:
         examples="""
 hoptrail add --store agent.db notes/
 hoptrail add --store agent.db --namespace team/ann corpus.jsonl
-hoptrail add --store agent.db --on-duplicate replace corpus.jsonl""",
+hoptrail add --store agent.db --on-duplicate replace corpus.jsonl
+hoptrail add --store agent.db --duplicates merge notes/""",
     )
     store_option(parser)
     encoder_option(parser)
@@ -50,6 +62,14 @@ hoptrail add --store agent.db --on-duplicate replace corpus.jsonl""",
         default="error",
         help="what to do with an id that is taken (default: error, and nothing is written)",
     )
+    parser.add_argument(
+        "--duplicates",
+        choices=("report", "skip", "merge"),
+        help="look for passages that say what another says: write them all the same, leave them "
+        "out, or let the first keep them (default: do not look)",
+    )
+    near_option(parser)
+    ttl_option(parser)
     parser.add_argument(
         "sources",
         nargs="+",
@@ -77,6 +97,7 @@ hoptrail recall --store agent.db --policy my-policy/ --namespace team "Who wrote
     encoder_option(parser)
     policy_options(parser)
     count_option(parser)
+    filter_option(parser)
     json_option(parser)
     parser.add_argument("question")
 
@@ -89,11 +110,13 @@ def _register_search(commands: Commands) -> None:
         description="Find passages in one hop. No policy, no trail: the indexes' own ranking.",
         examples="""
 hoptrail search --store agent.db "ice ages"
-hoptrail search --store agent.db --mode sparse --k 10 "Milankovitch" """,
+hoptrail search --store agent.db --mode sparse --k 10 "Milankovitch"
+hoptrail search --store agent.db --filter '{"year": {"$gte": 2001}}' "ice ages" """,
     )
     store_option(parser)
     encoder_option(parser)
     count_option(parser)
+    filter_option(parser)
     parser.add_argument(
         "--mode", choices=MODES, default="hybrid", help="by meaning, by words, or both (default)"
     )
@@ -136,11 +159,14 @@ def add(args: argparse.Namespace) -> int:
 
     # Read before the store is opened: a bad file must not leave an empty store behind.
     passages = [passage for source in args.sources for passage in read_source(source)]
+    if args.duplicates:
+        return _add_distinct(args, passages)
     with open_memory(args, exists=False) as memory, Steps() as steps:
         ids = memory.add(
             passages,
             namespace=args.namespace,
             on_duplicate=args.on_duplicate,
+            ttl=args.ttl,
             progress=steps.stage("encoding"),
         )
         total = memory.count()
@@ -153,6 +179,25 @@ def add(args: argparse.Namespace) -> int:
     return 0
 
 
+def _add_distinct(args: argparse.Namespace, passages: list[Passage]) -> int:
+    """Write passages that say something new; say which do not."""
+    if args.on_duplicate != "error" or args.ttl is not None:
+        raise InputError("--duplicates goes with neither --on-duplicate nor --ttl")
+    with open_memory(args, exists=False) as memory:
+        done = memory.add_distinct(
+            passages, then=args.duplicates, near=args.near, namespace=args.namespace
+        )
+        total = memory.count()
+    if args.json:
+        found = [asdict(duplicate) for duplicate in done.duplicates]
+        print_json({"added": done.ids, "duplicates": found, "count": total})
+        return 0
+    lines = [duplicate_line(duplicate) for duplicate in done.duplicates]
+    lines.append(f"{len(done.ids)} passages added to {args.store}; it holds {total} now")
+    sys.stdout.write("\n".join(lines) + "\n")
+    return 0
+
+
 def get(args: argparse.Namespace) -> int:
     """Print passages."""
     from hoptrail.formats import passage_record
@@ -162,10 +207,7 @@ def get(args: argparse.Namespace) -> int:
     if args.json:
         print_json([passage_record(passage) for passage in passages])
         return 0
-    for passage in passages:
-        title = f"{passage.title}\n" if passage.title else ""
-        links = "".join(f"  {link.kind} -> {link.target}\n" for link in passage.links)
-        sys.stdout.write(f"[{passage.id}] {title}{passage.text}\n{links}")
+    sys.stdout.write("".join(map(passage_lines, passages)))
     return 0
 
 
@@ -186,7 +228,8 @@ def search(args: argparse.Namespace) -> int:
     from hoptrail.plain import hit_data
 
     with open_memory(args) as memory:
-        hits = memory.search(args.query, args.k, args.namespace or (), mode=args.mode)
+        scope = args.namespace or ()
+        hits = memory.search(args.query, args.k, scope, mode=args.mode, filter=args.filter)
     if args.json:
         print_json({"query": args.query, "passages": [hit_data(hit) for hit in hits]})
     else:
@@ -204,12 +247,12 @@ def recall(args: argparse.Namespace) -> int:
     scope = args.namespace or ()
     with open_memory(args) as memory:
         if args.json:
-            found = memory.recall(args.question, args.k, scope, args.effort)
+            found = memory.recall(args.question, args.k, scope, args.effort, filter=args.filter)
             print_json(recall_data(found))
             return 0
         from hoptrail import show
 
-        found = show_walk(memory, args.question, args, namespace=scope)
+        found = show_walk(memory, args.question, args, namespace=scope, filter=args.filter)
     console = show.output()
     console.print(show.hits_table(found.hits[: args.k], width=console.width))
     return 0

@@ -175,9 +175,9 @@ class Memory(Keeping):
         """
         return self._store.get(id, checked_namespace(namespace))
 
-    def count(self, namespace: Sequence[str] = ()) -> int:
-        """How many passages there are in the namespaces that begin with this one."""
-        return self._store.count(checked_namespace(namespace))
+    def count(self, namespace: Sequence[str] = (), *, filter: Filter | None = None) -> int:
+        """How many passages the namespaces that begin with this one hold, or let through."""
+        return self._store.count(checked_namespace(namespace), filter=filter)
 
     def search(
         self,

@@ -23,6 +23,12 @@ PASSAGES = [
     Passage("d", "x", metadata={"n": "1", "lang": "fr", "deep": {"k": [1, 2]}}, written_at=400.0),
     Passage("e", "x", written_at=500.0),
 ]
+NESTED = [
+    Passage("a", "x", metadata={"source": {"page": 3, "by.name": {"last": "Lind"}}}),
+    Passage("b", "x", metadata={"source.page": 9, "source": {"page": 1}}),
+    Passage("c", "x", metadata={"source": 5}),
+    Passage("d", "x", metadata={"source": {"page": None}}),
+]
 
 
 def held(filter: dict) -> str:
@@ -213,3 +219,25 @@ def test_what_another_process_changes_meanwhile_is_not_returned(tmp_path: Path) 
             patch.setattr(type(store.view()), "passages", late)
             found = store.search("river", filter={"ok": True})
         assert sorted(hit.passage.id for hit in found) == ["0", "2"]
+
+
+@pytest.mark.parametrize(
+    ("filter", "ids"),
+    [
+        ({"source.page": {"$gt": 1}}, "ab"),
+        ({"source.page": {"$exists": True}}, "abd"),
+        ({"source.page": None}, "cd"),
+        ({"source": {"page": 1}}, "b"),
+        ({"source.by.name.last": "Lind"}, "a"),
+        ({"source.by": {"$exists": True}}, ""),
+        ({"source.page.deeper": {"$exists": True}}, ""),
+        ({"source..page": {"$exists": True}}, ""),
+    ],
+)
+def test_a_path_of_keys_reaches_into_dicts(tmp_path: Path, filter: dict, ids: str) -> None:
+    with Store(tmp_path / "a.db", encoder=HashEncoder()) as store:
+        store.add(NESTED)
+        found = store.search("x", 10, mode="dense", filter=filter)
+        assert "".join(sorted(hit.passage.id for hit in found)) == ids
+        assert store.count(filter=filter) == len(ids)
+        assert store.forget(filter) == len(ids)

@@ -1,0 +1,213 @@
+"""The commands that change what a memory holds: upsert, update, link, unlink, forget."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hoptrail.cli_common import (
+    Commands,
+    command,
+    encoder_option,
+    filter_option,
+    json_option,
+    object_of,
+    open_memory,
+    passage_lines,
+    print_json,
+    store_option,
+    ttl_option,
+)
+from hoptrail.errors import InputError
+
+if TYPE_CHECKING:
+    from hoptrail.types import Passage
+
+
+def register(commands: Commands) -> None:
+    """Add the commands to the program's parser."""
+    _register_upsert(commands)
+    _register_update(commands)
+    _register_links(commands)
+    _register_forget(commands)
+
+
+def _register_upsert(commands: Commands) -> None:
+    parser = command(
+        commands,
+        "upsert",
+        upsert,
+        description="Make a memory hold these passages as given. What is the same is left alone, "
+        "what differs is written over, and only new texts are encoded.",
+        examples="hoptrail upsert --store agent.db corpus.jsonl",
+    )
+    store_option(parser)
+    encoder_option(parser)
+    ttl_option(parser)
+    parser.add_argument(
+        "sources", nargs="+", type=Path, metavar="SOURCE", help="as `hoptrail add` takes them"
+    )
+    json_option(parser)
+
+
+def _register_update(commands: Commands) -> None:
+    parser = command(
+        commands,
+        "update",
+        update,
+        description="Change a passage. What is not given stays as it is.",
+        examples="""
+hoptrail update --store agent.db fram --text "Fram lies in Oslo."
+hoptrail update --store agent.db --namespace team/ann note-1 --metadata '{"year": 1892}' """,
+    )
+    store_option(parser)
+    encoder_option(parser)
+    parser.add_argument("id", metavar="ID")
+    parser.add_argument("--text", help="the new text")
+    parser.add_argument("--title", help="the new title; an empty one takes it away")
+    parser.add_argument(
+        "--metadata", type=object_of, metavar="JSON", help="in place of all that was there"
+    )
+    ttl_option(parser)
+    json_option(parser)
+
+
+def _register_links(commands: Commands) -> None:
+    parser = command(
+        commands,
+        "link",
+        link,
+        description="Join a passage to another of its namespace. A link of a kind that is there "
+        "already gets the weight that is given; the target may be written later.",
+        examples="hoptrail link --store agent.db fram archer --kind designed_by",
+    )
+    store_option(parser)
+    parser.add_argument("source", metavar="ID", help="the passage that holds the link")
+    parser.add_argument("target", metavar="TARGET", help="where it leads")
+    parser.add_argument("--kind", default="link", help="what the link says (default: link)")
+    parser.add_argument(
+        "--weight", type=float, default=1.0, metavar="W", help="above 0 (default: 1)"
+    )
+    json_option(parser)
+    parser = command(
+        commands,
+        "unlink",
+        unlink,
+        description="Take a passage's links to another away.",
+        examples="hoptrail unlink --store agent.db fram archer",
+    )
+    store_option(parser)
+    parser.add_argument("source", metavar="ID", help="the passage that holds the links")
+    parser.add_argument("target", metavar="TARGET", help="where they lead")
+    parser.add_argument("--kind", help="only those of this kind (default: all)")
+    json_option(parser)
+
+
+def _register_forget(commands: Commands) -> None:
+    parser = command(
+        commands,
+        "forget",
+        forget,
+        description="Delete whatever fulfils a filter. Without --yes it only says how many "
+        "passages that would be. Their bytes go with `hoptrail purge`.",
+        examples="""
+hoptrail forget --store agent.db --filter '{"year": {"$lt": 1900}}'
+hoptrail forget --store agent.db --namespace team/ann --all --yes""",
+    )
+    store_option(parser)
+    filter_option(parser)
+    parser.add_argument("--all", action="store_true", help="without a filter: all of the namespace")
+    parser.add_argument("--yes", action="store_true", help="delete them")
+    json_option(parser)
+
+
+def upsert(args: argparse.Namespace) -> int:
+    """Write what differs."""
+    from hoptrail.formats import read_source
+    from hoptrail.show import Steps
+
+    passages = [passage for source in args.sources for passage in read_source(source)]
+    with open_memory(args, exists=False) as memory, Steps() as steps:
+        done = memory.upsert(
+            passages, namespace=args.namespace, ttl=args.ttl, progress=steps.stage("encoding")
+        )
+        total = memory.count()
+    if args.json:
+        found = {"added": done.added, "updated": done.updated, "unchanged": done.unchanged}
+        print_json({**found, "count": total})
+    else:
+        sys.stdout.write(
+            f"{len(done.added)} passages added to {args.store}, {len(done.updated)} updated, "
+            f"{len(done.unchanged)} unchanged; it holds {total} now\n"
+        )
+    return 0
+
+
+def update(args: argparse.Namespace) -> int:
+    """Change a passage."""
+    changes: dict[str, Any] = {}
+    if args.text is not None:
+        changes["text"] = args.text
+    if args.metadata is not None:
+        changes["metadata"] = args.metadata
+    if args.title is not None:
+        changes["title"] = args.title or None
+    if args.ttl is not None:
+        if args.ttl <= 0:
+            raise InputError(f"--ttl must be above 0 seconds, got {args.ttl:g}")
+        changes["expires_at"] = time.time() + args.ttl
+    if not changes:
+        raise InputError("nothing to change: give --text, --title, --metadata or --ttl")
+    with open_memory(args) as memory:
+        passage = memory.update(args.id, namespace=args.namespace or (), **changes)
+    return _changed(passage, args)
+
+
+def link(args: argparse.Namespace) -> int:
+    """Join a passage to another."""
+    with open_memory(args) as memory:
+        passage = memory.link(
+            args.source, args.target, args.kind, args.weight, namespace=args.namespace or ()
+        )
+    return _changed(passage, args)
+
+
+def unlink(args: argparse.Namespace) -> int:
+    """Take links away."""
+    with open_memory(args) as memory:
+        passage = memory.unlink(args.source, args.target, args.kind, namespace=args.namespace or ())
+    return _changed(passage, args)
+
+
+def _changed(passage: Passage, args: argparse.Namespace) -> int:
+    """Print a passage as it now is."""
+    from hoptrail.formats import passage_record
+
+    if args.json:
+        print_json(passage_record(passage))
+    else:
+        sys.stdout.write(passage_lines(passage))
+    return 0
+
+
+def forget(args: argparse.Namespace) -> int:
+    """Delete what fulfils a filter, or say how much that is."""
+    if (args.filter is None) != args.all:
+        raise InputError("forget takes either --filter, or --all for the whole namespace")
+    scope = args.namespace or ()
+    with open_memory(args, read_only=not args.yes) as memory:
+        if args.yes:
+            count = memory.forget(args.filter, namespace=scope)
+        else:
+            count = memory.count(scope, filter=args.filter)
+        total = memory.count()
+    if args.json:
+        print_json({"fulfil": count, "forgotten": count if args.yes else 0, "count": total})
+    elif args.yes:
+        sys.stdout.write(f"{count} passages forgotten; {args.store} holds {total} now\n")
+    else:
+        sys.stdout.write(f"{count} of {total} passages would be forgotten: repeat with --yes\n")
+    return 0
