@@ -50,7 +50,12 @@ ENTITY_WEIGHT = 1.0
 
 
 def pagerank_ranking(
-    graph: GraphView, hits: Mapping[int, float], question: str = "", *, damping: float = DAMPING
+    graph: GraphView,
+    hits: Mapping[int, float],
+    question: str = "",
+    *,
+    damping: float = DAMPING,
+    most: int | None = None,
 ) -> tuple[Ints, NDArray[np.float64]]:
     """The slots that a walk reaches, best first, `(m,)`, with their scores, the best being 1.
 
@@ -61,6 +66,7 @@ def pagerank_ranking(
         hits: What an index found: hybrid scores by slot, some hundred of them.
         question: Its words; the titles that it names are starting points too.
         damping: Chance to walk on, in [0, 1).
+        most: How many are wanted; all by default.
 
     Raises:
         InputError: There is neither a hit nor a title that the question names.
@@ -71,7 +77,11 @@ def pagerank_ranking(
     reached = np.flatnonzero(scores)
     # Rounded, since sums in another order differ in the last digits.
     shares = np.round(scores[reached] / scores.max(initial=0.0), 9)
-    order = graph.view.order(shares, reached)
+    if most is not None and most < len(reached):
+        # Sort no more than can be among them, equals at the end included.
+        kept = shares >= np.partition(shares, -most)[-most]
+        reached, shares = reached[kept], shares[kept]
+    order = graph.view.order(shares, reached)[:most]
     return reached[order], shares[order]
 
 

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
 from hoptrail.memory.dense import DenseIndex
-from hoptrail.policies.lexicon import Ids, Known, incidence
+from hoptrail.policies.lexicon import Ids, Incidence, Known
 from hoptrail.policies.pool import LISTED, Pool, Read
 
 Array = NDArray[np.float32]
@@ -59,8 +58,6 @@ BESIDE = (
 )
 UNVISITED = 1e-3
 """Share of the best candidate's visits below which it makes no difference."""
-WINDOW = 60
-"""Characters on each side of a mention that say what it is to the passage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +87,9 @@ def features(pool: Pool) -> Features:
     lexicon = pool.sources.lexicon
     known = lexicon.known(pool.slots)
     idf = lexicon.idf()
-    holds = incidence([k.terms for k in known], len(idf))
-    titles = incidence([k.title for k in known], len(idf))
-    covers = np.asarray(holds[:, pool.terms].todense(), dtype=np.float32)
+    holds = Incidence.of([k.terms for k in known])
+    titles = Incidence.of([k.title for k in known])
+    covers = _covers(holds, pool.terms, len(idf))
     question_idf = idf[pool.terms]
     edges = pool.sources.graph.edges(pool.slots)
     # The graph has them in the order of slots: sums over them would differ in their last bits.
@@ -109,7 +106,17 @@ def features(pool: Pool) -> Features:
     )
 
 
-def _alone(pool: Pool, known: list[Known], titles: csr_matrix, idf: Array, covers: Array) -> Array:
+def _covers(holds: Incidence, asked: Ids, terms: int) -> Array:
+    """Which candidate holds which of the question's terms, `(n, t)`."""
+    column = np.full(terms, -1)
+    column[asked] = np.arange(len(asked))
+    at = column[holds.items]
+    covers = np.zeros((holds.n, len(asked)), dtype=np.float32)
+    covers[holds.rows[at >= 0], at[at >= 0]] = 1.0
+    return covers
+
+
+def _alone(pool: Pool, known: list[Known], titles: Incidence, idf: Array, covers: Array) -> Array:
     sparse, dense, cosine = pool.z_scores(pool.slots)
     hybrid = sparse + dense
     named = np.asarray([pool.named.get(slot, 0) for slot in pool.slots], dtype=np.float32)
@@ -117,9 +124,9 @@ def _alone(pool: Pool, known: list[Known], titles: csr_matrix, idf: Array, cover
     in_question[pool.terms] = 1.0
     question_idf = idf[pool.terms]
     total = float(question_idf.sum()) + 1e-6
-    size = np.maximum(np.asarray(titles.sum(1)).ravel(), 1.0)
-    title_idf = titles @ idf
-    shared_idf = titles @ (idf * in_question)
+    size = np.asarray([max(1, len(k.title)) for k in known])
+    title_idf = titles.sums(idf[titles.items])
+    shared_idf = titles.sums((idf * in_question)[titles.items])
     ranks = [_log_ranks(listed, pool.slots) for listed in pool.listed]
     columns = [
         sparse / 5,
@@ -129,7 +136,7 @@ def _alone(pool: Pool, known: list[Known], titles: csr_matrix, idf: Array, cover
         pool.sparse_scores[pool.slots] / (pool.best_sparse + 1e-6),
         *ranks,
         named,
-        (titles @ in_question) / size,
+        titles.sums(in_question[titles.items]) / size,
         shared_idf / (title_idf + 1e-6),
         shared_idf / total,
         np.log1p([k.mentions for k in known]),
@@ -149,7 +156,7 @@ def _log_ranks(listed: list[int], slots: list[int]) -> Array:
 
 
 def _beside(
-    pool: Pool, known: list[Known], holds: csr_matrix, titles: csr_matrix, idf: Array
+    pool: Pool, known: list[Known], holds: Incidence, titles: Incidence, idf: Array
 ) -> Array:
     n, reads = len(pool.slots), list(pool.reads.values())
     out = np.zeros((len(reads), n, len(BESIDE)), dtype=np.float32)
@@ -162,31 +169,42 @@ def _beside(
     latent = pool.vector + vectors[at]
     latent /= np.linalg.norm(latent, axis=1, keepdims=True)
     cosine, cosine_z = _z(queries, vectors, dense)
-    outside = np.ones(len(idf), dtype=np.float32)
-    outside[pool.terms] = 0.0
-    # Squares of the idf need float64 to add up exactly; see `lexicon.IDF_STEPS`.
-    weighted = holds.multiply(idf[None]).tocsr().astype(np.float64)
-    norm = np.sqrt(np.asarray(weighted.multiply(weighted).sum(1)).ravel()) + 1e-6
-    of_reads = holds[at]
-    overlap = np.asarray((weighted[at] @ weighted.T).todense())
-    new = np.asarray((of_reads.multiply((idf * outside)[None]) @ holds.T).todense())
-    title_in = np.asarray((of_reads @ titles.multiply(idf[None]).T).todense())
-    title_idf = titles @ idf + 1e-6
-    names = incidence([k.targets for k in known], pool.sources.view.capacity)
     out[..., 0] = cosine_z / 3
     out[..., 1] = cosine
-    out[..., 7] = overlap / (norm[at][:, None] * norm[None])
-    out[..., 8] = new / 20
     out[..., 9] = vectors[at] @ vectors.T
-    out[..., 10] = title_in / title_idf
     out[..., 11] = _z(latent, vectors, dense)[1] / 3
-    out[..., 13] = np.log1p(np.asarray((names[at] @ names.T).todense()))
+    _shared(out, pool, known, holds, titles, idf)
     for row, read in enumerate(reads):
         title = known[at[row]].passage.title
         out[row, :, 12] = [bool(title) and k.passage.title == title for k in known]
-        _mentions(out[row], pool, read, known[at[row]])
+        _mentions(out[row], pool, read)
         _links(out[row], pool, read)
     return out
+
+
+def _shared(
+    out: Array, pool: Pool, known: list[Known], holds: Incidence, titles: Incidence, idf: Array
+) -> None:
+    """What each candidate has in common with each read: terms, words of its title, mentions."""
+    # Squares of the idf need float64 to add up exactly; see `lexicon.IDF_STEPS`.
+    weight = idf.astype(np.float64)
+    squares = weight * weight
+    beyond = weight.copy()
+    beyond[pool.terms] = 0.0
+    norm = np.sqrt(holds.sums(squares[holds.items])) + 1e-6
+    title_idf = titles.sums(weight[titles.items]) + 1e-6
+    names = Incidence.of([k.targets for k in known])
+    held = np.zeros(len(idf), dtype=bool)
+    for row, slot in enumerate(pool.reads):
+        at = pool.position[slot]
+        read = known[at]
+        held[:] = False
+        held[read.terms] = True
+        both = held[holds.items]
+        out[row, :, 7] = holds.sums(squares[holds.items] * both) / (norm[at] * norm)
+        out[row, :, 8] = holds.sums(beyond[holds.items] * both) / 20
+        out[row, :, 10] = titles.sums(weight[titles.items] * held[titles.items]) / title_idf
+        out[row, :, 13] = np.log1p(names.sums(np.isin(names.items, read.targets)))
 
 
 def _z(queries: Array, vectors: Array, dense: DenseIndex) -> tuple[Array, Array]:
@@ -196,30 +214,17 @@ def _z(queries: Array, vectors: Array, dense: DenseIndex) -> tuple[Array, Array]
     return cosine, ((cosine - mean[:, None]) / (std[:, None] + 1e-6)).astype(np.float32)
 
 
-def _mentions(row: Array, pool: Pool, read: Read, known: Known) -> None:
+def _mentions(row: Array, pool: Pool, read: Read) -> None:
     """What the titles named in the read, and those that name it, say of the candidates."""
-    graph, lexicon = pool.sources.graph, pool.sources.lexicon
-    idf = lexicon.idf()
-    total = float(idf[pool.terms].sum()) + 1e-6
-    asked = set(pool.terms.tolist())
-    around: dict[tuple[int, int], float] = {}
-    for mention in read.mentions:
-        i = pool.position.get(mention.target)
-        if i is None:
-            continue
-        span = mention.start, mention.end
-        if span not in around:
-            window = known.passage.text[max(0, span[0] - WINDOW) : span[1] + WINDOW]
-            near: Ids = lexicon.ids(window)
-            around[span] = float(sum(idf[t] for t in near.tolist() if t in asked)) / total
+    for mention, asked in zip(read.mentions, read.asked_there, strict=True):
+        i = pool.position[mention.target]
         row[i, 2] = 1.0
-        row[i, 3] = max(row[i, 3], around[span])
+        row[i, 3] = max(row[i, 3], asked)
         row[i, 4] = max(row[i, 4], 1.0 / (1.0 + mention.start / 100))
-    sources = {m.source for m in graph.in_mentions(read.slot)}
-    for source in sources:
+    for source in read.mentioned_by:
         i = pool.position.get(source)
         if i is not None:
-            row[i, 5], row[i, 6] = 1.0, 1.0 / np.log(2.0 + len(sources))
+            row[i, 5], row[i, 6] = 1.0, 1.0 / np.log(2.0 + len(read.mentioned_by))
 
 
 def _links(row: Array, pool: Pool, read: Read) -> None:

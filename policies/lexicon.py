@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from hoptrail.graph.view import GraphView
 from hoptrail.memory.view import View
@@ -98,10 +98,23 @@ class Lexicon:
         return number
 
 
-def incidence(rows: list[Ids], width: int) -> sparse.csr_matrix:
-    """Which row holds which term: `(len(rows), width)` float32 of zeros and ones."""
-    indptr = np.zeros(len(rows) + 1, dtype=np.int64)
-    np.cumsum([len(row) for row in rows], out=indptr[1:])
-    columns = np.concatenate(rows) if rows else np.zeros(0, np.int32)
-    data = np.ones(len(columns), dtype=np.float32)
-    return sparse.csr_matrix((data, columns, indptr), shape=(len(rows), width))
+@dataclass(frozen=True, slots=True)
+class Incidence:
+    """Which of n passages hold which items (terms by number, or slots), as m pairs."""
+
+    rows: NDArray[np.int64]
+    """`(m,)`, ascending."""
+    items: Ids
+    """`(m,)`, each once a passage."""
+    n: int
+
+    @classmethod
+    def of(cls, lists: Sequence[Ids]) -> Incidence:
+        """The items of each passage, in their order."""
+        rows = np.repeat(np.arange(len(lists)), [len(items) for items in lists])
+        items = np.concatenate(lists) if lists else np.zeros(0, np.int32)
+        return cls(rows, items, len(lists))
+
+    def sums(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """What a value for each pair `(m,)` adds up to in each passage, `(n,)`."""
+        return np.bincount(self.rows, weights=values, minlength=self.n)

@@ -83,11 +83,14 @@ class Policy(nn.Module):
     def decide(self, states: StateBatch) -> tuple[Tensor, Tensor]:
         """`forward` without gradients or dropout, on a batch of states as arrays."""
         # What the networks are in, not this wrapper: whoever trains one sets the network's mode.
+        # Setting it visits every module, which takes as long as a small batch does.
         training = self.members[0].training
-        self.eval()
+        if training:
+            self.eval()
         with one_thread(), torch.inference_mode():
             read, stop = self(Inputs.of(states))
-        self.train(training)
+        if training:
+            self.train()
         return read, stop
 
     def save(self, folder: Path | str, *, readme: str | None = None) -> None:

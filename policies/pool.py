@@ -32,6 +32,8 @@ ENTITY_HITS = 6
 """Neighbours that a passage brings through the rarest entities that it shares with them."""
 HUB = 30
 """A passage mentioned by more than this many does not bring them in."""
+WINDOW = 60
+"""Characters on each side of a mention that say what it is to the passage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,10 @@ class Read:
     """Slots that it makes available."""
     mentions: tuple[Mention, ...]
     """The titles that it names."""
+    asked_there: tuple[float, ...]
+    """For each mention, the share of the question's idf in the text around it."""
+    mentioned_by: frozenset[int]
+    """Slots that name its title."""
 
 
 class Pool:
@@ -112,7 +118,8 @@ class Pool:
         order = view.order(fused, np.asarray(union, dtype=np.int64))
         self.listed = [union[i] for i in order[:LISTED]], dense, sparse
         hits = {slot: float(score) for slot, score in zip(union, fused, strict=True)}
-        walked, shares = pagerank_ranking(self.sources.graph, hits, self.question)
+        most = LISTED if self.allowed is None else None
+        walked, shares = pagerank_ranking(self.sources.graph, hits, self.question, most=most)
         if self.allowed is not None:  # a walk may pass through what it may not end at
             kept = self.allowed[walked]
             walked, shares = walked[kept], shares[kept]
@@ -138,20 +145,28 @@ class Pool:
         _, found = view.dense.search(queries, READ_HITS + 1, allowed=self.allowed)
         for slot, query, hits in zip(slots, queries, found, strict=True):
             mentions = tuple(m for m in graph.out_mentions(slot) if self._may(m.target))
+            mentioned_by = {m.source for m in graph.in_mentions(slot)}
             brought = list(
                 dict.fromkeys(
                     [
                         *[int(h) for h in hits if h >= 0 and h != slot][:READ_HITS],
                         *[m.target for m in mentions],
-                        *_unless_hub([m.source for m in graph.in_mentions(slot)], key),
+                        *_unless_hub(mentioned_by, key),
                         *sorted((target for target, _, _ in graph.links(slot)), key=key),
-                        *_unless_hub([source for source, _, _ in graph.back_links(slot)], key),
+                        *_unless_hub({source for source, _, _ in graph.back_links(slot)}, key),
                         *_entity_neighbours(graph, slot, key),
                     ]
                 )
             )
             brought = [other for other in brought if self._may(other)]
-            self.reads[slot] = Read(slot, query, frozenset(brought), mentions)
+            self.reads[slot] = Read(
+                slot,
+                query,
+                frozenset(brought),
+                mentions,
+                self._asked_around(slot, mentions),
+                frozenset(mentioned_by),
+            )
             self._admit([slot, *brought])
 
     def forget(self, reads: int, candidates: int) -> None:
@@ -171,6 +186,20 @@ class Pool:
             available[self.position[slot]] = True
         return available
 
+    def _asked_around(self, slot: int, mentions: Sequence[Mention]) -> tuple[float, ...]:
+        """The share of the question's idf in the text around each mention."""
+        lexicon = self.sources.lexicon
+        text = lexicon.known([slot])[0].passage.text
+        idf, asked = lexicon.idf(), set(self.terms.tolist())
+        total = float(idf[self.terms].sum()) + 1e-6
+        around: dict[tuple[int, int], float] = {}
+        for mention in mentions:
+            span = mention.start, mention.end
+            if span not in around:
+                near = lexicon.ids(text[max(0, span[0] - WINDOW) : span[1] + WINDOW])
+                around[span] = float(sum(idf[t] for t in near.tolist() if t in asked)) / total
+        return tuple(around[m.start, m.end] for m in mentions)
+
     def _may(self, slot: int) -> bool:
         """Whether a slot may be a candidate."""
         return self.allowed is None or bool(self.allowed[slot])
@@ -182,9 +211,8 @@ class Pool:
                 self.slots.append(slot)
 
 
-def _unless_hub(slots: list[int], key: Callable[[int], bytes]) -> list[int]:
-    different = sorted(set(slots), key=key)
-    return different if len(different) <= HUB else []
+def _unless_hub(slots: set[int], key: Callable[[int], bytes]) -> list[int]:
+    return sorted(slots, key=key) if len(slots) <= HUB else []
 
 
 def _entity_neighbours(

@@ -9,7 +9,7 @@ pool follows by fusion rank.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,7 +94,7 @@ def _finish(episode: Episode, k: int) -> Walk:
     score = {slot: _rounded(value) for slot, value in episode.score.items()}
     slots = sorted(score, key=lambda slot: (-score[slot], view.content_key(slot)))[:k]
     scores = [score[slot] for slot in slots]
-    rest = [s for s in _fusion_order(pool, k) if s not in episode.score][: k - len(slots)]
+    rest = _rest(pool, episode.score, k - len(slots))
     scores += [-1.0 - i for i in range(len(rest))]
     return Walk(
         slots=np.asarray(slots + rest, dtype=np.int64),
@@ -111,16 +111,16 @@ def _rounded(score: float) -> float:
     return float(f"{score:.4e}")
 
 
-def _fusion_order(pool: Pool, k: int) -> list[int]:
-    """Passages by fusion with the question, as many as a list of k can need."""
-    listed = pool.listed[0]
+def _rest(pool: Pool, scored: Mapping[int, float], count: int) -> list[int]:
+    """Passages that were never in the pool, by fusion with the question, at most `count`."""
+    listed = [slot for slot in pool.listed[0] if slot not in scored]
     view = pool.sources.view
-    if len(listed) >= min(k + len(pool.slots), view.size):
-        return listed
+    if len(listed) >= count or len(pool.listed[0]) == view.size:
+        return listed[:count]
     alive = np.flatnonzero(view.alive if pool.allowed is None else pool.allowed)
     sparse, dense, _ = pool.z_scores(alive.tolist())
-    order = view.order(np.round(sparse + dense, 5), alive)
-    return list(dict.fromkeys([*listed, *alive[order].tolist()]))
+    order = alive[view.order(np.round(sparse + dense, 5), alive)].tolist()
+    return [s for s in dict.fromkeys([*listed, *order]) if s not in scored][:count]
 
 
 def _trails(episode: Episode) -> tuple[Trail, ...]:
