@@ -7,9 +7,11 @@ a cosine.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib.util
 import json
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -77,6 +79,7 @@ class TransformerEncoder:
         self._max_length = _max_length(folder, int(self._model.config.max_position_embeddings))
         self._dim = int(self._model.config.hidden_size)
         self._fingerprint = self._compute_fingerprint()
+        self._quantized: TransformerEncoder | None = None  # made when it is asked for
 
     @property
     def fingerprint(self) -> str:
@@ -90,6 +93,18 @@ class TransformerEncoder:
 
     def __repr__(self) -> str:
         return f"<TransformerEncoder {self._dim} dim, {self._pooling} pooling, {self._fingerprint}>"
+
+    def quantized(self) -> TransformerEncoder:
+        """The same model with 8-bit integers in its linear layers, for a CPU: twice as quick.
+
+        Weights are rounded for each output channel, activations for each text: texts go one by
+        one, so that a vector does not depend on what else is encoded with it. Vectors lie within a
+        cosine of about 0.98 of the full model's, enough to ask with, not to be stored. Where
+        PyTorch has no such kernels, or on a GPU, it is the encoder itself.
+        """
+        if self._quantized is None:
+            self._quantized = _quantized(self)
+        return self._quantized
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """The vectors of the texts, `(n, d)` float32, L2-normalised; long texts are cut."""
@@ -155,6 +170,11 @@ class TransformerEncoder:
         return digest.hexdigest()[:16]
 
 
+def for_questions(encoder: Encoder) -> Encoder:
+    """What encodes questions and rewritten queries on a walk: the quick twin, where there is one."""
+    return encoder.quantized() if isinstance(encoder, TransformerEncoder) else encoder
+
+
 def minilm(*, batch_size: int = 32) -> TransformerEncoder:
     """The default encoder: all-MiniLM-L6-v2, from the `minilm` extra; no network is needed.
 
@@ -188,6 +208,29 @@ def require(encoder: Encoder | None, what: str) -> Encoder:
             "install hoptrail[minilm] or pass encoder=TransformerEncoder(folder)"
         )
     return encoder
+
+
+def _quantized(encoder: TransformerEncoder) -> TransformerEncoder:
+    import torch
+
+    if encoder._device != "cpu" or torch.backends.quantized.engine == "none":
+        return encoder
+    with warnings.catch_warnings():
+        # PyTorch moves quantisation to torchao, whose kernels want a compiler at run time. Until
+        # these are gone they are the quick ones; after that, the full model does it.
+        warnings.simplefilter("ignore")
+        try:
+            from torch.ao.quantization import per_channel_dynamic_qconfig, quantize_dynamic
+
+            linear = {torch.nn.Linear: per_channel_dynamic_qconfig}
+            model = quantize_dynamic(encoder._model, linear)
+        except (ImportError, AttributeError):
+            return encoder
+    twin = copy.copy(encoder)
+    twin._model, twin._batch_size = model, 1
+    twin._fingerprint = f"{encoder.fingerprint}-int8"
+    twin._quantized = twin
+    return twin
 
 
 def _folder(model: str | Path) -> Path:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.graph.view import GraphView
-from hoptrail.memory.encoder import Encoder
+from hoptrail.memory.encoder import Encoder, for_questions
 from hoptrail.memory.view import View
 from hoptrail.policies.beam import BeamSearch, Episode, Prefix
 from hoptrail.policies.efforts import Effort
@@ -61,7 +61,7 @@ class Walker:
     def __init__(
         self, policy: Policy, view: View, graph: GraphView, encoder: Encoder, effort: Effort
     ) -> None:
-        self.encoder = encoder
+        self.encoder = encoder = for_questions(encoder)
         self.sources = Sources(view, graph, Lexicon(view, graph))
         reformulator = Reformulator(encoder, reencode=effort.reencode)
         self.search = BeamSearch(policy.eval(), reformulator, effort)
