@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.errors import InputError
-from hoptrail.evaluation.benchmark import Ranking, Retriever
-from hoptrail.types import Namespace, Question, Recall
+from hoptrail.evaluation.benchmark import Decision, Ranking, Retriever
+from hoptrail.types import Namespace, Question, Recall, Trail
 
 if TYPE_CHECKING:
     from hoptrail.graph.graph import Graph
@@ -117,7 +117,19 @@ class RecallRetriever:
         """The recall's passages, and how many passages were read for them."""
         recall = self._memory.recall(question.text, k, question.namespace, self._effort)
         ids = tuple(hit.passage.id for hit in recall.hits)
-        return Ranking(ids, tuple(hit.score for hit in recall.hits), recall.cost.passages_read)
+        return Ranking(
+            ids,
+            tuple(hit.score for hit in recall.hits),
+            recall.cost.passages_read,
+            decisions=_decisions(recall.trails[0]) if recall.trails else (),
+        )
+
+
+def _decisions(trail: Trail) -> tuple[Decision, ...]:
+    """What the policy decided along a trail."""
+    ids = tuple(hop.id for hop in trail.hops)
+    stops = (*(hop.stop for hop in trail.hops), trail.sure)
+    return tuple(Decision(ids[:count], stop) for count, stop in enumerate(stops))
 
 
 def baseline(name: str, store: Store, graph: Graph) -> Retriever:

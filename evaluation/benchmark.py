@@ -18,6 +18,16 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether a retriever that reads had enough at one point."""
+
+    read: tuple[str, ...]
+    """What it had read by then, in order."""
+    stop: float
+    """How sure it was to have all that it needs."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ranking:
     """What a retriever answers to one question."""
 
@@ -29,6 +39,8 @@ class Ranking:
     """Passages read on the way; 0 for a one-shot retriever."""
     milliseconds: float = 0.0
     """From the question's text to the ranking; `run` measures it."""
+    decisions: tuple[Decision, ...] = ()
+    """Along the likeliest way of reading, from nothing read to where it stopped."""
 
 
 class Retriever(Protocol):

@@ -8,6 +8,7 @@ and every other retriever, and what is needed to run it again.
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
@@ -16,9 +17,10 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from hoptrail.errors import FormatError, InputError, MissingExtra
+from hoptrail.errors import FormatError, InputError
 from hoptrail.evaluation.benchmark import DEPTH, Result
 from hoptrail.evaluation.bootstrap import RESAMPLES, Bootstrap, Interval, clusters_of
+from hoptrail.evaluation.pictures import new_figure, save_figure
 from hoptrail.formats import sha256_of, write_json
 from hoptrail.metrics import all_gold_at, recall_at, reciprocal_rank
 
@@ -102,6 +104,21 @@ def save_report(report: Report, path: str | Path) -> None:
     write_json(path, report)
 
 
+def load_report(path: str | Path) -> Report:
+    """A report as `save_report` wrote it.
+
+    Raises:
+        FormatError: The file cannot be read, or is no report.
+    """
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise FormatError(f"{path} cannot be read as a report: {error}") from error
+    if not isinstance(found, dict) or not isinstance(found.get("questions"), list):
+        raise FormatError(f"{path} is not a report of hoptrail evaluate --json")
+    return found
+
+
 def summary_rows(report: Report, split: str = "all") -> list[list[str]]:
     """A table of means: a heading row, then one row a retriever; fractions as percentages."""
     part = _part(report, split)
@@ -144,11 +161,7 @@ def plot_recall(report: Report, path: str | Path, split: str = "all") -> None:
         MissingExtra: matplotlib is not installed.
         FormatError: The file cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtra("drawing needs matplotlib", "plots") from error
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    figure = new_figure(7, 4.5)
     axes = figure.subplots()
     for name, curve in recall_curves(report, split).items():
         axes.plot(range(1, len(curve) + 1), [100 * value for value in curve], label=name)
@@ -160,10 +173,7 @@ def plot_recall(report: Report, path: str | Path, split: str = "all") -> None:
     axes.legend()
     count = _part(report, split)["questions"]
     axes.set_title(f"{report['files']['questions']['name']}, {count} questions ({split})")
-    try:
-        figure.savefig(path, dpi=150)
-    except (OSError, ValueError) as error:
-        raise FormatError(f"the picture {path} cannot be written: {error}") from error
+    save_figure(figure, path)
 
 
 def recall_curves(report: Report, split: str = "all") -> dict[str, list[float]]:
@@ -264,6 +274,11 @@ def _question(result: Result) -> dict[str, Any]:
                 for found, score in zip(ranking.ids, ranking.scores, strict=True)
             ]
             for name, ranking in result.rankings.items()
+        },
+        "decisions": {
+            name: [{"read": list(d.read), "stop": d.stop} for d in ranking.decisions]
+            for name, ranking in result.rankings.items()
+            if ranking.decisions
         },
         "cost": {
             name: {"ms": ranking.milliseconds, "hops": ranking.hops}

@@ -171,7 +171,7 @@ class TransformerEncoder:
 
 
 def for_questions(encoder: Encoder) -> Encoder:
-    """What encodes questions and rewritten queries on a walk: the quick twin, where there is one."""
+    """What encodes questions and rewritten queries on a walk: the quick twin, if there is one."""
     return encoder.quantized() if isinstance(encoder, TransformerEncoder) else encoder
 
 
@@ -223,7 +223,7 @@ def _quantized(encoder: TransformerEncoder) -> TransformerEncoder:
             from torch.ao.quantization import per_channel_dynamic_qconfig, quantize_dynamic
 
             linear = {torch.nn.Linear: per_channel_dynamic_qconfig}
-            model = quantize_dynamic(encoder._model, linear)
+            model = quantize_dynamic(encoder._model, linear)  # type: ignore[no-untyped-call]
         except (ImportError, AttributeError):
             return encoder
     twin = copy.copy(encoder)

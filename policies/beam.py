@@ -7,7 +7,7 @@ they chose to read. Prefixes with equal evidence are one state: their probabilit
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,8 @@ class Prefix:
     """log π(s): of all orders of this evidence that the beam followed."""
     hops: tuple[float, ...]
     """Probability of each hop, along the most probable order."""
+    stops: tuple[float, ...]
+    """π(STOP) in the state before each hop, along the same order."""
     orders: tuple[State, ...]
     """All orders of this evidence that the beam followed, the most probable first."""
 
@@ -48,6 +50,8 @@ class Ending:
     """Log-probability of the whole trail, its end included."""
     stop: str
     """As in `Trail`."""
+    sure: float
+    """π(STOP) in the state in which it ended."""
 
 
 @dataclass(slots=True)
@@ -55,7 +59,7 @@ class Episode:
     """One question on its way; `prefixes` is the beam of the hop at hand."""
 
     pool: Pool
-    prefixes: list[Prefix] = field(default_factory=lambda: [Prefix((), 0.0, (), ((),))])
+    prefixes: list[Prefix] = field(default_factory=lambda: [Prefix((), 0.0, (), (), ((),))])
     score: dict[int, float] = field(default_factory=dict)
     ended: list[Ending] = field(default_factory=list)
     read: set[int] = field(default_factory=set)
@@ -110,12 +114,13 @@ class BeamSearch:
             _add_scores(episode, prefix, inputs[b].slots, log_read)
             exhausted = bool(np.isneginf(log_read).all())
             reason = "exhausted" if exhausted else "policy"
-            episode.ended.append(Ending(prefix, prefix.log_prob + float(stop[b]), reason))
+            sure = float(np.exp(stop[b]))
+            episode.ended.append(Ending(prefix, prefix.log_prob + float(stop[b]), reason, sure))
             if last and not exhausted:
                 going_on = float(np.logaddexp.reduce(log_read))
-                episode.ended.append(Ending(prefix, prefix.log_prob + going_on, "budget"))
+                episode.ended.append(Ending(prefix, prefix.log_prob + going_on, "budget", sure))
             elif not last:
-                self._grow(grown[id(episode)], prefix, inputs[b].slots, log_read)
+                self._grow(grown[id(episode)], prefix, inputs[b].slots, log_read, sure)
         for episode in episodes:
             episode.prefixes = self._best(episode, list(grown[id(episode)].values()))
 
@@ -125,6 +130,7 @@ class BeamSearch:
         prefix: Prefix,
         slots: NDArray[np.int64],
         log_read: NDArray[np.float64],
+        stop: float,
     ) -> None:
         """The likeliest continuations of a prefix; those with equal evidence are merged."""
         for i in np.argsort(-log_read, kind="stable")[: self.effort.beam]:
@@ -136,6 +142,7 @@ class BeamSearch:
                 (*prefix.evidence, slot),
                 log_prob,
                 (*prefix.hops, float(np.exp(log_read[i]))),
+                (*prefix.stops, stop),
                 tuple((*order, slot) for order in prefix.orders),
             )
             key = frozenset(new.evidence)
@@ -175,7 +182,7 @@ def _merged(one: Prefix, other: Prefix) -> Prefix:
     """Two prefixes of equal evidence as one state, seen as the likelier order has it."""
     first, second = (one, other) if np.prod(one.hops) >= np.prod(other.hops) else (other, one)
     log_prob = float(np.logaddexp(one.log_prob, other.log_prob))
-    return Prefix(first.evidence, log_prob, first.hops, first.orders + second.orders)
+    return replace(first, log_prob=log_prob, orders=first.orders + second.orders)
 
 
 def _add_scores(

@@ -20,10 +20,12 @@ class Effort:
     """Different passages that all trails together may read."""
     reencode: bool
     """Encode question ⊕ passage for each passage read; otherwise the query moves as a vector."""
+    networks: int | None = None
+    """How many of the policy's networks are asked, at most; π is the mean of theirs. None: all."""
 
 
 EFFORTS = {
-    "fast": Effort("fast", beam=4, hops=4, reads=8, reencode=False),
+    "fast": Effort("fast", beam=3, hops=4, reads=8, reencode=False, networks=1),
     "balanced": Effort("balanced", beam=4, hops=4, reads=8, reencode=True),
 }
 

@@ -222,9 +222,9 @@ def _mentions(row: Array, pool: Pool, read: Read) -> None:
         row[i, 3] = max(row[i, 3], asked)
         row[i, 4] = max(row[i, 4], 1.0 / (1.0 + mention.start / 100))
     for source in read.mentioned_by:
-        i = pool.position.get(source)
-        if i is not None:
-            row[i, 5], row[i, 6] = 1.0, 1.0 / np.log(2.0 + len(read.mentioned_by))
+        at = pool.position.get(source)
+        if at is not None:
+            row[at, 5], row[at, 6] = 1.0, 1.0 / np.log(2.0 + len(read.mentioned_by))
 
 
 def _links(row: Array, pool: Pool, read: Read) -> None:

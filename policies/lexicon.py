@@ -117,4 +117,5 @@ class Incidence:
 
     def sums(self, values: NDArray[Any]) -> NDArray[np.float64]:
         """What a value for each pair `(m,)` adds up to in each passage, `(n,)`."""
-        return np.bincount(self.rows, weights=values, minlength=self.n)
+        found = np.bincount(self.rows, weights=values, minlength=self.n)
+        return found.astype(np.float64, copy=False)

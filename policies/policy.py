@@ -69,6 +69,13 @@ class Policy(nn.Module):
     def __repr__(self) -> str:
         return f"<Policy {len(self.members)} networks, {self.size:,} weights>"
 
+    def first(self, networks: int | None) -> Policy:
+        """The policy that only the first so many of its networks make; all of them for None."""
+        if networks is None or networks >= len(self.members):
+            return self
+        members = [m for m in self.members[:networks] if isinstance(m, PolicyNetwork)]
+        return Policy(members, self.card)
+
     def forward(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """Log π(read) `(n,)` and log π(STOP) `(b,)`."""
         found: list[tuple[Tensor, Tensor]] = [member(inputs) for member in self.members]

@@ -64,7 +64,7 @@ class Walker:
         self.encoder = encoder = for_questions(encoder)
         self.sources = Sources(view, graph, Lexicon(view, graph))
         reformulator = Reformulator(encoder, reencode=effort.reencode)
-        self.search = BeamSearch(policy.eval(), reformulator, effort)
+        self.search = BeamSearch(policy.first(effort.networks).eval(), reformulator, effort)
 
     def walk(
         self,
@@ -125,7 +125,12 @@ def _rest(pool: Pool, scored: Mapping[int, float], count: int) -> list[int]:
 
 def _trails(episode: Episode) -> tuple[Trail, ...]:
     return tuple(
-        Trail(_hops(episode.pool, ending.prefix), float(np.exp(ending.log_prob)), ending.stop)
+        Trail(
+            _hops(episode.pool, ending.prefix),
+            float(np.exp(ending.log_prob)),
+            ending.stop,
+            ending.sure,
+        )
         for ending in episode.endings()[:TRAILS]
     )
 
@@ -133,12 +138,13 @@ def _trails(episode: Episode) -> tuple[Trail, ...]:
 def _hops(pool: Pool, prefix: Prefix) -> tuple[Hop, ...]:
     passages = pool.sources.view.passages(list(prefix.evidence))
     hops: list[Hop] = []
-    for i, (passage, probability) in enumerate(zip(passages, prefix.hops, strict=True)):
+    steps = zip(passages, prefix.hops, prefix.stops, strict=True)
+    for i, (passage, probability, stop) in enumerate(steps):
         query = pool.question
         if i:
             query = rewritten(pool.question, content_of(pool, prefix.evidence[i - 1]))
         link = link_between(pool, prefix.evidence[:i], prefix.evidence[i])
-        hops.append(Hop(query, passage.id, link, probability))
+        hops.append(Hop(query, passage.id, link, probability, stop))
     return tuple(hops)
 
 

@@ -1,4 +1,4 @@
-"""The commands that train a policy and measure it: train, evaluate."""
+"""The commands that train a policy and measure it: train, evaluate, stopping."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ def register(commands: Commands) -> None:
     """Add the commands to the program's parser."""
     _register_train(commands)
     _register_evaluate(commands)
+    _register_stopping(commands)
 
 
 def _register_train(commands: Commands) -> None:
@@ -90,6 +91,23 @@ hoptrail evaluate --corpus corpus.jsonl --questions dev.jsonl --retrievers hybri
     )
     parser.add_argument("--json", type=Path, metavar="OUT.json", help="write the whole report")
     parser.add_argument("--plot", type=Path, metavar="OUT.png", help="draw recall over passages")
+
+
+def _register_stopping(commands: Commands) -> None:
+    parser = command(
+        commands,
+        "stopping",
+        stopping,
+        description="Judge when a policy stops, over one or several reports of hoptrail evaluate: "
+        "what it had read, beside fixed budgets, and whether it was as sure as it should be.",
+        examples="""
+hoptrail stopping report.json
+hoptrail stopping musique.json hotpotqa.json --plot reliability.png --json stopping.json""",
+    )
+    parser.add_argument("reports", nargs="+", type=Path, metavar="REPORT.json")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the bootstrap")
+    parser.add_argument("--json", type=Path, metavar="OUT.json", help="write all figures")
+    parser.add_argument("--plot", type=Path, metavar="OUT.png", help="draw the reliability diagram")
 
 
 def train(args: argparse.Namespace) -> int:
@@ -172,6 +190,31 @@ def evaluate(args: argparse.Namespace) -> int:
         console.print(show.rows_table("", report.comparison_rows(found, split)))
     if args.plot:
         report.plot_recall(found, args.plot)
+    return 0
+
+
+def stopping(args: argparse.Namespace) -> int:
+    """Judge when a policy stops."""
+    from hoptrail import show
+    from hoptrail.evaluation import stopping as judged
+    from hoptrail.evaluation.report import REFERENCE, load_report, save_report
+
+    for file in filter(None, (args.json, args.plot)):
+        writable(file)
+    reports = [load_report(file) for file in args.reports]
+    found = judged.stopping(reports, REFERENCE, seed=args.seed)
+    if args.json:
+        save_report(found, args.json)
+    console = show.output()
+    console.print(show.rows_table(f"{found['questions']} questions", judged.stopping_rows(found)))
+    console.print(show.rows_table("", judged.calibration_rows(found)))
+    error, (low, high) = found["calibration"]["error"], found["calibration"]["interval"]
+    sys.stdout.write(
+        f"expected calibration error {100 * error:.1f} points, "
+        f"95 % interval {100 * low:.1f} to {100 * high:.1f}\n"
+    )
+    if args.plot:
+        judged.plot_calibration(found, args.plot)
     return 0
 
 

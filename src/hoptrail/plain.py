@@ -35,5 +35,6 @@ def trail_data(trail: Trail) -> dict[str, Any]:
     return {
         "probability": trail.probability,
         "stop": trail.stop,
+        "sure": trail.sure,
         "hops": [asdict(hop) for hop in trail.hops],
     }

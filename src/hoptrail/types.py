@@ -75,6 +75,8 @@ class Hop:
     """The kind of edge that led here from a passage read before; None for an index hit."""
     probability: float
     """π(read this | state)."""
+    stop: float = 0.0
+    """π(STOP | state) before it was read: how sure the policy was to have enough already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,8 @@ class Trail:
     is at least the product of the hops' and of the stop's."""
     stop: str
     """Why it ended: `policy` (STOP was chosen), `budget` (no hops left) or `exhausted`."""
+    sure: float = 0.0
+    """π(STOP | all that it read): how sure the policy was, in the end, to have enough."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,7 @@ class TestToolAtWork(_Tool, ToolsIntegrationTests):
 def test_documents_carry_the_passage_and_the_trail_as_plain_data() -> None:
     ada = Passage("ada", "Born in Varn.", "Ada Lind", {"page": 3}, ("atlas",))
     varn = Passage("varn", "A town.")
-    trail = Trail((Hop("Who?", "ada", None, 0.5),), 0.25, "policy")
+    trail = Trail((Hop("Who?", "ada", None, 0.5, 0.125),), 0.25, "policy", 0.5)
     recall = Recall("Who?", (Hit(ada, 0.9), Hit(varn, 0.1)), (trail,), Cost(1.0, 1, 2, 1))
     assert documents(recall) == [
         Document(
@@ -109,7 +109,16 @@ def test_documents_carry_the_passage_and_the_trail_as_plain_data() -> None:
                 "trail": {
                     "probability": 0.25,
                     "stop": "policy",
-                    "hops": [{"query": "Who?", "id": "ada", "link": None, "probability": 0.5}],
+                    "sure": 0.5,
+                    "hops": [
+                        {
+                            "query": "Who?",
+                            "id": "ada",
+                            "link": None,
+                            "probability": 0.5,
+                            "stop": 0.125,
+                        }
+                    ],
                 },
             },
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from hoptrail.errors import EncoderMissing, FormatError, InputError, MissingExtra
 from hoptrail.memory import encoder as encoders
-from hoptrail.memory.encoder import Encoder, TransformerEncoder, minilm, require
+from hoptrail.memory.encoder import Encoder, TransformerEncoder, for_questions, minilm, require
 
 TEXTS = ["the old bridge", "river", "the river under the old bridge of the city", "bridge river"]
 VOCABULARY = "[PAD] [UNK] [CLS] [SEP] [MASK] the old bridge river under of city".split()
@@ -61,6 +62,30 @@ def test_vectors_are_unit_and_do_not_depend_on_the_batch(encoder: TransformerEnc
     for text, vector in zip(TEXTS, vectors, strict=True):
         assert np.allclose(encoder.encode([text])[0], vector, atol=1e-6)
     assert encoder.encode([]).shape == (0, 16)
+
+
+def test_the_8_bit_twin_is_close_and_does_not_depend_on_the_batch(
+    encoder: TransformerEncoder,
+) -> None:
+    texts = ["one", "a rather longer text about ships and the people who built them"]
+    twin = encoder.quantized()
+    assert twin is not encoder, "this machine's PyTorch has no 8-bit kernels"
+    assert twin is encoder.quantized()
+    assert twin is twin.quantized()
+    assert twin.fingerprint != encoder.fingerprint
+    vectors = twin.encode(texts)
+    np.testing.assert_array_equal(vectors[1], twin.encode(texts[1:])[0])
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+    assert ((vectors * encoder.encode(texts)).sum(1) > 0.97).all()
+    assert not np.array_equal(vectors, encoder.encode(texts))
+
+
+def test_without_8_bit_kernels_the_full_model_is_asked(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.ao.quantization", None)
+    encoder = TransformerEncoder(model)
+    assert for_questions(encoder) is encoder
 
 
 def test_mean_pooling_is_the_mean_of_all_tokens(encoder: TransformerEncoder, model: Path) -> None:

@@ -140,3 +140,17 @@ def test_unlikely_prefixes_are_not_followed(demo, demo_questions, random_policy,
 def test_endings_come_most_probable_first(toy, table_policy) -> None:
     endings = run(toy, table_policy(2), everything(3)).endings()
     assert all(a.log_prob >= b.log_prob - 1e-5 for a, b in itertools.pairwise(endings))
+
+
+def test_every_hop_says_how_sure_stop_was(toy, table_policy) -> None:
+    ended = run(toy, table_policy(1), everything(2)).ended
+    sure = {e.prefix.evidence: e.sure for e in ended}
+    assert all(0 < value < 1 for value in sure.values())
+    for ending in ended:
+        reached = ending.prefix
+        assert len(reached.stops) == len(reached.hops)
+        if reached.evidence:
+            assert reached.stops[0] == sure[()]
+        if ending.stop == "policy":
+            stopped = math.exp(ending.log_prob - reached.log_prob)
+            assert ending.sure == pytest.approx(stopped)

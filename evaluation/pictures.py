@@ -1,0 +1,33 @@
+"""Pictures of reports, with matplotlib from the `plots` extra."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hoptrail.errors import FormatError, MissingExtra
+
+
+def new_figure(width: float, height: float) -> Any:
+    """An empty figure, in inches.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtra("drawing needs matplotlib", "plots") from error
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def save_figure(figure: Any, path: str | Path) -> None:
+    """Write a figure; the file's suffix says the format.
+
+    Raises:
+        FormatError: The file cannot be written.
+    """
+    try:
+        figure.savefig(path, dpi=150)
+    except (OSError, ValueError) as error:
+        raise FormatError(f"the picture {path} cannot be written: {error}") from error

@@ -1,0 +1,149 @@
+"""Stopping, judged on the set that was read: what it holds, its size, and whether π(STOP) is right.
+
+The set is what the likeliest trail had read when it ended. It is compared with fixed budgets, the
+first k of the same ranking: a policy that knows when it has enough reads few passages where few
+are needed, and more where the question takes more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from hoptrail.errors import InputError
+from hoptrail.evaluation.bootstrap import clusters_of
+from hoptrail.evaluation.calibration import calibration_interval, reliability
+from hoptrail.evaluation.pictures import new_figure, save_figure
+from hoptrail.types import Question
+
+BUDGETS = (1, 2, 3, 4, 5)
+"""Passages that a fixed budget reads."""
+
+Report = Mapping[str, Any]
+
+
+def set_measures(read: Sequence[str], gold: Sequence[str]) -> dict[str, float]:
+    """What a set of passages is worth as evidence: recall, precision, F1, completeness, size."""
+    held, wanted = set(read), set(gold)
+    found = len(held & wanted)
+    return {
+        "recall": found / len(wanted),
+        "precision": found / len(held) if held else 0.0,
+        "f1": 2 * found / (len(held) + len(wanted)),
+        "all_gold": float(found == len(wanted)),
+        "passages": float(len(held)),
+    }
+
+
+def stopping(reports: Sequence[Report], retriever: str, *, seed: int = 0) -> dict[str, Any]:
+    """How a retriever stops, over all questions of some reports together.
+
+    Args:
+        reports: As `hoptrail evaluate --json` writes them.
+        retriever: One that decides when to stop.
+        seed: Of the bootstrap's draws.
+
+    Returns:
+        Under `sets`, the means of `set_measures` for what was read until STOP and for each fixed
+        budget; under `calibration`, the error of π(STOP) as a probability that the evidence is
+        complete, its interval, the number of decisions and the bins of the reliability diagram.
+
+    Raises:
+        InputError: A report has no decisions of this retriever.
+    """
+    asked = [(number, question) for number, r in enumerate(reports) for question in r["questions"]]
+    if not asked or any(not question.get("decisions", {}).get(retriever) for _, question in asked):
+        raise InputError(
+            f"the reports hold no decisions of {retriever!r}: write them with this version's "
+            "hoptrail evaluate --json, the policy taking part"
+        )
+    sets = {"until STOP": _means(_last(q, retriever) for _, q in asked)}
+    for k in BUDGETS:
+        sets[f"first {k}"] = _means(
+            ([hit["id"] for hit in q["ranked"][retriever][:k]], q["gold_ids"]) for _, q in asked
+        )
+    return {
+        "questions": len(asked),
+        "sets": sets,
+        "calibration": _calibration(asked, retriever, seed),
+    }
+
+
+def stopping_rows(found: Mapping[str, Any]) -> list[list[str]]:
+    """A table of the sets: a heading row, then a row for STOP and for each budget."""
+    rows = [["what is read", "recall", "precision", "F1", "all gold", "passages"]]
+    for name, means in found["sets"].items():
+        shares = [f"{100 * means[m]:.1f}" for m in ("recall", "precision", "f1", "all_gold")]
+        rows.append([name, *shares, f"{means['passages']:.1f}"])
+    return rows
+
+
+def calibration_rows(found: Mapping[str, Any]) -> list[list[str]]:
+    """The reliability diagram as a table: a heading row, then a row a bin."""
+    bins = found["calibration"]["bins"]
+    return [
+        ["decisions", "stated π(STOP)", "evidence was complete"],
+        *(
+            [str(part["count"]), f"{100 * part['stated']:.1f}", f"{100 * part['true']:.1f}"]
+            for part in bins
+        ),
+    ]
+
+
+def plot_calibration(found: Mapping[str, Any], path: str | Path) -> None:
+    """Write a picture of the reliability diagram.
+
+    Args:
+        found: What `stopping` gave.
+        path: The picture's file; its suffix says the format, such as `.png` or `.svg`.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+        FormatError: The file cannot be written.
+    """
+    figure = new_figure(4.5, 4.5)
+    axes = figure.subplots()
+    bins = found["calibration"]["bins"]
+    axes.plot([0, 1], [0, 1], color="grey", linewidth=1)
+    axes.plot([b["stated"] for b in bins], [b["true"] for b in bins], marker="o")
+    axes.set(xlabel="stated π(STOP)", ylabel="share whose evidence was complete")
+    axes.set_title(f"{found['calibration']['decisions']} decisions, {found['questions']} questions")
+    axes.grid(alpha=0.3)
+    save_figure(figure, path)
+
+
+def _calibration(asked: Sequence[tuple[int, Any]], retriever: str, seed: int) -> dict[str, Any]:
+    groups = clusters_of(
+        [
+            Question(q["id"], "", supporting_ids=tuple(q["gold_ids"]), namespace=(str(number),))
+            for number, q in asked
+        ]
+    )
+    stated, true, clusters = [], [], []
+    for (_, question), cluster in zip(asked, groups, strict=True):
+        for decision in question["decisions"][retriever]:
+            stated.append(min(1.0, decision["stop"]))
+            true.append(set(question["gold_ids"]) <= set(decision["read"]))
+            clusters.append(cluster)
+    interval = calibration_interval(stated, true, np.asarray(clusters), seed=seed)
+    return {
+        "decisions": len(stated),
+        "error": interval.mean,
+        "interval": [interval.low, interval.high],
+        "bins": [asdict(part) for part in reliability(stated, true)],
+    }
+
+
+def _last(question: Mapping[str, Any], retriever: str) -> tuple[list[str], list[str]]:
+    """What was read when it stopped, and what should have been."""
+    return question["decisions"][retriever][-1]["read"], question["gold_ids"]
+
+
+def _means(pairs: Iterable[tuple[Sequence[str], Sequence[str]]]) -> dict[str, float]:
+    measured = [set_measures(read, gold) for read, gold in pairs]
+    return {name: fmean(m[name] for m in measured) for name in measured[0]}
