@@ -8,7 +8,7 @@ import numpy as np
 
 from hoptrail.errors import InputError
 from hoptrail.graph.graph import Graph
-from hoptrail.memory import hygiene, records
+from hoptrail.memory import hygiene, records, statistics
 from hoptrail.memory.hygiene import Duplicate
 from hoptrail.memory.store import Store
 from hoptrail.types import Namespace
@@ -28,7 +28,9 @@ class Audit:
     orphans: tuple[Key, ...]
     """No link or mention leads to or from them, and no entity joins them to another."""
     stale: tuple[Key, ...]
-    """Written longer ago than was asked for."""
+    """Neither written nor recalled for as long as was asked for."""
+    never_recalled: tuple[Key, ...]
+    """No search and no recall has returned them since that is counted."""
     dangling: tuple[tuple[Namespace, str, str], ...]
     """Links to ids that are not there: namespace, source and target."""
     expiring: int
@@ -48,7 +50,7 @@ def audit(
         graph: Of the store.
         namespace: The scope.
         near: Cosine from which two passages are near duplicates.
-        stale_days: Days after which a passage that nobody wrote over is stale, above 0.
+        stale_days: Days after which a passage that nobody wrote or recalled is stale, above 0.
 
     Raises:
         InputError: A bound is not above 0.
@@ -58,14 +60,15 @@ def audit(
     store = graph.store
     doubled = hygiene.duplicates(store, namespace=namespace, near=near)
     before = store.clock() - stale_days * DAY
-    held = [(p.namespace, p.id, p.written_at, p.expires_at) for p in store.passages(namespace)]
+    held = list(statistics.histories(store, namespace))
     return Audit(
         passages=len(held),
         duplicates=tuple(doubled),
         orphans=tuple(_orphans(graph, namespace)),
-        stale=tuple((space, id_) for space, id_, written_at, _ in held if written_at < before),
+        stale=tuple((h.namespace, h.id) for h in held if h.used_at < before),
+        never_recalled=tuple((h.namespace, h.id) for h in held if not h.counts.recalls),
         dangling=tuple(_dangling(store, namespace)),
-        expiring=sum(expires_at is not None for *_, expires_at in held),
+        expiring=store.count(namespace, filter={"$expires_at": {"$exists": True}}),
     )
 
 

@@ -79,6 +79,7 @@ class AsyncStore:
     changes = threaded(Store.changes)
     search = threaded(Store.search)
     view = threaded(Store.view)
+    cache_info = threaded(Store.cache_info)
     close = threaded(Store.close)
 
     async def passages(self, namespace: Namespace = ()) -> AsyncIterator[Passage]:

@@ -249,7 +249,8 @@ class Database:
                     "CREATE TABLE migrations (owner TEXT PRIMARY KEY, steps INTEGER NOT NULL) "
                     "WITHOUT ROWID"
                 )
-            schema.migrate(connection, schema.OWNER, schema.MIGRATIONS, str(self.path))
+            for owner, migrations in schema.LISTS:
+                schema.migrate(connection, owner, migrations, str(self.path))
             connection.execute("COMMIT")
         except BaseException:
             connection.execute("ROLLBACK")

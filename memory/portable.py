@@ -21,9 +21,10 @@ import numpy as np
 
 from hoptrail.errors import FormatError, InputError
 from hoptrail.formats import parse_passage, read_objects
-from hoptrail.memory import meta, records
+from hoptrail.memory import meta, records, statistics
 from hoptrail.memory.bulk import Key, OnDuplicate
 from hoptrail.memory.encoder import Vectors
+from hoptrail.memory.statistics import Counts
 from hoptrail.memory.store import Store
 from hoptrail.memory.writer import Progress
 from hoptrail.types import Namespace, Passage
@@ -61,12 +62,15 @@ def export(
     part = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
     count = 0
     try:
+        store.recorder.flush(wait=False)
         with part.open("w", encoding="utf-8") as file, store.reading() as connection:
             header = {"hoptrail": FORMAT, "encoder": meta.get(connection, "encoder")}
             file.write(json.dumps(header) + "\n")
             # A transaction is open: however long it takes, all is read from one state.
             for passage in store.passages(namespace):
                 record = record_of(passage)
+                if counts := statistics.counts_record(connection, passage):
+                    record["counts"] = counts
                 if vectors:
                     record["vector"] = _vector_text(connection, passage)
                 file.write(json.dumps(record, ensure_ascii=False) + "\n")
@@ -110,6 +114,7 @@ def import_file(
     usable = store.encoder is None or meta.describe(store.encoder) == made_by
     passages: list[Passage] = []
     vectors: dict[Key, Vectors] = {}
+    counts: dict[Key, Counts] = {}
     now = store.clock()
     for number, record in lines:
         where = f"{source}, line {number}"
@@ -119,8 +124,15 @@ def import_file(
         passages.append(passage)
         if usable and record.get("vector") is not None:
             vectors[passage.namespace, passage.id] = _vector_of(record, where, made_by)
+        if record.get("counts") is not None:
+            counts[passage.namespace, passage.id] = statistics.counts_of(record["counts"], where)
     ids = store.restore(
-        passages, vectors, made_by=made_by, on_duplicate=on_duplicate, progress=progress
+        passages,
+        vectors,
+        counts=counts,
+        made_by=made_by,
+        on_duplicate=on_duplicate,
+        progress=progress,
     )
     return Imported(ids, len(passages) - len(vectors))
 

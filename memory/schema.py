@@ -91,6 +91,40 @@ MIGRATIONS: tuple[str, ...] = (
 )
 
 
+STATISTICS = "statistics"
+"""Owns what is counted of passages: apart from the store's own tables, so that a version which does
+not know it can use the file all the same."""
+
+STATISTICS_MIGRATIONS: tuple[str, ...] = (
+    """
+    CREATE TABLE statistics (
+        passage INTEGER PRIMARY KEY REFERENCES passages (rowid) ON DELETE CASCADE,
+        added_at REAL,
+        updates INTEGER NOT NULL DEFAULT 0,
+        recalls INTEGER NOT NULL DEFAULT 0,
+        recalled_at REAL
+    );
+    CREATE TRIGGER statistics_added AFTER INSERT ON passages BEGIN
+        INSERT INTO statistics (passage, added_at) VALUES (new.rowid, new.written_at);
+    END;
+    CREATE TRIGGER statistics_updated
+    AFTER UPDATE OF text, title, metadata, expires_at ON passages
+    WHEN (old.text, old.title, old.metadata, old.expires_at)
+        IS NOT (new.text, new.title, new.metadata, new.expires_at)
+    BEGIN
+        INSERT INTO statistics (passage, updates) VALUES (new.rowid, 1)
+        ON CONFLICT (passage) DO UPDATE SET updates = updates + 1;
+    END;
+    """,
+)
+
+LISTS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (OWNER, MIGRATIONS),
+    (STATISTICS, STATISTICS_MIGRATIONS),
+)
+"""What every store has that may be written to, by owner."""
+
+
 def applied(connection: sqlite3.Connection, owner: str) -> int:
     """How many of an owner's migrations the file has seen."""
     row = connection.execute("SELECT steps FROM migrations WHERE owner = ?", (owner,)).fetchone()
@@ -116,6 +150,8 @@ def migrate(
     """Apply what is new of an owner's list, inside the caller's transaction."""
     steps = applied(connection, owner)
     check(steps, len(migrations), owner, where)
+    if steps == len(migrations):
+        return
     for script in migrations[steps:]:
         for statement in statements(script):
             connection.execute(statement)

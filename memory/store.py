@@ -25,6 +25,8 @@ from hoptrail.memory import filters, fusion, meta, records, schema
 from hoptrail.memory.bulk import OnDuplicate
 from hoptrail.memory.database import Database
 from hoptrail.memory.encoder import Encoder, Vectors, checked, require
+from hoptrail.memory.remembering import CacheInfo, Looked, QueryCache
+from hoptrail.memory.statistics import Recorder
 from hoptrail.memory.vector_cache import CachedEncoder
 from hoptrail.memory.view import View
 from hoptrail.memory.writer import Progress, Upserted, Writer
@@ -48,6 +50,9 @@ class Store(Writer):
         encoder: Makes the vectors. Without one, passages can be read, deleted and found by
             their words, but not added.
         read_only: Never write to the file.
+        statistics: Count what searches and recalls return; see `hoptrail.memory.statistics`.
+        queries_kept: Vectors of queries that stay in memory; 0, the default, encodes every one,
+            so that timings are true.
         clock: Tells the time, in seconds since 1970; another one than the computer's is for tests.
 
     Raises:
@@ -62,6 +67,8 @@ class Store(Writer):
         *,
         encoder: Encoder | None = None,
         read_only: bool = False,
+        statistics: bool = True,
+        queries_kept: int = 0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         if not isinstance(path, str | Path) or not str(path):
@@ -69,7 +76,11 @@ class Store(Writer):
         self.path = Path(path)
         self.encoder = encoder
         self._clock = clock
+        self.queries = QueryCache(queries_kept)
+        """The vectors of the last queries."""
         self._db = Database(self.path, read_only=read_only)
+        self.recorder = Recorder(self._db, clock, on=statistics)
+        """Counts what is returned."""
         self._views: OrderedDict[Namespace, View] = OrderedDict()  # only with _views_lock held
         self._views_lock = Lock()
         try:
@@ -102,6 +113,8 @@ class Store(Writer):
 
     def close(self) -> None:
         """Close the file; views of it can no longer read passages."""
+        if not self._db.closed:
+            self.recorder.flush()
         self._db.close()
 
     def view(self, namespace: Namespace = ()) -> View:
@@ -169,11 +182,12 @@ class Store(Writer):
                     continue
             if condition and not filters.passages_mask(condition, passages).all():
                 continue  # or changed one
+            self.recorder.note(view.rowids[slots].tolist())
             return [Hit(p, float(s)) for p, s in zip(passages, scores, strict=True)]
         return []
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
-        """The vectors of queries, `(n, d)`: never from the disk cache, so that timings are true.
+        """The vectors of queries, `(n, d)`: from memory if it keeps them, never from the disk.
 
         Raises:
             EncoderMissing: The store has no encoder.
@@ -184,7 +198,19 @@ class Store(Writer):
             meta.check_encoder(connection, encoder, str(self.path))
         if isinstance(encoder, CachedEncoder):
             encoder = encoder.inner
-        return checked(encoder.encode(texts), len(texts), encoder)
+        return checked(self.queries.encode(encoder, texts), len(texts), encoder)
+
+    def cache_info(self) -> CacheInfo:
+        """How often vectors of queries and passages were found in memory, since it was opened."""
+        with self._views_lock:
+            views = [view.looked for view in self._views.values()]
+        passages = Looked(
+            sum(view.hits for view in views),
+            sum(view.misses for view in views),
+            sum(view.kept for view in views),
+            sum(view.room for view in views),
+        )
+        return CacheInfo(self.queries.looked, passages)
 
     def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
         """A write transaction on the store's file, for tables that others derive from it."""

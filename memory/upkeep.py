@@ -127,6 +127,7 @@ def backup(store: Store, path: str | Path) -> Path:
     if target.exists():
         raise StoreUnavailable(f"{target} is there already: a backup is a new file")
     part = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
+    store.recorder.flush(wait=False)
     try:
         with (
             closing(sqlite3.connect(f"{store.path.absolute().as_uri()}?mode=ro", uri=True)) as old,
@@ -163,6 +164,7 @@ def purge(store: Store, *, cache: Path | None = None, whole_cache: bool = False)
         StoreError: Another process reads or writes, so that old bytes had to stay: purge again.
     """
     store.sweep()
+    store.queries.clear()  # rewritten queries are made from passages
     before = _size(store.path)
     with store.reading() as connection:
         keys = [row[0] for row in connection.execute("SELECT content FROM erased")]

@@ -20,6 +20,7 @@ from hoptrail.memory import filters, meta, records, snapshot
 from hoptrail.memory.columns import Columns
 from hoptrail.memory.database import Database
 from hoptrail.memory.dense import DenseIndex
+from hoptrail.memory.remembering import Looked
 from hoptrail.memory.slots import Slots, SlotTable
 from hoptrail.memory.sparse import SparseIndex
 from hoptrail.types import Filter, Namespace, Passage
@@ -49,6 +50,7 @@ class View:
         self._table = SlotTable()
         self._slot_of: dict[int, int] = {}  # of living slots, by rowid
         self._read: OrderedDict[int, Passage] = OrderedDict()
+        self._hits = self._misses = 0  # of passages in _read
         self._version = 0
         self._unsaved = 0  # slots taken in or killed since the last snapshot
         self.dense = DenseIndex(self._table, self.lock)
@@ -89,6 +91,11 @@ class View:
     def alive(self) -> NDArray[np.bool_]:
         """Which slots are alive, `(capacity,)`."""
         return self._table.alive
+
+    @property
+    def looked(self) -> Looked:
+        """How often a passage that was read was in memory."""
+        return Looked(self._hits, self._misses, len(self._read), PASSAGES_KEPT)
 
     def slot_of_rowid(self, rowid: int) -> int | None:
         """The living slot of a rowid, or None."""
@@ -135,6 +142,8 @@ class View:
         wanted = [int(slot) for slot in slots]
         with self.lock:
             missing = [slot for slot in dict.fromkeys(wanted) if slot not in self._read]
+            self._hits += len(wanted) - len(missing)
+            self._misses += len(missing)
             rowid_of = {slot: int(self._table.rowids[slot]) for slot in missing}
             with self._db.reading() as connection:
                 found = records.read(connection, list(rowid_of.values()))

@@ -17,10 +17,11 @@ from typing import get_args
 import numpy as np
 
 from hoptrail.errors import InputError
-from hoptrail.memory import bulk, filters, meta, records
+from hoptrail.memory import bulk, filters, meta, records, statistics
 from hoptrail.memory.bulk import Key, OnDuplicate, Row
 from hoptrail.memory.encoder import Encoder, Vectors, checked, require
 from hoptrail.memory.reader import Reader, find, list_of_ids
+from hoptrail.memory.statistics import Counts
 from hoptrail.types import Filter, Link, Metadata, Namespace, Passage
 
 Progress = Callable[[int, int], None]
@@ -80,6 +81,7 @@ class Writer(Reader):
         passages: Iterable[Passage],
         vectors: Mapping[Key, Vectors],
         *,
+        counts: Mapping[Key, Counts] | None = None,
         made_by: str | None = None,
         on_duplicate: OnDuplicate = "error",
         progress: Progress | None = None,
@@ -89,6 +91,7 @@ class Writer(Reader):
         Args:
             passages: What to write.
             vectors: Those that are known, `(d,)` each; the others are made.
+            counts: What the other store has counted of them, where that is known.
             made_by: The encoder that made them, as the other store describes it.
             on_duplicate: As for `add`.
             progress: Called with (texts encoded, texts in all).
@@ -98,7 +101,8 @@ class Writer(Reader):
         """
         records.check_choice(on_duplicate, get_args(OnDuplicate), "on_duplicate")
         batch = bulk.collect(passages, on_duplicate, self._clock(), None)
-        return self._add(batch, on_duplicate, vectors, progress, made_by=made_by, restored=True)
+        with_counts = {} if counts is None else counts
+        return self._add(batch, on_duplicate, vectors, progress, made_by=made_by, old=with_counts)
 
     def _add(
         self,
@@ -108,8 +112,9 @@ class Writer(Reader):
         progress: Progress | None,
         *,
         made_by: str | None = None,
-        restored: bool = False,
+        old: Mapping[Key, Counts] | None = None,
     ) -> list[str]:
+        """Write a checked batch; with `old`, of another store, as it was there."""
         with self._db.reading() as connection:
             batch = bulk.untaken(connection, batch, on_duplicate, self._clock())
         vector_of = {key: known[key] for key in batch if key in known}
@@ -127,9 +132,11 @@ class Writer(Reader):
             taken = bulk.taken(connection, batch, now)
             version = meta.bump(connection, len(batch))
             for i, (key, passage) in enumerate(batch.items()):
-                written_at = passage.written_at if restored else now
+                written_at = now if old is None else passage.written_at
                 rowid = bulk.put(connection, passage, taken.get(key), version + i, written_at)
                 records.put_vector(connection, rowid, vector_of[key])
+                if old and key in old:
+                    statistics.put(connection, rowid, old[key])
         return [passage.id for passage in batch.values()]
 
     def upsert(

@@ -51,7 +51,8 @@ def open_corpus(
     folder = cache_folder() / "corpora" / name
     if not (folder / COMPLETE).is_file():
         _build(folder, corpus, encoder, progress)
-    return Store(folder / STORE, encoder=encoder)
+    # What training and evaluation ask is no use of it, and is timed.
+    return Store(folder / STORE, encoder=encoder, statistics=False, queries_kept=0)
 
 
 def _build(

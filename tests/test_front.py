@@ -332,7 +332,7 @@ def test_passages_are_encoded_once_and_questions_each_time(tmp_path, twelve, pol
     with Memory(tmp_path / "a.db", encoder=first) as memory:
         memory.add(twelve)
         assert first.texts_encoded == 12
-    with Memory(tmp_path / "b.db", encoder=second, policy=policy) as memory:
+    with Memory(tmp_path / "b.db", encoder=second, policy=policy, queries_kept=0) as memory:
         memory.add(twelve)
         assert second.texts_encoded == 0
         memory.search("trout")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hoptrail import Link, Memory, Passage
+from hoptrail.integrations.langchain import HoptrailRetriever, recall_tool
 from hoptrail.memory import filters
+from hoptrail.memory.statistics import histories
 from hoptrail.memory.testing import HashEncoder
 from hoptrail.policies.network import NetworkConfig, PolicyNetwork
 from hoptrail.policies.policy import Policy
@@ -92,6 +95,59 @@ def test_nothing_comes_from_elsewhere(
                 *(s for name in graph.entities(slot) for s in graph.slots_of_entity(name)),
             ]:
                 assert view.passages([other])[0].namespace[: len(scope)] == scope
+
+
+QUESTIONS = ["Where is Ada Lind?", "Which lake is near the Ister Beck of Varn?"]
+
+
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    batch=st.lists(passages, min_size=4, max_size=16, unique_by=lambda p: (p.namespace, p.id)),
+    scope=st.sampled_from([("a",), ("a", "x"), ("b",), ("c",)]),
+    question=st.sampled_from(QUESTIONS),
+)
+def test_no_report_names_another_s_passage(
+    tmp_path_factory, policy, batch, scope, question
+) -> None:
+    """Statistics, audits, exports and what LangChain is given, whoever asked before."""
+    folder: Path = tmp_path_factory.mktemp("isolation")
+    with Memory(folder / "a.db", encoder=HashEncoder(), policy=policy) as memory:
+        memory.add(batch)
+        keys = {(p.namespace, p.id) for p in batch if p.namespace[: len(scope)] == scope}
+        texts = {p.text for p in batch if p.namespace[: len(scope)] == scope}
+        others = {p.text for p in batch} - texts
+
+        retriever = HoptrailRetriever(memory=memory, k=20, namespace=scope)
+        found = retriever.invoke(question)
+        assert {(tuple(d.metadata["namespace"]), d.id) for d in found} == keys
+        call = {"name": "recall", "args": {"question": question}, "id": "1", "type": "tool_call"}
+        told = recall_tool(memory, k=20, namespace=scope).invoke(call)
+        assert {p["text"] for p in told.artifact["passages"]} == texts
+        said = told.content + json.dumps(told.artifact, ensure_ascii=False)
+        assert not any(text in said for text in others)
+
+        memory.search(question, 20, scope)
+        counted = {(h.namespace, h.id): h.counts.recalls for h in histories(memory.store)}
+        assert counted == {key: 3 if key in keys else 0 for key in counted}
+        assert {(h.namespace, h.id) for h in histories(memory.store, scope)} == keys
+
+        memory.search(question, 20, ("a", "x"))  # what others ask is no business of the scope's
+        audit = memory.audit(namespace=scope, near=0.5)
+        named = {*audit.orphans, *audit.stale, *audit.never_recalled}
+        named |= {(space, source) for space, source, _ in audit.dangling}
+        named |= {(d.namespace, id_) for d in audit.duplicates for id_ in (d.id, d.of)}
+        assert named <= keys
+        assert audit.passages == memory.count(scope) == len(keys)
+
+        memory.export(folder / "scope.jsonl", namespace=scope)
+        lines = list(map(json.loads, (folder / "scope.jsonl").read_text().splitlines()))[1:]
+        assert {(tuple(line["namespace"]), line["id"]) for line in lines} == keys
+
+        memory.forget(None, namespace=scope)
+        assert {(p.namespace, p.id) for p in memory.store.passages()} == set(counted) - keys
+        assert {(h.namespace, h.id) for h in histories(memory.store)} == set(counted) - keys
 
 
 def test_a_tenant_moves_no_score_of_another(tmp_path: Path, policy: Policy) -> None:

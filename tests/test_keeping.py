@@ -358,7 +358,7 @@ def test_an_audit_is_printed_line_by_line(path: Path, capsys) -> None:
         memory.add(twin)
     assert run("audit", "--store", path) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "13 passages, 0 of them with a time to go"
+    assert lines[0] == "13 passages, 0 of them with a time to go, 13 never recalled"
     assert "duplicate: twin says what p-varn says (the same text)" in lines
     assert "dangling: twin links to gone, which is not there" in lines
     assert run("audit", "--store", path, "--json", "--near", "2") == 0

@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from hoptrail.asynchronous import AsyncMemory
     from hoptrail.errors import (
         ConfigError,
         DuplicateId,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOME = {
+    "hoptrail.asynchronous": "AsyncMemory",
     "hoptrail.errors": (
         "ConfigError DuplicateId EncoderMismatch EncoderMissing FormatError HoptrailError "
         "InputError MissingExtra PolicyError SchemaMismatch StoreError StoreUnavailable UnknownId"
@@ -51,6 +53,7 @@ _HOME = {
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}
 
 __all__ = [
+    "AsyncMemory",
     "ConfigError",
     "Cost",
     "DuplicateId",

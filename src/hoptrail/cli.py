@@ -18,6 +18,7 @@ from hoptrail.cli_changing import register as register_changing
 from hoptrail.cli_demo import register as register_demo
 from hoptrail.cli_keeping import register as register_keeping
 from hoptrail.cli_learning import register as register_learning
+from hoptrail.cli_looking import register as register_looking
 from hoptrail.cli_memory import register as register_memory
 from hoptrail.errors import HoptrailError
 
@@ -75,6 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     register_memory(commands)
     register_changing(commands)
+    register_looking(commands)
     register_keeping(commands)
     register_learning(commands)
     register_demo(commands)

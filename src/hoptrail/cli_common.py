@@ -193,10 +193,13 @@ def show_walk(
     """
     from hoptrail import show
     from hoptrail.front import RANKED
+    from hoptrail.memory import statistics
 
     depth = max(args.k, RANKED) if args.k > 0 else args.k
-    found = memory.recall(question, depth, namespace, args.effort, filter=filter)
-    plain = memory.search(question, args.k, namespace, mode="dense", filter=filter)
+    with memory.store.recorder.paused():  # of all that, the k best are what is returned
+        found = memory.recall(question, depth, namespace, args.effort, filter=filter)
+        plain = memory.search(question, args.k, namespace, mode="dense", filter=filter)
+    statistics.note(memory.store, found.passages[: args.k])
     console = show.output()
     console.print(show.walked(found, plain, gold=gold, console=console))
     console.print(show.cost_line(found.cost))

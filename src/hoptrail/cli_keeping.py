@@ -87,8 +87,9 @@ def _register_audit(commands: Commands) -> None:
         "audit",
         audit,
         description="Say what a memory holds that nobody may miss. Exact and near duplicates, "
-        "orphans that no link, mention or entity joins to the rest, stale passages, and links that "
-        "lead nowhere. Nothing is changed.",
+        "orphans that no link, mention or entity joins to the rest, passages that were neither "
+        "written nor recalled for long, and links that lead nowhere; with --json also the passages "
+        "that were never recalled. Nothing is changed.",
         examples="""
 hoptrail audit --store agent.db
 hoptrail audit --store agent.db --namespace team --near 0.95 --stale-days 90 --json""",
@@ -219,7 +220,10 @@ def audit(args: argparse.Namespace) -> int:
     if args.json:
         print_json(asdict(found))
         return 0
-    lines = [f"{found.passages} passages, {found.expiring} of them with a time to go"]
+    lines = [
+        f"{found.passages} passages, {found.expiring} of them with a time to go, "
+        f"{len(found.never_recalled)} never recalled"
+    ]
     lines += map(duplicate_line, found.duplicates)
     lines += [f"orphan: {name_of(*key)}" for key in found.orphans]
     lines += [f"stale: {name_of(*key)}" for key in found.stale]

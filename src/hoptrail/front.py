@@ -46,6 +46,9 @@ class Memory(Keeping):
         policy: What walks the memory: the one that ships with the package, a folder that
             `hoptrail train` wrote, a loaded `Policy`, or None to do without `recall`.
         read_only: Never write to the file.
+        statistics: Count what is recalled, for `history` and `audit`.
+        queries_kept: Vectors of the last queries that stay in memory; 0 for none. An open `Store`
+            has settings of its own for both.
 
     Raises:
         StoreUnavailable: The file cannot be opened, or is not a store.
@@ -69,6 +72,8 @@ class Memory(Keeping):
         encoder: Encoder | Literal["auto"] | None = "auto",
         policy: Policy | str | Path | None = "shipped",
         read_only: bool = False,
+        statistics: bool = True,
+        queries_kept: int = 1024,
     ) -> None:
         from hoptrail.memory.store import Store
 
@@ -85,7 +90,13 @@ class Memory(Keeping):
             self._store = path
         else:
             wanted = None if isinstance(encoder, str) else encoder
-            self._store = Store(path, encoder=wanted, read_only=read_only)
+            self._store = Store(
+                path,
+                encoder=wanted,
+                read_only=read_only,
+                statistics=statistics,
+                queries_kept=queries_kept,
+            )
         self._encoder_wanted = encoder == "auto" and not isinstance(path, Store)
         self._encoder = _itself(self._store.encoder)  # for queries: a timing is what it says
         self._cache: CachedEncoder | None = None  # for passages; opened at the first write
@@ -277,6 +288,8 @@ class Memory(Keeping):
         started = time.perf_counter()
         walks = walker.walk(asked, k=max(k, RANKED), allowed=view.allowed(filter))
         found = [_hits(walk, view, k, filter) for walk in walks]
+        for walk in walks:
+            self._store.recorder.note(view.rowids[walk.slots[:k]].tolist())
         spent = 1000 * (time.perf_counter() - started) / len(asked)
         return [
             Recall(
@@ -323,6 +336,7 @@ class Memory(Keeping):
         Only with the lock held.
         """
         from hoptrail.memory.encoder import require
+        from hoptrail.memory.remembering import RememberingEncoder
         from hoptrail.policies import efforts
         from hoptrail.policies.search import Walker
 
@@ -334,7 +348,7 @@ class Memory(Keeping):
         if known is not None and known[0] == (view.version, view.size):
             return known[1]
         graph = self.graph.view(view)
-        encoder = require(self._encoder, "recall")
+        encoder = RememberingEncoder(require(self._encoder, "recall"), store.queries)
         walker = Walker(self._policy, view, graph, encoder, efforts.effort(effort))
         while len(self._walkers) >= WALKERS_KEPT:
             self._walkers.pop(next(iter(self._walkers)))

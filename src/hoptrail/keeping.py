@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from hoptrail.graph.audit import Audit
     from hoptrail.memory.hygiene import Distinct, Then
     from hoptrail.memory.portable import Imported
+    from hoptrail.memory.remembering import CacheInfo
+    from hoptrail.memory.statistics import History
     from hoptrail.memory.store import OnDuplicate, Progress, Store, Upserted
     from hoptrail.memory.upkeep import Problem, Purged
 
@@ -179,12 +181,12 @@ class Keeping(ABC):
         near: float | None = None,
         stale_days: float = 365.0,
     ) -> Audit:
-        """What nobody may miss: duplicates, orphans, stale passages, links that lead nowhere.
+        """What nobody may miss: duplicates, orphans, passages out of use, links to nowhere.
 
         Args:
             namespace: Where to look: every namespace that begins with it.
             near: Cosine from which two passages say the same (0.97 by default).
-            stale_days: Days after which a passage that nobody wrote over is stale.
+            stale_days: Days after which a passage that nobody wrote or recalled is stale.
 
         Raises:
             InputError: A bound is not above 0.
@@ -199,6 +201,20 @@ class Keeping(ABC):
             near=hygiene.NEAR if near is None else near,
             stale_days=stale_days,
         )
+
+    def history(self, id: str, namespace: Sequence[str] = ()) -> History:
+        """Where a passage comes from, when it was written, how often and when it was recalled.
+
+        Raises:
+            UnknownId: It is not there.
+        """
+        from hoptrail.memory import statistics
+
+        return statistics.history(self._store, id, checked_namespace(namespace))
+
+    def cache_info(self) -> CacheInfo:
+        """How often vectors of queries, and passages, were found in memory since it was opened."""
+        return self._store.cache_info()
 
     # The file
 

@@ -1,0 +1,115 @@
+"""The commands that tell of a memory without asking it anything: info, history."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from hoptrail.cli_common import (
+    Commands,
+    command,
+    json_option,
+    name_of,
+    open_memory,
+    print_json,
+    store_option,
+)
+
+if TYPE_CHECKING:
+    from hoptrail.memory.statistics import History
+
+
+def register(commands: Commands) -> None:
+    """Add the commands to the program's parser."""
+    parser = command(
+        commands,
+        "info",
+        info,
+        description="Say what a memory holds: passages by namespace, bytes, its encoder, and how "
+        "much of it was ever recalled.",
+        examples="hoptrail info --store agent.db\nhoptrail info --store agent.db --namespace team",
+    )
+    store_option(parser)
+    json_option(parser)
+    parser = command(
+        commands,
+        "history",
+        history,
+        description="Say where passages come from, when they were written, and how often and when "
+        "they were recalled.",
+        examples="hoptrail history --store agent.db marie-curie",
+    )
+    store_option(parser)
+    parser.add_argument("ids", nargs="+", metavar="ID")
+    json_option(parser)
+
+
+def info(args: argparse.Namespace) -> int:
+    """Say what a memory holds."""
+    from hoptrail.memory import meta, statistics
+
+    scope = args.namespace or ()
+    with open_memory(args, read_only=True) as memory:
+        spaces: dict[str, int] = {}
+        recalls = recalled = 0
+        for entry in statistics.histories(memory.store, scope):
+            space = "/".join(entry.namespace)
+            spaces[space] = spaces.get(space, 0) + 1
+            recalls += entry.counts.recalls
+            recalled += entry.counts.recalls > 0
+        with memory.store.reading() as connection:
+            encoder = meta.get(connection, "encoder")
+        found: dict[str, Any] = {
+            "passages": sum(spaces.values()),
+            "namespaces": spaces,
+            "recalls": recalls,
+            "ever_recalled": recalled,
+            "encoder": encoder,
+            "version": memory.store.version,
+            "bytes": args.store.stat().st_size,
+        }
+    if args.json:
+        print_json(found)
+        return 0
+    lines = [
+        f"{args.store}: {found['passages']} passages, {found['bytes']:,} bytes, "
+        f"version {found['version']}, encoder {encoder or 'none yet'}",
+        f"{recalled} of them were recalled, {recalls} times in all",
+        *(f"  {space or '(root)'}: {count}" for space, count in spaces.items()),
+    ]
+    sys.stdout.write("\n".join(lines) + "\n")
+    return 0
+
+
+def history(args: argparse.Namespace) -> int:
+    """Say where passages come from."""
+    with open_memory(args, read_only=True) as memory:
+        found = [memory.history(id_, args.namespace or ()) for id_ in args.ids]
+    if args.json:
+        print_json([asdict(entry) for entry in found])
+    else:
+        sys.stdout.write("".join(map(_lines, found)))
+    return 0
+
+
+def _lines(entry: History) -> str:
+    counts = entry.counts
+    added = _time(counts.added_at) if counts.added_at else "at a time that is not on record"
+    lines = [
+        f"[{name_of(entry.namespace, entry.id)}]",
+        f"  added {added}, last written {_time(entry.written_at)}, changed {counts.updates} times",
+        f"  recalled {counts.recalls} times"
+        + (f", last {_time(counts.recalled_at)}" if counts.recalled_at else ""),
+    ]
+    if entry.source:
+        lines.append(f"  from {entry.source}")
+    if entry.merged_from:
+        lines.append(f"  keeps {', '.join(entry.merged_from)}")
+    return "\n".join(lines) + "\n"
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
