@@ -335,7 +335,7 @@ class Memory(Keeping):
 
         Only with the lock held.
         """
-        from hoptrail.memory.encoder import require
+        from hoptrail.memory.encoder import for_questions, require
         from hoptrail.memory.remembering import RememberingEncoder
         from hoptrail.policies import efforts
         from hoptrail.policies.search import Walker
@@ -348,7 +348,8 @@ class Memory(Keeping):
         if known is not None and known[0] == (view.version, view.size):
             return known[1]
         graph = self.graph.view(view)
-        encoder = RememberingEncoder(require(self._encoder, "recall"), store.queries)
+        quick = for_questions(require(self._encoder, "recall"))
+        encoder = RememberingEncoder(quick, store.queries)
         walker = Walker(self._policy, view, graph, encoder, efforts.effort(effort))
         while len(self._walkers) >= WALKERS_KEPT:
             self._walkers.pop(next(iter(self._walkers)))

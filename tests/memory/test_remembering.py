@@ -10,6 +10,7 @@ import pytest
 
 from hoptrail import Memory, Passage
 from hoptrail.errors import ConfigError
+from hoptrail.memory import encoder as encoder_module
 from hoptrail.memory.remembering import Looked, QueryCache, RememberingEncoder
 from hoptrail.memory.store import Store
 from hoptrail.memory.testing import HashEncoder
@@ -107,6 +108,19 @@ def test_a_recall_repeated_encodes_nothing_and_is_the_same(tmp_path: Path, twelv
     with Memory(tmp_path / "a.db", encoder=HashEncoder(), policy=policy, queries_kept=0) as memory:
         assert memory.recall(question).hits == first.hits
         assert memory.cache_info().queries == Looked(0, 0, 0, 0)
+
+
+def test_what_is_remembered_is_the_quick_twin_s(tmp_path: Path, twelve, monkeypatch) -> None:
+    import torch
+
+    twin = HashEncoder()
+    monkeypatch.setattr(encoder_module, "for_questions", lambda encoder: twin)
+    torch.manual_seed(0)
+    policy = Policy([PolicyNetwork(NetworkConfig())])
+    with Memory(tmp_path / "a.db", encoder=HashEncoder(), policy=policy) as memory:
+        memory.add(twelve)
+        memory.recall("Where was Ada Lind born?")
+        assert twin.texts_encoded == memory.cache_info().queries.misses > 0
 
 
 def test_a_bare_store_remembers_only_when_told(tmp_path: Path) -> None:
