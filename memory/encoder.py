@@ -91,6 +91,11 @@ class TransformerEncoder:
         """The width of a vector."""
         return self._dim
 
+    @property
+    def tokenizer_json(self) -> str:
+        """Its tokeniser, as the library `tokenizers` writes it."""
+        return str(self._tokenizer.backend_tokenizer.to_str())
+
     def __repr__(self) -> str:
         return f"<TransformerEncoder {self._dim} dim, {self._pooling} pooling, {self._fingerprint}>"
 

@@ -6,8 +6,7 @@ STOP get a score; one softmax over all of them gives the policy.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -168,19 +167,3 @@ def _log_sum_exp(read: Tensor, stop: Tensor, batch: Tensor) -> Tensor:
         top = torch.maximum(scatter(read, batch, dim_size=len(stop), reduce="max"), stop)
     parts = scatter((read - top[batch]).exp(), batch, dim_size=len(stop), reduce="sum")
     return (parts + (stop - top).exp()).log() + top
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Torch on one thread: a few thousand rows take as long on two, and sums keep their order.
-
-    On several threads the gradient of an indexed row adds up in the order in which threads come,
-    and a run cannot be repeated to the last bit. And where other programs want the cores too,
-    waiting for the second thread at every operation took up to seconds.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

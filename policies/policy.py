@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from hoptrail.errors import ConfigError, PolicyError
 from hoptrail.learning.masking import masked_logsumexp
-from hoptrail.policies.network import Inputs, NetworkConfig, PolicyNetwork, one_thread
+from hoptrail.learning.threads import one_thread
+from hoptrail.policies.network import Inputs, NetworkConfig, PolicyNetwork
 from hoptrail.policies.state import COLUMNS, FEATURES_VERSION, StateBatch
 
 WEIGHTS, SETTINGS, CARD = "policy.safetensors", "policy.json", "README.md"

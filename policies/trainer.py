@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from hoptrail.learning.threads import one_thread
 from hoptrail.memory.encoder import Encoder
 from hoptrail.policies.checkpoint import Checkpoint, Loaded
 from hoptrail.policies.examples import Example
-from hoptrail.policies.network import PolicyNetwork, one_thread
+from hoptrail.policies.network import PolicyNetwork
 from hoptrail.policies.objectives import Objective, make_objective
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.settings import TrainConfig

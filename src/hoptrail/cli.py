@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from hoptrail.cli_changing import register as register_changing
 from hoptrail.cli_demo import register as register_demo
+from hoptrail.cli_encoders import register as register_encoders
 from hoptrail.cli_keeping import register as register_keeping
 from hoptrail.cli_learning import register as register_learning
 from hoptrail.cli_looking import register as register_looking
@@ -79,6 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
     register_looking(commands)
     register_keeping(commands)
     register_learning(commands)
+    register_encoders(commands)
     register_demo(commands)
     return parser
 

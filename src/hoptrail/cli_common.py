@@ -67,8 +67,8 @@ def encoder_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--encoder",
         metavar="MODEL",
-        help="a sentence-transformers model: a folder, or a name that the hub knows "
-        "(default: MiniLM, from hoptrail[minilm])",
+        help="a sentence-transformers model (a folder, or a name that the hub knows), or a folder "
+        "that `hoptrail distill` wrote (default: MiniLM, from hoptrail[minilm])",
     )
 
 
@@ -143,11 +143,10 @@ def namespace_of(text: str) -> Namespace:
 
 def encoder_of(args: argparse.Namespace) -> Encoder:
     """The encoder that `--encoder` names, loaded."""
-    from hoptrail.memory import encoder
+    from hoptrail.memory.encoder import minilm
+    from hoptrail.memory.static_encoder import load_encoder
 
-    if args.encoder:
-        return encoder.TransformerEncoder(args.encoder)
-    return encoder.minilm()
+    return load_encoder(args.encoder) if args.encoder else minilm()
 
 
 def open_memory(
