@@ -12,14 +12,15 @@ clustered errors" (the pairs cluster bootstrap).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hoptrail.clusters import clusters_of
 from hoptrail.errors import InputError
-from hoptrail.types import Question
+
+__all__ = ["Bootstrap", "Interval", "clusters_of"]
 
 RESAMPLES = 10_000
 LEVEL = 0.95
@@ -37,28 +38,6 @@ class Interval:
     def excludes_zero(self) -> bool:
         """Whether all of the interval lies on one side of 0."""
         return self.low > 0 or self.high < 0
-
-
-def clusters_of(questions: Sequence[Question]) -> NDArray[np.int64]:
-    """A cluster number for each question, `(n,)`, from 0 in the order of first appearance.
-
-    A question without gold is a cluster of its own.
-    """
-    parent = list(range(len(questions)))
-
-    def root(node: int) -> int:
-        while parent[node] != node:
-            parent[node] = node = parent[parent[node]]
-        return node
-
-    first: dict[tuple[tuple[str, ...], str], int] = {}
-    for place, question in enumerate(questions):
-        for gold in question.supporting_ids:
-            other = root(first.setdefault((question.namespace, gold), place))
-            parent[root(place)] = other
-    numbers: dict[int, int] = {}
-    labels = [numbers.setdefault(root(place), len(numbers)) for place in range(len(questions))]
-    return np.asarray(labels, dtype=np.int64)
 
 
 class Bootstrap:

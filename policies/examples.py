@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from hoptrail.memory.encoder import Encoder
 from hoptrail.policies.corpora import OpenCorpus
-from hoptrail.policies.features import Features, features
+from hoptrail.policies.features import Features, as_links, features
 from hoptrail.policies.lexicon import Lexicon
 from hoptrail.policies.pool import Pool, Sources
 from hoptrail.policies.reformulate import Reformulator
@@ -29,7 +29,10 @@ class Example:
     pool: Pool
     gold: tuple[int, ...]
     """Slots of the supporting passages."""
+    linked: bool = False
+    """Whether mentions are shown to the policy as links; see `features.as_links`."""
     _features: Features | None = field(default=None, repr=False)
+    _as_links: Features | None = field(default=None, repr=False)
     _reads: int = 0
     _settled: tuple[int, int] = (0, 0)
     """How many reads and candidates the pool had once it was prepared."""
@@ -48,12 +51,18 @@ class Example:
         if self._settled != (len(self.pool.reads), len(self.pool.slots)):
             self.pool.forget(*self._settled)
             self._features = None
+        self._as_links = None  # cheap to make again, and half of all memory to keep
 
     def state(self, evidence: State) -> StateInput:
         """What the policy sees with this evidence, all of which must have been read."""
         if self._features is None or self._reads != len(self.pool.reads):
             self._features, self._reads = features(self.pool), len(self.pool.reads)
-        return state_input(self.pool, self._features, evidence)
+            self._as_links = None
+        if not self.linked:
+            return state_input(self.pool, self._features, evidence)
+        if self._as_links is None:
+            self._as_links = as_links(self._features)
+        return state_input(self.pool, self._as_links, evidence)
 
 
 def read_all(wanted: Sequence[tuple[Example, int]], reformulator: Reformulator) -> None:

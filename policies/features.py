@@ -6,11 +6,12 @@ the order of passages, so that a trained policy survives a change of encoder and
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hoptrail.graph.view import KINDS
 from hoptrail.memory.dense import DenseIndex
 from hoptrail.policies.lexicon import Ids, Incidence, Known
 from hoptrail.policies.pool import LISTED, Pool, Read
@@ -56,6 +57,9 @@ BESIDE = (
     "links from the read",
     "links to the read",
 )
+MENTIONED, MENTIONS, SHARED = slice(2, 5), slice(5, 7), 13
+"""Columns of BESIDE that tell of titles named in texts."""
+LINKED, LINKS = 14, 15
 UNVISITED = 1e-3
 """Share of the best candidate's visits below which it makes no difference."""
 
@@ -104,6 +108,25 @@ def features(pool: Pool) -> Features:
         edge_kind=edges.kind[order].astype(np.int64),
         edge_weight=edges.weight[order].astype(np.float32),
     )
+
+
+def as_links(found: Features) -> Features:
+    """The same pool as if every mention were a link that somebody had written.
+
+    Corpora to learn from have titles and few links, and others have links and no titles: a policy
+    that saw links only where there were none would not know what to make of them.
+    """
+    alone, beside = found.alone.copy(), found.beside.copy()
+    alone[:, [ALONE.index("mentions out"), ALONE.index("mentions in")]] = 0.0
+    one = np.float32(np.log1p(1.0))  # of weight 1
+    beside[..., LINKED] = np.where(beside[..., MENTIONED.start] > 0, one, beside[..., LINKED])
+    beside[..., LINKS] = np.where(beside[..., MENTIONS.start] > 0, one, beside[..., LINKS])
+    for columns in (MENTIONED, MENTIONS, SHARED):
+        beside[..., columns] = 0.0
+    kind = found.edge_kind.copy()
+    for mention, link in (("mentions", "link"), ("mentioned_by", "linked_by")):
+        kind[kind == KINDS.index(mention)] = KINDS.index(link)
+    return replace(found, alone=alone, beside=beside, edge_kind=kind)
 
 
 def _covers(holds: Incidence, asked: Ids, terms: int) -> Array:

@@ -21,6 +21,10 @@ _SHARED = frozenset(COLUMNS[-len(OVERALL) :])
 """Names of the columns that are equal in all rows of a state."""
 
 
+NEVER = -1e30
+"""The log-odds of what cannot be."""
+
+
 @dataclass(frozen=True, slots=True)
 class NetworkConfig:
     """The shape of a policy network."""
@@ -89,6 +93,8 @@ class PolicyNetwork(nn.Module):
 
     mean: Tensor
     scale: Tensor
+    stop_scale: Tensor
+    stop_shift: Tensor
 
     def __init__(self, config: NetworkConfig, columns: Sequence[str] = COLUMNS) -> None:
         super().__init__()
@@ -99,6 +105,8 @@ class PolicyNetwork(nn.Module):
         d, width = config.width, len(self.columns)
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("scale", torch.ones(width))
+        self.register_buffer("stop_scale", torch.ones(()))
+        self.register_buffer("stop_shift", torch.zeros(()))
         self.embed = nn.Sequential(
             nn.Linear(width, 2 * d), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(2 * d, d)
         )
@@ -110,10 +118,20 @@ class PolicyNetwork(nn.Module):
         self.stop = _head(3 * d + self._shared, d, config.dropout)
 
     def standardise(self, x: Tensor) -> None:
-        """Take the features' mean and scale from a sample `(n, f)` of the training states."""
+        """Take the features' mean and scale from a sample `(n, f)` of the training states.
+
+        A feature that never varies there is not looked at afterwards either: nothing was learned of
+        it, and weights that were never trained would make noise of it.
+        """
         x = self._known(x)
+        spread = x.std(0)
         self.mean.copy_(x.mean(0))
-        self.scale.copy_(x.std(0) + 1e-2)
+        self.scale.copy_(torch.where(spread > 1e-6, spread + 1e-2, torch.inf))
+
+    def calibrate(self, scale: float, shift: float) -> None:
+        """Make `scale` · (the log-odds of STOP) + `shift` the log-odds of STOP."""
+        self.stop_scale.fill_(scale)
+        self.stop_shift.fill_(shift)
 
     def forward(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """Log π(read) `(n,)` and log π(STOP) `(b,)`."""
@@ -131,6 +149,10 @@ class PolicyNetwork(nn.Module):
         mean = scatter(h, batch, dim_size=states, reduce="mean")
         largest = scatter(h, batch, dim_size=states, reduce="max")
         stop = self.stop(torch.cat([mean, held, largest, overall], dim=1)).squeeze(1)
+        # Left out where it changes nothing, so that it does not change the last bits either.
+        if float(self.stop_scale) != 1.0 or float(self.stop_shift) != 0.0:
+            goes_on = _log_sum_exp(read, torch.full_like(stop, NEVER), batch)
+            stop = goes_on + self.stop_scale * (stop - goes_on) + self.stop_shift
         total = _log_sum_exp(read, stop, batch)
         return read - total[batch], stop - total
 

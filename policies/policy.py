@@ -145,7 +145,8 @@ class Policy(nn.Module):
             count = int(settings["networks"])
             members = [PolicyNetwork(config, settings["columns"]) for _ in range(count)]
             policy = cls(members, settings.get("card"))
-            policy.load_state_dict(load_file(folder / WEIGHTS))
+            # One that was trained before STOP was calibrated holds no calibration.
+            policy.load_state_dict({**_uncalibrated(count), **load_file(folder / WEIGHTS)})
         except (KeyError, TypeError, ValueError, RuntimeError, OSError, SafetensorError) as error:
             reason = str(error).splitlines()[0]
             raise PolicyError(f"the policy in {folder} is damaged: {reason}") from error
@@ -155,6 +156,15 @@ class Policy(nn.Module):
     def shipped(cls) -> Policy:
         """The policy that comes with the package."""
         return cls.load(SHIPPED)
+
+
+def _uncalibrated(networks: int) -> dict[str, Tensor]:
+    """The calibration of STOP that changes nothing."""
+    return {
+        f"members.{number}.{name}": torch.tensor(value)
+        for number in range(networks)
+        for name, value in (("stop_scale", 1.0), ("stop_shift", 0.0))
+    }
 
 
 def _settings(folder: Path) -> dict[str, Any]:

@@ -30,6 +30,8 @@ class TrainConfig:
     tuning_rate: float = 1e-4
     """Its peak in later stages."""
     weight_decay: float = 1e-4
+    linked: float = 0.2
+    """Share of the questions of an epoch whose mentions are shown as links."""
     samples: int = 4
     """Trajectories sampled for each question in REINFORCE."""
     trails: int = 6
@@ -50,6 +52,8 @@ class TrainConfig:
             raise ConfigError(
                 "networks, epochs, tuning_epochs, batch and trails must be at least 1"
             )
+        if not 0 <= self.linked <= 1:
+            raise ConfigError(f"linked is a share, from 0 to 1, got {self.linked}")
         if self.samples < 2:
             raise ConfigError(f"samples must be at least 2 for a baseline, got {self.samples}")
 

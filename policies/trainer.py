@@ -9,16 +9,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from hoptrail.learning.threads import one_thread
 from hoptrail.memory.encoder import Encoder
+from hoptrail.policies.calibrate import calibrate_stop, left_out
 from hoptrail.policies.checkpoint import Checkpoint, Loaded
 from hoptrail.policies.examples import Example
 from hoptrail.policies.network import PolicyNetwork
 from hoptrail.policies.objectives import Objective, make_objective
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.settings import TrainConfig
+from hoptrail.policies.state import StateInput
 
 Progress = Callable[[str, int, int, Mapping[str, float]], None]
 """Called with stage, done, total and the latest figures."""
@@ -58,6 +61,7 @@ class Trainer:
         self.examples, self.config, self.encoder = examples, config, encoder
         self.checkpoint, self.tell = checkpoint, tell
         self.curves: list[dict[str, Any]] = []
+        self._learning = list(examples)  # all but those that the network at hand leaves out
 
     def train(self, resumed: Loaded | None = None) -> Policy:
         """All networks, through all stages; from where a loaded checkpoint left off."""
@@ -72,6 +76,8 @@ class Trainer:
         for number in range(start[0], config.networks):
             with seeded(config.seed, number):
                 network = PolicyNetwork(config.network)
+            held = left_out(self.examples, number)
+            self._learning = [e for e, out in zip(self.examples, held, strict=True) if not out]
             self._standardise(network)
             for index, stage in enumerate(config.stages):
                 if (number, index) < start[:2]:
@@ -84,6 +90,7 @@ class Trainer:
                     tensors if here else None,
                     start[2] if here else 0,
                 )
+            self._calibrate(network, number, held)
             done.append(network)
         return Policy(done).eval()
 
@@ -99,7 +106,7 @@ class Trainer:
         config = self.config
         objective = make_objective(stage, Policy([network]), self.encoder, config)
         epochs = config.epochs_of(stage)
-        steps = math.ceil(len(self.examples) / config.batch)
+        steps = math.ceil(len(self._learning) / config.batch)
         modules = {"network": network, **objective.modules}
         weights = [p for module in modules.values() for p in module.parameters()]
         rate = config.rate_of(stage)
@@ -116,6 +123,24 @@ class Trainer:
             self.checkpoint.save(place, {**modules, **finished}, optimizer)
         self.checkpoint.keep(objective.modules)
 
+    def _calibrate(self, network: PolicyNetwork, number: int, held: NDArray[np.bool_]) -> None:
+        """Calibrate STOP on the questions that the network left out, where there are some."""
+        self._renew()
+        examples = [e for e, out in zip(self.examples, held, strict=True) if out]
+        if not examples:
+            return
+        for example in examples:
+            example.linked = False
+        with one_thread():
+            figures = calibrate_stop(
+                network,
+                examples,
+                self.encoder,
+                seed=int(np.random.default_rng([self.config.seed, number]).integers(2**31)),
+            )
+        self.curves.append({"network": number, "stage": "calibration", "epoch": 1, **figures})
+        self.tell(f"calibration, network {number + 1}", 1, 1, figures)
+
     def _epoch(
         self,
         objective: Objective,
@@ -129,13 +154,15 @@ class Trainer:
         """One pass over the questions; the mean of the figures."""
         number, _, stage = where
         self._renew()
+        for example in self._learning:
+            example.linked = bool(rng.random() < self.config.linked)
         for module in modules.values():
             # Later stages compare probabilities of whole trails: dropout would blur them.
             module.train(stage == "imitation")
         weights = [p for module in modules.values() for p in module.parameters()]
-        order = rng.permutation(len(self.examples))
+        order = rng.permutation(len(self._learning))
         batches = [
-            [self.examples[i] for i in order[start : start + self.config.batch]]
+            [self._learning[i] for i in order[start : start + self.config.batch]]
             for start in range(0, len(order), self.config.batch)
         ]
         seen: dict[str, list[float]] = {}
@@ -153,17 +180,26 @@ class Trainer:
         """Take the features' mean and scale from states with no, some and all gold read."""
         self._renew()
         rng = np.random.default_rng(self.config.seed)
-        chosen = rng.permutation(len(self.examples))[:SAMPLED]
+        chosen = rng.permutation(len(self._learning))[:SAMPLED]
         rows = [
-            example.state(example.gold[:size]).x
-            for example in (self.examples[i] for i in sorted(chosen))
-            for size in range(len(example.gold) + 1)
+            state.x
+            for example in (self._learning[i] for i in sorted(chosen))
+            for state in _shown(example, both=self.config.linked > 0)
         ]
         network.standardise(torch.from_numpy(np.concatenate(rows)))
 
     def _renew(self) -> None:
         for example in self.examples:
             example.renew()
+
+
+def _shown(example: Example, *, both: bool) -> Iterator[StateInput]:
+    """States with no, some and all gold read, as they are and with mentions as links."""
+    for linked in (False, True) if both else (False,):
+        example.linked = linked
+        for size in range(len(example.gold) + 1):
+            yield example.state(example.gold[:size])
+    example.linked = False
 
 
 def _step(

@@ -16,7 +16,7 @@ import hoptrail
 ROOT = Path(__file__).resolve().parent.parent
 
 LAYERS = (
-    ("ground", {"errors", "types", "config", "documents", "formats", "metrics"}),
+    ("ground", {"clusters", "errors", "types", "config", "documents", "formats", "metrics"}),
     ("memory", {"memory"}),
     ("graph", {"graph"}),
     ("learning", {"learning"}),

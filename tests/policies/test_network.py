@@ -9,7 +9,7 @@ import torch
 from hoptrail.errors import ConfigError
 from hoptrail.policies.features import features
 from hoptrail.policies.network import Inputs, NetworkConfig, PolicyNetwork
-from hoptrail.policies.state import batch_states, state_input
+from hoptrail.policies.state import COLUMNS, batch_states, state_input
 from hoptrail.types import Passage
 
 
@@ -109,3 +109,46 @@ def test_standardising_takes_out_scale_and_shift(inputs) -> None:
 def test_a_shape_out_of_range_is_refused(wrong) -> None:
     with pytest.raises(ConfigError, match="a network needs"):
         NetworkConfig(**wrong)
+
+
+def test_a_feature_that_never_varied_in_training_is_not_looked_at(random_policy) -> None:
+    policy = random_policy()
+    [network] = policy.members
+    rng = torch.Generator().manual_seed(0)
+    x = torch.randn(50, len(COLUMNS), generator=rng)
+    x[:, 3] = 0.5
+    network.standardise(x)
+    assert torch.isinf(network.scale[3])
+    assert torch.isfinite(network.scale).sum() == len(COLUMNS) - 1
+    seen = ((x - network.mean) / network.scale)[:, 3]
+    x[:, 3] = 40.0
+    assert torch.equal(((x - network.mean) / network.scale)[:, 3], seen)
+
+
+def test_calibration_moves_stop_and_keeps_the_shares_of_what_is_read(inputs, random_policy) -> None:
+    policy = random_policy()
+    [network] = policy.members
+    states = batch_states(inputs)
+    read, stop = policy.decide(states)
+    network.calibrate(0.5, -1.0)
+    moved, calibrated = policy.decide(states)
+    odds = stop - torch.log(-torch.expm1(stop))
+    expected = torch.nn.functional.logsigmoid(0.5 * odds - 1.0)
+    torch.testing.assert_close(calibrated, expected, rtol=1e-4, atol=1e-5)
+    for start, end in zip(states.starts[:-1], states.starts[1:], strict=True):
+        open_ = torch.isfinite(read[start:end])
+        change = (moved - read)[start:end][open_]
+        torch.testing.assert_close(change, change[:1].expand_as(change), rtol=0, atol=1e-4)
+    network.calibrate(1.0, 0.0)
+    assert torch.equal(policy.decide(states)[1], stop)
+
+
+def test_with_nothing_left_to_read_a_calibrated_network_stops(world, random_policy) -> None:
+    pair = world([Passage("a", "One."), Passage("b", "Two.")])
+    pool = pair.pool("One or two?")
+    pair.read(pool, pool.slots)
+    policy = random_policy()
+    policy.members[0].calibrate(0.3, -2.0)
+    read, stop = policy.decide(batch_states([state_input(pool, features(pool), (0, 1))]))
+    assert torch.isneginf(read).all()
+    assert stop.tolist() == [0.0]

@@ -7,7 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from hoptrail.policies.features import ALONE, BESIDE, features
+from hoptrail.graph.view import KINDS
+from hoptrail.policies.features import ALONE, BESIDE, as_links, features
 from hoptrail.policies.state import OVERALL, WIDTH, batch_states, state_input
 from hoptrail.types import Link, Passage
 
@@ -156,3 +157,26 @@ def test_links_of_several_kinds_count_by_the_heaviest(world) -> None:
     np.testing.assert_array_equal(seen[0], seen[1])
     np.testing.assert_array_equal(seen[0], seen[2])
     assert (seen[0] > seen[3]).any()
+
+
+def test_a_pool_shown_with_links_has_no_mentions_left(demo, demo_questions) -> None:
+    pool = demo.pool(demo_questions[0].text)
+    gold = demo.slots(*demo_questions[0].supporting_ids)
+    demo.read(pool, gold)
+    found = features(pool)
+    assert found.beside[..., BESIDE.index("is mentioned by the read")].any()
+    linked = as_links(found)
+    for name in ("is mentioned by the read", "mentions the read", "titles that both mention"):
+        assert not linked.beside[..., BESIDE.index(name)].any()
+    was = found.beside[..., BESIDE.index("is mentioned by the read")] > 0
+    assert (linked.beside[..., BESIDE.index("links from the read")] > 0)[was].all()
+    back = found.beside[..., BESIDE.index("mentions the read")] > 0
+    assert (linked.beside[..., BESIDE.index("links to the read")] > 0)[back].all()
+    counts = np.bincount(found.edge_kind, minlength=len(KINDS))
+    turned = np.bincount(linked.edge_kind, minlength=len(KINDS))
+    assert turned[KINDS.index("mentions")] == turned[KINDS.index("mentioned_by")] == 0
+    both = counts[KINDS.index("mentions")] + counts[KINDS.index("link")]
+    assert turned[KINDS.index("link")] == both
+    assert turned[KINDS.index("entity")] == counts[KINDS.index("entity")]
+    kept = [i for i, name in enumerate(ALONE) if name not in ("mentions out", "mentions in")]
+    assert (linked.alone[:, kept] == found.alone[:, kept]).all()
