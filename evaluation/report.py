@@ -22,7 +22,7 @@ from hoptrail.evaluation.benchmark import DEPTH, Result
 from hoptrail.evaluation.bootstrap import RESAMPLES, Bootstrap, Interval, clusters_of
 from hoptrail.evaluation.pictures import new_figure, save_figure
 from hoptrail.formats import sha256_of, write_json
-from hoptrail.metrics import all_gold_at, recall_at, reciprocal_rank
+from hoptrail.metrics import all_gold_at, ndcg_at, recall_at, reciprocal_rank
 
 Report = dict[str, Any]
 Measure = Callable[[Sequence[str], Sequence[str]], float]
@@ -31,10 +31,15 @@ MEASURES: Mapping[str, Measure] = {
     "recall@2": lambda ranked, gold: recall_at(ranked, gold, 2),
     "recall@5": lambda ranked, gold: recall_at(ranked, gold, 5),
     "recall@10": lambda ranked, gold: recall_at(ranked, gold, 10),
+    "recall@20": lambda ranked, gold: recall_at(ranked, gold, 20),
+    "ndcg@10": lambda ranked, gold: ndcg_at(ranked, gold, 10),
     "all_gold@5": lambda ranked, gold: all_gold_at(ranked, gold, 5),
     "mrr": reciprocal_rank,
 }
 """What is measured on every question; a report has the means."""
+
+SHOWN = ("recall@2", "recall@5", "recall@10", "all_gold@5", "mrr")
+"""What tables have room for."""
 
 REFERENCE = "policy"
 """The retriever that the others are compared with, where it took part."""
@@ -80,6 +85,10 @@ def build_report(
     return {
         "retrievers": splits["all"]["retrievers"],
         "splits": splits,
+        "kinds": {
+            kind: _split(part, seed=seed, resamples=resamples, reference=reference)
+            for kind, part in _by_kind(results).items()
+        },
         "files": {
             "corpus": {"name": Path(corpus).name, "sha256": sha256_of(corpus)},
             "questions": {"name": Path(questions).name, "sha256": sha256_of(questions)},
@@ -122,9 +131,9 @@ def load_report(path: str | Path) -> Report:
 def summary_rows(report: Report, split: str = "all") -> list[list[str]]:
     """A table of means: a heading row, then one row a retriever; fractions as percentages."""
     part = _part(report, split)
-    rows = [["retriever", *MEASURES, "ms", "passages read"]]
+    rows = [["retriever", *SHOWN, "ms", "passages read"]]
     for name, means in part["retrievers"].items():
-        percentages = [f"{100 * means[measure]:.1f}" for measure in MEASURES]
+        percentages = [f"{100 * means[measure]:.1f}" for measure in SHOWN]
         rows.append([name, *percentages, f"{means['ms_median']:.0f}", f"{means['hops_mean']:.1f}"])
     return rows
 
@@ -136,6 +145,8 @@ def comparison_rows(report: Report, split: str = "all") -> list[list[str]]:
     """
     rows = [["comparison", "measure", "difference", "95 % interval", "excludes 0"]]
     for found in _part(report, split)["comparisons"]:
+        if found["measure"] not in SHOWN:
+            continue
         low, high = 100 * found["low"], 100 * found["high"]
         rows.append(
             [
@@ -146,6 +157,17 @@ def comparison_rows(report: Report, split: str = "all") -> list[list[str]]:
                 "yes" if found["excludes_zero"] else "no",
             ]
         )
+    return rows
+
+
+def kind_rows(report: Report) -> list[list[str]]:
+    """A table of recall at 5 and at 10 by kind of question: a heading row, then a row a kind."""
+    names = list(report["retrievers"])
+    rows = [["kind", "questions", *(f"{name} @5 / @10" for name in names)]]
+    for kind, part in report["kinds"].items():
+        means = (part["retrievers"][name] for name in names)
+        shares = [f"{100 * m['recall@5']:.1f} / {100 * m['recall@10']:.1f}" for m in means]
+        rows.append([kind, str(part["questions"]), *shares])
     return rows
 
 
@@ -193,6 +215,13 @@ def recall_curves(report: Report, split: str = "all") -> dict[str, list[float]]:
             for k in range(1, length + 1)
         ]
     return curves
+
+
+def _by_kind(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """The results by kind of question, in the order of the alphabet; none where all are alike."""
+    kinds = sorted({result.question.kind for result in results if result.question.kind})
+    found = {k: [result for result in results if result.question.kind == k] for k in kinds}
+    return found if len(found) > 1 else {}
 
 
 def _split(

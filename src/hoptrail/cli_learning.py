@@ -188,6 +188,8 @@ def evaluate(args: argparse.Namespace) -> int:
     for split in found["splits"]:
         console.print(show.rows_table(_heading(found, split), report.summary_rows(found, split)))
         console.print(show.rows_table("", report.comparison_rows(found, split)))
+    if found["kinds"]:
+        console.print(show.rows_table("recall by kind of question", report.kind_rows(found)))
     if args.plot:
         report.plot_recall(found, args.plot)
     return 0

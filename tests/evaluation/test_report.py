@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +13,7 @@ from hoptrail.evaluation.benchmark import Ranking, Result
 from hoptrail.evaluation.report import (
     build_report,
     comparison_rows,
+    kind_rows,
     plot_recall,
     recall_curves,
     save_report,
@@ -48,16 +51,20 @@ def results() -> list[Result]:
 def test_the_contract_of_the_json(results, files) -> None:
     report = build_report(results, **files, seed=7, settings={"effort": "fast"})
     json.dumps(report, allow_nan=False)
-    keys = ["recall@2", "recall@5", "recall@10", "all_gold@5", "mrr", "ms_median", "hops_mean"]
+    recalls = ["recall@2", "recall@5", "recall@10", "recall@20"]
+    keys = [*recalls, "ndcg@10", "all_gold@5", "mrr", "ms_median", "hops_mean"]
     assert {name: list(found) for name, found in report["retrievers"].items()} == {
         "bm25": keys,
         "policy": keys,
     }
+    ideal = 1 + 1 / math.log2(3)
     assert report["retrievers"]["bm25"] == pytest.approx(
         {
             "recall@2": 1 / 3,
             "recall@5": (1 + 0.5 + 0) / 3,
             "recall@10": (1 + 1 + 0) / 3,
+            "recall@20": 1,
+            "ndcg@10": ((1 + 1 / math.log2(5)) / ideal + (1 + 1 / math.log2(7)) / ideal) / 3,
             "all_gold@5": 1 / 3,
             "mrr": (1 + 1 + 1 / 11) / 3,
             "ms_median": 2,
@@ -89,10 +96,29 @@ def test_unbiased_questions_are_also_reported_alone(results, files) -> None:
     assert list(build_report(only, **files)["splits"]) == ["all"]
 
 
+def test_kinds_of_questions_are_reported_apart(results, files) -> None:
+    assert build_report(results, **files)["kinds"] == {}
+    kinds = ("bridge", "comparison", "bridge")
+    sorted_out = [
+        replace(result, question=replace(result.question, kind=kind))
+        for result, kind in zip(results, kinds, strict=True)
+    ]
+    report = build_report(sorted_out, **files)
+    assert {kind: part["questions"] for kind, part in report["kinds"].items()} == {
+        "bridge": 2,
+        "comparison": 1,
+    }
+    assert kind_rows(report) == [
+        ["kind", "questions", "bm25 @5 / @10", "policy @5 / @10"],
+        ["bridge", "2", "50.0 / 50.0", "100.0 / 100.0"],
+        ["comparison", "1", "50.0 / 100.0", "100.0 / 100.0"],
+    ]
+
+
 def test_the_reference_is_compared_with_every_other(results, files) -> None:
     report = build_report(results, **files, seed=1)
     found = report["splits"]["all"]["comparisons"]
-    assert [(row["retriever"], row["against"]) for row in found] == [("policy", "bm25")] * 5
+    assert [(row["retriever"], row["against"]) for row in found] == [("policy", "bm25")] * 7
     recall = next(row for row in found if row["measure"] == "recall@5")
     assert recall["difference"] == pytest.approx(0.5)
     assert recall["low"] <= recall["difference"] <= recall["high"]

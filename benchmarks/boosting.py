@@ -1,0 +1,150 @@
+"""Gradient boosting over the policy's own features, without the graph network: a baseline of it.
+
+    python benchmarks/boosting.py --set CORPUS.jsonl TRAIN.jsonl [--set ...] \
+        --dev CORPUS.jsonl DEV.jsonl [--dev ...] [--out FILE]
+
+The walk is the policy's: the same pools, states, features, beam and ranking. Only what scores a
+candidate differs: scikit-learn's histogram gradient boosting on the rows of the states that
+imitation learns from (a candidate is right if it is gold and not yet read, STOP if nothing is
+missing), no message passing, no network. Needs scikit-learn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingClassifier
+from torch import Tensor
+
+from hoptrail.memory.encoder import Encoder, minilm
+from hoptrail.memory.vector_cache import CachedEncoder
+from hoptrail.metrics import recall_at
+from hoptrail.policies.corpora import OpenCorpus
+from hoptrail.policies.efforts import EFFORTS
+from hoptrail.policies.examples import Example, prepare
+from hoptrail.policies.imitation import gold_of
+from hoptrail.policies.network import NetworkConfig, PolicyNetwork
+from hoptrail.policies.policy import Policy
+from hoptrail.policies.search import Walker
+from hoptrail.policies.state import OVERALL, State, StateBatch
+from hoptrail.types import Namespace
+
+Rows = NDArray[np.float32]
+
+
+class Boosted(Policy):
+    """π(a | s) as a softmax over the log-odds that boosting gives to the candidates and STOP."""
+
+    def __init__(self, reads: Any, stops: Any) -> None:
+        super().__init__([PolicyNetwork(NetworkConfig(width=1, layers=0))])
+        self.reads, self.stops = reads, stops
+
+    def decide(self, states: StateBatch) -> tuple[Tensor, Tensor]:
+        """Log π(read) `(n,)` and log π(STOP) `(b,)`."""
+        read = self.reads.decision_function(states.x)
+        read[states.evidence] = -np.inf
+        firsts = states.starts[:-1]
+        stop = self.stops.decision_function(states.x[firsts][:, -len(OVERALL) :])
+        for i, (start, end) in enumerate(zip(firsts, states.starts[1:], strict=True)):
+            total = np.logaddexp.reduce([*read[start:end], stop[i]])
+            read[start:end] -= total
+            stop[i] -= total
+        return torch.from_numpy(read).float(), torch.from_numpy(stop).float()
+
+
+def main() -> None:
+    """Fit on the training sets, walk the others, print recall."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    pair: dict[str, Any] = {"action": "append", "nargs": 2, "type": Path, "required": True}
+    parser.add_argument("--set", dest="sets", **pair)
+    parser.add_argument("--dev", **pair)
+    parser.add_argument("--effort", choices=EFFORTS, default="fast")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="write the figures as JSON")
+    args = parser.parse_args()
+    encoder = CachedEncoder(minilm())
+    policy = fitted(args.sets, encoder, args.seed)
+    figures = {}
+    for corpus, questions in args.dev:
+        name = f"{corpus.parent.name}/{questions.name}"
+        figures[name] = measured(policy, corpus, questions, encoder, args.effort)
+        shown = ", ".join(f"{k} {100 * v:.1f}" for k, v in figures[name].items())
+        sys.stdout.write(f"{name}: {shown}\n")
+    if args.out:
+        found = {"effort": args.effort, "seed": args.seed, "recall": figures}
+        args.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+def fitted(sets: Sequence[tuple[Path, Path]], encoder: CachedEncoder, seed: int) -> Boosted:
+    """Boosting on the states of all questions of the sets."""
+    read_x, read_y, stop_x, stop_y = [], [], [], []
+    rng = np.random.default_rng(seed)
+    with ExitStack() as opened:
+        corpora = [OpenCorpus(corpus, questions, encoder.inner) for corpus, questions in sets]
+        for one in corpora:
+            opened.callback(one.close)
+        for example in prepare(corpora, encoder):
+            for evidence, missing in _states(example, rng):
+                state = example.state(evidence)
+                open_ = ~state.evidence
+                read_x.append(state.x[open_])
+                read_y.append(np.isin(state.slots[open_], missing))
+                stop_x.append(state.x[:1, -len(OVERALL) :])
+                stop_y.append([not missing])
+    return Boosted(_boosting(read_x, read_y, seed), _boosting(stop_x, stop_y, seed))
+
+
+def measured(
+    policy: Policy, corpus: Path, questions: Path, encoder: Encoder, effort: str
+) -> dict[str, float]:
+    """Mean recall on questions that were not trained on."""
+    inner = encoder.inner if isinstance(encoder, CachedEncoder) else encoder
+    opened = OpenCorpus(corpus, questions, inner)
+    walkers: dict[Namespace, Walker] = {}
+    found: dict[str, list[float]] = {"recall@2": [], "recall@5": [], "recall@10": []}
+    for question in opened.questions:
+        if question.namespace not in walkers:
+            scope = opened.scope(question.namespace)
+            walkers[question.namespace] = Walker(
+                policy, scope.view, scope.graph, inner, EFFORTS[effort]
+            )
+        [walk] = walkers[question.namespace].walk([question.text], 10)
+        ranked = [str(slot) for slot in walk.slots]
+        gold = [str(slot) for slot in opened.gold(question)]
+        for name, values in found.items():
+            values.append(recall_at(ranked, gold, int(name.removeprefix("recall@"))))
+    opened.close()
+    return {name: fmean(values) for name, values in found.items()}
+
+
+def _states(example: Example, rng: np.random.Generator) -> Iterator[tuple[State, list[int]]]:
+    """All subsets of the gold, and one behind a wrong turn, each with what is missing."""
+    gold = gold_of(example)
+    for code in range(2 ** len(gold)):
+        evidence = tuple(slot for j, slot in enumerate(gold) if code >> j & 1)
+        missing = [slot for slot in gold if slot not in evidence]
+        yield evidence, missing
+        if example.wrong and code == 0:
+            turn = example.wrong[int(rng.integers(len(example.wrong)))]
+            yield (turn,), missing
+
+
+def _boosting(x: Sequence[Rows], y: Sequence[Any], seed: int) -> Any:
+    model = HistGradientBoostingClassifier(
+        max_iter=300, learning_rate=0.08, l2_regularization=1.0, random_state=seed
+    )
+    return model.fit(np.concatenate(x), np.concatenate(y))
+
+
+if __name__ == "__main__":
+    main()
