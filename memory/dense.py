@@ -1,4 +1,8 @@
-"""The dense index: exact inner products with FAISS, and the moments of all of them for free.
+"""The dense index: nearest passages by inner product, and the moments of all products for free.
+
+Up to a size every vector is compared. Above it, or if a kind was asked for by name, an approximate
+index proposes candidates; they are scored from the stored vectors all the same, so that a
+passage's score and the order of equals never depend on the kind.
 
 The mean and the spread of a query's cosine over every passage follow from two sums that are kept
 up to date, s = sum of v and S = sum of v v^T:  mean = q.s / n,  mean of squares = q^T S q / n.
@@ -6,8 +10,7 @@ up to date, s = sum of v and S = sum of v v^T:  mean = q.s / n,  mean of squares
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from threading import RLock
 from typing import Any
@@ -16,90 +19,136 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.errors import InputError
+from hoptrail.memory.dense_approximate import DRIFT, Approximate, Selection
+from hoptrail.memory.dense_kinds import IndexName, kind_for
 from hoptrail.memory.encoder import Vectors
+from hoptrail.memory.rows import Mask, Rows
 from hoptrail.memory.slots import DECIMALS, Scores, Slots, SlotTable, spread
 
 MARGIN = 16
 """Fetched beyond k, so that content can decide between equals at the boundary."""
 
-QUERIES_AT_ONCE = 64
-"""Queries whose candidates are scored together: bounds the memory that takes."""
+SCORED_AT_ONCE = 8192
+"""Candidates of several queries that are scored together: bounds the memory that takes."""
 
+EXACT_AMONG = 20_000
+"""Slots that a filter lets through up to which each is compared, whatever the kind."""
 
-WORTH_THREADS = 500_000_000
-"""Multiplications in one search from which more than one thread pays: some 50 ms of one."""
+EXACT_SHARE = 0.25
+"""Of the slots to look among; where a search would fetch more of them, each is compared."""
 
 WORTH_BLAS = 2_000_000
 """Multiplications in one matrix product from which BLAS pays."""
 
 
 class DenseIndex:
-    """Vectors by slot, searched exactly.
+    """Vectors by slot, searched by inner product.
 
     Args:
         table: The view's slots; the view adds to it and to this index together.
         lock: The view's.
+        index: The kind: "auto" by size, "flat" for exact whatever the size, or one of the
+            approximate kinds, which are used from `LEAST` passages on.
     """
 
-    _index: Any  # faiss.IndexFlatIP: what SWIG makes carries no types
-    _all: Vectors  # FAISS's own memory, not a copy
-    _selector: Any  # FAISS's parameters that pass over the dead, while they are right
-
-    def __init__(self, table: SlotTable, lock: RLock) -> None:
+    def __init__(self, table: SlotTable, lock: RLock, index: IndexName = "auto") -> None:
         self._table = table
         self._lock = lock
+        self._name = index
+        self._approximate: Approximate | None = None
+        self._living: _Among | None = None  # all that live, while that is right
         self._reset(0)
+
+    def __repr__(self) -> str:
+        kind = "exact" if self._approximate is None else repr(self._approximate)
+        return f"<DenseIndex of {self._table.size} passages: {kind}>"
 
     @property
     def dim(self) -> int:
         """The width of a vector; 0 while there has been none."""
-        return self._dim
+        return self._rows.dim
+
+    @property
+    def approximate(self) -> Approximate | None:
+        """What proposes candidates; None where every vector is compared."""
+        return self._approximate
 
     def add(self, vectors: Vectors) -> None:
         """Take in the vectors `(n, d)` of the slots that follow the last one."""
         with self._lock:
             if not len(vectors):
                 return
-            if vectors.shape[1] != self._dim:
+            if vectors.shape[1] != self.dim:
                 # An emptied store may go on with another encoder; its dead slots keep their place.
-                held = self._count
+                held = len(self._rows)
                 self._reset(vectors.shape[1])
-                self._extend(np.zeros((held, self._dim), dtype=np.float32))
-            self._extend(vectors)
+                self._rows.append(np.zeros((held, self.dim), dtype=np.float32))
+                self._caught_up = held
+            self._rows.append(vectors)
             self._move(vectors, 1)
+            self._living = None
 
     def remove(self, slots: Slots) -> None:
         """Take slots out; the table has them dead already."""
         with self._lock:
             if len(slots):
-                self._move(self._all[slots], -1)
-                self._selector = None
+                self._move(self._rows.take(slots), -1)
+                self._living = None
+                if self._approximate is not None:
+                    self._approximate.removed(int((slots < self._caught_up).sum()))
+
+    def settle(self) -> bool:
+        """Make the approximate index fit what is there; whether that meant to train one.
+
+        A search does it too, if nobody has before.
+        """
+        with self._lock:
+            old, size = self._approximate, self._table.size
+            kind = kind_for(self._name, size, old.kind if old else None)
+            new = int(self._table.alive[self._caught_up :].sum())
+            if kind is None or old is None or old.kind is not kind or old.drift(new) > DRIFT:
+                self._approximate, self._living = None, None
+                self._caught_up = len(self._rows)
+                if kind is None:
+                    return False
+                reason = "there is none" if old is None else f"in place of {old!r}"
+                self._approximate = Approximate.build(kind, self._rows, self._table.alive, reason)
+                return True
+            if self._caught_up < len(self._rows):
+                old.catch_up(self._rows, self._caught_up, self._table.alive)
+                self._caught_up = len(self._rows)
+            return False
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """What `restore` needs: the living slots' vectors, in their order, and the sums."""
+        """What `restore` needs: the living slots' vectors, in their order, the sums, the index."""
         with self._lock:
-            return {
-                "vectors": self._all[self._table.alive],
-                "sum": self._sum,
-                "outer": self._outer,
-            }
+            self.settle()
+            alive = self._table.alive
+            state = {"vectors": self._rows.those(alive), "sum": self._sum, "outer": self._outer}
+            if self._approximate is not None:
+                state |= self._approximate.state(alive)
+            return state
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take over a state, in place of adding its vectors to an empty index."""
+        """Take over a state, in place of adding its vectors to an empty index.
+
+        Its vectors stay where they lie, which may be a file.
+        """
         with self._lock:
-            self._reset(state["vectors"].shape[1])
-            if self._dim:
-                self._extend(state["vectors"])
-            self._sum, self._outer = state["sum"], state["outer"]
+            vectors = state["vectors"]
+            self._reset(vectors.shape[1], vectors)
+            self._sum, self._outer = state["sum"].copy(), state["outer"].copy()
+            self._caught_up = len(vectors)
+            if "faiss" in state:
+                self._approximate = Approximate.restore(state, self.dim)
 
     def vectors(self, slots: Slots) -> Vectors:
         """The vectors of slots, `(m, d)`."""
         with self._lock:
-            found: Vectors = self._all[np.asarray(slots, dtype=np.int64)]
-            return found
+            return self._rows.take(np.asarray(slots, dtype=np.int64))
 
     def search(
-        self, vectors: Vectors, k: int, *, allowed: NDArray[np.bool_] | None = None
+        self, vectors: Vectors, k: int, *, allowed: Mask | None = None
     ) -> tuple[Scores, Slots]:
         """The nearest living slots of each query, best first, equals by content.
 
@@ -113,15 +162,20 @@ class DenseIndex:
         """
         queries = self._queries(vectors)
         with self._lock:
+            self.settle()
             among = self._among(allowed)
             k = min(k, among.count)
             scores = np.zeros((len(queries), k), dtype=np.float32)
             slots = np.zeros((len(queries), k), dtype=np.int64)
             if not k:
                 return scores, slots
-            for start in range(0, len(queries), QUERIES_AT_ONCE):
-                rows = np.arange(start, min(start + QUERIES_AT_ONCE, len(queries)))
-                self._best(queries, rows, k + MARGIN, among, scores, slots)
+            fetch = k + MARGIN
+            if self._approximate is not None:
+                fetch *= self._approximate.kind.rescored
+            at_once = max(1, SCORED_AT_ONCE // fetch)
+            for start in range(0, len(queries), at_once):
+                rows = np.arange(start, min(start + at_once, len(queries)))
+                self._best(queries, rows, fetch, among, scores, slots)
             return scores, slots
 
     def scores_of(self, vectors: Vectors, slots: Slots) -> Scores:
@@ -130,7 +184,7 @@ class DenseIndex:
         with self._lock:
             if not len(slots):
                 return np.zeros((len(queries), 0), dtype=np.float32)
-            return _products(queries, self._all[slots][None]).astype(np.float32)
+            return _products(queries, self._rows.take(slots)[None]).astype(np.float32)
 
     def moments(self, vectors: Vectors) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean and standard deviation of each query's cosine over all living slots.
@@ -159,47 +213,48 @@ class DenseIndex:
         scores: Scores,
         slots: Slots,
     ) -> None:
-        """Fill in the best of some queries, fetching more where equals reach the boundary."""
+        """Fill in the best of some queries, fetching more where some may have been missed."""
         k, fetch = scores.shape[1], min(fetch, among.count)
-        with _threads(len(rows) * self._count * self._dim):
-            rough, found = self._index.search(queries[rows], fetch, params=among.params)
-        exact = _products(queries[rows], self._all[found])
+        selective = among.filtered and among.count <= EXACT_AMONG
+        most = selective or fetch > EXACT_SHARE * among.count
+        proposer = None if most else self._approximate
+        if proposer is None:
+            rough, found = self._rows.search(queries[rows], fetch, among.selectors(self._rows))
+        else:
+            rough, found = proposer.search(queries[rows], fetch, among.selection(proposer))
+        exact = _products(queries[rows], self._rows.take(found))
+        exact[found < 0] = -np.inf
         unsure = []
         for i, row in enumerate(rows):
             best = self._table.order(exact[i], found[i])[:k]
             scores[row], slots[row] = exact[i, best], found[i, best]
-            # What was not fetched is no better than the last fetched, but for FAISS's rounding.
-            if fetch < among.count and rough[i, -1] > exact[i, best[-1]] - 1e-5:
+            worst = exact[i, best[-1]]
+            if proposer is not None:
+                # Too few were found, or others that equal the last may not have been fetched.
+                missed = worst == -np.inf or rough[i][exact[i] == worst].min() <= rough[i, -1]
+            else:
+                # What was not fetched is no better than the last fetched, but for FAISS's rounding.
+                missed = rough[i, -1] > worst - 1e-5
+            if missed and fetch < among.count:
                 unsure.append(row)
         if unsure:
             self._best(queries, np.asarray(unsure), 4 * fetch, among, scores, slots)
 
     def _queries(self, vectors: Vectors) -> Vectors:
         queries = np.ascontiguousarray(vectors, dtype=np.float32)
-        if queries.ndim != 2 or (self._dim and queries.shape[1] != self._dim):
-            raise InputError(f"queries must have the shape (n, {self._dim}), got {queries.shape}")
+        if queries.ndim != 2 or (self.dim and queries.shape[1] != self.dim):
+            raise InputError(f"queries must have the shape (n, {self.dim}), got {queries.shape}")
         return queries
 
-    def _among(self, allowed: NDArray[np.bool_] | None) -> _Among:
+    def _among(self, allowed: Mask | None) -> _Among:
         """The slots to search: the living, or those of them that are allowed."""
         if allowed is not None:
             chosen = self._table.among(allowed)
-            return _Among(int(chosen.sum()), _only(chosen))
-        if self._table.size == self._table.capacity:
-            return _Among(self._table.size, None)
-        if self._selector is None:
-            self._selector = _only(self._table.alive)
-        return _Among(self._table.size, self._selector)
-
-    def _extend(self, vectors: Vectors) -> None:
-        import faiss
-
-        self._index.add(np.ascontiguousarray(vectors, dtype=np.float32))
-        self._count += len(vectors)
-        # It may have moved.
-        flat = faiss.rev_swig_ptr(self._index.get_xb(), self._count * self._dim)
-        self._all = flat.reshape(self._count, self._dim)
-        self._selector = None
+            return _Among(int(chosen.sum()), chosen, True)
+        if self._living is None:
+            whole = self._table.size == self._table.capacity
+            self._living = _Among(self._table.size, None if whole else self._table.alive, False)
+        return self._living
 
     def _move(self, vectors: Vectors, sign: int) -> None:
         """Add vectors to the sums, or take them out."""
@@ -208,58 +263,42 @@ class DenseIndex:
             self._sum += sign * part.sum(0)
             self._outer += sign * _matmul(part.T, part)
 
-    def _reset(self, dim: int) -> None:
-        self._dim = dim
-        self._count = 0
-        self._all = np.zeros((0, dim), dtype=np.float32)
+    def _reset(self, dim: int, base: Vectors | None = None) -> None:
+        self._rows = Rows(dim, base)
         self._sum = np.zeros(dim)
         self._outer = np.zeros((dim, dim))
-        self._selector = None
-        self._index = None
-        if dim:
-            import faiss
-
-            self._index = faiss.IndexFlatIP(dim)
+        self._approximate, self._living = None, None
+        self._caught_up = 0  # slots from here on the approximate index has not seen
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Among:
     """What a search looks through."""
 
     count: int
     """How many slots."""
-    params: Any
-    """FAISS's parameters that pass over the others; None if there are none."""
+    chosen: Mask | None
+    """Which, `(capacity,)`; None for all."""
+    filtered: bool
+    """Whether others that live are left out."""
+    _selectors: list[Any] | None = None
+    _selection: Selection | None = None
 
+    def selectors(self, rows: Rows) -> list[Any] | None:
+        """For an exact search."""
+        if self._selectors is None and self.chosen is not None:
+            self._selectors = rows.selectors(self.chosen)
+        return self._selectors
 
-def _only(chosen: NDArray[np.bool_]) -> Any:
-    """FAISS's parameters that pass over all slots but these, `(capacity,)`."""
-    import faiss
-
-    bits = np.packbits(chosen, bitorder="little")
-    return faiss.SearchParameters(sel=faiss.IDSelectorBitmap(bits))
-
-
-@contextmanager
-def _threads(products: int) -> Iterator[None]:
-    """Keep a small search in its own thread.
-
-    Where other programs want the cores too, waiting for FAISS's other threads to be scheduled took
-    15 to 40 ms, for a search that one thread does in 1.5 ms. OpenMP's number is per thread: nobody
-    else's is changed.
-    """
-    import faiss
-
-    before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(before if products >= WORTH_THREADS else 1)
-    try:
-        yield
-    finally:
-        faiss.omp_set_num_threads(before)
+    def selection(self, proposer: Approximate) -> Selection:
+        """For an approximate one."""
+        if self._selection is None:
+            self._selection = proposer.select(self.chosen)
+        return self._selection
 
 
 def _matmul(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """`a @ b`, small ones without BLAS: its threads cost what `_threads` tells of."""
+    """`a @ b`, small ones without BLAS: waiting for its threads costs more than they save."""
     if a.shape[0] * a.shape[1] * b.shape[1] >= WORTH_BLAS:
         return a @ b
     product: NDArray[np.float64] = np.einsum("ij,jk->ik", a, b)

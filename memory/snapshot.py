@@ -1,33 +1,33 @@
 """A view on disk: what it would cost to build again, kept beside the store and never trusted.
 
-A snapshot is one file of plain arrays in the folder `<store>.index`. The store's own file says
-which one is a scope's, its SHA-256 and the version it stands for; whatever does not match is
-named in a warning and the view is built from the store instead. Files are never written over:
-a new one comes by rename under a new name, and the old one goes once the store names the new.
+A snapshot is one file of plain arrays in the folder `<store>.index`, which are used where they lie.
+The store's own file says which one is a scope's, its digest and the version it stands for; whatever
+does not match is named in a warning and the view is built from the store instead. Files are never
+written over: a new one comes by rename under a new name, and the old one goes once the store names
+the new; who has it open keeps it.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import secrets
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.errors import StoreError, StoreUnavailable
+from hoptrail.memory import mapped
 from hoptrail.memory.database import Database
+from hoptrail.memory.mapped import Arrays
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 """Of the arrays and of how text becomes terms. It ends a file's name; others are passed over."""
 
 MINIMUM = 1000
@@ -35,8 +35,6 @@ MINIMUM = 1000
 
 ABANDONED_SECONDS = 3600.0
 """A half-written file of this age has no writer any more."""
-
-Arrays = Mapping[str, NDArray[Any]]
 
 
 def folder_of(database: Database) -> Path:
@@ -59,14 +57,12 @@ def save(database: Database, scope: str, version: int, arrays: Arrays) -> bool:
     try:
         folder.mkdir(exist_ok=True)
         with part.open("w+b") as file:
-            _write(file, arrays)
-            file.seek(0)
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            digest = mapped.write(file, arrays)
         with database.writing() as connection:
             old = connection.execute(
                 "SELECT file, version FROM snapshots WHERE namespace = ?", (scope,)
             ).fetchone()
-            if old and _usable(old[0]) and old[1] >= version and (folder / old[0]).is_file():
+            if old and _usable(old[0]) and old[1] > version and (folder / old[0]).is_file():
                 part.unlink()  # another process was faster
                 return True
             os.replace(part, whole)
@@ -75,7 +71,8 @@ def save(database: Database, scope: str, version: int, arrays: Arrays) -> bool:
                 (scope, whole.name, digest, version),
             )
         if old:
-            (folder / Path(old[0]).name).unlink(missing_ok=True)
+            with suppress(OSError):  # where a file that is open cannot be removed
+                (folder / Path(old[0]).name).unlink(missing_ok=True)
         _sweep(folder)
         return True
     except (OSError, StoreError) as error:
@@ -92,7 +89,7 @@ def load(database: Database, scope: str) -> tuple[int, dict[str, NDArray[Any]]] 
         name, digest, version = named
         file = folder_of(database) / name
         try:
-            arrays = _read(file, digest)
+            arrays = mapped.read(file, digest)
         except (OSError, ValueError) as error:
             again = _named(database, scope)
             if again != named:  # another process has just replaced it
@@ -118,7 +115,7 @@ def problems(database: Database) -> list[str]:
         file = folder_of(database) / Path(name).name
         try:
             if _usable(name):
-                _read(file, digest)
+                mapped.check(file, digest)
         except (OSError, ValueError) as error:
             found.append(f"the index file {file} cannot be used: {error}")
     return found
@@ -172,26 +169,3 @@ def _sweep(folder: Path) -> None:
     for part in folder.glob("*.part"):
         if time.time() - part.stat().st_mtime > ABANDONED_SECONDS:
             part.unlink(missing_ok=True)
-
-
-def _write(file: BinaryIO, arrays: Arrays) -> None:
-    header = json.dumps(list(arrays)).encode()
-    np.save(file, np.frombuffer(header, dtype=np.uint8), allow_pickle=False)
-    for array in arrays.values():
-        np.save(file, array, allow_pickle=False)
-
-
-def _read(path: Path, digest: str) -> dict[str, NDArray[Any]]:
-    """The arrays of a file that is what it should be.
-
-    Raises:
-        OSError: It cannot be read.
-        ValueError: It is not the file that the store names.
-    """
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != digest:
-            raise ValueError(f"its sha256 should begin with {digest[:12]}, got {found[:12]}")
-        file.seek(0)
-        names = json.loads(np.load(file, allow_pickle=False).tobytes())
-        return {name: np.load(file, allow_pickle=False) for name in names}

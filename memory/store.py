@@ -21,9 +21,10 @@ from types import TracebackType
 from typing import Literal, Self, get_args
 
 from hoptrail.errors import InputError, StoreUnavailable, UnknownId
-from hoptrail.memory import filters, fusion, meta, records, schema
+from hoptrail.memory import dense_kinds, filters, fusion, meta, records, schema
 from hoptrail.memory.bulk import OnDuplicate
 from hoptrail.memory.database import Database
+from hoptrail.memory.dense_kinds import IndexName
 from hoptrail.memory.encoder import Encoder, Vectors, checked, require
 from hoptrail.memory.remembering import CacheInfo, Looked, QueryCache
 from hoptrail.memory.statistics import Recorder
@@ -53,9 +54,12 @@ class Store(Writer):
         statistics: Count what searches and recalls return; see `hoptrail.memory.statistics`.
         queries_kept: Vectors of queries that stay in memory; 0, the default, encodes every one,
             so that timings are true.
+        index: The kind of dense index: "auto" by size, "flat" for exact search whatever the size,
+            or one of those in `hoptrail.memory.dense_kinds`.
         clock: Tells the time, in seconds since 1970; another one than the computer's is for tests.
 
     Raises:
+        ConfigError: There is no such kind of index.
         StoreUnavailable: The file cannot be opened, or is not a store.
         SchemaMismatch: It was written by a newer version of hoptrail.
         EncoderMismatch: Its vectors were made by another encoder.
@@ -69,6 +73,7 @@ class Store(Writer):
         read_only: bool = False,
         statistics: bool = True,
         queries_kept: int = 0,
+        index: IndexName = "auto",
         clock: Callable[[], float] = time.time,
     ) -> None:
         if not isinstance(path, str | Path) or not str(path):
@@ -78,6 +83,7 @@ class Store(Writer):
         self._clock = clock
         self.queries = QueryCache(queries_kept)
         """The vectors of the last queries."""
+        self._index = dense_kinds.checked(index)
         self._db = Database(self.path, read_only=read_only)
         self.recorder = Recorder(self._db, clock, on=statistics)
         """Counts what is returned."""
@@ -128,7 +134,7 @@ class Store(Writer):
         with self._views_lock:
             view = self._views.get(namespace)
             if view is None:
-                view = self._views[namespace] = View(self._db, namespace, self._clock)
+                view = self._views[namespace] = View(self._db, namespace, self._clock, self._index)
             self._views.move_to_end(namespace)
             while len(self._views) > VIEWS_KEPT:
                 self._views.popitem(last=False)

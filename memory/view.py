@@ -20,6 +20,7 @@ from hoptrail.memory import filters, meta, records, snapshot
 from hoptrail.memory.columns import Columns
 from hoptrail.memory.database import Database
 from hoptrail.memory.dense import DenseIndex
+from hoptrail.memory.dense_kinds import IndexName
 from hoptrail.memory.remembering import Looked
 from hoptrail.memory.slots import Slots, SlotTable
 from hoptrail.memory.sparse import SparseIndex
@@ -40,7 +41,13 @@ class View:
     `lock` around several calls that must see the same state.
     """
 
-    def __init__(self, database: Database, scope: Namespace, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        scope: Namespace,
+        clock: Callable[[], float],
+        index: IndexName = "auto",
+    ) -> None:
         self.scope = scope
         self.lock = database.lock
         self._db = database
@@ -53,13 +60,14 @@ class View:
         self._hits = self._misses = 0  # of passages in _read
         self._version = 0
         self._unsaved = 0  # slots taken in or killed since the last snapshot
-        self.dense = DenseIndex(self._table, self.lock)
+        self.dense = DenseIndex(self._table, self.lock, index)
         self.sparse = SparseIndex(self._table, self.lock)
         self._columns = Columns(database, self._table)
 
     def __repr__(self) -> str:
         scope = "/".join(self.scope) or "everything"
-        return f"<View of {scope}: {self.size} passages, version {self.version}>"
+        kind = f", {self.dense.approximate!r}" if self.dense.approximate else ""
+        return f"<View of {scope}: {self.size} passages, version {self.version}{kind}>"
 
     def __len__(self) -> int:
         return self.size
@@ -184,7 +192,8 @@ class View:
             self._version = newest
             self._kill(gone)
             changed |= bool(gone)
-            if self._unsaved >= max(snapshot.MINIMUM, self.size // 4):
+            trained = self.dense.settle() and self.size >= snapshot.MINIMUM
+            if trained or self._unsaved >= max(snapshot.MINIMUM, self.size // 4):
                 self.save()
             return changed
 

@@ -72,6 +72,17 @@ def encoder_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def index_option(parser: argparse.ArgumentParser) -> None:
+    """`--index`."""
+    parser.add_argument(
+        "--index",
+        default="auto",
+        metavar="KIND",
+        help="of the dense index: auto by size, flat (exact), or an approximate one: sq8, lsh, "
+        "hnsw, ivf, ivf-sq8, ivf-pq (default: auto)",
+    )
+
+
 def policy_options(parser: argparse.ArgumentParser) -> None:
     """`--policy` and `--effort`."""
     parser.add_argument(
@@ -174,6 +185,7 @@ def open_memory(
         encoder=encoder_of(args) if given.get("encoder") else "auto",
         policy=given.get("policy") or "shipped",
         read_only=read_only,
+        index=given.get("index") or "auto",
     )
 
 

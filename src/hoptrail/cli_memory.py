@@ -15,6 +15,7 @@ from hoptrail.cli_common import (
     duplicate_line,
     encoder_option,
     filter_option,
+    index_option,
     json_option,
     near_option,
     open_memory,
@@ -95,6 +96,7 @@ hoptrail recall --store agent.db --policy my-policy/ --namespace team "Who wrote
     )
     store_option(parser)
     encoder_option(parser)
+    index_option(parser)
     policy_options(parser)
     count_option(parser)
     filter_option(parser)
@@ -115,6 +117,7 @@ hoptrail search --store agent.db --filter '{"year": {"$gte": 2001}}' "ice ages" 
     )
     store_option(parser)
     encoder_option(parser)
+    index_option(parser)
     count_option(parser)
     filter_option(parser)
     parser.add_argument(

@@ -20,6 +20,7 @@ from hoptrail.types import Cost, Filter, Hit, Namespace, Passage, Recall
 
 if TYPE_CHECKING:
     from hoptrail.graph.graph import Graph
+    from hoptrail.memory.dense_kinds import IndexName
     from hoptrail.memory.encoder import Encoder
     from hoptrail.memory.store import Mode, OnDuplicate, Progress, Store
     from hoptrail.memory.vector_cache import CachedEncoder
@@ -49,8 +50,11 @@ class Memory(Keeping):
         statistics: Count what is recalled, for `history` and `audit`.
         queries_kept: Vectors of the last queries that stay in memory; 0 for none. An open `Store`
             has settings of its own for both.
+        index: The kind of dense index: "auto" is exact for small memories and approximate for
+            large ones, "flat" is exact; others are named in docs/guides/memory.md.
 
     Raises:
+        ConfigError: There is no such kind of index.
         StoreUnavailable: The file cannot be opened, or is not a store.
         EncoderMismatch: The encoder given is not the one that made the file's vectors.
 
@@ -74,6 +78,7 @@ class Memory(Keeping):
         read_only: bool = False,
         statistics: bool = True,
         queries_kept: int = 1024,
+        index: IndexName = "auto",
     ) -> None:
         from hoptrail.memory.store import Store
 
@@ -96,6 +101,7 @@ class Memory(Keeping):
                 read_only=read_only,
                 statistics=statistics,
                 queries_kept=queries_kept,
+                index=index,
             )
         self._encoder_wanted = encoder == "auto" and not isinstance(path, Store)
         self._encoder = _itself(self._store.encoder)  # for queries: a timing is what it says

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+import mmap
 import os
 import time
 from pathlib import Path
@@ -10,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hoptrail.memory import snapshot
+from hoptrail.errors import ConfigError
+from hoptrail.memory import dense, dense_kinds, mapped, snapshot
+from hoptrail.memory.dense_approximate import Approximate
 from hoptrail.memory.store import Store
 from hoptrail.memory.testing import HashEncoder
 from hoptrail.types import Passage
@@ -150,16 +154,69 @@ def test_one_of_another_store_is_not_taken(saved: Path, tmp_path: Path, caplog) 
     assert found == built(saved)
 
 
-def test_a_pickle_is_not_read_even_under_the_right_checksum(saved: Path, caplog) -> None:
+def test_objects_are_not_read_even_under_the_right_checksum(saved: Path, caplog) -> None:
     file = files(saved)[0]
-    with file.open("wb") as out:
-        np.save(out, np.array([{"format": 1}], dtype=object), allow_pickle=True)
+    with file.open("w+b") as out:
+        digest = mapped.write(out, {"rowids": np.arange(60)})
+        out.seek(0)
+        content = out.read().replace(b'"<i8"', b'"|O"' + b" ")
+        table = content[content.index(b"{") :]
+        out.seek(0)
+        out.write(content)
     with Store(saved) as store, store.transaction() as connection:
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        digest = hashlib.sha256(table).hexdigest()
         connection.execute("UPDATE snapshots SET sha256 = ?", (digest,))
     found = answers(saved)
-    assert "allow_pickle" in caplog.text
+    assert "holds objects" in caplog.text
     assert found == built(saved)
+
+
+@pytest.mark.parametrize("kind", ["sq8", "lsh", "hnsw", "ivf-sq8", "ivf-pq"])
+@pytest.mark.parametrize("damage", [truncate, flip])
+def test_faiss_never_reads_damaged_bytes(tmp_path: Path, kind, damage, monkeypatch, caplog) -> None:
+    path = tmp_path / "a.db"
+    monkeypatch.setattr(dense_kinds, "LEAST", 100)
+    monkeypatch.setattr(dense, "EXACT_SHARE", 1.0)
+    with Store(path, encoder=HashEncoder(), index=kind) as store:
+        store.add([Passage(id=f"p{i}", text=f"river {i} bridge {i % 7}") for i in range(400)])
+        assert f", {kind}, drift 0 %>" in repr(store.view())
+    expected = answers(path, index=kind)
+    caplog.set_level(logging.INFO)
+    assert answers(path, index=kind) == expected
+    assert not caplog.records  # it came from the snapshot
+    damage(files(path)[0])
+    trusted: list[object] = []
+    restore = Approximate.restore
+    monkeypatch.setattr(Approximate, "restore", lambda *a: trusted.append(a) or restore(*a))
+    answers(path, index=kind)
+    assert not trusted
+    assert [r.levelname for r in caplog.records] == ["WARNING", "INFO", "INFO"]
+    assert "rebuilt from the store" in caplog.text
+    assert f"training the dense index ({kind}) on 400 passages" in caplog.text
+    assert answers(path, index=kind)
+    assert len(trusted) == 1
+
+
+def test_another_kind_is_trained_once_and_kept(saved: Path, monkeypatch, caplog) -> None:
+    monkeypatch.setattr(dense_kinds, "LEAST", 20)
+    caplog.set_level(logging.INFO)
+    for _ in range(3):
+        answers(saved, index="ivf")
+    assert caplog.text.count("training the dense index (ivf)") == 1
+    caplog.clear()
+    assert answers(saved) == built(saved)  # "auto": exact again, for so few
+    with pytest.raises(ConfigError, match=r"index must be one of auto, flat, .*, got 'annoy'"):
+        Store(saved, index="annoy")
+
+
+def test_arrays_of_a_snapshot_stay_where_they_lie(saved: Path) -> None:
+    with Store(saved) as store:
+        view = store.view()
+        base = view.dense._rows.parts()[0][1]
+        assert not base.flags.writeable
+        while isinstance(base, np.ndarray):
+            base = base.base
+        assert isinstance(getattr(base, "obj", base), mmap.mmap)
 
 
 def test_one_of_another_format_is_passed_over(saved: Path, monkeypatch, caplog) -> None:
@@ -173,10 +230,10 @@ def test_one_of_another_format_is_passed_over(saved: Path, monkeypatch, caplog) 
 
 
 def test_a_name_that_leads_elsewhere_touches_nothing(saved: Path, tmp_path: Path, caplog) -> None:
-    precious = tmp_path / "precious.v1"
+    precious = tmp_path / f"precious.v{snapshot.FORMAT}"
     precious.write_text("mine")
     with Store(saved) as store, store.transaction() as connection:
-        connection.execute("UPDATE snapshots SET file = '../precious.v1'")
+        connection.execute("UPDATE snapshots SET file = ?", (f"../{precious.name}",))
     assert answers(saved)
     assert "cannot be used" in caplog.text
     assert precious.read_text() == "mine"
