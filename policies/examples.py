@@ -111,7 +111,7 @@ def prepare(
                     )
                 pool = Pool(question.text, vector, sources[question.namespace])
                 examples.append(Example(question, pool, corpus.gold(question)))
-            read_all([(e, slot) for e in examples for slot in _to_read(e)], reformulator)
+            read_all([(e, slot) for e in examples for slot in to_read(e)], reformulator)
             for example in examples:
                 example.settle()
             out += examples
@@ -121,7 +121,8 @@ def prepare(
     return out
 
 
-def _to_read(example: Example) -> list[int]:
+def to_read(example: Example) -> list[int]:
+    """What is read of an example before training: its gold, and some wrong turns."""
     pool = example.pool
     named = sorted(pool.named, key=pool.sources.view.content_key)[:WRONG_NAMED]
     return list(dict.fromkeys([*example.gold, *pool.listed[0][:WRONG_HITS], *named]))

@@ -36,17 +36,33 @@ class _Lattice:
     """The number of gold passages of each question."""
     missing: list[list[int]]
     """For each state the gold slots not yet read."""
+    owner: list[int]
+    """For each state the question's place in the batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """How far the gold of a batch of questions is to be trusted."""
+
+    weights: Tensor
+    """`(b,)`, at least 0 and not all 0: what each question's gold counts."""
+    complete: Tensor
+    """`(b,)` bool: whether it is all that is needed, so that STOP should follow."""
 
 
 def imitation_loss(
-    policy: Policy, examples: Sequence[Example], rng: np.random.Generator
+    policy: Policy,
+    examples: Sequence[Example],
+    rng: np.random.Generator,
+    *,
+    trust: Trust | None = None,
 ) -> tuple[Tensor, Figures]:
-    """The loss of a batch of questions, and what to show of it."""
+    """The loss of a batch of questions, and what to show of it; all gold counts by default."""
     lattice = _lattice(examples, rng)
     states = batch_states(lattice.states)
     log_read, log_stop = policy(Inputs.of(states))
-    exact, reach = _exact(examples, lattice, log_read, log_stop, states.starts)
-    listwise = _listwise(lattice, log_read, log_stop, states.starts)
+    exact, reach = _exact(examples, lattice, log_read, log_stop, states.starts, trust)
+    listwise = _listwise(lattice, log_read, log_stop, states.starts, trust)
     loss = exact + listwise
     return loss, {
         "loss": float(loss.detach()),
@@ -65,7 +81,8 @@ def _lattice(examples: Sequence[Example], rng: np.random.Generator) -> _Lattice:
     states: list[StateInput] = []
     base, size = [], []
     missing: list[list[int]] = []
-    for example in examples:
+    owner: list[int] = []
+    for b, example in enumerate(examples):
         gold = gold_of(example)
         base.append(len(states))
         size.append(len(gold))
@@ -73,7 +90,8 @@ def _lattice(examples: Sequence[Example], rng: np.random.Generator) -> _Lattice:
             evidence = [slot for j, slot in enumerate(gold) if code >> j & 1]
             states.append(example.state(_shuffled(evidence, rng)))
             missing.append([slot for slot in gold if slot not in evidence])
-    for example in examples:
+            owner.append(b)
+    for b, example in enumerate(examples):
         gold, wrong = gold_of(example), example.wrong
         if wrong:
             code = int(rng.integers(2 ** len(gold)))
@@ -81,7 +99,8 @@ def _lattice(examples: Sequence[Example], rng: np.random.Generator) -> _Lattice:
             turn = wrong[int(rng.integers(len(wrong)))]
             states.append(example.state(_shuffled([*evidence, turn], rng)))
             missing.append([slot for slot in gold if slot not in evidence])
-    return _Lattice(states, base, size, missing)
+            owner.append(b)
+    return _Lattice(states, base, size, missing, owner)
 
 
 def _shuffled(evidence: list[int], rng: np.random.Generator) -> State:
@@ -100,6 +119,7 @@ def _exact(
     log_read: Tensor,
     log_stop: Tensor,
     starts: np.ndarray,
+    trust: Trust | None,
 ) -> tuple[Tensor, float]:
     """Mean of -log P(reads what can be reached, then stops) per passage; the share in reach."""
     most = max(lattice.size)
@@ -116,27 +136,46 @@ def _exact(
                     rows[b, code, j], available[b, code, j] = row, True
     open_ = torch.from_numpy(available)
     target = reachable_subset(open_)
+    stopping = log_stop[torch.from_numpy(stops)]
+    if trust is not None:
+        stopping = stopping.masked_fill(~trust.complete[:, None], 0.0)
     likelihood = set_log_likelihood(
         log_read[torch.from_numpy(rows)],
-        log_stop[torch.from_numpy(stops)],
+        stopping,
         available=open_,
         target=target,
     )
     size = torch.tensor(lattice.size, dtype=likelihood.dtype)
     reached = sum(int(code).bit_count() for code in target.tolist()) / max(1, sum(lattice.size))
-    return -(likelihood / size.clamp(min=1.0)).mean(), reached
+    weights = None if trust is None else trust.weights
+    return -_mean(likelihood / size.clamp(min=1.0), weights), reached
 
 
-def _listwise(lattice: _Lattice, log_read: Tensor, log_stop: Tensor, starts: np.ndarray) -> Tensor:
+def _listwise(
+    lattice: _Lattice, log_read: Tensor, log_stop: Tensor, starts: np.ndarray, trust: Trust | None
+) -> Tensor:
     """Mean over states: any missing gold passage likely, and each of them likely."""
-    any_, each = [], []
+    any_, each, owners = [], [], []
     for i, (state, missing) in enumerate(zip(lattice.states, lattice.missing, strict=True)):
+        owner = lattice.owner[i]
         rows = [row for slot in missing if (row := _row(state, starts[i], slot)) is not None]
         if rows:
             chosen = log_read[rows]
             any_.append(torch.logsumexp(chosen, 0))
             each.append(chosen.mean())
-        elif not missing:
+            owners.append(owner)
+        elif not missing and (trust is None or bool(trust.complete[owner])):
             any_.append(log_stop[i])
             each.append(log_stop[i])
-    return -(torch.stack(any_).mean() + torch.stack(each).mean()) / 2
+            owners.append(owner)
+    if not owners:
+        return log_stop.sum() * 0.0
+    weights = None if trust is None else trust.weights[owners]
+    return -(_mean(torch.stack(any_), weights) + _mean(torch.stack(each), weights)) / 2
+
+
+def _mean(values: Tensor, weights: Tensor | None) -> Tensor:
+    """The mean of `(n,)`; with weights, none of which counts where all are 0."""
+    if weights is None:
+        return values.mean()
+    return (weights * values).sum() / weights.sum().clamp(min=1e-9)

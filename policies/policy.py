@@ -8,6 +8,7 @@ mean of theirs.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -66,6 +67,15 @@ class Policy(nn.Module):
     def size(self) -> int:
         """The number of weights."""
         return sum(p.numel() for p in self.parameters())
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the weights: tells policies apart."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     def __repr__(self) -> str:
         return f"<Policy {len(self.members)} networks, {self.size:,} weights>"

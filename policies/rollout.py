@@ -73,11 +73,21 @@ def _act(
         trajectory.evidence = (*trajectory.evidence, int(slots[action]))
 
 
-def trail_log_probs(policy: Policy, trails: Sequence[tuple[Example, State]]) -> Tensor:
+def trail_log_probs(
+    policy: Policy,
+    trails: Sequence[tuple[Example, State]],
+    *,
+    stopped: Sequence[bool] | None = None,
+) -> Tensor:
     """Log π(z): of reading these passages in this order and then stopping, `(z,)`.
 
     Every passage of a trail must have been read for its example; a trail that the pool does not
     allow has -inf.
+
+    Args:
+        policy: π.
+        trails: Questions, and what is read of them.
+        stopped: Whether STOP follows, or the trail was ended by its bounds; it does by default.
     """
     prefixes: dict[tuple[int, State], int] = {}
     inputs: list[StateInput] = []
@@ -90,8 +100,9 @@ def trail_log_probs(policy: Policy, trails: Sequence[tuple[Example, State]]) -> 
     states = batch_states(inputs)
     log_read, log_stop = policy(Inputs.of(states))
     out = []
-    for example, trail in trails:
-        steps = [log_stop[prefixes[id(example), trail]]]
+    for z, (example, trail) in enumerate(trails):
+        end = log_stop[prefixes[id(example), trail]]
+        steps = [end if stopped is None or stopped[z] else torch.zeros_like(end)]
         for length, slot in enumerate(trail):
             steps.append(_log_of(states, log_read, prefixes[id(example), trail[:length]], slot))
         out.append(torch.stack(steps).sum())

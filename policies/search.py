@@ -20,6 +20,7 @@ from hoptrail.memory.encoder import Encoder, for_questions
 from hoptrail.memory.view import View
 from hoptrail.policies.beam import BeamSearch, Episode, Prefix
 from hoptrail.policies.efforts import Effort
+from hoptrail.policies.explore import Decided, SampledBeam, decided
 from hoptrail.policies.lexicon import Lexicon
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.pool import Pool, Sources
@@ -45,6 +46,8 @@ class Walk:
     """Slots read, in order."""
     candidates: int
     texts_encoded: int
+    decided: tuple[Decided, ...] = ()
+    """The trails as they are learned from."""
 
 
 class Walker:
@@ -64,7 +67,9 @@ class Walker:
         self.encoder = encoder = for_questions(encoder)
         self.sources = Sources(view, graph, Lexicon(view, graph))
         reformulator = Reformulator(encoder, reencode=effort.reencode)
-        self.search = BeamSearch(policy.first(effort.networks).eval(), reformulator, effort)
+        followed = policy.first(effort.networks).eval()
+        self.search = BeamSearch(followed, reformulator, effort)
+        self.sampled = SampledBeam(followed, reformulator, effort)
 
     def walk(
         self,
@@ -72,6 +77,7 @@ class Walker:
         k: int = 100,
         *,
         allowed: NDArray[np.bool_] | None = None,
+        explore: int | None = None,
     ) -> list[Walk]:
         """The walk over each question; `k` passages each where the scope holds as many.
 
@@ -79,15 +85,18 @@ class Walker:
             questions: In words.
             k: How many passages to rank.
             allowed: `(capacity,)` the slots that may be read and ranked; all by default.
+            explore: A seed to draw trails with, rather than follow the likeliest.
         """
         if not (self.sources.view.size if allowed is None else allowed.any()):
             return [_nothing() for _ in questions]
         vectors = self.encoder.encode(list(questions))
         pools = [Pool(q, v, self.sources, allowed) for q, v in zip(questions, vectors, strict=True)]
-        return [_finish(episode, k) for episode in self.search.run(pools)]
+        if explore is not None:
+            return [_finish(e, k, drawn) for e, drawn in self.sampled.sample(pools, explore)]
+        return [_finish(e, k, decided(e, TRAILS)) for e in self.search.run(pools)]
 
 
-def _finish(episode: Episode, k: int) -> Walk:
+def _finish(episode: Episode, k: int, trails: Sequence[Decided]) -> Walk:
     """The ranking and the trails of a question that has been walked."""
     pool = episode.pool
     view = pool.sources.view
@@ -103,6 +112,7 @@ def _finish(episode: Episode, k: int) -> Walk:
         read=tuple(pool.reads),
         candidates=len(pool.slots),
         texts_encoded=episode.encoded,
+        decided=tuple(trails),
     )
 
 

@@ -116,7 +116,7 @@ class Trainer:
             self.checkpoint.restore(tensors, modules, optimizer)
         for epoch in range(first_epoch, epochs):
             with seeded(config.seed, number, index, epoch) as rng:
-                schedule = _Schedule(optimizer, rate, epoch * steps, epochs * steps)
+                schedule = Schedule(optimizer, rate, epoch * steps, epochs * steps)
                 figures = self._epoch(objective, modules, optimizer, schedule, rng, where, epoch)
             self.curves.append({"network": number, "stage": stage, "epoch": epoch + 1, **figures})
             place = {"network": number, "stage": index, "epoch": epoch + 1, "curves": self.curves}
@@ -146,7 +146,7 @@ class Trainer:
         objective: Objective,
         modules: Mapping[str, nn.Module],
         optimizer: torch.optim.Optimizer,
-        schedule: _Schedule,
+        schedule: Schedule,
         rng: np.random.Generator,
         where: tuple[int, int, str],
         epoch: int,
@@ -221,7 +221,7 @@ def _step(
     return figures
 
 
-class _Schedule:
+class Schedule:
     """A learning rate that rises to its peak and falls to nothing, both by half a cosine."""
 
     def __init__(

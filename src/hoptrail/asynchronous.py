@@ -120,6 +120,10 @@ class AsyncMemory:
     recall = threaded(Memory.recall)
     recall_many = threaded(Memory.recall_many)
 
+    feedback = threaded(Memory.feedback)
+    feedback_given = threaded(Memory.feedback_given)
+    forget_feedback = threaded(Memory.forget_feedback)
+
     history = threaded(Memory.history)
     audit = threaded(Memory.audit)
     cache_info = threaded(Memory.cache_info)

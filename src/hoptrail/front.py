@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from hoptrail.errors import InputError, PolicyError, UnknownId
 from hoptrail.intake import Item, checked_namespace, checked_scope, passages_from
+from hoptrail.judging import Asked, Decision, Judging, hits_of
 from hoptrail.keeping import Keeping
 from hoptrail.types import Cost, Filter, Hit, Namespace, Passage, Recall
 
@@ -24,9 +25,8 @@ if TYPE_CHECKING:
     from hoptrail.memory.encoder import Encoder
     from hoptrail.memory.store import Mode, OnDuplicate, Progress, Store
     from hoptrail.memory.vector_cache import CachedEncoder
-    from hoptrail.memory.view import View
     from hoptrail.policies.policy import Policy
-    from hoptrail.policies.search import Walk, Walker
+    from hoptrail.policies.search import Walker
 
 RANKED = 100
 """Passages that a walk ranks at least: what lies behind the k best is cheap, and evaluation
@@ -35,7 +35,7 @@ WALKERS_KEPT = 32
 """Scopes and efforts whose terms stay in memory; the oldest goes first."""
 
 
-class Memory(Keeping):
+class Memory(Keeping, Judging):
     """A memory that an agent writes to, and a policy that walks it.
 
     Threads may share one. Nothing heavy is loaded before it is needed.
@@ -82,10 +82,12 @@ class Memory(Keeping):
     ) -> None:
         from hoptrail.memory.store import Store
 
+        super().__init__()
         if isinstance(encoder, str) and encoder != "auto":
             raise InputError(f'encoder must be "auto", an Encoder or None, got {encoder!r}')
         self._policy_given = policy
         self._policy: Policy | None = None  # loaded at the first recall
+        self._fingerprint = ""  # the policy's; likewise
         self._graph: Graph | None = None  # opened at the first recall
         # By the scope's version and size: what expires on a read-only store changes no version.
         self._walkers: dict[tuple[Namespace, str], tuple[tuple[int, int], Walker]] = {}
@@ -233,6 +235,7 @@ class Memory(Keeping):
         effort: str = "balanced",
         *,
         filter: Filter | None = None,
+        explore: int | None = None,
     ) -> Recall:
         """The k passages that a question needs, found by walking, and the trails behind them.
 
@@ -243,6 +246,8 @@ class Memory(Keeping):
             effort: What it may cost: "fast" or "balanced".
             filter: Only passages that fulfil it are read and returned; see
                 `hoptrail.memory.filters`.
+            explore: A seed to draw trails with, rather than follow the likeliest: what it finds is
+                less good on average, and feedback on it teaches more.
 
         Raises:
             InputError: An empty question, a `k` below 1, a namespace that is none.
@@ -250,7 +255,7 @@ class Memory(Keeping):
             MissingExtra: There is no encoder: the `minilm` extra is not installed.
             PolicyError: There is no policy, or its files cannot be used.
         """
-        return self.recall_many([question], k, namespace, effort, filter=filter)[0]
+        return self.recall_many([question], k, namespace, effort, filter=filter, explore=explore)[0]
 
     def recall_many(
         self,
@@ -260,6 +265,7 @@ class Memory(Keeping):
         effort: str = "balanced",
         *,
         filter: Filter | None = None,
+        explore: int | None = None,
     ) -> list[Recall]:
         """A recall for each question, in their order, walked together.
 
@@ -269,40 +275,44 @@ class Memory(Keeping):
             As `recall` does.
         """
         from hoptrail.policies.efforts import effort as effort_named
+        from hoptrail.policies.explore import checked_seed
 
         if isinstance(questions, str):
             raise InputError("recall_many takes several questions: give one to recall")
         asked = list(questions)
         scope = checked_scope(asked, k, namespace, "question")
         bounds = effort_named(effort)
+        how = Asked(scope, bounds.name, filter, checked_seed(explore))
         if not asked:
             return []
         with self._lock:
             for _ in range(2):
                 with suppress(UnknownId):  # another process deleted one just now: look again
-                    return self._recalls(asked, k, scope, bounds.name, filter)
-            return self._recalls(asked, k, scope, bounds.name, filter)
+                    return self._recalls(asked, k, how)
+            return self._recalls(asked, k, how)
 
-    def _recalls(
-        self, asked: list[str], k: int, scope: Namespace, effort: str, filter: Filter | None
-    ) -> list[Recall]:
+    def _recalls(self, asked: list[str], k: int, how: Asked) -> list[Recall]:
         """The recalls of checked questions. Only with the lock held."""
-        if not self._store.count(scope):
-            return [Recall(text, (), (), Cost(0.0, 0, 0, 0)) for text in asked]
-        walker = self._walker(scope, effort)
+        if not self._store.count(how.scope):
+            none = Cost(0.0, 0, 0, 0)
+            return [Recall(text, (), (), none, *self._keep(text, how)) for text in asked]
+        walker = self._walker(how.scope, how.effort)
         view = walker.sources.view  # as the walker knows it; the store's may be newer by now
         started = time.perf_counter()
-        walks = walker.walk(asked, k=max(k, RANKED), allowed=view.allowed(filter))
-        found = [_hits(walk, view, k, filter) for walk in walks]
+        walks = walker.walk(
+            asked, k=max(k, RANKED), allowed=view.allowed(how.filter), explore=how.explore
+        )
+        found = [hits_of(walk, view, k, how.filter) for walk in walks]
         for walk in walks:
             self._store.recorder.note(view.rowids[walk.slots[:k]].tolist())
         spent = 1000 * (time.perf_counter() - started) / len(asked)
         return [
             Recall(
-                question=text,
-                hits=hits,
-                trails=walk.trails,
-                cost=Cost(spent, walk.texts_encoded, walk.candidates, len(walk.read)),
+                text,
+                hits,
+                walk.trails,
+                Cost(spent, walk.texts_encoded, walk.candidates, len(walk.read)),
+                *self._keep(text, how, hits, Decision(walk, view, self._fingerprint)),
             )
             for text, walk, hits in zip(asked, walks, found, strict=True)
         ]
@@ -349,6 +359,7 @@ class Memory(Keeping):
         store = self._with_encoder()
         if self._policy is None:
             self._policy = loaded_policy(self._policy_given)
+            self._fingerprint = self._policy.fingerprint
         view = store.view(scope)
         known = self._walkers.get((scope, effort))
         if known is not None and known[0] == (view.version, view.size):
@@ -379,16 +390,6 @@ def loaded_policy(given: Policy | str | Path | None) -> Policy:
     if isinstance(given, Policy):
         return given
     return Policy.shipped() if given == "shipped" else Policy.load(Path(given))
-
-
-def _hits(walk: Walk, view: View, k: int, filter: Filter | None) -> tuple[Hit, ...]:
-    from hoptrail.memory import filters
-
-    passages = view.passages(walk.slots[:k].tolist())
-    if filter and not filters.passages_mask(filters.parse(filter), passages).all():
-        raise UnknownId("a passage was changed while it was walked to")
-    scored = zip(passages, walk.scores[:k].tolist(), strict=True)
-    return tuple(Hit(passage, score) for passage, score in scored)
 
 
 def _itself(encoder: Encoder | None) -> Encoder | None:

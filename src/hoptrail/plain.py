@@ -11,6 +11,7 @@ from hoptrail.types import Hit, Recall, Trail
 def recall_data(recall: Recall) -> dict[str, Any]:
     """A recall as JSON values."""
     return {
+        "id": recall.id,
         "question": recall.question,
         "passages": [hit_data(hit) for hit in recall.hits],
         "trails": [trail_data(trail) for trail in recall.trails],

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from hoptrail.errors import InputError
 
 Namespace = tuple[str, ...]
 """Isolates one tenant's memory; a scope holds the namespaces that begin with it."""
@@ -115,11 +117,34 @@ class Recall:
     trails: tuple[Trail, ...]
     """Most probable first."""
     cost: Cost
+    id: str = field(default="", compare=False)
+    """By which the memory takes feedback on it; every recall has another."""
+    judge: Callable[[float, Sequence[str | Passage] | None], None] | None = field(
+        default=None, compare=False, repr=False
+    )
+    """Takes the feedback to the memory that it came from."""
 
     @property
     def passages(self) -> tuple[Passage, ...]:
         """The passages, best first."""
         return tuple(hit.passage for hit in self.hits)
+
+    def feedback(self, reward: float, *, passages: Sequence[str | Passage] | None = None) -> None:
+        """Say what it was worth; kept in the memory, for `hoptrail train --from-feedback`.
+
+        Args:
+            reward: From 0 (of no use) to 1.
+            passages: Ids of returned passages that it is for, or the passages themselves; the
+                recall as a whole if None.
+
+        Raises:
+            UnknownId: It did not return such a passage.
+            InputError: The reward is no number in [0, 1], or the recall came from no memory.
+            StoreError: The store is read-only.
+        """
+        if self.judge is None:
+            raise InputError("this recall came from no memory that could keep feedback on it")
+        self.judge(reward, passages)
 
 
 @dataclass(frozen=True, slots=True)
