@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -34,6 +35,9 @@ RECALLS_KEPT = 256
 
 SECONDS_KEPT = 60.0
 """Seconds after which the next one writes them, however few they are."""
+
+PATIENCE = 1.0
+"""Seconds that closing waits for another writer: a search is not to hang behind a long import."""
 
 SOURCE, MERGED = "source", "merged_from"
 """Keys of the metadata that say where a passage is from."""
@@ -147,6 +151,12 @@ class Recorder:
                 more, later = self._kept.get(rowid, (0, last))
                 self._kept[rowid] = times + more, max(last, later)
         return False
+
+    def close(self) -> None:
+        """Write what is left; another writer gets a moment to end, or else the counts are lost."""
+        latest = time.monotonic() + PATIENCE
+        while not self.flush(wait=False) and time.monotonic() < latest:
+            time.sleep(0.02)
 
     def kept(self) -> dict[int, tuple[int, float]]:
         """The counts that are not yet written: times and the last, by rowid."""

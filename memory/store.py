@@ -120,7 +120,7 @@ class Store(Writer):
     def close(self) -> None:
         """Close the file; views of it can no longer read passages."""
         if not self._db.closed:
-            self.recorder.flush()
+            self.recorder.close()
         self._db.close()
 
     def view(self, namespace: Namespace = ()) -> View:

@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from hoptrail.errors import FormatError, UnknownId
 from hoptrail.memory import hygiene, portable, schema, statistics, upkeep
@@ -113,6 +115,17 @@ def test_a_recall_waits_for_no_writer_and_its_counts_are_kept(
     assert written(store)[2] == (3, 1000.0)
 
 
+def test_closing_does_not_hang_behind_a_long_write(store: Store, clock: Clock) -> None:
+    store.search("river 1", 1)
+    with opened(store.path, clock) as other, other.transaction():
+        started = time.monotonic()
+        store.close()
+        assert time.monotonic() - started < 10  # a writer is waited for thirty seconds
+    with opened(store.path, clock) as again:
+        assert counts(again, "p1").recalls == 0
+        assert again.count() == 4
+
+
 def test_two_processes_add_up(store: Store, clock: Clock) -> None:
     with opened(store.path, clock) as other:
         store.search("river 1", 1)
@@ -200,6 +213,50 @@ def test_a_store_without_the_tables_is_read_and_brought_up(tmp_path: Path, clock
         store.search("river", 1)
         store.recorder.flush()
         assert counts(store, "a") == Counts(None, 0, 1, 1000.0)
+
+
+ids = st.sampled_from(["p0", "p1", "p2", "p3"])
+steps = st.one_of(
+    st.tuples(st.sampled_from(["add", "upsert", "delete", "search"]), ids),
+    st.tuples(st.sampled_from(["flush", "reopen", "forget"]), st.just("")),
+)
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(did=st.lists(steps, max_size=25))
+def test_whatever_is_done_the_counts_are_those_of_the_passages_that_live(
+    tmp_path_factory, did: list[tuple[str, str]]
+) -> None:
+    path = tmp_path_factory.mktemp("counts") / "a.db"
+    clock, model = Clock(), {}  # by id: changes and recalls
+    store = opened(path, clock)
+    for number, (what, id_) in enumerate(did):
+        if what in ("add", "upsert"):
+            if what == "add":
+                store.add([Passage(id_, f"river {number}")], on_duplicate="replace")
+            else:
+                store.upsert([Passage(id_, f"river {number}")])
+            model[id_] = (model[id_][0] + 1, model[id_][1]) if id_ in model else (0, 0)
+        elif what == "delete" and id_ in model:
+            store.delete([id_])
+            del model[id_]
+        elif what == "search":
+            for hit in store.search(id_, 2):
+                updates, recalls = model[hit.passage.id]
+                model[hit.passage.id] = updates, recalls + 1
+        elif what == "flush":
+            store.recorder.flush()
+        elif what == "reopen":
+            store.close()
+            store = opened(path, clock)
+        elif what == "forget":
+            store.forget({"$id": {"$gte": "p2"}})
+            model = {key: counts for key, counts in model.items() if key < "p2"}
+    found = {h.id: (h.counts.updates, h.counts.recalls) for h in statistics.histories(store)}
+    assert found == model
+    store.close()
 
 
 CHILD = """
