@@ -141,6 +141,14 @@ def test_no_report_names_another_s_passage(
         assert named <= keys
         assert audit.passages == memory.count(scope) == len(keys)
 
+        for asked in (scope, ("b", "other")):
+            if (recall := memory.recall(question, 5, asked)).hits:
+                memory.feedback(recall.id, 1.0)
+        rows = {row for f in memory.feedback_given(scope) for row in f.recall.returned}
+        judged = {(p.namespace, p.id) for p in memory.store.read_rows(sorted(rows)).values()}
+        assert judged <= keys
+        assert bool(judged) == bool(keys)
+
         memory.export(folder / "scope.jsonl", namespace=scope)
         lines = list(map(json.loads, (folder / "scope.jsonl").read_text().splitlines()))[1:]
         assert {(tuple(line["namespace"]), line["id"]) for line in lines} == keys
@@ -148,6 +156,7 @@ def test_no_report_names_another_s_passage(
         memory.forget(None, namespace=scope)
         assert {(p.namespace, p.id) for p in memory.store.passages()} == set(counted) - keys
         assert {(h.namespace, h.id) for h in histories(memory.store)} == set(counted) - keys
+        assert memory.feedback_given() == []  # nobody else's was judged
 
 
 def test_a_tenant_moves_no_score_of_another(tmp_path: Path, policy: Policy) -> None:
