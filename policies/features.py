@@ -165,7 +165,7 @@ def _alone(pool: Pool, known: list[Known], titles: Incidence, idf: Array, covers
         np.log1p([k.mentions for k in known]),
         np.log1p([k.mentioned for k in known]),
         np.log1p([k.length for k in known]) - 4,
-        (covers @ question_idf) / total,
+        (covers * question_idf).sum(1) / total,
         (hybrid - hybrid[pool.position[pool.listed[0][0]]]) / 6,
         np.log([pool.shares.get(slot, 0.0) + UNVISITED for slot in pool.slots]) / 4,
         _log_ranks(pool.walked, pool.slots),

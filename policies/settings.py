@@ -17,7 +17,7 @@ class TrainConfig:
     objective: str = "imitation"
     """Stages by name, with commas between: imitation, marginal, reinforce."""
     seed: int = 0
-    networks: int = 2
+    networks: int = 3
     """How many networks π is the mean of."""
     epochs: int = 10
     """Passes over the questions in the imitation stage."""

@@ -81,7 +81,7 @@ def state_input(pool: Pool, found: Features, evidence: State) -> StateInput:
     total = float(found.idf.sum()) + 1e-6
     covered = found.covers[at].max(0) if at else np.zeros(len(found.idf), dtype=np.float32)
     left = (1.0 - covered) * found.idf
-    adds = found.covers[index] @ left
+    adds = (found.covers[index] * left).sum(1)
     is_evidence = np.isin(index, at)
     ranks = np.log1p(_ranks(beside[..., 0])) if rows else np.zeros((1, len(index)))
     largest = beside.max(0)

@@ -73,11 +73,14 @@ class Trainer:
             self.curves = place["curves"]
         done: list[PolicyNetwork] = [PolicyNetwork(config.network) for _ in range(start[0])]
         self.checkpoint.restore(tensors, {f"done{i}": n for i, n in enumerate(done)}, None)
-        for number in range(start[0], config.networks):
+        held = left_out(self.examples)
+        # One more, to calibrate by: it alone does not learn from what is left out.
+        for number in range(start[0], config.networks + bool(held.any())):
+            judge = number == config.networks
+            hidden = held & judge
+            self._learning = [e for e, out in zip(self.examples, hidden, strict=True) if not out]
             with seeded(config.seed, number):
                 network = PolicyNetwork(config.network)
-            held = left_out(self.examples, number)
-            self._learning = [e for e, out in zip(self.examples, held, strict=True) if not out]
             self._standardise(network)
             for index, stage in enumerate(config.stages):
                 if (number, index) < start[:2]:
@@ -90,8 +93,10 @@ class Trainer:
                     tensors if here else None,
                     start[2] if here else 0,
                 )
-            self._calibrate(network, number, held)
-            done.append(network)
+            if judge:
+                self._calibrate(network, done, held)
+            else:
+                done.append(network)
         return Policy(done).eval()
 
     def _stage(
@@ -121,25 +126,26 @@ class Trainer:
             self.curves.append({"network": number, "stage": stage, "epoch": epoch + 1, **figures})
             place = {"network": number, "stage": index, "epoch": epoch + 1, "curves": self.curves}
             self.checkpoint.save(place, {**modules, **finished}, optimizer)
-        self.checkpoint.keep(objective.modules)
+        if number < config.networks:
+            self.checkpoint.keep(objective.modules)
 
-    def _calibrate(self, network: PolicyNetwork, number: int, held: NDArray[np.bool_]) -> None:
-        """Calibrate STOP on the questions that the network left out, where there are some."""
+    def _calibrate(
+        self, judged: PolicyNetwork, networks: Sequence[PolicyNetwork], held: NDArray[np.bool_]
+    ) -> None:
+        """Calibrate STOP of the networks by one that did not see some of the questions."""
         self._renew()
         examples = [e for e, out in zip(self.examples, held, strict=True) if out]
-        if not examples:
-            return
         for example in examples:
             example.linked = False
+        seed = int(np.random.default_rng([self.config.seed, len(networks)]).integers(2**31))
         with one_thread():
-            figures = calibrate_stop(
-                network,
-                examples,
-                self.encoder,
-                seed=int(np.random.default_rng([self.config.seed, number]).integers(2**31)),
-            )
-        self.curves.append({"network": number, "stage": "calibration", "epoch": 1, **figures})
-        self.tell(f"calibration, network {number + 1}", 1, 1, figures)
+            figures = calibrate_stop(judged, examples, self.encoder, seed=seed)
+        for network in networks:
+            network.calibrate(figures["scale"], figures["shift"])
+        self.curves.append(
+            {"network": len(networks), "stage": "calibration", "epoch": 1, **figures}
+        )
+        self.tell("calibration", 1, 1, figures)
 
     def _epoch(
         self,

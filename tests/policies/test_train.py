@@ -14,6 +14,7 @@ from hoptrail.learning.trail_tokens import encoded_text, trail_tokens
 from hoptrail.memory.encoder import TransformerEncoder
 from hoptrail.memory.testing import HashEncoder
 from hoptrail.metrics import recall_at
+from hoptrail.policies import calibrate
 from hoptrail.policies import train as train_module
 from hoptrail.policies import trainer as trainer_module
 from hoptrail.policies.checkpoint import TENSORS
@@ -357,3 +358,36 @@ def test_an_encoder_without_tokens_is_told_at_once(sets, tmp_path, monkeypatch) 
 def test_settings_out_of_range_are_refused(wrong, says) -> None:
     with pytest.raises(ConfigError, match=says):
         TrainConfig(**wrong)
+
+
+def test_stop_is_calibrated_by_a_network_that_did_not_see_some_questions(
+    sets, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(calibrate, "LEAST", 2)
+    config = replace(SMALL, networks=2)
+    card = train([sets["learn"]], tmp_path / "out", config=config, encoder=HashEncoder())
+    last = card["curves"][-1]
+    assert (last["stage"], last["network"]) == ("calibration", 2)
+    assert {c["network"] for c in card["curves"] if c["stage"] == "imitation"} == {0, 1, 2}
+    policy = Policy.load(tmp_path / "out")
+    assert len(policy.members) == 2
+    for member in policy.members:
+        assert float(member.stop_scale) == pytest.approx(last["scale"])
+        assert float(member.stop_shift) == pytest.approx(last["shift"])
+
+    def stop_before_judging(stage, done, total, figures) -> None:
+        if stage == "imitation, network 3, epoch 2":
+            raise Stopped
+
+    torn = tmp_path / "torn"
+    with pytest.raises(Stopped):
+        train(
+            [sets["learn"]],
+            torn,
+            config=config,
+            encoder=HashEncoder(),
+            progress=stop_before_judging,
+        )
+    again = train([sets["learn"]], torn, config=config, encoder=HashEncoder(), resume=True)
+    assert again["curves"] == card["curves"]
+    assert (torn / WEIGHTS).read_bytes() == (tmp_path / "out" / WEIGHTS).read_bytes()
