@@ -84,7 +84,8 @@ class RecallInput(BaseModel):
 class RecallTool(BaseTool):
     """A tool that answers a question with the passages of a memory.
 
-    The model sees the passages; the message's artifact is the whole recall as plain data. The
+    The model sees the passages; the message's artifact is the whole recall as plain data, its id
+    among it, by which feedback may come later (`memory.feedback(artifact["id"], 1.0)`). The
     namespace is fixed here, so that a model cannot ask for another tenant's memory.
     """
 
@@ -144,8 +145,9 @@ def recall_tool(
 def documents(recall: Recall) -> list[Document]:
     """The passages of a recall as documents, best first.
 
-    The metadata is the passage's own, and `title`, `namespace`, `score` and `trail`: the most
-    probable trail that read it, as plain data, or None if it was ranked without being read.
+    The metadata is the passage's own, and `title`, `namespace`, `score`, `recall` (the id that
+    `memory.feedback` takes) and `trail`: the most probable trail that read it, as plain data, or
+    None if it was ranked without being read.
     """
     return [
         Document(
@@ -156,6 +158,7 @@ def documents(recall: Recall) -> list[Document]:
                 "title": hit.passage.title,
                 "namespace": list(hit.passage.namespace),
                 "score": hit.score,
+                "recall": recall.id,
                 "trail": _trail_to(hit.passage.id, recall.trails),
             },
         )

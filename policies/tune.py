@@ -41,7 +41,7 @@ class TuneConfig:
     """Passes over the feedback."""
     batch: int = 16
     """Recalls in a step."""
-    learning_rate: float = 3e-4
+    learning_rate: float = 1e-3
     """Its peak."""
     weight_decay: float = 1e-4
     clip: float = 2.0

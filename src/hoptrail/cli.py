@@ -30,6 +30,7 @@ exit codes:
   0    done
   1    it could not be done; one sentence on stderr says why, and a store is as it was
   2    the command line itself is wrong
+  3    an update of a policy was refused: nothing was written, one sentence on stderr says why
   130  interrupted
 
 environment:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 Commands = Any
 """argparse's subparsers; their class is private."""
 
+REFUSED = 3
+"""Exit code of a command that did its work and would not let the result through."""
+
 
 def command(
     commands: Commands,

@@ -16,6 +16,7 @@ from hoptrail.cli_common import (
     policy_options,
     writable,
 )
+from hoptrail.cli_feedback import check_options, feedback_options, train_from_feedback
 
 RETRIEVERS = "bm25,dense,hybrid,pagerank,policy"
 
@@ -32,12 +33,13 @@ def _register_train(commands: Commands) -> None:
         commands,
         "train",
         train,
-        description="Train a policy on questions whose passages are known. Writes a folder that "
-        "--policy reads.",
+        description="Train a policy on questions whose passages are known, or let one learn from "
+        "the feedback in a memory. Writes a folder that --policy reads.",
         examples="""
 hoptrail train --set corpus.jsonl questions.jsonl --out my-policy
 hoptrail train --set a.jsonl qa.jsonl --set b.jsonl qb.jsonl --dev c.jsonl qc.jsonl --out both
-hoptrail train --set corpus.jsonl questions.jsonl --resume --out my-policy""",
+hoptrail train --set corpus.jsonl questions.jsonl --resume --out my-policy
+hoptrail train --from-feedback agent.db --out my-policy""",
     )
     pair: dict[str, Any] = {
         "action": "append",
@@ -45,9 +47,9 @@ hoptrail train --set corpus.jsonl questions.jsonl --resume --out my-policy""",
         "type": Path,
         "metavar": ("CORPUS", "QUESTIONS"),
     }
-    parser.add_argument(
-        "--set", required=True, dest="sets", help="a corpus and its questions; repeatable", **pair
-    )
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--set", dest="sets", help="a corpus and its questions; repeatable", **pair)
+    feedback_options(parser, source)
     parser.add_argument("--dev", default=[], help="as --set, for measuring only", **pair)
     parser.add_argument(
         "--objective",
@@ -55,7 +57,9 @@ hoptrail train --set corpus.jsonl questions.jsonl --resume --out my-policy""",
         help="imitation, marginal, reinforce, or several with commas (default: imitation)",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="(default: 0)")
-    parser.add_argument("--epochs", type=int, metavar="N", help="passes of imitation")
+    parser.add_argument(
+        "--epochs", type=int, metavar="N", help="passes of imitation, or of feedback"
+    )
     parser.add_argument("--networks", type=int, metavar="N", help="networks that are averaged")
     parser.add_argument("--resume", action="store_true", help="go on where a run was stopped")
     parser.add_argument(
@@ -112,6 +116,9 @@ hoptrail stopping musique.json hotpotqa.json --plot reliability.png --json stopp
 
 def train(args: argparse.Namespace) -> int:
     """Train a policy."""
+    check_options(args)
+    if args.from_feedback:
+        return train_from_feedback(args)
     from hoptrail import show
     from hoptrail.policies.settings import TrainConfig
     from hoptrail.policies.train import TrainingSet

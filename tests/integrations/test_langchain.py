@@ -96,7 +96,7 @@ def test_documents_carry_the_passage_and_the_trail_as_plain_data() -> None:
     ada = Passage("ada", "Born in Varn.", "Ada Lind", {"page": 3}, ("atlas",))
     varn = Passage("varn", "A town.")
     trail = Trail((Hop("Who?", "ada", None, 0.5, 0.125),), 0.25, "policy", 0.5)
-    recall = Recall("Who?", (Hit(ada, 0.9), Hit(varn, 0.1)), (trail,), Cost(1.0, 1, 2, 1))
+    recall = Recall("Who?", (Hit(ada, 0.9), Hit(varn, 0.1)), (trail,), Cost(1.0, 1, 2, 1), "r7")
     assert documents(recall) == [
         Document(
             id="ada",
@@ -106,6 +106,7 @@ def test_documents_carry_the_passage_and_the_trail_as_plain_data() -> None:
                 "title": "Ada Lind",
                 "namespace": ["atlas"],
                 "score": 0.9,
+                "recall": "r7",
                 "trail": {
                     "probability": 0.25,
                     "stop": "policy",
@@ -125,7 +126,13 @@ def test_documents_carry_the_passage_and_the_trail_as_plain_data() -> None:
         Document(
             id="varn",
             page_content="A town.",
-            metadata={"title": None, "namespace": [], "score": 0.1, "trail": None},
+            metadata={
+                "title": None,
+                "namespace": [],
+                "score": 0.1,
+                "recall": "r7",
+                "trail": None,
+            },
         ),
     ]
 

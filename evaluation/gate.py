@@ -1,0 +1,231 @@
+"""Whether an update of a policy is let through: not before it is shown to do no harm.
+
+The policy that learned from feedback and the one it started from answer the same questions, none of
+which it learned from. The update is let through if the paired interval of the difference (bootstrap
+by cluster) lies above -1 point, on at least 100 questions. What is measured:
+
+- *on feedback that was held back*: the average precision of the passages that were found useful
+  among all that the recall had returned, in the order in which each policy ranks them. What was not
+  returned was not judged and takes no part (condensed lists, Sakai 2007), so this sees whether
+  useful passages come before useless ones, and not whether better ones would be found. Rewards that
+  are wrong lower it for both.
+- *on questions whose passages are known*: recall@5.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hoptrail.errors import InputError
+from hoptrail.evaluation.bootstrap import Bootstrap, Interval, clusters_of
+from hoptrail.graph.graph import Graph
+from hoptrail.memory.encoder import Encoder
+from hoptrail.memory.feedback import Feedback
+from hoptrail.memory.store import Store
+from hoptrail.memory.view import View
+from hoptrail.metrics import recall_at
+from hoptrail.policies.efforts import DEFAULT, effort
+from hoptrail.policies.judged import useful_rows
+from hoptrail.policies.policy import Policy
+from hoptrail.policies.search import Walker
+from hoptrail.types import Filter, Namespace, Question
+
+LEAST = 100
+"""Questions that a verdict needs."""
+SHARE = 0.2
+"""Of the feedback that is held back, where that is more."""
+MARGIN = -1.0
+"""Points that the interval must lie above."""
+RANKED = 100
+"""How deep a policy's ranking is looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the gate found."""
+
+    measure: str
+    questions: int
+    clusters: int
+    before: float
+    """Of the policy that was started from, in points."""
+    after: float
+    difference: Interval
+    """In points."""
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the update is let through."""
+        return self.difference.low > MARGIN
+
+    def __str__(self) -> str:
+        found = self.difference
+        return (
+            f"{self.measure} {self.before:.1f} -> {self.after:.1f} on {self.questions} questions "
+            f"that were held back, difference {found.mean:+.1f} [{found.low:.1f}, {found.high:.1f}]"
+            f" points, which must lie above {MARGIN:.0f}"
+        )
+
+
+def hold_back(given: Sequence[Feedback]) -> tuple[list[Feedback], list[Feedback]]:
+    """Feedback to learn from, and feedback to be judged by.
+
+    What is held back depends on the questions' text alone, so that it stays so when more comes. It
+    is a fifth of the questions of which something useful and something useless was returned, and
+    `LEAST` where that is more; for each of these the latest feedback judges, and none teaches.
+
+    Raises:
+        InputError: There are too few.
+    """
+    telling: dict[str, Feedback] = {}
+    for feedback in given:
+        if tells(feedback):
+            telling[_question_key(feedback.recall.question)] = feedback
+    if len(telling) < LEAST:
+        raise InputError(
+            f"an update is judged on at least {LEAST} questions, and of the {len(given)} recalls "
+            f"with feedback {len(telling)} say of different questions what was useful and what was "
+            "not: collect more, or give questions whose passages are known with --questions"
+        )
+    count = max(LEAST, math.ceil(SHARE * len(telling)))
+    chosen = set(sorted(telling)[:count])
+    learn = [f for f in given if _question_key(f.recall.question) not in chosen]
+    return learn, [feedback for key, feedback in telling.items() if key in chosen]
+
+
+def without(given: Sequence[Feedback], questions: Sequence[Question]) -> list[Feedback]:
+    """The feedback on other questions than these."""
+    asked = {_question_key(question.text) for question in questions}
+    return [f for f in given if _question_key(f.recall.question) not in asked]
+
+
+def tells(feedback: Feedback) -> bool:
+    """Whether it says of something returned that it was useful, and of something that not."""
+    useful = useful_rows(feedback).keys() & set(feedback.recall.returned)
+    return 0 < len(useful) < len(feedback.recall.returned)
+
+
+def judge_by_feedback(
+    store: Store, encoder: Encoder, before: Policy, after: Policy, held: Sequence[Feedback]
+) -> Verdict:
+    """The verdict on feedback that was held back."""
+    clusters = [
+        Question(f.recall.id, f.recall.question, supporting_ids=tuple(map(str, useful_rows(f))))
+        for f in held
+    ]
+    values = []
+    for policy in (before, after):
+        walkers = _Walkers(store, encoder, policy)
+        values.append([_precision(walkers.ranked_again(f), f) for f in held])
+    return _verdict("average precision", clusters, *values)
+
+
+def judge_by_questions(
+    store: Store, encoder: Encoder, before: Policy, after: Policy, questions: Sequence[Question]
+) -> Verdict:
+    """The verdict on questions whose passages are known.
+
+    Raises:
+        InputError: There are too few, or one needs a passage that the store lacks.
+    """
+    if len(questions) < LEAST:
+        raise InputError(f"an update is judged on at least {LEAST} questions, got {len(questions)}")
+    bare = next((question for question in questions if not question.supporting_ids), None)
+    if bare is not None:
+        raise InputError(f"question {bare.id!r} names no supporting_ids: it can judge nothing")
+    values = []
+    for policy in (before, after):
+        walkers = _Walkers(store, encoder, policy)
+        values.append([walkers.recall(question) for question in questions])
+    return _verdict("recall@5", questions, *values)
+
+
+def _verdict(
+    measure: str, questions: Sequence[Question], before: list[float], after: list[float]
+) -> Verdict:
+    bootstrap = Bootstrap(clusters_of(questions))
+    points: tuple[NDArray[np.float64], ...] = (100 * np.asarray(before), 100 * np.asarray(after))
+    return Verdict(
+        measure=measure,
+        questions=len(questions),
+        clusters=bootstrap.count,
+        before=float(points[0].mean()),
+        after=float(points[1].mean()),
+        difference=bootstrap.paired(points[1], points[0]),
+    )
+
+
+def _precision(place: Mapping[int, int], feedback: Feedback) -> float:
+    """Average precision of what was useful among what was returned, by places in a ranking."""
+    useful = useful_rows(feedback)
+    returned = feedback.recall.returned
+    # What a ranking does not hold comes last, useless before useful: the worst that can be.
+    order = sorted(returned, key=lambda row: (place.get(row, RANKED), row in useful))
+    hits, total = 0, 0.0
+    for rank, row in enumerate(order, start=1):
+        if row in useful:
+            hits += 1
+            total += hits / rank
+    return total / hits if hits else 0.0
+
+
+@dataclass(slots=True)
+class _Walkers:
+    """Walks a store's scopes with one policy."""
+
+    store: Store
+    encoder: Encoder
+    policy: Policy
+    _graph: Graph | None = None
+    _known: dict[tuple[Namespace, str], Walker] = field(default_factory=dict)
+
+    def ranked_again(self, feedback: Feedback) -> dict[int, int]:
+        """Place by rowid in today's ranking for the question of a recall."""
+        asked = feedback.recall
+        walker = self._walker(asked.namespace, asked.effort)
+        rows = self._rows(walker, asked.question, asked.filter)
+        return {row: place for place, row in enumerate(rows)}
+
+    def recall(self, question: Question) -> float:
+        """Recall@5 of a question."""
+        walker = self._walker(question.namespace, DEFAULT)
+        view = walker.sources.view
+        gold = [_row_of(view, wanted, question) for wanted in question.supporting_ids]
+        rows = self._rows(walker, question.text, None)
+        return recall_at([str(row) for row in rows], [str(row) for row in gold], 5)
+
+    def _rows(self, walker: Walker, question: str, filter: Filter | None) -> list[int]:
+        view = walker.sources.view
+        [walk] = walker.walk([question], RANKED, allowed=view.allowed(filter))
+        return [int(view.rowids[slot]) for slot in walk.slots]
+
+    def _walker(self, scope: Namespace, named: str) -> Walker:
+        found = self._known.get((scope, named))
+        if found is None:
+            if self._graph is None:
+                self._graph = Graph(self.store)
+            view = self.store.view(scope)
+            graph = self._graph.view(view)
+            found = Walker(self.policy, view, graph, self.encoder, effort(named))
+            self._known[scope, named] = found
+        return found
+
+
+def _row_of(view: View, wanted: str, question: Question) -> int:
+    slot = view.slot_of(wanted, question.namespace)
+    if slot is None:
+        raise InputError(
+            f"question {question.id!r} needs passage {wanted!r}, which the store lacks"
+        )
+    return int(view.rowids[slot])
+
+
+def _question_key(text: str) -> str:
+    """A hash of a question's words, the same for the same question."""
+    return hashlib.sha256(" ".join(text.casefold().split()).encode()).hexdigest()

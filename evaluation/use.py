@@ -1,0 +1,108 @@
+"""Learning from use, from door to door: feedback in, an update that was judged out."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hoptrail.errors import InputError
+from hoptrail.evaluation import gate
+from hoptrail.evaluation.gate import Verdict
+from hoptrail.formats import read_questions, sha256_of
+from hoptrail.memory.encoder import Encoder
+from hoptrail.memory.feedback import Feedback, FeedbackLog
+from hoptrail.memory.store import Store
+from hoptrail.policies.card import readme
+from hoptrail.policies.judged import prepare_judged
+from hoptrail.policies.policy import Policy
+from hoptrail.policies.trainer import Progress, silent
+from hoptrail.policies.tune import TuneConfig, tune
+from hoptrail.types import Namespace
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """A policy that learned from feedback."""
+
+    policy: Policy
+    learned: int
+    """Recalls that it learned from."""
+    curves: list[dict[str, Any]]
+    verdict: Verdict
+
+
+def learn_from_use(
+    store: Store,
+    policy: Policy,
+    out: Path,
+    *,
+    encoder: Encoder,
+    config: TuneConfig | None = None,
+    namespace: Namespace = (),
+    questions: Path | None = None,
+    progress: Progress | None = None,
+    command: str = "",
+) -> Update:
+    """Let a policy learn from a store's feedback; written to a folder if the gate lets it through.
+
+    Args:
+        store: Where the feedback was given.
+        policy: Where it starts; it stays as it is.
+        out: The folder; nothing is written to it if the update is refused.
+        encoder: The store's.
+        config: The settings.
+        namespace: Whose feedback: recalls that asked a namespace which begins with this one.
+        questions: Questions whose passages are known, to be judged by; by default a fifth of the
+            feedback is held back for that.
+        progress: See `Progress`.
+        command: How it was called, for the card.
+
+    Raises:
+        InputError: There is too little feedback to learn from, or to be judged by.
+        PolicyError: The folder cannot be written.
+    """
+    config, tell = config or TuneConfig(), progress or silent
+    given = FeedbackLog(store).entries(namespace)
+    if not given:
+        where = f" in namespace {'/'.join(namespace)}" if namespace else ""
+        raise InputError(f"there is no feedback in {store.path}{where}: recall.feedback gives some")
+    asked = None if questions is None else read_questions(questions)
+    held: list[Feedback] = []
+    if asked is None:
+        given, held = gate.hold_back(given)
+    else:
+        given = gate.without(given, asked)
+
+    def prepared(done: int, total: int) -> None:
+        tell("prepare feedback", done, total, {})
+
+    judged = prepare_judged(store, given, encoder, progress=prepared)
+    tuned, curves = tune(policy, judged, config, progress=tell)
+    judge = partial(gate.judge_by_feedback, held=held)
+    if asked is not None:
+        judge = partial(gate.judge_by_questions, questions=asked)
+    verdict = judge(store, encoder, policy, tuned)
+    tuned.card = {
+        "objective": "feedback",
+        "command": command,
+        "seed": config.seed,
+        "questions": len(given),
+        "sets": [],
+        "encoder": encoder.fingerprint,
+        "config": asdict(config),
+        "curves": curves,
+        "dev": [],
+        "started from": {"fingerprint": policy.fingerprint, "card": policy.card},
+        "gate": {"verdict": str(verdict), "margin": gate.MARGIN, **_measured_on(questions)},
+    }
+    if verdict.accepted:
+        tuned.save(out, readme=readme(tuned))
+    return Update(tuned, len(given), curves, verdict)
+
+
+def _measured_on(questions: Path | None) -> dict[str, str]:
+    if questions is None:
+        return {"held back": "feedback"}
+    return {"held back": questions.name, "sha256": sha256_of(questions)[:16]}
