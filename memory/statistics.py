@@ -128,29 +128,32 @@ class Recorder:
         Args:
             wait: For other writers; else leave it for later if there is one.
         """
-        with self._lock:
-            kept, self._kept = self._kept, {}
-            self._due = (RECALLS_KEPT, math.inf)
-        if not kept:
-            return True
-        with suppress(StoreError), self._db.lock:
-            if self._db.busy is None:
-                with self._db.writing(wait=wait) as connection:
-                    connection.executemany(
-                        # Of a passage that is gone by now there is nothing to say.
-                        "INSERT INTO statistics (passage, recalls, recalled_at) "
-                        "SELECT rowid, ?, ? FROM passages WHERE rowid = ? "
-                        "ON CONFLICT (passage) DO UPDATE SET "
-                        "recalls = recalls + excluded.recalls, "
-                        "recalled_at = max(coalesce(recalled_at, 0), excluded.recalled_at)",
-                        [(times, last, rowid) for rowid, (times, last) in kept.items()],
-                    )
+        with self._db.lock:  # nobody reads the file while the counts are in neither place
+            with self._lock:
+                kept, self._kept = self._kept, {}
+                self._due = (RECALLS_KEPT, math.inf)
+            if not kept:
                 return True
-        with self._lock:
-            for rowid, (times, last) in kept.items():
-                more, later = self._kept.get(rowid, (0, last))
-                self._kept[rowid] = times + more, max(last, later)
-        return False
+            with suppress(StoreError):
+                if self._db.busy is None:
+                    self._write(kept, wait)
+                    return True
+            with self._lock:
+                for rowid, (times, last) in kept.items():
+                    more, later = self._kept.get(rowid, (0, last))
+                    self._kept[rowid] = times + more, max(last, later)
+            return False
+
+    def _write(self, kept: Mapping[int, tuple[int, float]], wait: bool) -> None:
+        with self._db.writing(wait=wait) as connection:
+            connection.executemany(
+                # Of a passage that is gone by now there is nothing to say.
+                "INSERT INTO statistics (passage, recalls, recalled_at) "
+                "SELECT rowid, ?, ? FROM passages WHERE rowid = ? "
+                "ON CONFLICT (passage) DO UPDATE SET recalls = recalls + excluded.recalls, "
+                "recalled_at = max(coalesce(recalled_at, 0), excluded.recalled_at)",
+                [(times, last, rowid) for rowid, (times, last) in kept.items()],
+            )
 
     def close(self) -> None:
         """Write what is left; another writer gets a moment to end, or else the counts are lost."""
@@ -196,8 +199,8 @@ def histories(store: Store, namespace: Namespace = ()) -> Iterator[History]:
 
 
 def _histories(store: Store, where: str, values: tuple[object, ...]) -> Iterator[History]:
-    kept = store.recorder.kept()
     with store.reading() as connection:
+        kept = store.recorder.kept()
         counted = schema.applied(connection, schema.STATISTICS) > 0
         columns = "s.added_at, s.updates, s.recalls, s.recalled_at"
         join = "LEFT JOIN statistics s ON s.passage = p.rowid"
@@ -211,15 +214,15 @@ def _histories(store: Store, where: str, values: tuple[object, ...]) -> Iterator
         more, later = kept.get(rowid, (0, None))
         known = json.loads(metadata)
         source, merged = known.get(SOURCE), known.get(MERGED)
+        others = merged if isinstance(merged, list) else []
+        ids = (one.get("id") for one in others if isinstance(one, dict))
         yield History(
             records.decode_namespace(stored),
             id_,
             written_at,
             Counts(added_at, updates or 0, (recalls or 0) + more, later or recalled_at),
             source if isinstance(source, str) else None,
-            tuple(m["id"] for m in merged if isinstance(m, dict) and "id" in m)
-            if isinstance(merged, list)
-            else (),
+            tuple(id_ for id_ in ids if isinstance(id_, str)),
         )
 
 

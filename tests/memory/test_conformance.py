@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hoptrail.memory import dense_kinds
 from hoptrail.memory.store import Store
 from hoptrail.memory.testing import HashEncoder, StoreConformance, failures
 
@@ -15,6 +16,18 @@ from hoptrail.memory.testing import HashEncoder, StoreConformance, failures
 class TestOurStore(StoreConformance):
     def open(self, path, clock) -> Store:
         return Store(path, encoder=HashEncoder(), clock=clock)
+
+
+class TestOurStoreWithAnApproximateIndex(StoreConformance):
+    exact = False
+
+    @pytest.fixture(params=["hnsw", "ivf"], autouse=True)
+    def _kind(self, request, monkeypatch) -> None:
+        monkeypatch.setattr(dense_kinds, "LEAST", 3)  # passages from which it is used
+        self.kind = request.param
+
+    def open(self, path, clock) -> Store:
+        return Store(path, encoder=HashEncoder(), clock=clock, index=self.kind)
 
 
 class LeaksNamespaces(Store):
