@@ -1,224 +1,229 @@
-"""A scope's graph as arrays over the slots of a memory view: what every query reads.
+"""A scope's graph as lists over the slots of a memory view: what every query reads.
 
-They are made anew from the rows whenever these change and never written to afterwards, so that a
-query in another thread goes on with the ones it began with.
+A state is never written to: a query in another thread goes on with the one it began with. The
+next state shares with the last all that a change does not reach (`hoptrail.graph.changes`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hoptrail.graph.rows import Floats, Ints, Rows
+from hoptrail.graph.lists import Ints, Lists, Records, group, none, records
+
+Floats = NDArray[np.float32]
 
 MAX_SHARED = 12
 """A name that more passages of a namespace share tells nothing of which is meant."""
 
 
 @dataclass(frozen=True, slots=True)
-class Csr:
-    """Lists of whole numbers, one for each row: row i is `values[starts[i]:starts[i + 1]]`."""
+class Tables:
+    """What the store's tables say of some passages; names, entities and kinds by their numbers."""
 
-    starts: Ints
-    values: Ints
-
-    def __getitem__(self, row: int) -> Ints:
-        """The list of a row."""
-        return self.values[self.starts[row] : self.starts[row + 1]]
-
-    def counts(self) -> Ints:
-        """The lengths of the lists, `(rows,)`."""
-        return np.diff(self.starts)
-
-    def gather(self, rows: Ints) -> tuple[Ints, Ints]:
-        """Where the lists of some rows lie: which of `rows` an entry is of, and its place."""
-        first = self.starts[rows]
-        counts = self.starts[rows + 1] - first
-        owner = np.repeat(np.arange(len(rows)), counts)
-        before = np.cumsum(counts) - counts
-        return owner, np.arange(len(owner)) + np.repeat(first - before, counts)
+    titles: Records
+    """`(t, 3)`: slot, name, 1 for an alias or 0."""
+    spoken: Records
+    """`(m, 4)`: slot, start, end, name."""
+    entities: Records
+    """`(e, 2)`: slot, entity; each pair once, in reading order within a passage."""
+    links: Records
+    """`(l, 4)`: slots of source and target, kind, and the weight as `packed` has it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Arrays:
-    """One state of the graph; n is the view's capacity."""
-
-    n: int
-    rank: Ints
-    """`(n,)`: slots in an order that their content alone decides."""
-    names: Ints
-    """Ids of the names that mean something, sorted."""
-    titled: Csr
-    """By place in `names`: the slots that the name can mean."""
-    mentions: Ints
-    """`(m, 4)`: source slot, target slot, start, end; by source, then as they stand in the text."""
-    out: Csr
-    """By source slot: rows of `mentions`."""
-    into: Csr
-    """By target slot: rows of `mentions`."""
-    targets: Csr
-    """By source slot: the slots that it mentions, each once."""
-    target_weights: Floats
-    """For `targets.values`: 1 over the number of passages that share the name."""
-    entities: Csr
-    """By slot: its entities, in reading order."""
-    members: Csr
-    """By entity: the slots that mention it."""
-    entity_weights: Floats
-    """By entity: log(N / df) / log(N) for N passages; 1 for a name that stands in one alone."""
-    entity_names: list[str]
-    """By entity."""
-    links: Ints
-    """`(l, 3)`: source slot, target slot, kind; by source."""
-    link_weights: Floats
-    """`(l,)`."""
-    links_out: Csr
-    """By source slot: rows of `links`."""
-    links_into: Csr
-    """By target slot: rows of `links`."""
-    kinds: tuple[str, ...]
-    """Kinds of links, by number."""
-
-
-def make_arrays(rows: Rows, rowids: Ints, alive: NDArray[np.bool_], rank: Ints) -> Arrays:
-    """The graph of a scope over slots.
+class Ranks:
+    """Orders slots by their content alone.
 
     Args:
-        rows: The graph's rows.
-        rowids: `(n,)`, of each slot.
-        alive: `(n,)`, which slots hold a passage.
-        rank: `(n,)`, slots in an order that their content alone decides.
+        order: Gives the positions that sort slots by content.
     """
-    slots = _Slots(rowids, alive)
-    n = len(rowids)
-    named, titled_slots = _titles(rows, slots, rank)
-    names, place = np.unique(named, return_inverse=True)
-    titled = group(place, titled_slots, len(names))
-    mentions, shared = _mentions(rows, slots, names, titled, rank)
-    targets, target_weights = _targets(mentions, shared, n)
-    entities = _pairs(rows.entities, slots)
-    members = group(entities[:, 1], entities[:, 0], len(rows.entity_names))
-    links, link_weights = _links(rows, slots)
-    everyone = np.arange(len(mentions))
-    backwards = np.lexsort((mentions[:, 2], rank[mentions[:, 0]], mentions[:, 1]))
-    every_link = np.arange(len(links))
+
+    def __init__(self, order: Callable[[Ints], Ints]) -> None:
+        self._order = order
+
+    def __call__(self, slots: NDArray[np.integer]) -> Ints:
+        """Numbers that compare as the slots' contents do, `(m,)`."""
+        different, which = np.unique(slots, return_inverse=True)
+        rank = np.empty(len(different), dtype=np.int64)
+        rank[self._order(different.astype(np.int64))] = np.arange(len(different))
+        return rank[which]
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """One state of the graph."""
+
+    n: int
+    """The view's slots, dead ones among them."""
+    living: int
+    """The view's slots that are alive."""
+    titles: Lists
+    """By slot: name, 1 for an alias or 0."""
+    bearers: Lists
+    """By name: slot, 1 for an alias or 0; by the slots' contents."""
+    spoken: Lists
+    """By slot: start, end and name of what it mentions, as it stands in the text."""
+    speakers: Lists
+    """By name: the slots whose text holds it, each once."""
+    out: Lists
+    """By source slot: target slot, start, end, passages that share the name; as in the text."""
+    into: Lists
+    """By target slot: source slot, start, end; by the sources' contents."""
+    entities: Lists
+    """By slot: its entities, in reading order."""
+    members: Lists
+    """By entity: the slots that mention it."""
+    links_out: Lists
+    """By source slot: target slot, kind, weight as `packed` has it."""
+    links_into: Lists
+    """By target slot: source slot, kind, weight as `packed` has it."""
+
+    @cached_property
+    def rarities(self) -> Floats:
+        """By how many passages mention an entity, from 0 to all: log(N / df) / log(N), in [0, 1].
+
+        How much it says that two passages share it; 1 for one that stands in one passage alone.
+        """
+        if self.living < 2:
+            return np.zeros(self.living + 1, dtype=np.float32)
+        df = np.maximum(np.arange(self.living + 1), 1)
+        found: Floats = (np.log(self.living / df) / np.log(self.living)).astype(np.float32)
+        return found
+
+    def targets(self, slots: Ints) -> tuple[Ints, Ints, Floats]:
+        """What slots mention, each once: place in `slots`, target, 1 / passages of that name.
+
+        By place, then target; of several names for one target, the surest counts.
+        """
+        owner, rows = self.out.gather(slots)
+        pairs = owner * self.n + rows[:, 0]
+        order = np.lexsort((rows[:, 3], pairs))
+        different, first = np.unique(pairs[order], return_index=True)
+        weights = (1.0 / rows[order[first], 3]).astype(np.float32)
+        return different // max(self.n, 1), different % max(self.n, 1), weights
+
+    def linked(self, slots: Ints) -> tuple[Ints, Ints, Floats]:
+        """Where links lead from slots: place in `slots`, target, weight."""
+        owner, rows = self.links_out.gather(slots)
+        return owner, rows[:, 0].astype(np.int64), unpacked(rows[:, 2])
+
+
+def make_arrays(tables: Tables, sizes: tuple[int, int, int], living: int, ranks: Ranks) -> Arrays:
+    """The graph of a scope.
+
+    Args:
+        tables: Of every living slot.
+        sizes: How many slots, names and entities there are.
+        living: Slots that are alive.
+        ranks: Orders slots by content.
+    """
+    n, names, entities = sizes
+    titles, spoken = tables.titles, tables.spoken
+    spoken = spoken[np.lexsort((spoken[:, 1], spoken[:, 0]))]
+    borne = by_name(titles[:, 1], titles[:, [0, 2]], ranks)
+    bearers = group(borne[:, 0], borne[:, 1:], names)
+    out = mentions(spoken, bearers, ranks)
+    back = backwards(out, ranks)
+    links = by_ends(tables.links)
+    pairs = tables.entities
     return Arrays(
         n=n,
-        rank=rank,
-        names=names,
-        titled=titled,
-        mentions=mentions,
-        out=group(mentions[:, 0], everyone, n),
-        into=group(mentions[backwards, 1], backwards, n),
-        targets=targets,
-        target_weights=target_weights,
-        entities=group(entities[:, 0], entities[:, 1], n),
-        members=members,
-        entity_weights=_rarity(members.counts(), int(alive.sum())),
-        entity_names=rows.entity_names,
-        links=links,
-        link_weights=link_weights,
-        links_out=group(links[:, 0], every_link, n),
-        links_into=group(links[:, 1], every_link, n),
-        kinds=tuple(rows.kinds),
+        living=living,
+        titles=group(titles[:, 0], titles[:, 1:], n),
+        bearers=bearers,
+        spoken=group(spoken[:, 0], spoken[:, 1:], n),
+        speakers=speakers(spoken, names),
+        out=group(out[:, 0], out[:, 1:], n),
+        into=group(back[:, 0], back[:, 1:], n),
+        entities=group(pairs[:, 0], pairs[:, 1:], n),
+        members=group(pairs[:, 1], pairs[:, :1], entities),
+        links_out=group(links[:, 0], links[:, 1:], n),
+        links_into=group(links[:, 1], links[:, [0, 2, 3]], n),
     )
 
 
-def group(keys: Ints, values: Ints, rows: int) -> Csr:
-    """Values by key; within a key they keep their order."""
-    starts = np.zeros(rows + 1, dtype=np.int64)
-    np.cumsum(np.bincount(keys, minlength=rows), out=starts[1:])
-    return Csr(starts, values[np.argsort(keys, kind="stable")])
+def no_arrays() -> Arrays:
+    """The graph of nothing."""
+    nothing = Tables(none(3), none(4), none(2), none(4))
+    return make_arrays(nothing, (0, 0, 0), 0, Ranks(lambda slots: np.arange(len(slots))))
 
 
-class _Slots:
-    """From rowids to slots."""
-
-    def __init__(self, rowids: Ints, alive: NDArray[np.bool_]) -> None:
-        living = np.flatnonzero(alive)
-        order = np.argsort(rowids[living])
-        self._rowids = rowids[living][order]
-        self._slots = living[order]
-        self._first, reach = 0, 0
-        if len(living):
-            self._first = int(self._rowids[0])
-            reach = int(self._rowids[-1]) - self._first + 1
-        # Rowids lie close together unless the scope is a small part of the store.
-        self._table = np.full(reach, -1) if reach <= 16 * len(living) else None
-        if self._table is not None:
-            self._table[self._rowids - self._first] = self._slots
-
-    def of(self, rowids: Ints) -> Ints:
-        """Their slots; -1 for one that no living slot holds."""
-        if not len(self._rowids):
-            return np.full(len(rowids), -1)
-        if self._table is None:
-            place = np.minimum(np.searchsorted(self._rowids, rowids), len(self._rowids) - 1)
-            return np.where(self._rowids[place] == rowids, self._slots[place], -1)
-        place = rowids - self._first
-        inside = (place >= 0) & (place < len(self._table))
-        return np.where(inside, self._table[np.where(inside, place, 0)], -1)
+def all_tables(a: Arrays) -> Tables:
+    """What a graph was made from."""
+    return Tables(_with_keys(a.titles), _with_keys(a.spoken), _with_keys(a.entities), all_links(a))
 
 
-def _titles(rows: Rows, slots: _Slots, rank: Ints) -> tuple[Ints, Ints]:
-    """Name ids and the slots that they can mean, sorted by name, then content.
+def all_links(a: Arrays) -> Records:
+    """Every link: slots of source and target, kind, weight as `packed` has it."""
+    return _with_keys(a.links_out)
+
+
+def meanings(bearers: Lists, names: Ints) -> tuple[Ints, Records]:
+    """What names can mean: which of `names`, and the slot with whether by alias.
 
     An alias counts where no title is called so and no other passage has it as an alias.
     """
-    slot, (name, alias) = slots.of(rows.titles[:, 0]), rows.titles[:, 1:].T
-    living = slot >= 0
-    slot, name, alias = slot[living], name[living], alias[living]
-    _, place, counts = np.unique(name, return_inverse=True, return_counts=True)
-    titles = np.bincount(place, weights=1 - alias, minlength=len(counts))
-    keep = np.where(alias == 1, counts[place] == 1, titles[place] <= MAX_SHARED)
-    slot, name = slot[keep], name[keep]
-    order = np.lexsort((rank[slot], name))
-    return name[order], slot[order]
+    owner, rows = bearers.gather(names)
+    count = np.bincount(owner, minlength=len(names))
+    titles = np.bincount(owner, weights=rows[:, 1] == 0, minlength=len(names))
+    keep = np.where(rows[:, 1] == 1, count[owner] == 1, titles[owner] <= MAX_SHARED)
+    return owner[keep], rows[keep]
 
 
-def _mentions(rows: Rows, slots: _Slots, names: Ints, titled: Csr, rank: Ints) -> tuple[Ints, Ints]:
-    """The join of mentions with titles, and for each how many passages share the name."""
-    source = slots.of(rows.mentions[:, 0])
-    name = rows.mentions[:, 3]
-    place = np.minimum(np.searchsorted(names, name), max(len(names) - 1, 0))
-    keep = np.flatnonzero((source >= 0) & (names[place] == name) if len(names) else source < -1)
-    which, where = titled.gather(place[keep])
-    kept = keep[which]
-    source, start = source[kept], rows.mentions[kept, 1]
-    target, shared = titled.values[where], titled.counts()[place[kept]]
-    order = np.lexsort((rank[target], start, source))
-    found = np.stack([source, target, start, rows.mentions[kept, 2]], axis=1)
-    return found[order], shared[order]
+def mentions(spoken: Records, bearers: Lists, ranks: Ranks) -> Records:
+    """The join of what is spoken with what it means, in the columns of `Arrays.out`.
+
+    Args:
+        spoken: As `Tables` has it.
+        bearers: Of all names in it.
+        ranks: Orders slots by content.
+    """
+    names, place = np.unique(spoken[:, 3], return_inverse=True)
+    owner, slots = meanings(bearers, names.astype(np.int64))
+    meant = group(owner, slots, len(names))
+    which, rows = meant.gather(place)
+    shared = meant.counts()[place[which]]
+    found = records(spoken[which, 0], rows[:, 0], spoken[which, 1], spoken[which, 2], shared)
+    return found[np.lexsort((ranks(found[:, 1]), found[:, 2], found[:, 0]))]
 
 
-def _targets(mentions: Ints, shared: Ints, n: int) -> tuple[Csr, Floats]:
-    """Who mentions whom, each pair once, with how surely."""
-    pairs = mentions[:, 0] * n + mentions[:, 1]
-    order = np.lexsort((shared, pairs))  # of several names for one, the surest
-    pair, first = np.unique(pairs[order], return_index=True)
-    weights = (1.0 / shared[order][first]).astype(np.float32)
-    return group(pair // max(n, 1), pair % max(n, 1), n), weights
+def backwards(out: Records, ranks: Ranks) -> Records:
+    """Mentions by their target, in the columns of `Arrays.into`."""
+    found = out[:, [1, 0, 2, 3]]
+    return found[np.lexsort((found[:, 2], ranks(found[:, 1]), found[:, 0]))]
 
 
-def _pairs(pairs: Ints, slots: _Slots) -> Ints:
-    """Rowid and entity as slot and entity, without those of dead slots."""
-    slot = slots.of(pairs[:, 0])
-    return np.stack([slot, pairs[:, 1]], axis=1)[slot >= 0]
+def by_name(names: NDArray[np.integer], borne: Records, ranks: Ranks) -> Records:
+    """Who bears names, in the columns of `Arrays.bearers`."""
+    order = np.lexsort((ranks(borne[:, 0]), names))
+    return records(names[order], borne[order, 0], borne[order, 1])
 
 
-def _links(rows: Rows, slots: _Slots) -> tuple[Ints, Floats]:
-    source, target = slots.of(rows.links[:, 0]), slots.of(rows.links[:, 1])
-    keep = (source >= 0) & (target >= 0)
-    found = np.stack([source, target, rows.links[:, 2]], axis=1)[keep]
-    order = np.lexsort((found[:, 2], found[:, 1], found[:, 0]))
-    return found[order], rows.link_weights[keep][order]
+def speakers(spoken: Records, names: int) -> Lists:
+    """By name: who speaks of it."""
+    pairs = np.unique(spoken[:, 3].astype(np.int64) << 32 | spoken[:, 0])
+    return group(pairs >> 32, (pairs & 0xFFFFFFFF).astype(np.int32)[:, None], names)
 
 
-def _rarity(df: Ints, n: int) -> Floats:
-    """How much it says that two passages share an entity, in [0, 1]."""
-    if n < 2:
-        return np.zeros(len(df), dtype=np.float32)
-    rarity: Floats = (np.log(n / np.maximum(df, 1)) / np.log(n)).astype(np.float32)
-    return rarity
+def by_ends(links: Records) -> Records:
+    """Links by source, then target, then kind."""
+    return links[np.lexsort((links[:, 2], links[:, 1], links[:, 0]))]
+
+
+def packed(weights: Floats) -> NDArray[np.int32]:
+    """Weights as whole numbers of the same bits, to stand among those."""
+    return np.ascontiguousarray(weights, dtype=np.float32).view(np.int32)
+
+
+def unpacked(bits: NDArray[np.int32]) -> Floats:
+    """The weights again."""
+    return np.ascontiguousarray(bits, dtype=np.int32).view(np.float32)
+
+
+def _with_keys(lists: Lists) -> Records:
+    owner, values = lists.all()
+    return np.concatenate([owner.astype(np.int32)[:, None], values], axis=1)

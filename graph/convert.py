@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hoptrail.graph.arrays import Arrays
-from hoptrail.graph.rows import Floats, Ints
+from hoptrail.graph.arrays import Arrays, Floats, all_links, unpacked
+from hoptrail.graph.lists import Ints
+from hoptrail.graph.rows import Words
 from hoptrail.types import Passage
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ PART = 1000
 """Passages read at a time."""
 
 
-def to_networkx(view: View, arrays: Arrays) -> networkx.MultiDiGraph:
+def to_networkx(view: View, arrays: Arrays, words: Words) -> networkx.MultiDiGraph:
     """A MultiDiGraph whose nodes are slots and, for entities, ("entity", namespace, name).
 
     Nodes carry `type`, passages also `id`, `title` and `namespace`, entities `name`. Edges have
@@ -44,37 +45,32 @@ def to_networkx(view: View, arrays: Arrays) -> networkx.MultiDiGraph:
             title=passage.title,
             namespace=passage.namespace,
         )
-    for source in living.tolist():
-        places = range(int(arrays.targets.starts[source]), int(arrays.targets.starts[source + 1]))
-        for place in places:
-            graph.add_edge(
-                source,
-                int(arrays.targets.values[place]),
-                key="mentions",
-                type="mentions",
-                weight=float(arrays.target_weights[place]),
-            )
-        namespace = graph.nodes[source]["namespace"]
-        for entity in arrays.entities[source].tolist():
-            node = ("entity", namespace, arrays.entity_names[entity])
-            graph.add_node(node, type="entity", name=arrays.entity_names[entity])
-            weight = float(arrays.entity_weights[entity])
-            graph.add_edge(source, node, key="contains", type="contains", weight=weight)
-    for (source, target, kind), weight in zip(
-        arrays.links.tolist(), arrays.link_weights.tolist(), strict=True
+    for source, target, weight in zip(*_mentions(arrays), strict=True):
+        graph.add_edge(
+            int(source), int(target), key="mentions", type="mentions", weight=float(weight)
+        )
+    for source, entity, weight in zip(*_entities(arrays), strict=True):
+        name = words.entity_names[entity]
+        node = ("entity", graph.nodes[int(source)]["namespace"], name)
+        graph.add_node(node, type="entity", name=name)
+        graph.add_edge(int(source), node, key="contains", type="contains", weight=float(weight))
+    kinds = list(words.kinds)
+    links = all_links(arrays)
+    for (source, target, kind, _), weight in zip(
+        links.tolist(), unpacked(links[:, 3]).tolist(), strict=True
     ):
         graph.add_edge(
             source,
             target,
-            key=f"link:{arrays.kinds[kind]}",
+            key=f"link:{kinds[kind]}",
             type="link",
-            kind=arrays.kinds[kind],
+            kind=kinds[kind],
             weight=weight,
         )
     return graph
 
 
-def to_pyg(view: View, arrays: Arrays) -> HeteroData:
+def to_pyg(view: View, arrays: Arrays, words: Words) -> HeteroData:
     """A HeteroData with node types `passage` and `entity`.
 
     `passage` has `slot` (the view's), `id` and `title` (lists), and `x`, the passages' vectors;
@@ -95,28 +91,37 @@ def to_pyg(view: View, arrays: Arrays) -> HeteroData:
     data["passage"].id = [passage.id for passage in passages]
     data["passage"].title = [passage.title for passage in passages]
     data["passage"].x = torch.from_numpy(view.dense.vectors(living))
-    present = np.flatnonzero(arrays.members.counts())
-    entity = np.full(len(arrays.entity_names), -1)
+    df = arrays.members.counts()
+    present = np.flatnonzero(df)
+    entity = np.full(len(df), -1)
     entity[present] = np.arange(len(present))
     data["entity"].num_nodes = len(present)
-    data["entity"].name = [arrays.entity_names[i] for i in present]
-    data["entity"].rarity = torch.from_numpy(arrays.entity_weights[present])
+    data["entity"].name = [words.entity_names[i] for i in present]
+    data["entity"].rarity = torch.from_numpy(arrays.rarities[df[present]])
 
-    source = np.repeat(np.arange(arrays.n), arrays.targets.counts())
-    targets = arrays.targets.values
-    _join(
-        data["passage", "mentions", "passage"], node[source], node[targets], arrays.target_weights
-    )
-    source = np.repeat(np.arange(arrays.n), arrays.entities.counts())
-    values = arrays.entities.values
-    weights = arrays.entity_weights[values]
-    _join(data["passage", "contains", "entity"], node[source], entity[values], weights)
-    for number, kind in enumerate(arrays.kinds):
-        these = arrays.links[:, 2] == number
-        ends = node[arrays.links[these, :2]]
-        weights = arrays.link_weights[these]
+    source, target, weights = _mentions(arrays)
+    _join(data["passage", "mentions", "passage"], node[source], node[target], weights)
+    source, contained, weights = _entities(arrays)
+    _join(data["passage", "contains", "entity"], node[source], entity[contained], weights)
+    links = all_links(arrays)
+    for kind, number in words.kinds.items():
+        these = links[links[:, 2] == number]
+        ends = node[these[:, :2]]
+        weights = unpacked(these[:, 3])
         _join(data["passage", f"link:{kind}", "passage"], ends[:, 0], ends[:, 1], weights)
     return data
+
+
+def _mentions(arrays: Arrays) -> tuple[Ints, Ints, Floats]:
+    """Who mentions whom: slots, and weights."""
+    return arrays.targets(np.arange(arrays.n))
+
+
+def _entities(arrays: Arrays) -> tuple[Ints, Ints, Floats]:
+    """Which slots contain which entities, and how rare these are."""
+    source, rows = arrays.entities.all()
+    entity = rows[:, 0].astype(np.int64)
+    return source, entity, arrays.rarities[arrays.members.lengths(entity)]
 
 
 def _join(edges: Any, source: Ints, target: Ints, weight: Floats) -> None:

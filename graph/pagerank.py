@@ -17,14 +17,14 @@ be beaten fairly.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.errors import InputError
 from hoptrail.graph.arrays import Arrays
-from hoptrail.graph.rows import Ints
+from hoptrail.graph.lists import Ints
 
 if TYPE_CHECKING:
     from hoptrail.graph.view import GraphView
@@ -100,42 +100,79 @@ def starting_points(
 class Walk:
     """The chances of each step over one state of the graph.
 
+    With F the weights of mentions and links, B which passage contains which entity and r these
+    entities' rarity, the weights are W = F + BACKWARDS Fᵀ between passages and B diag(r) between
+    passages and entities. When a passage is added, r and the sums of rows move everywhere, but F
+    and B in few rows: so r and the sums stand beside F and B, and these are the ones of the lists
+    as they were last made, corrected in the rows that have changed since. B has only the entities
+    that join some passages; the passages of one that has come to do so count as changed.
+
     Args:
         arrays: The graph.
         max_df: Entities in more passages than this are left out.
+        before: A walk over an earlier state, whose matrices serve again if the lists do.
     """
 
-    def __init__(self, arrays: Arrays, max_df: int) -> None:
-        from scipy.sparse import coo_matrix
+    _base: _Base
 
+    def __init__(self, arrays: Arrays, max_df: int, before: Walk | None = None) -> None:
         self.arrays = arrays
-        n, members = arrays.n, arrays.members
-        df = members.counts()
-        used = np.flatnonzero((df > 1) & (df <= max_df))
-        _, place = members.gather(used)
-        member = members.values[place]
-        node = n + np.repeat(np.arange(len(used)), df[used])
-        rarity = ENTITY_WEIGHT * np.repeat(arrays.entity_weights[used], df[used])
-        source = np.repeat(np.arange(n), arrays.targets.counts())
-        forth = np.concatenate([arrays.target_weights, arrays.link_weights])
-        heads = np.concatenate([source, arrays.links[:, 0]])
-        tails = np.concatenate([arrays.targets.values, arrays.links[:, 1]])
-        weights = np.concatenate([forth, BACKWARDS * forth, rarity, rarity])
-        size = n + len(used)
-        both = coo_matrix(
-            (
-                weights.astype(np.float64),
-                (
-                    np.concatenate([heads, tails, member, node]),
-                    np.concatenate([tails, heads, node, member]),
-                ),
-            ),
-            shape=(size, size),
-        ).tocsr()
-        total = np.asarray(both.sum(axis=1)).ravel()
-        self._ends = total == 0
-        both.data /= np.repeat(np.where(self._ends, 1, total), np.diff(both.indptr))
-        self._back = both.T.tocsr()
+        df = arrays.members.counts()
+        used = (df > 1) & (df <= max_df)
+        if before is not None and before._base.serves(arrays):
+            self._base = before._base
+        else:
+            self._base = _Base(arrays, np.flatnonzero(used))
+        used[self._base.entities] = False
+        newly = np.flatnonzero(used)
+        entities = np.concatenate([self._base.entities, newly])
+        rarity = ENTITY_WEIGHT * arrays.rarities[: max_df + 1].astype(np.float64)
+        rarity[:2] = 0  # one passage alone is nobody's neighbour
+        df = np.where(df < len(rarity), df, 0)[entities]
+        self._rarity = rarity[df]
+        changed = {*arrays.out.changed, *arrays.links_out.changed, *arrays.entities.changed}
+        changed.update(arrays.members.gather(newly)[1][:, 0].tolist())
+        self._changed = np.array(sorted(changed), dtype=np.int64)
+        self._known = self._changed[self._changed < self._base.n]
+        steps, contains = _matrices(arrays, self._changed, entities)
+        self._forth = _beside(BACKWARDS * steps, contains)
+        self._back = _beside(steps, contains).T.tocsr()
+        # What rows that have not changed give to those that have.
+        self._into = self._base.turned[self._known] @ _kept(self._base.n, self._known)
+        self._onto = BACKWARDS * self._into.T.tocsr()
+        out = self._sums(steps, contains, df)
+        self._ends = np.flatnonzero(out == 0)
+        out[self._ends] = 1
+        self._share = 1.0 / out
+
+    def _sums(self, steps: Any, contains: Any, df: Ints) -> NDArray[np.float64]:
+        """The sum of each row of W."""
+        n, base = self.arrays.n, self._base
+        each = np.ones(base.n)
+        each[self._known] = 0
+        out = np.zeros(n)
+        out[: base.n] = base.sums + base.whole[: base.n, base.n :] @ self._rarity[: base.columns]
+        out[self._changed] = steps.sum(1).A1 + contains @ self._rarity
+        out[: base.n] += BACKWARDS * (base.turned @ each)
+        out += BACKWARDS * (steps.T @ np.ones(len(self._changed)))
+        return np.concatenate([out, self._rarity * df])
+
+    def _weighed(self, p: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Wᵀ p, passages first, then entities; p is not kept."""
+        n, base = self.arrays.n, self._base
+        p[n:] *= self._rarity
+        old = np.concatenate([p[: base.n], p[n : n + base.columns]])
+        old[self._known] = 0
+        known = base.whole @ old
+        found = np.zeros(len(p))
+        found[: base.n], found[n : n + base.columns] = known[: base.n], known[base.n :]
+        if len(self._changed):
+            found[self._changed] = self._forth @ p
+            found[self._known] += self._into @ old[: base.n]
+            found[: base.n] += self._onto @ p[self._known]
+            found += self._back @ p[self._changed]
+        found[n:] *= self._rarity
+        return found
 
     def visits(
         self, seeds: Mapping[int, float], *, damping: float, iterations: int
@@ -154,11 +191,14 @@ class Walk:
         p = start
         for _ in range(iterations):
             lost = p[self._ends].sum()
-            p = (1 - damping) * start + damping * (self._back @ p + lost * start)
+            walked = self._weighed(self._share * p)
+            walked *= damping
+            walked += (1 - damping + damping * lost) * start
+            p = walked
         return p[: self.arrays.n]
 
     def _start(self, seeds: Mapping[int, float]) -> NDArray[np.float64]:
-        start = np.zeros(len(self._ends))
+        start = np.zeros(len(self._share))
         for slot, weight in seeds.items():
             if not 0 <= slot < self.arrays.n:
                 raise InputError(
@@ -171,3 +211,65 @@ class Walk:
             raise InputError("PageRank needs at least one seed")
         normalised: NDArray[np.float64] = start / start.sum()
         return normalised
+
+
+class _Base:
+    """The matrices of a graph whose lists were just made.
+
+    Args:
+        arrays: The graph.
+        entities: Those that join passages: the columns of B.
+    """
+
+    def __init__(self, arrays: Arrays, entities: Ints) -> None:
+        from scipy.sparse import bmat
+
+        self.n, self.columns, self.entities = arrays.n, len(entities), entities
+        self._made_from = _made_from(arrays)
+        steps, contains = _matrices(arrays, np.arange(arrays.n), entities)
+        self.turned = steps.T.tocsr()
+        self.sums = steps.sum(1).A1
+        self.whole = bmat(
+            [[self.turned + BACKWARDS * steps, contains], [contains.T, None]], format="csr"
+        )
+
+    def serves(self, arrays: Arrays) -> bool:
+        """Whether only the rows that a later state has replaced differ."""
+        pairs = zip(self._made_from, _made_from(arrays), strict=True)
+        return all(old is new for old, new in pairs)
+
+
+def _made_from(arrays: Arrays) -> list[Any]:
+    return [lists.values for lists in (arrays.out, arrays.links_out, arrays.entities)]
+
+
+def _matrices(arrays: Arrays, slots: Ints, entities: Ints) -> tuple[Any, Any]:
+    """F and B in the rows of some slots, `(len(slots), n)` and `(len(slots), len(entities))`."""
+    from scipy.sparse import csr_matrix
+
+    mentions, links = arrays.targets(slots), arrays.linked(slots)
+    owner, target = (np.concatenate([mentions[i], links[i]]) for i in (0, 1))
+    weight = np.concatenate([mentions[2], links[2]]).astype(np.float64)
+    steps = csr_matrix((weight, (owner, target)), shape=(len(slots), arrays.n))
+    column = np.full(arrays.members.rows, -1)
+    column[entities] = np.arange(len(entities))
+    owner, rows = arrays.entities.gather(slots)
+    columns = column[rows[:, 0]]
+    owner, columns = owner[columns >= 0], columns[columns >= 0]
+    shape = len(slots), len(entities)
+    return steps, csr_matrix((np.ones(len(owner)), (owner, columns)), shape=shape)
+
+
+def _kept(n: int, without: Ints) -> Any:
+    """Leaves out some columns of n."""
+    from scipy.sparse import diags
+
+    keep = np.ones(n)
+    keep[without] = 0
+    return diags(keep)
+
+
+def _beside(left: Any, right: Any) -> Any:
+    from scipy.sparse import hstack
+
+    return hstack([left, right], format="csr")

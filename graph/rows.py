@@ -1,140 +1,157 @@
-"""The graph's rows of one scope in memory, keyed by rowid and kept up to date by what changed."""
+"""Reading the graph's tables of one scope: all of them, or what changed since a version."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from hoptrail.graph.arrays import Tables, packed
+from hoptrail.graph.lists import Ints, Records
 
 if TYPE_CHECKING:
     import sqlite3
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float32]
+AT_ONCE = 1 << 16
+"""Rows fetched in one go: bounds the memory that Python's numbers take."""
 
+Bounds = tuple[str, str | bytes]
+"""Of the stored namespaces in a scope: low <= n < high."""
 
-def _none(columns: int) -> Ints:
-    return np.zeros((0, columns), dtype=np.int64)
+SlotsOf = Callable[[Ints], Ints]
+"""The living slots of rowids; -1 for one that has none."""
 
 
 @dataclass(slots=True)
-class Rows:
-    """What the tables say of a scope, as arrays whose first column is a passage's rowid."""
+class Words:
+    """Numbers for names, entities and kinds of links, in the order they were met; only grows."""
 
-    passages: Ints = field(default_factory=lambda: _none(3))
-    """`(p, 3)`: rowid, namespace, version."""
-    titles: Ints = field(default_factory=lambda: _none(3))
-    """`(t, 3)`: rowid, name, 1 for an alias or 0."""
-    mentions: Ints = field(default_factory=lambda: _none(4))
-    """`(m, 4)`: rowid, start, end, name."""
-    entities: Ints = field(default_factory=lambda: _none(2))
-    """`(e, 2)`: rowid, entity; each pair once, in reading order within a passage."""
-    links: Ints = field(default_factory=lambda: _none(3))
-    """`(l, 3)`: rowids of source and target, kind. Links that lead nowhere are not here."""
-    link_weights: Floats = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
-    """`(l,)`."""
-    names: dict[int, str] = field(default_factory=dict)
-    """By id; also of titles that are gone."""
+    names: dict[int, int] = field(default_factory=dict)
+    """Number by the store's id."""
+    texts: dict[int, str] = field(default_factory=dict)
+    """Of names that a passage bears or bore, by number."""
+    entities: dict[tuple[int, str], int] = field(default_factory=dict)
+    """Number by namespace and name."""
     entity_names: list[str] = field(default_factory=list)
-    """By entity."""
-    kinds: list[str] = field(default_factory=list)
-    """Kinds of links, by number."""
-    version: int = -1
-    """The graph's version that these rows are."""
-    epoch: int | None = None
-    """Changes when the graph is built anew, which numbers its names anew."""
-    _namespaces: dict[str, int] = field(default_factory=dict)
-    _entity_ids: dict[tuple[int, str], int] = field(default_factory=dict)
-
-    def catch_up(self, connection: sqlite3.Connection, bounds: tuple[str, str | bytes]) -> None:
-        """Read what changed in the scope since the last time.
-
-        Args:
-            connection: The store's, in one read transaction.
-            bounds: Of the stored namespaces in the scope, `low <= n < high`.
-        """
-        version, epoch = connection.execute("SELECT version, epoch FROM graph_state").fetchone()
-        if epoch != self.epoch:
-            self._clear()
-        read = partial(_read, connection, bounds, self.version)
-        passages = self._read_passages(read(_SELECT_PASSAGES))
-        changed = passages[:, 0]
-        titles = self._read_titles(read(_SELECT_TITLES).fetchall())
-        mentions = _array(read(_SELECT_MENTIONS), 4)
-        entities = self._read_entities(read(_SELECT_ENTITIES), passages)
-        links, weights = self._read_links(read(_SELECT_LINKS).fetchall())
-        touched = np.isin(self.links[:, 0], changed) | np.isin(self.links[:, 1], changed)
-        self.links = np.concatenate([self.links[~touched], links])
-        self.link_weights = np.concatenate([self.link_weights[~touched], weights])
-        self.passages = _replaced(self.passages, changed, passages)
-        self.titles = _replaced(self.titles, changed, titles)
-        self.mentions = _replaced(self.mentions, changed, mentions)
-        self.entities = _replaced(self.entities, changed, entities)
-        self.version, self.epoch = version, epoch
-
-    def _clear(self) -> None:
-        nothing = Rows()
-        for name in self.__slots__:
-            setattr(self, name, getattr(nothing, name))
+    """By number."""
+    kinds: dict[str, int] = field(default_factory=dict)
+    """Number by kind."""
+    spaces: dict[str, int] = field(default_factory=dict)
+    """Number by stored namespace."""
 
     def entity_ids(self, name: str) -> list[int]:
         """The entities of this name, one for each namespace of the scope that has it."""
-        keys = ((space, name) for space in range(len(self._namespaces)))
-        return [self._entity_ids[key] for key in keys if key in self._entity_ids]
+        keys = ((space, name) for space in range(len(self.spaces)))
+        return [self.entities[key] for key in keys if key in self.entities]
 
-    def forget(self, rowids: Ints) -> None:
-        """Drop passages that were deleted."""
-        if not len(rowids):
-            return
-        none = _none(0)
-        self.passages = _replaced(self.passages, rowids, none)
-        self.titles = _replaced(self.titles, rowids, none)
-        self.mentions = _replaced(self.mentions, rowids, none)
-        self.entities = _replaced(self.entities, rowids, none)
-        gone = np.isin(self.links[:, 0], rowids) | np.isin(self.links[:, 1], rowids)
-        self.links, self.link_weights = self.links[~gone], self.link_weights[~gone]
+    def of_titles(self, rows: list[tuple[int, int, int, str]]) -> list[tuple[int, int, int]]:
+        """Rows of (passage, name, alias, text) with the name's number."""
+        number = self.names
+        for _, name, _, text in rows:
+            self.texts[number.setdefault(name, len(number))] = text
+        return [(rowid, number[name], alias) for rowid, name, alias, _ in rows]
 
-    def _read_passages(self, rows: Iterable[tuple[Any, ...]]) -> Ints:
-        number = self._namespaces
-        found = [(rowid, number.setdefault(space, len(number)), at) for rowid, space, at in rows]
-        return np.array(found, dtype=np.int64).reshape(-1, 3)
-
-    def _read_titles(self, rows: list[tuple[Any, ...]]) -> Ints:
-        self.names.update((name, text) for _, name, _, text in rows)
-        return np.array([row[:3] for row in rows], dtype=np.int64).reshape(-1, 3)
-
-    def _read_entities(self, rows: Iterable[tuple[Any, ...]], passages: Ints) -> Ints:
-        space_of = dict(passages[:, :2].tolist())
-        ids, names = self._entity_ids, self.entity_names
-        pairs: dict[tuple[int, int], None] = {}  # a set that keeps the order
-        for rowid, name in rows:
-            key = (space_of[rowid], name)
-            entity = ids.get(key)
+    def of_entities(self, rows: list[tuple[int, str, str]]) -> list[tuple[int, int]]:
+        """Rows of (passage, stored namespace, entity) with the entity's number."""
+        number, names = self.entities, self.entity_names
+        found = []
+        for rowid, space, name in rows:
+            key = self.spaces.setdefault(space, len(self.spaces)), name
+            entity = number.get(key)
             if entity is None:
-                entity = ids[key] = len(names)
+                entity = number[key] = len(names)
                 names.append(name)
-            pairs[rowid, entity] = None
-        return np.array(list(pairs), dtype=np.int64).reshape(-1, 2)
+            found.append((rowid, entity))
+        return found
 
-    def _read_links(self, rows: list[tuple[Any, ...]]) -> tuple[Ints, Floats]:
-        number = {kind: i for i, kind in enumerate(self.kinds)}
-        links = [
-            (source, target, number.setdefault(kind, len(number)))
-            for source, target, kind, _ in rows
+    def of_links(self, rows: list[tuple[int, int, str, float]]) -> list[tuple[int, int, int, int]]:
+        """Rows of (source, target, kind, weight) with the kind's number and a packed weight."""
+        number = self.kinds
+        bits = packed(np.asarray([row[3] for row in rows], dtype=np.float32)).tolist()
+        return [
+            (source, target, number.setdefault(kind, len(number)), weight)
+            for (source, target, kind, _), weight in zip(rows, bits, strict=True)
         ]
-        self.kinds = list(number)
-        return (
-            np.array(links, dtype=np.int64).reshape(-1, 3),
-            np.array([row[3] for row in rows], dtype=np.float32),
-        )
 
 
-def _read(
-    connection: sqlite3.Connection, bounds: tuple[str, str | bytes], version: int, query: str
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What the tables say of the passages whose rows are newer than a version."""
+
+    tables: Tables
+    slots: Ints
+    """Of these passages, ascending."""
+
+
+def state(connection: sqlite3.Connection) -> tuple[int, int]:
+    """The store's version that the tables reflect, and a number that changes with a rebuild."""
+    version, epoch = connection.execute("SELECT version, epoch FROM graph_state").fetchone()
+    return int(version), int(epoch)
+
+
+def read(
+    connection: sqlite3.Connection, bounds: Bounds, since: int, words: Words, slots_of: SlotsOf
+) -> Change:
+    """Read what changed in a scope.
+
+    A passage that was written over and whose rows are yet those of its former text has none.
+
+    Args:
+        connection: The store's, in one read transaction.
+        bounds: The scope.
+        since: The version; -1 for everything.
+        words: Takes in what is met.
+        slots_of: Tells slots; what has none is left out.
+    """
+    rows = partial(_rows, connection, bounds, since)
+
+    def known(found: Ints, ends: int = 1) -> Records:
+        """Records with slots in place of the rowids that the first columns hold."""
+        for column in range(ends):
+            found[:, column] = slots_of(found[:, column])
+        return found[(found[:, :ends] >= 0).all(1)].astype(np.int32)
+
+    passages = known(_array(rows(_SELECT_PASSAGES), 1, lambda part: part))
+    spoken = _array(rows(_SELECT_MENTIONS), 4, lambda part: part)
+    spoken[:, 3] = _numbers(spoken[:, 3], words.names)
+    tables = Tables(
+        titles=known(_array(rows(_SELECT_TITLES), 3, words.of_titles)),
+        spoken=known(spoken),
+        entities=_different(known(_array(rows(_SELECT_ENTITIES), 2, words.of_entities))),
+        links=known(_array(rows(_SELECT_LINKS), 4, words.of_links), 2),
+    )
+    return Change(tables, np.sort(passages[:, 0]).astype(np.int64))
+
+
+def _array(
+    rows: sqlite3.Cursor, columns: int, numbers: Callable[[list[Any]], Iterable[Any]]
+) -> Ints:
+    """Rows as an array, once `numbers` has put numbers in the place of words."""
+    parts = [np.zeros((0, columns), dtype=np.int64)]
+    while part := rows.fetchmany(AT_ONCE):
+        parts.append(np.array(numbers(part), dtype=np.int64).reshape(-1, columns))
+    return np.concatenate(parts)
+
+
+def _numbers(ids: Ints, number: dict[int, int]) -> Ints:
+    """The numbers of ids; new ones get the next."""
+    different, which = np.unique(ids, return_inverse=True)
+    found = [number.setdefault(each, len(number)) for each in different.tolist()]
+    return np.asarray(found, dtype=np.int64)[which]
+
+
+def _different(pairs: Records) -> Records:
+    """Pairs without repeats, in their order."""
+    keys = pairs[:, 0].astype(np.int64) << 32 | pairs[:, 1]
+    found: Records = pairs[np.sort(np.unique(keys, return_index=True)[1])]
+    return found
+
+
+def _rows(
+    connection: sqlite3.Connection, bounds: Bounds, version: int, query: str
 ) -> sqlite3.Cursor:
     """The rows of a query above a version, in a scope."""
     tables = ["passages AS p", "graph_passages AS g"]
@@ -142,20 +159,6 @@ def _read(
         tables.reverse()
     query = query.replace("{}", " CROSS JOIN ".join(tables))
     return connection.execute(query, (*bounds, version) * (query.count("?") // 3))
-
-
-def _array(rows: sqlite3.Cursor, columns: int) -> Ints:
-    """Rows of whole numbers as an array, `(n, columns)`."""
-    parts = [_none(columns)]
-    while part := rows.fetchmany(1 << 16):
-        parts.append(np.array(part, dtype=np.int64))
-    return np.concatenate(parts)
-
-
-def _replaced(rows: Ints, changed: Ints, new: Ints) -> Ints:
-    """Rows with those of changed passages taken out and the new ones put in."""
-    kept = rows[~np.isin(rows[:, 0], changed)] if len(rows) and len(changed) else rows
-    return np.concatenate([kept, new]) if len(new) else kept
 
 
 def _query(columns: str, joins: str = "") -> str:
@@ -166,11 +169,11 @@ def _query(columns: str, joins: str = "") -> str:
     """
     return (
         f"SELECT {columns} FROM {{}} {joins} WHERE p.rowid = g.passage "
-        "AND p.namespace >= ? AND p.namespace < ? AND g.version > ? "
+        "AND p.namespace >= ? AND p.namespace < ? AND g.version > ? AND g.version >= p.version "
     )
 
 
-_SELECT_PASSAGES = _query("g.passage, p.namespace, g.version")
+_SELECT_PASSAGES = _query("g.passage")
 
 _SELECT_TITLES = _query(
     "t.passage, t.name, t.alias, n.name",
@@ -184,7 +187,10 @@ _SELECT_MENTIONS = _query(
 )
 
 _SELECT_ENTITIES = (
-    _query("e.passage, e.entity", "CROSS JOIN graph_entities AS e ON e.passage = g.passage")
+    _query(
+        "e.passage, p.namespace, e.entity",
+        "CROSS JOIN graph_entities AS e ON e.passage = g.passage",
+    )
     + "ORDER BY e.passage, e.start"
 )
 

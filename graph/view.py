@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.errors import InputError
-from hoptrail.graph.arrays import Arrays, Csr, make_arrays
+from hoptrail.graph import rows
+from hoptrail.graph.arrays import Arrays, Floats, Ranks, all_links, meanings, no_arrays, unpacked
+from hoptrail.graph.changes import updated
+from hoptrail.graph.lists import Ints, Lists
 from hoptrail.graph.names import NameMatcher, words
 from hoptrail.graph.pagerank import DAMPING, ITERATIONS, Walk
-from hoptrail.graph.rows import Floats, Ints, Rows
 from hoptrail.memory.records import encode_namespace, scope_range
 
 if TYPE_CHECKING:
@@ -29,6 +31,9 @@ KINDS = ("mentions", "mentioned_by", "entity", "link", "linked_by")
 MAX_DF = 50
 """An entity in more passages than this joins none: it would join everything."""
 
+
+MANY = 16
+"""Rowids are looked up together rather than one by one where they are a larger part of all."""
 
 DENSE = 1 << 20
 """Cells of a full matrix of slots and entities above which a sparse one is used."""
@@ -70,23 +75,25 @@ class GraphView:
         self._graph = graph
         self._view = view
         self._bounds = scope_range(encode_namespace(view.scope))
-        self._rows = Rows()  # only with the memory view's lock held
+        # All below only written to with the memory view's lock held.
+        self._words = rows.Words()
+        self._arrays = no_arrays()
         # The versions of the memory view and of the graph, and its size: what expires on a store
         # that nobody may write to changes no version.
         self._seen = (-1, -1, -1)
+        self._since = -1  # the version that is in the arrays
+        self._epoch: int | None = None  # of the tables that they are of
+        self._alive = np.zeros(0, dtype=np.bool_)  # the slots that they know as living
         self._matcher = NameMatcher()
-        self._texts: dict[int, str] = {}  # of the names in the matcher
-        self._ids: dict[str, frozenset[int]] = {}  # and the other way: one for each namespace
-        none = np.zeros(0, dtype=np.int64)
-        self._arrays = make_arrays(self._rows, none, none.astype(np.bool_), none)
+        self._ids: dict[str, frozenset[int]] = {}  # its names' numbers, one for each namespace
         self._walk: Walk | None = None
         self.refresh()
 
     def __repr__(self) -> str:
         a = self._arrays
         return (
-            f"<GraphView {len(self._rows.passages)} passages, {len(a.targets.values)} mentions, "
-            f"{int((a.members.counts() > 0).sum())} entities, {len(a.links)} links>"
+            f"<GraphView {a.living} passages, {len(a.targets(np.arange(a.n))[0])} mentions, "
+            f"{int((a.members.counts() > 0).sum())} entities, {len(all_links(a))} links>"
         )
 
     @property
@@ -101,15 +108,19 @@ class GraphView:
             self._view.refresh()
             with self._graph.store.reading() as connection:
                 view = self._view
-                if self._seen == (view.version, self._graph.version, view.size):
+                version, epoch = rows.state(connection)
+                if self._seen == (view.version, version, view.size):
                     return False
-                self._rows.catch_up(connection, self._bounds)
-            rowids, alive = view.rowids.copy(), view.alive.copy()
-            self._rows.forget(self._gone(rowids[alive], view.version))
-            arrays = make_arrays(self._rows, rowids, alive, _rank(view))
-            self._know(self._arrays.names, arrays.names)
-            self._arrays = arrays
-            self._seen = (view.version, self._rows.version, view.size)
+                if epoch != self._epoch:  # built anew: its names have other ids
+                    since, words = -1, rows.Words()
+                else:
+                    since, words = self._since, self._words
+                change = rows.read(connection, self._bounds, since, words, self._slots_of)
+            self._apply(change, words)
+            self._epoch = epoch
+            # What is newer than the memory view is read again once that knows it.
+            self._since = min(version, view.version)
+            self._seen = (view.version, version, view.size)
             return True
 
     def named(self, text: str) -> list[int]:
@@ -122,52 +133,46 @@ class GraphView:
         found: dict[int, int] = {}
         for match in self._matcher.matches(words(text), question=True):
             length = match.name.count(" ") + 1
-            for place in self._places(a, match.name):
-                for slot in a.titled[place].tolist():
-                    found[slot] = max(length, found.get(slot, 0))
+            numbers = np.array(sorted(self._ids.get(match.name, ())), dtype=np.int64)
+            for slot in meanings(a.bearers, numbers)[1][:, 0].tolist():
+                found[slot] = max(length, found.get(slot, 0))
         return found
 
     def out_mentions(self, slot: int) -> list[Mention]:
         """The places in a passage that name other passages, in reading order."""
         a = self._arrays
-        return _mentions(a, a.out, slot)
+        return [Mention(slot, *row[:3]) for row in _list(a, a.out, slot)]
 
     def in_mentions(self, slot: int) -> list[Mention]:
         """The places in other passages that name this one."""
         a = self._arrays
-        return _mentions(a, a.into, slot)
+        return [Mention(row[0], slot, *row[1:]) for row in _list(a, a.into, slot)]
 
     def links(self, slot: int) -> list[tuple[int, str, float]]:
         """The links that a passage holds: target, kind and weight."""
         a = self._arrays
-        return [
-            (int(a.links[i, 1]), a.kinds[a.links[i, 2]], float(a.link_weights[i]))
-            for i in _list(a, a.links_out, slot)
-        ]
+        return self._named_links(_list(a, a.links_out, slot))
 
     def back_links(self, slot: int) -> list[tuple[int, str, float]]:
         """The links that lead to a passage: source, kind and weight."""
         a = self._arrays
-        return [
-            (int(a.links[i, 0]), a.kinds[a.links[i, 2]], float(a.link_weights[i]))
-            for i in _list(a, a.links_into, slot)
-        ]
+        return self._named_links(_list(a, a.links_into, slot))
 
     def entities(self, slot: int) -> list[str]:
         """The entities of a passage, each once, its title's name first."""
         a = self._arrays
-        return [a.entity_names[i] for i in _list(a, a.entities, slot)]
+        return [self._words.entity_names[row[0]] for row in _list(a, a.entities, slot)]
 
     def entity_df(self, name: str) -> int:
         """How many passages mention an entity."""
-        return len(self.slots_of_entity(name))
+        return len(self._members(name))
 
     def slots_of_entity(self, name: str) -> list[int]:
         """The slots of the passages that mention an entity."""
-        a = self._arrays
-        found = [a.members[i] for i in self._rows.entity_ids(name) if i < len(a.members.starts) - 1]
-        slots = np.concatenate(found) if found else np.zeros(0, dtype=np.int64)
-        return [int(slot) for slot in slots[np.argsort(a.rank[slots])]]
+        found = self._members(name)
+        order = self._view.order(np.zeros(len(found)), found)
+        slots: list[int] = found[order].tolist()
+        return slots
 
     def edges(self, slots: Sequence[int] | Ints) -> EdgeList:
         """Every edge among the given slots, which must differ.
@@ -180,11 +185,8 @@ class GraphView:
         if len(asked) and (asked.min() < 0 or asked.max() >= a.n):
             raise InputError(f"slots must be from 0 to {a.n - 1}, got {slots!r}")
         positions = _Positions(asked)
-        source, place = a.targets.gather(asked)
-        mentions = positions.inside(source, a.targets.values[place], a.target_weights[place])
-        source, place = a.links_out.gather(asked)
-        rows = a.links_out.values[place]
-        links = positions.inside(source, a.links[rows, 1], a.link_weights[rows])
+        mentions = positions.inside(*a.targets(asked))
+        links = positions.inside(*a.linked(asked))
         shared = _shared_entities(a, asked)
         parts = [mentions, _turned(mentions), shared, links, _turned(links)]
         return EdgeList(
@@ -214,46 +216,87 @@ class GraphView:
         """The chances of each step of a walk over the graph as it is now."""
         walk = self._walk
         if walk is None or walk.arrays is not self._arrays:
-            walk = self._walk = Walk(self._arrays, MAX_DF)
+            walk = self._walk = Walk(self._arrays, MAX_DF, walk)
         return walk
 
     def to_networkx(self) -> networkx.MultiDiGraph:
         """The graph as networkx has it; see `hoptrail.graph.convert`."""
         from hoptrail.graph.convert import to_networkx
 
-        return to_networkx(self._view, self._arrays)
+        return to_networkx(self._view, self._arrays, self._words)
 
     def to_pyg(self) -> HeteroData:
         """The graph as PyTorch Geometric has it; see `hoptrail.graph.convert`."""
         from hoptrail.graph.convert import to_pyg
 
-        return to_pyg(self._view, self._arrays)
+        return to_pyg(self._view, self._arrays, self._words)
 
-    def _gone(self, living: Ints, version: int) -> Ints:
-        """The rowids that the rows hold and the view, being as new as they, does not."""
-        known = self._rows.passages
-        gone: Ints = known[(known[:, 2] <= version) & ~np.isin(known[:, 0], living), 0]
-        return gone
+    def _apply(self, change: rows.Change, words: rows.Words) -> None:
+        """Go on to the next state, from nothing if the words are others."""
+        view, before, alive = self._view, self._arrays, self._alive
+        if words is not self._words:
+            before, alive = no_arrays(), np.zeros(0, dtype=np.bool_)
+        gone = np.flatnonzero(alive & ~view.alive[: len(alive)])
+        touched = np.union1d(change.slots, gone)
+        after = updated(
+            before,
+            change.tables,
+            touched,
+            (view.capacity, len(words.names), len(words.entity_names)),
+            view.size,
+            Ranks(lambda slots: view.order(np.zeros(len(slots)), slots)),
+        )
+        if words is not self._words:
+            self._words, self._matcher, self._ids = words, NameMatcher(), {}
+        names = np.union1d(
+            before.titles.gather(touched)[1][:, 0], after.titles.gather(touched)[1][:, 0]
+        )
+        self._know(after, names.astype(np.int64))
+        self._arrays, self._alive = after, view.alive
 
-    def _know(self, before: Ints, after: Ints) -> None:
-        """Bring the matcher from the names that meant something before to those that do now."""
-        for name in np.setdiff1d(before, after, assume_unique=True).tolist():
-            text = self._texts.pop(name)
-            self._ids[text] -= {name}
-            if not self._ids[text]:
-                del self._ids[text]
-                self._matcher.discard(text)
-        for name in np.setdiff1d(after, before, assume_unique=True).tolist():
-            text = self._texts[name] = self._rows.names[name]
-            self._ids[text] = self._ids.get(text, frozenset()) | {name}
-            self._matcher.add(text)
+    def _know(self, a: Arrays, names: Ints) -> None:
+        """Bring the matcher up to which of these names mean something now."""
+        means = np.zeros(len(names), dtype=np.bool_)
+        means[meanings(a.bearers, names)[0]] = True
+        for name, now in zip(names.tolist(), means.tolist(), strict=True):
+            text = self._words.texts[name]
+            known = self._ids.get(text, frozenset())
+            if now and name not in known:
+                self._ids[text] = known | {name}
+                self._matcher.add(text)
+            elif not now and name in known:
+                self._ids[text] = known - {name}
+                if not self._ids[text]:
+                    del self._ids[text]
+                    self._matcher.discard(text)
 
-    def _places(self, a: Arrays, name: str) -> list[int]:
-        """Where in `a.names` a name stands, once for each namespace that has it."""
-        ids = np.array(sorted(self._ids.get(name, ())), dtype=np.int64)
-        places = np.minimum(np.searchsorted(a.names, ids), len(a.names) - 1)
-        found: list[int] = places[a.names[places] == ids].tolist()
-        return found
+    def _slots_of(self, rowids: Ints) -> Ints:
+        """Their living slots; -1 for what has none."""
+        view = self._view
+        if len(rowids) < view.size // MANY:
+            slots = [view.slot_of_rowid(rowid) for rowid in rowids.tolist()]
+            return np.asarray([-1 if slot is None else slot for slot in slots], dtype=np.int64)
+        living = np.flatnonzero(view.alive)
+        if not len(living):
+            return np.full(len(rowids), -1)
+        order = living[np.argsort(view.rowids[living])]
+        held = view.rowids[order]
+        place = np.minimum(np.searchsorted(held, rowids), len(held) - 1)
+        return np.where(held[place] == rowids, order[place], -1)
+
+    def _members(self, name: str) -> Ints:
+        a = self._arrays
+        found = [a.members[i][:, 0] for i in self._words.entity_ids(name)]
+        slots = np.concatenate(found) if found else np.zeros(0)
+        return slots.astype(np.int64)
+
+    def _named_links(self, rows: list[list[int]]) -> list[tuple[int, str, float]]:
+        kinds = list(self._words.kinds)
+        weights = unpacked(np.asarray([row[2] for row in rows], dtype=np.int32)).tolist()
+        return [
+            (other, kinds[kind], weight)
+            for (other, kind, _), weight in zip(rows, weights, strict=True)
+        ]
 
 
 class _Positions:
@@ -280,16 +323,16 @@ def _turned(edges: tuple[Ints, Floats]) -> tuple[Ints, Floats]:
 
 def _shared_entities(a: Arrays, slots: Ints) -> tuple[Ints, Floats]:
     """Pairs of the slots that share entities, both ways, with the sum of these' weights."""
-    owner, place = a.entities.gather(slots)
-    entity = a.entities.values[place]
-    df = a.members.starts[entity + 1] - a.members.starts[entity]
+    owner, rows = a.entities.gather(slots)
+    entity = rows[:, 0]
+    df = a.members.lengths(entity)
     keep = (df > 1) & (df <= MAX_DF)
     owner, entity = owner[keep], entity[keep]
     ids, column, counts = np.unique(entity, return_inverse=True, return_counts=True)
     twice = counts[column] > 1
     owner, column = owner[twice], column[twice]
     columns, column = np.unique(column, return_inverse=True)
-    rarity = a.entity_weights[ids[columns]]
+    rarity = a.rarities[a.members.lengths(ids[columns])]
     if len(slots) * len(columns) > DENSE:
         return _sparse_product(owner, column, rarity, len(slots))
     incidence = np.zeros((len(slots), len(columns)), dtype=np.float32)
@@ -312,22 +355,9 @@ def _sparse_product(owner: Ints, column: Ints, rarity: Floats, n: int) -> tuple[
     return index, product.data[apart].astype(np.float32)
 
 
-def _list(a: Arrays, lists: Csr, slot: int) -> list[int]:
-    """The entries of a slot's list."""
+def _list(a: Arrays, lists: Lists, slot: int) -> list[list[int]]:
+    """The records of a slot's list."""
     if not 0 <= slot < a.n:
         raise InputError(f"a slot must be from 0 to {a.n - 1}, got {slot!r}")
-    found: list[int] = lists[slot].tolist()
+    found: list[list[int]] = lists[slot].tolist()
     return found
-
-
-def _mentions(a: Arrays, lists: Csr, slot: int) -> list[Mention]:
-    rows = a.mentions[_list(a, lists, slot)]
-    return [Mention(*row) for row in rows.tolist()]
-
-
-def _rank(view: View) -> Ints:
-    """The slots' places in an order that their content alone decides, `(capacity,)`."""
-    n = view.capacity
-    rank = np.empty(n, dtype=np.int64)
-    rank[view.order(np.zeros(n), np.arange(n))] = np.arange(n)
-    return rank

@@ -74,6 +74,7 @@ def hybrid(
     """
     with view.lock:
         depth = max(depth, k)
+        view.sparse.matches(text)  # the moments need all of them: the search may use them too
         _, near = view.dense.search(vector[None], depth, allowed=allowed)
         _, worded = view.sparse.search(text, depth, allowed=allowed)
         pool = np.union1d(near[0], worded)
@@ -87,9 +88,9 @@ def hybrid_scores(view: View, text: str, vector: Vectors, slots: Slots) -> Score
     with view.lock:
         dense = view.dense.scores_of(vector[None], slots)[0]
         means, stds = view.dense.moments(vector[None])
-        words = view.sparse.scores(text)
         total = standard(dense, float(means[0]), float(stds[0]))
-        total = total + standard(words[slots], *view.sparse.moments(words))
+        words = view.sparse.scores_of(text, slots)
+        total = total + standard(words, *view.sparse.moments(text))
         return total.round(DECIMALS).astype(np.float32)
 
 

@@ -53,9 +53,9 @@ class SlotTable:
         if last > len(self._rowids):
             room = max(last, 2 * len(self._rowids))
             # New arrays, not resized ones: a caller may hold a slice of the old.
-            self._rowids = _grown(self._rowids, room)
-            self._keys = _grown(self._keys, room)
-            self._alive = _grown(self._alive, room)
+            self._rowids = grown(self._rowids, room)
+            self._keys = grown(self._keys, room)
+            self._alive = grown(self._alive, room)
         self._rowids[first:last] = rowids
         self._keys[first:last] = keys
         self._alive[first:last] = True
@@ -91,7 +91,8 @@ def _read_only(array: NDArray[A]) -> NDArray[A]:
     return array
 
 
-def _grown(array: NDArray[A], room: int) -> NDArray[A]:
+def grown(array: NDArray[A], room: int) -> NDArray[A]:
+    """A copy of an array `(n,)` with room for more, which are zeros."""
     out = np.zeros(room, dtype=array.dtype)
     out[: len(array)] = array
     return out

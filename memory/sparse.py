@@ -6,15 +6,16 @@ idf(t) = ln(1 + (N - n + 1/2) / (n + 1/2)) for the n of N passages that hold t.
 
 Source: Robertson and Zaragoza 2009, with Lucene's idf and without the constant k1 + 1. Counts are
 kept rather than weights: N, n and L move with every passage written, and a weight would be stale.
-Postings lie in segments of falling size, each sorted by term; a new one is merged into the last
-while that is not much larger, so that a passage is moved O(log N) times in its life.
+Postings lie in segments of falling size; a new one is merged into the last while that is not much
+larger, so that a passage is moved O(log N) times in its life, and no further than to `FULL`
+postings, so that neither a merge nor a delete touches all there is. A query costs what its terms'
+postings cost, and nothing for the passages that hold none of them.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from threading import RLock
 from typing import Any
 
@@ -22,38 +23,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.memory.analyze import Analyzer
-from hoptrail.memory.slots import DECIMALS, Scores, Slots, SlotTable, spread
+from hoptrail.memory.postings import Pairs, Segment, joined, segment
+from hoptrail.memory.slots import DECIMALS, Scores, Slots, SlotTable, grown, spread
 
 K1 = 1.5
 B = 0.75
 
+FULL = 4_000_000
+"""Postings above which a segment is not merged any more: a delete looks through one segment."""
+
 _STOP = -1
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """Postings of some passages: which terms, and for each its slots and counts."""
-
-    terms: NDArray[np.int64]
-    """`(u,)` ascending."""
-    starts: NDArray[np.int64]
-    """`(u + 1,)`: the postings of terms[i] are starts[i]:starts[i + 1]."""
-    slots: NDArray[np.int32]
-    """`(p,)` ascending within a term."""
-    counts: NDArray[np.float32]
-    """`(p,)` how often the term is in the passage."""
-
-    def owners(self) -> NDArray[np.int64]:
-        """The term of each posting, `(p,)`."""
-        return np.repeat(self.terms, np.diff(self.starts))
-
-
-_EMPTY = Segment(
-    np.zeros(0, dtype=np.int64),
-    np.zeros(1, dtype=np.int64),
-    np.zeros(0, dtype=np.int32),
-    np.zeros(0, dtype=np.float32),
-)
 
 
 class SparseIndex:
@@ -70,38 +49,32 @@ class SparseIndex:
         self._analyzer = Analyzer()
         self._ids: dict[str, int] = {}  # of terms, in the order they came
         self._words: dict[str, int] = {}  # words as written (folded) to term id
-        self._df = np.zeros(0, dtype=np.int64)
-        self._lengths = np.zeros(0, dtype=np.int64)
+        self._df = np.zeros(0, dtype=np.int64)  # by term id, with room for more
+        self._lengths = np.zeros(0, dtype=np.int64)  # by slot, with room for more
+        self._count = 0  # slots indexed, dead ones among them
         self._total = 0  # of the living slots' lengths
+        self._pairs = Pairs()
         self._segments: list[Segment] = []
-        self._dead = 0  # postings of dead slots, until they are merged away
-        self._norm: NDArray[np.float64] | None = None
-        self._last: tuple[str, Scores] | None = None
+        self._dead: list[int] = []  # postings of dead slots in each segment
+        self._norm: NDArray[np.float64] | None = None  # by code of a pair
+        self._last: tuple[str, Scores, Slots] | None = None
 
     def add(self, texts: Sequence[str]) -> None:
         """Index the texts of the slots that follow the last one indexed."""
         with self._lock:
-            first, count = len(self._lengths), len(texts)
-            if not count:
+            if not len(texts):
                 return
             flat: list[int] = []
-            lengths = np.zeros(count, dtype=np.int64)
+            lengths = np.zeros(len(texts), dtype=np.int64)
             for row, text in enumerate(texts):
                 ids = self._learn(text)
                 flat.extend(ids)
                 lengths[row] = len(ids)
-            owners = np.repeat(np.arange(count), lengths)
-            pairs, counts = np.unique(
-                np.asarray(flat, dtype=np.int64) * count + owners, return_counts=True
-            )
-            segment = _segment(pairs // count, pairs % count + first, counts)
-            self._df = np.concatenate(
-                [self._df, np.zeros(len(self._ids) - len(self._df), dtype=np.int64)]
-            )
-            self._df[segment.terms] += np.diff(segment.starts)
-            self._lengths = np.concatenate([self._lengths, lengths])
+            owners = np.repeat(np.arange(len(texts)), lengths)
+            terms = np.asarray(flat, dtype=np.int64)
+            new = segment(self._count, owners, terms, lengths, self._pairs)
+            self._take(new, lengths)
             self._total += int(lengths.sum())
-            self._segments.append(segment)
             self._merge()
             self._forget()
 
@@ -110,45 +83,79 @@ class SparseIndex:
         with self._lock:
             if not len(slots):
                 return
-            gone = np.zeros(len(self._lengths), dtype=np.bool_)
-            gone[slots] = True
-            for segment in self._segments:
-                hit = np.flatnonzero(gone[segment.slots])
-                at = np.searchsorted(segment.starts, hit, side="right") - 1
-                np.subtract.at(self._df, segment.terms[at], 1)
-                self._dead += len(hit)
+            for i, held in enumerate(self._segments):
+                within = slots[(slots >= held.first) & (slots < held.last)]
+                if not len(within):
+                    continue
+                places = held.places(within)
+                np.subtract.at(self._df, held.terms_at(places), 1)
+                self._dead[i] += len(places)
+                if 2 * self._dead[i] > len(held):
+                    self._segments[i] = held.kept(self._table.alive[held.slots])
+                    self._dead[i] = 0
             self._total -= int(self._lengths[slots].sum())
-            if self._dead * 2 > sum(len(s.slots) for s in self._segments):
-                self._segments = [self._joined(self._segments)]
-                self._dead = 0
             self._forget()
 
     def state(self) -> dict[str, NDArray[Any]]:
         """What `restore` needs: the living slots' postings, as slots 0..n-1, and their terms."""
         with self._lock:
-            whole = self._joined(self._segments or [_EMPTY])
             alive = self._table.alive
-            names = list(self._ids)
-            terms = "\n".join(names[i] for i in whole.terms.tolist())
+            number = (np.cumsum(alive) - 1).astype(np.int32)
+            held = self._df[: len(self._ids)] > 0
+            term_number = (np.cumsum(held) - 1).astype(np.int32)
+            names = "\n".join(t for t, kept in zip(self._ids, held.tolist(), strict=True) if kept)
+            kept = [
+                part.kept(alive[part.slots]) if dead else part
+                for part, dead in zip(self._segments, self._dead, strict=True)
+            ]
+            bounds = np.append(0, np.cumsum(alive))
             return {
-                "terms": np.frombuffer(terms.encode(), dtype=np.uint8),
-                "starts": whole.starts,
-                "slots": (np.cumsum(alive) - 1)[whole.slots].astype(np.int32),
-                "counts": whole.counts,
-                "lengths": self._lengths[alive],
+                "terms": np.frombuffer(names.encode(), dtype=np.uint8),
+                "lengths": self._lengths[: self._count][alive],
+                "counts_of_codes": self._pairs.counts,
+                "lengths_of_codes": self._pairs.lengths,
+                "first": np.asarray([bounds[s.first] for s in kept], dtype=np.int64),
+                "last": np.asarray([bounds[s.last] for s in kept], dtype=np.int64),
+                "own_terms": _one([term_number[s.terms] for s in kept], np.int32),
+                "own_df": _one([s.df() for s in kept], np.int64),
+                "term_counts": np.asarray([len(s.terms) for s in kept], dtype=np.int64),
+                "slots": _one([number[s.slots] for s in kept], np.int32),
+                "codes": _one([s.codes for s in kept], np.int32),
             }
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take over a state, in place of adding its texts to an empty index."""
+        """Take over a state, in place of adding its texts to an empty index.
+
+        Its arrays are only read, so that they may be those of a file.
+        """
         with self._lock:
             terms = state["terms"].tobytes().decode()
             self._ids = {term: i for i, term in enumerate(terms.split("\n") if terms else [])}
-            self._df = np.diff(state["starts"])
+            self._df = np.zeros(len(self._ids), dtype=np.int64)
             self._lengths = state["lengths"]
+            self._count = len(self._lengths)
             self._total = int(self._lengths.sum())
-            self._segments = [
-                Segment(np.arange(len(self._ids)), state["starts"], state["slots"], state["counts"])
-            ]
+            self._pairs.restore(state["counts_of_codes"], state["lengths_of_codes"])
+            at_term, at_posting = 0, 0
+            bounds = zip(state["first"].tolist(), state["last"].tolist(), strict=True)
+            for (first, last), count in zip(bounds, state["term_counts"].tolist(), strict=True):
+                own = slice(at_term, at_term + count)
+                df = state["own_df"][own]
+                starts = np.append(0, np.cumsum(df))
+                place = slice(at_posting, at_posting + int(starts[-1]))
+                self._segments.append(
+                    Segment(
+                        first,
+                        last,
+                        state["own_terms"][own],
+                        starts,
+                        state["slots"][place],
+                        state["codes"][place],
+                    )
+                )
+                self._df[self._segments[-1].terms] += df
+                at_term, at_posting = own.stop, place.stop
+            self._dead = [0] * len(self._segments)
             self._forget()
 
     def terms(self, text: str) -> list[str]:
@@ -167,16 +174,20 @@ class SparseIndex:
     def scores(self, text: str) -> Scores:
         """The score of every slot, `(capacity,)`, read-only; 0 for the dead."""
         with self._lock:
-            if self._last is not None and self._last[0] == text:
-                return self._last[1]
-            found = self._score(text)
+            values, slots = self.matches(text)
+            found = np.zeros(self._count, dtype=np.float32)
+            found[slots] = values
             found.setflags(write=False)
-            self._last = (text, found)
             return found
 
     def scores_of(self, text: str, slots: Slots) -> Scores:
         """The scores of some slots, `(m,)`."""
-        return self.scores(text)[slots]
+        with self._lock:
+            values, held = self.matches(text)
+            if not len(held):
+                return np.zeros(len(slots), dtype=np.float32)
+            at = np.minimum(np.searchsorted(held, slots), len(held) - 1)
+            return np.where(held[at] == slots, values[at], np.float32(0))
 
     def search(
         self, text: str, k: int, *, allowed: NDArray[np.bool_] | None = None
@@ -189,25 +200,35 @@ class SparseIndex:
             allowed: `(capacity,)` the slots to look among; all by default.
         """
         with self._lock:
-            scores = self.scores(text)
-            slots = np.flatnonzero(scores > 0)
+            scores, slots = self.matches(text)
             if allowed is not None:
-                slots = slots[self._table.among(allowed)[slots]]
+                # A slot that is newer than the mask is not in it.
+                keep = allowed[slots[: np.searchsorted(slots, len(allowed))]]
+                kept = np.flatnonzero(keep)
+                scores, slots = scores[kept], slots[kept]
             if len(slots) > k:
-                held = scores[slots]
                 # All that equal the k-th stay in, so that content decides between them.
-                slots = slots[held >= np.partition(held, len(held) - k)[len(held) - k]]
-            best = slots[self._table.order(scores[slots], slots)[:k]]
-            return scores[best], best
+                near = np.flatnonzero(scores >= _kth(scores, k))
+                scores, slots = scores[near], slots[near]
+            best = self._table.order(scores, slots)[:k]
+            return scores[best], slots[best]
 
-    def moments(self, scores: Scores) -> tuple[float, float]:
-        """Mean and standard deviation over the living slots of scores that `scores` gave."""
-        size = self._table.size
-        if not size:
-            return 0.0, 0.0
-        exact = scores.astype(np.float64)  # the dead score 0, and add nothing
-        mean = exact.sum() / size
-        return float(mean), float(spread(mean, np.square(exact).sum() / size))
+    def matches(self, text: str) -> tuple[Scores, Slots]:
+        """Every living slot that shares a term with the text: scores, and slots ascending."""
+        with self._lock:
+            if self._last is None or self._last[0] != text:
+                self._last = (text, *self._score(text))
+            return self._last[1:]
+
+    def moments(self, text: str) -> tuple[float, float]:
+        """Mean and standard deviation of a text's scores over all living slots."""
+        with self._lock:
+            size = self._table.size
+            if not size:
+                return 0.0, 0.0
+            exact = self.matches(text)[0].astype(np.float64)  # the others score 0, and add nothing
+            mean = exact.sum() / size
+            return float(mean), float(spread(mean, np.square(exact).sum() / size))
 
     def _learn(self, text: str) -> list[int]:
         """The term ids of a text; new words and terms are taken in."""
@@ -225,77 +246,94 @@ class SparseIndex:
             ids = [known[word] for word in words]
         return [i for i in ids if i != _STOP]
 
-    def _score(self, text: str) -> Scores:
-        capacity = len(self._lengths)
+    def _wanted(self, text: str) -> list[tuple[int, float]]:
+        """The known terms of a query, each with its weight."""
         # Terms are added up in the order of their names: a passage's sum then has the same bits
         # whenever its words were first seen, and whichever segment holds it.
-        wanted = [
+        return [
             (self._ids[term], times * self.idf(term))
             for term, times in sorted(Counter(self.terms(text)).items())
             if term in self._ids
         ]
-        slots: list[NDArray[np.int32]] = []
-        counts: list[NDArray[np.float32]] = []
-        weights: list[float] = []
-        ids = np.asarray([i for i, _ in wanted], dtype=np.int64)
-        for segment in self._segments:
-            at = np.searchsorted(segment.terms, ids)
-            for (i, weight), where in zip(wanted, at.tolist(), strict=True):
-                if where < len(segment.terms) and segment.terms[where] == i:
-                    part = slice(segment.starts[where], segment.starts[where + 1])
-                    slots.append(segment.slots[part])
-                    counts.append(segment.counts[part])
-                    weights.append(weight)
+
+    def _score(self, text: str) -> tuple[Scores, Slots]:
+        wanted = self._wanted(text)
+        terms = [term for term, _ in wanted]
+        sought = np.asarray(terms, dtype=np.int32)
+        slots, parts = [], []
+        by_code: dict[int, NDArray[np.float64]] = {}
+        for held in self._segments:
+            for i, place in held.parts(terms, sought):
+                weight, codes = wanted[i][1], held.codes[place]
+                slots.append(held.slots[place])
+                if i not in by_code and 4 * self._df[terms[i]] > len(self._pairs.counts):
+                    by_code[i] = self._parts(weight, None)
+                parts.append(by_code[i][codes] if i in by_code else self._parts(weight, codes))
         if not slots:
-            return np.zeros(capacity, dtype=np.float32)
-        owners = np.concatenate(slots)
-        count = np.concatenate(counts).astype(np.float64)
-        weight_of = np.repeat(weights, [len(s) for s in slots])
-        parts = weight_of * count / (count + self._norms()[owners])
-        found = np.bincount(owners, parts, minlength=capacity)
-        if self._table.size < capacity:
-            found[~self._table.alive[:capacity]] = 0
-        return found.round(DECIMALS).astype(np.float32)
+            return np.zeros(0, dtype=np.float32), np.zeros(0, dtype=np.int64)
+        sums = np.bincount(np.concatenate(slots), np.concatenate(parts), minlength=self._count)
+        found = np.flatnonzero(sums != 0)  # of a mask: ten times as fast as of the numbers
+        if self._table.size < self._count:
+            found = found[self._table.alive[found]]
+        values = sums[found].round(DECIMALS).astype(np.float32)
+        if len(values) and not values.min():  # below what counts is as good as not there
+            found, values = found[values > 0], values[values > 0]
+        return values, found
+
+    def _parts(self, weight: float, codes: NDArray[np.int32] | None) -> NDArray[np.float64]:
+        """What a term of this weight adds to a score: for each code, or for all there are."""
+        norms, counts = self._norms(), self._pairs.counts
+        if codes is not None:
+            norms, counts = norms[codes], counts[codes]
+        found: NDArray[np.float64] = weight * counts / (counts + norms)
+        return found
 
     def _norms(self) -> NDArray[np.float64]:
-        """k1 (1 - b + b l / L) of every slot."""
-        norm = self._norm
-        if norm is None:
+        """k1 (1 - b + b l / L) for each code."""
+        if self._norm is None:
             mean = max(self._total, 1) / max(self._table.size, 1)
-            norm = self._norm = np.asarray(K1 * (1 - B + B * self._lengths / mean))
-        return norm
+            self._norm = np.asarray(K1 * (1 - B + B * self._pairs.lengths / mean))
+        return self._norm
 
     def _forget(self) -> None:
         self._norm = None
         self._last = None
 
+    def _take(self, new: Segment, lengths: Slots) -> None:
+        """Append a segment and the lengths of its slots."""
+        if len(self._ids) > len(self._df):
+            self._df = grown(self._df, 2 * len(self._ids))
+        if new.last > len(self._lengths):
+            self._lengths = grown(self._lengths, max(new.last, 2 * len(self._lengths)))
+        self._df[new.terms] += new.df()
+        self._lengths[new.first : new.last] = lengths
+        self._count = new.last
+        self._segments.append(new)
+        self._dead.append(0)
+
     def _merge(self) -> None:
         """Merge from the end while a segment is less than twice as large as the next."""
-        segments = self._segments
-        while len(segments) > 1 and len(segments[-2].slots) < 2 * len(segments[-1].slots):
-            last = segments.pop()
-            joined = self._joined([segments[-1], last])
-            self._dead -= len(segments[-1].slots) + len(last.slots) - len(joined.slots)
-            segments[-1] = joined
-
-    def _joined(self, segments: Sequence[Segment]) -> Segment:
-        """One segment out of several, older first; the dead are left out."""
-        terms = np.concatenate([s.owners() for s in segments])
-        slots = np.concatenate([s.slots for s in segments])
-        counts = np.concatenate([s.counts for s in segments])
-        alive = self._table.alive[slots]
-        order = np.argsort(terms[alive], kind="stable")
-        return _segment(terms[alive][order], slots[alive][order], counts[alive][order])
+        held = self._segments
+        while len(held) > 1:
+            small = len(held[-2]) < 2 * len(held[-1]) or not len(held[-1])
+            if not small or len(held[-2]) + len(held[-1]) > FULL:
+                break
+            held[-2:] = [joined(held[-2:], self._table.alive)]
+            self._dead[-2:] = [0]
 
 
-def _segment(
-    terms: NDArray[np.int64], slots: NDArray[np.integer], counts: NDArray[np.number]
-) -> Segment:
-    """A segment of postings that are sorted by term, then slot."""
-    unique, starts = np.unique(terms, return_index=True)
-    return Segment(
-        unique,
-        np.append(starts, len(terms)).astype(np.int64),
-        slots.astype(np.int32),
-        counts.astype(np.float32),
-    )
+def _kth(scores: Scores, k: int) -> np.float32:
+    """The k-th largest of more than k scores."""
+    if len(scores) >= 64 * k:
+        # The k-th best of the bests of blocks is no better than the k-th best of all: most of the
+        # scores need not be looked at again.
+        blocks = len(scores) // (8 * k)
+        bests = scores[: blocks * 8 * k].reshape(8 * k, blocks).max(1)
+        scores = scores[np.flatnonzero(scores >= np.partition(bests, 7 * k)[7 * k])]
+    kth: np.float32 = np.partition(scores, len(scores) - k)[len(scores) - k]
+    return kth
+
+
+def _one(parts: Sequence[NDArray[Any]], dtype: Any) -> NDArray[Any]:
+    """Arrays one behind the other."""
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=dtype)

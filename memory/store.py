@@ -21,12 +21,21 @@ from types import TracebackType
 from typing import Literal, Self, get_args
 
 from hoptrail.errors import InputError, StoreUnavailable, UnknownId
-from hoptrail.memory import dense_kinds, filters, fusion, meta, records, schema
+from hoptrail.memory import (
+    dense_kinds,
+    filters,
+    fusion,
+    meta,
+    records,
+    schema,
+    sparse_kinds,
+)
 from hoptrail.memory.bulk import OnDuplicate
 from hoptrail.memory.database import Database
 from hoptrail.memory.dense_kinds import IndexName
 from hoptrail.memory.encoder import Encoder, Vectors, checked, require
 from hoptrail.memory.remembering import CacheInfo, Looked, QueryCache
+from hoptrail.memory.sparse_kinds import SparseName
 from hoptrail.memory.statistics import Recorder
 from hoptrail.memory.vector_cache import CachedEncoder
 from hoptrail.memory.view import View
@@ -56,10 +65,12 @@ class Store(Writer):
             so that timings are true.
         index: The kind of dense index: "auto" by size, "flat" for exact search whatever the size,
             or one of those in `hoptrail.memory.dense_kinds`.
+        sparse: The sparse index: "auto" and "own" are ours, "tantivy" has that search before ours.
         clock: Tells the time, in seconds since 1970; another one than the computer's is for tests.
 
     Raises:
         ConfigError: There is no such kind of index.
+        MissingExtra: It needs an extra that is not installed.
         StoreUnavailable: The file cannot be opened, or is not a store.
         SchemaMismatch: It was written by a newer version of hoptrail.
         EncoderMismatch: Its vectors were made by another encoder.
@@ -74,6 +85,7 @@ class Store(Writer):
         statistics: bool = True,
         queries_kept: int = 0,
         index: IndexName = "auto",
+        sparse: SparseName = "auto",
         clock: Callable[[], float] = time.time,
     ) -> None:
         if not isinstance(path, str | Path) or not str(path):
@@ -84,6 +96,7 @@ class Store(Writer):
         self.queries = QueryCache(queries_kept)
         """The vectors of the last queries."""
         self._index = dense_kinds.checked(index)
+        self._sparse = sparse_kinds.checked(sparse)
         self._db = Database(self.path, read_only=read_only)
         self.recorder = Recorder(self._db, clock, on=statistics)
         """Counts what is returned."""
@@ -134,7 +147,9 @@ class Store(Writer):
         with self._views_lock:
             view = self._views.get(namespace)
             if view is None:
-                view = self._views[namespace] = View(self._db, namespace, self._clock, self._index)
+                view = self._views[namespace] = View(
+                    self._db, namespace, self._clock, self._index, self._sparse
+                )
             self._views.move_to_end(namespace)
             while len(self._views) > VIEWS_KEPT:
                 self._views.popitem(last=False)

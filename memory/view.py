@@ -23,7 +23,7 @@ from hoptrail.memory.dense import DenseIndex
 from hoptrail.memory.dense_kinds import IndexName
 from hoptrail.memory.remembering import Looked
 from hoptrail.memory.slots import Slots, SlotTable
-from hoptrail.memory.sparse import SparseIndex
+from hoptrail.memory.sparse_kinds import SparseName, sparse_index
 from hoptrail.types import Filter, Namespace, Passage
 
 ROWS_AT_ONCE = 20_000
@@ -47,6 +47,7 @@ class View:
         scope: Namespace,
         clock: Callable[[], float],
         index: IndexName = "auto",
+        sparse: SparseName = "auto",
     ) -> None:
         self.scope = scope
         self.lock = database.lock
@@ -61,7 +62,7 @@ class View:
         self._version = 0
         self._unsaved = 0  # slots taken in or killed since the last snapshot
         self.dense = DenseIndex(self._table, self.lock, index)
-        self.sparse = SparseIndex(self._table, self.lock)
+        self.sparse = sparse_index(sparse, self._table, self.lock)
         self._columns = Columns(database, self._table)
 
     def __repr__(self) -> str:

@@ -104,7 +104,7 @@ class Pool:
     def _rank_all(self, view: View) -> None:
         """Score the scope for the question: hybrid, dense and sparse rankings, `LISTED` deep."""
         self.sparse_scores = view.sparse.scores(self.question)
-        self.sparse_moments = view.sparse.moments(self.sparse_scores)
+        self.sparse_moments = view.sparse.moments(self.question)
         self.best_sparse = float(self.sparse_scores.max(initial=0.0))
         mean, std = view.dense.moments(self.vector[None])
         self.dense_moments = float(mean[0]), float(std[0])

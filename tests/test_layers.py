@@ -31,6 +31,7 @@ LAYERS = (
 CONFINED = {
     "Stemmer": {"memory"},
     "faiss": {"memory"},
+    "tantivy": {"memory"},
     "sqlite3": {"memory", "graph"},
     "networkx": {"graph"},
     "torch_geometric": {"graph"},

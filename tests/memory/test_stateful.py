@@ -207,7 +207,7 @@ class Machine(RuleBasedStateMachine):
             ours, theirs = view.sparse.scores(query), built.sparse.scores(query)
             assert np.array_equal(ours[alive], theirs[slots])
             assert not ours[~view.alive].any()
-            assert np.allclose(view.sparse.moments(ours), built.sparse.moments(theirs))
+            assert np.allclose(view.sparse.moments(query), built.sparse.moments(query))
             assert np.allclose(view.dense.moments(vector), built.dense.moments(vector), atol=1e-7)
             for mode in ("hybrid", "dense", "sparse"):
                 self.compare_filtered(view, query, vector[0], mode)

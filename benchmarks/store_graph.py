@@ -1,0 +1,115 @@
+"""What it costs the graph to take in one passage, beside making its lists anew, by size.
+
+    python benchmarks/store_graph.py [--sizes 20000,100000] [--out FILE]
+
+The tables are made up by seed: each passage has a name of its own, names four others and holds
+eight entities drawn by Zipf's law. Times are medians of the thread's own processor time, which
+other programs on the machine hardly move.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hoptrail.graph.arrays import Arrays, Ranks, Tables, make_arrays
+from hoptrail.graph.changes import updated
+from hoptrail.graph.lists import none, records
+from hoptrail.graph.pagerank import DAMPING, ITERATIONS, Walk
+from hoptrail.graph.view import MAX_DF
+
+SPOKEN, ENTITIES = 4, 8
+ADDED = 50
+
+
+def main() -> None:
+    """Time a graph of each size."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--sizes", default="20000,100000")
+    parser.add_argument("--out", type=Path, help="write the figures as JSON")
+    args = parser.parse_args()
+    found = []
+    for size in args.sizes.split(","):
+        found.append(one_size(int(size)))
+        sys.stdout.write(json.dumps(found[-1]) + "\n")
+        sys.stdout.flush()
+    figures = {"sizes": found, "machine": f"{platform.machine()}, numpy {np.__version__}"}
+    if args.out:
+        args.out.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+def one_size(n: int) -> dict[str, Any]:
+    """Make a graph, add to it, and walk it."""
+    rng = np.random.default_rng(0)
+    content = rng.integers(0, 1 << 62, n + ADDED)
+    ranks = Ranks(lambda slots: np.argsort(content[slots], kind="stable"))
+    tables = passages(np.arange(n), n, rng)
+    entities = 2 * n
+    a, made = timed(lambda: make_arrays(tables, (n + ADDED, n, entities), n, ranks))
+    walk, first = timed(lambda: Walk(a, MAX_DF))
+    adding, walking = [], []
+    for slot in range(n, n + ADDED):
+        new = passages(np.array([slot]), n, rng)
+        sizes = (n + ADDED, n, entities)
+        after, ms = timed(_update(a, new, slot, sizes, ranks))
+        adding.append(ms)
+        next_walk, ms = timed(_walk(after, walk))
+        walking.append(ms)
+        a, walk = after, next_walk
+    seeds = {slot: 1.0 for slot in range(100)}
+    visits = [
+        timed(lambda: walk.visits(seeds, damping=DAMPING, iterations=ITERATIONS))[1]
+        for _ in range(5)
+    ]
+    return {
+        "passages": n,
+        "ms_lists_anew": made,
+        "ms_walk_anew": first,
+        "ms_lists_one_passage": statistics.median(adding),
+        "ms_walk_after_one_passage": statistics.median(walking),
+        "ms_visits": statistics.median(visits),
+    }
+
+
+def passages(slots: np.ndarray, n: int, rng: np.random.Generator) -> Tables:
+    """The tables of some passages among n names and 2 n entities."""
+    k = len(slots)
+    start = np.tile(np.arange(SPOKEN) * 20, k)
+    entity = (rng.zipf(1.3, ENTITIES * k) % (2 * n)).astype(np.int64)
+    pairs = np.unique(np.repeat(slots, ENTITIES).astype(np.int64) << 32 | entity)
+    return Tables(
+        titles=records(slots, slots % n, np.zeros(k, dtype=np.int64)),
+        spoken=records(np.repeat(slots, SPOKEN), start, start + 9, rng.integers(0, n, SPOKEN * k)),
+        entities=records(pairs >> 32, pairs & 0xFFFFFFFF),
+        links=none(4),
+    )
+
+
+def timed(work: Callable[[], Any]) -> tuple[Any, float]:
+    """What comes of it, and the milliseconds."""
+    began = time.thread_time()
+    found = work()
+    return found, 1000 * (time.thread_time() - began)
+
+
+def _update(
+    a: Arrays, new: Tables, slot: int, sizes: tuple[int, int, int], ranks: Ranks
+) -> Callable[[], Arrays]:
+    return lambda: updated(a, new, np.array([slot]), sizes, slot + 1, ranks)
+
+
+def _walk(a: Arrays, before: Walk) -> Callable[[], Walk]:
+    return lambda: Walk(a, MAX_DF, before)
+
+
+if __name__ == "__main__":
+    main()
