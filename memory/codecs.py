@@ -31,6 +31,8 @@ Codes = NDArray[np.uint8]
 FORMAT = "hoptrail-codec-1"
 CENTROIDS = 256
 """Of each part of a product code: one byte says which."""
+MANY = 8
+"""Queries from which decoding pays."""
 TINY = 1e-12
 """A shorter vector is none."""
 ROWS_AT_ONCE = 20_000
@@ -229,7 +231,7 @@ class Product(Codec):
     def encode(self, vectors: Vectors) -> Codes:
         """The nearest centroid of each part, the lower number of two as near."""
         centroids = self.centroids
-        cut = vectors.reshape(len(vectors), self.parts, -1)
+        cut = vectors.reshape(len(vectors), self.parts, centroids.shape[2])
         codes = np.zeros((len(vectors), self.parts), dtype=np.uint8)
         for part, known in enumerate(centroids):
             # |v - c|² but for |v|², which is the same for all of them.
@@ -245,8 +247,13 @@ class Product(Codec):
         return found.reshape(len(codes), dim)
 
     def scores(self, queries: Vectors, codes: Codes) -> Scores:
-        """By a table of each part's products with its centroids: no vector is made."""
-        cut = queries.reshape(len(queries), self.parts, -1)
+        """By a table of each part's products with its centroids: no vector is made.
+
+        Many queries are cheaper with vectors, made once for all of them.
+        """
+        if len(queries) > MANY:
+            return super().scores(queries, codes)
+        cut = queries.reshape(len(queries), self.parts, self.centroids.shape[2])
         tables = np.einsum("npd,pcd->npc", cut, self.centroids)
         out = np.zeros((len(queries), len(codes)), dtype=np.float32)
         for part in range(self.parts):
@@ -296,4 +303,5 @@ def unit(vectors: Vectors) -> Vectors:
 
 
 def _bytes(values: NDArray[Any]) -> Codes:
-    return np.ascontiguousarray(values).view(np.uint8).reshape(len(values), -1)
+    width = values.shape[1] * values.itemsize
+    return np.ascontiguousarray(values).view(np.uint8).reshape(len(values), width)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -192,13 +192,7 @@ def _exactly(store: Store, view: View, namespace: Namespace) -> NDArray[np.bool_
 def _merge(store: Store, duplicate: Duplicate, merged: Passage) -> None:
     """Let the first passage keep what is in a duplicate of it."""
     first = store.get(duplicate.of, duplicate.namespace)
-    record = {
-        "id": merged.id,
-        "title": merged.title,
-        "text": merged.text,
-        "metadata": dict(merged.metadata),
-        "cosine": duplicate.cosine,
-    }
+    record = provenance(merged, duplicate.cosine)
     links = {(link.target, link.kind): link for link in (*merged.links, *first.links)}
     store.update(
         first.id,
@@ -206,6 +200,17 @@ def _merge(store: Store, duplicate: Duplicate, merged: Passage) -> None:
         links=list(links.values()),
         namespace=duplicate.namespace,
     )
+
+
+def provenance(merged: Passage, cosine: float) -> dict[str, Any]:
+    """What the passage that stays keeps of one that was merged into it."""
+    return {
+        "id": merged.id,
+        "title": merged.title,
+        "text": merged.text,
+        "metadata": dict(merged.metadata),
+        "cosine": cosine,
+    }
 
 
 def _check_bound(near: float) -> None:

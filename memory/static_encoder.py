@@ -149,6 +149,23 @@ class StaticEncoder:
         out[np.linalg.norm(out, axis=1) < TINY, 0] = 1.0
         return unit(out)
 
+    def encode_tokens(
+        self, texts: Sequence[str]
+    ) -> list[tuple[Vectors, NDArray[np.int64], Vectors]]:
+        """For each text its token vectors `(t, d)`, their character spans `(t, 2)` and its vector.
+
+        A token's vector is its row of the table, not normalised.
+        """
+        found = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        return [
+            (
+                self._table[np.asarray(one.ids, dtype=np.int64)],
+                np.asarray(one.offsets, dtype=np.int64).reshape(-1, 2),
+                vector,
+            )
+            for one, vector in zip(found, self.encode(texts), strict=True)
+        ]
+
     def _sums(self, texts: Sequence[str]) -> Vectors:
         from scipy.sparse import csr_matrix
 

@@ -18,18 +18,19 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
-from typing import Literal, Self, get_args
+from typing import TYPE_CHECKING, Literal, Self, get_args
 
 from hoptrail.errors import InputError, StoreUnavailable, UnknownId
 from hoptrail.memory import (
     dense_kinds,
     filters,
-    fusion,
+    fusion_rules,
     meta,
     records,
     schema,
     sparse_kinds,
 )
+from hoptrail.memory import fusion as one_ranking
 from hoptrail.memory.bulk import OnDuplicate
 from hoptrail.memory.database import Database
 from hoptrail.memory.dense_kinds import IndexName
@@ -41,6 +42,9 @@ from hoptrail.memory.vector_cache import CachedEncoder
 from hoptrail.memory.view import View
 from hoptrail.memory.writer import Progress, Upserted, Writer
 from hoptrail.types import Filter, Hit, Namespace
+
+if TYPE_CHECKING:
+    from hoptrail.memory.funnel import Funnel
 
 __all__ = ["Mode", "OnDuplicate", "Progress", "Store", "Upserted"]
 
@@ -169,6 +173,8 @@ class Store(Writer):
         namespace: Namespace = (),
         mode: Mode = "hybrid",
         filter: Filter | None = None,
+        fusion: str | fusion_rules.Rule | None = None,
+        funnel: Funnel | None = None,
     ) -> list[Hit]:
         """The best `k` passages of the scope for a query, best first.
 
@@ -178,13 +184,26 @@ class Store(Writer):
             namespace: The scope.
             mode: By meaning (dense), by words (sparse), or both.
             filter: Only passages that fulfil it; see `hoptrail.memory.filters`.
+            fusion: How a hybrid search makes one score of two, if not by the sum of z-scores:
+                "reciprocal-rank", "min-rank", or a rule of `hoptrail.memory.fusion_rules`.
+            funnel: Stages to search by in place of a mode; see `hoptrail.memory.funnel`.
 
         Raises:
-            InputError: An empty query, a `k` below 1, an unknown mode, no filter.
+            InputError: An empty query, a `k` below 1, an unknown mode, no filter, a fusion or a
+                funnel with a mode that it does not go with.
             EncoderMissing: The mode needs vectors and the store has no encoder.
         """
         records.check_string(query, "a query")
         records.check_choice(mode, get_args(Mode), "mode")
+        rule = None if fusion is None else fusion_rules.rule_of(fusion)
+        if mode != "hybrid" and (rule or funnel):
+            raise InputError(f"a fusion or a funnel takes the place of the mode, got mode {mode!r}")
+        if funnel is not None:
+            if rule:
+                raise InputError(
+                    "a funnel's first stage says how it fuses: give Search(fusion=...)"
+                )
+            return list(funnel.search(self, query, k, namespace=namespace, filter=filter).hits)
         if isinstance(k, bool) or not isinstance(k, int) or k < 1:
             raise InputError(f"k must be a whole number of at least 1, got {k!r}")
         condition = None if filter is None else filters.parse(filter)
@@ -196,7 +215,14 @@ class Store(Writer):
             view = self.view(namespace)
             with view.lock:
                 allowed = view.allowed(filter)
-                scores, slots = fusion.search(view, query, vector, k, mode, allowed=allowed)
+                if rule is None or vector is None:
+                    scores, slots = one_ranking.search(
+                        view, query, vector, k, mode, allowed=allowed
+                    )
+                else:
+                    scores, slots = fusion_rules.search(
+                        view, query, vector, k, rule, allowed=allowed
+                    )
                 try:
                     passages = view.passages(slots)
                 except UnknownId:  # another process deleted one just now: look again

@@ -113,6 +113,7 @@ class AsyncMemory:
     link = threaded(Memory.link)
     unlink = threaded(Memory.unlink)
     add_distinct = threaded(Memory.add_distinct)
+    merge_duplicates = threaded(Memory.merge_duplicates)
 
     get = threaded(Memory.get)
     count = threaded(Memory.count)

@@ -1,4 +1,4 @@
-"""The commands that change what a memory holds: upsert, update, link, unlink, forget."""
+"""The commands that change what a memory holds: upsert, update, link, unlink, forget, prune."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ def register(commands: Commands) -> None:
     _register_update(commands)
     _register_links(commands)
     _register_forget(commands)
+    _register_prune(commands)
 
 
 def _register_upsert(commands: Commands) -> None:
@@ -210,4 +211,53 @@ def forget(args: argparse.Namespace) -> int:
         sys.stdout.write(f"{count} passages forgotten; {args.store} holds {total} now\n")
     else:
         sys.stdout.write(f"{count} of {total} passages would be forgotten: repeat with --yes\n")
+    return 0
+
+
+def _register_prune(commands: Commands) -> None:
+    parser = command(
+        commands,
+        "prune",
+        prune,
+        description="Merge passages that say the same into the first of them. What goes stands "
+        "whole in the metadata of what stays, and links to it are turned. Without --apply nothing "
+        "is changed: it only says what would be.",
+        examples="""
+hoptrail prune --store agent.db
+hoptrail prune --store agent.db --namespace team --near 0.99 --apply""",
+    )
+    store_option(parser)
+    parser.add_argument(
+        "--near",
+        type=float,
+        metavar="COSINE",
+        help="from where two passages say the same; above 1, only the same text (default: 0.97)",
+    )
+    parser.add_argument("--apply", action="store_true", help="do it")
+    json_option(parser)
+
+
+def prune(args: argparse.Namespace) -> int:
+    """Merge duplicates."""
+    from dataclasses import asdict
+
+    with open_memory(args, read_only=not args.apply) as memory:
+        found = memory.merge_duplicates(
+            namespace=args.namespace or (), near=args.near, dry_run=not args.apply
+        )
+        total = memory.count()
+    if args.json:
+        print_json({**asdict(found), "passages": found.passages, "count": total})
+        return 0
+    verb = "merged into" if found.done else "would go into"
+    lines = [
+        f"{'/'.join((*merge.namespace, one.id))} {verb} {merge.keeper} "
+        f"({'the same text' if one.exact else f'cosine {one.cosine:.3f}'})"
+        for merge in found.merges
+        for one in merge.merged
+    ]
+    tail = f"; {args.store} holds {total} now" if found.done else ""
+    hint = ": --apply does it" if found.merges and not found.done else ""
+    lines.append(f"{found.passages} of {total + found.passages * found.done} passages{tail}{hint}")
+    sys.stdout.write("\n".join(lines) + "\n")
     return 0

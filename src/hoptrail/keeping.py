@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hoptrail.graph.audit import Audit
     from hoptrail.memory.hygiene import Distinct, Then
     from hoptrail.memory.portable import Imported
+    from hoptrail.memory.pruning import Pruned
     from hoptrail.memory.remembering import CacheInfo
     from hoptrail.memory.statistics import History
     from hoptrail.memory.store import OnDuplicate, Progress, Store, Upserted
@@ -215,6 +216,32 @@ class Keeping(ABC):
     def cache_info(self) -> CacheInfo:
         """How often vectors of queries, and passages, were found in memory since it was opened."""
         return self._store.cache_info()
+
+    def merge_duplicates(
+        self, *, namespace: Sequence[str] = (), near: float | None = None, dry_run: bool = True
+    ) -> Pruned:
+        """Merge what says the same into what was written first; what was done, or would be.
+
+        What goes stands under `merged_from` in the metadata of what stays, links are joined, and
+        links to it are turned.
+
+        Args:
+            namespace: Where: every namespace that begins with it; never across two of them.
+            near: Cosine from which two passages say the same (0.97 by default); above 1, only the
+                same text counts.
+            dry_run: Change nothing.
+
+        Raises:
+            InputError: `near` is not above 0.
+        """
+        from hoptrail.memory import hygiene, pruning
+
+        return pruning.merge_duplicates(
+            self._store,
+            namespace=checked_namespace(namespace),
+            near=hygiene.NEAR if near is None else near,
+            dry_run=dry_run,
+        )
 
     # The file
 

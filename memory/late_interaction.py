@@ -1,0 +1,192 @@
+"""Late interaction: every word of the question looks for its best word in the passage.
+
+    score(q, p) = mean over the tokens i of q of  max over the tokens j of p of  cos(q_i, p_j)
+
+Token vectors of passages are many; they lie compressed in a cache beside that of passage vectors,
+one row a content, named by its hash: `purge` erases them with the rest, a content that was changed
+is another row, and the file may be removed whenever nobody uses it. Every row bears a checksum; one
+that does not match is made anew.
+
+Source: Khattab and Zaharia 2020 (2004.12832), ColBERT, with the mean in place of the sum.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hoptrail.errors import ConfigError, StoreUnavailable
+from hoptrail.memory.codecs import Codec, Codes, Scalar, unit
+from hoptrail.memory.encoder import Vectors
+from hoptrail.memory.funnel import Asked, Stage
+from hoptrail.memory.records import BATCH, cache_key
+from hoptrail.memory.slots import Scores
+from hoptrail.memory.vector_cache import cache_folder
+
+CHUNK = 64
+"""Texts whose tokens are encoded between two commits."""
+
+
+@runtime_checkable
+class TokenEncoder(Protocol):
+    """What gives a vector to every token of a text; `TransformerEncoder` and `StaticEncoder` do."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the weights and the way they are used."""
+
+    @property
+    def dim(self) -> int:
+        """The width d of a token's vector."""
+
+    def encode_tokens(
+        self, texts: Sequence[str]
+    ) -> list[tuple[Vectors, NDArray[np.int64], Vectors]]:
+        """Of each text its token vectors `(t, d)`, their spans `(t, 2)`, and its own vector."""
+
+
+class TokenCache:
+    """The token vectors of contents, compressed, in one file of the cache folder.
+
+    Args:
+        encoder: Makes those that are not there.
+        codec: How they are compressed; a `Product` must have been fitted.
+        folder: `cache_folder()` by default.
+
+    Raises:
+        StoreUnavailable: The folder cannot be written.
+    """
+
+    def __init__(self, encoder: TokenEncoder, codec: Codec, folder: Path | None = None) -> None:
+        self.encoder = encoder
+        self.codec = codec
+        self.known = 0
+        """Texts asked for that were there already."""
+        folder = folder or cache_folder()
+        # Under a name and in a table that `vector_cache.erase` finds: a purge takes these too.
+        self.path = folder / f"vectors-{encoder.fingerprint}-tokens-{codec.fingerprint}.db"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(self.path, timeout=60, check_same_thread=False)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, v BLOB)")
+        except (OSError, sqlite3.Error) as error:
+            raise StoreUnavailable(
+                f"the token cache {self.path} cannot be used ({error}): "
+                "set HOPTRAIL_CACHE to a folder that can be written"
+            ) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def bytes_per_text(self) -> float:
+        """The mean size of a row's codes."""
+        row = self._db.execute("SELECT avg(length(v)) FROM vectors").fetchone()
+        return float(row[0] or 0.0)
+
+    def get(self, texts: Sequence[str]) -> list[Vectors]:
+        """The normalised token vectors `(t, d)` of each text, as compressed; made where absent."""
+        text_of = {cache_key(text): text for text in texts}
+        found = self._read(list(text_of))
+        self.known += sum(cache_key(text) in found for text in texts)
+        missing = [key for key in text_of if key not in found]
+        for start in range(0, len(missing), CHUNK):
+            part = missing[start : start + CHUNK]
+            encoded = self.encoder.encode_tokens([text_of[key] for key in part])
+            codes = {
+                key: self.codec.encode(unit(tokens))
+                for key, (tokens, _, _) in zip(part, encoded, strict=True)
+            }
+            with self._db:
+                self._db.executemany(
+                    "INSERT OR REPLACE INTO vectors VALUES (?, ?)",
+                    [(key, _packed(rows)) for key, rows in codes.items()],
+                )
+            found.update(codes)
+        return [self.codec.decode(found[cache_key(t)], self.encoder.dim) for t in texts]
+
+    def _read(self, keys: Sequence[bytes]) -> dict[bytes, Codes]:
+        """The codes that are there and whole."""
+        found = {}
+        width = self.codec.width(self.encoder.dim)
+        for start in range(0, len(keys), BATCH):
+            part = keys[start : start + BATCH]
+            marks = ",".join("?" * len(part))
+            for key, blob in self._db.execute(
+                f"SELECT key, v FROM vectors WHERE key IN ({marks})", part
+            ):
+                codes = _unpacked(blob, width)
+                if codes is not None:
+                    found[key] = codes
+        return found
+
+
+class MaxSim(Stage):
+    """Late interaction as a stage of a funnel.
+
+    Args:
+        encoder: Gives token vectors, of questions and of passages that the cache does not have.
+        keep: Candidates that go on.
+        codec: How passages' token vectors are kept; 8 bits a dimension by default.
+        folder: Of the cache; `cache_folder()` by default.
+    """
+
+    name = "maxsim"
+
+    def __init__(
+        self,
+        encoder: TokenEncoder,
+        *,
+        keep: int,
+        codec: Codec | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        if not isinstance(encoder, TokenEncoder):
+            raise ConfigError(
+                f"MaxSim needs an encoder of tokens (encode_tokens), such as TransformerEncoder, "
+                f"got {encoder!r}"
+            )
+        super().__init__(keep)
+        self.tokens = TokenCache(encoder, codec or Scalar(8), folder)
+
+    def score(self, batch: Sequence[Asked]) -> list[Scores]:
+        """The mean best cosine of each question's tokens."""
+        contents = [asked.contents() for asked in batch]
+        distinct = list(dict.fromkeys(text for part in contents for text in part))
+        before = self.tokens.known
+        vectors = dict(zip(distinct, self.tokens.get(distinct), strict=True))
+        self.cached += self.tokens.known - before
+        questions = self.tokens.encoder.encode_tokens([asked.text for asked in batch])
+        return [
+            np.asarray([maxsim(unit(tokens), vectors[text]) for text in part], dtype=np.float32)
+            for (tokens, _, _), part in zip(questions, contents, strict=True)
+        ]
+
+
+def maxsim(question: Vectors, passage: Vectors) -> float:
+    """The mean over a question's tokens `(a, d)` of the best cosine with a passage's `(b, d)`."""
+    if not len(question) or not len(passage):
+        return 0.0
+    return float((question @ passage.T).max(axis=1).mean())
+
+
+def _packed(codes: Codes) -> bytes:
+    body = codes.tobytes()
+    return zlib.crc32(body).to_bytes(4, "little") + body
+
+
+def _unpacked(blob: Any, width: int) -> Codes | None:
+    """The codes `(t, width)` of a row; None if it is damaged."""
+    if not isinstance(blob, bytes) or len(blob) < 4 or (len(blob) - 4) % width:
+        return None
+    if zlib.crc32(blob[4:]).to_bytes(4, "little") != blob[:4]:
+        return None
+    return np.frombuffer(blob, dtype=np.uint8, offset=4).reshape(-1, width)
