@@ -195,6 +195,16 @@ def test_delete_takes_one_or_many_and_all_or_none(full) -> None:
     assert full.count() == 9
 
 
+def test_search_takes_a_fusion_or_a_funnel(full) -> None:
+    from hoptrail.memory.funnel import Funnel
+    from hoptrail.memory.scans import Full, Search
+
+    funnel = Funnel([Search(keep=12), Full(keep=3)])
+    dense = full.search("a lake of trout", 3, mode="dense")
+    assert full.search("a lake of trout", 3, funnel=funnel) == dense
+    assert len(full.search("a lake of trout", 3, fusion="min-rank")) == 3
+
+
 def test_search_is_one_hop(full) -> None:
     assert full.search("clockmaker Ada Lind", 3)[0].passage.id == "p-ada-lind"
     assert len(full.search("trout", 20, mode="dense")) == 12

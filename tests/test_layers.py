@@ -21,7 +21,7 @@ LAYERS = (
     ("graph", {"graph"}),
     ("learning", {"learning"}),
     ("policies", {"policies"}),
-    ("front", {"front", "asynchronous", "intake", "judging", "keeping", "plain"}),
+    ("front", {"front", "asynchronous", "intake", "judging", "keeping", "plain", "reading"}),
     ("evaluation", {"evaluation"}),
     ("integrations", {"integrations"}),
     ("cli", {"cli", "show", "__main__"}),

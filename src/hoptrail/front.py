@@ -17,13 +17,14 @@ from hoptrail.errors import InputError, PolicyError, UnknownId
 from hoptrail.intake import Item, checked_namespace, checked_scope, passages_from
 from hoptrail.judging import Asked, Decision, Judging, hits_of
 from hoptrail.keeping import Keeping
-from hoptrail.types import Cost, Filter, Hit, Namespace, Passage, Recall
+from hoptrail.reading import Reading
+from hoptrail.types import Cost, Filter, Namespace, Recall
 
 if TYPE_CHECKING:
     from hoptrail.graph.graph import Graph
     from hoptrail.memory.dense_kinds import IndexName
     from hoptrail.memory.encoder import Encoder
-    from hoptrail.memory.store import Mode, OnDuplicate, Progress, Store
+    from hoptrail.memory.store import OnDuplicate, Progress, Store
     from hoptrail.memory.vector_cache import CachedEncoder
     from hoptrail.policies.policy import Policy
     from hoptrail.policies.search import Walker
@@ -35,7 +36,7 @@ WALKERS_KEPT = 32
 """Scopes and efforts whose terms stay in memory; the oldest goes first."""
 
 
-class Memory(Keeping, Judging):
+class Memory(Keeping, Judging, Reading):
     """A memory that an agent writes to, and a policy that walks it.
 
     Threads may share one. Nothing heavy is loaded before it is needed.
@@ -184,48 +185,7 @@ class Memory(Keeping, Judging):
         with self._cached_writes() as store:
             return store.add(batch, on_duplicate=on_duplicate, ttl=ttl, progress=progress)
 
-    # Reading
-
-    def get(self, id: str, namespace: Sequence[str] = ()) -> Passage:
-        """The passage with this id in exactly this namespace.
-
-        Raises:
-            UnknownId: It is not there.
-        """
-        return self._store.get(id, checked_namespace(namespace))
-
-    def count(self, namespace: Sequence[str] = (), *, filter: Filter | None = None) -> int:
-        """How many passages the namespaces that begin with this one hold, or let through."""
-        return self._store.count(checked_namespace(namespace), filter=filter)
-
-    def search(
-        self,
-        query: str,
-        k: int = 5,
-        namespace: Sequence[str] = (),
-        *,
-        mode: Mode = "hybrid",
-        filter: Filter | None = None,
-    ) -> list[Hit]:
-        """The k passages that fit a query best, in one hop: no policy, no trail.
-
-        Args:
-            query: What to look for.
-            k: How many, at least 1.
-            namespace: Where to look: every namespace that begins with it.
-            mode: By meaning ("dense"), by words ("sparse"), or both ("hybrid").
-            filter: Only passages that fulfil it; see `hoptrail.memory.filters`.
-
-        Raises:
-            InputError: An empty query, a `k` below 1, an unknown mode.
-            MissingExtra: There is no encoder: the `minilm` extra is not installed.
-        """
-        scope = checked_scope([query], k, namespace, "query")
-        if not self._store.count(scope):
-            return []
-        store = self._store if mode == "sparse" else self._with_encoder()
-        with self._lock:
-            return store.search(query, k, namespace=scope, mode=mode, filter=filter)
+    # Walking
 
     def recall(
         self,
