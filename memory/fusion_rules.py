@@ -247,11 +247,11 @@ def gather(
         _, worded = view.sparse.search(text, depth, allowed=allowed)
         slots = np.union1d(near[0], worded)
         means, stds = view.dense.moments(vector[None])
-        words = view.sparse.scores(text)
+        words = view.sparse.scores_of(text, slots)
         dense = standard(
             view.dense.scores_of(vector[None], slots)[0], float(means[0]), float(stds[0])
         )
-        sparse = standard(words[slots], *view.sparse.moments(words))
+        sparse = standard(words, *view.sparse.moments(text))
         ranks = [_ranks(side, slots) for side in (near[0], worded)]
         features = _features(view, text, {"dense": dense, "sparse": sparse}, ranks)
         return slots, Evidence(dense, sparse, ranks[0], ranks[1], features)
