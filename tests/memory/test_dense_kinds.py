@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hoptrail.memory import dense
+from hoptrail.memory import dense, dense_kinds
 from hoptrail.memory.dense import DenseIndex
 from hoptrail.memory.dense_kinds import KINDS
 from hoptrail.memory.slots import SlotTable
@@ -141,6 +141,59 @@ def test_of_what_is_dead_nothing_is_left_in_a_state(name: str) -> None:
     index.remove(np.array([2000]))
     assert code in before
     assert code not in index.dense.state()["faiss"].tobytes()
+
+
+def test_auto_is_exact_until_there_are_many_and_again_when_few_are_left(monkeypatch) -> None:
+    monkeypatch.setattr(dense_kinds, "EXACT_UP_TO", 2000)
+    index = built("auto", data(2000))
+    assert recall(index) == 1
+    assert index.dense.approximate is None
+    index.add(data(2001)[2000:])
+    assert recall(index) >= 0.95
+    assert index.dense.approximate.kind.name == "ivf-sq8"
+    index.remove(np.arange(1000))
+    index.dense.settle()
+    assert index.dense.approximate.kind.name == "ivf-sq8"
+    index.remove(np.arange(1000, 1001))
+    assert recall(index) == 1
+    assert index.dense.approximate is None
+
+
+def test_a_kind_asked_for_by_name_waits_until_there_is_something_to_train_on() -> None:
+    index = built("hnsw", data(1000))
+    assert recall(index) == 1
+    assert repr(index.dense) == "<DenseIndex of 1000 passages: exact>"
+
+
+@pytest.mark.parametrize(("name", "growth"), [("ivf-sq8", 0.2), ("hnsw", 4.0)])
+def test_it_is_trained_anew_when_enough_has_come_or_gone(name: str, growth, caplog) -> None:
+    caplog.set_level(logging.INFO)
+    index = built(name, data(2000))
+    assert index.dense.settle()
+    assert not index.dense.settle()
+    index.remove(np.arange(200))
+    index.add(data(2000 + int(200 * growth / 0.2), 1)[2000:])
+    assert not index.dense.settle()
+    assert repr(index.dense).endswith(f": {name}, drift 20 %>")
+    caplog.clear()
+    index.remove(np.arange(200, 201))
+    assert index.dense.settle()
+    now = index.table.size
+    assert f"({name}) on {now} passages: in place of {name}, drift 20 %" in caplog.text
+    assert "is ready after" in caplog.text
+    assert repr(index.dense) == f"<DenseIndex of {now} passages: {name}, drift 0 %>"
+
+
+@pytest.mark.parametrize("name", ["sq8", "lsh", "ivf", "ivf-sq8", "ivf-pq"])
+def test_equals_are_ordered_by_key_however_many_there_are(name: str) -> None:
+    index = Index(name)
+    same = np.repeat(data(1), 400, axis=0)
+    keys = np.random.default_rng(3).permutation(4000).astype(np.uint64)
+    index.table.add(np.arange(4000), keys)
+    index.dense.add(np.concatenate([data(3601)[1:], same]))
+    _, slots = index.dense.search(data(1), 30)
+    assert index.dense.approximate is not None
+    assert slots[0].tolist() == (3600 + np.argsort(keys[3600:])[:30]).tolist()
 
 
 changes = st.lists(
