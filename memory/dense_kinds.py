@@ -290,8 +290,8 @@ def lists(count: int) -> int:
 
 
 def probes(nlist: int) -> int:
-    """How many of the lists are looked at: a quarter of few, a smaller share of many."""
-    return math.ceil(min(nlist / 4, 64 * math.cbrt(nlist / 256)))
+    """How many of the lists are looked at: a third of few, a smaller share of many."""
+    return math.ceil(min(nlist / 3, 80 * math.cbrt(nlist / 256)))
 
 
 def product_parts(dim: int) -> int:

@@ -105,6 +105,17 @@ class Reader:
             ).fetchone()
             return int(row[0]) - len(records.due(connection, self._clock(), namespace))
 
+    def holds_any(self, namespace: Namespace = ()) -> bool:
+        """Whether the scope holds a passage: what it costs does not grow with how many."""
+        bounds = records.scope_range(records.encode_namespace(namespace))
+        with self._db.reading() as connection:
+            row = connection.execute(
+                "SELECT 1 FROM passages WHERE namespace >= ? AND namespace < ? "
+                "AND (expires_at IS NULL OR expires_at > ?) LIMIT 1",
+                (*bounds, self._clock()),
+            ).fetchone()
+            return row is not None
+
     def namespaces(self) -> list[Namespace]:
         """Every namespace that holds a passage, sorted."""
         with self._db.reading() as connection:

@@ -357,6 +357,13 @@ def test_an_effort_that_does_not_exist_yet(refuses, store, corpus, questions) ->
         assert "'thorough'" in refuses(*command, "--effort", "thorough")
 
 
+def test_a_kind_of_index_that_does_not_exist(refuses, run, store) -> None:
+    assert run("search", "--store", store, "--index", "flat", "clockmaker")[0] == 0
+    for command in ("search", "recall"):
+        found = refuses(command, "--store", store, "--index", "annoy", "Who?")
+        assert "index must be one of auto, flat, sq8," in found
+
+
 def test_a_duplicate_id(refuses, run, store, corpus, tmp_path) -> None:
     assert "'p-" in refuses("add", "--store", store, corpus)
     twice = tmp_path / "twice.jsonl"

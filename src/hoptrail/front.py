@@ -253,7 +253,7 @@ class Memory(Keeping, Judging, Reading):
 
     def _recalls(self, asked: list[str], k: int, how: Asked) -> list[Recall]:
         """The recalls of checked questions. Only with the lock held."""
-        if not self._store.count(how.scope):
+        if not self._store.holds_any(how.scope):
             none = Cost(0.0, 0, 0, 0)
             return [Recall(text, (), (), none, *self._keep(text, how)) for text in asked]
         walker = self._walker(how.scope, how.effort)

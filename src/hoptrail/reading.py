@@ -67,7 +67,7 @@ class Reading(ABC):
             MissingExtra: There is no encoder: the `minilm` extra is not installed.
         """
         scope = checked_scope([query], k, namespace, "query")
-        if not self._store.count(scope):
+        if not self._store.holds_any(scope):
             return []
         store = self._store if mode == "sparse" else self._with_encoder()
         with self._lock:

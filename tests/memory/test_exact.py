@@ -41,6 +41,22 @@ def passage(id_: str, text: str = "The Loire flows west.", **fields) -> Passage:
     return Passage(id=id_, text=text, **fields)
 
 
+def test_a_scope_holds_any_until_its_last_has_gone_or_expired(store: Store, clock: Clock) -> None:
+    assert not store.holds_any()
+    store.add([passage("a", namespace=("x",))], ttl=10)
+    store.add([passage("b", namespace=("xy",))])
+    assert [store.holds_any(scope) for scope in ((), ("x",), ("xy",), ("z",))] == [
+        True,
+        True,
+        True,
+        False,
+    ]
+    clock.now += 10
+    assert not store.holds_any(("x",))
+    store.delete(["b"], namespace=("xy",))
+    assert not store.holds_any()
+
+
 # Upsert
 
 
