@@ -75,6 +75,7 @@ class AsyncStore:
     get_many = threaded(Store.get_many)
     has = threaded(Store.has)
     count = threaded(Store.count)
+    holds_any = threaded(Store.holds_any)
     namespaces = threaded(Store.namespaces)
     changes = threaded(Store.changes)
     search = threaded(Store.search)
