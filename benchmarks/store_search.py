@@ -1,6 +1,6 @@
 """What a hybrid search costs by the size of the store, beside bm25s plus a flat FAISS index.
 
-    python benchmarks/store_search.py [--sizes 10000,100000,1000000] [--out FILE]
+    python benchmarks/store_search.py [--sizes 10000,100000,1000000] [--index flat] [--out FILE]
 
 Texts and vectors are made up by seed (`store_texts`), so that a query's vector costs next to
 nothing. Whatever is compared takes turns on each query. Times are the medians over the queries, by
@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from store_texts import Texts, WordVectors
 
+from hoptrail.memory.dense_kinds import IndexName
 from hoptrail.memory.store import Store
 
 AT_ONCE = 20_000
@@ -35,6 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--sizes", default="10000,100000,1000000")
     parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--index", default="auto", help="the dense index, as `Store` takes it")
     parser.add_argument("--dim", type=int, default=384)
     parser.add_argument(
         "--beside-to", type=int, default=100_000, help="the largest size that bm25s is built for"
@@ -47,10 +49,13 @@ def main() -> None:
     for size in sizes:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "memory.db"
-            found.append(one_size(path, encoder, size, args.queries, size <= args.beside_to))
+            queries = Texts(1).queries(args.queries)
+            beside = size <= args.beside_to
+            found.append(one_size(path, encoder, size, args.index, queries, beside))
             sys.stdout.write(json.dumps(found[-1]) + "\n")
             sys.stdout.flush()
     figures = {
+        "index": args.index,
         "sizes": found,
         "largest_over_smallest": {
             kind: found[-1]["hoptrail"][kind] / found[0]["hoptrail"][kind]
@@ -67,13 +72,13 @@ def main() -> None:
 
 
 def one_size(
-    path: Path, encoder: WordVectors, size: int, queries: int, beside: bool
+    path: Path, encoder: WordVectors, size: int, index: IndexName, queries: list[str], beside: bool
 ) -> dict[str, Any]:
     """Build, close, open again and search."""
     texts = Texts()
     kept: list[str] = []
     built = _Clock()
-    with Store(path, encoder=encoder) as store:
+    with Store(path, encoder=encoder, index=index) as store:
         for first in range(0, size, AT_ONCE):
             part = list(texts.passages(min(AT_ONCE, size - first), first))
             kept += [p.text for p in part] if beside else []
@@ -83,8 +88,8 @@ def one_size(
     build = built.stop()
     before = _memory()
     opened = _Clock()
-    with Store(path, encoder=encoder) as store:
-        store.search(texts.queries(1)[0], K)
+    with Store(path, encoder=encoder, index=index) as store:
+        store.search(queries[0], K)
         opening = opened.stop()
         memory = _memory() - before
         work: dict[str, Callable[[str], object]] = {
@@ -94,7 +99,7 @@ def one_size(
         }
         if beside:
             work["bm25s + flat"] = _Beside(kept, encoder).search
-        times = _turns(work, texts.queries(queries))
+        times = _turns(work, queries)
         view = store.view()
         state = repr(view)
     disk = sum(f.stat().st_size for f in path.parent.rglob("*") if f.is_file())
