@@ -107,8 +107,8 @@ class Pairs:
         return np.asarray(codes, dtype=np.int32)[which]
 
     def restore(self, counts: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
-        """Take over the pairs of another, by code."""
-        self._count, self._length = counts, lengths
+        """Take over the pairs of another, by code; they may be read-only."""
+        self._count, self._length = counts.copy(), lengths.copy()
         self._code_of = {pair: code for code, pair in enumerate((counts << 32 | lengths).tolist())}
 
 

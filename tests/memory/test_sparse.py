@@ -171,3 +171,46 @@ def test_a_state_restored_is_the_same_index() -> None:
         each.add(["A king of Nantes and his painter."])
     assert np.array_equal(copy.sparse.scores(QUERY), index.sparse.scores(QUERY)[index.table.alive])
     assert copy.sparse.idf("paint") == index.sparse.idf("paint")
+
+
+def test_full_segments_are_left_alone_and_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(2)
+    words = [f"word{i}" for i in range(40)]
+    texts = [" ".join(rng.choice(words, size=rng.integers(1, 30))) for _ in range(200)]
+    texts[60:80] = ["the"] * 20  # without a term: no segment of its own stays
+    whole = Index(texts)
+    monkeypatch.setattr("hoptrail.memory.sparse.FULL", 500)
+    pieces = Index()
+    for start in range(0, 200, 10):
+        pieces.add(texts[start : start + 10])
+    held = pieces.sparse._segments
+    assert max(map(len, held)) <= 500
+    assert len(held) < 15
+    for index in (whole, pieces):
+        index.remove([5, 70, *range(90, 120)])
+    copy = Index()
+    alive = pieces.table.alive
+    copy.table.add(pieces.table.rowids[alive], pieces.table.keys[alive])
+    state = pieces.sparse.state()
+    for array in state.values():
+        array.setflags(write=False)  # as those of a mapped file are
+    copy.sparse.restore(state)
+    for index in (whole, pieces, copy):
+        index.add(texts[:7])
+    now = whole.table.alive
+    for query in ("word1 word2 word3", "word39 word39", "word7"):
+        scores = whole.sparse.scores(query)
+        assert np.array_equal(scores, pieces.sparse.scores(query))
+        assert np.array_equal(scores[now], copy.sparse.scores(query))
+        assert whole.sparse.idf("word7") == copy.sparse.idf("word7")
+
+
+def test_the_best_of_many_are_those_of_sorting_all() -> None:
+    rng = np.random.default_rng(3)
+    words = [f"word{i}" for i in range(20)]
+    index = Index([" ".join(rng.choice(words, size=rng.integers(1, 40))) for _ in range(900)])
+    scores = index.sparse.scores("word1 word2")
+    for k in (1, 3, 12, 200):
+        found = index.sparse.search("word1 word2", k)
+        order = index.table.order(scores, np.arange(900))[:k]
+        assert found[1].tolist() == order.tolist()
