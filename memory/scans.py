@@ -124,10 +124,11 @@ def first_dims(vectors: Vectors, dims: int) -> Vectors:
 
 
 def living(asked: Asked) -> Slots:
-    """The slots that a question may find."""
-    mask: NDArray[np.bool_] = asked.view.alive
+    """The slots that a question may find; not those that came after its filter was asked."""
+    mask: NDArray[np.bool_] = asked.view.alive.copy()
     if asked.allowed is not None:
-        mask = mask & asked.allowed
+        mask[: len(asked.allowed)] &= asked.allowed
+        mask[len(asked.allowed) :] = False
     return np.flatnonzero(mask)
 
 

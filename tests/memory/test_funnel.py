@@ -153,6 +153,17 @@ def test_what_changed_while_a_slow_stage_ran_is_not_returned(store) -> None:
     assert [h.passage for h in found.hits if h.passage.id == "p-varn"] == [store.get("p-varn")]
 
 
+def test_what_came_after_the_filter_was_asked_is_not_found(store, opening) -> None:
+    """Another thread may refresh the view between the filter and the first stage."""
+    view = store.view()
+    allowed = view.allowed({"$title": "Tolle"})
+    store.add([Passage("new", "A market town.", title="Tolle")])
+    assert store.view() is view
+    asked = Asked(view, QUERY, store.encode_queries([QUERY])[0], allowed)
+    _, slots = opening.open(asked, 5)
+    assert [p.id for p in view.passages(slots)] == ["p-tolle"]
+
+
 def test_several_questions_go_together_and_get_their_own(store) -> None:
     queries = [QUERY, "grey trout of the lake", "a mountain road in winter"]
     funnel = Funnel([Prefix(16, keep=8), Full(keep=3)])
