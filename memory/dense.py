@@ -105,6 +105,8 @@ class DenseIndex:
         with self._lock:
             old, size = self._approximate, self._table.size
             kind = kind_for(self._name, size, old.kind if old else None)
+            if kind is None and old is None:
+                return False
             new = int(self._table.alive[self._caught_up :].sum())
             if kind is None or old is None or old.kind is not kind or old.drift(new) > DRIFT:
                 self._approximate, self._living = None, None
