@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     parser.add_argument("--plot", type=Path, help="draw them")
     args = parser.parse_args()
-    config = TuneConfig()
+    config = TuneConfig(learning_rate=1e-3)
     rows: list[dict[str, Any]] = []
     for seed in args.seeds:
         with tempfile.TemporaryDirectory() as folder, one_thread():

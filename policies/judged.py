@@ -4,11 +4,11 @@ A passage that was judged one by one is useful from a reward of 1/2 on. Where on
 whole was judged, what its first trail read was useful if that reward is at least 1/2. Either is a
 label whose weight is the reward. Recalls that drew their trails are learned from trail by trail:
 
-    reward(trail) = sum over its passages that were judged of (reward - 1/2)
+    reward(trail) = sum over its passages that were judged of (reward - READING)
 
-so that a passage is worth reading if it is more likely useful than not. Where only the recall as a
-whole was judged, that says nothing of one trail beside another: the first one alone, which is a
-draw from the policy, answers for it, with reward(recall) - the mean over all recalls.
+so that a passage is worth reading where it is useful often enough. Where only the recall as a whole
+was judged, that says nothing of one trail beside another: the first one alone, which is a draw from
+the policy, answers for it, with reward(recall) - the mean over all recalls.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from hoptrail.types import Namespace, Question
 
 USEFUL = 0.5
 """From this reward on a passage counts as useful."""
+READING = 0.2
+"""What reading a passage costs. At 1/2, a policy that is seldom right learns to read nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +159,7 @@ def _drawn(feedback: Feedback, pool: Pool, mean: float) -> tuple[DrawnTrail, ...
         state = tuple(slot for slot in slots if slot is not None)
         if feedback.passages:
             judged = [feedback.passages[r] for r in trail.passages if r in feedback.passages]
-            reward = sum(value - USEFUL for value in judged)
+            reward = sum(value - READING for value in judged)
             found.append(DrawnTrail(state, trail.stopped, trail.log_inclusion, reward))
         elif trail.place == 0 and feedback.reward is not None:
             reward = feedback.reward - mean

@@ -86,7 +86,7 @@ def test_labels_and_rewards_of_trails(small, asked) -> None:
     ]
     assert [j.weight for j in made] == [1.0, 1.0, 0.0, 0.6]
     assert [j.complete for j in made] == [False, True, False, True]
-    assert [t.reward for t in made[0].drawn] == [1.0, 0.0]
+    assert [t.reward for t in made[0].drawn] == pytest.approx([1.6, 0.6])
     assert [t.log_q for t in made[0].drawn] == [-0.2, -0.6]
     mean = (1.0 + 0.0 + 0.9) / 3
     for judged, reward in ((made[1], 1.0), (made[2], 0.0)):
@@ -144,7 +144,7 @@ def test_the_loss_of_drawn_trails_is_the_estimator_s(small, asked, random_policy
     log_p = trail_log_probs(policy, pair, stopped=[True, False]).detach()
     p = log_p.exp()
     w = torch.minimum(p / torch.tensor([-0.2, -0.6]).exp(), torch.tensor(2.0))
-    f = torch.tensor([1.0, 0.0])
+    f = torch.tensor([1.6, 0.6])
     baseline = torch.stack([w[1] * f[1] + p[0] * f[0], w[0] * f[0] + p[1] * f[1]])
     first = -(w * (f - baseline) * log_p).sum()
     alone = min(2.0, float(p[0]) / math.exp(-0.7))
