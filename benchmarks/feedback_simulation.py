@@ -68,12 +68,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N")
     parser.add_argument("--folder", type=Path, help="keep the weak policies and what was said here")
     parser.add_argument("--noise", type=float, default=0.1, help="wrong rewards (default: 0.1)")
+    parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate (1e-3)")
     parser.add_argument("--arms", nargs="+", default=["deterministic", "explore"])
     parser.add_argument("--kinds", nargs="+", default=["clicks", "whole"])
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     parser.add_argument("--plot", type=Path, help="draw them")
     args = parser.parse_args()
-    config = TuneConfig(learning_rate=1e-3)
+    config = TuneConfig(learning_rate=args.rate)
     rows: list[dict[str, Any]] = []
     for seed in args.seeds:
         with tempfile.TemporaryDirectory() as folder, one_thread():
