@@ -73,6 +73,9 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", default=["clicks", "whole"])
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     parser.add_argument("--plot", type=Path, help="draw them")
+    parser.add_argument(
+        "--no-labels", action="store_true", help="learn from what explored by its trails alone"
+    )
     args = parser.parse_args()
     config = TuneConfig(learning_rate=args.rate)
     rows: list[dict[str, Any]] = []
@@ -85,6 +88,7 @@ def main() -> None:
         "data": args.data.name,
         "measured on": "dev" if args.dev else "unseen train questions",
         "noise": args.noise,
+        "labels": not args.no_labels,
         "effort": EFFORT,
         "tune": {k: getattr(config, k) for k in ("epochs", "batch", "learning_rate", "clip")},
         "weak": {"questions": WEAK_QUESTIONS, "epochs": WEAK.epochs, "width": 32, "layers": 1},
@@ -139,6 +143,8 @@ class Simulation:
             for kind in self.args.kinds:
                 given = [_only(entry, kind) for entry in entries]
                 judged = prepare_judged(self.store, given, self.encoder)
+                if self.args.no_labels and name == "explore":
+                    judged = [replace(one, weight=0.0) for one in judged]
                 for count in COUNTS:
                     policy, _ = tune(self.weak, judged[:count], self.config)
                     rows.append(self.row(f"{name}, {kind}", count, self.measured(policy)))

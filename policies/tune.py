@@ -1,13 +1,14 @@
 """Learning from use: a policy goes on learning from the feedback on its recalls.
 
-    deterministic recalls   imitation of what was useful, weighted by its reward
-    recalls that explored   the expected reward of a trail, by importance weights
+    all recalls             imitation of what was useful, weighted by its reward
+    recalls that explored   and the expected reward of a trail, by importance weights
                             min(pi(trail) / q(trail), clip), q being its inclusion probability
                             (that of being drawn first, where one trail answers for the recall)
 
 Feedback on a deterministic recall is biased to what that policy shows: it can say that something
 shown was useful, not that something else would have been more so. What a recall drew at random says
-more, at more variance (`learning.without_replacement`).
+more, at more variance (`learning.without_replacement`): alone, a few hundred of these made a weak
+policy worse at a learning rate at which labels help (docs/results.md): hence both.
 """
 
 from __future__ import annotations
@@ -114,9 +115,7 @@ def tune(
 
 def teaches(judged: Judged) -> bool:
     """Whether anything can be learned from it."""
-    if judged.drawn:
-        return any(trail.reward for trail in judged.drawn)
-    return judged.weight > 0
+    return judged.weight > 0 or any(trail.reward for trail in judged.drawn)
 
 
 def _loss(
@@ -124,7 +123,7 @@ def _loss(
 ) -> tuple[Tensor, dict[str, float]]:
     """The mean over the batch of what each recall teaches."""
     drawn = [one for one in batch if one.drawn]
-    labelled = [one for one in batch if not one.drawn]
+    labelled = [one for one in batch if one.weight > 0]
     parts, figures = [], {}
     if labelled:
         trust = Trust(

@@ -209,7 +209,7 @@ def test_drawn_trails_get_likelier_by_their_rewards(demo, demo_questions, random
     tuned, curves = tune(policy, judged, config)
     again, _ = tune(policy, judged, config)
     assert again.fingerprint == tuned.fingerprint != policy.fingerprint
-    assert set(curves[0]) == {"network", "stage", "epoch", "explored", "importance"}
+    assert {"explored", "importance"} < set(curves[0])
     gained = {True: [], False: []}
     for one in judged:
         trails = [(one.example, t.slots) for t in one.drawn]
