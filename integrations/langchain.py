@@ -42,7 +42,7 @@ class HoptrailRetriever(BaseRetriever):
     namespace: tuple[str, ...] = ()
     """Where to look: every namespace that begins with it."""
     effort: str = "balanced"
-    """What a recall may cost: `fast` or `balanced`."""
+    """What a recall may cost: `fast`, `balanced` or `thorough`."""
 
     def _get_relevant_documents(
         self,
@@ -136,7 +136,7 @@ def recall_tool(
         memory: What to recall from.
         k: Passages that come back unless the model asks for another number.
         namespace: Where to look; the model cannot change it.
-        effort: What a recall may cost: "fast" or "balanced".
+        effort: What a recall may cost: "fast", "balanced" or "thorough".
         name: What the model calls it.
     """
     return RecallTool(memory=memory, k=k, namespace=namespace, effort=effort, name=name)

@@ -190,3 +190,8 @@ def _add_scores(
 ) -> None:
     for slot, value in zip(slots.tolist(), np.exp(prefix.log_prob + log_read), strict=True):
         episode.score[slot] = episode.score.get(slot, 0.0) + float(value)
+
+
+def rounded(score: float) -> float:
+    """The score to five digits: beyond them, it depends on the order of a network's sums."""
+    return float(f"{score:.4e}")

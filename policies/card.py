@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from hoptrail.policies.policy import Policy
 
@@ -22,6 +24,7 @@ def readme(policy: Policy) -> str:
         f"- objective: {card.get('objective')}",
         f"- questions: {card.get('questions')}, seed {card.get('seed')}",
         f"- encoder it was trained beside: `{card.get('encoder')}`",
+        *_joint(card.get("joint"), policy.joint_weight),
         f"- command: `{card.get('command') or 'hoptrail.policies.train.train(...)'}`",
         "",
         "| trained on | sha256 of the questions begins |",
@@ -35,3 +38,12 @@ def readme(policy: Policy) -> str:
     settings = json.dumps(card.get("config", {}), indent=2)
     lines += ["", "Settings:", "", "```json", settings, "```", ""]
     return "\n".join(lines)
+
+
+def _joint(fitted: Mapping[str, Any] | None, weight: float) -> list[str]:
+    if not fitted:
+        return []
+    return [
+        f"- effort `thorough`: a joint weight of {weight:g}, fitted on {fitted['held_back']} "
+        "questions with a policy that had not seen them"
+    ]

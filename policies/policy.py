@@ -30,6 +30,8 @@ from hoptrail.policies.state import COLUMNS, FEATURES_VERSION, StateBatch
 WEIGHTS, SETTINGS, CARD = "policy.safetensors", "policy.json", "README.md"
 SHIPPED = Path(__file__).parent
 """The folder of the policy that comes with the package."""
+JOINT_WEIGHT = 1.2
+"""What a policy gives the joint fit where it says nothing else."""
 
 
 class Policy(nn.Module):
@@ -38,16 +40,22 @@ class Policy(nn.Module):
     Args:
         members: The networks, all of one shape.
         card: What is known of the policy: data, objective, seed, command, figures.
+        joint_weight: What effort `thorough` gives the joint fit; see `policies.joint`.
     """
 
     def __init__(
-        self, members: Sequence[PolicyNetwork], card: Mapping[str, Any] | None = None
+        self,
+        members: Sequence[PolicyNetwork],
+        card: Mapping[str, Any] | None = None,
+        *,
+        joint_weight: float = JOINT_WEIGHT,
     ) -> None:
         super().__init__()
         if not members:
             raise ConfigError("a policy needs at least one network")
         self.members = nn.ModuleList(members)
         self.card: dict[str, Any] = dict(card or {})
+        self.joint_weight = joint_weight
 
     @property
     def config(self) -> NetworkConfig:
@@ -85,7 +93,7 @@ class Policy(nn.Module):
         if networks is None or networks >= len(self.members):
             return self
         members = [m for m in self.members[:networks] if isinstance(m, PolicyNetwork)]
-        return Policy(members, self.card)
+        return Policy(members, self.card, joint_weight=self.joint_weight)
 
     def forward(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """Log π(read) `(n,)` and log π(STOP) `(b,)`."""
@@ -124,6 +132,7 @@ class Policy(nn.Module):
             "networks": len(self.members),
             "network": asdict(self.config),
             "columns": list(self.columns),
+            "joint_weight": self.joint_weight,
             "card": self.card,
         }
         weights = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
@@ -154,7 +163,8 @@ class Policy(nn.Module):
             config = NetworkConfig(**settings["network"])
             count = int(settings["networks"])
             members = [PolicyNetwork(config, settings["columns"]) for _ in range(count)]
-            policy = cls(members, settings.get("card"))
+            weight = float(settings.get("joint_weight", JOINT_WEIGHT))
+            policy = cls(members, settings.get("card"), joint_weight=weight)
             # One that was trained before STOP was calibrated holds no calibration.
             policy.load_state_dict({**_uncalibrated(count), **load_file(folder / WEIGHTS)})
         except (KeyError, TypeError, ValueError, RuntimeError, OSError, SafetensorError) as error:

@@ -10,7 +10,7 @@ pool follows by fusion rank.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +18,16 @@ from numpy.typing import NDArray
 from hoptrail.graph.view import GraphView
 from hoptrail.memory.encoder import Encoder, for_questions
 from hoptrail.memory.view import View
-from hoptrail.policies.beam import BeamSearch, Episode, Prefix
+from hoptrail.policies.beam import BeamSearch, Episode, Prefix, rounded
 from hoptrail.policies.efforts import Effort
 from hoptrail.policies.explore import Decided, SampledBeam, decided
+from hoptrail.policies.joint import NOTHING, JointFit, JointScorer
 from hoptrail.policies.lexicon import Lexicon
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.pool import Pool, Sources
 from hoptrail.policies.reformulate import Reformulator, content_of, rewritten
 from hoptrail.policies.state import State
-from hoptrail.types import Hop, Trail
+from hoptrail.types import Cost, Hop, Trail
 
 TRAILS = 8
 """Trails that a walk reports."""
@@ -48,6 +49,16 @@ class Walk:
     texts_encoded: int
     decided: tuple[Decided, ...] = ()
     """The trails as they are learned from."""
+    pairs_scored: int = 0
+    """Pairs of sub-question and candidate that were judged jointly."""
+    asked: Mapping[int, str] = field(default_factory=dict)
+    """By slot, the sub-question that a passage answers best; of those that were judged."""
+
+    def cost(self, milliseconds: float) -> Cost:
+        """What it took, in this time."""
+        return Cost(
+            milliseconds, self.texts_encoded, self.candidates, len(self.read), self.pairs_scored
+        )
 
 
 class Walker:
@@ -70,6 +81,11 @@ class Walker:
         followed = policy.first(effort.networks).eval()
         self.search = BeamSearch(followed, reformulator, effort)
         self.sampled = SampledBeam(followed, reformulator, effort)
+        self.joint = (
+            JointScorer(self.sources, encoder, effort.joint, policy.joint_weight)
+            if effort.joint
+            else None
+        )
 
     def walk(
         self,
@@ -92,15 +108,23 @@ class Walker:
         vectors = self.encoder.encode(list(questions))
         pools = [Pool(q, v, self.sources, allowed) for q, v in zip(questions, vectors, strict=True)]
         if explore is not None:
-            return [_finish(e, k, drawn) for e, drawn in self.sampled.sample(pools, explore)]
-        return [_finish(e, k, decided(e, TRAILS)) for e in self.search.run(pools)]
+            walked = self.sampled.sample(pools, explore)
+        else:
+            walked = [(e, decided(e, TRAILS)) for e in self.search.run(pools)]
+        judged = [NOTHING] * len(walked)
+        if self.joint:
+            judged = self.joint.rescore([episode for episode, _ in walked])
+        return [
+            _finish(episode, k, trails, fit)
+            for (episode, trails), fit in zip(walked, judged, strict=True)
+        ]
 
 
-def _finish(episode: Episode, k: int, trails: Sequence[Decided]) -> Walk:
+def _finish(episode: Episode, k: int, trails: Sequence[Decided], fit: JointFit) -> Walk:
     """The ranking and the trails of a question that has been walked."""
     pool = episode.pool
     view = pool.sources.view
-    score = {slot: _rounded(value) for slot, value in episode.score.items()}
+    score = {slot: rounded(value) for slot, value in episode.score.items()}
     slots = sorted(score, key=lambda slot: (-score[slot], view.content_key(slot)))[:k]
     scores = [score[slot] for slot in slots]
     rest = _rest(pool, episode.score, k - len(slots))
@@ -111,14 +135,11 @@ def _finish(episode: Episode, k: int, trails: Sequence[Decided]) -> Walk:
         trails=_trails(episode),
         read=tuple(pool.reads),
         candidates=len(pool.slots),
-        texts_encoded=episode.encoded,
+        texts_encoded=episode.encoded + fit.texts,
         decided=tuple(trails),
+        pairs_scored=fit.pairs,
+        asked=fit.asked,
     )
-
-
-def _rounded(score: float) -> float:
-    """The score to five digits: beyond them, it depends on the order of a network's sums."""
-    return float(f"{score:.4e}")
 
 
 def _rest(pool: Pool, scored: Mapping[int, float], count: int) -> list[int]:

@@ -39,6 +39,8 @@ class TrainConfig:
     hop_cost: float = 0.02
     """Taken off the return for each passage read."""
     entropy_weight: float = 0.01
+    joint: bool = False
+    """Whether to fit what effort `thorough` gives the joint fit; see `policies.joint_train`."""
     network: NetworkConfig = field(default_factory=NetworkConfig)
 
     def __post_init__(self) -> None:

@@ -26,12 +26,16 @@ from hoptrail.policies.checkpoint import Checkpoint
 from hoptrail.policies.corpora import OpenCorpus
 from hoptrail.policies.efforts import DEFAULT, EFFORTS
 from hoptrail.policies.examples import Example, prepare
+from hoptrail.policies.joint_train import fitted_weight
 from hoptrail.policies.objectives import require_tokens
-from hoptrail.policies.policy import Policy
+from hoptrail.policies.policy import JOINT_WEIGHT, Policy
 from hoptrail.policies.search import Walker
 from hoptrail.policies.settings import TrainConfig
 from hoptrail.policies.trainer import Progress, Trainer, silent
 from hoptrail.types import Namespace
+
+JOINT = "joint"
+"""Where in the policy's folder the policy is trained that the joint weight is fitted with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +88,10 @@ def train(
     resumed = checkpoint.load() if resume else None
     with ExitStack() as opened:
         examples = _examples(sets, cached, tell, opened)
+        joint = _joint(examples, config, cached, Checkpoint(out / JOINT, run), tell, resume)
         trainer = Trainer(examples, config, cached, checkpoint, tell)
         policy = trainer.train(resumed)
+    policy.joint_weight = joint.get("weight", JOINT_WEIGHT)
     policy.card = {
         "objective": config.objective,
         "command": command,
@@ -95,11 +101,31 @@ def train(
         "encoder": encoder.fingerprint,
         "config": asdict(config),
         "curves": trainer.curves,
+        **({"joint": joint} if joint else {}),
         "dev": [{**_described(s), **_measured(policy, s, cached, tell)} for s in dev],
     }
     policy.save(out, readme=readme(policy))
     checkpoint.remove()
+    if joint:
+        Checkpoint(out / JOINT, run).remove()
+        (out / JOINT).rmdir()
     return policy.card
+
+
+def _joint(
+    examples: Sequence[Example],
+    config: TrainConfig,
+    encoder: CachedEncoder,
+    checkpoint: Checkpoint,
+    tell: Progress,
+    resume: bool,
+) -> dict[str, Any]:
+    """The weight of the joint fit and on how many questions it was fitted; empty if not wanted."""
+    if not config.joint:
+        return {}
+    checkpoint.make_folder()
+    weight, held = fitted_weight(examples, config, encoder, checkpoint, tell, resume=resume)
+    return {"weight": weight, "held_back": held}
 
 
 def _examples(

@@ -113,6 +113,7 @@ def test_recall_s_json_is_the_contract_and_alone_on_stdout(run, store, policy, t
         "texts_encoded",
         "candidates",
         "passages_read",
+        "pairs_scored",
     }
     code, out, _ = run(
         "recall",
@@ -349,12 +350,12 @@ def test_a_k_below_1(refuses, store) -> None:
         assert sentence in refuses("search", "--store", store, "--k", k, "Who?")
 
 
-def test_an_effort_that_does_not_exist_yet(refuses, store, corpus, questions) -> None:
+def test_an_effort_that_does_not_exist(refuses, store, corpus, questions) -> None:
     for command in (
         ("recall", "--store", store, "Who?"),
         ("evaluate", "--corpus", corpus, "--questions", questions),
     ):
-        assert "'thorough'" in refuses(*command, "--effort", "thorough")
+        assert "'heroic'" in refuses(*command, "--effort", "heroic")
 
 
 def test_a_kind_of_index_that_does_not_exist(refuses, run, store) -> None:

@@ -215,7 +215,7 @@ def test_search_is_one_hop(full) -> None:
 # Recall
 
 
-@pytest.mark.parametrize("effort", ["fast", "balanced"])
+@pytest.mark.parametrize("effort", ["fast", "balanced", "thorough"])
 @pytest.mark.parametrize("k", [1, 5, 12, 200])
 def test_recall_gives_k_wherever_there_are_k(full, three_hops, k, effort) -> None:
     found = full.recall(three_hops.text, k, effort=effort)
@@ -279,8 +279,8 @@ def test_a_k_that_is_none_is_refused(full, k) -> None:
 
 
 def test_an_effort_that_does_not_exist_is_refused_by_name(full) -> None:
-    with pytest.raises(ConfigError, match=r"'thorough'.*choose fast, balanced"):
-        full.recall("trout", effort="thorough")
+    with pytest.raises(ConfigError, match=r"'heroic'.*choose fast, balanced, thorough"):
+        full.recall("trout", effort="heroic")
 
 
 def test_threads_may_share_a_memory(full) -> None:

@@ -57,7 +57,7 @@ def policy() -> Policy:
     scope=st.sampled_from([("a",), ("a", "x"), ("b",), ("c",)]),
     filter=conditions,
     question=st.sampled_from(["Where is Ada Lind?", "Which lake is near the Ister Beck of Varn?"]),
-    effort=st.sampled_from(["fast", "balanced"]),
+    effort=st.sampled_from(["fast", "balanced", "thorough"]),
 )
 def test_nothing_comes_from_elsewhere(
     tmp_path_factory, policy, batch, scope, filter, question, effort

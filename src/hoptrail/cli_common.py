@@ -98,7 +98,7 @@ def policy_options(parser: argparse.ArgumentParser) -> None:
         "--effort",
         default="balanced",
         metavar="fast|balanced|thorough",
-        help="what a recall may cost; one that this version lacks is refused (default: balanced)",
+        help="what a recall may cost (default: balanced)",
     )
 
 

@@ -61,6 +61,12 @@ hoptrail train --from-feedback agent.db --out my-policy""",
         "--epochs", type=int, metavar="N", help="passes of imitation, or of feedback"
     )
     parser.add_argument("--networks", type=int, metavar="N", help="networks that are averaged")
+    parser.add_argument(
+        "--joint",
+        action="store_true",
+        default=None,
+        help="fit what effort thorough counts, too, on a fifth of the questions held back",
+    )
     parser.add_argument("--resume", action="store_true", help="go on where a run was stopped")
     parser.add_argument(
         "--out", required=True, type=Path, metavar="POLICY_DIR", help="the folder to write"
@@ -124,7 +130,9 @@ def train(args: argparse.Namespace) -> int:
     from hoptrail.policies.train import TrainingSet
     from hoptrail.policies.train import train as train_policy
 
-    chosen = {name: getattr(args, name) for name in ("objective", "seed", "epochs", "networks")}
+    chosen = {
+        name: getattr(args, name) for name in ("objective", "seed", "epochs", "networks", "joint")
+    }
     config = TrainConfig(**{name: value for name, value in chosen.items() if value is not None})
     for corpus, questions in [*args.sets, *args.dev]:
         _readable(corpus, questions)

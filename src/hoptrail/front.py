@@ -203,7 +203,7 @@ class Memory(Keeping, Judging, Reading):
             question: In words.
             k: How many passages, at least 1; as many come back wherever there are as many.
             namespace: Where to look: every namespace that begins with it.
-            effort: What it may cost: "fast" or "balanced".
+            effort: What it may cost: "fast", "balanced" or "thorough".
             filter: Only passages that fulfil it are read and returned; see
                 `hoptrail.memory.filters`.
             explore: A seed to draw trails with, rather than follow the likeliest: what it finds is
@@ -271,7 +271,7 @@ class Memory(Keeping, Judging, Reading):
                 text,
                 hits,
                 walk.trails,
-                Cost(spent, walk.texts_encoded, walk.candidates, len(walk.read)),
+                walk.cost(spent),
                 *self._keep(text, how, hits, Decision(walk, view, self._fingerprint)),
             )
             for text, walk, hits in zip(asked, walks, found, strict=True)

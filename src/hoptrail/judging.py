@@ -206,8 +206,9 @@ def hits_of(walk: Walk, view: View, k: int, filter: Filter | None) -> tuple[Hit,
     passages = view.passages(walk.slots[:k].tolist())
     if filter and not filters.passages_mask(filters.parse(filter), passages).all():
         raise UnknownId("a passage was changed while it was walked to")
-    scored = zip(passages, walk.scores[:k].tolist(), strict=True)
-    return tuple(Hit(passage, score) for passage, score in scored)
+    asked = [walk.asked.get(slot) for slot in walk.slots[:k].tolist()]
+    scored = zip(passages, walk.scores[:k].tolist(), asked, strict=True)
+    return tuple(Hit(passage, score, question) for passage, score, question in scored)
 
 
 def _rowids(

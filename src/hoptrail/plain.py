@@ -13,7 +13,7 @@ def recall_data(recall: Recall) -> dict[str, Any]:
     return {
         "id": recall.id,
         "question": recall.question,
-        "passages": [hit_data(hit) for hit in recall.hits],
+        "passages": [{**hit_data(hit), "asked": hit.asked} for hit in recall.hits],
         "trails": [trail_data(trail) for trail in recall.trails],
         "cost": asdict(recall.cost),
     }

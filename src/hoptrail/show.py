@@ -227,9 +227,10 @@ def hits_table(hits: Sequence[Hit], *, width: int) -> Table:
 
 def cost_line(cost: Cost) -> Text:
     """What a recall took, on one line."""
+    judged = f", {cost.pairs_scored} pairs scored" if cost.pairs_scored else ""
     return Text(
         f"{cost.milliseconds:.0f} ms, {cost.passages_read} passages read out of "
-        f"{cost.candidates} candidates, {cost.texts_encoded} texts encoded",
+        f"{cost.candidates} candidates, {cost.texts_encoded} texts encoded{judged}",
         style="dim",
     )
 

@@ -63,6 +63,8 @@ class Hit:
     passage: Passage
     score: float
     """Higher is better; comparable within one result only."""
+    asked: str | None = None
+    """The sub-question that speaks most for it, where it was judged at effort `thorough`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,8 @@ class Cost:
     """Passages that were in the pool."""
     passages_read: int
     """Different passages that the beam read."""
+    pairs_scored: int = 0
+    """Pairs of sub-question and candidate that effort `thorough` judged jointly."""
 
 
 @dataclass(frozen=True, slots=True)

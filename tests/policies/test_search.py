@@ -123,15 +123,17 @@ def test_fast_encodes_once_and_balanced_once_a_hop(demo, demo_questions, random_
         assert all(walk.read for walk in walks)
         if name == "fast":
             assert all(walk.texts_encoded == 1 for walk in walks)
-        else:
+        elif name == "balanced":
             assert all(walk.texts_encoded == 1 + len(walk.read) for walk in walks)
+        else:
+            assert all(walk.texts_encoded > 1 + len(walk.read) for walk in walks)
     assert passes["fast"] == 1
     assert 1 < passes["balanced"] <= 1 + EFFORTS["balanced"].hops
 
 
 def test_an_effort_that_does_not_exist_is_refused_by_name() -> None:
-    with pytest.raises(ConfigError, match=r"'thorough'.*fast, balanced"):
-        effort("thorough")
+    with pytest.raises(ConfigError, match=r"'heroic'.*fast, balanced, thorough"):
+        effort("heroic")
     assert [effort(name).name for name in EFFORTS] == list(EFFORTS)
 
 
