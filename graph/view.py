@@ -16,6 +16,7 @@ from hoptrail.graph.changes import updated
 from hoptrail.graph.lists import Ints, Lists
 from hoptrail.graph.names import NameMatcher, words
 from hoptrail.graph.pagerank import DAMPING, ITERATIONS, Walk
+from hoptrail.graph.relations import EntityNames, Relations, entities_of
 from hoptrail.memory.records import encode_namespace, scope_range
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class GraphView:
         self._matcher = NameMatcher()
         self._ids: dict[str, frozenset[int]] = {}  # its names' numbers, one for each namespace
         self._walk: Walk | None = None
+        self._typed: tuple[Arrays, Relations, EntityNames] | None = None
         self.refresh()
 
     def __repr__(self) -> str:
@@ -219,6 +221,14 @@ class GraphView:
             walk = self._walk = Walk(self._arrays, MAX_DF, walk)
         return walk
 
+    def relations(self) -> Relations:
+        """The typed links of the graph as it is now, walkable both ways."""
+        return self._relations_and_names()[0]
+
+    def entity_names(self) -> EntityNames:
+        """Finds the entities that questions name; none where no link has a type."""
+        return self._relations_and_names()[1]
+
     def to_networkx(self) -> networkx.MultiDiGraph:
         """The graph as networkx has it; see `hoptrail.graph.convert`."""
         from hoptrail.graph.convert import to_networkx
@@ -283,6 +293,18 @@ class GraphView:
         held = view.rowids[order]
         place = np.minimum(np.searchsorted(held, rowids), len(held) - 1)
         return np.where(held[place] == rowids, order[place], -1)
+
+    def _relations_and_names(self) -> tuple[Relations, EntityNames]:
+        typed, arrays, view = self._typed, self._arrays, self._view
+        if typed is None or typed[0] is not arrays:
+            ranks = Ranks(lambda slots: view.order(np.zeros(len(slots)), slots))
+            relations = Relations(all_links(arrays), list(self._words.kinds), arrays.n, ranks)
+            named: list[tuple[str, int]] = []
+            if len(relations):
+                with view.lock, self._graph.store.reading() as connection:
+                    named = entities_of(connection, self._bounds, self._slots_of)
+            typed = self._typed = arrays, relations, EntityNames(named)
+        return typed[1:]
 
     def _members(self, name: str) -> Ints:
         a = self._arrays

@@ -26,6 +26,9 @@ Vectors = NDArray[np.float32]
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """model.safetensors of sentence-transformers/all-MiniLM-L6-v2, as pinned by its users."""
 
+QUICK = "-int8"
+"""Behind an encoder's fingerprint: that of its quick twin."""
+
 HUB_FILES = ["*.json", "*.txt", "*.model", "model*.safetensors"]
 """What is fetched of a model that is given by its name on the hub."""
 
@@ -180,6 +183,11 @@ def for_questions(encoder: Encoder) -> Encoder:
     return encoder.quantized() if isinstance(encoder, TransformerEncoder) else encoder
 
 
+def family(encoder: Encoder) -> str:
+    """The fingerprint of the encoder, or of the one that it is the quick twin of."""
+    return encoder.fingerprint.removesuffix(QUICK)
+
+
 def minilm(*, batch_size: int = 32) -> TransformerEncoder:
     """The default encoder: all-MiniLM-L6-v2, from the `minilm` extra; no network is needed.
 
@@ -233,7 +241,7 @@ def _quantized(encoder: TransformerEncoder) -> TransformerEncoder:
             return encoder
     twin = copy.copy(encoder)
     twin._model, twin._batch_size = model, 1
-    twin._fingerprint = f"{encoder.fingerprint}-int8"
+    twin._fingerprint = encoder.fingerprint + QUICK
     twin._quantized = twin
     return twin
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,8 @@ from hoptrail.memory.encoder import Encoder
 from hoptrail.memory.store import Store
 from hoptrail.memory.vector_cache import CachedEncoder, cache_folder
 from hoptrail.memory.view import View
-from hoptrail.types import Namespace, Question
+from hoptrail.triples import read_triples
+from hoptrail.types import Namespace, Passage, Question
 
 FORMAT = 1
 """Changes when what a corpus's store holds changes: older ones are built again."""
@@ -47,16 +48,35 @@ def open_corpus(
         FormatError: The file cannot be read, or is not a corpus.
         StoreUnavailable: The cache folder cannot be written.
     """
-    name = f"{sha256_of(corpus)[:16]}-{encoder.fingerprint}-{FORMAT}"
+    return _open(corpus, read_corpus, encoder, progress)
+
+
+def open_triples(
+    triples: Path, encoder: Encoder, *, progress: Callable[[int, int], None] | None = None
+) -> Store:
+    """As `open_corpus`, for a file of triples: see `hoptrail.triples`."""
+    return _open(triples, read_triples, encoder, progress)
+
+
+def _open(
+    file: Path,
+    read: Callable[[Path], Iterator[Passage]],
+    encoder: Encoder,
+    progress: Callable[[int, int], None] | None,
+) -> Store:
+    name = f"{sha256_of(file)[:16]}-{encoder.fingerprint}-{FORMAT}"
     folder = cache_folder() / "corpora" / name
     if not (folder / COMPLETE).is_file():
-        _build(folder, corpus, encoder, progress)
+        _build(folder, lambda: read(file), encoder, progress)
     # What training and evaluation ask is no use of it, and is timed.
     return Store(folder / STORE, encoder=encoder, statistics=False, queries_kept=0)
 
 
 def _build(
-    folder: Path, corpus: Path, encoder: Encoder, progress: Callable[[int, int], None] | None
+    folder: Path,
+    passages: Callable[[], Iterator[Passage]],
+    encoder: Encoder,
+    progress: Callable[[int, int], None] | None,
 ) -> None:
     """Build a corpus's store beside its folder, then put it there; another may be as fast."""
     try:
@@ -73,7 +93,7 @@ def _build(
             closing(CachedEncoder(encoder, progress=progress)) as cached,
             Store(partial / STORE, encoder=cached) as store,
         ):
-            store.add(read_corpus(corpus))
+            store.add(passages())
             Graph(store).sync()
         (partial / COMPLETE).touch()
         if not (folder / COMPLETE).is_file():

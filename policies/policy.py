@@ -3,7 +3,7 @@
 A policy is a folder of three files: `policy.safetensors` (the weights), `policy.json` (the shape
 of the networks, the names of the features that they read, and the card as data) and `README.md`
 (the card for people). It may hold several networks, trained from different seeds; π is then the
-mean of theirs.
+mean of theirs. `relations.safetensors` beside them is optional: what leads walks over relations.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from hoptrail.errors import ConfigError, PolicyError
 from hoptrail.learning.masking import masked_logsumexp
 from hoptrail.learning.threads import one_thread
 from hoptrail.policies.network import Inputs, NetworkConfig, PolicyNetwork
+from hoptrail.policies.relation_scorer import FILE as RELATIONS
+from hoptrail.policies.relation_scorer import RelationScorer
 from hoptrail.policies.state import COLUMNS, FEATURES_VERSION, StateBatch
 
 WEIGHTS, SETTINGS, CARD = "policy.safetensors", "policy.json", "README.md"
@@ -40,6 +42,7 @@ class Policy(nn.Module):
     Args:
         members: The networks, all of one shape.
         card: What is known of the policy: data, objective, seed, command, figures.
+        relations: What leads walks over relations, where one was trained.
         joint_weight: What effort `thorough` gives the joint fit; see `policies.joint`.
     """
 
@@ -47,6 +50,7 @@ class Policy(nn.Module):
         self,
         members: Sequence[PolicyNetwork],
         card: Mapping[str, Any] | None = None,
+        relations: RelationScorer | None = None,
         *,
         joint_weight: float = JOINT_WEIGHT,
     ) -> None:
@@ -56,6 +60,7 @@ class Policy(nn.Module):
         self.members = nn.ModuleList(members)
         self.card: dict[str, Any] = dict(card or {})
         self.joint_weight = joint_weight
+        self.relations = relations
 
     @property
     def config(self) -> NetworkConfig:
@@ -73,8 +78,8 @@ class Policy(nn.Module):
 
     @property
     def size(self) -> int:
-        """The number of weights."""
-        return sum(p.numel() for p in self.parameters())
+        """The number of weights of the networks."""
+        return sum(p.numel() for p in self.members.parameters())
 
     @property
     def fingerprint(self) -> str:
@@ -93,7 +98,7 @@ class Policy(nn.Module):
         if networks is None or networks >= len(self.members):
             return self
         members = [m for m in self.members[:networks] if isinstance(m, PolicyNetwork)]
-        return Policy(members, self.card, joint_weight=self.joint_weight)
+        return Policy(members, self.card, self.relations, joint_weight=self.joint_weight)
 
     def forward(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """Log π(read) `(n,)` and log π(STOP) `(b,)`."""
@@ -135,7 +140,8 @@ class Policy(nn.Module):
             "joint_weight": self.joint_weight,
             "card": self.card,
         }
-        weights = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
+        state = self.members.state_dict(prefix="members.")
+        weights = {name: tensor.contiguous() for name, tensor in state.items()}
         try:
             folder.mkdir(parents=True, exist_ok=True)
             partial = folder / (WEIGHTS + ".partial")
@@ -143,6 +149,10 @@ class Policy(nn.Module):
             partial.replace(folder / WEIGHTS)
             text = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
             (folder / SETTINGS).write_text(text, encoding="utf-8")
+            if self.relations is None:
+                (folder / RELATIONS).unlink(missing_ok=True)
+            else:
+                self.relations.save(folder)
             if readme is not None:
                 (folder / CARD).write_text(readme, encoding="utf-8")
         except OSError as error:
@@ -170,6 +180,7 @@ class Policy(nn.Module):
         except (KeyError, TypeError, ValueError, RuntimeError, OSError, SafetensorError) as error:
             reason = str(error).splitlines()[0]
             raise PolicyError(f"the policy in {folder} is damaged: {reason}") from error
+        policy.relations = RelationScorer.load(folder)
         return policy.eval()
 
     @classmethod

@@ -10,7 +10,6 @@ pool follows by fusion rank.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,39 +25,10 @@ from hoptrail.policies.lexicon import Lexicon
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.pool import Pool, Sources
 from hoptrail.policies.reformulate import Reformulator, content_of, rewritten
+from hoptrail.policies.relation_walk import RelationWalker, scorer_of
 from hoptrail.policies.state import State
-from hoptrail.types import Cost, Hop, Trail
-
-TRAILS = 8
-"""Trails that a walk reports."""
-
-
-@dataclass(frozen=True, slots=True)
-class Walk:
-    """What the walk over one question found."""
-
-    slots: NDArray[np.int64]
-    """`(k,)`, best first."""
-    scores: NDArray[np.float64]
-    """`(k,)`, descending; negative for what was never in the pool."""
-    trails: tuple[Trail, ...]
-    """Most probable first."""
-    read: tuple[int, ...]
-    """Slots read, in order."""
-    candidates: int
-    texts_encoded: int
-    decided: tuple[Decided, ...] = ()
-    """The trails as they are learned from."""
-    pairs_scored: int = 0
-    """Pairs of sub-question and candidate that were judged jointly."""
-    asked: Mapping[int, str] = field(default_factory=dict)
-    """By slot, the sub-question that a passage answers best; of those that were judged."""
-
-    def cost(self, milliseconds: float) -> Cost:
-        """What it took, in this time."""
-        return Cost(
-            milliseconds, self.texts_encoded, self.candidates, len(self.read), self.pairs_scored
-        )
+from hoptrail.policies.walk import TRAILS, Walk
+from hoptrail.types import Hop, Trail
 
 
 class Walker:
@@ -86,6 +56,10 @@ class Walker:
             if effort.joint
             else None
         )
+        self._over_relations: RelationWalker | None = None
+        if len(graph.entity_names()):  # a trail that reads the topic has a hop less to walk
+            scorer = scorer_of(policy, graph.relations().names, encoder)
+            self._over_relations = RelationWalker(view, graph, scorer, encoder, effort.hops - 1)
 
     def walk(
         self,
@@ -101,10 +75,30 @@ class Walker:
             questions: In words.
             k: How many passages to rank.
             allowed: `(capacity,)` the slots that may be read and ranked; all by default.
-            explore: A seed to draw trails with, rather than follow the likeliest.
+            explore: A seed to draw trails with, rather than follow the likeliest; walks over
+                relations, which are not learned from feedback, follow the likeliest all the same.
         """
         if not (self.sources.view.size if allowed is None else allowed.any()):
             return [_nothing() for _ in questions]
+        if self._over_relations is None:
+            return self._over_texts(questions, k, allowed, explore)
+        named = [bool(self._over_relations.topics(q, allowed)) for q in questions]
+        related = [q for q, names in zip(questions, named, strict=True) if names]
+        others = [q for q, names in zip(questions, named, strict=True) if not names]
+        over_relations = iter(self._over_relations.walk(related, k, allowed))
+        over_texts = iter(self._over_texts(others, k, allowed, explore))
+        return [next(over_relations if names else over_texts) for names in named]
+
+    def _over_texts(
+        self,
+        questions: Sequence[str],
+        k: int,
+        allowed: NDArray[np.bool_] | None,
+        explore: int | None,
+    ) -> list[Walk]:
+        """The walks over what passages say; see `hoptrail.policies.beam`."""
+        if not questions:
+            return []
         vectors = self.encoder.encode(list(questions))
         pools = [Pool(q, v, self.sources, allowed) for q, v in zip(questions, vectors, strict=True)]
         if explore is not None:

@@ -96,3 +96,57 @@ def data_folder() -> Path:
     if not folder.is_dir():
         pytest.skip("needs the data sets: set HOPTRAIL_DATA to their folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def triples() -> list[tuple[str, str, str]]:
+    """A knowledge graph of paintings, painters, towns, rivers and lakes."""
+    painters = {"Bram Osk": "Varn", "Ida Lund": "Tolle", "Jon Reth": "Varn", "Una Sorn": "Merrow"}
+    found = [("Varn", "lies_on", "Ister Beck"), ("Tolle", "lies_on", "Grey Ouse")]
+    found += [("Merrow", "lies_on", "Ister Beck"), ("Ister Beck", "ends_in", "Lake Sorrel")]
+    found += [("Grey Ouse", "ends_in", "Lake Anning")]
+    for number, (painter, town) in enumerate(painters.items()):
+        found.append((painter, "lives_in", town))
+        for canvas in range(4):
+            name = f"{('Mist', 'Trout', 'Bells', 'Snow')[canvas]} at {town} {number}"
+            found.append((name, "painted_by", painter))
+            found.append((name, "shows", town))
+    return found
+
+
+@pytest.fixture(scope="session")
+def entity_questions(triples: list[tuple[str, str, str]]) -> list[dict[str, object]]:
+    """Questions of one, two and three hops about every painting and painter."""
+    tails: dict[tuple[str, str], list[str]] = {}
+    for head, relation, tail in triples:
+        tails.setdefault((head, relation), []).append(tail)
+        tails.setdefault((tail, f"~{relation}"), []).append(head)
+    asked = {
+        ("painted_by",): "who painted [{}]?",
+        ("shows",): "what shows [{}]?",
+        ("painted_by", "lives_in"): "where lives who painted [{}]?",
+        ("painted_by", "~painted_by"): "what else was painted by who painted [{}]?",
+        (
+            "painted_by",
+            "lives_in",
+            "lies_on",
+        ): "where lies on a river the home of who painted [{}]?",
+        ("~painted_by",): "what was painted by [{}]?",
+        ("lives_in", "lies_on"): "where lies on a river the home of [{}]?",
+    }
+    found: list[dict[str, object]] = []
+    for topic in sorted({triple[0] for triple in triples}):
+        for path, text in asked.items():
+            ends = {(topic, topic)}
+            for relation in path:
+                ends = {
+                    (tail, start)
+                    for here, start in ends
+                    for tail in tails.get((here, relation), [])
+                    if tail != start
+                }
+            if ends:
+                answers = sorted(end for end, _ in ends)
+                line = {"question": text.format(topic), "topic": topic, "answers": answers}
+                found.append({**line, "path": list(path)})
+    return found

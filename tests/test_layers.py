@@ -16,7 +16,10 @@ import hoptrail
 ROOT = Path(__file__).resolve().parent.parent
 
 LAYERS = (
-    ("ground", {"clusters", "errors", "types", "config", "documents", "formats", "metrics"}),
+    (
+        "ground",
+        {"clusters", "errors", "types", "config", "documents", "formats", "metrics", "triples"},
+    ),
     ("memory", {"memory"}),
     ("graph", {"graph"}),
     ("learning", {"learning"}),

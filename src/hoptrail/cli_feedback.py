@@ -10,10 +10,15 @@ from typing import Any
 from hoptrail.cli_common import REFUSED, encoder_of, namespace_of
 from hoptrail.errors import ConfigError, StoreUnavailable
 
-_OF_SETS = ("dev", "objective", "networks", "resume")
-"""Options of training on questions, which mean nothing here."""
-_OF_FEEDBACK = ("policy", "questions", "namespace")
-"""Options of learning from feedback, which mean nothing there."""
+_WAYS = ("from_feedback", "triples", "sets")
+"""What a policy may be trained from, as the parser calls it."""
+_GO_WITH = {
+    **dict.fromkeys(("dev", "objective", "networks", "resume"), ("sets",)),
+    **dict.fromkeys(("policy", "questions"), ("from_feedback", "triples")),
+    **dict.fromkeys(("first", "paths"), ("triples",)),
+    "namespace": ("from_feedback",),
+}
+"""The ways in which an option means something; those not here go with all."""
 
 
 def feedback_options(parser: argparse.ArgumentParser, source: Any) -> None:
@@ -25,14 +30,19 @@ def feedback_options(parser: argparse.ArgumentParser, source: Any) -> None:
         help="learn from the feedback in this memory; refused (exit code 3) unless it does no harm",
     )
     parser.add_argument(
-        "--policy", type=Path, metavar="DIR", help="what --from-feedback starts from"
+        "--policy",
+        type=Path,
+        metavar="DIR",
+        help="what --from-feedback starts from, and what --triples takes over to walk texts",
     )
     parser.add_argument(
         "--questions",
+        nargs="+",
         type=Path,
         metavar="QUESTIONS.jsonl",
-        help="100 questions or more about the memory, to judge --from-feedback by; otherwise a "
-        "fifth of the feedback is held back for that",
+        help="with --triples, files of questions and their answers; with --from-feedback, 100 "
+        "questions or more about the memory to judge by: otherwise a fifth of the feedback is "
+        "held back for that",
     )
     parser.add_argument(
         "--namespace", type=namespace_of, metavar="A/B", help="only feedback of this namespace"
@@ -46,10 +56,13 @@ def check_options(args: argparse.Namespace) -> None:
         ConfigError: One was given.
     """
     given = vars(args)
-    wrong = [name for name in (_OF_SETS if args.from_feedback else _OF_FEEDBACK) if given[name]]
+    way = next(name for name in _WAYS if given[name])
+    wrong = [name for name, ways in _GO_WITH.items() if given[name] and way not in ways]
     if wrong:
-        way = "--from-feedback" if args.from_feedback else "--set"
-        raise ConfigError(f"--{wrong[0]} does not go with {way}")
+        named = "set" if way == "sets" else way.replace("_", "-")
+        raise ConfigError(f"--{wrong[0]} does not go with --{named}")
+    if way == "from_feedback" and len(args.questions or ()) > 1:
+        raise ConfigError("--from-feedback takes one file of --questions")
 
 
 def train_from_feedback(args: argparse.Namespace) -> int:
@@ -77,7 +90,7 @@ def train_from_feedback(args: argparse.Namespace) -> int:
                 encoder=encoder,
                 config=config,
                 namespace=args.namespace or (),
-                questions=args.questions,
+                questions=args.questions[0] if args.questions else None,
                 progress=steps,
                 command=args.command,
             )

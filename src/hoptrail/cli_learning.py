@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hoptrail import cli_triples
 from hoptrail.cli_common import (
     Commands,
     command,
@@ -17,6 +18,7 @@ from hoptrail.cli_common import (
     writable,
 )
 from hoptrail.cli_feedback import check_options, feedback_options, train_from_feedback
+from hoptrail.errors import InputError
 
 RETRIEVERS = "bm25,dense,hybrid,pagerank,policy"
 
@@ -39,7 +41,8 @@ def _register_train(commands: Commands) -> None:
 hoptrail train --set corpus.jsonl questions.jsonl --out my-policy
 hoptrail train --set a.jsonl qa.jsonl --set b.jsonl qb.jsonl --dev c.jsonl qc.jsonl --out both
 hoptrail train --set corpus.jsonl questions.jsonl --resume --out my-policy
-hoptrail train --from-feedback agent.db --out my-policy""",
+hoptrail train --from-feedback agent.db --out my-policy
+hoptrail train --triples graph.txt --questions qa.jsonl --first 1000 --out my-policy""",
     )
     pair: dict[str, Any] = {
         "action": "append",
@@ -50,6 +53,7 @@ hoptrail train --from-feedback agent.db --out my-policy""",
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--set", dest="sets", help="a corpus and its questions; repeatable", **pair)
     feedback_options(parser, source)
+    cli_triples.train_options(parser, source)
     parser.add_argument("--dev", default=[], help="as --set, for measuring only", **pair)
     parser.add_argument(
         "--objective",
@@ -84,10 +88,22 @@ def _register_evaluate(commands: Commands) -> None:
         examples="""
 hoptrail evaluate --corpus corpus.jsonl --questions dev.jsonl
 hoptrail evaluate --corpus corpus.jsonl --questions dev.jsonl --retrievers hybrid,policy \\
-    --policy my-policy --effort fast --json report.json --plot recall.png""",
+    --policy my-policy --effort fast --json report.json --plot recall.png
+hoptrail evaluate --triples graph.txt --questions qa.jsonl --last 500 --policy my-policy""",
     )
-    parser.add_argument("--corpus", required=True, type=Path, metavar="CORPUS.jsonl")
-    parser.add_argument("--questions", required=True, type=Path, metavar="QUESTIONS.jsonl")
+    data = parser.add_mutually_exclusive_group(required=True)
+    data.add_argument("--corpus", type=Path, metavar="CORPUS.jsonl")
+    data.add_argument(
+        "--triples", type=Path, metavar="TRIPLES", help="a knowledge graph: head|relation|tail"
+    )
+    parser.add_argument(
+        "--questions",
+        required=True,
+        nargs="+",
+        type=Path,
+        metavar="QUESTIONS.jsonl",
+        help="one file with --corpus, one or more with --triples",
+    )
     parser.add_argument(
         "--retrievers",
         default=RETRIEVERS,
@@ -101,6 +117,7 @@ hoptrail evaluate --corpus corpus.jsonl --questions dev.jsonl --retrievers hybri
     )
     parser.add_argument("--json", type=Path, metavar="OUT.json", help="write the whole report")
     parser.add_argument("--plot", type=Path, metavar="OUT.png", help="draw recall over passages")
+    cli_triples.evaluate_options(parser)
 
 
 def _register_stopping(commands: Commands) -> None:
@@ -125,6 +142,8 @@ def train(args: argparse.Namespace) -> int:
     check_options(args)
     if args.from_feedback:
         return train_from_feedback(args)
+    if args.triples:
+        return cli_triples.train(args)
     from hoptrail import show
     from hoptrail.policies.settings import TrainConfig
     from hoptrail.policies.train import TrainingSet
@@ -178,6 +197,11 @@ def _dev_rows(sets: Sequence[dict[str, Any]]) -> list[list[str]]:
 
 def evaluate(args: argparse.Namespace) -> int:
     """Compare retrievers."""
+    if args.triples:
+        return cli_triples.evaluate(args)
+    if len(args.questions) > 1 or args.first or args.last:
+        raise InputError("with --corpus, evaluate takes one file of questions, and all of it")
+    questions = args.questions[0]
     from hoptrail import show
     from hoptrail.evaluation import report
     from hoptrail.evaluation.evaluate import Settings
@@ -185,13 +209,13 @@ def evaluate(args: argparse.Namespace) -> int:
 
     names = (name.strip() for name in args.retrievers.split(","))
     settings = Settings(tuple(filter(None, names)), effort=args.effort, seed=args.seed)
-    _readable(args.corpus, args.questions)
+    _readable(args.corpus, questions)
     for file in filter(None, (args.json, args.plot)):
         writable(file)
     with show.Steps() as steps:
         found = compare(
             args.corpus,
-            args.questions,
+            questions,
             settings,
             encoder=encoder_of(args),
             policy=args.policy or "shipped",

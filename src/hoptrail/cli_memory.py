@@ -53,6 +53,7 @@ def _register_add(commands: Commands) -> None:
 hoptrail add --store agent.db notes/
 hoptrail add --store agent.db --namespace team/ann corpus.jsonl
 hoptrail add --store agent.db --on-duplicate replace corpus.jsonl
+hoptrail add --store films.db --triples films.txt
 hoptrail add --store agent.db --duplicates merge notes/""",
     )
     store_option(parser)
@@ -71,6 +72,12 @@ hoptrail add --store agent.db --duplicates merge notes/""",
     )
     near_option(parser)
     ttl_option(parser)
+    parser.add_argument(
+        "--triples",
+        action="store_true",
+        help="the sources are knowledge graphs, a line head|relation|tail: entities become "
+        "passages, triples typed links",
+    )
     parser.add_argument(
         "sources",
         nargs="+",
@@ -159,9 +166,11 @@ def add(args: argparse.Namespace) -> int:
     """Write passages."""
     from hoptrail.formats import read_source
     from hoptrail.show import Steps
+    from hoptrail.triples import read_triples
 
     # Read before the store is opened: a bad file must not leave an empty store behind.
-    passages = [passage for source in args.sources for passage in read_source(source)]
+    read = read_triples if args.triples else read_source
+    passages = [passage for source in args.sources for passage in read(source)]
     if args.duplicates:
         return _add_distinct(args, passages)
     with open_memory(args, exists=False) as memory, Steps() as steps:

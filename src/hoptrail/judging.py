@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hoptrail.memory.feedback import Feedback, FeedbackLog, LoggedRecall
     from hoptrail.memory.store import Store
     from hoptrail.memory.view import View
-    from hoptrail.policies.search import Walk
+    from hoptrail.policies.walk import Walk
 
 RECALLS_KEPT = 1000
 """Recalls whose decisions stay in memory for feedback to come; the oldest goes first."""
