@@ -153,9 +153,12 @@ class SpanReader(nn.Module):
                 f"the reader was made for vectors of width {self.dim}, "
                 f"got {batch.vectors.shape[-1]}"
             )
-        hidden = torch.tanh(self.project(self.scale(batch.vectors)))  # (b, t, w)
-        spans = self._span_scores(hidden, batch)  # (b, t, L)
-        classes = self._class_scores(hidden, batch)  # (b, 3)
+        hidden = self.embed(batch.vectors)  # (b, t, w)
+        spans = self.span_scores(hidden, batch)  # (b, t, L)
+        asked = batch.asked.unsqueeze(-1)
+        classes = self.class_scores(  # (b, 3)
+            self.embed_pooled(batch.pooled), batch.present, (hidden * asked).sum(1), asked.sum(1)
+        )
         total = masked_logsumexp(torch.cat([spans.flatten(1), classes], dim=1))  # (b,)
         return Reading(spans - total[:, None, None], classes - total[:, None])
 
@@ -184,7 +187,17 @@ class SpanReader(nn.Module):
             spans = torch.tensor(_occurrences(trail, [text], self.max_span))
             return text, float(target_log_prob(reading, [Target(spans, ())]).exp())
 
-    def _span_scores(self, hidden: Tensor, batch: TrailBatch) -> Tensor:
+    def embed(self, vectors: Tensor) -> Tensor:
+        """Hidden vectors of tokens, `(..., w)`."""
+        hidden: Tensor = torch.tanh(self.project(self.scale(vectors)))
+        return hidden
+
+    def embed_pooled(self, pooled: Tensor) -> Tensor:
+        """Hidden vectors of whole passages, `(..., w)`."""
+        hidden: Tensor = torch.tanh(self.project_pooled(self.scale(pooled)))
+        return hidden
+
+    def span_scores(self, hidden: Tensor, batch: TrailBatch) -> Tensor:
         """Scores of token i to token i + l, `(b, t, L)`; -inf where that is no span."""
         rows, tokens, _ = hidden.shape
         place = torch.arange(tokens, device=hidden.device)
@@ -204,15 +217,23 @@ class SpanReader(nn.Module):
         )
         return scores.masked_fill(~valid, -math.inf)
 
-    def _class_scores(self, hidden: Tensor, batch: TrailBatch) -> Tensor:
-        """Scores of yes, no and no-answer from the passages and the question, `(b, 3)`."""
-        pooled = torch.tanh(self.project_pooled(self.scale(batch.pooled)))  # (b, p, w)
-        present = batch.present.unsqueeze(-1)
-        mean = _mean(pooled, present)
-        some = batch.present.any(1, keepdim=True)  # (b, 1)
-        largest = pooled.masked_fill(~present, -1.0).amax(1).masked_fill(~some, 0.0)
-        # A yes-or-no question shows in its own tokens ("Are both ...").
-        question = _mean(hidden, batch.asked.unsqueeze(-1))
+    def class_scores(
+        self, pooled: Tensor, present: Tensor, asked: Tensor, tokens_asked: Tensor
+    ) -> Tensor:
+        """Scores of yes, no and no-answer from the passages and the question, `(b, 3)`.
+
+        Args:
+            pooled: Hidden vectors of the passages, `(b, p, w)`.
+            present: Bool `(b, p)`: which there are.
+            asked: Sum of the hidden vectors of the question's own tokens, `(b, w)`: a yes-or-no
+                question shows in them ("Are both ...").
+            tokens_asked: How many these are, `(b, 1)`.
+        """
+        there = present.unsqueeze(-1)
+        mean = (pooled * there).sum(1) / there.sum(1).clamp(min=1)
+        some = present.any(1, keepdim=True)  # (b, 1)
+        largest = pooled.masked_fill(~there, -1.0).amax(1).masked_fill(~some, 0.0)
+        question = asked / tokens_asked.clamp(min=1)
         scores: Tensor = self.classes(torch.cat([mean, largest, question], dim=-1))
         return scores
 
@@ -235,11 +256,26 @@ def target_log_prob(reading: Reading, targets: Sequence[Target]) -> Tensor:
         InputError: The numbers of rows differ, or a span is none that the reader scores.
     """
     log_spans, log_classes = reading.log_spans, reading.log_classes
-    rows, tokens, lengths = log_spans.shape
+    spans = right_spans(log_spans, targets)
+    classes = torch.zeros(log_classes.shape, dtype=torch.bool, device=log_spans.device)
+    for row, target in enumerate(targets):
+        classes[row, list(target.classes)] = True
+    return masked_logsumexp(
+        torch.cat([log_spans.flatten(1), log_classes], dim=1),
+        torch.cat([spans.flatten(1), classes], dim=1),
+    )
+
+
+def right_spans(scores: Tensor, targets: Sequence[Target]) -> Tensor:
+    """Which spans say the answer, bool `(b, t, L)` like the scores of all spans.
+
+    Raises:
+        InputError: The numbers of rows differ, or a span is none that the reader scores.
+    """
+    rows, tokens, lengths = scores.shape
     if len(targets) != rows:
         raise InputError(f"{rows} trails need as many targets, got {len(targets)}")
-    right_spans = torch.zeros(log_spans.shape, dtype=torch.bool, device=log_spans.device)
-    right_classes = torch.zeros(log_classes.shape, dtype=torch.bool, device=log_spans.device)
+    right = torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
     for row, target in enumerate(targets):
         start, length = target.spans[:, 0], target.spans[:, 1] - target.spans[:, 0]
         if bool(((start < 0) | (start >= tokens) | (length < 0) | (length >= lengths)).any()):
@@ -247,14 +283,10 @@ def target_log_prob(reading: Reading, targets: Sequence[Target]) -> Tensor:
                 f"target {row} has a span outside the trail's {tokens} tokens, "
                 f"or not of 1 .. {lengths} tokens: {target.spans.tolist()}"
             )
-        right_spans[row, start, length] = True
-        right_classes[row, list(target.classes)] = True
-    if bool((right_spans & (log_spans == -math.inf)).any()):
+        right[row, start, length] = True
+    if bool((right & (scores == -math.inf)).any()):
         raise InputError("a target has a span that crosses passages or lies in the question")
-    return masked_logsumexp(
-        torch.cat([log_spans.flatten(1), log_classes], dim=1),
-        torch.cat([right_spans.flatten(1), right_classes], dim=1),
-    )
+    return right
 
 
 def _candidate_answers(trail: TrailTokens, reading: Reading) -> dict[str, tuple[float, str]]:
@@ -286,8 +318,3 @@ def _occurrences(trail: TrailTokens, answers: Sequence[str], max_span: int) -> l
         spans = match_spans(text, trail.characters[tokens], answers, max_span=max_span)
         found.extend([tokens[start], tokens[end]] for start, end in spans)
     return found
-
-
-def _mean(values: Tensor, mask: Tensor) -> Tensor:
-    """The mean of `(b, n, w)` over n where the mask `(b, n, 1)` is True; 0 where nowhere."""
-    return (values * mask).sum(1) / mask.sum(1).clamp(min=1)

@@ -22,7 +22,7 @@ def readme(policy: Policy) -> str:
         "version of hoptrail that has more.",
         "",
         f"- objective: {card.get('objective')}",
-        f"- questions: {card.get('questions')}, seed {card.get('seed')}",
+        f"- questions: {card.get('questions')}{_made(card)}, seed {card.get('seed')}",
         f"- encoder it was trained beside: `{card.get('encoder')}`",
         *_joint(card.get("joint"), policy.joint_weight),
         f"- command: `{card.get('command') or 'hoptrail.policies.train.train(...)'}`",
@@ -35,6 +35,8 @@ def readme(policy: Policy) -> str:
         lines += ["", "| measured on, not trained on | recall@2 | recall@5 |", "|---|---|---|"]
         for one in card["dev"]:
             lines.append(f"| {one['questions']} | {one['recall@2']:.3f} | {one['recall@5']:.3f} |")
+    if card.get("unlabelled"):
+        lines += ["", f"Questions were made of {', '.join(card['unlabelled'])}."]
     settings = json.dumps(card.get("config", {}), indent=2)
     lines += ["", "Settings:", "", "```json", settings, "```", ""]
     return "\n".join(lines)
@@ -47,3 +49,7 @@ def _joint(fitted: Mapping[str, Any] | None, weight: float) -> list[str]:
         f"- effort `thorough`: a joint weight of {weight:g}, fitted on {fitted['held_back']} "
         "questions with a policy that had not seen them"
     ]
+
+
+def _made(card: Mapping[str, Any]) -> str:
+    return f" and {card['made']} made from passages" if card.get("made") else ""

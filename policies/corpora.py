@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,9 @@ from hoptrail.types import Namespace, Passage, Question
 FORMAT = 1
 """Changes when what a corpus's store holds changes: older ones are built again."""
 
+SQLITE = b"SQLite format 3\0"
+"""How every SQLite file begins, and no corpus in JSONL."""
+
 STORE, COMPLETE = "store.db", "complete"
 """The store in a corpus's folder, and the empty file that says that it was built to the end."""
 
@@ -34,20 +38,24 @@ ABANDONED_SECONDS = 24 * 3600.0
 def open_corpus(
     corpus: Path, encoder: Encoder, *, progress: Callable[[int, int], None] | None = None
 ) -> Store:
-    """A store that holds the corpus, from the cache folder; built where there is none.
+    """A store that holds the corpus: the file itself, where it is a store, or one that is built.
 
-    The file's hash and the encoder's fingerprint name it, so that a changed corpus is never
-    answered from an old store. It is built beside its place and moved there whole.
+    What is built lies in the cache folder. The file's hash and the encoder's fingerprint name it,
+    so that a changed corpus is never answered from an old store. It is built beside its place and
+    moved there whole.
 
     Args:
-        corpus: A corpus in JSONL.
+        corpus: A corpus in JSONL, or a store.
         encoder: Encodes the passages; vectors are cached by content as well.
         progress: Called with (done, total) while passages are encoded.
 
     Raises:
         FormatError: The file cannot be read, or is not a corpus.
+        EncoderMismatch: It is a store whose vectors another encoder made.
         StoreUnavailable: The cache folder cannot be written.
     """
+    if is_store(corpus):
+        return Store(corpus, encoder=encoder)
     return _open(corpus, read_corpus, encoder, progress)
 
 
@@ -70,6 +78,14 @@ def _open(
         _build(folder, lambda: read(file), encoder, progress)
     # What training and evaluation ask is no use of it, and is timed.
     return Store(folder / STORE, encoder=encoder, statistics=False, queries_kept=0)
+
+
+def is_store(path: Path) -> bool:
+    """Whether a file is an SQLite file, as a store is, and not a corpus in JSONL."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(SQLITE)) == SQLITE
 
 
 def _build(
@@ -131,8 +147,8 @@ class OpenCorpus:
     """An opened corpus with its questions: scopes by namespace, gold passages as slots.
 
     Args:
-        corpus: A corpus in JSONL.
-        questions: Its questions in JSONL.
+        corpus: A corpus in JSONL, or a store.
+        questions: Its questions in JSONL; None for a corpus of which nobody has asked yet.
         encoder: For passages.
         progress: As for `open_corpus`.
 
@@ -143,16 +159,23 @@ class OpenCorpus:
     def __init__(
         self,
         corpus: Path,
-        questions: Path,
+        questions: Path | None,
         encoder: Encoder,
         *,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        self.questions = read_questions(questions)
+        self.questions = read_questions(questions) if questions else []
         self.store = open_corpus(corpus, encoder, progress=progress)
         self._graph = Graph(self.store)
         self._scopes: dict[Namespace, Scope] = {}
-        self._names = corpus, questions
+        self._names = corpus, questions or corpus
+
+    def with_questions(self, questions: Sequence[Question], file: Path | None = None) -> OpenCorpus:
+        """The same corpus with other questions, from a file; closing one closes both."""
+        other = copy(self)
+        other.questions = list(questions)
+        other._names = self._names[0], file or self._names[0]
+        return other
 
     def close(self) -> None:
         """Close the store; pools of its scopes can no longer read passages."""

@@ -28,7 +28,7 @@ class Example:
     question: Question
     pool: Pool
     gold: tuple[int, ...]
-    """Slots of the supporting passages."""
+    """Slots of the supporting passages; none where they are not known."""
     linked: bool = False
     """Whether mentions are shown to the policy as links; see `features.as_links`."""
     _features: Features | None = field(default=None, repr=False)
@@ -85,22 +85,24 @@ def prepare(
     corpora: Sequence[OpenCorpus],
     encoder: Encoder,
     *,
+    reencode: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Example]:
-    """The questions of all corpora that have gold passages, each with its pool.
+    """The questions of all corpora, each with its pool.
 
     Args:
         corpora: Opened corpora.
         encoder: For questions and rewritten queries; one that caches makes the next run quick.
+        reencode: Encode what queries are rewritten to; otherwise they move as vectors.
         progress: Called with (done, total) questions.
     """
     total = sum(len(corpus.questions) for corpus in corpora)
-    reformulator = Reformulator(encoder, reencode=True)
+    reformulator = Reformulator(encoder, reencode=reencode)
     out: list[Example] = []
     done = 0
     for corpus in corpora:
         sources: dict[Namespace, Sources] = {}
-        for chunk in _chunks([q for q in corpus.questions if q.supporting_ids]):
+        for chunk in _chunks(corpus.questions):
             vectors = encoder.encode([question.text for question in chunk])
             examples = []
             for question, vector in zip(chunk, vectors, strict=True):

@@ -8,20 +8,21 @@ with the policy: trails from which it can read the answer are made likelier.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from hoptrail.errors import PolicyError
+from hoptrail.learning.answers import normalize_answer
 from hoptrail.learning.marginal import marginal_likelihood
-from hoptrail.learning.reader import SpanReader, answer_target
+from hoptrail.learning.reader import CLASS_NAMES, NO, YES, SpanReader, Target, answer_target
+from hoptrail.learning.shared_reading import read_passages, trails_log_prob
 from hoptrail.learning.trail_tokens import TrailTokens, encoded_text, trail_tokens
-from hoptrail.memory.encoder import TransformerEncoder, Vectors
+from hoptrail.memory.encoder import TransformerEncoder
 from hoptrail.policies.beam import BeamSearch, Episode
 from hoptrail.policies.examples import Example
 from hoptrail.policies.policy import Policy
@@ -30,7 +31,6 @@ from hoptrail.policies.rollout import trail_log_probs
 from hoptrail.policies.state import State
 
 Figures = dict[str, float]
-Halves = NDArray[np.float16]
 
 
 def load_reader(folder: Path | str) -> SpanReader:
@@ -56,33 +56,45 @@ def load_reader(folder: Path | str) -> SpanReader:
 
 
 class TrailReader:
-    """Token vectors of (question, passage) pairs, encoded once and kept in half precision."""
+    """The reader on (question, passage) pairs, each encoded once and kept in half precision."""
 
     def __init__(self, encoder: TransformerEncoder, reader: SpanReader) -> None:
         self.encoder, self.reader = encoder, reader
-        self._kept: dict[tuple[int, int], tuple[Halves, NDArray[np.int64], Vectors]] = {}
+        self._kept: dict[tuple[str, tuple[str, ...], str], tuple[TrailTokens, Target]] = {}
 
-    def tokens(self, trails: Sequence[tuple[Example, State]]) -> list[TrailTokens]:
-        """What the reader sees of each trail."""
-        wanted = {(id(e), slot): (e, slot) for e, trail in trails for slot in trail}
-        missing = [key for key in wanted if key not in self._kept]
-        for key in missing:
-            example, slot = wanted[key]
-            text = encoded_text(example.question.text, content_of(example.pool, slot))
+    def log_prob(self, trails: Sequence[tuple[Example, State]]) -> Tensor:
+        """The log of p(an accepted answer | trail, question), `(z,)`; in any order of a trail."""
+        row: dict[tuple[int, int], int] = {}
+        seen: list[tuple[TrailTokens, Target]] = []
+        for example, trail in trails:
+            for slot in trail:
+                if (id(example), slot) not in row:
+                    row[id(example), slot] = len(seen)
+                    seen.append(self._pair(example, slot))
+        rows = [[row[id(example), slot] for slot in trail] for example, trail in trails]
+        classes = [_classes(example) for example, _ in trails]
+        tokens = [replace(pair, vectors=pair.vectors.float()) for pair, _ in seen]
+        sums = read_passages(self.reader, tokens, [target for _, target in seen])
+        return trails_log_prob(self.reader, sums, rows, classes)
+
+    def _pair(self, example: Example, slot: int) -> tuple[TrailTokens, Target]:
+        """What the reader sees of a passage, and where it says the answer."""
+        question, content = example.question, content_of(example.pool, slot)
+        key = question.text, question.answers, content
+        if key not in self._kept:
             # One at a time: what else is in a batch shows in the last bits of its vectors, and a
             # run that is taken up again has other batches.
-            [(vectors, spans, pooled)] = self.encoder.encode_tokens([text])
-            self._kept[key] = vectors.astype(np.float16), spans, pooled
-        return [self._trail(example, trail) for example, trail in trails]
+            encoded = self.encoder.encode_tokens([encoded_text(question.text, content)])
+            tokens = trail_tokens(question.text, [content], encoded, dim=self.encoder.dim)
+            target = answer_target(tokens, question.answers, max_span=self.reader.max_span)
+            self._kept[key] = replace(tokens, vectors=tokens.vectors.half()), target
+        return self._kept[key]
 
-    def _trail(self, example: Example, trail: State) -> TrailTokens:
-        encoded = [self._kept[id(example), slot] for slot in trail]
-        return trail_tokens(
-            example.question.text,
-            [content_of(example.pool, slot) for slot in trail],
-            [(vectors.astype(np.float32), spans, pooled) for vectors, spans, pooled in encoded],
-            dim=self.encoder.dim,
-        )
+
+def _classes(example: Example) -> tuple[int, ...]:
+    """The classes that are right of whatever trail: yes and no are said of all passages."""
+    said = {normalize_answer(answer) for answer in example.question.answers}
+    return tuple(c for c in (YES, NO) if CLASS_NAMES[c] in said)
 
 
 def marginal(
@@ -133,15 +145,19 @@ def _trails(example: Example, episode: Episode, count: int) -> list[State]:
     """The likeliest trails of the beam in all orders that it followed, and one to the gold."""
     stopped = [ending for ending in episode.endings() if ending.stop != "budget"]
     found = [order for ending in stopped[:count] for order in ending.prefix.orders]
-    if all(slot in example.pool.reads for slot in example.gold):
+    if example.gold and all(slot in example.pool.reads for slot in example.gold):
         found.append(example.gold)
     return list(dict.fromkeys(found))
 
 
 def _log_reader(reader: TrailReader, trails: Sequence[tuple[Example, State]]) -> Tensor:
-    tokens = reader.tokens(trails)
-    targets = [
-        answer_target(seen, example.question.answers, max_span=reader.reader.max_span)
-        for seen, (example, _) in zip(tokens, trails, strict=True)
-    ]
-    return reader.reader.log_prob(tokens, targets)
+    """Log p(y | z, q) of every trail, `(z,)`; orders of one set are read once."""
+    place: dict[tuple[int, frozenset[int]], int] = {}
+    sets: list[tuple[Example, State]] = []
+    for example, trail in trails:
+        key = id(example), frozenset(trail)
+        if key not in place:
+            place[key] = len(sets)
+            sets.append((example, trail))
+    found = reader.log_prob(sets)
+    return found[[place[id(example), frozenset(trail)] for example, trail in trails]]

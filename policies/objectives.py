@@ -14,14 +14,15 @@ from hoptrail.learning.reader import SpanReader
 from hoptrail.memory.encoder import Encoder, TransformerEncoder
 from hoptrail.memory.vector_cache import CachedEncoder
 from hoptrail.policies.beam import BeamSearch
-from hoptrail.policies.efforts import DEFAULT, EFFORTS
+from hoptrail.policies.efforts import EFFORTS
 from hoptrail.policies.examples import Example
 from hoptrail.policies.imitation import imitation_loss
 from hoptrail.policies.marginal import TrailReader, marginal
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.reformulate import Reformulator
 from hoptrail.policies.reinforce import reinforce
-from hoptrail.policies.settings import OBJECTIVES, TrainConfig
+from hoptrail.policies.rewards import Reward
+from hoptrail.policies.settings import OBJECTIVES, SELF_SUPERVISED, TrainConfig
 
 Figures = dict[str, float]
 
@@ -38,17 +39,20 @@ class Objective(Protocol):
         """The loss of a batch and what to show of it; None where it has nothing to learn."""
 
 
-def make_objective(name: str, policy: Policy, encoder: Encoder, config: TrainConfig) -> Objective:
+def make_objective(
+    name: str, policy: Policy, encoder: Encoder, config: TrainConfig, reward: Reward | None = None
+) -> Objective:
     """The objective of that name for a policy.
 
     Raises:
         ConfigError: There is none, or the encoder cannot serve it.
     """
-    reformulator = Reformulator(encoder, reencode=True)
-    if name == "imitation":
+    effort = EFFORTS[config.effort]
+    reformulator = Reformulator(encoder, reencode=effort.reencode)
+    if name in ("imitation", SELF_SUPERVISED):
         return _Imitation(policy)
     if name == "reinforce":
-        return _Reinforce(policy, reformulator, config)
+        return _Reinforce(policy, reformulator, config, reward or Reward())
     if name == "marginal":
         return _Marginal(policy, reformulator, encoder, config)
     raise ConfigError(f"unknown objective {name!r}: choose from {', '.join(OBJECTIVES)}")
@@ -81,8 +85,11 @@ class _Imitation:
 
 
 class _Reinforce:
-    def __init__(self, policy: Policy, reformulator: Reformulator, config: TrainConfig) -> None:
+    def __init__(
+        self, policy: Policy, reformulator: Reformulator, config: TrainConfig, reward: Reward
+    ) -> None:
         self.policy, self.reformulator, self.config = policy, reformulator, config
+        self.reward = reward
         self.modules: Mapping[str, nn.Module] = {}
 
     def loss(
@@ -93,10 +100,11 @@ class _Reinforce:
             examples,
             self.reformulator,
             samples=self.config.samples,
-            hops=EFFORTS[DEFAULT].hops,
+            hops=EFFORTS[self.config.effort].hops,
             hop_cost=self.config.hop_cost,
             entropy_weight=self.config.entropy_weight,
             generator=torch.Generator().manual_seed(int(rng.integers(2**62))),
+            reward=self.reward,
         )
 
 
@@ -108,7 +116,7 @@ class _Marginal:
         reader = SpanReader(inner.dim, generator=torch.Generator().manual_seed(config.seed))
         self.policy, self.trails = policy, config.trails
         self.reader = TrailReader(inner, reader)
-        self.search = BeamSearch(policy, reformulator, EFFORTS[DEFAULT])
+        self.search = BeamSearch(policy, reformulator, EFFORTS[config.effort])
         self.modules: Mapping[str, nn.Module] = {"reader": reader}
 
     def loss(

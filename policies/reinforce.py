@@ -1,7 +1,7 @@
 """REINFORCE over trails: reward what was read, not how.
 
-The return is F1-shaped, of the set that was read against the gold, less a cost for each hop;
-the baseline is the mean of the other samples of the same question (`learning.estimators`).
+The return is what a `Reward` says of the set that was read, less a cost for each hop; the baseline
+is the mean of the other samples of the same question (`learning.estimators`).
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hoptrail.learning.estimators import evidence_reward, reinforce_loss
+from hoptrail.learning.estimators import reinforce_loss
 from hoptrail.policies.examples import Example
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.reformulate import Reformulator
-from hoptrail.policies.rollout import Trajectory, sample
+from hoptrail.policies.rewards import Reward
+from hoptrail.policies.rollout import sample
 
 Figures = dict[str, float]
 
@@ -30,15 +31,18 @@ def reinforce(
     hop_cost: float,
     entropy_weight: float,
     generator: torch.Generator,
+    reward: Reward | None = None,
 ) -> tuple[Tensor, Figures]:
     """The loss of a batch of questions, and what to show of it."""
+    reward = reward or Reward()
     trajectories = sample(
         policy, examples, reformulator, samples=samples, hops=hops, generator=generator
     )
     shape = len(examples), samples
     log_probs = torch.stack([torch.stack(t.log_prob).sum() for t in trajectories]).view(shape)
     entropies = torch.stack([torch.stack(t.entropy).sum() for t in trajectories]).view(shape)
-    returns = torch.stack([_return(t, hop_cost) for t in trajectories]).view(shape)
+    earned = [reward.of(t.example, t.evidence) - hop_cost * len(t.evidence) for t in trajectories]
+    returns = torch.tensor(earned).view(shape)
     loss = reinforce_loss(log_probs, returns, entropies=entropies, entropy_weight=entropy_weight)
     read = sum(len(t.evidence) for t in trajectories) / len(trajectories)
     return loss, {
@@ -46,12 +50,3 @@ def reinforce(
         "entropy": float(entropies.detach().mean()),
         "passages read": read,
     }
-
-
-def _return(trajectory: Trajectory, hop_cost: float) -> Tensor:
-    gold = set(trajectory.example.gold)
-    universe = sorted(gold | set(trajectory.evidence))
-    read = torch.tensor([[slot in trajectory.evidence for slot in universe]])
-    wanted = torch.tensor([[slot in gold for slot in universe]])
-    hops = torch.tensor([len(trajectory.evidence)])
-    return evidence_reward(read, wanted, hops, cost=hop_cost)[0]

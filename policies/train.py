@@ -1,6 +1,6 @@
 """Training a policy: stages of objectives over questions, resumable, with figures on the way.
 
-    imitation -> marginal -> reinforce
+    self-supervised -> imitation -> marginal -> reinforce
 
 Each stage is one objective; a run names the ones it wants, in order. A policy may have several
 networks, trained one after another from their own seeds. All randomness of an epoch comes from
@@ -11,28 +11,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hoptrail.errors import InputError
-from hoptrail.formats import sha256_of
+from hoptrail.formats import read_questions, sha256_of
 from hoptrail.memory.encoder import Encoder
+from hoptrail.memory.store import Store
 from hoptrail.memory.vector_cache import CachedEncoder
 from hoptrail.metrics import recall_at
 from hoptrail.policies.card import readme
 from hoptrail.policies.checkpoint import Checkpoint
-from hoptrail.policies.corpora import OpenCorpus
+from hoptrail.policies.corpora import OpenCorpus, is_store
 from hoptrail.policies.efforts import DEFAULT, EFFORTS
 from hoptrail.policies.examples import Example, prepare
 from hoptrail.policies.joint_train import fitted_weight
 from hoptrail.policies.objectives import require_tokens
 from hoptrail.policies.policy import JOINT_WEIGHT, Policy
+from hoptrail.policies.pseudo_questions import pseudo_questions
+from hoptrail.policies.rewards import Reward, RewardFunction
 from hoptrail.policies.search import Walker
 from hoptrail.policies.settings import TrainConfig
+from hoptrail.policies.supervision import usable
 from hoptrail.policies.trainer import Progress, Trainer, silent
-from hoptrail.types import Namespace
+from hoptrail.types import Namespace, Passage, Question
 
 JOINT = "joint"
 """Where in the policy's folder the policy is trained that the joint weight is fitted with."""
@@ -53,6 +57,9 @@ def train(
     config: TrainConfig,
     encoder: Encoder,
     dev: Sequence[TrainingSet] = (),
+    unlabelled: Sequence[Path] = (),
+    start: Policy | None = None,
+    reward: str | RewardFunction | None = None,
     resume: bool = False,
     progress: Progress | None = None,
     command: str = "",
@@ -60,46 +67,49 @@ def train(
     """Train a policy and write it to a folder; what its card says.
 
     Args:
-        sets: What to train on, all together.
+        sets: What to train on; a stage takes the questions that hold what it learns from.
         out: The policy's folder; checkpoints lie there until the run is over.
         config: The settings.
         encoder: For passages, questions and rewritten queries; its vectors are cached.
         dev: Sets to measure recall@5 on at the end; nothing is chosen by them.
+        unlabelled: Corpora or stores to make questions of, where the settings ask for any; those
+            of `sets` by default.
+        start: A trained policy to go on from, which decides how many networks there are and of
+            what shape; by default they start from random weights.
+        reward: Of the objective reinforce; see `Reward`.
         resume: Take up the run whose checkpoint lies in `out`.
         progress: See `Progress`.
         command: How the run was called, for the card.
 
     Raises:
-        InputError: There is no question with gold passages.
+        InputError: There is nothing that a stage could learn from.
         PolicyError: The checkpoint is of another run, or the folder cannot be written.
     """
     tell = progress or silent
-    if "marginal" in config.stages:
-        require_tokens(encoder)
+    earns = Reward(reward)
+    config = _checked(sets, unlabelled, config, encoder, start)
     cached = encoder if isinstance(encoder, CachedEncoder) else CachedEncoder(encoder)
-    run = {
-        "config": asdict(config),
-        "sets": [[sha256_of(s.corpus), sha256_of(s.questions)] for s in sets],
-        "encoder": encoder.fingerprint,
-    }
+    told = _told(config, encoder, earns)
+    run = told | _data_of(sets, unlabelled, start)
     checkpoint = Checkpoint(out, run)
     checkpoint.make_folder()
     # Before anything slow: a checkpoint of another run is refused.
     resumed = checkpoint.load() if resume else None
     with ExitStack() as opened:
-        examples = _examples(sets, cached, tell, opened)
+        examples, made = _examples(sets, unlabelled, config, earns, cached, tell, opened)
         joint = _joint(examples, config, cached, Checkpoint(out / JOINT, run), tell, resume)
-        trainer = Trainer(examples, config, cached, checkpoint, tell)
+        trainer = Trainer(
+            examples, config, cached, checkpoint, tell, made=made, start=start, reward=earns
+        )
         policy = trainer.train(resumed)
     policy.joint_weight = joint.get("weight", JOINT_WEIGHT)
     policy.card = {
-        "objective": config.objective,
+        **told,
+        "objective": ", ".join(config.stages),
         "command": command,
-        "seed": config.seed,
         "questions": len(examples),
-        "sets": [_described(s) for s in sets],
-        "encoder": encoder.fingerprint,
-        "config": asdict(config),
+        "made": len(made),
+        **_listed(sets, unlabelled),
         "curves": trainer.curves,
         **({"joint": joint} if joint else {}),
         "dev": [{**_described(s), **_measured(policy, s, cached, tell)} for s in dev],
@@ -123,29 +133,157 @@ def _joint(
     """The weight of the joint fit and on how many questions it was fitted; empty if not wanted."""
     if not config.joint:
         return {}
+    # It asks how well gold is ranked, by a policy that learned from people's questions.
+    examples = [example for example in examples if example.gold]
+    config = replace(config, self_supervised=0)
     checkpoint.make_folder()
     weight, held = fitted_weight(examples, config, encoder, checkpoint, tell, resume=resume)
     return {"weight": weight, "held_back": held}
 
 
+def show_made(
+    corpora: Sequence[Path],
+    *,
+    count: int,
+    seed: int,
+    encoder: Encoder,
+    progress: Progress | None = None,
+) -> list[tuple[Question, list[Passage]]]:
+    """The questions that a run would make of the corpora or stores, each with its passages."""
+    tell = progress or silent
+    with ExitStack() as opened:
+        shown = []
+        for corpus in _made(_opened(corpora, encoder, tell, opened), count, seed, tell):
+            for question in corpus.questions:
+                view = corpus.scope(question.namespace).view
+                shown.append((question, view.passages(corpus.gold(question))))
+        return shown
+
+
 def _examples(
-    sets: Sequence[TrainingSet], encoder: CachedEncoder, tell: Progress, opened: ExitStack
-) -> list[Example]:
-    """The questions of all sets, ready while `opened` keeps their corpora open.
+    sets: Sequence[TrainingSet],
+    unlabelled: Sequence[Path],
+    config: TrainConfig,
+    reward: Reward,
+    encoder: CachedEncoder,
+    tell: Progress,
+    opened: ExitStack,
+) -> tuple[list[Example], list[Example]]:
+    """The questions of all sets and those that are made, ready while `opened` is.
 
     Raises:
-        InputError: None has gold passages.
+        InputError: There is nothing that a stage could learn from.
     """
-    corpora = []
-    for one in sets:
-        tell_indexing = partial(_tell, tell, f"index {one.corpus.parent.name}")
-        corpus = OpenCorpus(one.corpus, one.questions, encoder.inner, progress=tell_indexing)
-        opened.callback(corpus.close)
-        corpora.append(corpus)
-    examples = prepare(corpora, encoder, progress=partial(_tell, tell, "prepare questions"))
-    if not examples:
-        raise InputError("there is nothing to train on: no question names supporting passages")
-    return examples
+    labelled: list[OpenCorpus] = []
+    if config.objectives:
+        # Before the corpora are opened, which may have to be encoded first.
+        found = [usable(read_questions(s.questions), config, reward, s.questions) for s in sets]
+        corpora = _opened([s.corpus for s in sets], encoder.inner, tell, opened)
+        labelled = [
+            corpus.with_questions(questions, one.questions)
+            for corpus, questions, one in zip(corpora, found, sets, strict=True)
+        ]
+    preparing = partial(_tell, tell, "prepare questions")
+    examples = prepare(
+        labelled, encoder, reencode=EFFORTS[config.effort].reencode, progress=preparing
+    )
+    if not config.self_supervised:
+        return examples, []
+    sources = unlabelled or list(dict.fromkeys(one.corpus for one in sets))
+    asked = _made(
+        _opened(sources, encoder.inner, tell, opened), config.self_supervised, config.seed, tell
+    )
+    # As at effort fast: to encode what every question is rewritten to would take many times longer.
+    made = prepare(asked, encoder, reencode=False, progress=preparing)
+    if not made:
+        raise InputError(
+            "there is nothing to learn from: no question could be made of the passages, "
+            "which neither name each other nor share rare names"
+        )
+    return examples, made
+
+
+def _told(config: TrainConfig, encoder: Encoder, reward: Reward) -> dict[str, Any]:
+    """The settings, for the card and for telling runs apart."""
+    return {
+        "seed": config.seed,
+        "encoder": encoder.fingerprint,
+        "config": asdict(config),
+        "reward": reward.name if "reinforce" in config.stages else None,
+    }
+
+
+def _listed(sets: Sequence[TrainingSet], unlabelled: Sequence[Path]) -> dict[str, Any]:
+    """What was trained on, by name."""
+    names = [f"{path.parent.name}/{path.name}" for path in unlabelled]
+    return {"sets": [_described(s) for s in sets], "unlabelled": names}
+
+
+def _checked(
+    sets: Sequence[TrainingSet],
+    unlabelled: Sequence[Path],
+    config: TrainConfig,
+    encoder: Encoder,
+    start: Policy | None,
+) -> TrainConfig:
+    """The settings, of the shape of the policy to go on from; what cannot be trained is refused."""
+    if "marginal" in config.objectives:
+        require_tokens(encoder)
+    if not (sets or unlabelled) or not config.stages or (config.objectives and not sets):
+        raise InputError(
+            "there is nothing to train on: give a corpus with questions, "
+            "or ask for questions to be made and give a corpus or a store to make them of"
+        )
+    if start is None:
+        return config
+    return replace(config, networks=len(start.members), network=start.config)
+
+
+def _data_of(
+    sets: Sequence[TrainingSet], unlabelled: Sequence[Path], start: Policy | None
+) -> dict[str, Any]:
+    """What identifies a run besides its settings."""
+    return {
+        "sets": [[sha256_of(s.corpus), sha256_of(s.questions)] for s in sets],
+        "unlabelled": [_state_of(path) for path in unlabelled],
+        "start": start.fingerprint if start else None,
+    }
+
+
+def _opened(
+    corpora: Sequence[Path], encoder: Encoder, tell: Progress, opened: ExitStack
+) -> list[OpenCorpus]:
+    found = []
+    for path in corpora:
+        indexing = partial(_tell, tell, f"index {path.parent.name}")
+        found.append(OpenCorpus(path, None, encoder, progress=indexing))
+        opened.callback(found[-1].close)
+    return found
+
+
+def _made(corpora: Sequence[OpenCorpus], count: int, seed: int, tell: Progress) -> list[OpenCorpus]:
+    """The corpora with questions made of them, `count` in all."""
+    out = []
+    for place, corpus in enumerate(corpora):
+        share = count // len(corpora) + (place < count % len(corpora))
+        scope = corpus.scope(())
+        questions = pseudo_questions(
+            scope.view,
+            scope.graph,
+            count=max(1, share),
+            seed=seed,
+            progress=partial(_tell, tell, "make questions"),
+        )
+        out.append(corpus.with_questions(questions))
+    return out
+
+
+def _state_of(path: Path) -> str:
+    """What tells a corpus or a store from another, and from itself at another time."""
+    if not is_store(path):
+        return sha256_of(path)
+    with Store(path, read_only=True) as store:
+        return f"{path.resolve()} at version {store.version}"
 
 
 def _tell(tell: Progress, stage: str, done: int, total: int) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from hoptrail.learning.threads import one_thread
@@ -20,8 +19,10 @@ from hoptrail.policies.examples import Example
 from hoptrail.policies.network import PolicyNetwork
 from hoptrail.policies.objectives import Objective, make_objective
 from hoptrail.policies.policy import Policy
-from hoptrail.policies.settings import TrainConfig
+from hoptrail.policies.rewards import Reward
+from hoptrail.policies.settings import SELF_SUPERVISED, TrainConfig
 from hoptrail.policies.state import StateInput
+from hoptrail.policies.supervision import teaches
 
 Progress = Callable[[str, int, int, Mapping[str, float]], None]
 """Called with stage, done, total and the latest figures."""
@@ -30,6 +31,8 @@ WARM_UP = 0.15
 """Share of a stage's steps in which the learning rate rises."""
 SAMPLED = 200
 """Questions whose states give the features' mean and scale."""
+UNKNOWN = 3
+"""Hits that are read for that where the gold is not known."""
 
 
 def silent(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
@@ -40,11 +43,14 @@ class Trainer:
     """Trains the networks of one policy.
 
     Args:
-        examples: The questions.
+        examples: The questions; a stage takes those that hold what it learns from.
         config: The settings.
         encoder: For what is read in training.
         checkpoint: Where the run is kept.
         tell: Told after every step.
+        made: The questions of the self-supervised stage.
+        start: A trained policy to go on from; random weights by default.
+        reward: Of the stage that learns from rewards.
 
     Attributes:
         curves: For each epoch its network, stage, epoch and mean figures.
@@ -57,11 +63,26 @@ class Trainer:
         encoder: Encoder,
         checkpoint: Checkpoint,
         tell: Progress = silent,
+        *,
+        made: Sequence[Example] = (),
+        start: Policy | None = None,
+        reward: Reward | None = None,
     ) -> None:
-        self.examples, self.config, self.encoder = examples, config, encoder
+        self.config, self.encoder = config, encoder
         self.checkpoint, self.tell = checkpoint, tell
+        self.start, self.reward = start, reward or Reward()
         self.curves: list[dict[str, Any]] = []
-        self._learning = list(examples)  # all but those that the network at hand leaves out
+        self._examples = {
+            stage: list(made)
+            if stage == SELF_SUPERVISED
+            else [e for e in examples if teaches(e.question, stage, self.reward)]
+            for stage in config.stages
+        }
+        known = [example for example in examples if example.gold]
+        held = left_out(known) if known else np.zeros(0, dtype=bool)
+        # What the network that calibrates leaves out.
+        self._held = [example for example, out in zip(known, held, strict=True) if out]
+        self._hidden: set[int] = set()  # ids of what the network at hand leaves out
 
     def train(self, resumed: Loaded | None = None) -> Policy:
         """All networks, through all stages; from where a loaded checkpoint left off."""
@@ -71,17 +92,13 @@ class Trainer:
         if place:
             start = (place["network"], place["stage"], place["epoch"])
             self.curves = place["curves"]
-        done: list[PolicyNetwork] = [PolicyNetwork(config.network) for _ in range(start[0])]
+        done = [self._blank() for _ in range(start[0])]
         self.checkpoint.restore(tensors, {f"done{i}": n for i, n in enumerate(done)}, None)
-        held = left_out(self.examples)
         # One more, to calibrate by: it alone does not learn from what is left out.
-        for number in range(start[0], config.networks + bool(held.any())):
+        for number in range(start[0], config.networks + bool(self._held)):
             judge = number == config.networks
-            hidden = held & judge
-            self._learning = [e for e, out in zip(self.examples, hidden, strict=True) if not out]
-            with seeded(config.seed, number):
-                network = PolicyNetwork(config.network)
-            self._standardise(network)
+            self._hidden = {id(example) for example in self._held} if judge else set()
+            network = self._new(number)
             for index, stage in enumerate(config.stages):
                 if (number, index) < start[:2]:
                     continue
@@ -94,7 +111,7 @@ class Trainer:
                     start[2] if here else 0,
                 )
             if judge:
-                self._calibrate(network, done, held)
+                self._calibrate(network, done)
             else:
                 done.append(network)
         return Policy(done).eval()
@@ -109,12 +126,12 @@ class Trainer:
     ) -> None:
         number, index, stage = where
         config = self.config
-        objective = make_objective(stage, Policy([network]), self.encoder, config)
+        objective = make_objective(stage, Policy([network]), self.encoder, config, self.reward)
         epochs = config.epochs_of(stage)
-        steps = math.ceil(len(self._learning) / config.batch)
+        steps = math.ceil(len(self._learning(stage)) / config.batch)
         modules = {"network": network, **objective.modules}
         weights = [p for module in modules.values() for p in module.parameters()]
-        rate = config.rate_of(stage)
+        rate = config.rate_of(stage, trained=self.start is not None)
         optimizer = torch.optim.AdamW(weights, rate, weight_decay=config.weight_decay)
         finished = {f"done{i}": n for i, n in enumerate(done)}
         if tensors is not None:
@@ -129,17 +146,14 @@ class Trainer:
         if number < config.networks:
             self.checkpoint.keep(objective.modules)
 
-    def _calibrate(
-        self, judged: PolicyNetwork, networks: Sequence[PolicyNetwork], held: NDArray[np.bool_]
-    ) -> None:
+    def _calibrate(self, judged: PolicyNetwork, networks: Sequence[PolicyNetwork]) -> None:
         """Calibrate STOP of the networks by one that did not see some of the questions."""
-        self._renew()
-        examples = [e for e, out in zip(self.examples, held, strict=True) if out]
-        for example in examples:
+        for example in self._held:
+            example.renew()
             example.linked = False
         seed = int(np.random.default_rng([self.config.seed, len(networks)]).integers(2**31))
         with one_thread():
-            figures = calibrate_stop(judged, examples, self.encoder, seed=seed)
+            figures = calibrate_stop(judged, self._held, self.encoder, seed=seed)
         for network in networks:
             network.calibrate(figures["scale"], figures["shift"])
         self.curves.append(
@@ -159,16 +173,17 @@ class Trainer:
     ) -> dict[str, float]:
         """One pass over the questions; the mean of the figures."""
         number, _, stage = where
-        self._renew()
-        for example in self._learning:
+        examples = self._learning(stage)
+        for example in examples:
+            example.renew()
             example.linked = bool(rng.random() < self.config.linked)
         for module in modules.values():
             # Later stages compare probabilities of whole trails: dropout would blur them.
-            module.train(stage == "imitation")
+            module.train(stage in ("imitation", SELF_SUPERVISED))
         weights = [p for module in modules.values() for p in module.parameters()]
-        order = rng.permutation(len(self._learning))
+        order = rng.permutation(len(examples))
         batches = [
-            [self._learning[i] for i in order[start : start + self.config.batch]]
+            [examples[i] for i in order[start : start + self.config.batch]]
             for start in range(0, len(order), self.config.batch)
         ]
         seen: dict[str, list[float]] = {}
@@ -182,29 +197,46 @@ class Trainer:
             self.tell(label, step, len(batches), {n: float(np.mean(v)) for n, v in seen.items()})
         return {name: round(float(np.mean(values)), 5) for name, values in seen.items()}
 
-    def _standardise(self, network: PolicyNetwork) -> None:
-        """Take the features' mean and scale from states with no, some and all gold read."""
-        self._renew()
-        rng = np.random.default_rng(self.config.seed)
-        chosen = rng.permutation(len(self._learning))[:SAMPLED]
-        rows = [
-            state.x
-            for example in (self._learning[i] for i in sorted(chosen))
-            for state in _shown(example, both=self.config.linked > 0)
-        ]
-        network.standardise(torch.from_numpy(np.concatenate(rows)))
+    def _learning(self, stage: str) -> list[Example]:
+        """What a stage learns from, but for what the network at hand leaves out."""
+        return [example for example in self._examples[stage] if id(example) not in self._hidden]
 
-    def _renew(self) -> None:
-        for example in self.examples:
+    def _blank(self) -> PolicyNetwork:
+        if self.start is not None:
+            return PolicyNetwork(self.config.network, self.start.columns)
+        return PolicyNetwork(self.config.network)
+
+    def _new(self, number: int) -> PolicyNetwork:
+        """A network as it is before training; its features' mean and scale are those it keeps."""
+        with seeded(self.config.seed, number):
+            network = self._blank()
+        if self.start is not None:
+            trained = self.start.members[number % len(self.start.members)]
+            network.load_state_dict(trained.state_dict())
+            if self._held:  # it will be calibrated anew
+                network.calibrate(1.0, 0.0)
+            return network
+        examples = self._learning(self.config.stages[0])
+        rng = np.random.default_rng(self.config.seed)
+        chosen = rng.permutation(len(examples))[:SAMPLED]
+        rows = []
+        for example in (examples[i] for i in sorted(chosen)):
             example.renew()
+            rows += [state.x for state in _shown(example, both=self.config.linked > 0)]
+        network.standardise(torch.from_numpy(np.concatenate(rows)))
+        return network
 
 
 def _shown(example: Example, *, both: bool) -> Iterator[StateInput]:
-    """States with no, some and all gold read, as they are and with mentions as links."""
+    """States with no, some and all gold read, as they are and with mentions as links.
+
+    Where the gold is not known, the first hits are read.
+    """
+    evidence = example.gold or tuple(example.pool.reads)[:UNKNOWN]
     for linked in (False, True) if both else (False,):
         example.linked = linked
-        for size in range(len(example.gold) + 1):
-            yield example.state(example.gold[:size])
+        for size in range(len(evidence) + 1):
+            yield example.state(evidence[:size])
     example.linked = False
 
 

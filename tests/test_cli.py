@@ -182,7 +182,7 @@ def test_train_then_evaluate(run, tmp_path, corpus, questions) -> None:
     assert found["settings"]["policy"]["card"]["seed"] == 3
     for means in found["retrievers"].values():
         assert set(means) == {
-            *("recall@2", "recall@5", "recall@10", "all_gold@5", "mrr"),
+            *("recall@2", "recall@5", "recall@10", "recall@20", "all_gold@5", "mrr", "ndcg@10"),
             *("ms_median", "hops_mean"),
         }
     assert found["retrievers"]["hybrid"]["hops_mean"] == 0

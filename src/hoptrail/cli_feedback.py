@@ -10,10 +10,15 @@ from typing import Any
 from hoptrail.cli_common import REFUSED, encoder_of, namespace_of
 from hoptrail.errors import ConfigError, StoreUnavailable
 
+_OF_SETS = (
+    *("dev", "objective", "reward", "networks", "resume"),
+    *("self_supervised", "unlabelled", "show", "start"),
+)
+"""Options of training on questions, those that are made among them."""
 _WAYS = ("from_feedback", "triples", "sets")
 """What a policy may be trained from, as the parser calls it."""
 _GO_WITH = {
-    **dict.fromkeys(("dev", "objective", "networks", "resume"), ("sets",)),
+    **dict.fromkeys(_OF_SETS, ("sets",)),
     **dict.fromkeys(("policy", "questions"), ("from_feedback", "triples")),
     **dict.fromkeys(("first", "paths"), ("triples",)),
     "namespace": ("from_feedback",),
@@ -56,13 +61,17 @@ def check_options(args: argparse.Namespace) -> None:
         ConfigError: One was given.
     """
     given = vars(args)
-    way = next(name for name in _WAYS if given[name])
+    way = next((name for name in _WAYS if given[name]), "sets")
     wrong = [name for name, ways in _GO_WITH.items() if given[name] and way not in ways]
     if wrong:
-        named = "set" if way == "sets" else way.replace("_", "-")
-        raise ConfigError(f"--{wrong[0]} does not go with --{named}")
+        raise ConfigError(f"--{_said(wrong[0])} does not go with --{_said(way)}")
     if way == "from_feedback" and len(args.questions or ()) > 1:
         raise ConfigError("--from-feedback takes one file of --questions")
+
+
+def _said(name: str) -> str:
+    """An option as it is written on the command line."""
+    return {"sets": "set", "unlabelled": "corpus"}.get(name, name.replace("_", "-"))
 
 
 def train_from_feedback(args: argparse.Namespace) -> int:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hoptrail import cli_triples
 from hoptrail.cli_common import (
@@ -20,7 +21,13 @@ from hoptrail.cli_common import (
 from hoptrail.cli_feedback import check_options, feedback_options, train_from_feedback
 from hoptrail.errors import InputError
 
+if TYPE_CHECKING:
+    from hoptrail.policies.policy import Policy
+    from hoptrail.policies.rewards import RewardFunction
+
 RETRIEVERS = "bm25,dense,hybrid,pagerank,policy"
+MADE = 600
+"""Questions that are made where it is not said how many."""
 
 
 def register(commands: Commands) -> None:
@@ -35,10 +42,12 @@ def _register_train(commands: Commands) -> None:
         commands,
         "train",
         train,
-        description="Train a policy on questions whose passages are known, or let one learn from "
-        "the feedback in a memory. Writes a folder that --policy reads.",
+        description="Train a policy: on questions, on questions that are made from the passages "
+        "themselves, or on the feedback in a memory. Writes a folder that --policy reads.",
         examples="""
 hoptrail train --set corpus.jsonl questions.jsonl --out my-policy
+hoptrail train --self-supervised --corpus agent.db --out my-policy
+hoptrail train --self-supervised --corpus corpus.jsonl --show 10
 hoptrail train --set a.jsonl qa.jsonl --set b.jsonl qb.jsonl --dev c.jsonl qc.jsonl --out both
 hoptrail train --set corpus.jsonl questions.jsonl --resume --out my-policy
 hoptrail train --from-feedback agent.db --out my-policy
@@ -50,8 +59,14 @@ hoptrail train --triples graph.txt --questions qa.jsonl --first 1000 --out my-po
         "type": Path,
         "metavar": ("CORPUS", "QUESTIONS"),
     }
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--set", dest="sets", help="a corpus and its questions; repeatable", **pair)
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        "--set",
+        default=[],
+        dest="sets",
+        help="a corpus (or a store) and its questions; repeatable",
+        **pair,
+    )
     feedback_options(parser, source)
     cli_triples.train_options(parser, source)
     parser.add_argument("--dev", default=[], help="as --set, for measuring only", **pair)
@@ -60,6 +75,13 @@ hoptrail train --triples graph.txt --questions qa.jsonl --first 1000 --out my-po
         metavar="NAMES",
         help="imitation, marginal, reinforce, or several with commas (default: imitation)",
     )
+    parser.add_argument(
+        "--reward",
+        metavar="NAME",
+        help="what reinforce goes by: evidence (the supporting passages), answer (whether what was "
+        "read holds an answer), or module:function (default: evidence where known, else answer)",
+    )
+    _register_self_supervision(parser)
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="(default: 0)")
     parser.add_argument(
         "--epochs", type=int, metavar="N", help="passes of imitation, or of feedback"
@@ -72,10 +94,39 @@ hoptrail train --triples graph.txt --questions qa.jsonl --first 1000 --out my-po
         help="fit what effort thorough counts, too, on a fifth of the questions held back",
     )
     parser.add_argument("--resume", action="store_true", help="go on where a run was stopped")
-    parser.add_argument(
-        "--out", required=True, type=Path, metavar="POLICY_DIR", help="the folder to write"
-    )
+    parser.add_argument("--out", type=Path, metavar="POLICY_DIR", help="the folder to write")
     encoder_option(parser)
+
+
+def _register_self_supervision(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--self-supervised",
+        nargs="?",
+        type=int,
+        const=MADE,
+        default=0,
+        metavar="N",
+        help="first learn from N questions made from the passages, with no labels "
+        f"(N by default: {MADE})",
+    )
+    parser.add_argument(
+        "--corpus",
+        dest="unlabelled",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="PATH",
+        help="a corpus or a store to make them of; repeatable (default: the corpora of --set)",
+    )
+    parser.add_argument(
+        "--show", type=int, metavar="N", help="make N of these questions, print them, and stop"
+    )
+    parser.add_argument(
+        "--start",
+        metavar="POLICY",
+        help="what to go on from: shipped, a policy's folder, or nothing "
+        "(default: nothing where questions are given, shipped otherwise)",
+    )
 
 
 def _register_evaluate(commands: Commands) -> None:
@@ -140,6 +191,8 @@ hoptrail stopping musique.json hotpotqa.json --plot reliability.png --json stopp
 def train(args: argparse.Namespace) -> int:
     """Train a policy."""
     check_options(args)
+    if args.out is None and args.show is None:
+        raise InputError("the folder to write is missing: give --out POLICY_DIR")
     if args.from_feedback:
         return train_from_feedback(args)
     if args.triples:
@@ -149,12 +202,25 @@ def train(args: argparse.Namespace) -> int:
     from hoptrail.policies.train import TrainingSet
     from hoptrail.policies.train import train as train_policy
 
-    chosen = {
-        name: getattr(args, name) for name in ("objective", "seed", "epochs", "networks", "joint")
-    }
-    config = TrainConfig(**{name: value for name, value in chosen.items() if value is not None})
     for corpus, questions in [*args.sets, *args.dev]:
         _readable(corpus, questions)
+    _readable(*args.unlabelled)
+    if args.show is not None:
+        return _show_made(args)
+    if args.unlabelled and not args.self_supervised:
+        raise InputError("--corpus is for --self-supervised: a corpus alone has no questions")
+    if not args.sets and not args.unlabelled:
+        raise InputError(
+            "there is nothing to train on: give --set CORPUS QUESTIONS, "
+            "or --self-supervised and --corpus PATH"
+        )
+    chosen = {
+        name: getattr(args, name)
+        for name in ("objective", "seed", "epochs", "networks", "self_supervised", "joint")
+    }
+    if not args.sets and args.objective is None:
+        chosen["objective"] = ""
+    config = TrainConfig(**{name: value for name, value in chosen.items() if value is not None})
     with show.Steps() as steps:
         encoder = encoder_of(args)
         card = train_policy(
@@ -163,6 +229,9 @@ def train(args: argparse.Namespace) -> int:
             config=config,
             encoder=encoder,
             dev=[TrainingSet(*pair) for pair in args.dev],
+            unlabelled=args.unlabelled,
+            start=_start(args),
+            reward=_reward(args.reward),
             resume=args.resume,
             progress=steps,
             command=args.command,
@@ -171,7 +240,60 @@ def train(args: argparse.Namespace) -> int:
     console.print(show.rows_table("", _last_of_curves(card["curves"])))
     if card["dev"]:
         console.print(show.rows_table("", _dev_rows(card["dev"])))
-    sys.stdout.write(f"trained on {card['questions']} questions: {args.out}\n")
+    made = f", {card['made']} of them made" if card["made"] else ""
+    sys.stdout.write(f"trained on {card['questions'] + card['made']} questions{made}: {args.out}\n")
+    return 0
+
+
+def _start(args: argparse.Namespace) -> Policy | None:
+    """The policy that training goes on from."""
+    from hoptrail.policies.policy import Policy
+
+    start = args.start or ("nothing" if args.sets else "shipped")
+    if start == "nothing":
+        return None
+    return Policy.shipped() if start == "shipped" else Policy.load(start)
+
+
+def _reward(name: str | None) -> str | RewardFunction | None:
+    """What `--reward` names: a reward of ours, or a function found as Python finds modules.
+
+    Raises:
+        InputError: There is no such function.
+    """
+    if name is None or ":" not in name:
+        return name
+    module, _, attribute = name.partition(":")
+    sys.path.insert(0, "")  # as `python -m` does: a function in the folder at hand is found
+    try:
+        found: RewardFunction = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(f"--reward {name} cannot be loaded: {error}") from error
+    finally:
+        sys.path.remove("")
+    if not callable(found):
+        raise InputError(f"--reward {name} is not a function")
+    return found
+
+
+def _show_made(args: argparse.Namespace) -> int:
+    """Print questions that would be made, each with its answer and the passages it takes."""
+    from hoptrail import show
+    from hoptrail.policies.train import show_made
+
+    corpora = args.unlabelled or list(dict.fromkeys(corpus for corpus, _ in args.sets))
+    if not corpora:
+        raise InputError("there is nothing to make questions of: give --corpus PATH")
+    with show.Steps() as steps:
+        made = show_made(
+            corpora, count=args.show, seed=args.seed, encoder=encoder_of(args), progress=steps
+        )
+    for question, passages in made:
+        answer = f"  ({question.answers[0]})" if question.answers else ""
+        sys.stdout.write(f"{question.text}{answer}\n")
+        for passage in passages:
+            said = passage.title or passage.text[:60]
+            sys.stdout.write(f"    {passage.id}  {said}\n")
     return 0
 
 

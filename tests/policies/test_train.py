@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -353,6 +354,10 @@ def test_an_encoder_without_tokens_is_told_at_once(sets, tmp_path, monkeypatch) 
         ({"epochs": 0}, "at least 1"),
         ({"batch": 0}, "at least 1"),
         ({"samples": 1}, "at least 2"),
+        ({"objective": ""}, "unknown objective"),
+        ({"self_supervised": -1}, "0 or the number"),
+        ({"self_supervised": 5, "self_supervised_epochs": 0}, "at least 1"),
+        ({"effort": "heroic"}, "no effort 'heroic'"),
     ],
 )
 def test_settings_out_of_range_are_refused(wrong, says) -> None:
@@ -391,3 +396,124 @@ def test_stop_is_calibrated_by_a_network_that_did_not_see_some_questions(
     again = train([sets["learn"]], torn, config=config, encoder=HashEncoder(), resume=True)
     assert again["curves"] == card["curves"]
     assert (torn / WEIGHTS).read_bytes() == (tmp_path / "out" / WEIGHTS).read_bytes()
+
+
+def test_it_learns_from_passages_alone(sets, tmp_path, demo, demo_questions) -> None:
+    """No label is seen; what is asked afterwards are people's questions about the same passages."""
+    corpus = sets["few"].corpus
+    config = replace(
+        SMALL,
+        objective="",
+        self_supervised=60,
+        self_supervised_epochs=6,
+        batch=8,
+        network=NetworkConfig(width=24, layers=1),
+    )
+    card = train([], tmp_path / "p", config=config, encoder=HashEncoder(), unlabelled=[corpus])
+    assert (card["objective"], card["questions"], card["made"]) == ("self-supervised", 0, 60)
+    assert "demo_corpus.jsonl" in card["unlabelled"][0]
+    assert "60 made from passages" in (tmp_path / "p" / "README.md").read_text(encoding="utf-8")
+    losses = [curve["loss"] for curve in card["curves"]]
+    assert losses[-1] < 0.7 * losses[0]
+
+    def recall(ranked) -> float:
+        pairs = zip(ranked, demo_questions, strict=True)
+        return float(np.mean([recall_at(ids, q.supporting_ids, 5) for ids, q in pairs]))
+
+    walks = demo.walker(Policy.load(tmp_path / "p"), "fast").walk(
+        [q.text for q in demo_questions], 5
+    )
+    hits = [demo.store.search(q.text, 5) for q in demo_questions]
+    assert recall([demo.ids(walk.slots) for walk in walks]) > recall(
+        [[hit.passage.id for hit in found] for found in hits]
+    )
+
+
+def test_a_store_is_a_corpus_too_and_a_policy_is_gone_on_from(demo, sets, tmp_path) -> None:
+    config = replace(SMALL, objective="", self_supervised=12, self_supervised_epochs=1, epochs=1)
+    stored = train(
+        [], tmp_path / "a", config=config, encoder=HashEncoder(), unlabelled=[demo.store.path]
+    )
+    corpus = train(
+        [], tmp_path / "b", config=config, encoder=HashEncoder(), unlabelled=[sets["few"].corpus]
+    )
+    assert stored["curves"] == corpus["curves"]
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+    start = Policy.load(tmp_path / "a")
+    both = replace(config, networks=3, network=NetworkConfig(), objective="imitation")
+    card = train([sets["few"]], tmp_path / "c", config=both, encoder=HashEncoder(), start=start)
+    assert card["objective"] == "self-supervised, imitation"
+    assert [curve["stage"] for curve in card["curves"]] == ["self-supervised", "imitation"]
+    found = Policy.load(tmp_path / "c")
+    assert (found.config, len(found.members)) == (start.config, 1)
+    torch.testing.assert_close(found.members[0].mean, start.members[0].mean)
+    assert found.fingerprint != start.fingerprint
+
+
+@pytest.fixture(scope="module")
+def unlabelled(sets, demo_questions) -> dict[str, TrainingSet]:
+    """The demo's questions with answers only, and with nothing."""
+    few = sets["few"]
+
+    def bare(name: str, **fields) -> TrainingSet:
+        file = few.questions.with_name(name)
+        records = [{"id": q.id, "question": q.text} for q in demo_questions[:8]]
+        answers = [{"answers": list(q.answers)} if fields else {} for q in demo_questions[:8]]
+        lines = [json.dumps({**r, **a}) + "\n" for r, a in zip(records, answers, strict=True)]
+        file.write_text("".join(lines), encoding="utf-8")
+        return TrainingSet(few.corpus, file)
+
+    return {"answers": bare("answers.jsonl", answers=True), "nothing": bare("nothing.jsonl")}
+
+
+def test_answers_alone_are_enough(unlabelled, tmp_path, tiny_bert) -> None:
+    """The evidence is latent: no question of the file names a passage."""
+    config = replace(SMALL, objective="marginal,reinforce", effort="fast")
+    card = train([unlabelled["answers"]], tmp_path / "p", config=config, encoder=tiny_bert)
+    first, second = card["curves"]
+    assert (first["stage"], second["stage"]) == ("marginal", "reinforce")
+    assert 0 < first["answerable"] <= 1
+    assert -1 < second["return"] <= 1
+    assert card["reward"] == "evidence or answer"
+
+
+def test_a_reward_alone_is_enough(unlabelled, tmp_path) -> None:
+    """A function of the caller's: here reading as much as can be is all that counts."""
+    config = replace(
+        SMALL, objective="reinforce", tuning_epochs=6, tuning_rate=3e-3, hop_cost=0.0, samples=8
+    )
+    config = replace(config, entropy_weight=0.0, effort="fast")
+    card = train(
+        [unlabelled["nothing"]],
+        tmp_path / "p",
+        config=config,
+        encoder=HashEncoder(),
+        reward=lambda question, read: len(read) / 4,
+    )
+    read = [curve["passages read"] for curve in card["curves"]]
+    assert read[-1] > read[0] or read[-1] > 3.8
+    assert card["questions"] == 8
+
+
+@pytest.mark.parametrize(
+    ("objective", "needs"),
+    [("imitation", "supporting_ids"), ("marginal", "answers"), ("reinforce", "a reward")],
+)
+def test_a_file_that_lacks_what_an_objective_needs_is_told(
+    unlabelled, tmp_path, monkeypatch, tiny_bert, objective, needs
+) -> None:
+    monkeypatch.setattr(train_module, "_opened", lambda *_: pytest.fail("too late"))
+    config = replace(SMALL, objective=objective)
+    with pytest.raises(InputError, match=needs):
+        train([unlabelled["nothing"]], tmp_path / "p", config=config, encoder=tiny_bert)
+
+
+def test_nothing_to_learn_from_is_told(sets, tmp_path) -> None:
+    alone = tmp_path / "alone.jsonl"
+    alone.write_text('{"id": "a", "text": "alder grows."}\n', encoding="utf-8")
+    config = replace(SMALL, objective="", self_supervised=5)
+    with pytest.raises(InputError, match="no question could be made"):
+        train([], tmp_path / "p", config=config, encoder=HashEncoder(), unlabelled=[alone])
+    for wrong, given in ((SMALL, [sets["few"].corpus]), (config, [])):
+        with pytest.raises(InputError, match="nothing to train on"):
+            train([], tmp_path / "p", config=wrong, encoder=HashEncoder(), unlabelled=given)
