@@ -15,9 +15,8 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -26,18 +25,16 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 from torch import Tensor
 
-from hoptrail.memory.encoder import Encoder, minilm
+from hoptrail.memory.encoder import minilm
 from hoptrail.memory.vector_cache import CachedEncoder
-from hoptrail.metrics import recall_at
 from hoptrail.policies.corpora import OpenCorpus
 from hoptrail.policies.efforts import EFFORTS
 from hoptrail.policies.examples import Example, prepare
 from hoptrail.policies.imitation import gold_of
+from hoptrail.policies.measure import mean_recall
 from hoptrail.policies.network import NetworkConfig, PolicyNetwork
 from hoptrail.policies.policy import Policy
-from hoptrail.policies.search import Walker
 from hoptrail.policies.state import OVERALL, State, StateBatch
-from hoptrail.types import Namespace
 
 Rows = NDArray[np.float32]
 
@@ -77,7 +74,10 @@ def main() -> None:
     figures = {}
     for corpus, questions in args.dev:
         name = f"{corpus.parent.name}/{questions.name}"
-        figures[name] = measured(policy, corpus, questions, encoder, args.effort)
+        with closing(OpenCorpus(corpus, questions, encoder.inner)) as opened:
+            figures[name] = mean_recall(
+                policy, opened, encoder.inner, effort=args.effort, cuts=(2, 5, 10)
+            )
         shown = ", ".join(f"{k} {100 * v:.1f}" for k, v in figures[name].items())
         sys.stdout.write(f"{name}: {shown}\n")
     if args.out:
@@ -102,29 +102,6 @@ def fitted(sets: Sequence[tuple[Path, Path]], encoder: CachedEncoder, seed: int)
                 stop_x.append(state.x[:1, -len(OVERALL) :])
                 stop_y.append([not missing])
     return Boosted(_boosting(read_x, read_y, seed), _boosting(stop_x, stop_y, seed))
-
-
-def measured(
-    policy: Policy, corpus: Path, questions: Path, encoder: Encoder, effort: str
-) -> dict[str, float]:
-    """Mean recall on questions that were not trained on."""
-    inner = encoder.inner if isinstance(encoder, CachedEncoder) else encoder
-    opened = OpenCorpus(corpus, questions, inner)
-    walkers: dict[Namespace, Walker] = {}
-    found: dict[str, list[float]] = {"recall@2": [], "recall@5": [], "recall@10": []}
-    for question in opened.questions:
-        if question.namespace not in walkers:
-            scope = opened.scope(question.namespace)
-            walkers[question.namespace] = Walker(
-                policy, scope.view, scope.graph, inner, EFFORTS[effort]
-            )
-        [walk] = walkers[question.namespace].walk([question.text], 10)
-        ranked = [str(slot) for slot in walk.slots]
-        gold = [str(slot) for slot in opened.gold(question)]
-        for name, values in found.items():
-            values.append(recall_at(ranked, gold, int(name.removeprefix("recall@"))))
-    opened.close()
-    return {name: fmean(values) for name, values in found.items()}
 
 
 def _states(example: Example, rng: np.random.Generator) -> Iterator[tuple[State, list[int]]]:

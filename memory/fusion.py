@@ -73,11 +73,8 @@ def hybrid(
             the whole scope's all the same, so that a filter changes no passage's score.
     """
     with view.lock:
-        depth = max(depth, k)
-        view.sparse.matches(text)  # the moments need all of them: the search may use them too
-        _, near = view.dense.search(vector[None], depth, allowed=allowed)
-        _, worded = view.sparse.search(text, depth, allowed=allowed)
-        pool = np.union1d(near[0], worded)
+        near, worded = both_best(view, text, vector, max(depth, k), allowed)
+        pool = np.union1d(near, worded)
         scores = hybrid_scores(view, text, vector, pool)
         best = view.order(scores, pool)[:k]
         return scores[best], pool[best]
@@ -86,12 +83,33 @@ def hybrid(
 def hybrid_scores(view: View, text: str, vector: Vectors, slots: Slots) -> Scores:
     """The hybrid scores of some living slots, `(m,)`, exact whatever else is in the pool."""
     with view.lock:
-        dense = view.dense.scores_of(vector[None], slots)[0]
+        dense, sparse = standardised(view, text, vector, slots)
+        return (dense + sparse).round(DECIMALS).astype(np.float32)
+
+
+def both_best(
+    view: View, text: str, vector: Vectors, depth: int, allowed: Mask | None = None
+) -> tuple[Slots, Slots]:
+    """The best `depth` living slots by meaning and by words, each best first."""
+    with view.lock:
+        view.sparse.matches(text)  # the moments need all of them: the search may use them too
+        _, near = view.dense.search(vector[None], depth, allowed=allowed)
+        _, worded = view.sparse.search(text, depth, allowed=allowed)
+        return near[0], worded
+
+
+def standardised(
+    view: View, text: str, vector: Vectors, slots: Slots
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The z-scores of some living slots, `(m,)` by meaning and by words, over the whole scope."""
+    with view.lock:
         means, stds = view.dense.moments(vector[None])
-        total = standard(dense, float(means[0]), float(stds[0]))
+        dense = view.dense.scores_of(vector[None], slots)[0]
         words = view.sparse.scores_of(text, slots)
-        total = total + standard(words, *view.sparse.moments(text))
-        return total.round(DECIMALS).astype(np.float32)
+        return (
+            standard(dense, float(means[0]), float(stds[0])),
+            standard(words, *view.sparse.moments(text)),
+        )
 
 
 def standard(scores: Scores, mean: float, std: float) -> NDArray[np.float64]:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from hoptrail.errors import ConfigError, FormatError
 from hoptrail.formats import write_json
 from hoptrail.memory.encoder import Vectors
-from hoptrail.memory.fusion import DEPTH, Mask, standard
+from hoptrail.memory.fusion import DEPTH, Mask, both_best, standardised
 from hoptrail.memory.slots import DECIMALS, Floats, Scores, Slots
 from hoptrail.memory.view import View
 
@@ -243,16 +243,10 @@ def gather(
 ) -> tuple[Slots, Evidence]:
     """The union of both sides' best `depth` living slots, and what is known of them."""
     with view.lock:
-        _, near = view.dense.search(vector[None], depth, allowed=allowed)
-        _, worded = view.sparse.search(text, depth, allowed=allowed)
-        slots = np.union1d(near[0], worded)
-        means, stds = view.dense.moments(vector[None])
-        words = view.sparse.scores_of(text, slots)
-        dense = standard(
-            view.dense.scores_of(vector[None], slots)[0], float(means[0]), float(stds[0])
-        )
-        sparse = standard(words, *view.sparse.moments(text))
-        ranks = [_ranks(side, slots) for side in (near[0], worded)]
+        near, worded = both_best(view, text, vector, depth, allowed)
+        slots = np.union1d(near, worded)
+        dense, sparse = standardised(view, text, vector, slots)
+        ranks = [_ranks(side, slots) for side in (near, worded)]
         features = _features(view, text, {"dense": dense, "sparse": sparse}, ranks)
         return slots, Evidence(dense, sparse, ranks[0], ranks[1], features)
 

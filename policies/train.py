@@ -21,22 +21,21 @@ from hoptrail.formats import read_questions, sha256_of
 from hoptrail.memory.encoder import Encoder
 from hoptrail.memory.store import Store
 from hoptrail.memory.vector_cache import CachedEncoder
-from hoptrail.metrics import recall_at
 from hoptrail.policies.card import readme
 from hoptrail.policies.checkpoint import Checkpoint
 from hoptrail.policies.corpora import OpenCorpus, is_store
-from hoptrail.policies.efforts import DEFAULT, EFFORTS
+from hoptrail.policies.efforts import EFFORTS
 from hoptrail.policies.examples import Example, prepare
 from hoptrail.policies.joint_train import fitted_weight
+from hoptrail.policies.measure import mean_recall
 from hoptrail.policies.objectives import require_tokens
 from hoptrail.policies.policy import JOINT_WEIGHT, Policy
 from hoptrail.policies.pseudo_questions import pseudo_questions
 from hoptrail.policies.rewards import Reward, RewardFunction
-from hoptrail.policies.search import Walker
 from hoptrail.policies.settings import TrainConfig
 from hoptrail.policies.supervision import usable
 from hoptrail.policies.trainer import Progress, Trainer, silent
-from hoptrail.types import Namespace, Passage, Question
+from hoptrail.types import Passage, Question
 
 JOINT = "joint"
 """Where in the policy's folder the policy is trained that the joint weight is fitted with."""
@@ -302,20 +301,6 @@ def _measured(
     policy: Policy, one: TrainingSet, encoder: CachedEncoder, tell: Progress
 ) -> dict[str, float]:
     """Recall at the default effort on a set that was not trained on."""
-    walkers: dict[Namespace, Walker] = {}
-    at: dict[int, list[float]] = {2: [], 5: []}
     with closing(OpenCorpus(one.corpus, one.questions, encoder.inner)) as corpus:
-        questions = [question for question in corpus.questions if question.supporting_ids]
-        for done, question in enumerate(questions, start=1):
-            if question.namespace not in walkers:
-                scope = corpus.scope(question.namespace)
-                walkers[question.namespace] = Walker(
-                    policy, scope.view, scope.graph, encoder, EFFORTS[DEFAULT]
-                )
-            [walk] = walkers[question.namespace].walk([question.text], 10)
-            ranked = [str(slot) for slot in walk.slots]
-            gold = [str(slot) for slot in corpus.gold(question)]
-            for k, values in at.items():
-                values.append(recall_at(ranked, gold, k))
-            tell(f"measure {one.questions.parent.name}", done, len(questions), {})
-    return {f"recall@{k}": sum(v) / max(1, len(v)) for k, v in at.items()}
+        telling = partial(_tell, tell, f"measure {one.questions.parent.name}")
+        return mean_recall(policy, corpus, encoder, progress=telling)
