@@ -18,7 +18,7 @@ from hoptrail.graph.lists import Ints, Lists, Records, group, none, records
 Floats = NDArray[np.float32]
 
 MAX_SHARED = 12
-"""A name that more passages of a namespace share tells nothing of which is meant."""
+"""A name that more passages of a namespace share tells nothing of which is meant; at most 15."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,8 @@ class Arrays:
     out: Lists
     """By source slot: target slot, start, end, passages that share the name; as in the text."""
     into: Lists
-    """By target slot: source slot, start, end; by the sources' contents."""
+    """By target slot: source slot, start, end, passages that share the name; by the sources'
+    contents."""
     entities: Lists
     """By slot: its entities, in reading order."""
     members: Lists
@@ -99,17 +100,29 @@ class Arrays:
 
         By place, then target; of several names for one target, the surest counts.
         """
-        owner, rows = self.out.gather(slots)
-        pairs = owner * self.n + rows[:, 0]
-        order = np.lexsort((rows[:, 3], pairs))
-        different, first = np.unique(pairs[order], return_index=True)
-        weights = (1.0 / rows[order[first], 3]).astype(np.float32)
-        return different // max(self.n, 1), different % max(self.n, 1), weights
+        return self._surest(*self.out.gather(slots))
+
+    def sources(self, slots: Ints) -> tuple[Ints, Ints, Floats]:
+        """What mentions slots, each once: place in `slots`, source, weight as `targets` has it."""
+        return self._surest(*self.into.gather(slots))
+
+    def _surest(self, owner: Ints, rows: Records) -> tuple[Ints, Ints, Floats]:
+        # Sorting one number for a record is a good deal quicker than sorting by three keys.
+        keys = owner << 36 | rows[:, 0].astype(np.int64) << 4 | rows[:, 3]
+        keys.sort()
+        pairs = keys >> 4
+        first = np.ones(len(keys), dtype=np.bool_)
+        np.not_equal(pairs[1:], pairs[:-1], out=first[1:])
+        pairs = pairs[first]
+        return pairs >> 32, pairs & 0xFFFFFFFF, (1.0 / (keys[first] & 15)).astype(np.float32)
 
     def linked(self, slots: Ints) -> tuple[Ints, Ints, Floats]:
         """Where links lead from slots: place in `slots`, target, weight."""
-        owner, rows = self.links_out.gather(slots)
-        return owner, rows[:, 0].astype(np.int64), unpacked(rows[:, 2])
+        return _ends(*self.links_out.gather(slots))
+
+    def linking(self, slots: Ints) -> tuple[Ints, Ints, Floats]:
+        """Where links to slots come from: place in `slots`, source, weight."""
+        return _ends(*self.links_into.gather(slots))
 
 
 def make_arrays(tables: Tables, sizes: tuple[int, int, int], living: int, ranks: Ranks) -> Arrays:
@@ -193,7 +206,7 @@ def mentions(spoken: Records, bearers: Lists, ranks: Ranks) -> Records:
 
 def backwards(out: Records, ranks: Ranks) -> Records:
     """Mentions by their target, in the columns of `Arrays.into`."""
-    found = out[:, [1, 0, 2, 3]]
+    found = out[:, [1, 0, 2, 3, 4]]
     return found[np.lexsort((found[:, 2], ranks(found[:, 1]), found[:, 0]))]
 
 
@@ -222,6 +235,10 @@ def packed(weights: Floats) -> NDArray[np.int32]:
 def unpacked(bits: NDArray[np.int32]) -> Floats:
     """The weights again."""
     return np.ascontiguousarray(bits, dtype=np.int32).view(np.float32)
+
+
+def _ends(owner: Ints, rows: Records) -> tuple[Ints, Ints, Floats]:
+    return owner, rows[:, 0].astype(np.int64), unpacked(rows[:, 2])
 
 
 def _with_keys(lists: Lists) -> Records:

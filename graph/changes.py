@@ -133,8 +133,9 @@ def _of_mentions(a: Arrays, sources: Ints, ranks: Ranks) -> Arrays:
     targets = np.union1d(a.out.gather(sources)[1][:, 0], out[:, 1]).astype(np.int64)
     owner, held = a.into.gather(targets)
     keep = ~np.isin(held[:, 0], sources)
-    others = records(held[keep, 0], targets[owner[keep]], held[keep, 1], held[keep, 2])
-    into = backwards(np.concatenate([others, out[:, :4]]), ranks)
+    held, owner = held[keep], owner[keep]
+    others = records(held[:, 0], targets[owner], held[:, 1], held[:, 2], held[:, 3])
+    into = backwards(np.concatenate([others, out]), ranks)
     return replace(
         a,
         out=a.out.replaced(by_key(out[:, 0], out[:, 1:], sources), a.n),

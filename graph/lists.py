@@ -39,6 +39,8 @@ class Lists:
 
     def gather(self, rows: Ints) -> tuple[Ints, Records]:
         """The records of some rows: which of `rows` each is of, in their order, and the record."""
+        if not len(self.values) and not self.changed:
+            return np.zeros(0, dtype=np.int64), self.values
         base = len(self.starts) - 1
         held = np.minimum(rows, max(base - 1, 0))
         first = self.starts[held]

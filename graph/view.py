@@ -15,7 +15,8 @@ from hoptrail.graph.arrays import Arrays, Floats, Ranks, all_links, meanings, no
 from hoptrail.graph.changes import updated
 from hoptrail.graph.lists import Ints, Lists
 from hoptrail.graph.names import NameMatcher, words
-from hoptrail.graph.pagerank import DAMPING, ITERATIONS, Walk
+from hoptrail.graph.pagerank import DAMPING, ITERATIONS
+from hoptrail.graph.random_walk import Walk
 from hoptrail.graph.relations import EntityNames, Relations, entities_of
 from hoptrail.memory.records import encode_namespace, scope_range
 
@@ -148,7 +149,7 @@ class GraphView:
     def in_mentions(self, slot: int) -> list[Mention]:
         """The places in other passages that name this one."""
         a = self._arrays
-        return [Mention(row[0], slot, *row[1:]) for row in _list(a, a.into, slot)]
+        return [Mention(row[0], slot, *row[1:3]) for row in _list(a, a.into, slot)]
 
     def links(self, slot: int) -> list[tuple[int, str, float]]:
         """The links that a passage holds: target, kind and weight."""
@@ -203,6 +204,7 @@ class GraphView:
         *,
         damping: float = DAMPING,
         iterations: int = ITERATIONS,
+        tolerance: float = 0.0,
     ) -> Floats:
         """Personalised PageRank of every slot, `(capacity,)`; see `hoptrail.graph.pagerank`.
 
@@ -210,9 +212,14 @@ class GraphView:
             seeds: Weight above 0 by slot: where the walker starts, and starts again.
             damping: Chance that it walks on instead, in [0, 1).
             iterations: Steps.
+            tolerance: How much of the graph is left out; at 0 nothing that it reaches is.
         """
-        visits = self.walk().visits(seeds, damping=damping, iterations=iterations)
-        return visits.astype(np.float32)
+        slots, often = self.walk().visits(
+            seeds, damping=damping, iterations=iterations, tolerance=tolerance
+        )
+        visits = np.zeros(self._arrays.n, dtype=np.float32)
+        visits[slots] = often
+        return visits
 
     def walk(self) -> Walk:
         """The chances of each step of a walk over the graph as it is now."""

@@ -5,7 +5,8 @@ import pytest
 
 from hoptrail.errors import InputError
 from hoptrail.graph.graph import Graph
-from hoptrail.graph.pagerank import BACKWARDS, Walk, pagerank_ranking, starting_points
+from hoptrail.graph.pagerank import pagerank_ranking, starting_points
+from hoptrail.graph.random_walk import BACKWARDS, Walk
 from hoptrail.graph.view import GraphView
 from hoptrail.types import Link, Passage
 
