@@ -34,9 +34,9 @@ Reals = NDArray[np.float64]
 BACKWARDS = 0.5
 """Of a mention or link walked against its direction; 1 costs half a point."""
 
-ROUNDS = 4
-"""How often nodes are opened where there is a tolerance; a passage, its entities and the passages
-that share them are three."""
+ROUNDS = 5
+"""How often nodes are opened where there is a tolerance; to come from a passage by an entity to
+another and open that takes three."""
 
 CLOSED = np.iinfo(np.int64).max
 
