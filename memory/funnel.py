@@ -201,11 +201,13 @@ class Funnel:
         condition = None if filter is None else filters.parse(filter)
         vectors: Sequence[Vectors | None] = [None] * len(queries)
         began = time.perf_counter()
-        if any(stage.needs_vector for stage in self.stages):
-            vectors = list(store.encode_queries(queries))
         found: list[Funnelled] = []
         for _ in range(TRIES):
-            view = store.view(namespace)
+            if any(stage.needs_vector for stage in self.stages):
+                view, encoded = store.asked(queries, namespace)
+                vectors = list(encoded)
+            else:
+                view = store.view(namespace)
             allowed = view.allowed(filter)
             batch = [Asked(view, q, v, allowed) for q, v in zip(queries, vectors, strict=True)]
             try:

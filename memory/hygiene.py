@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.errors import InputError
-from hoptrail.memory import bulk, records
+from hoptrail.memory import bulk, meta, records
 from hoptrail.memory.bulk import Key
-from hoptrail.memory.encoder import Vectors
+from hoptrail.memory.encoder import Vectors, require
 from hoptrail.memory.store import Store
 from hoptrail.memory.view import View
 from hoptrail.types import Namespace, Passage
@@ -87,15 +87,18 @@ def add_distinct(
     _check_bound(near)
     now = store.clock()
     batch = bulk.collect(passages, "error", now, None)
+    encoder = require(store.encoder, "encoding passages")
     vectors = dict(zip(batch, store.encode([p.content for p in batch.values()]), strict=True))
     found: list[Duplicate] = []
     for namespace in dict.fromkeys(key[0] for key in batch):
         part = {key: p for key, p in batch.items() if key[0] == namespace}
-        found += _among_new(store, part, vectors, near)
+        found += _among_new(store, store.view_of(encoder, namespace), part, vectors, near)
     doubled = {(d.namespace, d.id): d for d in found}
     kept = [p for key, p in batch.items() if then == "report" or key not in doubled]
     with store.transaction():
-        ids = store.restore([replace(p, written_at=now) for p in kept], vectors)
+        ids = store.restore(
+            [replace(p, written_at=now) for p in kept], vectors, made_by=meta.describe(encoder)
+        )
         if then == "merge":
             for key, duplicate in doubled.items():
                 _merge(store, duplicate, batch[key])
@@ -119,11 +122,14 @@ def duplicates(store: Store, *, namespace: Namespace = (), near: float = NEAR) -
 
 
 def _among_new(
-    store: Store, batch: Mapping[Key, Passage], vectors: Mapping[Key, Vectors], near: float
+    store: Store,
+    view: View,
+    batch: Mapping[Key, Passage],
+    vectors: Mapping[Key, Vectors],
+    near: float,
 ) -> list[Duplicate]:
-    """The duplicates among new passages of one namespace, and of what it holds."""
-    namespace = next(iter(batch))[0]
-    view = store.view(namespace)
+    """The duplicates among new passages of one namespace, and of what it holds, its view."""
+    namespace = view.scope
     found: list[Duplicate] = []
     firsts: list[Key] = []  # those of the batch that are no duplicates
     by_content: dict[str, str] = {}

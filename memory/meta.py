@@ -7,6 +7,12 @@ import sqlite3
 from hoptrail.errors import EncoderMismatch
 from hoptrail.memory.encoder import Encoder
 
+NEXT = "next_encoder"
+"""Key of the encoder whose vectors are being made, as described; absent when none are."""
+
+SINCE = "encoder_since"
+"""Key of the version in which the encoder's vectors took the place of another's."""
+
 
 def get(connection: sqlite3.Connection, key: str) -> str | None:
     """A value, or None."""
@@ -32,6 +38,11 @@ def bump(connection: sqlite3.Connection, count: int) -> int:
     newest = version(connection)
     put(connection, "version", str(newest + count))
     return newest + 1
+
+
+def encoder_since(connection: sqlite3.Connection) -> int:
+    """The version from which on the vectors are those of the present encoder; 0 for all."""
+    return int(get(connection, SINCE) or 0)
 
 
 def describe(encoder: Encoder) -> str:
@@ -66,9 +77,22 @@ def check_made_by(connection: sqlite3.Connection, described: str, where: str) ->
         return
     if connection.execute("SELECT 1 FROM vectors LIMIT 1").fetchone():
         raise EncoderMismatch(
-            f"the vectors of {where} were made by encoder {known}, got {described}: "
-            "open it with that encoder, or add its passages to a new store"
+            f"the vectors of {where} were made by encoder {known}, got {described}: open it with "
+            f"that encoder, or {_way_out(connection, described, where)}"
         )
+
+
+def _way_out(connection: sqlite3.Connection, described: str, where: str) -> str:
+    """What leads to a store of another encoder's vectors, for a message."""
+    if get(connection, NEXT) == described:
+        return (
+            "go on with the change to this one, which has begun: memory.change_encoder(encoder) or "
+            f"hoptrail reencode --store {where}"
+        )
+    return (
+        "change it: Memory(path, encoder=None).change_encoder(encoder) or "
+        f"hoptrail reencode --store {where} --encoder …"
+    )
 
 
 def claim_encoder(connection: sqlite3.Connection, encoder: Encoder, where: str) -> None:

@@ -118,6 +118,29 @@ STATISTICS_MIGRATIONS: tuple[str, ...] = (
     """,
 )
 
+REENCODING = "reencoding"
+"""Owns what a change of encoder keeps until it is done. Its tables are made when one begins and go
+when it ends: at other times a file has none of them, and costs nothing for them."""
+
+REENCODING_MIGRATIONS: tuple[str, ...] = (
+    """
+    -- The same as `vectors`, whose place it takes.
+    CREATE TABLE next_vectors (
+        passage INTEGER PRIMARY KEY REFERENCES passages (rowid) ON DELETE CASCADE,
+        vector BLOB NOT NULL
+    );
+    CREATE TABLE unencoded (
+        passage INTEGER PRIMARY KEY REFERENCES passages (rowid) ON DELETE CASCADE
+    );
+    -- Whoever writes a passage's content writes its vector, also a version of hoptrail that knows
+    -- nothing of this.
+    CREATE TRIGGER vectors_written AFTER INSERT ON vectors BEGIN
+        INSERT INTO unencoded VALUES (new.passage) ON CONFLICT DO NOTHING;
+        DELETE FROM next_vectors WHERE passage = new.passage;
+    END;
+    """,
+)
+
 LISTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (OWNER, MIGRATIONS),
     (STATISTICS, STATISTICS_MIGRATIONS),

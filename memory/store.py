@@ -20,7 +20,7 @@ from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self, get_args
 
-from hoptrail.errors import InputError, StoreUnavailable, UnknownId
+from hoptrail.errors import EncoderMismatch, InputError, StoreUnavailable, UnknownId
 from hoptrail.memory import (
     dense_kinds,
     filters,
@@ -158,12 +158,23 @@ class Store(Writer):
             while len(self._views) > VIEWS_KEPT:
                 self._views.popitem(last=False)
         try:
-            view.refresh()
+            return self._refreshed(view)
         except BaseException:
             with self._views_lock:  # it may be half caught up: the next call starts afresh
                 self._views.pop(namespace, None)
             raise
-        return view
+
+    def _refreshed(self, view: View) -> View:
+        """The view caught up, or one of the same scope where the encoder has changed."""
+        while True:
+            try:
+                view.refresh()
+            except EncoderMismatch:
+                view = view.renewed()
+                with self._views_lock:
+                    self._views[view.scope] = view
+            else:
+                return view
 
     def search(
         self,
@@ -207,12 +218,8 @@ class Store(Writer):
         if isinstance(k, bool) or not isinstance(k, int) or k < 1:
             raise InputError(f"k must be a whole number of at least 1, got {k!r}")
         condition = None if filter is None else filters.parse(filter)
-        vector = None
-        if mode != "sparse":
-            require(self.encoder, f"{mode} search")
-            vector = self.encode_queries([query])[0]
         for _ in range(3):
-            view = self.view(namespace)
+            view, vector = self._asked_once(query, mode, namespace)
             with view.lock:
                 allowed = view.allowed(filter)
                 if rule is None or vector is None:
@@ -240,7 +247,49 @@ class Store(Writer):
             EncoderMissing: The store has no encoder.
             EncoderMismatch: Another process has written vectors of another one.
         """
-        encoder = require(self.encoder, "encoding a query")
+        return self._encode_queries(require(self.encoder, "encoding a query"), texts)
+
+    def view_of(self, encoder: Encoder, namespace: Namespace = ()) -> View:
+        """The scope's view, its vectors by this encoder: what it encodes may be asked of them.
+
+        Raises:
+            EncoderMismatch: The store's vectors are another's.
+        """
+        while True:
+            with self._db.reading() as connection:
+                meta.check_encoder(connection, encoder, str(self.path))
+            view = self.view(namespace)
+            if view.fits(encoder):
+                return view
+
+    def asked(self, texts: Sequence[str], namespace: Namespace = ()) -> tuple[View, Vectors]:
+        """A scope's view, and vectors of queries `(n, d)` by the encoder that made its own.
+
+        Raises:
+            As `encode_queries` does.
+        """
+        while True:
+            encoder = require(self.encoder, "encoding a query")
+            try:
+                vectors = self._encode_queries(encoder, texts)
+            except EncoderMismatch:
+                if self.encoder is encoder:
+                    raise
+                continue  # another thread has just changed it
+            view = self.view(namespace)
+            if view.fits(encoder):  # likewise
+                return view, vectors
+
+    def _asked_once(
+        self, query: str, mode: Mode, namespace: Namespace
+    ) -> tuple[View, Vectors | None]:
+        if mode == "sparse":
+            return self.view(namespace), None
+        require(self.encoder, f"{mode} search")
+        view, vectors = self.asked([query], namespace)
+        return view, vectors[0]
+
+    def _encode_queries(self, encoder: Encoder, texts: Sequence[str]) -> Vectors:
         with self._db.reading() as connection:
             meta.check_encoder(connection, encoder, str(self.path))
         if isinstance(encoder, CachedEncoder):

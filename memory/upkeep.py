@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from hoptrail.errors import StoreUnavailable
-from hoptrail.memory import meta, records, schema, snapshot, vector_cache
+from hoptrail.memory import meta, pending, records, schema, snapshot, vector_cache
 from hoptrail.memory.store import Store
 
 SHOWN = 20
@@ -29,7 +29,7 @@ class Problem:
     """Something in a store's files that is not as it should be."""
 
     what: str
-    """`file`, `reference`, `passage`, `vector`, `snapshot`, `version`, or `graph`."""
+    """`file`, `reference`, `passage`, `vector`, `encoder`, `snapshot`, `version`, or `graph`."""
     message: str
     derived: bool
     """Whether `repair` can make it anew from the passages."""
@@ -72,6 +72,7 @@ def verify(store: Store) -> list[Problem]:
             problems.append(Problem("reference", message, derived=True))
         problems += _passage_problems(connection)
         problems += _vector_problems(connection)
+        problems += _encoder_problems(connection)
         problems += _version_problems(connection)
     return problems + [
         Problem("snapshot", message, derived=True) for message in snapshot.problems(store.database)
@@ -97,11 +98,16 @@ def repair(store: Store) -> list[str]:
         if highest > meta.version(connection):
             meta.put(connection, "version", str(highest))
             done.append(f"moved the version on to {highest}")
+        if again := pending.wrong(connection):
+            pending.again(connection, again)
+            done.append(f"{len(again)} passages are to be encoded again by the next encoder")
         wrong = _wrong_vectors(connection)
         found = records.read(connection, wrong, links=False)
     if wrong:
         vectors = store.encode([found[rowid].content for rowid in wrong])
         with store.transaction() as connection:
+            if store.encoder is not None:
+                meta.check_encoder(connection, store.encoder, str(store.path))
             now = records.read(connection, wrong, links=False)
             version = meta.bump(connection, len(wrong))
             for i, (rowid, vector) in enumerate(zip(wrong, vectors, strict=True)):
@@ -248,6 +254,15 @@ def _vector_problems(connection: sqlite3.Connection) -> list[Problem]:
     if len(wrong) > SHOWN:
         problems.append(Problem("vector", f"and {len(wrong) - SHOWN} more", derived=True))
     return problems
+
+
+def _encoder_problems(connection: sqlite3.Connection) -> list[Problem]:
+    """What is wrong with the vectors of the next encoder, while the store changes to one."""
+    wrong = pending.wrong(connection)
+    if not wrong:
+        return []
+    message = f"{len(wrong)} passages, such as {wrong[0]}, have no vector of the next encoder's"
+    return [Problem("encoder", message, derived=True)]
 
 
 def _version_problems(connection: sqlite3.Connection) -> list[Problem]:

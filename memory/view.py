@@ -10,17 +10,19 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hoptrail.errors import StoreError, UnknownId
+from hoptrail.errors import EncoderMismatch, StoreError, UnknownId
 from hoptrail.memory import filters, meta, records, snapshot
 from hoptrail.memory.columns import Columns
 from hoptrail.memory.database import Database
 from hoptrail.memory.dense import DenseIndex
 from hoptrail.memory.dense_kinds import IndexName
+from hoptrail.memory.encoder import Encoder
 from hoptrail.memory.remembering import Looked
 from hoptrail.memory.slots import Slots, SlotTable
 from hoptrail.memory.sparse_kinds import SparseName, sparse_index
@@ -37,8 +39,9 @@ class View:
     """The passages of the namespaces that begin with `scope`, by slot. Made by `Store.view`.
 
     A slot is a small whole number that stays its passage's for the life of the view. A deleted
-    passage's slot is dead; an updated passage gets a new one. Threads may share a view; hold
-    `lock` around several calls that must see the same state.
+    passage's slot is dead; an updated passage gets a new one. All its vectors are one encoder's:
+    when the store changes to another, the view is done for, and `Store.view` gives a new one.
+    Threads may share a view; hold `lock` around several calls that must see the same state.
     """
 
     def __init__(
@@ -54,12 +57,15 @@ class View:
         self._db = database
         self._clock = clock
         self._stored = records.encode_namespace(scope)
+        self._kinds = index, sparse
         # All below only with the lock held.
         self._table = SlotTable()
         self._slot_of: dict[int, int] = {}  # of living slots, by rowid
         self._read: OrderedDict[int, Passage] = OrderedDict()
         self._hits = self._misses = 0  # of passages in _read
         self._version = 0
+        self._encoder: str | None = None  # whose vectors it holds, as described
+        self._since = 0  # the version from which on they are the store's
         self._unsaved = 0  # slots taken in or killed since the last snapshot
         self.dense = DenseIndex(self._table, self.lock, index)
         self.sparse = sparse_index(sparse, self._table, self.lock)
@@ -105,6 +111,10 @@ class View:
     def looked(self) -> Looked:
         """How often a passage that was read was in memory."""
         return Looked(self._hits, self._misses, len(self._read), PASSAGES_KEPT)
+
+    def fits(self, encoder: Encoder) -> bool:
+        """Whether its vectors are this encoder's; so are none at all."""
+        return self._encoder in (None, meta.describe(encoder))
 
     def slot_of_rowid(self, rowid: int) -> int | None:
         """The living slot of a rowid, or None."""
@@ -176,6 +186,7 @@ class View:
         Raises:
             StoreError: This thread has a write transaction open: what is not committed may yet be
                 undone, and a view could not follow.
+            EncoderMismatch: The store has changed to another encoder.
         """
         with self.lock:
             if self._db.busy == "write":
@@ -183,6 +194,7 @@ class View:
             if not self._version and not self._table.capacity:
                 self._restore()
             with self._db.reading() as connection:
+                self._check_encoder(connection)
                 newest = meta.version(connection)
                 changed = newest != self._version and self._catch_up(
                     connection, self._deleted(connection)
@@ -206,25 +218,59 @@ class View:
         with self.lock:
             if self._db.read_only or self._db.busy:
                 return False
-            state = {"rowids": self.rowids[self.alive], "keys": self._table.keys[self.alive]}
-            for name, index in (("dense", self.dense), ("sparse", self.sparse)):
-                state.update({f"{name}.{key}": value for key, value in index.state().items()})
+            state = self._state() | _named("dense.", self.dense.state())
             self._unsaved = 0
             return snapshot.save(self._db, self._stored, self._version, state)
+
+    def renewed(self) -> View:
+        """A view of the same scope with the vectors that the store now has, all else taken over."""
+        with self.lock:
+            found = View(self._db, self.scope, self._clock, *self._kinds)
+            if self.size:
+                found._resume(self._version, self._state())
+            return found
+
+    def _state(self) -> dict[str, NDArray[Any]]:
+        """What `_resume` needs, but for the vectors."""
+        state = {"rowids": self.rowids[self.alive], "keys": self._table.keys[self.alive]}
+        return state | _named("sparse.", self.sparse.state())
 
     def _restore(self) -> None:
         """Start from the snapshot, if there is one to be trusted."""
         found = snapshot.load(self._db, self._stored)
-        if found is None:
-            return
-        self._version, state = found
+        if found is not None:
+            self._resume(*found)
+
+    def _resume(self, version: int, state: Mapping[str, NDArray[Any]]) -> None:
+        """Start from a state of a version; if the encoder has changed since, with new vectors."""
+        self._version = version
         slots = self._table.add(state["rowids"], state["keys"])
         self._slot_of = dict(zip(state["rowids"].tolist(), slots.tolist(), strict=True))
-        for name, index in (("dense", self.dense), ("sparse", self.sparse)):
-            prefix = f"{name}."
-            index.restore(
-                {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        self.sparse.restore(_part(state, "sparse."))
+        with self._db.reading() as connection:
+            self._check_encoder(connection)
+            if version >= self._since and "dense.vectors" in state:
+                self.dense.restore(_part(state, "dense."))
+                return
+            width = meta.width(self._encoder or "") or 0
+            for start in range(0, len(slots), ROWS_AT_ONCE):
+                rowids = state["rowids"][start : start + ROWS_AT_ONCE].tolist()
+                self.dense.add(records.vectors(connection, rowids, width, str(self._db.path)))
+        self._unsaved = len(slots)
+
+    def _check_encoder(self, connection: sqlite3.Connection) -> None:
+        """Take note of whose vectors the store holds.
+
+        Raises:
+            EncoderMismatch: Those that are here are another's.
+        """
+        since, encoder = meta.encoder_since(connection), meta.get(connection, "encoder")
+        if self._encoder is not None and (self._since, self._encoder) != (since, encoder):
+            raise EncoderMismatch(
+                f"{self._db.path} has changed its encoder to {encoder} and this view holds vectors "
+                f"of {self._encoder}: ask the store for its view again"
             )
+        self._since, self._encoder = since, encoder
 
     def _deleted(self, connection: sqlite3.Connection) -> list[int]:
         """Slots whose passages were deleted since."""
@@ -270,10 +316,7 @@ class View:
         contents = []
         for rowid, title, text, metadata, vector in rows:
             if vector is None or len(vector) != len(rows[0][4] or b""):
-                raise StoreError(
-                    f"passage {rowid} of {self._db.path} has no vector of the right length: "
-                    "the file was written to by something else"
-                )
+                raise StoreError(records.no_vector(rowid, str(self._db.path)))
             contents.append(
                 Passage(id="", text=text, title=title, metadata=json.loads(metadata)).content
             )
@@ -284,3 +327,11 @@ class View:
         flat = np.frombuffer(b"".join(row[4] or b"" for row in rows), dtype="<f4")
         self.dense.add(flat.reshape(len(rows), -1).astype(np.float32))
         self.sparse.add(contents)
+
+
+def _named(prefix: str, state: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {f"{prefix}{key}": value for key, value in state.items()}
+
+
+def _part(state: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}

@@ -115,18 +115,21 @@ class Writer(Reader):
         old: Mapping[Key, Counts] | None = None,
     ) -> list[str]:
         """Write a checked batch; with `old`, of another store, as it was there."""
+        encoder = self.encoder  # the same to the end, whoever changes it meanwhile
         with self._db.reading() as connection:
             batch = bulk.untaken(connection, batch, on_duplicate, self._clock())
         vector_of = {key: known[key] for key in batch if key in known}
         if new := [key for key in batch if key not in vector_of]:
             # Encoded before the transaction opens: other writers wait for milliseconds, not
             # minutes.
-            vectors = self.encode([batch[key].content for key in new], progress=progress)
+            texts = [batch[key].content for key in new]
+            vectors = self._encode(encoder, texts, progress)
             vector_of.update(zip(new, vectors, strict=True))
-        described = meta.describe(self.encoder) if self.encoder else made_by
         with self._write() as (connection, now):
-            if described:
-                meta.claim(connection, described, str(self.path))
+            if encoder is not None:
+                meta.claim_encoder(connection, encoder, str(self.path))
+            if made_by is not None and known:
+                meta.claim(connection, made_by, str(self.path))
             # Others may have been faster.
             batch = bulk.untaken(connection, batch, on_duplicate, now)
             taken = bulk.taken(connection, batch, now)
@@ -163,16 +166,19 @@ class Writer(Reader):
         """
         batch = bulk.collect(passages, "replace", self._clock(), ttl)
         vectors: dict[str, Vectors] = {}
+        encoder = self.encoder
         while True:
             with self._db.reading() as connection:
                 held = bulk.held(connection, batch, self._clock())
             if new := bulk.new_contents(batch, held, vectors):
-                found = self.encode(new, progress=progress)
+                found = self._encode(encoder, new, progress)
                 vectors.update(zip(new, found, strict=True))
             with self._write() as (connection, now):
                 held = bulk.held(connection, batch, now)
                 if bulk.new_contents(batch, held, vectors):
                     continue  # someone wrote over one while we encoded
+                if vectors and encoder is not None:
+                    meta.claim_encoder(connection, encoder, str(self.path))
                 return self._upsert(connection, now, batch, held, vectors)
 
     def _upsert(
@@ -193,8 +199,6 @@ class Writer(Reader):
             rowid, old = held.get(key, (None, None))
             rowid = bulk.put(connection, passage, rowid, version + i, now)
             if old is None or old.content != passage.content:
-                encoder = require(self.encoder, "encoding passages")
-                meta.claim_encoder(connection, encoder, str(self.path))
                 records.put_vector(connection, rowid, vectors[passage.content])
         return Upserted(
             added=tuple(p.id for key, p in changed.items() if key not in held),
@@ -234,13 +238,14 @@ class Writer(Reader):
             )
             records.check_passage(new)
             bulk.check_expiry(new, self._clock())
-            vectors = self.encode([new.content]) if new.content != old.content else None
+            encoder = self.encoder
+            changed = new.content != old.content
+            vectors = self._encode(encoder, [new.content]) if changed else None
             with self._write() as (connection, now):
                 rowid = find(connection, [id], namespace, now)[id]
                 if records.read(connection, [rowid])[rowid] != old:
                     continue  # someone wrote it while we encoded: start from what they wrote
-                if vectors is not None:
-                    encoder = require(self.encoder, "encoding passages")
+                if vectors is not None and encoder is not None:
                     meta.claim_encoder(connection, encoder, str(self.path))
                     records.put_vector(connection, rowid, vectors[0])
                 version = meta.bump(connection, 1)
@@ -355,7 +360,12 @@ class Writer(Reader):
 
     def encode(self, texts: Sequence[str], *, progress: Progress | None = None) -> Vectors:
         """The vectors of passages' contents, `(n, d)`, by the store's encoder as given."""
-        encoder = require(self.encoder, "encoding passages")
+        return self._encode(self.encoder, texts, progress)
+
+    def _encode(
+        self, encoder: Encoder | None, texts: Sequence[str], progress: Progress | None = None
+    ) -> Vectors:
+        encoder = require(encoder, "encoding passages")
         parts = [np.zeros((0, encoder.dim), dtype=np.float32)]
         chunk = min(ENCODE_CHUNK, max(64, len(texts) // REPORTS))
         for start in range(0, len(texts), chunk):

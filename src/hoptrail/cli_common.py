@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from hoptrail.errors import FormatError, StoreUnavailable
 from hoptrail.types import Namespace
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hoptrail.front import Memory
     from hoptrail.memory.encoder import Encoder
     from hoptrail.memory.hygiene import Duplicate
+    from hoptrail.memory.pending import Underway
     from hoptrail.types import Filter, Passage, Recall
 
 Commands = Any
@@ -164,7 +165,11 @@ def encoder_of(args: argparse.Namespace) -> Encoder:
 
 
 def open_memory(
-    args: argparse.Namespace, *, exists: bool = True, read_only: bool = False
+    args: argparse.Namespace,
+    *,
+    exists: bool = True,
+    read_only: bool = False,
+    encoder: Literal["auto"] | None = "auto",
 ) -> Memory:
     """The memory at `--store`, with what `--encoder` and `--policy` name.
 
@@ -172,6 +177,7 @@ def open_memory(
         args: The command's arguments.
         exists: Refuse a path where there is no file, rather than make one.
         read_only: Never write to it.
+        encoder: What it has where `--encoder` names none: MiniLM, or none at all.
 
     Raises:
         StoreUnavailable: There is no such file, or it is not a store.
@@ -185,7 +191,7 @@ def open_memory(
     given = vars(args)
     return Memory(
         args.store,
-        encoder=encoder_of(args) if given.get("encoder") else "auto",
+        encoder=encoder_of(args) if given.get("encoder") else encoder,
         policy=given.get("policy") or "shipped",
         read_only=read_only,
         index=given.get("index") or "auto",
@@ -225,6 +231,14 @@ def passage_lines(passage: Passage) -> str:
     title = f"{passage.title}\n" if passage.title else ""
     links = "".join(f"  {link.kind} -> {link.target}\n" for link in passage.links)
     return f"[{passage.id}] {title}{passage.text}\n{links}"
+
+
+def changing_line(change: Underway) -> str:
+    """A change of encoder that is under way, as it is printed."""
+    return (
+        f"changing to encoder {change.encoder}: {change.done} of {change.total} passages "
+        "(hoptrail reencode goes on, --drop gives it up)"
+    )
 
 
 def duplicate_line(duplicate: Duplicate) -> str:

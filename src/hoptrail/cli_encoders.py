@@ -1,16 +1,31 @@
-"""The command that makes an encoder: distill."""
+"""The commands of encoders: distill makes one, reencode gives a memory another."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+import time
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hoptrail.cli_common import Commands, command, encoder_of, encoder_option, json_option
+from hoptrail.cli_common import (
+    Commands,
+    command,
+    encoder_of,
+    encoder_option,
+    file_option,
+    json_option,
+    open_memory,
+    print_json,
+)
+
+if TYPE_CHECKING:
+    from hoptrail.front import Memory
 
 
 def register(commands: Commands) -> None:
-    """Add the command to the program's parser."""
+    """Add the commands to the program's parser."""
     parser = command(
         commands,
         "distill",
@@ -45,12 +60,35 @@ hoptrail add --store fast.db --encoder static notes/""",
     encoder_option(parser)
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder to write")
     json_option(parser)
+    parser = command(
+        commands,
+        "reencode",
+        reencode,
+        description="Give a memory another encoder. Every passage is encoded anew beside the "
+        "vectors in use, while others search and write with the old encoder; then one transaction "
+        "switches. Interrupted or killed, the same command goes on from there.",
+        examples="""
+hoptrail reencode --store agent.db --encoder static
+hoptrail reencode --store agent.db
+hoptrail reencode --store agent.db --drop""",
+    )
+    file_option(parser)
+    encoder_option(parser)
+    parser.add_argument(
+        "--batch",
+        type=int,
+        metavar="N",
+        help="passages in a transaction (default: 256, and more of a quick encoder)",
+    )
+    parser.add_argument(
+        "--drop", action="store_true", help="give up a change that has begun, with what it has done"
+    )
+    json_option(parser)
 
 
 def distill(args: argparse.Namespace) -> int:
     """Distil an encoder."""
     from hoptrail import show
-    from hoptrail.cli_common import print_json
     from hoptrail.formats import read_questions, read_source
     from hoptrail.learning.distill import DistillConfig
     from hoptrail.learning.distill import distill as distilled
@@ -71,4 +109,52 @@ def distill(args: argparse.Namespace) -> int:
         sys.stdout.write(
             f"{encoder!r} made of {len(texts)} texts and {len(questions)} questions: {args.out}\n"
         )
+    return 0
+
+
+def reencode(args: argparse.Namespace) -> int:
+    """Give a memory another encoder, or give that up."""
+    encoder = None if args.drop else encoder_of(args)
+    args.encoder = None
+    with open_memory(args, encoder=None) as memory:
+        if encoder is None:
+            return _drop(memory, args)
+        from hoptrail.show import Steps
+
+        began = time.perf_counter()
+        try:
+            with Steps() as steps:
+                done = memory.change_encoder(
+                    encoder, batch=args.batch, progress=steps.stage("encoding")
+                )
+        except KeyboardInterrupt:
+            if found := memory.encoder_change():
+                sys.stderr.write(
+                    f"{found.done} of {found.total} passages are done: the same command goes on\n"
+                )
+            raise
+        seconds = time.perf_counter() - began
+        total = memory.count()
+    if args.json:
+        figures = {"fingerprint": encoder.fingerprint, "dim": encoder.dim, "passages": total}
+        print_json({**figures, "encoded": done.encoded, "seconds": seconds})
+    else:
+        sys.stdout.write(
+            f"{args.store} has the encoder {encoder.fingerprint} ({encoder.dim} dim) now: {total} "
+            f"passages, {done.encoded} of them encoded in {seconds:.1f} s\n"
+        )
+    return 0
+
+
+def _drop(memory: Memory, args: argparse.Namespace) -> int:
+    found = memory.drop_encoder_change()
+    if args.json:
+        print_json({"dropped": asdict(found) if found else None})
+    elif found:
+        sys.stdout.write(
+            f"the change of {args.store} to encoder {found.encoder} was dropped, with "
+            f"{found.done} of {found.total} passages\n"
+        )
+    else:
+        sys.stdout.write(f"{args.store} is in no change of its encoder\n")
     return 0

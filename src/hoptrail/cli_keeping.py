@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hoptrail.cli_common import (
     Commands,
+    changing_line,
     command,
     duplicate_line,
     encoder_option,
@@ -171,8 +172,10 @@ def verify(args: argparse.Namespace) -> int:
     with open_memory(args, read_only=True) as memory:
         problems = memory.verify()
         count = memory.count()
+        change = memory.encoder_change()
     if args.json:
-        print_json({"problems": [asdict(p) for p in problems], "count": count})
+        found = {"problems": [asdict(p) for p in problems], "count": count}
+        print_json({**found, "encoder_change": asdict(change) if change else None})
     else:
         lines = [f"{p.what}: {p.message}" for p in problems]
         if not problems:
@@ -181,6 +184,7 @@ def verify(args: argparse.Namespace) -> int:
             lines.append("all of it can be built anew: hoptrail repair")
         else:
             lines.append("not all of it can be built anew: restore a backup")
+        lines += [changing_line(change)] if change else []
         sys.stdout.write("\n".join(lines) + "\n")
     return UNSOUND if problems else SOUND
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hoptrail.cli_common import (
     Commands,
+    changing_line,
     command,
     json_option,
     name_of,
@@ -62,12 +63,14 @@ def info(args: argparse.Namespace) -> int:
             recalled += entry.counts.recalls > 0
         with memory.store.reading() as connection:
             encoder = meta.get(connection, "encoder")
+        change = memory.encoder_change()
         found: dict[str, Any] = {
             "passages": sum(spaces.values()),
             "namespaces": spaces,
             "recalls": recalls,
             "ever_recalled": recalled,
             "encoder": encoder,
+            "encoder_change": asdict(change) if change else None,
             "version": memory.store.version,
             "bytes": args.store.stat().st_size,
         }
@@ -78,6 +81,7 @@ def info(args: argparse.Namespace) -> int:
         f"{args.store}: {found['passages']} passages, {found['bytes']:,} bytes, "
         f"version {found['version']}, encoder {encoder or 'none yet'}",
         f"{recalled} of them were recalled, {recalls} times in all",
+        *([changing_line(change)] if change else []),
         *(f"  {space or '(root)'}: {count}" for space, count in spaces.items()),
     ]
     sys.stdout.write("\n".join(lines) + "\n")

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
+from hoptrail.changing_encoder import ChangingEncoder, itself
 from hoptrail.errors import InputError, PolicyError, UnknownId
 from hoptrail.intake import Item, checked_namespace, checked_scope, passages_from
 from hoptrail.judging import Asked, Decision, Judging, hits_of
@@ -36,7 +37,7 @@ WALKERS_KEPT = 32
 """Scopes and efforts whose terms stay in memory; the oldest goes first."""
 
 
-class Memory(Keeping, Judging, Reading):
+class Memory(Keeping, ChangingEncoder, Judging, Reading):
     """A memory that an agent writes to, and a policy that walks it.
 
     Threads may share one. Nothing heavy is loaded before it is needed.
@@ -57,7 +58,8 @@ class Memory(Keeping, Judging, Reading):
     Raises:
         ConfigError: There is no such kind of index.
         StoreUnavailable: The file cannot be opened, or is not a store.
-        EncoderMismatch: The encoder given is not the one that made the file's vectors.
+        EncoderMismatch: The encoder given is not the one that made the file's vectors;
+            `change_encoder` makes them anew.
 
     Example:
         >>> from hoptrail.memory.testing import HashEncoder
@@ -107,7 +109,7 @@ class Memory(Keeping, Judging, Reading):
                 index=index,
             )
         self._encoder_wanted = encoder == "auto" and not isinstance(path, Store)
-        self._encoder = _itself(self._store.encoder)  # for queries: a timing is what it says
+        self._encoder = itself(self._store.encoder)  # for queries: a timing is what it says
         self._cache: CachedEncoder | None = None  # for passages; opened at the first write
 
     def __enter__(self) -> Self:
@@ -143,6 +145,7 @@ class Memory(Keeping, Judging, Reading):
 
     def close(self) -> None:
         """Close the file; a second time does nothing."""
+        self._stop_changing()
         with self._lock:
             self._walkers.clear()
             self._graph = None
@@ -317,16 +320,16 @@ class Memory(Keeping, Judging, Reading):
         from hoptrail.policies.search import Walker
 
         store = self._with_encoder()
+        asking = require(self._encoder, "recall")
         if self._policy is None:
             self._policy = loaded_policy(self._policy_given)
             self._fingerprint = self._policy.fingerprint
-        view = store.view(scope)
+        view = store.view_of(asking, scope)
         known = self._walkers.get((scope, effort))
         if known is not None and known[0] == (view.version, view.size):
             return known[1]
         graph = self.graph.view(view)
-        quick = for_questions(require(self._encoder, "recall"))
-        encoder = RememberingEncoder(quick, store.queries)
+        encoder = RememberingEncoder(for_questions(asking), store.queries)
         walker = Walker(self._policy, view, graph, encoder, efforts.effort(effort))
         while len(self._walkers) >= WALKERS_KEPT:
             self._walkers.pop(next(iter(self._walkers)))
@@ -350,10 +353,3 @@ def loaded_policy(given: Policy | str | Path | None) -> Policy:
     if isinstance(given, Policy):
         return given
     return Policy.shipped() if given == "shipped" else Policy.load(Path(given))
-
-
-def _itself(encoder: Encoder | None) -> Encoder | None:
-    """The encoder without the disk cache before it."""
-    from hoptrail.memory.vector_cache import CachedEncoder
-
-    return encoder.inner if isinstance(encoder, CachedEncoder) else encoder

@@ -1,0 +1,210 @@
+"""The vectors of the next encoder, kept beside those in use until every passage has one.
+
+Two tables that are there only meanwhile: `next_vectors`, and `unencoded`, the passages that have
+none in it yet. Both follow the passages: what is deleted goes from both in the same transaction,
+and whoever writes a passage's vector, in whatever process, puts the passage among the unencoded by
+a trigger. So the switch needs no more than that nobody is left there.
+
+Every function runs inside its caller's transaction.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from hoptrail.errors import StoreError
+from hoptrail.memory import meta, records, schema
+from hoptrail.memory.encoder import Vectors
+from hoptrail.types import Passage
+
+
+@dataclass(frozen=True, slots=True)
+class Underway:
+    """A change of encoder that has begun and not ended."""
+
+    encoder: str
+    """The next one, as described."""
+    done: int
+    """Passages that have its vector."""
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A passage as it was when it was taken to be encoded."""
+
+    rowid: int
+    version: int
+    content: str
+
+
+def underway(connection: sqlite3.Connection) -> Underway | None:
+    """The change that has begun in this file; None if there is none."""
+    encoder = meta.get(connection, meta.NEXT)
+    if encoder is None:
+        return None
+    total = passages(connection)
+    left = connection.execute("SELECT count(*) FROM unencoded").fetchone()[0]
+    return Underway(encoder, total - left, total)
+
+
+def passages(connection: sqlite3.Connection) -> int:
+    """How many passages the file holds."""
+    return int(connection.execute("SELECT count(*) FROM passages").fetchone()[0])
+
+
+def begin(connection: sqlite3.Connection, described: str, where: str) -> None:
+    """Begin the change to an encoder, as described, or find it begun.
+
+    Raises:
+        StoreError: The change to another one has begun.
+        SchemaMismatch: A newer version of hoptrail began it.
+    """
+    steps = schema.applied(connection, schema.REENCODING)
+    schema.check(steps, len(schema.REENCODING_MIGRATIONS), schema.REENCODING, where)
+    found = underway(connection)
+    if found is None:
+        schema.migrate(connection, schema.REENCODING, schema.REENCODING_MIGRATIONS, where)
+        connection.execute("INSERT INTO unencoded SELECT rowid FROM passages")
+        meta.put(connection, meta.NEXT, described)
+    elif found.encoder != described:
+        raise StoreError(
+            f"{where} is changing to encoder {found.encoder} ({found.done} of {found.total} "
+            f"passages), got {described}: go on with that one, or drop the change "
+            "(memory.drop_encoder_change(), hoptrail reencode --drop)"
+        )
+
+
+def take(connection: sqlite3.Connection, count: int, after: int = 0) -> list[Taken]:
+    """Up to `count` passages without a next vector: those after a rowid first, then the others."""
+    found: list[Taken] = []
+    for where in ("u.passage > ?", "u.passage <= ?"):
+        rows = connection.execute(
+            "SELECT p.rowid, p.version, p.title, p.text, p.metadata "
+            "FROM unencoded u JOIN passages p ON p.rowid = u.passage "
+            f"WHERE {where} ORDER BY u.passage LIMIT ?",
+            (after, count - len(found)),
+        ).fetchall()
+        for rowid, version, title, text, metadata in rows:
+            passage = Passage(id="", text=text, title=title, metadata=json.loads(metadata))
+            found.append(Taken(rowid, version, passage.content))
+    return found
+
+
+def keep(connection: sqlite3.Connection, taken: Sequence[Taken], vectors: Vectors) -> int:
+    """Write the vectors of those that nobody has written since they were taken; how many."""
+    now: dict[int, int] = {}
+    for part, marks in records.batches([t.rowid for t in taken]):
+        rows = connection.execute(
+            f"SELECT rowid, version FROM passages WHERE rowid IN ({marks})", part
+        )
+        now.update(rows.fetchall())
+    same = [i for i, t in enumerate(taken) if now.get(t.rowid) == t.version]
+    connection.executemany(
+        "INSERT OR REPLACE INTO next_vectors VALUES (?, ?)",
+        [(taken[i].rowid, vectors[i].astype("<f4").tobytes()) for i in same],
+    )
+    connection.executemany(
+        "DELETE FROM unencoded WHERE passage = ?", [(taken[i].rowid,) for i in same]
+    )
+    _lost(connection, [t for t in taken if now.get(t.rowid) != t.version])
+    return len(same)
+
+
+def _lost(connection: sqlite3.Connection, taken: Sequence[Taken]) -> None:
+    """Put on record which contents were encoded after they had gone.
+
+    Their vectors may be in the vector cache, written there after a purge had looked.
+    """
+    held = records.read(connection, [t.rowid for t in taken], links=False)
+    gone = [t for t in taken if t.rowid not in held or held[t.rowid].content != t.content]
+    connection.executemany(
+        "INSERT OR IGNORE INTO erased VALUES (?)", [(records.cache_key(t.content),) for t in gone]
+    )
+
+
+def any_left(connection: sqlite3.Connection) -> bool:
+    """Whether a passage has no next vector yet."""
+    return connection.execute("SELECT 1 FROM unencoded LIMIT 1").fetchone() is not None
+
+
+def last(connection: sqlite3.Connection) -> int:
+    """The highest rowid of the unencoded; 0 if there are none."""
+    return int(connection.execute("SELECT coalesce(max(passage), 0) FROM unencoded").fetchone()[0])
+
+
+def wrong(connection: sqlite3.Connection) -> list[int]:
+    """The rowids of passages that count as encoded and have no whole next vector."""
+    encoder = meta.get(connection, meta.NEXT)
+    if encoder is None:
+        return []
+    size = 4 * (meta.width(encoder) or 0)
+    rows = connection.execute(
+        "SELECT p.rowid FROM passages p LEFT JOIN next_vectors n ON n.passage = p.rowid "
+        "LEFT JOIN unencoded u ON u.passage = p.rowid "
+        "WHERE u.passage IS NULL AND (n.passage IS NULL OR length(n.vector) != ?)",
+        (size,),
+    )
+    return [row[0] for row in rows]
+
+
+def again(connection: sqlite3.Connection, rowids: Iterable[int]) -> None:
+    """Have passages encoded again."""
+    rowids = list(rowids)
+    connection.executemany("DELETE FROM next_vectors WHERE passage = ?", [(r,) for r in rowids])
+    connection.executemany(
+        "INSERT INTO unencoded VALUES (?) ON CONFLICT DO NOTHING", [(rowid,) for rowid in rowids]
+    )
+
+
+def switch(connection: sqlite3.Connection) -> None:
+    """Let the next vectors take the place of those in use, and their encoder that of its own.
+
+    The time it takes hardly grows with the store: tables change their names, nothing is copied.
+    """
+    encoder = meta.get(connection, meta.NEXT)
+    assert encoder is not None
+    assert not any_left(connection)
+    with _quick_drop(connection):
+        connection.execute("DROP TABLE vectors")  # and its trigger
+    connection.execute("ALTER TABLE next_vectors RENAME TO vectors")
+    connection.execute("DROP TABLE unencoded")
+    _end(connection)
+    meta.put(connection, "encoder", encoder)
+    # A view or a snapshot of an earlier version holds vectors of the one before.
+    meta.put(connection, meta.SINCE, str(meta.bump(connection, 1)))
+
+
+def drop(connection: sqlite3.Connection) -> Underway | None:
+    """Give a change up, and all vectors that it has made; which one that was."""
+    found = underway(connection)
+    if found is not None:
+        connection.execute("DROP TRIGGER vectors_written")
+        with _quick_drop(connection):
+            connection.execute("DROP TABLE next_vectors")
+        connection.execute("DROP TABLE unencoded")
+        _end(connection)
+    return found
+
+
+def _end(connection: sqlite3.Connection) -> None:
+    connection.execute("DELETE FROM migrations WHERE owner = ?", (schema.REENCODING,))
+    connection.execute("DELETE FROM meta WHERE key = ?", (meta.NEXT,))
+
+
+@contextmanager
+def _quick_drop(connection: sqlite3.Connection) -> Iterator[None]:
+    """Free pages without writing zeros to each, which some builds of SQLite do by default.
+
+    Erasing bytes is what a purge is for, and it rewrites the file.
+    """
+    before = connection.execute("PRAGMA secure_delete").fetchone()[0]
+    connection.execute("PRAGMA secure_delete=FAST")
+    try:
+        yield
+    finally:
+        connection.execute(f"PRAGMA secure_delete={before}")

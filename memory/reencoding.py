@@ -1,0 +1,318 @@
+"""Changing the encoder of a store, while it is in use.
+
+    change = Reencoding(store, encoder).start()   # in a thread; run() does it here
+    change.done, change.total
+    change.wait()
+
+Every passage is encoded anew, batch by batch, and each batch is kept by a transaction of its own,
+beside the vectors in use (see `pending`). Until all are there, every search answers as before, by
+the old encoder on its own vectors; what is written, changed or deleted meanwhile, by whomever, is
+seen to. Then one transaction lets the new vectors take the old ones' place. A run that was stopped
+or killed is taken up again by the next one with the same encoder; several may share the work.
+
+A view that holds the old vectors is done for from then on (`View.fits`), and so is an open store
+that has the old encoder: it says so (`EncoderMismatch`), whatever process it is in.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import random
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from threading import Event, Thread, current_thread
+from typing import TYPE_CHECKING, Self
+
+from hoptrail.errors import ConfigError, StoreError, StoreUnavailable
+from hoptrail.memory import meta, pending
+from hoptrail.memory.database import Database
+from hoptrail.memory.encoder import Encoder, Vectors, checked
+from hoptrail.memory.pending import Taken, Underway
+
+if TYPE_CHECKING:
+    from hoptrail.memory.store import Store
+
+logger = logging.getLogger(__name__)
+
+BATCH = 256
+"""Passages in a transaction: what a killed run loses at most, and how soon one stops."""
+
+LARGEST = 4096
+"""To where batches grow of an encoder that has one done in less than `QUICK` seconds."""
+
+QUICK = 0.5
+
+LAST = 64
+"""Passages that are encoded while other writers wait, where these leave no moment to switch in."""
+
+PATIENCE = 3
+"""Batches of all that is left, one after another, after which that is done."""
+
+BUSY_MILLISECONDS = 1000
+"""That it waits for other writers at a time: so long nobody in this process can search, where it is
+the switch that waits."""
+
+SECONDS = 1.0
+"""Between two counts of what is left; in between it is reckoned from what was done."""
+
+Switch = Callable[[], bool]
+
+
+class Reencoding:
+    """A change of a store's encoder: encodes every passage anew, then switches.
+
+    Args:
+        store: Not read-only, and not in a transaction.
+        encoder: The next one.
+        batch: Passages in a transaction; by default 256, and more of a quick encoder.
+        progress: Called with (passages done, passages in all) after each batch.
+        around: Calls the switch, which says whether it was done, and lets whoever else knows the
+            store's encoder follow; by default only the store does.
+
+    Raises:
+        ConfigError: The batch is below 1.
+        StoreError: The store is read-only.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        encoder: Encoder,
+        *,
+        batch: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        around: Callable[[Switch], bool] | None = None,
+    ) -> None:
+        if batch is not None and (isinstance(batch, bool) or batch < 1):
+            raise ConfigError(f"batch must be a whole number of at least 1, got {batch!r}")
+        if store.read_only:
+            raise StoreError(f"the store {store.path} is open read-only")
+        self.encoder = encoder
+        self.done = self.total = 0
+        """Passages that have a vector of the encoder, and passages in all."""
+        self.encoded = 0
+        """Of those, the ones that this run has done."""
+        self.finished = False
+        """Whether the store now has this encoder."""
+        self._store = store
+        self._described = meta.describe(encoder)
+        self._batch, self._grows = batch or BATCH, batch is None
+        self._progress = progress
+        self._around = around or self._alone
+        self._after = 0  # the rowid to go on from
+        self._short = 0  # batches of few, one after another
+        self._last = 0  # the highest rowid of those that were left when it began
+        self._reported: tuple[int, int] | None = None
+        self._counted = 0.0  # when what is left was last counted
+        self._stopped = Event()
+        self._thread: Thread | None = None
+        self._at_work = False
+        self._error: BaseException | None = None  # of the thread
+
+    def __repr__(self) -> str:
+        state = "finished" if self.finished else "running" if self.running else "stopped"
+        if self._error is not None:
+            state = "failed"
+        return f"<Reencoding to {self._described}: {self.done} of {self.total}, {state}>"
+
+    @property
+    def running(self) -> bool:
+        """Whether it is at work, in whichever thread."""
+        return self._at_work
+
+    def start(self) -> Self:
+        """Run in a thread of its own; it ends with the program, and is taken up by the next."""
+        self._at_work = True
+        self._thread = Thread(target=self._watched, name="hoptrail reencoding", daemon=True)
+        atexit.register(self.stop)
+        self._thread.start()
+        return self
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the thread, so many seconds at most; whether the store now has the encoder.
+
+        Raises:
+            Whatever ended the thread.
+        """
+        if self._thread is not None:
+            self._thread.join(timeout)
+        if self._error is not None:
+            raise self._error
+        return self.finished
+
+    def stop(self) -> None:
+        """End the run after the batch that it is at; what was done stays, to go on from."""
+        self._stopped.set()
+        if self._thread is not None and self._thread is not current_thread():
+            self._thread.join()
+
+    def run(self) -> bool:
+        """Encode what is left, and switch; False if it was stopped before.
+
+        Raises:
+            StoreError: The store is in a transaction, is changing to another encoder, or the change
+                was dropped meanwhile.
+            InputError: The encoder gave something else than vectors.
+        """
+        with self._store.database.lock:
+            if self._store.database.busy:
+                raise StoreError(f"the store {self._store.path} is in a transaction")
+        self._at_work = True
+        try:
+            return self._run()
+        finally:
+            self._at_work = False
+
+    def _run(self) -> bool:
+        # A connection of its own: nobody in this process waits for its transactions.
+        with closing(Database(self._store.database.path)) as db:
+            if not self._begin(db):
+                return self._finish(lambda: True)
+            # From anywhere, so that several processes do not take the same passages.
+            self._after = random.randrange(self._last + 1)
+            with db.reading() as connection:
+                connection.execute(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")
+            while not self._stopped.is_set():
+                try:
+                    if self._step(db):
+                        return True
+                except StoreUnavailable as error:
+                    if "locked" not in str(error):
+                        raise  # else another has been writing for long: try again
+        return False
+
+    def _step(self, db: Database) -> bool:
+        """Do a batch, or the switch where none is left; whether the store has the encoder."""
+        with db.reading() as connection:
+            ours = self._ours(connection)
+            taken = pending.take(connection, self._batch, self._after) if ours else []
+        few = len(taken) < self._batch and len(taken) <= LAST  # and all that is left
+        if not taken or (few and self._short >= PATIENCE):
+            self._short = 0
+            return self._finish(lambda: self._switch(db))
+        self._short = self._short + 1 if few else 0
+        self._after = taken[-1].rowid
+        self._encode(db, taken)
+        return False
+
+    def _begin(self, db: Database) -> bool:
+        """Whether there is anything to do; the store may have the encoder already."""
+        with db.writing() as connection:
+            here = pending.underway(connection) is None
+            if here and meta.get(connection, "encoder") == self._described:
+                self.total = self.done = pending.passages(connection)
+                return False
+            pending.begin(connection, self._described, str(self._store.path))
+            found = pending.underway(connection)
+            self._last = pending.last(connection)
+        if here:
+            logger.info("%s changes its encoder to %s", self._store.path, self._described)
+        self._count(found)
+        return True
+
+    def _encode(self, db: Database, taken: Sequence[Taken]) -> None:
+        """Encode a batch, and keep it."""
+        began = time.perf_counter()
+        vectors = self._vectors(taken)
+        with db.writing() as connection:
+            if not self._ours(connection):
+                return  # another process has just switched
+            kept = pending.keep(connection, taken, vectors)
+            now = time.monotonic()
+            counted = pending.underway(connection) if now - self._counted >= SECONDS else None
+        self.encoded += kept
+        if counted is not None:
+            self._count(counted)
+        else:
+            self._report(min(self.done + kept, self.total), self.total)
+        if self._grows and time.perf_counter() - began < QUICK:
+            self._batch = min(2 * self._batch, LARGEST)
+
+    def _vectors(self, taken: Sequence[Taken]) -> Vectors:
+        return checked(self.encoder.encode([t.content for t in taken]), len(taken), self.encoder)
+
+    def _switch(self, db: Database) -> bool:
+        """Switch if no more is left than can be encoded while writers wait; whether it was done."""
+        with db.reading() as connection:
+            wrong = pending.wrong(connection) if self._ours(connection) else []
+        with db.writing() as connection:
+            if not self._ours(connection):
+                return True
+            if wrong:
+                logger.warning("%d vectors of %s are encoded again", len(wrong), self._store.path)
+                pending.again(connection, wrong)
+            taken = pending.take(connection, LAST + 1)
+            if len(taken) > LAST:
+                return False
+            if taken:
+                self.encoded += pending.keep(connection, taken, self._vectors(taken))
+            pending.switch(connection)
+            self.total = pending.passages(connection)
+        logger.info("%s has the encoder %s now", self._store.path, self._described)
+        return True
+
+    def _finish(self, switch: Switch) -> bool:
+        if self._around(switch):
+            self.finished = True
+            self._report(self.total, self.total)
+        return self.finished
+
+    def _ours(self, connection: sqlite3.Connection) -> bool:
+        """Whether the change is still under way; False if another process has ended it well.
+
+        Raises:
+            StoreError: It was dropped.
+        """
+        if meta.get(connection, meta.NEXT) == self._described:
+            return True
+        if meta.get(connection, "encoder") == self._described:
+            return False
+        raise StoreError(
+            f"the change of {self._store.path} to encoder {self._described} was dropped"
+        )
+
+    def _alone(self, switch: Switch) -> bool:
+        with self._store.database.lock:  # no search of this store comes in between
+            done = switch()
+            if done:
+                self._store.encoder = self.encoder
+            return done
+
+    def _count(self, found: Underway | None) -> None:
+        self._counted = time.monotonic()
+        if found is not None:
+            self._report(found.done, found.total)
+
+    def _report(self, done: int, total: int) -> None:
+        new = self._reported != (done, total)
+        self.done, self.total = self._reported = done, total
+        if new and self._progress:
+            self._progress(done, total)
+
+    def _watched(self) -> None:
+        try:
+            self.run()
+        except BaseException as error:
+            self._error = error
+            logger.warning("the encoder of %s was not changed: %s", self._store.path, error)
+        finally:
+            atexit.unregister(self.stop)
+
+
+def status(store: Store) -> Underway | None:
+    """The change of encoder that a store is in; None if it is in none."""
+    with store.reading() as connection:
+        return pending.underway(connection)
+
+
+def drop(store: Store) -> Underway | None:
+    """Give up the change that a store is in, with the vectors it has made; which one that was.
+
+    Raises:
+        StoreError: The store is read-only.
+    """
+    with store.transaction() as connection:
+        return pending.drop(connection)
