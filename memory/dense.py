@@ -37,6 +37,9 @@ EXACT_AMONG = 20_000
 EXACT_SHARE = 0.25
 """Of the slots to look among; where a search would fetch more of them, each is compared."""
 
+ROUNDING = 1e-4
+"""More than single precision takes off the product of two unit vectors."""
+
 WORTH_BLAS = 2_000_000
 """Multiplications in one matrix product from which BLAS pays."""
 
@@ -224,16 +227,21 @@ class DenseIndex:
             rough, found = self._rows.search(queries[rows], fetch, among.selectors(self._rows))
         else:
             rough, found = proposer.search(queries[rows], fetch, among.selection(proposer))
-        exact = _products(queries[rows], self._rows.take(found))
-        exact[found < 0] = -np.inf
+        vectors = self._rows.take(found)
+        near = rough if proposer is None else np.einsum("nd,nmd->nm", queries[rows], vectors)
         unsure = []
         for i, row in enumerate(rows):
-            best = self._table.order(exact[i], found[i])[:k]
-            scores[row], slots[row] = exact[i, best], found[i, best]
-            worst = exact[i, best[-1]]
+            kept = _contenders(near[i], found[i], k)
+            held = found[i, kept]
+            exact = _products(queries[row][None], vectors[i, kept][None])[0]
+            exact[held < 0] = -np.inf
+            best = self._table.order(exact, held)[:k]
+            scores[row], slots[row] = exact[best], held[best]
+            worst = exact[best[-1]]
             if proposer is not None:
                 # Too few were found, or others that equal the last may not have been fetched.
-                missed = worst == -np.inf or rough[i][exact[i] == worst].min() <= rough[i, -1]
+                equal = rough[i, kept][exact == worst]
+                missed = worst == -np.inf or equal.min() <= rough[i, -1]
             else:
                 # What was not fetched is no better than the last fetched, but for FAISS's rounding.
                 missed = rough[i, -1] > worst - 1e-5
@@ -297,6 +305,20 @@ class _Among:
         if self._selection is None:
             self._selection = proposer.select(self.chosen)
         return self._selection
+
+
+def _contenders(near: Scores, slots: Slots, k: int) -> NDArray[np.int64]:
+    """Positions of the candidates that may be among the best `k`: the others need no exact score.
+
+    Args:
+        near: `(m,)` their scores, but for rounding.
+        slots: `(m,)`, -1 for none.
+        k: At most m.
+    """
+    if len(near) <= 2 * k:
+        return np.arange(len(near))
+    near = np.where(slots < 0, -np.inf, near)
+    return np.flatnonzero(near >= np.partition(near, -k)[-k] - ROUNDING)
 
 
 def _matmul(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -24,6 +24,9 @@ from hoptrail.memory.slots import Scores, Slots
 
 logger = logging.getLogger(__name__)
 
+NEAREST = 10
+"""Of each vector of a sample, the others that a kind is shown."""
+
 DRIFT = 0.2
 """Passages that may come and go, of those an index was trained on, before it is trained anew."""
 
@@ -78,6 +81,7 @@ class Approximate:
         index.train(np.ascontiguousarray(rows.take(sample)))
         new = cls(kind, index, np.zeros(0, dtype=np.int64), len(slots), 0)
         new._take_in(rows, slots)
+        new._tune(rows, alive)
         logger.info("the dense index is ready after %.1f s", time.perf_counter() - started)
         return new
 
@@ -154,6 +158,17 @@ class Approximate:
         found = cls(kind, index, state["places"], about["trained"], about["moved"])
         found._bytes = held
         return found
+
+    def _tune(self, rows: Rows, alive: Mask) -> None:
+        """Show the kind the nearest of a sample of what it holds."""
+        slots = np.flatnonzero(alive)
+        if not 0 < self.kind.tuned_on < len(slots):
+            return
+        slots = np.random.default_rng(1).choice(slots, self.kind.tuned_on, False)
+        sample = np.ascontiguousarray(rows.take(slots))
+        chosen = None if alive.all() else rows.selectors(alive)
+        nearest = rows.search(sample, min(NEAREST + 1, int(alive.sum())), chosen)[1][:, 1:]
+        self.kind.tune(self._index, sample, np.ascontiguousarray(rows.take(nearest)))
 
     def _take_in(self, rows: Rows, slots: Slots) -> None:
         if self._bytes is not None:  # no longer as it was written

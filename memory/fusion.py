@@ -92,7 +92,7 @@ def both_best(
 ) -> tuple[Slots, Slots]:
     """The best `depth` living slots by meaning and by words, each best first."""
     with view.lock:
-        view.sparse.matches(text)  # the moments need all of them: the search may use them too
+        view.sparse.matched(text)  # the moments need all of it: the search may use it too
         _, near = view.dense.search(vector[None], depth, allowed=allowed)
         _, worded = view.sparse.search(text, depth, allowed=allowed)
         return near[0], worded

@@ -38,20 +38,15 @@ class Segment:
     def __len__(self) -> int:
         return len(self.slots)
 
-    def parts(self, terms: Sequence[int], sought: Numbers) -> list[tuple[int, slice]]:
-        """Where the postings of some terms lie: position in `terms`, place.
-
-        Args:
-            terms: Which.
-            sought: The same as an array.
-        """
-        at = np.searchsorted(self.terms, sought)
-        held = self.terms[np.minimum(at, len(self.terms) - 1)].tolist() if len(self.terms) else []
-        return [
-            (i, slice(int(self.starts[where]), int(self.starts[where + 1])))
-            for i, (term, found, where) in enumerate(zip(terms, held, at.tolist(), strict=False))
-            if term == found
-        ]
+    def parts(self, sought: Numbers) -> list[tuple[int, slice]]:
+        """Where the postings of some terms lie: position in `sought`, place."""
+        if not len(self.terms):
+            return []
+        at = self.terms.searchsorted(sought)
+        at[at == len(self.terms)] = 0
+        held = (self.terms[at] == sought).tolist()
+        first, last = self.starts[at].tolist(), self.starts[at + 1].tolist()
+        return [(i, slice(first[i], last[i])) for i, found in enumerate(held) if found]
 
     def df(self) -> NDArray[np.int64]:
         """How many postings each of its terms has, `(u,)`."""

@@ -23,8 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.memory.analyze import Analyzer
+from hoptrail.memory.matched import Matched, Part
 from hoptrail.memory.postings import Pairs, Segment, joined, segment
-from hoptrail.memory.slots import DECIMALS, Scores, Slots, SlotTable, grown, spread
+from hoptrail.memory.slots import Scores, Slots, SlotTable, grown, spread
 
 K1 = 1.5
 B = 0.75
@@ -57,7 +58,8 @@ class SparseIndex:
         self._segments: list[Segment] = []
         self._dead: list[int] = []  # postings of dead slots in each segment
         self._norm: NDArray[np.float64] | None = None  # by code of a pair
-        self._last: tuple[str, Scores, Slots] | None = None
+        self._last: tuple[str, Matched] | None = None
+        self._dead_slots: Slots | None = None
 
     def add(self, texts: Sequence[str]) -> None:
         """Index the texts of the slots that follow the last one indexed."""
@@ -174,20 +176,14 @@ class SparseIndex:
     def scores(self, text: str) -> Scores:
         """The score of every slot, `(capacity,)`, read-only; 0 for the dead."""
         with self._lock:
-            values, slots = self.matches(text)
-            found = np.zeros(self._count, dtype=np.float32)
-            found[slots] = values
+            found = self.matched(text).all()
             found.setflags(write=False)
             return found
 
     def scores_of(self, text: str, slots: Slots) -> Scores:
         """The scores of some slots, `(m,)`."""
         with self._lock:
-            values, held = self.matches(text)
-            if not len(held):
-                return np.zeros(len(slots), dtype=np.float32)
-            at = np.minimum(np.searchsorted(held, slots), len(held) - 1)
-            return np.where(held[at] == slots, values[at], np.float32(0))
+            return self.matched(text).of(slots)
 
     def search(
         self, text: str, k: int, *, allowed: NDArray[np.bool_] | None = None
@@ -200,25 +196,16 @@ class SparseIndex:
             allowed: `(capacity,)` the slots to look among; all by default.
         """
         with self._lock:
-            scores, slots = self.matches(text)
-            if allowed is not None:
-                # A slot that is newer than the mask is not in it.
-                keep = allowed[slots[: np.searchsorted(slots, len(allowed))]]
-                kept = np.flatnonzero(keep)
-                scores, slots = scores[kept], slots[kept]
-            if len(slots) > k:
-                # All that equal the k-th stay in, so that content decides between them.
-                near = np.flatnonzero(scores >= _kth(scores, k))
-                scores, slots = scores[near], slots[near]
+            scores, slots = self.matched(text).best(k, allowed)
             best = self._table.order(scores, slots)[:k]
             return scores[best], slots[best]
 
-    def matches(self, text: str) -> tuple[Scores, Slots]:
-        """Every living slot that shares a term with the text: scores, and slots ascending."""
+    def matched(self, text: str) -> Matched:
+        """What the text scores in every slot; kept until another is asked for."""
         with self._lock:
             if self._last is None or self._last[0] != text:
-                self._last = (text, *self._score(text))
-            return self._last[1:]
+                self._last = text, self._score(text)
+            return self._last[1]
 
     def moments(self, text: str) -> tuple[float, float]:
         """Mean and standard deviation of a text's scores over all living slots."""
@@ -226,9 +213,8 @@ class SparseIndex:
             size = self._table.size
             if not size:
                 return 0.0, 0.0
-            exact = self.matches(text)[0].astype(np.float64)  # the others score 0, and add nothing
-            mean = exact.sum() / size
-            return float(mean), float(spread(mean, np.square(exact).sum() / size))
+            mean, square = (np.asarray(of) for of in self.matched(text).moments(size))
+            return float(mean), float(spread(mean, square))
 
     def _learn(self, text: str) -> list[int]:
         """The term ids of a text; new words and terms are taken in."""
@@ -256,29 +242,27 @@ class SparseIndex:
             if term in self._ids
         ]
 
-    def _score(self, text: str) -> tuple[Scores, Slots]:
+    def _score(self, text: str) -> Matched:
         wanted = self._wanted(text)
-        terms = [term for term, _ in wanted]
-        sought = np.asarray(terms, dtype=np.int32)
-        slots, parts = [], []
-        by_code: dict[int, NDArray[np.float64]] = {}
+        sought = np.asarray([term for term, _ in wanted], dtype=np.int32)
+        if self._dead_slots is None:
+            self._dead_slots = np.flatnonzero(~self._table.alive[: self._count])
+        # Of a frequent term what it adds is worked out once for each code.
+        frequent = 4 * self._df[sought] > len(self._pairs.counts)
+        by_code = [
+            self._parts(weight, None) if often else None
+            for (_, weight), often in zip(wanted, frequent.tolist(), strict=True)
+        ]
+        found = Matched()
         for held in self._segments:
-            for i, place in held.parts(terms, sought):
-                weight, codes = wanted[i][1], held.codes[place]
-                slots.append(held.slots[place])
-                if i not in by_code and 4 * self._df[terms[i]] > len(self._pairs.counts):
-                    by_code[i] = self._parts(weight, None)
-                parts.append(by_code[i][codes] if i in by_code else self._parts(weight, codes))
-        if not slots:
-            return np.zeros(0, dtype=np.float32), np.zeros(0, dtype=np.int64)
-        sums = np.bincount(np.concatenate(slots), np.concatenate(parts), minlength=self._count)
-        found = np.flatnonzero(sums != 0)  # of a mask: ten times as fast as of the numbers
-        if self._table.size < self._count:
-            found = found[self._table.alive[found]]
-        values = sums[found].round(DECIMALS).astype(np.float32)
-        if len(values) and not values.min():  # below what counts is as good as not there
-            found, values = found[values > 0], values[values > 0]
-        return values, found
+            parts: list[Part] = []
+            for i, place in held.parts(sought):
+                known, codes = by_code[i], held.codes[place]
+                added = self._parts(wanted[i][1], codes) if known is None else known.take(codes)
+                parts.append((i, held.slots[place], added))
+            first, last = self._dead_slots.searchsorted((held.first, held.last))
+            found.take(held.last, parts, self._dead_slots[first:last])
+        return found
 
     def _parts(self, weight: float, codes: NDArray[np.int32] | None) -> NDArray[np.float64]:
         """What a term of this weight adds to a score: for each code, or for all there are."""
@@ -297,7 +281,7 @@ class SparseIndex:
 
     def _forget(self) -> None:
         self._norm = None
-        self._last = None
+        self._last, self._dead_slots = None, None
 
     def _take(self, new: Segment, lengths: Slots) -> None:
         """Append a segment and the lengths of its slots."""
@@ -320,18 +304,6 @@ class SparseIndex:
                 break
             held[-2:] = [joined(held[-2:], self._table.alive)]
             self._dead[-2:] = [0]
-
-
-def _kth(scores: Scores, k: int) -> np.float32:
-    """The k-th largest of more than k scores."""
-    if len(scores) >= 64 * k:
-        # The k-th best of the bests of blocks is no better than the k-th best of all: most of the
-        # scores need not be looked at again.
-        blocks = len(scores) // (8 * k)
-        bests = scores[: blocks * 8 * k].reshape(8 * k, blocks).max(1)
-        scores = scores[np.flatnonzero(scores >= np.partition(bests, 7 * k)[7 * k])]
-    kth: np.float32 = np.partition(scores, len(scores) - k)[len(scores) - k]
-    return kth
 
 
 def _one(parts: Sequence[NDArray[Any]], dtype: Any) -> NDArray[Any]:

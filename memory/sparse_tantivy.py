@@ -184,7 +184,7 @@ class TantivyIndex(SparseIndex):
         return query.boolean_query(parts)
 
     def _exact(self, wanted: list[tuple[int, float]], slots: Slots) -> Scores:
-        """The scores of some slots, ascending, as `matches` has them."""
+        """The scores of some slots, ascending, as `matched` has them."""
         sums = np.zeros(len(slots))
         sought = np.asarray([term for term, _ in wanted], dtype=np.int32)
         for held in self._segments:
@@ -192,7 +192,7 @@ class TantivyIndex(SparseIndex):
             if first == last:
                 continue
             here = slots[first:last]
-            for i, place in held.parts([term for term, _ in wanted], sought):
+            for i, place in held.parts(sought):
                 own = held.slots[place]
                 at = np.minimum(np.searchsorted(own, here), len(own) - 1)
                 hit = np.flatnonzero(own[at] == here)

@@ -83,7 +83,7 @@ def index_option(parser: argparse.ArgumentParser) -> None:
         default="auto",
         metavar="KIND",
         help="of the dense index: auto by size, flat (exact), or an approximate one: sq8, lsh, "
-        "hnsw, ivf, ivf-sq8, ivf-pq (default: auto)",
+        "hnsw, ivf, ivf-sq8, ivf-pq, ivf-pq4 (default: auto)",
     )
 
 

@@ -143,6 +143,44 @@ def test_of_what_is_dead_nothing_is_left_in_a_state(name: str) -> None:
     assert code not in index.dense.state()["faiss"].tobytes()
 
 
+def test_of_what_is_dead_no_code_is_left_in_a_block() -> None:
+    index = built("ivf-pq4", data(3000))
+    index.dense.settle()
+    index.remove(np.arange(0, 3000, 2))
+    state = index.dense.state()
+    held = faiss.deserialize_index(state["faiss"])
+    lists = faiss.downcast_InvertedLists(held.invlists)
+    assert recall(index) >= 0.95
+    ends = 0
+    for number in range(held.nlist):
+        size = lists.list_size(number)
+        blocks = -(-size // lists.n_per_block)
+        if blocks:
+            codes = faiss.rev_swig_ptr(lists.get_codes(number), blocks * lists.block_size)
+            codes = codes.reshape(blocks, lists.block_size)
+            for place in range(size, blocks * lists.n_per_block):
+                assert not lists.packer.unpack_1(codes, place).any()
+                ends += 1
+    assert ends > 100
+
+
+def test_more_lists_are_looked_at_where_neighbours_are_scattered() -> None:
+    """Around centres a few lists hold a query's neighbours; of vectors without any, many do."""
+    scattered = np.random.default_rng(2).normal(size=(20_000, DIM)).astype(np.float32)
+    scattered /= np.linalg.norm(scattered, axis=1, keepdims=True)
+    looked_at = []
+    for vectors in (data(20_000), scattered):
+        index = built("ivf-pq4", vectors)
+        index.dense.settle()
+        state = index.dense.state()
+        copy = Index("ivf-pq4")
+        copy.table.add(index.table.rowids, index.table.keys)
+        copy.dense.restore(state)
+        looked_at.append(copy.dense.approximate._index.nprobe)
+    assert looked_at[0] < looked_at[1] / 2
+    assert looked_at[1] == 26  # a fifth of 128
+
+
 def test_auto_is_exact_until_there_are_many_and_again_when_few_are_left(monkeypatch) -> None:
     monkeypatch.setattr(dense_kinds, "EXACT_UP_TO", 2000)
     index = built("auto", data(2000))
@@ -150,10 +188,10 @@ def test_auto_is_exact_until_there_are_many_and_again_when_few_are_left(monkeypa
     assert index.dense.approximate is None
     index.add(data(2001)[2000:])
     assert recall(index) >= 0.95
-    assert index.dense.approximate.kind.name == "ivf-sq8"
+    assert index.dense.approximate.kind.name == "ivf-pq4"
     index.remove(np.arange(1000))
     index.dense.settle()
-    assert index.dense.approximate.kind.name == "ivf-sq8"
+    assert index.dense.approximate.kind.name == "ivf-pq4"
     index.remove(np.arange(1000, 1001))
     assert recall(index) == 1
     assert index.dense.approximate is None
@@ -184,7 +222,7 @@ def test_it_is_trained_anew_when_enough_has_come_or_gone(name: str, growth, capl
     assert repr(index.dense) == f"<DenseIndex of {now} passages: {name}, drift 0 %>"
 
 
-@pytest.mark.parametrize("name", ["sq8", "lsh", "ivf", "ivf-sq8", "ivf-pq"])
+@pytest.mark.parametrize("name", ["sq8", "lsh", "ivf", "ivf-sq8", "ivf-pq", "ivf-pq4"])
 def test_equals_are_ordered_by_key_however_many_there_are(name: str) -> None:
     index = Index(name)
     same = np.repeat(data(1), 400, axis=0)
@@ -207,7 +245,7 @@ changes = st.lists(
 )
 
 
-@pytest.mark.parametrize("name", ["ivf-sq8", "ivf-pq", "hnsw", "lsh"])
+@pytest.mark.parametrize("name", ["ivf-sq8", "ivf-pq", "ivf-pq4", "hnsw", "lsh"])
 @settings(max_examples=3, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(steps=changes)
 def test_after_any_changes_it_finds_what_a_fresh_one_does(name: str, steps) -> None:

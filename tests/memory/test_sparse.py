@@ -214,3 +214,31 @@ def test_the_best_of_many_are_those_of_sorting_all() -> None:
         found = index.sparse.search("word1 word2", k)
         order = index.table.order(scores, np.arange(900))[:k]
         assert found[1].tolist() == order.tolist()
+
+
+@pytest.mark.parametrize("filtered", [False, True])
+def test_a_bound_from_rare_terms_loses_nobody(filtered: bool) -> None:
+    rng = np.random.default_rng(4)
+    odds = 1 / np.arange(1, 61)
+    words = rng.choice([f"word{i}" for i in range(60)], (1200, 9), p=odds / odds.sum())
+    index = Index([" ".join(row) for row in words] + ["rare rare"] * 3)
+    index.remove(rng.permutation(1200)[:300].tolist())
+    allowed = rng.random(index.table.capacity - 100) < 0.4 if filtered else None
+    among = index.table.alive if allowed is None else index.table.among(allowed)
+    for query in ("word0 word40 word59", "word0 word1", "rare word0", "rare", "word0 zebra"):
+        scores = index.sparse.scores(query)
+        held = np.flatnonzero(among & (scores > 0))
+        order = held[index.table.order(scores[held], held)]
+        for k in (1, 2, 5, 40, 2000):
+            assert index.sparse.search(query, k, allowed=allowed)[1].tolist() == order[:k].tolist()
+
+
+def test_moments_are_those_of_the_scores_of_all_that_live() -> None:
+    rng = np.random.default_rng(5)
+    words = rng.choice([f"word{i}" for i in range(50)], (6000, 8))
+    index = Index([" ".join(row) for row in words])  # more than one block of squares
+    for gone in ([], range(0, 6000, 7), range(6000)):
+        index.remove([slot for slot in gone if index.table.alive[slot]])
+        scores = index.sparse.scores("word3 word4")[index.table.alive].astype(float)
+        expected = (scores.mean(), scores.std()) if len(scores) else (0.0, 0.0)
+        assert index.sparse.moments("word3 word4") == pytest.approx(expected, abs=1e-6)
