@@ -29,6 +29,8 @@ class Example:
     pool: Pool
     gold: tuple[int, ...]
     """Slots of the supporting passages; none where they are not known."""
+    asked: Question | None = None
+    """Of a question that varies another, that other; of one that was made, itself; else None."""
     linked: bool = False
     """Whether mentions are shown to the policy as links; see `features.as_links`."""
     _features: Features | None = field(default=None, repr=False)

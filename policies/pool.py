@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from hoptrail.graph.pagerank import pagerank_ranking
 from hoptrail.graph.view import GraphView, Mention
 from hoptrail.memory.encoder import Vectors
+from hoptrail.memory.fusion import standard
 from hoptrail.memory.view import View
 from hoptrail.policies.lexicon import Ids, Lexicon
 
@@ -132,8 +133,8 @@ class Pool:
         """Sparse and dense scores in standard deviations over the scope, and cosines, `(n,)`."""
         at = np.asarray(slots, dtype=np.int64)
         cosine = self.sources.view.dense.vectors(at) @ self.vector
-        sparse = (self.sparse_scores[at] - self.sparse_moments[0]) / (self.sparse_moments[1] + 1e-6)
-        dense = (cosine - self.dense_moments[0]) / (self.dense_moments[1] + 1e-6)
+        sparse = standard(self.sparse_scores[at], *self.sparse_moments)
+        dense = standard(cosine, *self.dense_moments)
         return sparse.astype(np.float32), dense.astype(np.float32), cosine
 
     def read(self, slots: Sequence[int], queries: Vectors) -> None:

@@ -43,6 +43,9 @@ class TrainConfig:
     weight_decay: float = 1e-4
     linked: float = 0.2
     """Share of the questions of an epoch whose mentions are shown as links."""
+    varied: float = 0.0
+    """Questions of `policies.variants` over untitled passages, as a share of those that people
+    asked; there are fewer of likenesses."""
     samples: int = 4
     """Trajectories sampled for each question in REINFORCE."""
     trails: int = 6
@@ -81,6 +84,8 @@ class TrainConfig:
             )
         if not 0 <= self.linked <= 1:
             raise ConfigError(f"linked is a share, from 0 to 1, got {self.linked}")
+        if not 0 <= self.varied <= 1:
+            raise ConfigError(f"varied is a share, from 0 to 1, got {self.varied}")
         if self.samples < 2:
             raise ConfigError(f"samples must be at least 2 for a baseline, got {self.samples}")
 

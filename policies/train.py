@@ -35,6 +35,7 @@ from hoptrail.policies.rewards import Reward, RewardFunction
 from hoptrail.policies.settings import TrainConfig
 from hoptrail.policies.supervision import usable
 from hoptrail.policies.trainer import Progress, Trainer, silent
+from hoptrail.policies.variants import variants
 from hoptrail.types import Passage, Question
 
 JOINT = "joint"
@@ -95,10 +96,10 @@ def train(
     # Before anything slow: a checkpoint of another run is refused.
     resumed = checkpoint.load() if resume else None
     with ExitStack() as opened:
-        examples, made = _examples(sets, unlabelled, config, earns, cached, tell, opened)
-        joint = _joint(examples, config, cached, Checkpoint(out / JOINT, run), tell, resume)
+        asked, varied, made = _examples(sets, unlabelled, config, earns, cached, tell, opened)
+        joint = _joint(asked, config, cached, Checkpoint(out / JOINT, run), tell, resume)
         trainer = Trainer(
-            examples, config, cached, checkpoint, tell, made=made, start=start, reward=earns
+            asked + varied, config, cached, checkpoint, tell, made=made, start=start, reward=earns
         )
         policy = trainer.train(resumed)
     policy.joint_weight = joint.get("weight", JOINT_WEIGHT)
@@ -106,8 +107,7 @@ def train(
         **told,
         "objective": ", ".join(config.stages),
         "command": command,
-        "questions": len(examples),
-        "made": len(made),
+        **_counts(asked, varied, made),
         **_listed(sets, unlabelled),
         "curves": trainer.curves,
         **({"joint": joint} if joint else {}),
@@ -167,8 +167,8 @@ def _examples(
     encoder: CachedEncoder,
     tell: Progress,
     opened: ExitStack,
-) -> tuple[list[Example], list[Example]]:
-    """The questions of all sets and those that are made, ready while `opened` is.
+) -> tuple[list[Example], list[Example], list[Example]]:
+    """The questions of all sets, what varies them, and those made, ready while `opened` is.
 
     Raises:
         InputError: There is nothing that a stage could learn from.
@@ -186,8 +186,11 @@ def _examples(
     examples = prepare(
         labelled, encoder, reencode=EFFORTS[config.effort].reencode, progress=preparing
     )
+    varied = []
+    for corpus in labelled if config.varied else ():
+        varied += _varied(corpus, config, encoder, tell, opened)
     if not config.self_supervised:
-        return examples, []
+        return examples, varied, []
     sources = unlabelled or list(dict.fromkeys(one.corpus for one in sets))
     asked = _made(
         _opened(sources, encoder.inner, tell, opened), config.self_supervised, config.seed, tell
@@ -199,7 +202,31 @@ def _examples(
             "there is nothing to learn from: no question could be made of the passages, "
             "which neither name each other nor share rare names"
         )
-    return examples, made
+    return examples, varied, made
+
+
+def _varied(
+    corpus: OpenCorpus,
+    config: TrainConfig,
+    encoder: CachedEncoder,
+    tell: Progress,
+    opened: ExitStack,
+) -> list[Example]:
+    """The questions of a corpus over what is made from it, ready while `opened` is."""
+    out = []
+    for variant in variants(corpus, share=config.varied, seed=config.seed):
+        made = variant.open(encoder.inner, partial(_tell, tell, f"index {variant.name}"))
+        opened.callback(made.close)
+        ready = prepare(
+            [made],
+            encoder,
+            reencode=EFFORTS[config.effort].reencode,
+            progress=partial(_tell, tell, f"prepare {variant.name}"),
+        )
+        for example, (_, asked) in zip(ready, variant.asked, strict=True):
+            example.asked = asked
+        out += ready
+    return out
 
 
 def _told(config: TrainConfig, encoder: Encoder, reward: Reward) -> dict[str, Any]:
@@ -210,6 +237,13 @@ def _told(config: TrainConfig, encoder: Encoder, reward: Reward) -> dict[str, An
         "config": asdict(config),
         "reward": reward.name if "reinforce" in config.stages else None,
     }
+
+
+def _counts(
+    asked: Sequence[Example], varied: Sequence[Example], made: Sequence[Example]
+) -> dict[str, int]:
+    """How much was learned from."""
+    return {"questions": len(asked), "varied": len(varied), "made": len(made)}
 
 
 def _listed(sets: Sequence[TrainingSet], unlabelled: Sequence[Path]) -> dict[str, Any]:

@@ -75,13 +75,15 @@ class Trainer:
         self._examples = {
             stage: list(made)
             if stage == SELF_SUPERVISED
-            else [e for e in examples if teaches(e.question, stage, self.reward)]
+            else [e for e in examples if _takes(e, stage, self.reward)]
             for stage in config.stages
         }
-        known = [example for example in examples if example.gold]
+        known = [example for example in examples if example.gold and example.asked is None]
         held = left_out(known) if known else np.zeros(0, dtype=bool)
-        # What the network that calibrates leaves out.
+        # What the network that calibrates leaves out, with what was made of it.
         self._held = [example for example, out in zip(known, held, strict=True) if out]
+        asked = {example.question for example in self._held}
+        self._unseen = {id(e) for e in examples if (e.asked or e.question) in asked}
         self._hidden: set[int] = set()  # ids of what the network at hand leaves out
 
     def train(self, resumed: Loaded | None = None) -> Policy:
@@ -97,7 +99,7 @@ class Trainer:
         # One more, to calibrate by: it alone does not learn from what is left out.
         for number in range(start[0], config.networks + bool(self._held)):
             judge = number == config.networks
-            self._hidden = {id(example) for example in self._held} if judge else set()
+            self._hidden = self._unseen if judge else set()
             network = self._new(number)
             for index, stage in enumerate(config.stages):
                 if (number, index) < start[:2]:
@@ -225,6 +227,13 @@ class Trainer:
             rows += [state.x for state in _shown(example, both=self.config.linked > 0)]
         network.standardise(torch.from_numpy(np.concatenate(rows)))
         return network
+
+
+def _takes(example: Example, stage: str, reward: Reward) -> bool:
+    """Whether a stage learns from an example: what varies a question teaches what is evidence."""
+    if example.asked is not None and stage != "imitation":
+        return False
+    return teaches(example.question, stage, reward)
 
 
 def _shown(example: Example, *, both: bool) -> Iterator[StateInput]:

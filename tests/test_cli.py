@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hoptrail import Memory, MissingExtra, cli_learning
+from hoptrail import Memory, MissingExtra, cli_measuring
 from hoptrail.cli import main
 from hoptrail.formats import read_questions
 from hoptrail.memory import encoder as encoders
@@ -177,7 +177,7 @@ def test_train_then_evaluate(run, tmp_path, corpus, questions) -> None:
     assert code == 0
     found = json.loads(report.read_text())
     assert list(found["retrievers"]) == ["bm25", "dense", "hybrid", "pagerank", "policy"]
-    assert list(found["retrievers"]) == cli_learning.RETRIEVERS.split(",")
+    assert list(found["retrievers"]) == cli_measuring.RETRIEVERS.split(",")
     assert found["settings"]["policy"]["source"] == str(out_folder)
     assert found["settings"]["policy"]["card"]["seed"] == 3
     for means in found["retrievers"].values():

@@ -20,6 +20,7 @@ from hoptrail.cli_encoders import register as register_encoders
 from hoptrail.cli_keeping import register as register_keeping
 from hoptrail.cli_learning import register as register_learning
 from hoptrail.cli_looking import register as register_looking
+from hoptrail.cli_measuring import register as register_measuring
 from hoptrail.cli_memory import register as register_memory
 from hoptrail.errors import HoptrailError
 
@@ -81,6 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
     register_looking(commands)
     register_keeping(commands)
     register_learning(commands)
+    register_measuring(commands)
     register_encoders(commands)
     register_demo(commands)
     return parser

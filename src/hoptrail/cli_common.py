@@ -258,6 +258,14 @@ def print_json(value: object) -> None:
     sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
 
 
+def readable(*files: Path) -> None:
+    """Refuse a wrong path before anything is loaded."""
+    from hoptrail.formats import sha256_of
+
+    for file in files:
+        sha256_of(file)
+
+
 def writable(file: Path) -> None:
     """Refuse a file that could not be written, before the work whose result it should hold.
 

@@ -1,4 +1,4 @@
-"""The commands that train a policy and measure it: train, evaluate, stopping."""
+"""The command that trains a policy."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from hoptrail.cli_common import (
     command,
     encoder_of,
     encoder_option,
-    policy_options,
-    writable,
+    readable,
 )
 from hoptrail.cli_feedback import check_options, feedback_options, train_from_feedback
 from hoptrail.errors import InputError
@@ -25,19 +24,16 @@ if TYPE_CHECKING:
     from hoptrail.policies.policy import Policy
     from hoptrail.policies.rewards import RewardFunction
 
-RETRIEVERS = "bm25,dense,hybrid,pagerank,policy"
+OPTIONS = ("objective", "seed", "epochs", "networks", "self_supervised", "joint", "varied")
+"""Options of `train` that are settings by the same name."""
+VARIED = 0.35
+"""The share of the questions that are varied where it is not said how many."""
 MADE = 600
 """Questions that are made where it is not said how many."""
 
 
 def register(commands: Commands) -> None:
-    """Add the commands to the program's parser."""
-    _register_train(commands)
-    _register_evaluate(commands)
-    _register_stopping(commands)
-
-
-def _register_train(commands: Commands) -> None:
+    """Add the command to the program's parser."""
     parser = command(
         commands,
         "train",
@@ -80,6 +76,16 @@ hoptrail train --triples graph.txt --questions qa.jsonl --first 1000 --out my-po
         metavar="NAME",
         help="what reinforce goes by: evidence (the supporting passages), answer (whether what was "
         "read holds an answer), or module:function (default: evidence where known, else answer)",
+    )
+    parser.add_argument(
+        "--varied",
+        nargs="?",
+        type=float,
+        const=VARIED,
+        metavar="SHARE",
+        help="ask a share of the questions of --set again over other kinds of memory that are made "
+        "from its corpus: texts without titles, and what is like a passage that is left out "
+        f"(SHARE by default: {VARIED})",
     )
     _register_self_supervision(parser)
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="(default: 0)")
@@ -129,65 +135,6 @@ def _register_self_supervision(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _register_evaluate(commands: Commands) -> None:
-    parser = command(
-        commands,
-        "evaluate",
-        evaluate,
-        description="Compare a policy with BM25, dense, hybrid and PageRank on questions whose "
-        "passages are known. One question at a time, its encoding included in the time.",
-        examples="""
-hoptrail evaluate --corpus corpus.jsonl --questions dev.jsonl
-hoptrail evaluate --corpus corpus.jsonl --questions dev.jsonl --retrievers hybrid,policy \\
-    --policy my-policy --effort fast --json report.json --plot recall.png
-hoptrail evaluate --triples graph.txt --questions qa.jsonl --last 500 --policy my-policy""",
-    )
-    data = parser.add_mutually_exclusive_group(required=True)
-    data.add_argument("--corpus", type=Path, metavar="CORPUS.jsonl")
-    data.add_argument(
-        "--triples", type=Path, metavar="TRIPLES", help="a knowledge graph: head|relation|tail"
-    )
-    parser.add_argument(
-        "--questions",
-        required=True,
-        nargs="+",
-        type=Path,
-        metavar="QUESTIONS.jsonl",
-        help="one file with --corpus, one or more with --triples",
-    )
-    parser.add_argument(
-        "--retrievers",
-        default=RETRIEVERS,
-        metavar="NAMES",
-        help=f"what to compare, with commas (default: {RETRIEVERS})",
-    )
-    policy_options(parser)
-    encoder_option(parser)
-    parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of the bootstrap (default: 0)"
-    )
-    parser.add_argument("--json", type=Path, metavar="OUT.json", help="write the whole report")
-    parser.add_argument("--plot", type=Path, metavar="OUT.png", help="draw recall over passages")
-    cli_triples.evaluate_options(parser)
-
-
-def _register_stopping(commands: Commands) -> None:
-    parser = command(
-        commands,
-        "stopping",
-        stopping,
-        description="Judge when a policy stops, over one or several reports of hoptrail evaluate: "
-        "what it had read, beside fixed budgets, and whether it was as sure as it should be.",
-        examples="""
-hoptrail stopping report.json
-hoptrail stopping musique.json hotpotqa.json --plot reliability.png --json stopping.json""",
-    )
-    parser.add_argument("reports", nargs="+", type=Path, metavar="REPORT.json")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the bootstrap")
-    parser.add_argument("--json", type=Path, metavar="OUT.json", help="write all figures")
-    parser.add_argument("--plot", type=Path, metavar="OUT.png", help="draw the reliability diagram")
-
-
 def train(args: argparse.Namespace) -> int:
     """Train a policy."""
     check_options(args)
@@ -203,8 +150,8 @@ def train(args: argparse.Namespace) -> int:
     from hoptrail.policies.train import train as train_policy
 
     for corpus, questions in [*args.sets, *args.dev]:
-        _readable(corpus, questions)
-    _readable(*args.unlabelled)
+        readable(corpus, questions)
+    readable(*args.unlabelled)
     if args.show is not None:
         return _show_made(args)
     if args.unlabelled and not args.self_supervised:
@@ -214,10 +161,7 @@ def train(args: argparse.Namespace) -> int:
             "there is nothing to train on: give --set CORPUS QUESTIONS, "
             "or --self-supervised and --corpus PATH"
         )
-    chosen = {
-        name: getattr(args, name)
-        for name in ("objective", "seed", "epochs", "networks", "self_supervised", "joint")
-    }
+    chosen = {name: getattr(args, name) for name in OPTIONS}
     if not args.sets and args.objective is None:
         chosen["objective"] = ""
     config = TrainConfig(**{name: value for name, value in chosen.items() if value is not None})
@@ -315,81 +259,3 @@ def _dev_rows(sets: Sequence[dict[str, Any]]) -> list[list[str]]:
     rows = [["measured on", *measures]]
     rows += [[one["questions"], *(f"{100 * one[m]:.1f}" for m in measures)] for one in sets]
     return rows
-
-
-def evaluate(args: argparse.Namespace) -> int:
-    """Compare retrievers."""
-    if args.triples:
-        return cli_triples.evaluate(args)
-    if len(args.questions) > 1 or args.first or args.last:
-        raise InputError("with --corpus, evaluate takes one file of questions, and all of it")
-    questions = args.questions[0]
-    from hoptrail import show
-    from hoptrail.evaluation import report
-    from hoptrail.evaluation.evaluate import Settings
-    from hoptrail.evaluation.evaluate import evaluate as compare
-
-    names = (name.strip() for name in args.retrievers.split(","))
-    settings = Settings(tuple(filter(None, names)), effort=args.effort, seed=args.seed)
-    _readable(args.corpus, questions)
-    for file in filter(None, (args.json, args.plot)):
-        writable(file)
-    with show.Steps() as steps:
-        found = compare(
-            args.corpus,
-            questions,
-            settings,
-            encoder=encoder_of(args),
-            policy=args.policy or "shipped",
-            progress=steps,
-        )
-    if args.json:
-        report.save_report(found, args.json)
-    console = show.output()
-    for split in found["splits"]:
-        console.print(show.rows_table(_heading(found, split), report.summary_rows(found, split)))
-        console.print(show.rows_table("", report.comparison_rows(found, split)))
-    if found["kinds"]:
-        console.print(show.rows_table("recall by kind of question", report.kind_rows(found)))
-    if args.plot:
-        report.plot_recall(found, args.plot)
-    return 0
-
-
-def stopping(args: argparse.Namespace) -> int:
-    """Judge when a policy stops."""
-    from hoptrail import show
-    from hoptrail.evaluation import stopping as judged
-    from hoptrail.evaluation.report import REFERENCE, load_report, save_report
-
-    for file in filter(None, (args.json, args.plot)):
-        writable(file)
-    reports = [load_report(file) for file in args.reports]
-    found = judged.stopping(reports, REFERENCE, seed=args.seed)
-    if args.json:
-        save_report(found, args.json)
-    console = show.output()
-    console.print(show.rows_table(f"{found['questions']} questions", judged.stopping_rows(found)))
-    console.print(show.rows_table("", judged.calibration_rows(found)))
-    error, (low, high) = found["calibration"]["error"], found["calibration"]["interval"]
-    sys.stdout.write(
-        f"expected calibration error {100 * error:.1f} points, "
-        f"95 % interval {100 * low:.1f} to {100 * high:.1f}\n"
-    )
-    if args.plot:
-        judged.plot_calibration(found, args.plot)
-    return 0
-
-
-def _heading(report: dict[str, Any], split: str) -> str:
-    part = report["splits"][split]
-    which = "all questions" if split == "all" else f"{split} questions"
-    return f"{which}: {part['questions']} in {part['clusters']} clusters"
-
-
-def _readable(*files: Path) -> None:
-    """Refuse a wrong path before anything is loaded."""
-    from hoptrail.formats import sha256_of
-
-    for file in files:
-        sha256_of(file)
