@@ -1,10 +1,12 @@
 """Walking a scope: from questions to rankings and trails.
 
-    score(i) = Σ over the prefixes s that the beam expanded of π(s) · π(i | s)
+    read(i)  = Σ over the prefixes s that the beam expanded of π(s) · π(i | s)
+    score(i) = read(i) · exp(PRIOR · h(i))
 
-the probability that passage i is read next, summed. STOP ends reading, not the list: candidates
-that no prefix favours are ranked by the little that each gives them, and what was never in the
-pool follows by fusion rank.
+with read(i) the probability that passage i is read next, summed, and h(i) its hybrid score for the
+question. Where the policy is sure the second factor changes nothing; where it is not, search has
+a say. STOP ends reading, not the list: candidates that no prefix favours are ranked by the little
+that each gives them, and what was never in the pool follows by fusion rank.
 """
 
 from __future__ import annotations
@@ -29,6 +31,9 @@ from hoptrail.policies.relation_walk import RelationWalker, scorer_of
 from hoptrail.policies.state import State
 from hoptrail.policies.walk import TRAILS, Walk
 from hoptrail.types import Hop, Trail
+
+PRIOR = 0.1
+"""What a standard deviation of the hybrid score adds to the log of a passage's score."""
 
 
 class Walker:
@@ -105,6 +110,8 @@ class Walker:
             walked = self.sampled.sample(pools, explore)
         else:
             walked = [(e, decided(e, TRAILS)) for e in self.search.run(pools)]
+            for episode, _ in walked:
+                _let_search_say(episode)
         judged = [NOTHING] * len(walked)
         if self.joint:
             judged = self.joint.rescore([episode for episode, _ in walked])
@@ -134,6 +141,15 @@ def _finish(episode: Episode, k: int, trails: Sequence[Decided], fit: JointFit) 
         pairs_scored=fit.pairs,
         asked=fit.asked,
     )
+
+
+def _let_search_say(episode: Episode) -> None:
+    """Take into each candidate's score how well it fits the question by itself."""
+    slots = list(episode.score)
+    sparse, dense, _ = episode.pool.z_scores(slots)
+    prior = np.exp(PRIOR * (sparse + dense).astype(np.float64))
+    for slot, factor in zip(slots, prior.tolist(), strict=True):
+        episode.score[slot] *= factor
 
 
 def _rest(pool: Pool, scored: Mapping[int, float], count: int) -> list[int]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from hoptrail.errors import ConfigError
+from hoptrail.memory import fusion
 from hoptrail.policies import beam as beam_module
 from hoptrail.policies.efforts import EFFORTS, Effort, effort
 from hoptrail.policies.reformulate import HEAD
@@ -146,9 +147,13 @@ def test_the_ranking_is_that_of_enumeration(
     bounds = Effort("everything", beam=1000, hops=2, reads=100, reencode=True)
     expected = enumerate_walks(place, table_policy(5), "word1 thing0", 2)
     [walk] = place.walker(table_policy(5), bounds).walk(["word1 thing0"])
-    best = sorted(expected.score, key=lambda slot: -expected.score[slot])
+    slots = np.asarray(list(expected.score))
+    [vector] = place.encoder.encode(["word1 thing0"])
+    prior = np.exp(0.1 * fusion.hybrid_scores(place.view, "word1 thing0", vector, slots))
+    score = dict(zip(slots.tolist(), prior * list(expected.score.values()), strict=True))
+    best = sorted(score, key=lambda slot: -score[slot])
     assert walk.slots[: len(best)].tolist() == best
-    assert walk.scores[: len(best)] == pytest.approx([expected.score[s] for s in best], rel=1e-4)
+    assert walk.scores[: len(best)] == pytest.approx([score[s] for s in best], rel=1e-4)
     assert walk.candidates == len(best)
     ends = sorted(expected.ends.values(), reverse=True)[: len(walk.trails)]
     assert [trail.probability for trail in walk.trails] == pytest.approx(ends, rel=1e-6)

@@ -292,6 +292,68 @@ def test_a_card_says_what_it_was_trained_on(sets, tmp_path) -> None:
     assert card["dev"] == []
 
 
+def test_questions_are_varied_and_the_seed_decides(sets, tmp_path) -> None:
+    config = replace(SMALL, epochs=1, varied=0.5)
+    card = train([sets["learn"]], tmp_path / "a", config=config, encoder=HashEncoder())
+    assert card["questions"] == 40
+    assert 20 < card["varied"] <= 32  # 20 over untitled passages, and up to 12 likenesses
+    train([sets["learn"]], tmp_path / "b", config=config, encoder=HashEncoder())
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+    plain = replace(config, varied=0.0)
+    assert (
+        train([sets["learn"]], tmp_path / "c", config=plain, encoder=HashEncoder())["varied"] == 0
+    )
+    assert weights(tmp_path / "a") != weights(tmp_path / "c")
+
+
+def test_variants_of_what_is_left_out_are_left_out_too(sets, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(calibrate, "LEAST", 2)
+    steps, judged = [], []
+
+    def step(objective, batch, *rest):
+        steps.append((objective, batch))
+        return take(objective, batch, *rest)
+
+    def calibrate_stop(network, examples, *rest, **options):
+        judged.extend(examples)
+        return fit(network, examples, *rest, **options)
+
+    take, fit = trainer_module._step, trainer_module.calibrate_stop
+    monkeypatch.setattr(trainer_module, "_step", step)
+    monkeypatch.setattr(trainer_module, "calibrate_stop", calibrate_stop)
+    config = replace(SMALL, epochs=1, varied=1.0)
+    train([sets["learn"]], tmp_path / "p", config=config, encoder=HashEncoder())
+    first, last = steps[0][0], steps[-1][0]
+    held = {example.question for example in judged}
+    assert held
+    assert all(example.asked is None for example in judged)
+    seen = [e for objective, batch in steps if objective is first for e in batch]
+    assert {e.question for e in seen if e.asked in held or e.question in held} >= held
+    for objective, batch in steps:
+        if objective is last:
+            assert not any(e.question in held or e.asked in held for e in batch)
+
+
+def test_what_varies_a_question_is_for_imitation_alone(sets, tmp_path, monkeypatch) -> None:
+    stages = {}
+
+    def make(stage, *rest):
+        objective = original(stage, *rest)
+        stages[id(objective)] = stage
+        return objective
+
+    def step(objective, batch, *rest):
+        told.update((stages[id(objective)], e.asked is not None) for e in batch)
+        return take(objective, batch, *rest)
+
+    original, take, told = trainer_module.make_objective, trainer_module._step, set()
+    monkeypatch.setattr(trainer_module, "make_objective", make)
+    monkeypatch.setattr(trainer_module, "_step", step)
+    config = replace(SMALL, epochs=1, varied=1.0, objective="imitation,reinforce")
+    train([sets["few"]], tmp_path / "p", config=config, encoder=HashEncoder())
+    assert told == {("imitation", False), ("imitation", True), ("reinforce", False)}
+
+
 def test_progress_is_told_to_the_end(sets, tmp_path) -> None:
     seen: dict[str, list[tuple[int, int]]] = {}
 

@@ -193,7 +193,7 @@ def test_a_policy_gets_better_from_clicks(demo, demo_questions, random_policy) -
         ]
         return sum(found) / len(found)
 
-    assert recall(tuned) > recall(policy) + 0.1
+    assert recall(tuned) > recall(policy) + 0.05
     assert [curve["epoch"] for curve in curves] == [1, 2, 3, 4]
     assert curves[-1]["labels"] < curves[0]["labels"]
     for name, tensor in policy.state_dict().items():  # what it started from stays
