@@ -101,7 +101,8 @@ class PolicyNetwork(nn.Module):
         self.config = config
         self.columns = tuple(columns)
         self._places = None if self.columns == COLUMNS else _places(self.columns)
-        self._shared = sum(name in _SHARED for name in self.columns)
+        self.shared = sum(name in _SHARED for name in self.columns)
+        """Columns that are equal in all rows of a state: the last ones."""
         d, width = config.width, len(self.columns)
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("scale", torch.ones(width))
@@ -111,11 +112,11 @@ class PolicyNetwork(nn.Module):
             nn.Linear(width, 2 * d), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(2 * d, d)
         )
         self.rounds = nn.ModuleList(
-            RelationalLayer(d, len(KINDS), self._shared, dropout=config.dropout)
+            RelationalLayer(d, len(KINDS), self.shared, dropout=config.dropout)
             for _ in range(config.layers)
         )
         self.score = _head(d, d, config.dropout)
-        self.stop = _head(3 * d + self._shared, d, config.dropout)
+        self.stop = _head(3 * d + self.shared, d, config.dropout)
 
     def standardise(self, x: Tensor) -> None:
         """Take the features' mean and scale from a sample `(n, f)` of the training states.
@@ -123,7 +124,7 @@ class PolicyNetwork(nn.Module):
         A feature that never varies there is not looked at afterwards either: nothing was learned of
         it, and weights that were never trained would make noise of it.
         """
-        x = self._known(x)
+        x = self.known(x)
         spread = x.std(0)
         self.mean.copy_(x.mean(0))
         self.scale.copy_(torch.where(spread > 1e-6, spread + 1e-2, torch.inf))
@@ -137,8 +138,8 @@ class PolicyNetwork(nn.Module):
         """Log π(read) `(n,)` and log π(STOP) `(b,)`."""
         batch, states = inputs.batch, inputs.states
         # A feature far outside what was seen in training says no more than one at its edge.
-        x = ((self._known(inputs.x) - self.mean) / self.scale).clamp(-6.0, 6.0)
-        overall = scatter(x[:, x.shape[1] - self._shared :], batch, dim_size=states, reduce="mean")
+        x = ((self.known(inputs.x) - self.mean) / self.scale).clamp(-6.0, 6.0)
+        overall = scatter(x[:, x.shape[1] - self.shared :], batch, dim_size=states, reduce="mean")
         h = self.embed(x)
         for layer in self.rounds:
             h = layer(h, inputs.edges, inputs.edge_kind, inputs.edge_weight, overall, batch)
@@ -156,7 +157,7 @@ class PolicyNetwork(nn.Module):
         total = _log_sum_exp(read, stop, batch)
         return read - total[batch], stop - total
 
-    def _known(self, x: Tensor) -> Tensor:
+    def known(self, x: Tensor) -> Tensor:
         """The columns of `x` that this network reads."""
         return x if self._places is None else x[:, self._places]
 

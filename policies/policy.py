@@ -22,8 +22,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from hoptrail.errors import ConfigError, PolicyError
+from hoptrail.graph.view import KINDS
 from hoptrail.learning.masking import masked_logsumexp
 from hoptrail.learning.threads import one_thread
+from hoptrail.policies.inference import Shared, log_pi
 from hoptrail.policies.network import Inputs, NetworkConfig, PolicyNetwork
 from hoptrail.policies.relation_scorer import FILE as RELATIONS
 from hoptrail.policies.relation_scorer import RelationScorer
@@ -102,27 +104,15 @@ class Policy(nn.Module):
 
     def forward(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """Log π(read) `(n,)` and log π(STOP) `(b,)`."""
-        found: list[tuple[Tensor, Tensor]] = [member(inputs) for member in self.members]
-        if len(found) == 1:
-            return found[0]
-        share = math.log(len(found))
-        read = masked_logsumexp(torch.stack([f[0] for f in found]), dim=0) - share
-        stop = masked_logsumexp(torch.stack([f[1] for f in found]), dim=0) - share
-        # A sure thing may come out as a rounding error above 0.
-        return read.clamp(max=0.0), stop.clamp(max=0.0)
+        return _mean([member(inputs) for member in self.members])
 
     def decide(self, states: StateBatch) -> tuple[Tensor, Tensor]:
         """`forward` without gradients or dropout, on a batch of states as arrays."""
-        # What the networks are in, not this wrapper: whoever trains one sets the network's mode.
-        # Setting it visits every module, which takes as long as a small batch does.
-        training = self.members[0].training
-        if training:
-            self.eval()
+        members = [m for m in self.members if isinstance(m, PolicyNetwork)]
         with one_thread(), torch.inference_mode():
-            read, stop = self(Inputs.of(states))
-        if training:
-            self.train()
-        return read, stop
+            inputs = Inputs.of(states)
+            shared = Shared.of(inputs, len(KINDS))
+            return _mean([log_pi(member, inputs, shared) for member in members])
 
     def save(self, folder: Path | str, *, readme: str | None = None) -> None:
         """Write the policy to a folder, made where it is absent.
@@ -187,6 +177,17 @@ class Policy(nn.Module):
     def shipped(cls) -> Policy:
         """The policy that comes with the package."""
         return cls.load(SHIPPED)
+
+
+def _mean(found: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """The logarithm of the mean of probabilities, of reading and of STOP."""
+    if len(found) == 1:
+        return found[0]
+    share = math.log(len(found))
+    read = masked_logsumexp(torch.stack([f[0] for f in found]), dim=0) - share
+    stop = masked_logsumexp(torch.stack([f[1] for f in found]), dim=0) - share
+    # A sure thing may come out as a rounding error above 0.
+    return read.clamp(max=0.0), stop.clamp(max=0.0)
 
 
 def _uncalibrated(networks: int) -> dict[str, Tensor]:

@@ -77,6 +77,9 @@ class TrainConfig:
         )
         if min(getattr(self, name) for name in counts) < 1:
             raise ConfigError(f"{', '.join(counts)} must be at least 1")
+        rates = self.learning_rate, self.tuning_rate
+        if not all(0 < rate < float("inf") for rate in rates):
+            raise ConfigError(f"learning_rate and tuning_rate must be above 0, got {rates}")
         if self.self_supervised < 0:
             raise ConfigError(
                 f"self_supervised must be 0 or the number of questions to make, "

@@ -75,6 +75,20 @@ def test_a_reward_of_one_s_own(run, corpus, tmp_path, monkeypatch) -> None:
         assert says in err
 
 
+def test_later_stages_take_their_own_epochs_and_rate(run, corpus, questions, tmp_path) -> None:
+    train = ("train", "--set", corpus, questions, "--networks", 1, "--epochs", 1)
+    stages = ("--objective", "imitation,reinforce", "--tuning-epochs", 2, "--tuning-rate", "3e-4")
+    code, _, err = run(*train, *stages, "--out", tmp_path / "p")
+    assert code == 0, err
+    card = json.loads((tmp_path / "p" / "policy.json").read_text(encoding="utf-8"))["card"]
+    passes = [curve["stage"] for curve in card["curves"]]
+    assert passes == ["imitation", "reinforce", "reinforce"]
+    assert card["config"]["tuning_rate"] == 3e-4
+    code, _, err = run(*train, "--tuning-rate", "-1", "--out", tmp_path / "q")
+    assert code == 1
+    assert "tuning_rate must be above 0" in err
+
+
 @pytest.mark.parametrize(
     ("argv", "says"),
     [

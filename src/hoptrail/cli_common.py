@@ -66,6 +66,22 @@ def store_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def schedule_options(parser: argparse.ArgumentParser) -> None:
+    """How long a policy is trained, and how fast it learns in the stages after imitation."""
+    parser.add_argument(
+        "--epochs", type=int, metavar="N", help="passes of imitation, or of feedback"
+    )
+    parser.add_argument(
+        "--tuning-epochs", type=int, metavar="N", help="passes of marginal and of reinforce"
+    )
+    parser.add_argument(
+        "--tuning-rate",
+        type=float,
+        metavar="RATE",
+        help="the peak learning rate of marginal and of reinforce",
+    )
+
+
 def encoder_option(parser: argparse.ArgumentParser) -> None:
     """`--encoder`."""
     parser.add_argument(

@@ -12,6 +12,7 @@ from hoptrail.errors import ConfigError, StoreUnavailable
 
 _OF_SETS = (
     *("dev", "objective", "reward", "networks", "resume"),
+    *("tuning_epochs", "tuning_rate"),
     *("self_supervised", "unlabelled", "show", "start"),
 )
 """Options of training on questions, those that are made among them."""

@@ -16,6 +16,7 @@ from hoptrail.cli_common import (
     encoder_of,
     encoder_option,
     readable,
+    schedule_options,
 )
 from hoptrail.cli_feedback import check_options, feedback_options, train_from_feedback
 from hoptrail.errors import InputError
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
     from hoptrail.policies.policy import Policy
     from hoptrail.policies.rewards import RewardFunction
 
-OPTIONS = ("objective", "seed", "epochs", "networks", "self_supervised", "joint", "varied")
+OPTIONS = (
+    *("objective", "seed", "epochs", "tuning_epochs", "tuning_rate"),
+    *("networks", "self_supervised", "joint", "varied"),
+)
 """Options of `train` that are settings by the same name."""
 VARIED = 0.35
 """The share of the questions that are varied where it is not said how many."""
@@ -89,9 +93,7 @@ hoptrail train --triples graph.txt --questions qa.jsonl --first 1000 --out my-po
     )
     _register_self_supervision(parser)
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="(default: 0)")
-    parser.add_argument(
-        "--epochs", type=int, metavar="N", help="passes of imitation, or of feedback"
-    )
+    schedule_options(parser)
     parser.add_argument("--networks", type=int, metavar="N", help="networks that are averaged")
     parser.add_argument(
         "--joint",
@@ -161,7 +163,11 @@ def train(args: argparse.Namespace) -> int:
             "there is nothing to train on: give --set CORPUS QUESTIONS, "
             "or --self-supervised and --corpus PATH"
         )
+<<<<<<< HEAD
     chosen = {name: getattr(args, name) for name in OPTIONS}
+=======
+    chosen = {name: getattr(args, name) for name in CHOSEN}
+>>>>>>> 1108ec3 (Encode a question on one thread, decide without a way through modules; options for the later stages of training)
     if not args.sets and args.objective is None:
         chosen["objective"] = ""
     config = TrainConfig(**{name: value for name, value in chosen.items() if value is not None})

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from hoptrail.errors import EncoderMissing, FormatError, InputError, MissingExtra
 from hoptrail.memory import encoder as encoders
@@ -78,6 +79,25 @@ def test_the_8_bit_twin_is_close_and_does_not_depend_on_the_batch(
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
     assert ((vectors * encoder.encode(texts)).sum(1) > 0.97).all()
     assert not np.array_equal(vectors, encoder.encode(texts))
+
+
+def test_a_question_is_encoded_on_one_thread_and_a_batch_on_all(
+    encoder: TransformerEncoder,
+) -> None:
+    seen = []
+    watched = encoder._model.register_forward_pre_hook(
+        lambda *_: seen.append(torch.get_num_threads())
+    )
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        encoder.encode(["Who found Triton?"])
+        encoder.encode([f"{'Triton is a moon. ' * 5} {i}" for i in range(20)])
+        assert torch.get_num_threads() == 3
+    finally:
+        watched.remove()
+        torch.set_num_threads(before)
+    assert seen == [1, 3]
 
 
 def test_without_8_bit_kernels_the_full_model_is_asked(

@@ -48,6 +48,26 @@ def test_a_batch_of_states_equals_each_alone(inputs, random_policy, members) -> 
     torch.testing.assert_close(stop, torch.cat([s for _, s in alone]), atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("members", [1, 3])
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_what_is_decided_is_what_the_networks_say_in_evaluation(
+    inputs, random_policy, members, calibrated
+) -> None:
+    policy = random_policy(members)
+    if calibrated:
+        for member in policy.members:
+            member.calibrate(0.7, -0.4)
+    states = batch_states(inputs)
+    with torch.inference_mode():
+        read, stop = policy.eval()(Inputs.of(states))
+    for _ in range(2):  # whatever mode the networks are in, which is left as it is
+        found = policy.decide(states)
+        torch.testing.assert_close(found[0], read, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(found[1], stop, atol=1e-5, rtol=1e-5)
+        policy.train()
+    assert policy.training
+
+
 def test_where_all_is_read_stopping_is_certain(world, random_policy) -> None:
     place = world([Passage("a", "One."), Passage("b", "Two.")])
     pool = place.pool("One or two?")
