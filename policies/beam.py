@@ -19,8 +19,6 @@ from hoptrail.policies.pool import Pool
 from hoptrail.policies.reformulate import Reformulator
 from hoptrail.policies.state import State, batch_states, state_input
 
-NEGLIGIBLE = 2e-3
-"""A prefix less probable than this is not expanded."""
 DECIMALS = 5
 """Log-probabilities are rounded to this before they are compared: what a network gives differs by
 less when the candidates come in another order."""
@@ -135,7 +133,7 @@ class BeamSearch:
         """The likeliest continuations of a prefix; those with equal evidence are merged."""
         for i in np.argsort(-log_read, kind="stable")[: self.effort.beam]:
             log_prob = prefix.log_prob + float(log_read[i])
-            if log_prob < np.log(NEGLIGIBLE):
+            if log_prob < np.log(self.effort.negligible):
                 return
             slot = int(slots[i])
             new = Prefix(

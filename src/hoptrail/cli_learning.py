@@ -163,11 +163,7 @@ def train(args: argparse.Namespace) -> int:
             "there is nothing to train on: give --set CORPUS QUESTIONS, "
             "or --self-supervised and --corpus PATH"
         )
-<<<<<<< HEAD
     chosen = {name: getattr(args, name) for name in OPTIONS}
-=======
-    chosen = {name: getattr(args, name) for name in CHOSEN}
->>>>>>> 1108ec3 (Encode a question on one thread, decide without a way through modules; options for the later stages of training)
     if not args.sets and args.objective is None:
         chosen["objective"] = ""
     config = TrainConfig(**{name: value for name, value in chosen.items() if value is not None})

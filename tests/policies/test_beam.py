@@ -8,7 +8,6 @@ import math
 import numpy as np
 import pytest
 
-from hoptrail.policies import beam as beam_module
 from hoptrail.policies.beam import BeamSearch
 from hoptrail.policies.efforts import Effort
 from hoptrail.policies.reformulate import Reformulator
@@ -17,15 +16,15 @@ from hoptrail.types import Link, Passage
 QUESTION = "Where did Quorl begin?"
 
 
-def everything(hops: int) -> Effort:
-    return Effort("everything", beam=10_000, hops=hops, reads=100, reencode=True)
+def everything(hops: int, negligible: float = 1e-300) -> Effort:
+    bounds = {"beam": 10_000, "hops": hops, "reads": 100}
+    return Effort("everything", **bounds, reencode=True, negligible=negligible)
 
 
 @pytest.fixture
-def toy(world, few_candidates, monkeypatch):
+def toy(world, few_candidates):
     """Seven passages, of which a question sees two or three; the rest come by what is read."""
     few_candidates(2, read=1)
-    monkeypatch.setattr(beam_module, "NEGLIGIBLE", 1e-300)
     return world(
         [
             Passage("a", "Quorl began in Benta.", title="Quorl"),
@@ -131,9 +130,8 @@ def test_what_a_pool_was_given_to_start_with_is_not_counted(demo, demo_questions
     )
 
 
-def test_unlikely_prefixes_are_not_followed(demo, demo_questions, random_policy, monkeypatch):
-    monkeypatch.setattr(beam_module, "NEGLIGIBLE", 0.9999)
-    episode = run(demo, random_policy(), everything(4), demo_questions[0].text)
+def test_unlikely_prefixes_are_not_followed(demo, demo_questions, random_policy):
+    episode = run(demo, random_policy(), everything(4, 0.9999), demo_questions[0].text)
     assert [e.prefix.evidence for e in episode.ended] == [()]
 
 

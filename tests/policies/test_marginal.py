@@ -13,7 +13,6 @@ import torch
 from hoptrail.learning.reader import SpanReader, answer_target
 from hoptrail.learning.trail_tokens import encoded_text, trail_tokens
 from hoptrail.memory.testing import HashEncoder
-from hoptrail.policies import beam as beam_module
 from hoptrail.policies.beam import BeamSearch
 from hoptrail.policies.efforts import Effort
 from hoptrail.policies.marginal import TrailReader, marginal
@@ -37,8 +36,7 @@ class WordEncoder(HashEncoder):
 
 
 @pytest.fixture
-def toy(world, monkeypatch):
-    monkeypatch.setattr(beam_module, "NEGLIGIBLE", 1e-300)
+def toy(world):
     return world(
         [
             Passage("a", "The Corvan is a river that comes from Mount Dorn."),
@@ -63,7 +61,7 @@ def reader() -> TrailReader:
 
 
 def search(place, policy, *, beam=1000, hops=3) -> BeamSearch:
-    effort = Effort("everything", beam=beam, hops=hops, reads=100, reencode=True)
+    effort = Effort("everything", beam, hops, reads=100, reencode=True, negligible=1e-300)
     return BeamSearch(policy, Reformulator(place.encoder, reencode=True), effort)
 
 

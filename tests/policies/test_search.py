@@ -10,7 +10,6 @@ import pytest
 
 from hoptrail.errors import ConfigError
 from hoptrail.memory import fusion
-from hoptrail.policies import beam as beam_module
 from hoptrail.policies.efforts import EFFORTS, Effort, effort
 from hoptrail.policies.reformulate import HEAD
 from hoptrail.policies.search import Walker, link_between
@@ -139,12 +138,11 @@ def test_an_effort_that_does_not_exist_is_refused_by_name() -> None:
 
 
 def test_the_ranking_is_that_of_enumeration(
-    world, table_policy, enumerate_walks, few_candidates, monkeypatch
+    world, table_policy, enumerate_walks, few_candidates
 ) -> None:
-    monkeypatch.setattr(beam_module, "NEGLIGIBLE", 1e-300)
     few_candidates(2, read=10)
     place = world([Passage(f"p{i}", f"word{i} thing{i % 3} other{i % 2}.") for i in range(6)])
-    bounds = Effort("everything", beam=1000, hops=2, reads=100, reencode=True)
+    bounds = Effort("everything", beam=1000, hops=2, reads=100, reencode=True, negligible=1e-300)
     expected = enumerate_walks(place, table_policy(5), "word1 thing0", 2)
     [walk] = place.walker(table_policy(5), bounds).walk(["word1 thing0"])
     slots = np.asarray(list(expected.score))
