@@ -1,12 +1,13 @@
 """What changing a store's encoder costs beside the encoding alone, and what searches notice of it.
 
-    python benchmarks/reencoding.py [--passages 10000] [--slow 256] [--seconds 20] [--out FILE]
+    python benchmarks/reencoding.py [--passages 10000] [--slow 256] [--switched 100000] [--out FILE]
 
 Three measurements, each a ratio within one run. The share of a change that its encoder takes, by
 the clock and as processor time, with MiniLM and with one that costs next to nothing: the rest is
 what reading, writing and switching take. The time of a hybrid search, its query's vector given,
-while MiniLM is at work in a thread, beside that of searches between which it stands still. And how
-long the switch keeps writers waiting, with the first search after it.
+while MiniLM is at work in a thread, beside that of searches between which it stands still, by the
+clock and as the searching thread's processor time. And how long the switch keeps writers waiting,
+with the first search after it.
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--passages", type=int, default=10_000)
     parser.add_argument("--slow", type=int, default=256, help="passages that MiniLM encodes")
+    parser.add_argument("--switched", type=int, default=100_000, help="passages of the switch")
     parser.add_argument("--seconds", type=float, default=20.0, help="of searches beside it")
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     args = parser.parse_args()
@@ -80,13 +82,14 @@ def main() -> None:
             "word vectors": share(Path(folder) / "quick.db", passages, WordVectors(seed=1)),
         }
         beside = searches(Path(folder) / "beside.db", passages, network, args.seconds)
-        switching = switch(Path(folder) / "switch.db", passages)
+        many = list(Texts(3).passages(args.switched))
+        switching = switch(Path(folder) / "switch.db", many)
     figures = {
         "passages": args.passages,
         "passages_of_minilm": args.slow,
         "share_of_encoding_alone": shares,
         "search": beside,
-        "switch": switching,
+        "switch": {"passages": args.switched, **switching},
         "machine": f"{platform.machine()}, 1 thread, torch {torch.__version__}",
     }
     sys.stdout.write(json.dumps(figures, indent=2) + "\n")
@@ -116,6 +119,7 @@ def searches(
 ) -> dict[str, float]:
     """Milliseconds of a search beside a change at work and one that stands still, in turns."""
     times: dict[bool, list[float]] = {True: [], False: []}
+    cpu: dict[bool, list[float]] = {True: [], False: []}
     with Store(path, encoder=WordVectors(), queries_kept=4096) as store:
         store.add(passages)
         queries = Texts(2).queries(256)
@@ -130,14 +134,20 @@ def searches(
             while timed.at_work.is_set() != working:
                 time.sleep(0.001)
             for query in queries[TURN * turn % 250 :][:TURN]:
+                began_cpu = time.thread_time()
                 times[working].append(measured(lambda query=query: store.search(query, 10)))
+                cpu[working].append(1000 * (time.thread_time() - began_cpu))
             turn += 1
         timed.go.set()
         change.stop()
     found = {"working" if at_work else "idle": t for at_work, t in times.items()}
     figures: dict[str, float] = {f"{n}_ms_median": statistics.median(t) for n, t in found.items()}
     figures |= {f"{n}_ms_p95": statistics.quantiles(t, n=20)[-1] for n, t in found.items()}
-    figures["ratio_of_medians"] = figures["working_ms_median"] / figures["idle_ms_median"]
+    figures["working_cpu_ms_median"] = statistics.median(cpu[True])
+    figures["idle_cpu_ms_median"] = statistics.median(cpu[False])
+    for kind in ("", "_cpu"):
+        at_work, idle = figures[f"working{kind}_ms_median"], figures[f"idle{kind}_ms_median"]
+        figures[f"ratio_of{kind}_medians"] = at_work / idle
     return {**figures, "searches": len(times[True]) + len(times[False])}
 
 

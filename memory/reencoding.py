@@ -157,11 +157,11 @@ class Reencoding:
                 was dropped meanwhile.
             InputError: The encoder gave something else than vectors.
         """
-        with self._store.database.lock:
-            if self._store.database.busy:
-                raise StoreError(f"the store {self._store.path} is in a transaction")
         self._at_work = True
         try:
+            with self._store.database.lock:
+                if self._store.database.busy:
+                    raise StoreError(f"the store {self._store.path} is in a transaction")
             return self._run()
         finally:
             self._at_work = False
@@ -180,7 +180,7 @@ class Reencoding:
                     if self._step(db):
                         return True
                 except StoreUnavailable as error:
-                    if "locked" not in str(error):
+                    if "database is locked" not in str(error):
                         raise  # else another has been writing for long: try again
         return False
 
@@ -192,6 +192,7 @@ class Reencoding:
         few = len(taken) < self._batch and len(taken) <= LAST  # and all that is left
         if not taken or (few and self._short >= PATIENCE):
             self._short = 0
+            self._check(db)
             return self._finish(lambda: self._switch(db))
         self._short = self._short + 1 if few else 0
         self._after = taken[-1].rowid
@@ -234,16 +235,21 @@ class Reencoding:
     def _vectors(self, taken: Sequence[Taken]) -> Vectors:
         return checked(self.encoder.encode([t.content for t in taken]), len(taken), self.encoder)
 
+    def _check(self, db: Database) -> None:
+        """Have encoded again what is not whole, however that came about."""
+        with db.reading() as connection:  # it looks at every vector, and no writer waits for that
+            wrong = pending.wrong(connection)
+        if wrong:
+            logger.warning("%d vectors of %s are encoded again", len(wrong), self._store.path)
+            with db.writing() as connection:
+                if self._ours(connection):
+                    pending.again(connection, wrong)
+
     def _switch(self, db: Database) -> bool:
         """Switch if no more is left than can be encoded while writers wait; whether it was done."""
-        with db.reading() as connection:
-            wrong = pending.wrong(connection) if self._ours(connection) else []
         with db.writing() as connection:
             if not self._ours(connection):
                 return True
-            if wrong:
-                logger.warning("%d vectors of %s are encoded again", len(wrong), self._store.path)
-                pending.again(connection, wrong)
             taken = pending.take(connection, LAST + 1)
             if len(taken) > LAST:
                 return False
