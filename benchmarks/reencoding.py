@@ -155,7 +155,7 @@ def switch(path: Path, passages: Sequence[Passage]) -> dict[str, float]:
     """How long a switch takes, and the first search after it."""
     with Store(path, encoder=WordVectors()) as store:
         store.add(passages)
-        opened = measured(lambda: store.search("a b", 10, mode="sparse"))
+        nothing = worked(lambda: store.search("a b", 10))
         held: list[float] = []
         inner = pending.switch
 
@@ -167,8 +167,12 @@ def switch(path: Path, passages: Sequence[Passage]) -> dict[str, float]:
             assert Reencoding(store, WordVectors(seed=1)).run()
         finally:
             pending.switch = inner
-        after = measured(lambda: store.search("a b", 10))
-    return {"switch_ms": held[0], "first_search_after_ms": after, "indexes_from_nothing_ms": opened}
+        after = worked(lambda: store.search("a b", 10))
+    return {
+        "switch_ms": held[0],
+        "first_search_after_cpu_ms": after,
+        "first_search_of_all_cpu_ms": nothing,
+    }
 
 
 def measured(do: Callable[[], object]) -> float:
@@ -176,6 +180,13 @@ def measured(do: Callable[[], object]) -> float:
     began = time.perf_counter()
     do()
     return 1000 * (time.perf_counter() - began)
+
+
+def worked(do: Callable[[], object]) -> float:
+    """The milliseconds of processor time that something takes."""
+    began = time.process_time()
+    do()
+    return 1000 * (time.process_time() - began)
 
 
 if __name__ == "__main__":

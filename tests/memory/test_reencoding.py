@@ -427,6 +427,26 @@ def test_stages_that_keep_something_of_every_vector_follow(
             assert found == expected
 
 
+@pytest.mark.parametrize("index", ["sq8", "hnsw", "ivf"])
+def test_an_approximate_index_is_made_anew(tmp_path: Path, index: str) -> None:
+    passages = [Passage(f"p{i}", f"river {i} of the {i % 37} bridge {i % 11}") for i in range(1200)]
+    with Store(tmp_path / "a.db", encoder=HashEncoder(), index=index) as store:
+        store.add(passages)
+        store.search("river 7", mode="dense")
+        assert Reencoding(store, HashEncoder(48)).run()
+        found = [store.search(f"river {i}", 1, mode="dense")[0] for i in range(0, 1200, 100)]
+        assert store.view().dense.approximate is not None
+        assert store.view().dense.dim == 48
+    with Store(tmp_path / "b.db", encoder=HashEncoder(48), index="flat") as fresh:
+        fresh.add(passages)
+        best = [fresh.search(f"river {i}", 1, mode="dense")[0] for i in range(0, 1200, 100)]
+    same = [a.passage.id == b.passage.id for a, b in zip(found, best, strict=True)]
+    assert sum(same) >= 10
+    assert all(
+        a.score == pytest.approx(b.score) for a, b, s in zip(found, best, same, strict=True) if s
+    )
+
+
 @pytest.mark.parametrize("sparse", ["own", "tantivy"])
 def test_a_snapshot_gives_its_words_and_not_its_vectors(
     tmp_path: Path, corpus: list[Passage], monkeypatch: pytest.MonkeyPatch, sparse: str
