@@ -125,17 +125,17 @@ def value_of(passage: Passage, name: str) -> Any:
     if name in OWN:
         own = getattr(passage, name[1:])
         return ABSENT if own is None else own
-    return _inside(passage.metadata, name)
+    return inside(passage.metadata, name)
 
 
-def _inside(metadata: Mapping[str, Any], name: str) -> Any:
+def inside(metadata: Mapping[str, Any], name: str) -> Any:
     """The value of a key, or of a path of keys through dicts; a key with dots comes first."""
     if name in metadata:
         return metadata[name]
     at = name.find(".")
     while at >= 0:
         inner = metadata.get(name[:at])
-        if isinstance(inner, Mapping) and (found := _inside(inner, name[at + 1 :])) is not ABSENT:
+        if isinstance(inner, Mapping) and (found := inside(inner, name[at + 1 :])) is not ABSENT:
             return found
         at = name.find(".", at + 1)
     return ABSENT
@@ -158,6 +158,8 @@ def column_of(values: Iterable[Any], before: Column | None = None) -> Column:
 def _key(value: Any) -> Any:
     if value is ABSENT or isinstance(value, str):
         return value
+    if isinstance(value, int | float):
+        return type(value), value
     return type(value), json.dumps(value, sort_keys=True)
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hoptrail.errors import InputError
-from hoptrail.memory import filters
+from hoptrail.memory import columns, filters
 from hoptrail.memory.store import Store
 from hoptrail.memory.testing import HashEncoder
 from hoptrail.types import Passage
@@ -241,3 +242,42 @@ def test_a_path_of_keys_reaches_into_dicts(tmp_path: Path, filter: dict, ids: st
         assert "".join(sorted(hit.passage.id for hit in found)) == ids
         assert store.count(filter=filter) == len(ids)
         assert store.forget(filter) == len(ids)
+
+
+KEYS = ["n", "a.b", "a", "b", "é", "it's", 'quo"ted', "back\\slash", "", "a b", "$x", "[0]", "a..b"]
+leaves = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 3),
+    st.sampled_from([10**30, 0.1, 1.0, -0.0, 1e300, 1.5e-7]),
+    st.text(max_size=3),
+    st.lists(st.integers(0, 2), max_size=2),
+)
+values = st.recursive(
+    leaves, lambda inner: st.dictionaries(st.sampled_from(KEYS), inner), max_leaves=4
+)
+
+
+@pytest.mark.parametrize("arrow", [True, False])
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    rows=st.lists(st.dictionaries(st.sampled_from(KEYS), values), min_size=1, max_size=8),
+    more=st.lists(st.dictionaries(st.sampled_from(KEYS), values), max_size=3),
+    wanted=values,
+    scattered=st.booleans(),
+)
+def test_a_view_sees_the_fields_that_a_passage_has(
+    arrow: bool, rows: list, more: list, wanted: object, scattered: bool, monkeypatch, tmp_path
+) -> None:
+    monkeypatch.setattr(columns, "ARROW", arrow and columns.ARROW)
+    monkeypatch.setattr(columns, "SCATTERED", 0 if scattered else 4)
+    with Store(tmp_path / f"{time.monotonic_ns()}.db", encoder=HashEncoder()) as store:
+        for start, part in ((0, rows), (len(rows), more)):  # what comes later is read by itself
+            made = (Passage(f"p{start + i}", "x", metadata=row) for i, row in enumerate(part))
+            store.add(made)
+            view, passages = store.view(), list(store.passages())
+            order = [view.slot_of(passage.id) for passage in passages]
+            for name in [key for key in KEYS if not key.startswith("$")] + ["a.b.n", "a.a.b.b.n"]:
+                for test in ({name: {"$eq": wanted}}, {name: {"$exists": True}}):
+                    expected = filters.passages_mask(filters.parse(test), passages)
+                    assert view.allowed(test)[order].tolist() == expected.tolist(), (name, wanted)
