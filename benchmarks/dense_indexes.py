@@ -7,6 +7,9 @@ queries are other vectors of the same kind. One query at a time, k = 10; the kin
 each query, in one thread. Times are the processor's, which other programs on the machine change
 little. Recall is against exact search, bytes are FAISS's own, beside the vectors that every kind
 is scored from.
+
+With --changes, what each kind finds when a tenth of its passages, drawn at random, has gone and as
+many others have come, beside a fresh index of the same passages.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ import numpy as np
 from hoptrail.memory.dense import DenseIndex
 from hoptrail.memory.dense_kinds import KINDS
 from hoptrail.memory.encoder import Vectors
-from hoptrail.memory.slots import SlotTable
+from hoptrail.memory.slots import Slots, SlotTable
 
 DIM, CENTRES, SPREAD, K = 384, 1000, 1.0, 10
 
@@ -56,9 +59,11 @@ def stored(files: list[Path]) -> Vectors:
     return found
 
 
-def index_of(name: str, vectors: Vectors) -> tuple[DenseIndex, float]:
+def index_of(
+    name: str, vectors: Vectors, table: SlotTable | None = None
+) -> tuple[DenseIndex, float]:
     """An index of that kind, ready to be searched, and the processor's seconds that took."""
-    table = SlotTable()
+    table = table or SlotTable()
     rows = np.arange(len(vectors))
     table.add(rows, rows.astype(np.uint64))
     index = DenseIndex(table, RLock(), name)  # type: ignore[arg-type]
@@ -67,6 +72,38 @@ def index_of(name: str, vectors: Vectors) -> tuple[DenseIndex, float]:
     started = time.process_time()
     index.settle()
     return index, time.process_time() - started
+
+
+def changed(vectors: Vectors, queries: Vectors, names: list[str]) -> dict[str, dict[str, float]]:
+    """Recall of each kind after changes, and of a fresh one; the last eleventh is what comes."""
+    come = len(vectors) // 11
+    gone = np.random.default_rng(3).choice(len(vectors) - come, come, False)
+    left = np.delete(np.arange(len(vectors)), gone)
+    kept = np.ascontiguousarray(vectors[left])
+    nearest = left[index_of("flat", kept)[0].search(queries, K)[1]]
+    found = {}
+    for name in names:
+        table = SlotTable()
+        index, _ = index_of(name, np.ascontiguousarray(vectors[:-come]), table)
+        table.kill(gone)
+        index.remove(gone)
+        rows = np.arange(len(vectors) - come, len(vectors))
+        table.add(rows, rows.astype(np.uint64))
+        index.add(vectors[-come:])
+        slots = index.search(queries, K)[1]
+        again = left[index_of(name, kept)[0].search(queries, K)[1]]
+        found[name] = {
+            "recall_at_10_changed": _recall(slots, nearest),
+            "recall_at_10_fresh": _recall(again, nearest),
+        }
+        sys.stdout.write(f"{len(vectors)} {name}: {index!r} {json.dumps(found[name])}\n")
+        sys.stdout.flush()
+    return found
+
+
+def _recall(found: Slots, nearest: Slots) -> float:
+    pairs = zip(found, nearest, strict=True)
+    return sum(len(np.intersect1d(here, exact)) for here, exact in pairs) / nearest.size
 
 
 def measured(vectors: Vectors, queries: Vectors, names: list[str]) -> dict[str, dict[str, Any]]:
@@ -106,6 +143,7 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="*", default=list(KINDS), help="default: all")
     parser.add_argument("--stores", type=Path, nargs="*", default=[], help="take their vectors too")
     parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--changes", action="store_true", help="what changes cost in recall too")
     parser.add_argument(
         "--out", type=Path, help="write the figures as JSON; added to what is there"
     )
@@ -123,6 +161,9 @@ def main() -> None:
         else:
             queries, vectors = synthetic(args.queries, 2), synthetic(size, 1)
         figures[f"{kind}, {len(vectors)}"] = found = measured(vectors, queries, args.kinds)
+        if args.changes:
+            for name, of in changed(vectors, queries, args.kinds).items():
+                found[name] |= of
         for name, of in found.items():
             sys.stdout.write(
                 f"{len(vectors):8} {name:8} build {of['build_seconds']:7.1f} s  "

@@ -176,7 +176,8 @@ class DenseIndex:
                 return scores, slots
             fetch = k + MARGIN
             if self._approximate is not None:
-                fetch *= self._approximate.kind.rescored
+                kind = self._approximate.kind
+                fetch = max(fetch * kind.rescored, kind.least)
             at_once = max(1, SCORED_AT_ONCE // fetch)
             for start in range(0, len(queries), at_once):
                 rows = np.arange(start, min(start + at_once, len(queries)))

@@ -47,6 +47,8 @@ class Kind(ABC):
     name: str
     rescored = 4
     """Candidates for each passage that is wanted."""
+    least = 0
+    """Candidates, however few passages are wanted."""
     adding = 1.0
     """How much one more passage counts as drift; one less counts 1."""
     tuned_on = 0
@@ -203,7 +205,7 @@ class Lists(Kind):
         import faiss
 
         size = max(1.0, index.ntotal / index.nlist)
-        wanted = max(probes(index.nlist), index.nprobe, 4 * fetch / size) / share
+        wanted = max(self.probes(index.nlist), index.nprobe, 4 * fetch / size) / share
         return faiss.SearchParametersIVF(sel=only, nprobe=min(index.nlist, math.ceil(wanted)))
 
     def tune(self, index: Any, vectors: Vectors, nearest: Vectors) -> None:
@@ -214,6 +216,10 @@ class Lists(Kind):
         behind = 1 + (order[:, None] == own[..., None]).argmax(2)
         needed = math.ceil(np.quantile(behind, REACHED))
         index.nprobe = min(needed, math.ceil(MOST * index.nlist))
+
+    def probes(self, nlist: int) -> int:
+        """How many lists are looked at, at least: a third of few, a smaller share of many."""
+        return math.ceil(min(nlist / 3, 80 * math.cbrt(nlist / 256)))
 
     def scanned(self, index: Any, params: Any) -> int:
         """As `Kind` says."""
@@ -239,6 +245,8 @@ class FastLists(Lists):
     those of a byte for eight; what the tables' rounding to bytes loses, more candidates make up.
     """
 
+    least = 256
+
     def make(self, dim: int, count: int) -> Any:
         """As `Kind` says."""
         import faiss
@@ -252,6 +260,10 @@ class FastLists(Lists):
     def lists(self, count: int) -> int:
         """Half as many: here a list costs more to go to than a vector of it to compare."""
         return max(1, super().lists(count) // 2)
+
+    def probes(self, nlist: int) -> int:
+        """Half of few lists, a smaller share of many: so much is still cheap."""
+        return math.ceil(min(nlist / 2, 100 * math.cbrt(nlist / 256)))
 
     def scanned(self, index: Any, params: Any) -> int:
         """As `Kind` says: a code for the price of a sixteenth of a product."""
@@ -362,11 +374,6 @@ def kind_for(name: IndexName, size: int, current: Kind | None) -> Kind | None:
     if current is kind:
         least //= 2
     return kind if size > least else None
-
-
-def probes(nlist: int) -> int:
-    """How many of the lists are looked at, at least: a third of few, a smaller share of many."""
-    return math.ceil(min(nlist / 3, 80 * math.cbrt(nlist / 256)))
 
 
 def product_parts(dim: int) -> int:
