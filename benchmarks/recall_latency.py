@@ -1,9 +1,10 @@
 """What a recall costs, beside one encoder pass and a dense search, in one run.
 
-    python benchmarks/recall_latency.py CORPUS.jsonl QUESTIONS.jsonl [--questions 60] [--out FILE]
+    python benchmarks/recall_latency.py CORPUS.jsonl QUESTIONS.jsonl [--count 60] [--out FILE]
 
 One question at a time, the model loaded, every figure the median over the same questions; what is
-compared takes turns on each question, so that a busy machine slows all of it alike.
+compared takes turns on each question, so that a busy machine slows all of it alike. Then several
+questions at a time (`recall_many`): how many a second, by the clock and of one processor.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -24,6 +26,9 @@ from hoptrail.front import Memory
 from hoptrail.memory.encoder import minilm
 from hoptrail.policies.corpora import open_corpus
 from hoptrail.policies.efforts import EFFORTS
+
+BATCHES = (1, 8, 64)
+"""Questions that are asked together."""
 
 
 def main() -> None:
@@ -55,11 +60,17 @@ def main() -> None:
                 if warm >= 5:
                     times[name].append(1000 * (time.perf_counter() - start))
         passages = memory.count()
+        batched = throughput(memory, questions)
     medians = {name: statistics.median(values) for name, values in times.items()}
     base = medians["dense search"]
     sys.stdout.write(f"{len(questions)} questions, {passages} passages\n")
     for name, value in medians.items():
         sys.stdout.write(f"{name:18} {value:7.1f} ms  {value / base:5.2f} x a dense search\n")
+    for found in batched:
+        sys.stdout.write(
+            f"recall, {found['effort']:9} {found['batch']:3} at a time: {found['a_second']:6.1f} "
+            f"questions a second, {found['cpu_ms']:.1f} ms of a processor each\n"
+        )
     if args.out:
         figures = {
             "corpus": args.corpus.parent.name,
@@ -67,10 +78,35 @@ def main() -> None:
             "questions": len(questions),
             "ms_median": medians,
             "times_dense_search": {name: value / base for name, value in medians.items()},
+            "batched": batched,
             "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, "
             f"torch {torch.__version__}",
         }
         args.out.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+def throughput(memory: Memory, questions: list[str]) -> list[dict[str, Any]]:
+    """Questions a second for each effort and size of a batch, these taking turns."""
+    spent: dict[tuple[str, int], list[tuple[float, float]]] = {}
+    largest = questions[: max(BATCHES) * max(1, len(questions) // max(BATCHES))]
+    for effort in ("fast", "balanced"):
+        for start in range(0, len(largest), max(BATCHES)):
+            block = largest[start : start + max(BATCHES)]
+            for size in BATCHES:
+                clock, processor = time.perf_counter(), time.process_time()
+                for first in range(0, len(block), size):
+                    memory.recall_many(block[first : first + size], k=10, effort=effort)
+                times = time.perf_counter() - clock, time.process_time() - processor
+                spent.setdefault((effort, size), []).append(times)
+    return [
+        {
+            "effort": effort,
+            "batch": size,
+            "a_second": len(largest) / sum(clock for clock, _ in times),
+            "cpu_ms": 1000 * sum(processor for _, processor in times) / len(largest),
+        }
+        for (effort, size), times in spent.items()
+    ]
 
 
 if __name__ == "__main__":

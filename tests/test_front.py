@@ -31,6 +31,7 @@ from hoptrail.memory import encoder as encoders
 from hoptrail.memory.testing import HashEncoder
 from hoptrail.policies.network import NetworkConfig, PolicyNetwork
 from hoptrail.policies.policy import Policy
+from hoptrail.types import Recall
 
 
 @dataclass
@@ -237,12 +238,19 @@ def test_recall_gives_k_beyond_the_depth_that_a_walk_ranks(memory) -> None:
     assert len({passage.id for passage in found.passages}) == 120
 
 
-def test_many_questions_walk_together_and_answer_as_one_by_one(full, three_hops) -> None:
-    questions = [three_hops.text, "Where is the clock tower?"]
-    together = full.recall_many(questions, 12)
+def _read(recall: Recall) -> list[list[str]]:
+    return [[hop.id for hop in trail.hops] for trail in recall.trails]
+
+
+@pytest.mark.parametrize("effort", ["fast", "balanced"])
+def test_many_questions_walk_together_and_answer_as_one_by_one(full, three_hops, effort) -> None:
+    places = ("Lake Sorrel", "Ister Beck", "Varn", "the stone house")
+    questions = [three_hops.text, *(f"Who came from {place}?" for place in places)]
+    together = full.recall_many(questions, 12, effort=effort)
     for question, found in zip(questions, together, strict=True):
-        alone = full.recall(question, 12)
+        alone = full.recall(question, 12, effort=effort)
         assert [p.id for p in found.passages] == [p.id for p in alone.passages]
+        assert _read(found) == _read(alone)
     assert full.recall_many([]) == []
     with pytest.raises(InputError, match="give one to recall"):
         full.recall_many("one question")
