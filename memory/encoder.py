@@ -31,7 +31,7 @@ QUICK = "-int8"
 """Behind an encoder's fingerprint: that of its quick twin."""
 
 ALONE = 64
-"""Tokens of a pass up to which one thread takes no longer than several."""
+"""Tokens of a pass up to which it stays on one thread."""
 
 HUB_FILES = ["*.json", "*.txt", "*.model", "model*.safetensors"]
 """What is fetched of a model that is given by its name on the hub."""
@@ -178,8 +178,8 @@ class TransformerEncoder:
     def _threads(self, tokens: int) -> Iterator[None]:
         """Keep a small pass in its own thread.
 
-        A question takes 16 ms on one thread and 22 on two, whose cost is the waiting for each
-        other at every operation; where other programs want the cores too, that took seconds.
+        Threads wait for each other at every operation. Where another program wanted the cores too,
+        a question took 16 ms on one thread and 28 on two, and beside several up to seconds.
         """
         import torch
 
