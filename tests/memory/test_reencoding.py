@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from hoptrail.errors import ConfigError, EncoderMismatch, StoreError
-from hoptrail.memory import pending, reencoding, snapshot, upkeep, vector_cache
+from hoptrail.memory import meta, pending, reencoding, snapshot, upkeep, vector_cache
 from hoptrail.memory.codecs import Scalar
 from hoptrail.memory.compressed_scans import Clustered, Compressed
 from hoptrail.memory.encoder import Encoder, Vectors
@@ -608,7 +608,7 @@ def test_a_backup_goes_on_where_its_original_was(
         assert answers(copy) == answers(store)
 
 
-KILLED = """
+CHILD = """
 import sys, time
 from hoptrail.memory.reencoding import Reencoding
 from hoptrail.memory.store import Store
@@ -619,12 +619,23 @@ class Slow(HashEncoder):
         time.sleep(0.002)
         return super().encode(texts)
 
-with Store(sys.argv[1]) as store:
-    print("ready", flush=True)
-    change = Reencoding(store, Slow(int(sys.argv[2])), batch=int(sys.argv[3]))
+path, dim, batch = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+with Store(path) as store:
+    say = lambda *words: print(*words, flush=True)
+    say("ready")
+    change = Reencoding(store, Slow(dim), batch=batch, progress=lambda done, total: say(done))
     change.run()
-    print(change.encoded, flush=True)
+    say(change.encoded)
 """
+
+
+def child(path: Path, dim: int, batch: int) -> subprocess.Popen[str]:
+    """A process that changes a store's encoder, and says how far it is after each batch."""
+    argv = [sys.executable, "-c", CHILD, str(path), str(dim), str(batch)]
+    started = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+    assert started.stdout is not None
+    assert started.stdout.readline() == "ready\n"
+    return started
 
 
 @pytest.mark.parametrize("rounds", [6, pytest.param(120, marks=pytest.mark.slow)])
@@ -635,42 +646,38 @@ def test_killed_at_any_moment_it_goes_on_from_there(tmp_path: Path, rounds: int)
         store.add([Passage(f"p{i}", f"river {i} bridge") for i in range(400)])
     while kills < rounds:
         target = 80 - dim  # to and fro between 32 and 48
-        child = subprocess.Popen(
-            [sys.executable, "-c", KILLED, str(path), str(target), "5"], stdout=subprocess.PIPE
-        )
-        assert child.stdout is not None
-        with child.stdout:
-            assert child.stdout.readline() == b"ready\n"
+        running = child(path, target, 5)
+        assert running.stdout is not None
+        with running.stdout:
             try:
-                child.wait(rng.uniform(0, 0.25))
+                running.wait(rng.uniform(0, 0.25))
             except subprocess.TimeoutExpired:
-                child.kill()
+                running.kill()
                 kills += 1
-            child.wait()
+            said = [line for line in running.stdout.read().splitlines(True) if line[-1] == "\n"]
+            running.wait()
         with Store(path) as store:
             found = reencoding.status(store)
-            assert upkeep.verify(store) == []
-            if (
-                found is None
-                and stored(store)[1]
-                == HashEncoder(target).encode([store.read_rows([1])[1].content])[0].tobytes()
-            ):
+            if encoder_of(store) == f"hash-{target} ({target} dim)":
                 dim, switches = target, switches + 1
+                assert found is None
+            elif said:  # killed before it had begun, if it has said nothing
+                assert found is not None
+                assert found.done >= int(said[-1]), "a batch that was done is lost"
+            assert upkeep.verify(store) == []
             check_vectors(store, HashEncoder(dim))
         with Store(path, encoder=HashEncoder(dim)) as store:
-            done = int(rng.integers(400))
-            store.update(f"p{done}", text=f"river {done} written in round {kills}")
-            again = reencoding.status(store)
-            if found is not None and again is not None:
-                assert found.done - again.done <= 1, "more was lost than what was written"
-    with Store(path, encoder=HashEncoder(dim)) as store:
-        assert (
-            Reencoding(store, HashEncoder(16)).run()
-            if reencoding.status(store) is None
-            else (Reencoding(store, HashEncoder(80 - dim)).run())
-        )
-        check_vectors(store, store.encoder)
+            number = int(rng.integers(400))
+            store.update(f"p{number}", text=f"river {number} written in round {kills}")
+    with Store(path) as store:
+        assert Reencoding(store, HashEncoder(80 - dim)).run()
+        check_vectors(store, HashEncoder(80 - dim))
     assert switches or rounds < 20
+
+
+def encoder_of(store: Store) -> str | None:
+    with store.reading() as connection:
+        return meta.get(connection, "encoder")
 
 
 def test_two_processes_share_the_work(tmp_path: Path) -> None:
@@ -678,14 +685,7 @@ def test_two_processes_share_the_work(tmp_path: Path) -> None:
     passages = [Passage(f"p{i}", f"river {i} bridge") for i in range(1500)]
     with Store(path, encoder=HashEncoder()) as store:
         store.add(passages)
-        children = [
-            subprocess.Popen(
-                [sys.executable, "-c", KILLED, str(path), "48", "50"],
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            for _ in range(2)
-        ]
+        children = [child(path, 48, 50) for _ in range(2)]
         written, found = 0, []
         while reencoding.status(store) is None and children[0].poll() is None:
             time.sleep(0.002)
@@ -697,8 +697,8 @@ def test_two_processes_share_the_work(tmp_path: Path) -> None:
                 time.sleep(0.02)
             except EncoderMismatch:
                 break
-        done = [int(child.communicate(timeout=120)[0].split()[1]) for child in children]
-        assert [child.returncode for child in children] == [0, 0]
+        done = [int(one.communicate(timeout=120)[0].split()[-1]) for one in children]
+        assert [one.returncode for one in children] == [0, 0]
         assert found == [f"w{i}" for i in range(len(found))]
         assert sum(done) >= 1500
         assert store.count() == 1500 + written
