@@ -693,7 +693,7 @@ def test_two_processes_share_the_work(tmp_path: Path) -> None:
             try:
                 store.add([Passage(f"w{written}", f"a boat {written}")])
                 written += 1
-                found.append(store.search(f"boat {written - 1}", 1, mode="dense")[0].passage.id)
+                found.append(store.search(f"a boat {written - 1}", 1, mode="dense")[0].passage.id)
                 time.sleep(0.02)
             except EncoderMismatch:
                 break
