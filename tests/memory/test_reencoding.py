@@ -697,8 +697,11 @@ def test_two_processes_share_the_work(tmp_path: Path) -> None:
                 time.sleep(0.02)
             except EncoderMismatch:
                 break
-        done = [int(one.communicate(timeout=120)[0].split()[-1]) for one in children]
-        assert [one.returncode for one in children] == [0, 0]
+        done = []
+        for one in children:
+            with one.stdout as said:  # not communicate, which passes over what is read already
+                done.append(int(said.read().split()[-1]))
+        assert [one.wait(120) for one in children] == [0, 0]
         assert found == [f"w{i}" for i in range(len(found))]
         assert sum(done) >= 1500
         assert store.count() == 1500 + written
