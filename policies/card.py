@@ -52,4 +52,5 @@ def _joint(fitted: Mapping[str, Any] | None, weight: float) -> list[str]:
 
 
 def _made(card: Mapping[str, Any]) -> str:
-    return f" and {card['made']} made from passages" if card.get("made") else ""
+    said = f", {card['varied']} more over variants of the corpora" if card.get("varied") else ""
+    return said + (f" and {card['made']} made from passages" if card.get("made") else "")

@@ -1,12 +1,12 @@
 """Walking a scope: from questions to rankings and trails.
 
     read(i)  = Σ over the prefixes s that the beam expanded of π(s) · π(i | s)
-    score(i) = read(i) · exp(PRIOR · h(i))
+    score(i) = read(i) · exp(PRIOR · (1 - read(i)) · (h(i) - max h))
 
-with read(i) the probability that passage i is read next, summed, and h(i) its hybrid score for the
-question. Where the policy is sure the second factor changes nothing; where it is not, search has
-a say. STOP ends reading, not the list: candidates that no prefix favours are ranked by the little
-that each gives them, and what was never in the pool follows by fusion rank.
+with read(i) the probability that passage i is read next, summed (1 at the most in the exponent), and
+h(i) its hybrid score for the question. What the policy is sure of stays; of the rest, search has a say.
+STOP ends reading, not the list: candidates that no prefix favours are ranked by the little that each
+gives them, and what was never in the pool follows by fusion rank.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from hoptrail.policies.state import State
 from hoptrail.policies.walk import TRAILS, Walk
 from hoptrail.types import Hop, Trail
 
-PRIOR = 0.1
-"""What a standard deviation of the hybrid score adds to the log of a passage's score."""
+PRIOR = 0.2
+"""What a standard deviation of the hybrid score counts in the log of a score that is near 0."""
 
 
 class Walker:
@@ -145,11 +145,12 @@ def _finish(episode: Episode, k: int, trails: Sequence[Decided], fit: JointFit) 
 
 def _let_search_say(episode: Episode) -> None:
     """Take into each candidate's score how well it fits the question by itself."""
-    slots = list(episode.score)
+    slots, read = list(episode.score), np.asarray(list(episode.score.values()))
     sparse, dense, _ = episode.pool.z_scores(slots)
-    prior = np.exp(PRIOR * (sparse + dense).astype(np.float64))
-    for slot, factor in zip(slots, prior.tolist(), strict=True):
-        episode.score[slot] *= factor
+    hybrid = (sparse + dense).astype(np.float64)
+    behind = hybrid - hybrid.max(initial=-np.inf)
+    scores = read * np.exp(PRIOR * (1 - np.minimum(read, 1)) * behind)
+    episode.score.update(zip(slots, scores.tolist(), strict=True))
 
 
 def _rest(pool: Pool, scored: Mapping[int, float], count: int) -> list[int]:

@@ -147,8 +147,10 @@ def test_the_ranking_is_that_of_enumeration(
     [walk] = place.walker(table_policy(5), bounds).walk(["word1 thing0"])
     slots = np.asarray(list(expected.score))
     [vector] = place.encoder.encode(["word1 thing0"])
-    prior = np.exp(0.1 * fusion.hybrid_scores(place.view, "word1 thing0", vector, slots))
-    score = dict(zip(slots.tolist(), prior * list(expected.score.values()), strict=True))
+    hybrid = fusion.hybrid_scores(place.view, "word1 thing0", vector, slots)
+    read = np.asarray(list(expected.score.values()))
+    prior = np.exp(0.2 * (1 - np.minimum(read, 1)) * (hybrid - hybrid.max()))
+    score = dict(zip(slots.tolist(), read * prior, strict=True))
     best = sorted(score, key=lambda slot: -score[slot])
     assert walk.slots[: len(best)].tolist() == best
     assert walk.scores[: len(best)] == pytest.approx([score[s] for s in best], rel=1e-4)
