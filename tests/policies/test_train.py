@@ -137,7 +137,7 @@ def test_imitation_learns_what_carries_over(sets, tmp_path, demo, demo_questions
 
     after = walked(trained)
     searched = recall([[hit.passage.id for hit in demo.store.search(q.text, 5)] for q in held])
-    assert after > walked(untrained) + 0.3
+    assert after > walked(untrained) + 0.2
     assert after > searched
     assert card["dev"][0]["recall@5"] == pytest.approx(after, abs=1e-6)
     losses = [curve["loss"] for curve in card["curves"]]
