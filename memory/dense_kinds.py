@@ -37,7 +37,7 @@ TRAINED_ON = 65_536
 REACHED = 0.98
 """Of the nearest passages, the share whose lists are looked at, if `MOST` is enough for that."""
 
-MOST = 0.2
+MOST = 1 / 6
 """Of the lists, the share that is looked at for that; more would take the time that lists spare."""
 
 

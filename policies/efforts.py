@@ -22,14 +22,14 @@ class Effort:
     """Encode question ⊕ passage for each passage read; otherwise the query moves as a vector."""
     networks: int | None = None
     """How many of the policy's networks are asked, at most; π is the mean of theirs. None: all."""
-    negligible: float = 2e-3
+    negligible: float = 1e-2
     """A prefix less probable than this is not expanded."""
     joint: int = 0
     """Candidates that are scored once more, jointly with what was read; see `policies.joint`."""
 
 
 EFFORTS = {
-    "fast": Effort("fast", beam=3, hops=4, reads=8, reencode=False, networks=1, negligible=1e-2),
+    "fast": Effort("fast", beam=3, hops=4, reads=8, reencode=False, networks=1),
     "balanced": Effort("balanced", beam=4, hops=4, reads=8, reencode=True),
     "thorough": Effort("thorough", beam=4, hops=4, reads=8, reencode=True, joint=20),
 }
