@@ -37,7 +37,7 @@ _ABBREVIATED = re.compile(r"\b(?:[A-Z]|Mr|Mrs|Dr|St|Jr|No|vs|c|ca|Inc|Ltd|Co)\.$
 def likenesses(
     corpus: OpenCorpus, everything: Sequence[Passage], count: int, seed: int
 ) -> tuple[list[Passage], list[Question]]:
-    """The passages that stay, untitled, with what they name as links; and up to `count` questions.
+    """The passages that stay, with what they name as links, and up to `count` questions.
 
     Args:
         corpus: Where the passages are.
@@ -107,7 +107,7 @@ def _most_alike(view: View, left: Passage, out: set[tuple[tuple[str, ...], str]]
 
 
 def _linked(corpus: OpenCorpus, passage: Passage, out: set[tuple[tuple[str, ...], str]]) -> Passage:
-    """A passage without its title, linked with those whose titles it says besides its own links."""
+    """A passage linked with those whose titles it says, besides its own links."""
     scope = corpus.scope(passage.namespace)
     slot = scope.view.slot_of(passage.id, passage.namespace)
     assert slot is not None
@@ -116,5 +116,4 @@ def _linked(corpus: OpenCorpus, passage: Passage, out: set[tuple[tuple[str, ...]
     links = {link.target: link for link in passage.links}
     links |= {p.id: Link(p.id) for p in named if p.namespace == passage.namespace}
     kept = [link for link in links.values() if (passage.namespace, link.target) not in out]
-    text = passage.content if passage.title else passage.text
-    return replace(passage, text=text, title=None, links=tuple(kept))
+    return replace(passage, links=tuple(kept))

@@ -26,7 +26,7 @@ from hoptrail.formats import passage_record, write_jsonl
 from hoptrail.memory.encoder import Encoder
 from hoptrail.policies.corpora import OpenCorpus
 from hoptrail.policies.likenesses import likenesses
-from hoptrail.types import Passage, Question
+from hoptrail.types import Link, Passage, Question
 
 LIKENESSES = 0.6
 """Questions of likenesses for each one over untitled passages."""
@@ -79,13 +79,14 @@ def variants(corpus: OpenCorpus, *, share: float, seed: int) -> Iterator[Variant
     count = round(LIKENESSES * share * len(questions))
     passages, asked = likenesses(corpus, everything, count, seed)
     if asked:
-        yield Variant("likenesses", passages, [(question, question) for question in asked])
+        plain = [untitled(passage, passage.links) for passage in passages]
+        yield Variant("likenesses", plain, [(question, question) for question in asked])
 
 
-def untitled(passage: Passage) -> Passage:
-    """A passage as a note: what stood in its title begins its text, and it links to nothing."""
+def untitled(passage: Passage, links: tuple[Link, ...] = ()) -> Passage:
+    """A passage as a note: its title begins its text, and it has these links alone."""
     text = passage.content if passage.title else passage.text
-    return replace(passage, text=text, title=None, links=())
+    return replace(passage, text=text, title=None, links=links)
 
 
 def _passages(corpus: OpenCorpus, namespace: tuple[str, ...]) -> list[Passage]:
