@@ -1,0 +1,174 @@
+r"""What each stage of training and each kind of supervision is worth, over several seeds.
+
+    python benchmarks/stages.py CORPUS.jsonl TRAIN.jsonl --seeds 0,1,2 --out stages.json
+
+A fifth of the questions, in whole clusters that share a gold passage, is left out of all training.
+For each seed one network learns by imitation from the others, then goes on with each later stage;
+others learn from answers alone and from rewards alone, from random weights. Recall on the fifth at
+effort `fast`. What is in the file already is not measured again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from hoptrail.clusters import clusters_of
+from hoptrail.evaluation.bootstrap import Bootstrap
+from hoptrail.formats import question_record, read_questions, write_json, write_jsonl
+from hoptrail.memory.encoder import minilm
+from hoptrail.memory.vector_cache import CachedEncoder
+from hoptrail.metrics import recall_at
+from hoptrail.policies.corpora import OpenCorpus
+from hoptrail.policies.efforts import EFFORTS
+from hoptrail.policies.policy import Policy
+from hoptrail.policies.search import Walker
+from hoptrail.policies.settings import TrainConfig
+from hoptrail.policies.train import TrainingSet, train
+from hoptrail.types import Question
+
+FOLDS = 5
+"""One part of so many is left out."""
+CUTS = (2, 5, 10)
+IMITATION = "imitation"
+EPOCHS = 8
+LATER = ("marginal", "reinforce", "marginal,reinforce")
+"""What goes on from imitation, at the settings that `hoptrail train` has for it."""
+LONGER = TrainConfig(tuning_epochs=4, tuning_rate=1e-3)
+ALONE = {
+    "answers alone": replace(LONGER, objective="marginal", trails=4),
+    "rewards alone": replace(LONGER, objective="reinforce", samples=8),
+}
+"""What learns from random weights, and so for longer and at a higher rate."""
+
+Values = dict[str, list[list[float]]]
+"""For each policy, recall at each cut of each question."""
+
+
+def main() -> None:
+    """Measure what is missing, and print all."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("train", type=Path)
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    found: Values = json.loads(args.out.read_text()) if args.out.exists() else {}
+    encoder = CachedEncoder(minilm())
+    learned, left_out = split(read_questions(args.train))
+    with closing(OpenCorpus(args.corpus, args.train, encoder.inner)) as opened:
+        test = opened.with_questions(left_out)
+        for seed in map(int, args.seeds.split(",")):
+            with tempfile.TemporaryDirectory() as folder:
+                run = Run(args.corpus, learned, seed, encoder, Path(folder))
+                for name, policy in run.policies(found):
+                    found[f"{name}, seed {seed}"] = measured(policy, test, encoder)
+                    write_json(args.out, found)
+                    sys.stderr.write(f"{name}, seed {seed}\n")
+    report(found, args.seeds.split(","), left_out)
+
+
+def split(questions: Sequence[Question]) -> tuple[list[Question], list[Question]]:
+    """Questions to learn from, and those left out, with no gold passage in common."""
+    clusters = clusters_of(questions)
+    fold = np.random.default_rng(0).integers(FOLDS, size=int(clusters.max()) + 1)[clusters]
+    learned = [question for question, place in zip(questions, fold, strict=True) if place]
+    return learned, [question for question, place in zip(questions, fold, strict=True) if not place]
+
+
+class Run:
+    """The trainings of one seed."""
+
+    def __init__(
+        self,
+        corpus: Path,
+        questions: Sequence[Question],
+        seed: int,
+        encoder: CachedEncoder,
+        folder: Path,
+    ) -> None:
+        self.corpus, self.seed, self.encoder, self.folder = corpus, seed, encoder, folder
+        self.labelled, self.unlabelled = folder / "labelled.jsonl", folder / "unlabelled.jsonl"
+        write_jsonl(self.labelled, map(question_record, questions))
+        plain = (replace(question, supporting_ids=()) for question in questions)
+        write_jsonl(self.unlabelled, map(question_record, plain))
+
+    def policies(self, found: Values) -> Iterator[tuple[str, Policy]]:
+        """Each policy that is not measured yet, with its name."""
+        wanted = [
+            name
+            for name in (IMITATION, *after(), *ALONE)
+            if f"{name}, seed {self.seed}" not in found
+        ]
+        start = None
+        if {IMITATION, *after()} & set(wanted):
+            config = TrainConfig(networks=1, epochs=EPOCHS, seed=self.seed, effort="fast")
+            start = self._trained(config, self.labelled)
+        for name in wanted:
+            if name == IMITATION and start is not None:
+                yield name, start
+            elif name in ALONE:
+                config = replace(ALONE[name], networks=1, seed=self.seed, effort="fast")
+                yield name, self._trained(config, self.unlabelled, reward="answer")
+            else:
+                config = TrainConfig(objective=after()[name], networks=1, seed=self.seed)
+                yield name, self._trained(replace(config, effort="fast"), self.labelled, start)
+
+    def _trained(
+        self,
+        config: TrainConfig,
+        questions: Path,
+        start: Policy | None = None,
+        reward: str | None = None,
+    ) -> Policy:
+        out = self.folder / "policy"
+        sets = [TrainingSet(self.corpus, questions)]
+        train(sets, out, config=config, encoder=self.encoder, start=start, reward=reward)
+        return Policy.load(out)
+
+
+def measured(policy: Policy, test: OpenCorpus, encoder: CachedEncoder) -> list[list[float]]:
+    """Recall at each cut of every question, `(cuts, questions)`."""
+    scope = test.scope(())
+    walker = Walker(policy, scope.view, scope.graph, encoder, EFFORTS["fast"])
+    values: list[list[float]] = [[] for _ in CUTS]
+    for question in test.questions:
+        [walk] = walker.walk([question.text], max(CUTS))
+        ranked, gold = (list(map(str, slots)) for slots in (walk.slots, test.gold(question)))
+        for cut, recalls in zip(CUTS, values, strict=True):
+            recalls.append(recall_at(ranked, gold, cut))
+    return values
+
+
+def after() -> dict[str, str]:
+    """Names of the policies that go on from imitation, and the stages that they add."""
+    return {f"{IMITATION},{stages}": stages for stages in LATER}
+
+
+def report(found: Values, seeds: Sequence[str], test: Sequence[Question]) -> None:
+    """The mean over seeds, and the difference from imitation in recall@5."""
+    bootstrap = Bootstrap(clusters_of(test))
+    mean = {
+        name: np.mean([found[f"{name}, seed {seed}"] for seed in seeds], axis=0)
+        for name in (IMITATION, *after(), *ALONE)
+    }
+    for name, values in mean.items():
+        recalls = "  ".join(f"{100 * value:5.1f}" for value in values.mean(1))
+        each = "  ".join(f"{100 * np.mean(found[f'{name}, seed {s}'][1]):.1f}" for s in seeds)
+        change = bootstrap.paired(values[1], mean[IMITATION][1])
+        sys.stdout.write(
+            f"{name:32} recall@2, 5, 10 {recalls}   at 5 by seed {each}   {100 * change.mean:+.1f} "
+            f"[{100 * change.low:.1f}, {100 * change.high:.1f}]\n"
+        )
+
+
+if __name__ == "__main__":
+    main()
