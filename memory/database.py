@@ -43,8 +43,13 @@ class Database:
         self.lock = threading.RLock()
         """Held by whoever uses the connection. The store's views use it too: one lock, no order
         in which two could be taken wrongly."""
-        self._depth = 0  # transactions open; only with the lock held
-        self._writing = False  # whether the outermost one writes; likewise
+        # All below only with the lock held.
+        self._depth = 0  # transactions open
+        self._writing = False  # whether the outermost one writes
+        self._known = {schema.OWNER: len(schema.MIGRATIONS)}  # migrations, by owner
+        self._tables = -1  # SQLite's count of changes of tables, when they were last recognised
+        if not read_only:
+            self._known |= {owner: len(migrations) for owner, migrations in schema.LISTS}
         self._pid = os.getpid()
         self._connection: sqlite3.Connection | None = self._open()
 
@@ -78,6 +83,7 @@ class Database:
             connection.execute("BEGIN")
             self._depth += 1
             try:
+                self._recheck(connection)
                 yield connection
             finally:
                 self._depth -= 1
@@ -105,6 +111,8 @@ class Database:
                 _begin(connection, wait=wait)
             self._depth, self._writing = depth + 1, True
             try:
+                if not depth:
+                    self._recheck(connection)
                 yield connection
                 connection.execute(f"RELEASE {name}" if depth else "COMMIT")
             except BaseException:
@@ -125,6 +133,8 @@ class Database:
         with self.reading() as connection:
             steps = schema.applied(connection, owner)
         schema.check(steps, len(migrations), owner, str(self.path))
+        with self.lock:
+            self._known[owner] = len(migrations)
         if steps == len(migrations):
             return
         if self.read_only:
@@ -152,6 +162,17 @@ class Database:
                     f"the log of {self.path} could not be emptied while another process reads: "
                     "try again when it is done"
                 )
+
+    def _recheck(self, connection: sqlite3.Connection) -> None:
+        """Refuse a file that a newer version has changed since it was opened.
+
+        Reading, only if tables are not as they were: that is all that it could not understand.
+        """
+        tables = connection.execute("PRAGMA schema_version").fetchone()[0]
+        if self._writing or tables != self._tables:
+            for owner, steps in connection.execute("SELECT owner, steps FROM migrations"):
+                schema.check(steps, self._known.get(owner, steps), owner, str(self.path))
+            self._tables = tables
 
     def _usable(self) -> sqlite3.Connection:
         if self._connection is None:

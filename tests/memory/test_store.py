@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -258,7 +259,6 @@ def test_files_that_are_no_store(tmp_path: Path) -> None:
 
 
 def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
-    import sqlite3
 
     path = tmp_path / "other.db"
     connection = sqlite3.connect(path)
@@ -275,6 +275,44 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
         connection.execute("UPDATE migrations SET steps = 99 WHERE owner = 'memory'")
     with pytest.raises(SchemaMismatch, match="schema 99 of 'memory' and this hoptrail knows"):
         Store(tmp_path / "a.db")
+
+
+def test_a_file_that_a_newer_version_changes_while_it_is_open_is_let_go(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with Store(path, encoder=HashEncoder()) as store, Store(path, read_only=True) as reader:
+        store.add([Passage("a", "a river")])
+        store.search("river", 1)
+        assert reader.count() == 1
+        store.migrate("mine", ["CREATE TABLE mine (x)"])
+        with sqlite3.connect(path) as newer:  # what belongs to nobody here is no matter
+            newer.execute("CREATE TABLE theirs (x)")
+            newer.execute("INSERT INTO migrations VALUES ('theirs', 7)")
+        assert store.add([Passage("b", "a bridge")]) == ["b"]
+        assert reader.count() == 2
+        for owner, table in (("mine", "mine"), ("memory", "passages")):
+            with sqlite3.connect(path) as newer:
+                before = newer.execute("SELECT steps FROM migrations WHERE owner = ?", (owner,))
+                (steps,) = before.fetchone()
+                newer.execute("UPDATE migrations SET steps = 99 WHERE owner = ?", (owner,))
+            with pytest.raises(SchemaMismatch, match=f"schema 99 of '{owner}'"):
+                store.delete(["a"])  # though no table has changed yet
+            with sqlite3.connect(path) as newer:
+                newer.execute(f"ALTER TABLE {table} ADD COLUMN later")
+            for call in (
+                store.count,
+                lambda: store.search("river", 1),
+                lambda: store.add([Passage("c", "a mill")]),
+            ):
+                with pytest.raises(SchemaMismatch, match="written by a newer version"):
+                    call()
+            if owner == "memory":
+                with pytest.raises(SchemaMismatch):
+                    reader.count()
+            else:
+                assert reader.count() == 2
+            with sqlite3.connect(path) as newer:
+                newer.execute("UPDATE migrations SET steps = ? WHERE owner = ?", (steps, owner))
+        assert store.count() == reader.count() == 2
 
 
 def test_migrations_of_an_owner_run_once_and_in_order(tmp_path: Path) -> None:
