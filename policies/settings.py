@@ -45,7 +45,7 @@ class TrainConfig:
     """Share of the questions of an epoch whose mentions are shown as links."""
     varied: float = 0.0
     """Questions of `policies.variants` over untitled passages, as a share of those that people
-    asked; there are fewer of likenesses."""
+    asked; there are fewer of likenesses. The first network and every other one learn from them."""
     samples: int = 4
     """Trajectories sampled for each question in REINFORCE."""
     trails: int = 6

@@ -84,6 +84,7 @@ class Trainer:
         self._held = [example for example, out in zip(known, held, strict=True) if out]
         asked = {example.question for example in self._held}
         self._unseen = {id(e) for e in examples if (e.asked or e.question) in asked}
+        self._varied = {id(e) for e in examples if e.asked is not None}
         self._hidden: set[int] = set()  # ids of what the network at hand leaves out
 
     def train(self, resumed: Loaded | None = None) -> Policy:
@@ -99,7 +100,7 @@ class Trainer:
         # One more, to calibrate by: it alone does not learn from what is left out.
         for number in range(start[0], config.networks + bool(self._held)):
             judge = number == config.networks
-            self._hidden = self._unseen if judge else set()
+            self._hidden = self._hidden_from(number, judge)
             network = self._new(number)
             for index, stage in enumerate(config.stages):
                 if (number, index) < start[:2]:
@@ -198,6 +199,17 @@ class Trainer:
                 seen.setdefault(name, []).append(value)
             self.tell(label, step, len(batches), {n: float(np.mean(v)) for n, v in seen.items()})
         return {name: round(float(np.mean(values)), 5) for name, values in seen.items()}
+
+    def _hidden_from(self, number: int, judge: bool) -> set[int]:
+        """Ids of what a network does not learn from.
+
+        The first and every other one learn from what varies the questions as well, and those
+        between from the questions as they were asked: the mean of both kinds keeps what either
+        does better.
+        """
+        if judge:
+            return self._unseen
+        return self._varied if number % 2 else set()
 
     def _learning(self, stage: str) -> list[Example]:
         """What a stage learns from, but for what the network at hand leaves out."""

@@ -334,6 +334,23 @@ def test_variants_of_what_is_left_out_are_left_out_too(sets, tmp_path, monkeypat
             assert not any(e.question in held or e.asked in held for e in batch)
 
 
+def test_every_other_network_learns_from_what_varies_the_questions(
+    sets, tmp_path, monkeypatch
+) -> None:
+    learned: dict[int, set[bool]] = {}
+
+    def step(objective, batch, *rest):
+        learned.setdefault(id(objective), set()).update(e.asked is not None for e in batch)
+        objectives.append(objective)  # kept, so that no two have one id
+        return take(objective, batch, *rest)
+
+    take, objectives = trainer_module._step, []
+    monkeypatch.setattr(trainer_module, "_step", step)
+    config = replace(SMALL, epochs=1, networks=3, varied=1.0)
+    train([sets["few"]], tmp_path / "p", config=config, encoder=HashEncoder())
+    assert list(learned.values())[:3] == [{False, True}, {False}, {False, True}]
+
+
 def test_what_varies_a_question_is_for_imitation_alone(sets, tmp_path, monkeypatch) -> None:
     stages = {}
 
