@@ -59,9 +59,13 @@ def main() -> None:
     parser.add_argument("corpus", type=Path)
     parser.add_argument("train", type=Path)
     parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument(
+        "--stages-only", action="store_true", help="leave out what learns from random weights"
+    )
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     found: Values = json.loads(args.out.read_text()) if args.out.exists() else {}
+    names = [IMITATION, *after(), *(() if args.stages_only else ALONE)]
     encoder = CachedEncoder(minilm())
     learned, left_out = split(read_questions(args.train))
     with closing(OpenCorpus(args.corpus, args.train, encoder.inner)) as opened:
@@ -69,11 +73,12 @@ def main() -> None:
         for seed in map(int, args.seeds.split(",")):
             with tempfile.TemporaryDirectory() as folder:
                 run = Run(args.corpus, learned, seed, encoder, Path(folder))
-                for name, policy in run.policies(found):
+                missing = [name for name in names if f"{name}, seed {seed}" not in found]
+                for name, policy in run.policies(missing):
                     found[f"{name}, seed {seed}"] = measured(policy, test, encoder)
                     write_json(args.out, found)
                     sys.stderr.write(f"{name}, seed {seed}\n")
-    report(found, args.seeds.split(","), left_out)
+    report(found, names, args.seeds.split(","), left_out)
 
 
 def split(questions: Sequence[Question]) -> tuple[list[Question], list[Question]]:
@@ -101,13 +106,8 @@ class Run:
         plain = (replace(question, supporting_ids=()) for question in questions)
         write_jsonl(self.unlabelled, map(question_record, plain))
 
-    def policies(self, found: Values) -> Iterator[tuple[str, Policy]]:
-        """Each policy that is not measured yet, with its name."""
-        wanted = [
-            name
-            for name in (IMITATION, *after(), *ALONE)
-            if f"{name}, seed {self.seed}" not in found
-        ]
+    def policies(self, wanted: Sequence[str]) -> Iterator[tuple[str, Policy]]:
+        """The policies of these names."""
         start = None
         if {IMITATION, *after()} & set(wanted):
             config = TrainConfig(networks=1, epochs=EPOCHS, seed=self.seed, effort="fast")
@@ -153,12 +153,13 @@ def after() -> dict[str, str]:
     return {f"{IMITATION},{stages}": stages for stages in LATER}
 
 
-def report(found: Values, seeds: Sequence[str], test: Sequence[Question]) -> None:
+def report(
+    found: Values, names: Sequence[str], seeds: Sequence[str], test: Sequence[Question]
+) -> None:
     """The mean over seeds, and the difference from imitation in recall@5."""
     bootstrap = Bootstrap(clusters_of(test))
     mean = {
-        name: np.mean([found[f"{name}, seed {seed}"] for seed in seeds], axis=0)
-        for name in (IMITATION, *after(), *ALONE)
+        name: np.mean([found[f"{name}, seed {seed}"] for seed in seeds], axis=0) for name in names
     }
     for name, values in mean.items():
         recalls = "  ".join(f"{100 * value:5.1f}" for value in values.mean(1))
