@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import shutil
 import tempfile
@@ -13,8 +14,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from hoptrail.graph import upkeep as graph_upkeep
 from hoptrail.graph.graph import Graph
-from hoptrail.memory import filters, fusion, snapshot
+from hoptrail.memory import filters, fusion, hygiene, portable, pruning, snapshot, upkeep
+from hoptrail.memory.asynchronous import AsyncStore
 from hoptrail.memory.store import Store
 from hoptrail.memory.testing import HashEncoder
 from hoptrail.memory.view import View
@@ -55,8 +58,15 @@ conditions = st.sampled_from(
 Key = tuple[Namespace, str]
 
 
+class Undone(Exception):
+    """Ends a transaction."""
+
+
 class Machine(RuleBasedStateMachine):
-    """The model is a dict of passages by key, as they should be read."""
+    """The model is a dict of passages by key, as they should be read.
+
+    Two stores have the file open; any of them may be the one that does what comes next.
+    """
 
     @initialize()
     def open(self) -> None:
@@ -67,15 +77,30 @@ class Machine(RuleBasedStateMachine):
         self.start()
 
     def start(self) -> None:
-        self.store = Store(self.folder / "a.db", encoder=HashEncoder(), clock=lambda: self.now)
-        self.graph = Graph(self.store)
+        self.store, self.other = (
+            Store(self.folder / "a.db", encoder=HashEncoder(), clock=lambda: self.now)
+            for _ in range(2)
+        )
+        self.graph, self.other_graph = Graph(self.store), Graph(self.other)
+
+    @rule()
+    def turn(self) -> None:
+        self.store, self.other = self.other, self.store
+        self.graph, self.other_graph = self.other_graph, self.graph
 
     def teardown(self) -> None:
         if hasattr(self, "store"):
             self.compare()
-            self.store.close()
+            self.turn()
+            self.compare()
+            assert upkeep.verify(self.store) == graph_upkeep.verify(self.store) == []
+            self.stop()
             shutil.rmtree(self.folder)
             snapshot.MINIMUM = self.before
+
+    def stop(self) -> None:
+        self.store.close()
+        self.other.close()
 
     def written(self, passage: Passage, ttl: float | None = None) -> Passage:
         expires_at = None if ttl is None else self.now + ttl
@@ -161,6 +186,89 @@ class Machine(RuleBasedStateMachine):
         for id_ in gone:
             del self.model[space, id_]
 
+    @precondition(lambda self: self.model)
+    @rule(data=st.data(), metadata=st.just({}) | st.just({"n": 2}), ttl=lives)
+    def tag(self, data: st.DataObject, metadata: dict, ttl: float | None) -> None:
+        space, id_ = key = data.draw(st.sampled_from(sorted(self.model)))
+        expires_at = None if ttl is None else self.now + ttl
+        changed = {"metadata": metadata, "expires_at": expires_at}
+        self.model[key] = replace(self.model[key], **changed, written_at=self.now)
+        assert self.store.update(id_, **changed, namespace=space) == self.model[key]
+
+    @rule(batch=st.lists(passages, min_size=1, max_size=4), gone=ids, undone=st.booleans())
+    def together(self, batch: list[Passage], gone: str, undone: bool) -> None:
+        """Several calls in one transaction, which is undone or not."""
+        before = dict(self.model)
+        try:
+            with self.store.transaction():
+                self.add(batch, True, None)
+                last = batch[-1]
+                self.store.link(last.id, Link(gone, "cites"), namespace=last.namespace)
+                self.forget({"$id": gone}, ())
+                if undone:
+                    raise Undone
+        except Undone:
+            self.model = before
+        else:
+            key = (last.namespace, last.id)
+            if key in self.model:
+                self.model[key] = self.store.get(last.id, last.namespace)
+                assert Link(gone, "cites") in self.model[key].links
+
+    @rule(batch=st.lists(passages, max_size=5, unique_by=lambda p: (p.namespace, p.id)))
+    def at_once(self, batch: list[Passage]) -> None:
+        """From several threads, by way of asynchronous calls."""
+
+        async def write() -> None:
+            stores = [AsyncStore(self.store), AsyncStore(self.other)]
+            await asyncio.gather(
+                *(stores[i % 2].add([p], on_duplicate="replace") for i, p in enumerate(batch))
+            )
+
+        asyncio.run(write())
+        self.model |= {(p.namespace, p.id): self.written(p) for p in batch}
+
+    @rule(near=st.sampled_from([0.97, 2.0]), scope=st.sampled_from(SCOPES))
+    def merge(self, near: float, scope: Namespace) -> None:
+        """What that keeps is for others to test: here it is that no index misses it."""
+        found = pruning.merge_duplicates(self.store, namespace=scope, near=near, dry_run=False)
+        for merged in (one for merge in found.merges for one in merge.merged):
+            assert merged.namespace[: len(scope)] == scope
+            del self.model[merged.namespace, merged.id]
+        held = {(p.namespace, p.id): p for p in self.store.passages()}
+        assert held.keys() == self.model.keys()
+        self.model = held
+
+    @rule(batch=st.lists(passages, max_size=4, unique_by=lambda p: (p.namespace, p.id)))
+    def add_distinct(self, batch: list[Passage]) -> None:
+        new = [p for p in batch if (p.namespace, p.id) not in self.model]
+        found = hygiene.add_distinct(self.store, new, then="skip", near=2)
+        doubled = {(d.namespace, d.id) for d in found.duplicates}
+        held = {(p.namespace, p.content) for p in self.model.values()}
+        for p in new:
+            key = (p.namespace, p.id)
+            assert (key in doubled) == ((p.namespace, p.content) in held)
+            held.add((p.namespace, p.content))
+            if key not in doubled:
+                self.model[key] = self.written(p)
+
+    @rule(vectors=st.booleans(), scope=st.sampled_from(SCOPES))
+    def export(self, vectors: bool, scope: Namespace) -> None:
+        portable.export(self.store, self.folder / "x.jsonl", namespace=scope, vectors=vectors)
+        self.exported = {k: p for k, p in self.model.items() if k[0][: len(scope)] == scope}
+
+    @precondition(lambda self: hasattr(self, "exported"))
+    @rule()
+    def restore(self) -> None:
+        portable.import_file(self.store, self.folder / "x.jsonl", on_duplicate="replace")
+        self.model |= self.exported
+        self.wait(0)
+
+    @rule()
+    def purge(self) -> None:
+        self.graph.sync()
+        upkeep.purge(self.store, cache=self.folder)
+
     @rule(scope=st.sampled_from(SCOPES))
     def refresh(self, scope: Namespace) -> None:
         self.store.view(scope)
@@ -171,7 +279,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def reopen(self) -> None:
-        self.store.close()
+        self.stop()
         self.start()
 
     @rule()
@@ -182,7 +290,7 @@ class Machine(RuleBasedStateMachine):
         assert {(p.namespace, p.id): p for p in self.store.passages()} == self.model
         assert self.store.count() == len(self.model)
         assert self.store.namespaces() == sorted({space for space, _ in self.model})
-        path, clock = self.folder / "fresh.db", lambda: self.now
+        path, clock = Path(tempfile.mkdtemp(dir=self.folder)) / "fresh.db", lambda: self.now
         with Store(path, encoder=HashEncoder(), clock=clock) as fresh:
             shuffled = list(self.model.values())
             random.Random(len(shuffled)).shuffle(shuffled)
