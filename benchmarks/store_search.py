@@ -1,4 +1,4 @@
-"""What a hybrid search costs by the size of the store, beside bm25s plus a flat FAISS index.
+"""What a hybrid search costs by the size of the store, beside bm25s plus raw FAISS.
 
     python benchmarks/store_search.py [--sizes 10000,100000,1000000] [--index flat] [--out FILE]
 
@@ -7,12 +7,18 @@ nothing. Whatever is compared takes turns on each query, the sizes too. Times ar
 the queries, by the clock and of the thread's own processor time, which other programs on the
 machine move less. Recall is of the dense search that was timed, against exact search of the same
 store.
+
+Beside it stand the ranks of bm25s and of raw FAISS, fused by hand: with a flat index, and where
+the store's own is approximate, with one that FAISS's factory makes of the same lists and codes, as
+many of the lists looked at, its candidates ranked again by whole vectors.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
+import math
 import platform
 import resource
 import statistics
@@ -27,7 +33,7 @@ from typing import Any
 import numpy as np
 from store_texts import Texts, WordVectors
 
-from hoptrail.memory.dense_kinds import IndexName
+from hoptrail.memory.dense_kinds import MOST, FastLists, IndexName, Kind, kind_for
 from hoptrail.memory.store import Store
 
 AT_ONCE = 20_000
@@ -57,13 +63,17 @@ def main() -> None:
             one_size(path, encoder, size, args.index, opened)
             for path, size in zip(paths, sizes, strict=True)
         ]
-        work = [
-            _work(one.pop("store"), encoder, size, size <= args.beside_to)
+        beside = [
+            _beside(one, encoder, size, args.index) if size <= args.beside_to else None
             for one, size in zip(found, sizes, strict=True)
         ]
-        for one, path, times in zip(found, paths, _turns(work, queries), strict=True):
+        work = [_work(one.pop("store"), other) for one, other in zip(found, beside, strict=True)]
+        turns = _turns(work, queries)
+        for one, path, other, times in zip(found, paths, beside, turns, strict=True):
             one |= times
             one["dense_recall_at_10"] = _recall(path, encoder, args.index, queries)
+            if other is not None and other.lists is not None:
+                one["lists_recall_at_10"] = other.recall(queries)
             sys.stdout.write(json.dumps(one) + "\n")
     figures = {
         "index": args.index,
@@ -103,19 +113,31 @@ def one_size(
     }
 
 
-def _work(
-    store: Store, encoder: WordVectors, size: int, beside: bool
-) -> dict[str, Callable[[str], object]]:
+def _beside(one: dict[str, Any], encoder: WordVectors, size: int, index: IndexName) -> _Beside:
+    """What stands beside a store of this size; its memory and its time join the figures."""
+    texts = Texts()
+    gc.collect()
+    before, clock = _memory(), _Clock()
+    parts = (texts.texts(n) for n in _portions(size))
+    made = _Beside([t for part in parts for t in part], encoder, kind_for(index, size, None))
+    gc.collect()
+    one["beside_build_s"] = clock.stop()
+    one["beside_memory_bytes_per_passage"] = (_memory() - before) / size
+    return made
+
+
+def _work(store: Store, beside: _Beside | None) -> dict[str, Callable[[str], object]]:
     """What is timed of one size."""
     work: dict[str, Callable[[str], object]] = {
         "hoptrail": lambda query: store.search(query, K),
         "hoptrail, sparse": lambda query: store.search(query, K, mode="sparse"),
         "hoptrail, dense": lambda query: store.search(query, K, mode="dense"),
     }
-    if beside:
-        texts = Texts()
-        parts = [texts.texts(n) for n in _portions(size)]
-        work["bm25s + flat"] = _Beside([t for part in parts for t in part], encoder).search
+    if beside is not None:
+        work["bm25s"] = beside.words
+        work["bm25s + flat"] = lambda query: beside.search(query, beside.flat)
+        if beside.lists is not None:
+            work["bm25s + lists"] = lambda query: beside.search(query, beside.lists)
     return work
 
 
@@ -176,9 +198,9 @@ def _turns(
 
 
 class _Beside:
-    """What one would put together by hand: a BM25 library and a flat index, ranks fused."""
+    """What one would put together by hand: a BM25 library and raw FAISS, ranks fused."""
 
-    def __init__(self, texts: list[str], encoder: WordVectors) -> None:
+    def __init__(self, texts: list[str], encoder: WordVectors, kind: Kind | None) -> None:
         import bm25s
         import faiss
         import Stemmer
@@ -188,19 +210,49 @@ class _Beside:
         self._sparse = bm25s.BM25()
         self._sparse.index(self._terms(texts), show_progress=False)
         faiss.omp_set_num_threads(1)
-        self._dense = faiss.IndexFlatIP(encoder.dim)
+        self.flat = faiss.IndexFlatIP(encoder.dim)
         for start in range(0, len(texts), AT_ONCE):
-            self._dense.add(encoder.encode(texts[start : start + AT_ONCE]))
+            self.flat.add(encoder.encode(texts[start : start + AT_ONCE]))
+        self.lists: Any = self._of_lists(kind) if isinstance(kind, FastLists) else None
 
-    def search(self, query: str) -> list[int]:
+    def _of_lists(self, kind: FastLists) -> Any:
+        """The store's kind of index as FAISS's factory has it, over the vectors of the flat one."""
+        import faiss
+
+        count, dim = self.flat.ntotal, self.flat.d
+        made = f"IVF{kind.lists(count)},PQ{dim // 2}x4fs"
+        codes = faiss.index_factory(dim, made, faiss.METRIC_INNER_PRODUCT)
+        codes.nprobe = max(kind.probes(codes.nlist), math.ceil(MOST * codes.nlist))
+        vectors = faiss.rev_swig_ptr(self.flat.get_xb(), count * dim).reshape(count, dim)
+        codes.train(vectors[:: max(1, count // kind.points(count))])
+        for start in range(0, count, AT_ONCE):
+            codes.add(vectors[start : start + AT_ONCE])
+        self._codes = codes  # or it goes with its Python object
+        refined = faiss.IndexRefine(codes, self.flat)
+        refined.k_factor = kind.rescored
+        return refined
+
+    def words(self, query: str) -> list[int]:
+        """The best by words alone."""
+        found, _ = self._sparse.retrieve(self._terms([query]), k=DEPTH, show_progress=False)
+        best: list[int] = found[0].tolist()
+        return best
+
+    def search(self, query: str, dense: Any) -> list[int]:
         """The best K by the sum of 1 / (60 + rank)."""
-        words, _ = self._sparse.retrieve(self._terms([query]), k=DEPTH, show_progress=False)
-        _, near = self._dense.search(self._encoder.encode([query]), DEPTH)
+        _, near = dense.search(self._encoder.encode([query]), DEPTH)
         score: dict[int, float] = {}
-        for row in (words[0].tolist(), near[0].tolist()):
+        for row in (self.words(query), near[0].tolist()):
             for rank, i in enumerate(row):
                 score[i] = score.get(i, 0.0) + 1 / (60 + rank)
         return sorted(score, key=lambda i: -score[i])[:K]
+
+    def recall(self, queries: list[str]) -> float:
+        """Of the ten nearest of each query, how many the lists find."""
+        vectors = self._encoder.encode(queries)
+        found = (index.search(vectors, DEPTH)[1][:, :K] for index in (self.lists, self.flat))
+        pairs = zip(*found, strict=True)
+        return sum(len(np.intersect1d(a, b)) for a, b in pairs) / (K * len(queries))
 
     def _terms(self, texts: list[str]) -> Any:
         return self._tokenize(texts, stopwords="en", stemmer=self._stemmer, show_progress=False)

@@ -98,9 +98,9 @@ class StoreConformance:
         ]
         with self._opened(tmp_path) as (store, _):
             for passage in wrong:
-                with refused(InputError):
+                with refused(InputError, f"adding {passage!r}"):
                     store.add([Passage("good", "x"), passage])
-            with refused(InputError):
+            with refused(InputError, "adding with ttl=0"):
                 store.add([Passage("good", "x")], ttl=0)
             equal((store.count(), store.version), (0, 0), "count and version")
 
@@ -249,7 +249,7 @@ class StoreConformance:
                     found = store.search("river bridge", 2, mode=mode, filter=given)
                     equal(_scored(found), _scored(kept), f"{mode} search with {given}")
             for wrong in ({"$near": 1}, {"n": {"$like": "x"}}, {"n": {"$gt": None}}, ["n"]):
-                with refused(InputError):
+                with refused(InputError, f"the filter {wrong!r}"):
                     store.search("river", filter=wrong)
 
     # Versions and durability
@@ -343,17 +343,17 @@ class StoreConformance:
         """What a caller did wrong is an `InputError`; what is closed says so."""
         with self._opened(tmp_path) as (store, _):
             store.add(_crowd(2))
-            calls: list[Callable[[], object]] = [
-                lambda: store.search(" "),
-                lambda: store.search("river", 0),
-                lambda: store.search("river", mode="fuzzy"),
-                lambda: store.search("river", namespace="team"),
-                lambda: store.add("x"),  # type: ignore[arg-type]
-                lambda: store.add([Passage("a", "x")], on_duplicate="ask"),
-                lambda: store.count(["team"]),  # type: ignore[arg-type]
-            ]
-            for call in calls:
-                with refused(InputError):
+            calls: dict[str, Callable[[], object]] = {
+                "an empty query": lambda: store.search(" "),
+                "k=0": lambda: store.search("river", 0),
+                "an unknown mode": lambda: store.search("river", mode="fuzzy"),
+                "a string as namespace": lambda: store.search("river", namespace="team"),
+                "a string as passages": lambda: store.add("x"),  # type: ignore[arg-type]
+                "an unknown choice": lambda: store.add([Passage("a", "x")], on_duplicate="ask"),
+                "a list as namespace": lambda: store.count(["team"]),  # type: ignore[arg-type]
+            }
+            for what, call in calls.items():
+                with refused(InputError, what):
                     call()
             store.close()
             with refused(StoreError):

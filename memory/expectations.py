@@ -89,7 +89,7 @@ def equal(got: object, expected: object, what: str) -> None:
 
 
 @contextmanager
-def refused(kind: type[HoptrailError]) -> Iterator[None]:
+def refused(kind: type[HoptrailError], what: str = "it") -> Iterator[None]:
     """Hold what is done inside to fail with this kind of error, in a sentence."""
     try:
         yield
@@ -98,5 +98,5 @@ def refused(kind: type[HoptrailError]) -> Iterator[None]:
             raise AssertionError(f"{kind.__name__} must say what was wrong") from error
         return
     except Exception as error:
-        raise AssertionError(f"expected {kind.__name__}, got {error!r}") from error
-    raise AssertionError(f"expected {kind.__name__}, and it was done")
+        raise AssertionError(f"{what}: expected {kind.__name__}, got {error!r}") from error
+    raise AssertionError(f"{what}: expected {kind.__name__}, and it was done")
