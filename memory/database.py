@@ -124,6 +124,20 @@ class Database:
             finally:
                 self._depth, self._writing = depth, depth > 0
 
+    @contextmanager
+    def unchecked(self) -> Iterator[None]:
+        """Have SQLite write rows without a look at the rows that they belong to.
+
+        For a transaction that knows they are there, and deletes nothing.
+        """
+        with self.lock:
+            connection = self._usable()
+            connection.execute("PRAGMA foreign_keys=OFF")
+            try:
+                yield
+            finally:
+                connection.execute("PRAGMA foreign_keys=ON")
+
     def migrate(self, owner: str, migrations: Sequence[str]) -> None:
         """Apply an owner's migrations that the file has not seen, in their order.
 

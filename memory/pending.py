@@ -10,6 +10,7 @@ Every function runs inside its caller's transaction.
 
 from __future__ import annotations
 
+import itertools
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -169,8 +170,8 @@ def switch(connection: sqlite3.Connection) -> None:
     encoder = meta.get(connection, meta.NEXT)
     assert encoder is not None
     assert not any_left(connection)
-    with _quick_drop(connection):
-        connection.execute("DROP TABLE vectors")  # and its trigger
+    connection.execute("DROP TRIGGER vectors_written")
+    _put_aside(connection, "vectors")
     connection.execute("ALTER TABLE next_vectors RENAME TO vectors")
     connection.execute("DROP TABLE unencoded")
     _end(connection)
@@ -184,11 +185,45 @@ def drop(connection: sqlite3.Connection) -> Underway | None:
     found = underway(connection)
     if found is not None:
         connection.execute("DROP TRIGGER vectors_written")
-        with _quick_drop(connection):
-            connection.execute("DROP TABLE next_vectors")
+        _put_aside(connection, "next_vectors")
         connection.execute("DROP TABLE unencoded")
         _end(connection)
     return found
+
+
+def clear(connection: sqlite3.Connection, count: int | None = None) -> bool:
+    """Delete vectors that were put aside, so many at most; whether none is left.
+
+    They are in nobody's way but the disk's. A table that is dropped whole is read whole, which
+    takes minutes where it is large and not in the system's cache: other writers would wait.
+    """
+    with _quick_drop(connection):
+        for table in aside(connection):
+            if count is not None:
+                some = f"SELECT passage FROM {table} ORDER BY passage LIMIT ?"
+                deleted = connection.execute(
+                    f"DELETE FROM {table} WHERE passage IN ({some})", (count,)
+                ).rowcount
+                if deleted == count:
+                    return False
+            connection.execute(f"DROP TABLE {table}")
+    return True
+
+
+def aside(connection: sqlite3.Connection) -> list[str]:
+    """The tables of vectors that nothing reads any more."""
+    rows = connection.execute(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB 'aside_[0-9]*' "
+        "ORDER BY name"
+    )
+    return [row[0] for row in rows]
+
+
+def _put_aside(connection: sqlite3.Connection, table: str) -> None:
+    """Call a table of vectors something that nobody asks for, until it is cleared."""
+    taken = aside(connection)
+    name = next(n for n in map("aside_{}".format, itertools.count()) if n not in taken)
+    connection.execute(f"ALTER TABLE {table} RENAME TO {name}")
 
 
 def _end(connection: sqlite3.Connection) -> None:

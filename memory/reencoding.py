@@ -48,6 +48,9 @@ QUICK = 0.5
 LAST = 64
 """Passages that are encoded while other writers wait, where these leave no moment to switch in."""
 
+CLEARED = 1024
+"""Vectors of no use any more that are deleted in a transaction."""
+
 PATIENCE = 3
 """Batches of all that is left, one after another, after which that is done."""
 
@@ -169,20 +172,26 @@ class Reencoding:
     def _run(self) -> bool:
         # A connection of its own: nobody in this process waits for its transactions.
         with closing(Database(self._store.database.path)) as db:
-            if not self._begin(db):
-                return self._finish(lambda: True)
-            # From anywhere, so that several processes do not take the same passages.
-            self._after = random.randrange(self._last + 1)
-            with db.reading() as connection:
-                connection.execute(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")
-            while not self._stopped.is_set():
-                try:
-                    if self._step(db):
-                        return True
-                except StoreUnavailable as error:
-                    if "database is locked" not in str(error):
-                        raise  # else another has been writing for long: try again
-        return False
+            if self._begin(db):
+                # From anywhere, so that several processes do not take the same passages.
+                self._after = random.randrange(self._last + 1)
+                with db.reading() as connection:
+                    connection.execute(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")
+                self._until_done(lambda: self._step(db))
+            else:
+                self._finish(lambda: True)
+            self._until_done(lambda: _clear(db))
+        return self.finished
+
+    def _until_done(self, step: Callable[[], bool]) -> None:
+        """Go step by step until one says that it was the last, or it is stopped."""
+        while not self._stopped.is_set():
+            try:
+                if step():
+                    return
+            except StoreUnavailable as error:
+                if "database is locked" not in str(error):
+                    raise  # else another has been writing for long: try again
 
     def _step(self, db: Database) -> bool:
         """Do a batch, or the switch where none is left; whether the store has the encoder."""
@@ -201,7 +210,8 @@ class Reencoding:
 
     def _begin(self, db: Database) -> bool:
         """Whether there is anything to do; the store may have the encoder already."""
-        with db.writing() as connection:
+        # Checked one by one, a million numbers of passages that are there would take minutes.
+        with db.unchecked(), db.writing() as connection:
             here = pending.underway(connection) is None
             if here and meta.get(connection, "encoder") == self._described:
                 self.total = self.done = pending.passages(connection)
@@ -321,4 +331,13 @@ def drop(store: Store) -> Underway | None:
         StoreError: The store is read-only.
     """
     with store.transaction() as connection:
-        return pending.drop(connection)
+        found = pending.drop(connection)
+    while not _clear(store.database):
+        pass
+    return found
+
+
+def _clear(db: Database) -> bool:
+    """Delete some of the vectors that are of no use any more; whether none is left."""
+    with db.writing() as connection:
+        return pending.clear(connection, CLEARED)

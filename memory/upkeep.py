@@ -183,6 +183,7 @@ def purge(store: Store, *, cache: Path | None = None, whole_cache: bool = False)
     with store.transaction() as connection:
         connection.executemany("DELETE FROM erased WHERE content = ?", [(key,) for key in keys])
         connection.execute("UPDATE tombstones SET id = ''")
+        pending.clear(connection)
         if whole_cache:
             connection.execute("DELETE FROM meta WHERE key = 'unrecorded'")
         unrecorded = meta.get(connection, "unrecorded") is not None

@@ -13,6 +13,11 @@ from hypothesis import strategies as st
 from hoptrail import Link, Memory, Passage
 from hoptrail.integrations.langchain import HoptrailRetriever, recall_tool
 from hoptrail.memory import filters
+from hoptrail.memory.codecs import Scalar
+from hoptrail.memory.compressed_scans import Clustered, Compressed
+from hoptrail.memory.funnel import Funnel
+from hoptrail.memory.judge import Judge
+from hoptrail.memory.scans import Full, Prefix, Search
 from hoptrail.memory.statistics import histories
 from hoptrail.memory.testing import HashEncoder
 from hoptrail.policies.network import NetworkConfig, PolicyNetwork
@@ -97,6 +102,12 @@ def test_nothing_comes_from_elsewhere(
                 assert view.passages([other])[0].namespace[: len(scope)] == scope
 
 
+STAGES = [
+    (Search(keep=20), Full(keep=20)),
+    (Prefix(8, keep=20), Judge(lambda question, shown: [len(p.text) for p in shown], keep=20)),
+    (Compressed(Scalar(4), keep=20),),
+    (Clustered(keep=20, probe=2), Full(keep=20)),
+]
 QUESTIONS = ["Where is Ada Lind?", "Which lake is near the Ister Beck of Varn?"]
 
 
@@ -157,6 +168,64 @@ def test_no_report_names_another_s_passage(
         assert {(p.namespace, p.id) for p in memory.store.passages()} == set(counted) - keys
         assert {(h.namespace, h.id) for h in histories(memory.store)} == set(counted) - keys
         assert memory.feedback_given() == []  # nobody else's was judged
+
+
+@settings(
+    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    batch=st.lists(passages, min_size=4, max_size=16, unique_by=lambda p: (p.namespace, p.id)),
+    scope=st.sampled_from([("a",), ("a", "x"), ("b",)]),
+    filter=conditions,
+    seed=st.integers(0, 3),
+)
+def test_no_stage_draw_merge_or_other_encoder_leads_out(
+    tmp_path_factory, policy, batch, scope, filter, seed
+) -> None:
+    folder: Path = tmp_path_factory.mktemp("isolation")
+    with Memory(folder / "a.db", encoder=HashEncoder(), policy=policy) as memory:
+        memory.add(batch)
+
+        def inside() -> set[tuple[tuple[str, ...], str]]:
+            held = list(memory.store.passages(scope))
+            if filter is not None:
+                kept = filters.passages_mask(filters.parse(filter), held)
+                held = [p for p, keeps in zip(held, kept, strict=True) if keeps]
+            return {(p.namespace, p.id) for p in held}
+
+        def found() -> list[set[tuple[tuple[str, ...], str]]]:
+            asked = {"namespace": scope, "filter": filter}
+            hits = [
+                memory.search(QUESTIONS[0], 20, scope, filter=filter, funnel=Funnel([*stages]))
+                for stages in STAGES
+            ]
+            hits += [memory.search(QUESTIONS[1], 20, scope, filter=filter, fusion="min-rank")]
+            hits += [
+                r.hits
+                for r in memory.recall_many(QUESTIONS, 20, effort="fast", explore=seed, **asked)
+            ]
+            return [{(h.passage.namespace, h.passage.id) for h in one} for one in hits]
+
+        for keys in found():
+            assert keys <= inside()
+        memory.change_encoder(HashEncoder(24))
+        for keys in found():
+            assert keys <= inside()
+
+        others = [p for p in memory.store.passages() if p.namespace[: len(scope)] != scope]
+        same = [Passage(f"new{i}", p.text, p.title, namespace=scope) for i, p in enumerate(others)]
+        distinct = memory.add_distinct(same, near=2.0)
+        own = {p.content for p in batch if p.namespace == scope}
+        for d in distinct.duplicates:  # of the scope's own, or of each other
+            assert d.of.startswith("new") or memory.get(d.of, scope).content in own
+        merged = memory.merge_duplicates(namespace=scope, near=0.5, dry_run=False)
+        for merge in merged.merges:
+            assert merge.namespace[: len(scope)] == scope
+            assert {m.namespace for m in merge.merged} == {merge.namespace}
+        left = [p for p in memory.store.passages() if p.namespace[: len(scope)] != scope]
+        assert left == others
+        for p in left:
+            assert memory.history(p.id, p.namespace).merged_from == ()
 
 
 def test_a_tenant_moves_no_score_of_another(tmp_path: Path, policy: Policy) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -544,6 +545,59 @@ def test_a_purge_leaves_no_byte_of_the_old_vectors_nor_of_dropped_ones(
     upkeep.purge(store, cache=tmp_path)
     assert kept(old) == 0
     check_vectors(store, HashEncoder(48))
+
+
+def test_the_old_vectors_are_put_aside_and_cleared_in_small_transactions(
+    store: Store, corpus: list[Passage], tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(reencoding, "CLEARED", 7)
+    cleared, inner = [], pending.clear
+
+    def clear(connection: sqlite3.Connection, count: int | None = None) -> bool:
+        cleared.append(connection.total_changes)
+        if len(cleared) == 4:
+            raise KeyboardInterrupt  # killed in the middle of it
+        return inner(connection, count)
+
+    def left() -> dict[str, int]:
+        with store.reading() as connection:
+            return {table: len(stored(store, table)) for table in pending.aside(connection)}
+
+    store.add(corpus)
+    monkeypatch.setattr(pending, "clear", clear)
+    with pytest.raises(KeyboardInterrupt):
+        Reencoding(store, HashEncoder(48)).run()
+    assert store.encoder.fingerprint == "hash-48"
+    assert left() == {"aside_0": 60 - 3 * 7}
+    assert answers(store) == built(tmp_path / "f", corpus, HashEncoder(48))
+    store.delete(["p30"])  # also from there
+    assert left() == {"aside_0": 60 - 3 * 7 - 1}
+    assert upkeep.verify(store) == []
+    stopped_after(store, HashEncoder(16), 3)
+    del cleared[:]
+    with pytest.raises(KeyboardInterrupt):
+        reencoding.drop(store)
+    assert left() == {"aside_0": 60 - 6 * 7 - 1, "aside_1": 21}
+    monkeypatch.setattr(pending, "clear", inner)
+    assert Reencoding(store, HashEncoder(48)).run()  # which it has already
+    assert left() == {}
+    check_vectors(store, HashEncoder(48))
+    with store.transaction() as connection:
+        assert connection.execute("PRAGMA foreign_keys").fetchone() == (1,)
+
+
+def test_a_purge_clears_what_a_killed_change_has_put_aside(
+    store: Store, corpus: list[Passage], tmp_path: Path, monkeypatch
+) -> None:
+    store.add(corpus)
+    old = list(stored(store).values())
+    monkeypatch.setattr(reencoding, "_clear", lambda db: True)
+    assert Reencoding(store, HashEncoder(48)).run()
+    upkeep.purge(store, cache=tmp_path)
+    content = store.path.read_bytes()
+    assert not any(vector in content for vector in old)
+    with store.reading() as connection:
+        assert pending.aside(connection) == []
 
 
 def test_a_content_that_was_purged_while_it_was_encoded_is_purged_again(
