@@ -14,6 +14,7 @@ from hoptrail.cli_common import (
     encoder_option,
     filter_option,
     json_option,
+    name_of,
     object_of,
     open_memory,
     passage_lines,
@@ -198,6 +199,8 @@ def forget(args: argparse.Namespace) -> int:
     """Delete what fulfils a filter, or say how much that is."""
     if (args.filter is None) != args.all:
         raise InputError("forget takes either --filter, or --all for the whole namespace")
+    if args.filter == {}:
+        raise InputError("a filter without a condition is fulfilled by all: say so with --all")
     scope = args.namespace or ()
     with open_memory(args, read_only=not args.yes) as memory:
         if args.yes:
@@ -251,7 +254,8 @@ def prune(args: argparse.Namespace) -> int:
         return 0
     verb = "merged into" if found.done else "would go into"
     lines = [
-        f"{'/'.join((*merge.namespace, one.id))} {verb} {merge.keeper} "
+        f"{name_of(merge.namespace, one.id)} {verb} "
+        f"{name_of(merge.namespace, merge.keeper)} "
         f"({'the same text' if one.exact else f'cosine {one.cosine:.3f}'})"
         for merge in found.merges
         for one in merge.merged
