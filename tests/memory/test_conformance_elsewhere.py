@@ -50,14 +50,12 @@ class DictStore:
         return {k: self.held[k] for k in sorted(self.held) if k[0][: len(namespace)] == namespace}
 
     def checked(self, passages, ttl):
-        records.check_choice(isinstance(passages, str), (False,), "passages as a string")
-        if ttl is not None and not ttl > 0:
-            raise InputError(f"ttl must be above 0, got {ttl}")
+        refuse(isinstance(passages, str), "passages are several")
+        refuse(ttl is not None and ttl <= 0, "ttl must be above 0")
         for p in passages:
             records.check_passage(p)
             expires_at = self.clock() + ttl if ttl and p.expires_at is None else p.expires_at
-            if expires_at is not None and expires_at <= self.clock():
-                raise InputError(f"{p.id} has expired")
+            refuse(expires_at is not None and expires_at <= self.clock(), "it has expired")
             yield (p.namespace, p.id), replace(p, expires_at=expires_at, written_at=self.clock())
 
     def _write(self, key, passage) -> None:
@@ -104,15 +102,14 @@ class DictStore:
             return new
 
     def delete(self, ids, namespace=()):
-        records.check_choice(isinstance(ids, str), (False,), "ids as a string")
+        refuse(isinstance(ids, str), "ids are several")
         with self.lock:
             keys = list(dict.fromkeys((namespace, p.id) for p in self.get_many(ids, namespace)))
             self._drop(keys)
             return len(keys)
 
     def forget(self, filter, *, namespace=()):
-        if filter is not None and not filter:
-            raise InputError("a filter without a condition")
+        refuse(filter == {}, "a filter has a condition")
         with self.lock:
             inside = self.inside(namespace)
             gone = [True] * len(inside)
@@ -170,8 +167,7 @@ class DictStore:
     def search(self, query, k=10, *, namespace=(), mode="hybrid", filter=None):
         records.check_string(query, "a query")
         records.check_choice(mode, ("hybrid", "dense", "sparse"), "mode")
-        if k < 1:
-            raise InputError(f"k must be at least 1, got {k}")
+        refuse(k < 1, "k must be at least 1")
         condition = None if filter is None else filters.parse(filter)
         with self.lock:
             held = list(self.inside(namespace).values())
@@ -189,6 +185,11 @@ class DictStore:
             kept = filters.passages_mask(condition, [hit.passage for hit in found])
             found = [hit for hit, holds in zip(found, kept, strict=True) if holds]
         return sorted(found, key=lambda hit: (-hit.score, hit.passage.content))[:k]
+
+
+def refuse(wrong: bool, why: str) -> None:
+    if wrong:
+        raise InputError(why)
 
 
 def by_words(query: str, contents: list[str]) -> np.ndarray:
