@@ -180,7 +180,10 @@ class Reencoding:
                 self._until_done(lambda: self._step(db))
             else:
                 self._finish(lambda: True)
-            self._until_done(lambda: _clear(db))
+            try:
+                self._until_done(lambda: _clear(db))
+            except StoreUnavailable as error:  # what was asked for is done
+                logger.warning("old vectors stay in %s until a purge: %s", self._store.path, error)
         return self.finished
 
     def _until_done(self, step: Callable[[], bool]) -> None:

