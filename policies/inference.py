@@ -63,7 +63,7 @@ class Shared:
             weight=inputs.edge_weight[:, None],
             sent=source * kinds + kind,
             into=into,
-            condition=batch[target] * kinds + kind,
+            condition=batch.index_select(0, target) * kinds + kind,
             thinned=degree.clamp_(min=1.0).rsqrt_()[:, None],
         )
 
@@ -96,7 +96,7 @@ def log_pi(network: PolicyNetwork, inputs: Inputs, shared: Shared) -> tuple[Tens
         goes_on = _log_sum_exp(read, torch.full_like(stop, NEVER), shared)
         stop = goes_on + scale * (stop - goes_on) + shift
     total = _log_sum_exp(read, stop, shared)
-    return read - total[batch], stop - total
+    return read - total.index_select(0, batch), stop - total
 
 
 def _round(layer: RelationalLayer, h: Tensor, overall: Tensor, shared: Shared) -> Tensor:
@@ -104,12 +104,13 @@ def _round(layer: RelationalLayer, h: Tensor, overall: Tensor, shared: Shared) -
     n, d, kinds = h.shape[0], layer.width, layer.relations
     sent = functional.linear(h, layer.transform.weight).view(n * kinds, d)
     gates = layer.condition_gate
-    opened = functional.linear(overall, gates.weight, gates.bias).view(-1, d)[shared.condition]
-    gate = torch.addcmul(opened, layer.weight_gate[shared.kind], shared.weight).sigmoid_()
-    received = torch.zeros(n * kinds, d).index_add_(0, shared.into, sent[shared.sent].mul_(gate))
-    received.mul_(shared.thinned)
-    mean = shared.sums(h) / shared.size
-    change = torch.cat([h, received.view(n, kinds * d), mean[shared.batch]], dim=1)
+    opened = functional.linear(overall, gates.weight, gates.bias).view(-1, d)
+    weighed = layer.weight_gate.index_select(0, shared.kind)
+    gate = torch.addcmul(opened.index_select(0, shared.condition), weighed, shared.weight)
+    carried = sent.index_select(0, shared.sent).mul_(gate.sigmoid_())
+    received = torch.zeros(n * kinds, d).index_add_(0, shared.into, carried).mul_(shared.thinned)
+    mean = (shared.sums(h) / shared.size).index_select(0, shared.batch)
+    change = torch.cat([h, received.view(n, kinds * d), mean], dim=1)
     return h + _through(layer.update_node, change)
 
 
@@ -132,6 +133,6 @@ def _log_sum_exp(read: Tensor, stop: Tensor, shared: Shared) -> Tensor:
     """Log of the sum of exponentials over a state's rows and its STOP, `(b,)`."""
     top = torch.maximum(shared.largest(read), stop)
     parts = torch.zeros(shared.states).index_add_(
-        0, shared.batch, (read - top[shared.batch]).exp_()
+        0, shared.batch, (read - top.index_select(0, shared.batch)).exp_()
     )
     return (parts + (stop - top).exp()).log() + top

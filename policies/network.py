@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -63,14 +64,14 @@ class Inputs:
     @classmethod
     def of(cls, states: StateBatch) -> Inputs:
         """The batch, as tensors that share its memory."""
-        sizes = torch.from_numpy(states.starts[1:] - states.starts[:-1])
+        sizes = states.starts[1:] - states.starts[:-1]
         return cls(
             x=torch.from_numpy(states.x),
             evidence=torch.from_numpy(states.evidence),
             edges=torch.from_numpy(states.edges),
             edge_kind=torch.from_numpy(states.edge_kind),
             edge_weight=torch.from_numpy(states.edge_weight),
-            batch=torch.repeat_interleave(torch.arange(len(sizes)), sizes),
+            batch=torch.from_numpy(np.repeat(np.arange(len(sizes)), sizes)),
             states=len(sizes),
         )
 
@@ -159,7 +160,7 @@ class PolicyNetwork(nn.Module):
 
     def known(self, x: Tensor) -> Tensor:
         """The columns of `x` that this network reads."""
-        return x if self._places is None else x[:, self._places]
+        return x if self._places is None else x.index_select(1, self._places)
 
 
 def _places(columns: Sequence[str]) -> Tensor:
