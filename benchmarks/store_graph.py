@@ -22,12 +22,12 @@ from typing import Any
 
 import numpy as np
 
+from hoptrail.graph.among import MAX_DF
 from hoptrail.graph.arrays import Arrays, Ranks, Tables, make_arrays
 from hoptrail.graph.changes import updated
 from hoptrail.graph.lists import none, records
 from hoptrail.graph.pagerank import DAMPING, ITERATIONS, TOLERANCE
 from hoptrail.graph.random_walk import Walk
-from hoptrail.graph.view import MAX_DF
 
 SPOKEN, ENTITIES = 4, 8
 ADDED = 50

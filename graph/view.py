@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hoptrail.errors import InputError
 from hoptrail.graph import rows
+from hoptrail.graph.among import MAX_DF, Among, EdgeList
 from hoptrail.graph.arrays import Arrays, Floats, Ranks, all_links, meanings, no_arrays, unpacked
 from hoptrail.graph.changes import updated
 from hoptrail.graph.lists import Ints, Lists
@@ -30,15 +30,8 @@ if TYPE_CHECKING:
 KINDS = ("mentions", "mentioned_by", "entity", "link", "linked_by")
 """Kinds of edges between passages; `EdgeList.kind` counts in this order."""
 
-MAX_DF = 50
-"""An entity in more passages than this joins none: it would join everything."""
-
-
 MANY = 16
 """Rowids are looked up together rather than one by one where they are a larger part of all."""
-
-DENSE = 1 << 20
-"""Cells of a full matrix of slots and entities above which a sparse one is used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +45,6 @@ class Mention:
     start: int
     """First character in the source's text."""
     end: int
-
-
-@dataclass(frozen=True, slots=True)
-class EdgeList:
-    """Edges among some passages."""
-
-    index: Ints
-    """`(2, e)`: source and target, as positions in the slots asked for."""
-    kind: NDArray[np.int8]
-    """`(e,)`: number in `KINDS`."""
-    weight: Floats
-    """`(e,)`: of a mention 1 over the passages that share the name, of entities the sum of their
-    rarities, of a link its own."""
 
 
 class GraphView:
@@ -151,6 +131,15 @@ class GraphView:
         a = self._arrays
         return [Mention(row[0], slot, *row[1:3]) for row in _list(a, a.into, slot)]
 
+    def mentioned(self, slots: Sequence[int] | Ints) -> tuple[Ints, Ints]:
+        """What passages name: place in `slots`, and the slot named; ascending, each pair once."""
+        return self._arrays.targets(np.asarray(slots, dtype=np.int64))[:2]
+
+    def mention_counts(self, slots: Sequence[int] | Ints) -> tuple[Ints, Ints]:
+        """How many places in each passage name others, and how many in others name it."""
+        a, asked = self._arrays, np.asarray(slots, dtype=np.int64)
+        return a.out.lengths(asked), a.into.lengths(asked)
+
     def links(self, slot: int) -> list[tuple[int, str, float]]:
         """The links that a passage holds: target, kind and weight."""
         a = self._arrays
@@ -178,25 +167,12 @@ class GraphView:
         return slots
 
     def edges(self, slots: Sequence[int] | Ints) -> EdgeList:
-        """Every edge among the given slots, which must differ.
+        """Every edge among the given slots, which must differ; see `Among.add`."""
+        return self.among().add(np.asarray(slots, dtype=np.int64))
 
-        Both directions are listed: a mention from i to j is `mentions` (i, j) and `mentioned_by`
-        (j, i), passages that share an entity are joined both ways.
-        """
-        a = self._arrays
-        asked = np.asarray(slots, dtype=np.int64)
-        if len(asked) and (asked.min() < 0 or asked.max() >= a.n):
-            raise InputError(f"slots must be from 0 to {a.n - 1}, got {slots!r}")
-        positions = _Positions(asked)
-        mentions = positions.inside(*a.targets(asked))
-        links = positions.inside(*a.linked(asked))
-        shared = _shared_entities(a, asked)
-        parts = [mentions, _turned(mentions), shared, links, _turned(links)]
-        return EdgeList(
-            np.concatenate([index for index, _ in parts], axis=1),
-            np.repeat(np.arange(len(parts), dtype=np.int8), [len(w) for _, w in parts]),
-            np.concatenate([weight for _, weight in parts]),
-        )
+    def among(self) -> Among:
+        """Finds the edges among slots that come a few at a time."""
+        return Among(self._arrays)
 
     def pagerank(
         self,
@@ -326,62 +302,6 @@ class GraphView:
             (other, kinds[kind], weight)
             for (other, kind, _), weight in zip(rows, weights, strict=True)
         ]
-
-
-class _Positions:
-    """Where slots stand among those asked for."""
-
-    def __init__(self, slots: Ints) -> None:
-        self._order = np.argsort(slots)
-        self._sorted = slots[self._order]
-        if (self._sorted[1:] == self._sorted[:-1]).any():
-            raise InputError("edges takes each slot once, got one of them twice")
-
-    def inside(self, source: Ints, target: Ints, weight: Floats) -> tuple[Ints, Floats]:
-        """The edges whose target slot was asked for too; sources are positions already."""
-        if not len(target):
-            return np.zeros((2, 0), dtype=np.int64), np.zeros(0, dtype=np.float32)
-        place = np.minimum(np.searchsorted(self._sorted, target), len(self._sorted) - 1)
-        keep = self._sorted[place] == target
-        return np.stack([source[keep], self._order[place[keep]]]), weight[keep]
-
-
-def _turned(edges: tuple[Ints, Floats]) -> tuple[Ints, Floats]:
-    return edges[0][::-1], edges[1]
-
-
-def _shared_entities(a: Arrays, slots: Ints) -> tuple[Ints, Floats]:
-    """Pairs of the slots that share entities, both ways, with the sum of these' weights."""
-    owner, rows = a.entities.gather(slots)
-    entity = rows[:, 0]
-    df = a.members.lengths(entity)
-    keep = (df > 1) & (df <= MAX_DF)
-    owner, entity = owner[keep], entity[keep]
-    ids, column, counts = np.unique(entity, return_inverse=True, return_counts=True)
-    twice = counts[column] > 1
-    owner, column = owner[twice], column[twice]
-    columns, column = np.unique(column, return_inverse=True)
-    rarity = a.rarities[a.members.lengths(ids[columns])]
-    if len(slots) * len(columns) > DENSE:
-        return _sparse_product(owner, column, rarity, len(slots))
-    incidence = np.zeros((len(slots), len(columns)), dtype=np.float32)
-    incidence[owner, column] = 1
-    weight = (incidence * rarity) @ incidence.T
-    np.fill_diagonal(weight, 0)
-    index = np.stack(np.nonzero(weight))
-    return index, weight[index[0], index[1]]
-
-
-def _sparse_product(owner: Ints, column: Ints, rarity: Floats, n: int) -> tuple[Ints, Floats]:
-    """The same for many slots, whose incidence would not fit as a full matrix."""
-    from scipy.sparse import csr_matrix
-
-    shape = (n, len(rarity))
-    incidence = csr_matrix((np.ones(len(owner), dtype=np.float32), (owner, column)), shape=shape)
-    product = (incidence.multiply(rarity) @ incidence.T).tocoo()
-    apart = product.row != product.col
-    index = np.stack([product.row[apart], product.col[apart]]).astype(np.int64)
-    return index, product.data[apart].astype(np.float32)
 
 
 def _list(a: Arrays, lists: Lists, slot: int) -> list[list[int]]:

@@ -166,12 +166,28 @@ class SparseIndex:
             found = (self._analyzer.term(word) for word in self._analyzer.words(text))
             return [term for term in found if term is not None]
 
+    def words(self, text: str) -> list[str]:
+        """The words of a text, folded, in order."""
+        return self._analyzer.words(text)
+
+    def term(self, word: str) -> str | None:
+        """The term that a word of `words` stands for; None for a stop word."""
+        with self._lock:
+            return self._analyzer.term(word)
+
     def idf(self, term: str) -> float:
         """How rare a term is among the scope's passages; highest for one that none holds."""
         with self._lock:
             known = self._ids.get(term)
             n = 0 if known is None else int(self._df[known])
             return float(np.log1p((self._table.size - n + 0.5) / (n + 0.5)))
+
+    def idfs(self, terms: Sequence[str]) -> NDArray[np.float64]:
+        """`idf` of several terms, `(m,)`."""
+        with self._lock:
+            known = [self._ids.get(term) for term in terms]
+            n = np.asarray([0 if i is None else self._df[i] for i in known], dtype=np.int64)
+            return np.log1p((self._table.size - n + 0.5) / (n + 0.5))
 
     def scores(self, text: str) -> Scores:
         """The score of every slot, `(capacity,)`, read-only; 0 for the dead."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.policies.efforts import Effort
-from hoptrail.policies.features import features
+from hoptrail.policies.features import FeatureTable
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.pool import Pool
 from hoptrail.policies.reformulate import Reformulator
@@ -63,6 +63,10 @@ class Episode:
     read: set[int] = field(default_factory=set)
     """Slots that this walk read; the pool may have been given others to start with."""
     encoded: int = 1
+    features: FeatureTable = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.features = FeatureTable(self.pool)
 
     def endings(self) -> list[Ending]:
         """The trails, most probable first; equals by content."""
@@ -100,7 +104,7 @@ class BeamSearch:
         """Score every prefix of every beam in one pass, then choose the next beams."""
         inputs, owners = [], []
         for episode in episodes:
-            found = features(episode.pool)
+            found = episode.features.now()
             for prefix in episode.prefixes:
                 inputs.append(state_input(episode.pool, found, prefix.evidence))
                 owners.append((episode, prefix))

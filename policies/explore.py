@@ -28,7 +28,6 @@ from hoptrail.errors import InputError
 from hoptrail.learning.soft import gumbel_noise
 from hoptrail.learning.without_replacement import children, log_inclusion
 from hoptrail.policies.beam import BeamSearch, Ending, Episode, Prefix
-from hoptrail.policies.features import features
 from hoptrail.policies.pool import Pool
 from hoptrail.policies.state import State, batch_states, state_input
 
@@ -110,7 +109,7 @@ class SampledBeam(BeamSearch):
         """One hop: every prefix's actions in one pass, then the best of what there is."""
         inputs, owners = [], []
         for walk in walks:
-            found = features(walk.episode.pool)
+            found = walk.episode.features.now()
             for node in walk.nodes:
                 if node.stop is None:
                     inputs.append(state_input(walk.episode.pool, found, node.evidence))

@@ -118,6 +118,7 @@ class Pool:
         fused = np.round(z_sparse + z_dense, 5)
         order = view.order(fused, np.asarray(union, dtype=np.int64))
         self.listed = [union[i] for i in order[:LISTED]], dense, sparse
+        self.best_hybrid = float((z_sparse + z_dense)[order[0]]) if len(order) else 0.0
         hits = {slot: float(score) for slot, score in zip(union, fused, strict=True)}
         most = LISTED if self.allowed is None else None
         walked, shares = pagerank_ranking(self.sources.graph, hits, self.question, most=most)

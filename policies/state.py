@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hoptrail.policies.features import ALONE, BESIDE, Features
+from hoptrail.policies.cells import ALONE, BESIDE
+from hoptrail.policies.features import Features
 from hoptrail.policies.pool import Pool
 
 Array = NDArray[np.float32]

@@ -14,11 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hoptrail.errors import InputError, SchemaMismatch
+from hoptrail.graph import among as among_module
 from hoptrail.graph import build, schema
-from hoptrail.graph import view as view_module
+from hoptrail.graph.among import EdgeList
 from hoptrail.graph.graph import Graph
 from hoptrail.graph.names import words
-from hoptrail.graph.view import KINDS, EdgeList, GraphView
+from hoptrail.graph.view import KINDS, GraphView
 from hoptrail.memory.store import Store
 from hoptrail.memory.testing import HashEncoder
 from hoptrail.types import Link, Namespace, Passage
@@ -226,7 +227,7 @@ def test_many_slots_have_the_same_edges_as_few(
     graph.store.add(twelve)
     view = graph.view(graph.store.view())
     few = view.edges(range(12))
-    monkeypatch.setattr(view_module, "DENSE", 0)
+    monkeypatch.setattr(among_module, "DENSE", 0)
     many = view.edges(range(12))
 
     def listed(edges: EdgeList) -> list[tuple[float, ...]]:

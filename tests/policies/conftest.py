@@ -55,8 +55,8 @@ class World:
     def ids(self, slots: Sequence[int] | np.ndarray) -> list[str]:
         return [passage.id for passage in self.view.passages(list(slots))]
 
-    def pool(self, question: str) -> Pool:
-        return Pool(question, self.encoder.encode([question])[0], self.sources)
+    def pool(self, question: str, *, allowed: np.ndarray | None = None) -> Pool:
+        return Pool(question, self.encoder.encode([question])[0], self.sources, allowed)
 
     def read(self, pool: Pool, slots: Sequence[int], *, reencode: bool = True) -> None:
         reformulator = Reformulator(self.encoder, reencode=reencode)
