@@ -166,6 +166,11 @@ class GraphView:
         slots: list[int] = found[order].tolist()
         return slots
 
+    def shared_entities(self, slot: int, most: int) -> list[list[int]]:
+        """For each entity that a passage shares with up to `most` in all: their slots."""
+        found = (self._members(name) for name in self.entities(slot))
+        return [members.tolist() for members in found if 2 <= len(members) <= most]
+
     def edges(self, slots: Sequence[int] | Ints) -> EdgeList:
         """Every edge among the given slots, which must differ; see `Among.add`."""
         return self.among().add(np.asarray(slots, dtype=np.int64))

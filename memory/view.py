@@ -163,15 +163,8 @@ class View:
             missing = [slot for slot in dict.fromkeys(wanted) if slot not in self._read]
             self._hits += len(wanted) - len(missing)
             self._misses += len(missing)
-            rowid_of = {slot: int(self._table.rowids[slot]) for slot in missing}
-            with self._db.reading() as connection:
-                found = records.read(connection, list(rowid_of.values()))
-            for slot, rowid in rowid_of.items():
-                if rowid not in found or not self._table.alive[slot]:
-                    raise UnknownId(
-                        f"the passage of slot {slot} was deleted: refresh the view and ask again"
-                    )
-                self._read[slot] = found[rowid]
+            if missing:
+                self._read_in(missing)
             out = []
             for slot in wanted:
                 self._read.move_to_end(slot)
@@ -179,6 +172,18 @@ class View:
             while len(self._read) > PASSAGES_KEPT:
                 self._read.popitem(last=False)
         return out
+
+    def _read_in(self, slots: list[int]) -> None:
+        """Read the passages of slots."""
+        rowid_of = {slot: int(self._table.rowids[slot]) for slot in slots}
+        with self._db.reading() as connection:
+            found = records.read(connection, list(rowid_of.values()))
+        for slot, rowid in rowid_of.items():
+            if rowid not in found or not self._table.alive[slot]:
+                raise UnknownId(
+                    f"the passage of slot {slot} was deleted: refresh the view and ask again"
+                )
+            self._read[slot] = found[rowid]
 
     def refresh(self) -> bool:
         """Catch up with the last commit; whether anything changed.

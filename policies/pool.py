@@ -222,10 +222,8 @@ def _entity_neighbours(
 ) -> list[int]:
     """The passages that share the rarest entities with this one, most shared first."""
     weight: dict[int, float] = {}
-    for name in graph.entities(slot):
-        frequency = graph.entity_df(name)
-        if 2 <= frequency <= HUB:
-            for other in graph.slots_of_entity(name):
-                if other != slot:
-                    weight[other] = weight.get(other, 0.0) + 1.0 / frequency
+    for members in graph.shared_entities(slot, HUB):
+        for other in members:
+            if other != slot:
+                weight[other] = weight.get(other, 0.0) + 1.0 / len(members)
     return sorted(weight, key=lambda s: (-round(weight[s], 6), content_key(s)))[:ENTITY_HITS]

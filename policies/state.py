@@ -48,6 +48,7 @@ COLUMNS = (
 """The name of each column of `StateInput.x`. A policy keeps the names of those that it reads, so
 that one trained before a column was added still decides as it did."""
 WIDTH = len(COLUMNS)
+_GROUPS = np.cumsum([len(ALONE), len(BESIDE), len(BESIDE), len(MEANS), len(EVIDENCE)])
 FEATURES_VERSION = 1
 """Changes when a column changes its meaning under the same name: a policy is bound to it."""
 
@@ -75,48 +76,41 @@ def state_input(pool: Pool, found: Features, evidence: State) -> StateInput:
     """What the policy sees in the state with this evidence."""
     open_ = pool.member(evidence)
     index = np.flatnonzero(open_)
-    rows = [found.rows[slot] for slot in evidence]
     at = [pool.position[slot] for slot in evidence]
-    nothing = np.zeros((1, len(index), len(BESIDE)), dtype=np.float32)
-    beside = found.beside[rows][:, index] if rows else nothing
     total = float(found.idf.sum()) + 1e-6
     covered = found.covers[at].max(0) if at else np.zeros(len(found.idf), dtype=np.float32)
     left = (1.0 - covered) * found.idf
+    unsaid = float(left.sum())
     adds = (found.covers[index] * left).sum(1)
-    is_evidence = np.isin(index, at)
-    ranks = np.log1p(_ranks(beside[..., 0])) if rows else np.zeros((1, len(index)))
-    largest = beside.max(0)
-    overall = np.asarray(
-        [
-            float(not evidence),
-            len(evidence) / 4,
-            left.sum() / total,
-            len(found.idf) / 20,
-            len(pool.named) / 4,
-            sum(slot not in evidence for slot in pool.named) / 4,
-            largest[:, 0].max(initial=0.0),
-            largest[:, 2].sum() / 10,
-        ],
-        dtype=np.float32,
-    )
-    x = np.concatenate(
-        [
-            found.alone[index],
-            largest,
-            beside[-1],
-            beside.mean(0)[:, MEANS],
-            np.stack(
-                [is_evidence, adds / total, adds / (left.sum() + 1e-6), ranks.min(0), ranks[-1]], 1
-            ),
-            np.broadcast_to(overall, (len(index), len(overall))),
-        ],
-        axis=1,
-    )
-    row_of = np.full(len(open_), -1, dtype=np.int64)
-    row_of[index] = np.arange(len(index))
-    inside = open_[found.edges[0]] & open_[found.edges[1]]
+    is_evidence = np.zeros(len(open_), dtype=bool)
+    is_evidence[at] = True
+    is_evidence = is_evidence[index]
+    x = np.empty((len(index), WIDTH), dtype=np.float32)
+    alone, largest, last, means, about, overall = np.split(x, _GROUPS, axis=1)
+    alone[:] = found.alone[index]
+    if at:
+        beside = found.beside[np.ix_([found.rows[slot] for slot in evidence], index)]
+        largest[:], last[:] = beside.max(0), beside[-1]
+        means[:] = beside[..., MEANS].mean(0)
+        ranks = np.log1p(_ranks(beside[..., 0]))
+        about[:, 3], about[:, 4] = ranks.min(0), ranks[-1]
+    else:
+        largest[:] = last[:] = means[:] = about[:, 3:] = 0.0
+    about[:, 0], about[:, 1], about[:, 2] = is_evidence, adds / total, adds / (unsaid + 1e-6)
+    overall[:] = [
+        float(not evidence),
+        len(evidence) / 4,
+        unsaid / total,
+        len(found.idf) / 20,
+        len(pool.named) / 4,
+        sum(slot not in evidence for slot in pool.named) / 4,
+        largest[:, 0].max(initial=0.0),
+        largest[:, 2].sum() / 10,
+    ]
+    row_of = np.cumsum(open_) - 1
+    inside = np.flatnonzero(open_[found.edges[0]] & open_[found.edges[1]])
     return StateInput(
-        x=x.astype(np.float32),
+        x=x,
         slots=np.asarray(pool.slots, dtype=np.int64)[index],
         evidence=is_evidence,
         edges=row_of[found.edges[:, inside]],
@@ -129,7 +123,7 @@ def _ranks(scores: Array) -> NDArray[np.int64]:
     """Rank of each column within its row, 0 for the best; `(r, m)`."""
     order = np.argsort(-scores, axis=1, kind="stable")
     ranks = np.empty_like(order)
-    np.put_along_axis(ranks, order, np.arange(scores.shape[1])[None], axis=1)
+    ranks[np.arange(len(scores))[:, None], order] = np.arange(scores.shape[1])
     return ranks
 
 
