@@ -13,6 +13,7 @@ import importlib.util
 import json
 import warnings
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -146,33 +147,56 @@ class TransformerEncoder:
         if isinstance(texts, str):
             raise InputError("encode takes a list of texts, not one string")
         order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
-        for start in range(0, len(order), self._batch_size):
-            rows = order[start : start + self._batch_size]
-            batch = self._tokenizer(
-                [texts[i] for i in rows],
-                padding=True,
-                truncation=True,
-                max_length=self._max_length,
-                return_tensors="pt",
-                return_offsets_mapping=True,
-            )
-            offsets = batch.pop("offset_mapping").numpy()
-            inputs = {name: value.to(self._device) for name, value in batch.items()}
-            with self._threads(offsets.shape[0] * offsets.shape[1]), torch.inference_mode():
-                hidden = self._model(**inputs).last_hidden_state
-                mask = inputs["attention_mask"].unsqueeze(-1)
-                if self._pooling == "cls":
-                    pooled = hidden[:, 0]
-                else:
-                    pooled = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
-                pooled = torch.nn.functional.normalize(pooled, dim=1)
-            yield (
-                rows,
-                hidden.cpu().numpy(),
-                pooled.cpu().numpy(),
-                offsets,
-                batch["attention_mask"].numpy().astype(bool),
-            )
+        starts = range(0, len(order), self._batch_size)
+        batches = (order[start : start + self._batch_size] for start in starts)
+        threads = min(torch.get_num_threads(), len(starts))
+        if threads < 2 or not self._fingerprint.endswith(QUICK):
+            for rows in batches:
+                yield self._pass(rows, self._tokens([texts[i] for i in rows]))
+            return
+        # The twin's passes are of one text on one thread each: as many go side by side as torch may
+        # take threads. They wait for nobody before they are done.
+        tokens = [(rows, self._tokens([texts[i] for i in rows])) for rows in batches]
+        before = torch.get_num_threads()
+        try:
+            with ThreadPoolExecutor(
+                threads, initializer=torch.set_num_threads, initargs=(1,)
+            ) as pool:
+                yield from pool.map(lambda each: self._pass(*each), tokens)
+        finally:
+            torch.set_num_threads(before)
+
+    def _tokens(self, texts: list[str]) -> Any:
+        return self._tokenizer(
+            texts,
+            padding=True,
+            truncation=True,
+            max_length=self._max_length,
+            return_tensors="pt",
+            return_offsets_mapping=True,
+        )
+
+    def _pass(self, rows: list[int], batch: Any) -> tuple[list[int], Any, Any, Any, Any]:
+        """One pass of the model over a batch of tokens."""
+        import torch
+
+        offsets = batch.pop("offset_mapping").numpy()
+        inputs = {name: value.to(self._device) for name, value in batch.items()}
+        with self._threads(offsets.shape[0] * offsets.shape[1]), torch.inference_mode():
+            hidden = self._model(**inputs).last_hidden_state
+            mask = inputs["attention_mask"].unsqueeze(-1)
+            if self._pooling == "cls":
+                pooled = hidden[:, 0]
+            else:
+                pooled = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
+            pooled = torch.nn.functional.normalize(pooled, dim=1)
+        return (
+            rows,
+            hidden.cpu().numpy(),
+            pooled.cpu().numpy(),
+            offsets,
+            batch["attention_mask"].numpy().astype(bool),
+        )
 
     @contextmanager
     def _threads(self, tokens: int) -> Iterator[None]:

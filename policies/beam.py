@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hoptrail.policies.efforts import Effort
 from hoptrail.policies.features import FeatureTable
 from hoptrail.policies.policy import Policy
-from hoptrail.policies.pool import Pool
+from hoptrail.policies.pool import Pool, nearest
 from hoptrail.policies.reformulate import Reformulator
 from hoptrail.policies.state import State, batch_states, state_input
 
@@ -173,10 +173,11 @@ class BeamSearch:
             if slot not in episode.pool.reads
         ]
         queries = self.reformulator.rewrite([(e.pool, slot) for e, slot in wanted])
+        found = nearest([e.pool for e, _ in wanted], queries)
         for episode in episodes:
             rows = [i for i, (owner, _) in enumerate(wanted) if owner is episode]
             slots = [wanted[i][1] for i in rows]
-            episode.pool.read(slots, queries[rows])
+            episode.pool.read(slots, queries[rows], [found[i] for i in rows])
             episode.encoded += len(rows) if self.effort.reencode else 0
 
 

@@ -18,6 +18,7 @@ from hoptrail.graph.pagerank import pagerank_ranking
 from hoptrail.graph.view import GraphView, Mention
 from hoptrail.memory.encoder import Vectors
 from hoptrail.memory.fusion import standard
+from hoptrail.memory.slots import Slots
 from hoptrail.memory.view import View
 from hoptrail.policies.lexicon import Ids, Lexicon
 
@@ -71,6 +72,7 @@ class Pool:
         vector: Its vector, `(d,)`.
         sources: Where candidates come from.
         allowed: `(capacity,)` the slots that may be candidates; all by default.
+        near: The `LISTED` slots nearest to the vector, where they are known.
 
     Attributes:
         slots: The candidates' slots in the view.
@@ -84,6 +86,7 @@ class Pool:
         vector: Vectors,
         sources: Sources,
         allowed: NDArray[np.bool_] | None = None,
+        near: Slots | None = None,
     ) -> None:
         view, graph, lexicon = sources.view, sources.graph, sources.lexicon
         self.question, self.vector, self.sources = question, vector, sources
@@ -94,7 +97,7 @@ class Pool:
         self.reads: dict[int, Read] = {}
         self.slots: list[int] = []
         self.position: dict[int, int] = {}
-        self._rank_all(view)
+        self._rank_all(view, near)
         self._admit(self.listed[0][:HYBRID_HITS])
         self._admit(self.listed[1][:DENSE_HITS])
         self._admit(self.listed[2][:SPARSE_HITS])
@@ -102,15 +105,16 @@ class Pool:
         self._admit(sorted(self.named, key=view.content_key))
         self.base = len(self.slots)
 
-    def _rank_all(self, view: View) -> None:
+    def _rank_all(self, view: View, near: Slots | None) -> None:
         """Score the scope for the question: hybrid, dense and sparse rankings, `LISTED` deep."""
         self.sparse_scores = view.sparse.scores(self.question)
         self.sparse_moments = view.sparse.moments(self.question)
         self.best_sparse = float(self.sparse_scores.max(initial=0.0))
         mean, std = view.dense.moments(self.vector[None])
         self.dense_moments = float(mean[0]), float(std[0])
-        _, near = view.dense.search(self.vector[None], LISTED, allowed=self.allowed)
-        dense = [int(s) for s in near[0] if s >= 0]
+        if near is None:
+            near = view.dense.search(self.vector[None], LISTED, allowed=self.allowed)[1][0]
+        dense = [slot for slot in near.tolist() if slot >= 0]
         found = view.sparse.search(self.question, LISTED, allowed=self.allowed)[1]
         sparse = [int(s) for s in found]
         union = list(dict.fromkeys([*dense, *sparse]))
@@ -138,13 +142,19 @@ class Pool:
         dense = standard(cosine, *self.dense_moments)
         return sparse.astype(np.float32), dense.astype(np.float32), cosine
 
-    def read(self, slots: Sequence[int], queries: Vectors) -> None:
-        """Take passages as read: widen by what their rewritten queries `(n, d)` and links bring."""
+    def read(
+        self, slots: Sequence[int], queries: Vectors, found: Sequence[Slots] | None = None
+    ) -> None:
+        """Take passages as read: widen by what their rewritten queries `(n, d)` and links bring.
+
+        `found` is what `nearest` gives for the queries, where somebody has asked.
+        """
         if not len(slots):
             return
         view, graph = self.sources.view, self.sources.graph
         key = view.content_key  # what the graph gives comes in the order of slots
-        _, found = view.dense.search(queries, READ_HITS + 1, allowed=self.allowed)
+        if found is None:
+            found = nearest([self] * len(slots), queries)
         for slot, query, hits in zip(slots, queries, found, strict=True):
             mentions = tuple(m for m in graph.out_mentions(slot) if self._may(m.target))
             mentioned_by = {m.source for m in graph.in_mentions(slot)}
@@ -213,6 +223,21 @@ class Pool:
                 self.slots.append(slot)
 
 
+def nearest(pools: Sequence[Pool], queries: Vectors) -> list[Slots]:
+    """The slots nearest to each rewritten query, in the scope of its pool: one search for all."""
+    found: list[Slots] = [np.zeros(0, dtype=np.int64)] * len(pools)
+    scopes: dict[tuple[int, int], list[int]] = {}
+    for row, pool in enumerate(pools):
+        scopes.setdefault((id(pool.sources.view), id(pool.allowed)), []).append(row)
+    for rows in scopes.values():
+        pool = pools[rows[0]]
+        search = pool.sources.view.dense.search
+        near = search(queries[rows], READ_HITS + 1, allowed=pool.allowed)[1]
+        for row, slots in zip(rows, near, strict=True):
+            found[row] = slots
+    return found
+
+
 def _unless_hub(slots: set[int], key: Callable[[int], bytes]) -> list[int]:
     return sorted(slots, key=key) if len(slots) <= HUB else []
 
@@ -226,4 +251,8 @@ def _entity_neighbours(
         for other in members:
             if other != slot:
                 weight[other] = weight.get(other, 0.0) + 1.0 / len(members)
-    return sorted(weight, key=lambda s: (-round(weight[s], 6), content_key(s)))[:ENTITY_HITS]
+    rounded = {other: round(found, 6) for other, found in weight.items()}
+    # Whoever is behind so many others need not be told apart from its equals.
+    least = sorted(rounded.values(), reverse=True)[:ENTITY_HITS][-1] if rounded else 0.0
+    best = [other for other, found in rounded.items() if found >= least]
+    return sorted(best, key=lambda s: (-rounded[s], content_key(s)))[:ENTITY_HITS]

@@ -25,7 +25,7 @@ from hoptrail.policies.explore import Decided, SampledBeam, decided
 from hoptrail.policies.joint import NOTHING, JointFit, JointScorer
 from hoptrail.policies.lexicon import Lexicon
 from hoptrail.policies.policy import Policy
-from hoptrail.policies.pool import Pool, Sources
+from hoptrail.policies.pool import LISTED, Pool, Sources
 from hoptrail.policies.reformulate import Reformulator, content_of, rewritten
 from hoptrail.policies.relation_walk import RelationWalker, scorer_of
 from hoptrail.policies.state import State
@@ -105,7 +105,11 @@ class Walker:
         if not questions:
             return []
         vectors = self.encoder.encode(list(questions))
-        pools = [Pool(q, v, self.sources, allowed) for q, v in zip(questions, vectors, strict=True)]
+        near = self.sources.view.dense.search(vectors, LISTED, allowed=allowed)[1]
+        pools = [
+            Pool(question, vector, self.sources, allowed, slots)
+            for question, vector, slots in zip(questions, vectors, near, strict=True)
+        ]
         if explore is not None:
             walked = self.sampled.sample(pools, explore)
         else:

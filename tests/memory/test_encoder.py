@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,33 @@ def test_a_question_is_encoded_on_one_thread_and_a_batch_on_all(
         watched.remove()
         torch.set_num_threads(before)
     assert seen == [1, 3]
+
+
+def test_texts_side_by_side_have_the_vectors_that_each_has_alone(
+    encoder: TransformerEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twin = encoder.quantized()
+    before = torch.get_num_threads()
+    ran: set[str] = set()
+    whole = TransformerEncoder._pass
+
+    def noted(self: TransformerEncoder, *given: object) -> object:
+        ran.add(threading.current_thread().name)
+        return whole(self, *given)
+
+    monkeypatch.setattr(TransformerEncoder, "_pass", noted)
+    texts = [f"{text} {text}" for text in TEXTS] + TEXTS
+    try:
+        torch.set_num_threads(2)
+        together = twin.encode(texts)
+        assert torch.get_num_threads() == 2
+        assert threading.current_thread().name not in ran
+        torch.set_num_threads(1)
+        ran.clear()
+        np.testing.assert_array_equal(together, twin.encode(texts))
+        assert ran == {threading.current_thread().name}
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_without_8_bit_kernels_the_full_model_is_asked(

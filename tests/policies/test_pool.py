@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hoptrail.policies import pool as pool_module
+from hoptrail.policies.pool import nearest
 from hoptrail.types import Link, Passage
 
 LAKE = "Into which lake flows the river of the town where Ada Lind was born?"
@@ -158,3 +159,19 @@ def test_forgetting_goes_back_to_what_there_was(demo, demo_questions) -> None:
     assert pool.slots == slots
     assert list(pool.reads) == reads
     assert pool.position == {slot: i for i, slot in enumerate(slots)}
+
+
+def test_what_is_near_is_the_same_for_one_query_and_for_many(demo, demo_questions) -> None:
+    some = np.arange(demo.view.capacity) % 3 > 0
+    pools = [
+        demo.pool(question.text, allowed=some if i % 2 else None)
+        for i, question in enumerate(demo_questions[:24])
+    ]
+    queries = np.stack([pool.vector for pool in pools])
+    together = nearest(pools, queries)
+    for row, pool in enumerate(pools):
+        (alone,) = nearest([pool], queries[row : row + 1])
+        np.testing.assert_array_equal(together[row], alone)
+        if row % 2:
+            assert some[alone].all()
+    assert nearest([], queries[:0]) == []
