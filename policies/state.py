@@ -89,7 +89,8 @@ def state_input(pool: Pool, found: Features, evidence: State) -> StateInput:
     alone, largest, last, means, about, overall = np.split(x, _GROUPS, axis=1)
     alone[:] = found.alone[index]
     if at:
-        beside = found.beside[np.ix_([found.rows[slot] for slot in evidence], index)]
+        rows = np.asarray([found.rows[slot] for slot in evidence], dtype=np.int64)
+        beside = found.beside[np.ix_(rows, index)]
         largest[:], last[:] = beside.max(0), beside[-1]
         means[:] = beside[..., MEANS].mean(0)
         ranks = np.log1p(_ranks(beside[..., 0]))
