@@ -165,7 +165,7 @@ class BeamSearch:
         return beam
 
     def _read(self, episodes: list[Episode]) -> None:
-        """Read what the beams chose and was not read yet, all questions in one encoder pass."""
+        """Read what the beams chose and was not read yet: encoded and searched for together."""
         wanted = [
             (episode, slot)
             for episode in episodes

@@ -29,11 +29,14 @@ from hoptrail.policies.inference import Shared, log_pi
 from hoptrail.policies.network import Inputs, NetworkConfig, PolicyNetwork
 from hoptrail.policies.relation_scorer import FILE as RELATIONS
 from hoptrail.policies.relation_scorer import RelationScorer
-from hoptrail.policies.state import COLUMNS, FEATURES_VERSION, StateBatch
+from hoptrail.policies.state import COLUMNS, FEATURES_VERSION, StateBatch, portions
 
 WEIGHTS, SETTINGS, CARD = "policy.safetensors", "policy.json", "README.md"
 SHIPPED = Path(__file__).parent
 """The folder of the policy that comes with the package."""
+ROWS_AT_ONCE = 1000
+"""Candidates of one pass, over several states: what it works on stays in the processor's cache.
+Eleven thousand at once took 0.97 ms a state, one thousand 0.53."""
 JOINT_WEIGHT = 1.2
 """What a policy gives the joint fit where it says nothing else."""
 
@@ -109,10 +112,15 @@ class Policy(nn.Module):
     def decide(self, states: StateBatch) -> tuple[Tensor, Tensor]:
         """`forward` without gradients or dropout, on a batch of states as arrays."""
         members = [m for m in self.members if isinstance(m, PolicyNetwork)]
+        found = []
         with one_thread(), torch.inference_mode():
-            inputs = Inputs.of(states)
-            shared = Shared.of(inputs, len(KINDS))
-            return _mean([log_pi(member, inputs, shared) for member in members])
+            for part in portions(states, ROWS_AT_ONCE):
+                inputs = Inputs.of(part)
+                shared = Shared.of(inputs, len(KINDS))
+                found.append(_mean([log_pi(member, inputs, shared) for member in members]))
+        if len(found) == 1:
+            return found[0]
+        return torch.cat([read for read, _ in found]), torch.cat([stop for _, stop in found])
 
     def save(self, folder: Path | str, *, readme: str | None = None) -> None:
         """Write the policy to a folder, made where it is absent.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -151,3 +152,32 @@ def batch_states(inputs: Sequence[StateInput]) -> StateBatch:
         edge_weight=np.concatenate([state.edge_weight for state in inputs]),
         starts=starts,
     )
+
+
+def portions(states: StateBatch, rows: int) -> list[StateBatch]:
+    """The batch in parts of at most so many rows, or of one state with more; in their order."""
+    starts = states.starts
+    cuts = [0]
+    for state in range(1, len(starts) - 1):
+        if starts[state + 1] - starts[cuts[-1]] > rows:
+            cuts.append(state)
+    if len(cuts) == 1:
+        return [states]
+    cuts.append(len(starts) - 1)
+    owner = np.searchsorted(starts, states.edges[0], side="right") - 1
+    edges = np.searchsorted(owner, cuts).tolist()  # they lie by state
+    parts = []
+    for i, (first, last) in enumerate(pairwise(cuts)):
+        at, of = slice(starts[first], starts[last]), slice(edges[i], edges[i + 1])
+        parts.append(
+            StateBatch(
+                states.x[at],
+                states.slots[at],
+                states.evidence[at],
+                states.edges[:, of] - starts[first],
+                states.edge_kind[of],
+                states.edge_weight[of],
+                starts[first : last + 1] - starts[first],
+            )
+        )
+    return parts

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from hoptrail.errors import ConfigError
+from hoptrail.policies import policy as policy_module
 from hoptrail.policies.features import features
 from hoptrail.policies.network import Inputs, NetworkConfig, PolicyNetwork
-from hoptrail.policies.state import COLUMNS, batch_states, state_input
+from hoptrail.policies.state import COLUMNS, batch_states, portions, state_input
 from hoptrail.types import Passage
 
 
@@ -46,6 +47,22 @@ def test_a_batch_of_states_equals_each_alone(inputs, random_policy, members) -> 
     alone = [policy.decide(batch_states([one])) for one in inputs]
     torch.testing.assert_close(read, torch.cat([r for r, _ in alone]), atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(stop, torch.cat([s for _, s in alone]), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("rows", [1, 40, 100, 10_000])
+def test_a_large_batch_is_decided_in_parts(inputs, random_policy, monkeypatch, rows) -> None:
+    states = batch_states(inputs * 2)
+    parts = portions(states, rows)
+    assert all(len(part.starts) == 2 or len(part.x) <= rows for part in parts)
+    assert (len(parts) == 1) == (rows == 10_000)
+    for name in ("x", "slots", "evidence", "edge_kind", "edge_weight"):
+        joined = np.concatenate([getattr(part, name) for part in parts])
+        np.testing.assert_array_equal(joined, getattr(states, name))
+    policy = random_policy(2)
+    whole = policy.decide(states)
+    monkeypatch.setattr(policy_module, "ROWS_AT_ONCE", rows)
+    for one, other in zip(policy.decide(states), whole, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("members", [1, 3])
