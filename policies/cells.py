@@ -86,7 +86,6 @@ class Candidates(Rows):
     slots: list[int]
     vectors: Vectors
     """`(n, d)`."""
-    terms: list[Ids]
     holds: Incidence
     """Terms."""
     titles: Incidence
@@ -117,7 +116,6 @@ class Candidates(Rows):
         return cls(
             slots=slots,
             vectors=pool.sources.view.dense.vectors(np.asarray(slots, dtype=np.int64)),
-            terms=[k.terms for k in known],
             holds=holds,
             titles=titles,
             names=Incidence.of([k.targets for k in known]),
@@ -176,8 +174,8 @@ class Readings(Rows):
         )
 
 
-class Question:
-    """What is needed of a question to see passages with it."""
+class Columns:
+    """Works out the columns for the question of a pool."""
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool

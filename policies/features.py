@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.graph.view import KINDS
-from hoptrail.policies.cells import ALONE, BESIDE, Array, Candidates, Question, Readings
+from hoptrail.policies.cells import ALONE, BESIDE, Array, Candidates, Columns, Readings
 from hoptrail.policies.pool import Pool, Read
 
 MENTIONED, MENTIONS, SHARED = slice(2, 5), slice(5, 7), 13
@@ -76,7 +76,7 @@ class FeatureTable:
 
     def _begin(self) -> None:
         pool = self._pool
-        self._question, self._among = Question(pool), pool.sources.graph.among()
+        self._columns, self._among = Columns(pool), pool.sources.graph.among()
         self._slots: list[int] = []
         self._reads: list[Read] = []
         self._called: dict[str, int] = {}  # titles by number
@@ -96,10 +96,10 @@ class FeatureTable:
             return
         known = self._pool.sources.lexicon.known(slots)
         new = Candidates.of(self._pool, slots, known, self._called)
-        covered = self._question.covered(new.holds)
-        block = self._question.beside(self._readings, new)
+        covered = self._columns.covered(new.holds)
+        block = self._columns.beside(self._readings, new)
         self._covers = np.concatenate([self._covers, covered])
-        self._alone = np.concatenate([self._alone, self._question.alone(new, known, covered)])
+        self._alone = np.concatenate([self._alone, self._columns.alone(new, known, covered)])
         self._beside = np.concatenate([self._beside, block], axis=1)
         self._candidates = self._candidates.plus(new) if self._candidates else new
         self._slots += slots
@@ -115,7 +115,7 @@ class FeatureTable:
         if not reads or self._candidates is None:
             return
         new = Readings.of(self._pool, reads, self._candidates)
-        block = self._question.beside(new, self._candidates)
+        block = self._columns.beside(new, self._candidates)
         self._beside = np.concatenate([self._beside, block])
         self._readings = self._readings.plus(new) if self._readings else new
         self._reads += reads
