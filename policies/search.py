@@ -1,12 +1,15 @@
 """Walking a scope: from questions to rankings and trails.
 
     read(i)  = Σ over the prefixes s that the beam expanded of π(s) · π(i | s)
-    score(i) = read(i) · exp(PRIOR · (1 - read(i)) · (h(i) - max h))
+    fit(i)   = h(i) + ALIKE · Σ over r read of read(r) · cos(r, i) / Σ over r read of read(r)
+    score(i) = read(i) · exp(PRIOR · (1 - read(i)) · (fit(i) - max fit))
 
-with read(i) the probability that passage i is read next, summed (1 at the most in the exponent),
-and h(i) its hybrid score for the question. What the policy is sure of stays; search has a say in
-the rest. STOP ends reading, not the list: candidates that no prefix favours are ranked by the
-little that each gives them, and what was never in the pool follows by fusion rank.
+with read(i) the probability that passage i is read next, summed (1 at the most in the two lower
+lines), h(i) its hybrid score for the question, and cos the cosine of the words of two passages,
+weighted by idf: search for the question, and for more like what was read for it (as in relevance
+feedback, Rocchio 1971). What the policy is sure of stays; search has a say in the rest. STOP ends
+reading, not the list: candidates that no prefix favours are ranked by the little that each gives
+them, and what was never in the pool follows by fusion rank.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from hoptrail.graph.view import GraphView
 from hoptrail.memory.encoder import Encoder, for_questions
 from hoptrail.memory.view import View
 from hoptrail.policies.beam import BeamSearch, Episode, Prefix, rounded
+from hoptrail.policies.cells import BESIDE
 from hoptrail.policies.efforts import Effort
 from hoptrail.policies.explore import Decided, SampledBeam, decided
 from hoptrail.policies.joint import NOTHING, JointFit, JointScorer
@@ -32,8 +36,11 @@ from hoptrail.policies.state import State
 from hoptrail.policies.walk import TRAILS, Walk
 from hoptrail.types import Hop, Trail
 
-PRIOR = 0.2
+PRIOR = 0.3
 """What a standard deviation of the hybrid score counts in the log of a score that is near 0."""
+ALIKE = 10.0
+"""How many of these deviations it is worth to have all words in common with what was read."""
+_IN_COMMON = BESIDE.index("weighted term cosine with the read")
 
 
 class Walker:
@@ -148,13 +155,21 @@ def _finish(episode: Episode, k: int, trails: Sequence[Decided], fit: JointFit) 
 
 
 def _let_search_say(episode: Episode) -> None:
-    """Take into each candidate's score how well it fits the question by itself."""
-    slots, read = list(episode.score), np.asarray(list(episode.score.values()))
+    """Take into each candidate's score how well it fits the question, and what was read for it."""
+    slots = list(episode.score)
+    read = np.minimum(np.asarray(list(episode.score.values())), 1)
     sparse, dense, _ = episode.pool.z_scores(slots)
-    hybrid = (sparse + dense).astype(np.float64)
-    behind = hybrid - hybrid.max(initial=-np.inf)
-    scores = read * np.exp(PRIOR * (1 - np.minimum(read, 1)) * behind)
-    episode.score.update(zip(slots, scores.tolist(), strict=True))
+    fit = (sparse + dense).astype(np.float64)
+    found = episode.features.now()
+    by = {slot: row for slot, row in found.rows.items() if slot in episode.read}
+    weights = np.asarray([min(episode.score.get(slot, 0.0), 1) for slot in by])
+    if weights.sum() > 0:
+        at = [episode.pool.position[slot] for slot in slots]
+        in_common = found.beside[list(by.values())][:, at, _IN_COMMON]
+        fit += ALIKE * (weights @ in_common) / weights.sum()
+    factor = np.exp(PRIOR * (1 - read) * (fit - fit.max(initial=-np.inf)))
+    for slot, change in zip(slots, factor.tolist(), strict=True):
+        episode.score[slot] *= change
 
 
 def _rest(pool: Pool, scored: Mapping[int, float], count: int) -> list[int]:

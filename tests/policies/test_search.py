@@ -149,7 +149,9 @@ def test_the_ranking_is_that_of_enumeration(
     [vector] = place.encoder.encode(["word1 thing0"])
     hybrid = fusion.hybrid_scores(place.view, "word1 thing0", vector, slots)
     read = np.asarray(list(expected.score.values()))
-    prior = np.exp(0.2 * (1 - np.minimum(read, 1)) * (hybrid - hybrid.max()))
+    sure = np.minimum(read, 1)
+    fit = hybrid + 10 * (sure @ words_in_common(place, slots)) / sure.sum()  # all were read
+    prior = np.exp(0.3 * (1 - sure) * (fit - fit.max()))
     score = dict(zip(slots.tolist(), read * prior, strict=True))
     best = sorted(score, key=lambda slot: -score[slot])
     assert walk.slots[: len(best)].tolist() == best
@@ -157,6 +159,17 @@ def test_the_ranking_is_that_of_enumeration(
     assert walk.candidates == len(best)
     ends = sorted(expected.ends.values(), reverse=True)[: len(walk.trails)]
     assert [trail.probability for trail in walk.trails] == pytest.approx(ends, rel=1e-6)
+
+
+def words_in_common(place, slots) -> np.ndarray:
+    """The cosines of passages' words, weighted by idf, `(n, n)`."""
+    lexicon = place.sources.lexicon
+    idf = lexicon.idf()
+    words = np.zeros((len(slots), len(idf)))
+    for row, known in enumerate(lexicon.known(slots.tolist())):
+        words[row, known.terms] = idf[known.terms]
+    words /= np.linalg.norm(words, axis=1, keepdims=True)
+    return words @ words.T
 
 
 def test_a_trail_shows_its_queries_links_and_stop(small, random_policy) -> None:
