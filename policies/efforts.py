@@ -29,7 +29,7 @@ class Effort:
 
 
 EFFORTS = {
-    "fast": Effort("fast", beam=3, hops=4, reads=8, reencode=False, networks=1),
+    "fast": Effort("fast", beam=3, hops=4, reads=8, reencode=False, networks=1, negligible=5e-2),
     "balanced": Effort("balanced", beam=4, hops=4, reads=8, reencode=True),
     "thorough": Effort("thorough", beam=4, hops=4, reads=8, reencode=True, joint=20),
 }
