@@ -135,9 +135,10 @@ class BeamSearch:
         stop: float,
     ) -> None:
         """The likeliest continuations of a prefix; those with equal evidence are merged."""
-        for i in np.argsort(-log_read, kind="stable")[: self.effort.beam]:
+        for place, i in enumerate(np.argsort(-log_read, kind="stable")[: self.effort.beam]):
             log_prob = prefix.log_prob + float(log_read[i])
-            if log_prob < np.log(self.effort.negligible):
+            # However unsure it is where to begin, it reads something.
+            if log_prob < np.log(self.effort.negligible) and (prefix.evidence or place):
                 return
             slot = int(slots[i])
             new = Prefix(

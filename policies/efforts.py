@@ -23,7 +23,7 @@ class Effort:
     networks: int | None = None
     """How many of the policy's networks are asked, at most; π is the mean of theirs. None: all."""
     negligible: float = 1e-2
-    """A prefix less probable than this is not expanded."""
+    """A prefix less probable than this is not expanded; the likeliest first read always is."""
     joint: int = 0
     """Candidates that are scored once more, jointly with what was read; see `policies.joint`."""
 

@@ -130,9 +130,14 @@ def test_what_a_pool_was_given_to_start_with_is_not_counted(demo, demo_questions
     )
 
 
-def test_unlikely_prefixes_are_not_followed(demo, demo_questions, random_policy):
+def test_unlikely_prefixes_are_not_followed_but_something_is_read(
+    demo, demo_questions, random_policy
+) -> None:
     episode = run(demo, random_policy(), everything(4, 0.9999), demo_questions[0].text)
-    assert [e.prefix.evidence for e in episode.ended] == [()]
+    alone = run(
+        demo, random_policy(), Effort("one", 1, 1, 1, reencode=True), demo_questions[0].text
+    )
+    assert [e.prefix.evidence for e in episode.ended] == [(), tuple(alone.read)]
 
 
 def test_endings_come_most_probable_first(toy, table_policy) -> None:
