@@ -23,16 +23,12 @@ from hoptrail.evaluation.bootstrap import Bootstrap, clusters_of
 from hoptrail.formats import question_record, read_questions, write_json, write_jsonl
 from hoptrail.memory.encoder import minilm
 from hoptrail.memory.vector_cache import CachedEncoder
-from hoptrail.metrics import recall_at
 from hoptrail.policies.corpora import OpenCorpus
-from hoptrail.policies.efforts import EFFORTS
+from hoptrail.policies.measure import recalls
 from hoptrail.policies.policy import Policy
-from hoptrail.policies.search import Walker
 from hoptrail.policies.settings import TrainConfig
 from hoptrail.policies.train import TrainingSet, train
 
-AT_ONCE = 16
-"""Questions walked together."""
 RANDOM = "random weights"
 
 
@@ -57,7 +53,7 @@ def main() -> None:
                 if key not in found:
                     start = Policy.load(folder) if folder else None
                     policy = trained(args, seed, start, encoder)
-                    found[key] = measured(policy, dev, encoder)
+                    found[key] = recalls(policy, dev, encoder, effort="fast", cuts=(5,))[5]
                     write_json(args.out, found)
         report(found, starts, args, dev)
 
@@ -75,19 +71,6 @@ def trained(
         out = Path(folder) / "policy"
         train([TrainingSet(args.corpus, few)], out, config=config, encoder=encoder, start=start)
         return Policy.load(out)
-
-
-def measured(policy: Policy, dev: OpenCorpus, encoder: CachedEncoder) -> list[float]:
-    """Recall@5 of every dev question."""
-    scope = dev.scope(())
-    walker = Walker(policy, scope.view, scope.graph, encoder, EFFORTS["fast"])
-    values = []
-    for at in range(0, len(dev.questions), AT_ONCE):
-        chunk = dev.questions[at : at + AT_ONCE]
-        for question, walk in zip(chunk, walker.walk([q.text for q in chunk], 5), strict=True):
-            ranked, gold = (list(map(str, s)) for s in (walk.slots, dev.gold(question)))
-            values.append(recall_at(ranked, gold, 5))
-    return values
 
 
 def report(

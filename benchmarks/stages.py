@@ -26,11 +26,9 @@ from hoptrail.evaluation.bootstrap import Bootstrap
 from hoptrail.formats import question_record, read_questions, write_json, write_jsonl
 from hoptrail.memory.encoder import minilm
 from hoptrail.memory.vector_cache import CachedEncoder
-from hoptrail.metrics import recall_at
 from hoptrail.policies.corpora import OpenCorpus
-from hoptrail.policies.efforts import EFFORTS
+from hoptrail.policies.measure import recalls
 from hoptrail.policies.policy import Policy
-from hoptrail.policies.search import Walker
 from hoptrail.policies.settings import TrainConfig
 from hoptrail.policies.train import TrainingSet, train
 from hoptrail.types import Question
@@ -75,7 +73,8 @@ def main() -> None:
                 run = Run(args.corpus, learned, seed, encoder, Path(folder))
                 missing = [name for name in names if f"{name}, seed {seed}" not in found]
                 for name, policy in run.policies(missing):
-                    found[f"{name}, seed {seed}"] = measured(policy, test, encoder)
+                    at = recalls(policy, test, encoder, effort="fast", cuts=CUTS)
+                    found[f"{name}, seed {seed}"] = [at[cut] for cut in CUTS]
                     write_json(args.out, found)
                     sys.stderr.write(f"{name}, seed {seed}\n")
     report(found, names, args.seeds.split(","), left_out)
@@ -133,19 +132,6 @@ class Run:
         sets = [TrainingSet(self.corpus, questions)]
         train(sets, out, config=config, encoder=self.encoder, start=start, reward=reward)
         return Policy.load(out)
-
-
-def measured(policy: Policy, test: OpenCorpus, encoder: CachedEncoder) -> list[list[float]]:
-    """Recall at each cut of every question, `(cuts, questions)`."""
-    scope = test.scope(())
-    walker = Walker(policy, scope.view, scope.graph, encoder, EFFORTS["fast"])
-    values: list[list[float]] = [[] for _ in CUTS]
-    for question in test.questions:
-        [walk] = walker.walk([question.text], max(CUTS))
-        ranked, gold = (list(map(str, slots)) for slots in (walk.slots, test.gold(question)))
-        for cut, recalls in zip(CUTS, values, strict=True):
-            recalls.append(recall_at(ranked, gold, cut))
-    return values
 
 
 def after() -> dict[str, str]:

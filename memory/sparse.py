@@ -177,10 +177,7 @@ class SparseIndex:
 
     def idf(self, term: str) -> float:
         """How rare a term is among the scope's passages; highest for one that none holds."""
-        with self._lock:
-            known = self._ids.get(term)
-            n = 0 if known is None else int(self._df[known])
-            return float(np.log1p((self._table.size - n + 0.5) / (n + 0.5)))
+        return float(self.idfs([term])[0])
 
     def idfs(self, terms: Sequence[str]) -> NDArray[np.float64]:
         """`idf` of several terms, `(m,)`."""

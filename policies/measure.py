@@ -22,7 +22,21 @@ def mean_recall(
     cuts: Sequence[int] = (2, 5),
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, float]:
-    """Mean recall at each cut over the questions that name their passages.
+    """Mean recall at each cut over the questions that name their passages; see `recalls`."""
+    at = recalls(policy, corpus, encoder, effort=effort, cuts=cuts, progress=progress)
+    return {f"recall@{cut}": sum(values) / max(1, len(values)) for cut, values in at.items()}
+
+
+def recalls(
+    policy: Policy,
+    corpus: OpenCorpus,
+    encoder: Encoder,
+    *,
+    effort: str = DEFAULT,
+    cuts: Sequence[int] = (2, 5),
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[int, list[float]]:
+    """Recall at each cut, of every question that names its passages.
 
     Args:
         policy: π.
@@ -48,4 +62,4 @@ def mean_recall(
             values.append(recall_at(ranked, gold, cut))
         if progress:
             progress(done, len(questions))
-    return {f"recall@{cut}": sum(values) / max(1, len(values)) for cut, values in at.items()}
+    return at

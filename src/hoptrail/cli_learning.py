@@ -88,7 +88,7 @@ hoptrail train --triples graph.txt --questions qa.jsonl --first 1000 --out my-po
         const=VARIED,
         metavar="SHARE",
         help="ask a share of the questions of --set again over other kinds of memory that are made "
-        "from its corpus: texts without titles, and what is like a passage that is left out "
+        "from its corpus: texts without titles, and what is like a passage that is left out; "
         "from these every other network learns, the first included "
         f"(SHARE by default: {VARIED})",
     )
