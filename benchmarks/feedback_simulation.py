@@ -27,24 +27,19 @@ import numpy as np
 from hoptrail.evaluation.bootstrap import Bootstrap, clusters_of
 from hoptrail.formats import read_questions
 from hoptrail.front import Memory
-from hoptrail.graph.graph import Graph
 from hoptrail.learning.threads import one_thread
 from hoptrail.memory.encoder import minilm
 from hoptrail.memory.feedback import Feedback, FeedbackLog
 from hoptrail.memory.store import Store
 from hoptrail.memory.upkeep import backup
 from hoptrail.memory.vector_cache import CachedEncoder
-from hoptrail.metrics import recall_at
-from hoptrail.policies.beam import BeamSearch
 from hoptrail.policies.checkpoint import Checkpoint
 from hoptrail.policies.corpora import OpenCorpus, open_corpus
-from hoptrail.policies.efforts import EFFORTS
 from hoptrail.policies.examples import prepare
 from hoptrail.policies.judged import prepare_judged
+from hoptrail.policies.measure import recalls
 from hoptrail.policies.network import NetworkConfig
 from hoptrail.policies.policy import Policy
-from hoptrail.policies.pool import Pool
-from hoptrail.policies.search import Walker
 from hoptrail.policies.settings import TrainConfig
 from hoptrail.policies.trainer import Trainer
 from hoptrail.policies.tune import TuneConfig, tune
@@ -79,11 +74,14 @@ def main() -> None:
     args = parser.parse_args()
     config = TuneConfig(learning_rate=args.rate)
     rows: list[dict[str, Any]] = []
+    runs: list[Simulation] = []
     for seed in args.seeds:
         with tempfile.TemporaryDirectory() as folder, one_thread():
             place = (args.folder or Path(folder)) / str(seed)
             place.mkdir(parents=True, exist_ok=True)
-            rows += Simulation(args, replace(config, seed=seed), place).run()
+            runs.append(Simulation(args, replace(config, seed=seed), place))
+            rows += runs[-1].run()
+    pooled = over_seeds(runs)
     report = {
         "data": args.data.name,
         "measured on": "dev" if args.dev else "unseen train questions",
@@ -93,18 +91,41 @@ def main() -> None:
         "tune": {k: getattr(config, k) for k in ("epochs", "batch", "learning_rate", "clip")},
         "weak": {"questions": WEAK_QUESTIONS, "epochs": WEAK.epochs, "width": 32, "layers": 1},
         "rows": rows,
+        "over seeds": pooled,
     }
     if args.out:
         args.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     if args.plot:
         draw(rows, args.plot)
-    for arm in dict.fromkeys(row["arm"] for row in rows):
-        for count in sorted({row["feedbacks"] for row in rows if row["arm"] == arm}):
-            found = [r for r in rows if (r["arm"], r["feedbacks"]) == (arm, count)]
-            values = " ".join(f"{r['recall@5']:5.1f}" for r in found)
-            gains = " ".join(f"{r['gain']:+.1f} [{r['low']:.1f}, {r['high']:.1f}]" for r in found)
-            mean = np.mean([r["recall@5"] for r in found])
-            sys.stdout.write(f"{arm:24} {count:4} {mean:5.1f}   {values}   {gains}\n")
+    for one in pooled:
+        seeds = [r for r in rows if (r["arm"], r["feedbacks"]) == (one["arm"], one["feedbacks"])]
+        values = " ".join(f"{row['recall@5']:5.1f}" for row in seeds)
+        sys.stdout.write(
+            f"{one['arm']:24} {one['feedbacks']:4} {one['recall@5']:5.1f} "
+            f"{one['gain']:+.1f} [{one['low']:.1f}, {one['high']:.1f}]   by seed {values}\n"
+        )
+
+
+def over_seeds(runs: Sequence[Simulation]) -> list[dict[str, Any]]:
+    """The arms of all seeds together, questions that share a passage in one cluster."""
+    bootstrap = Bootstrap(clusters_of([question for run in runs for question in run.unseen]))
+    before = np.concatenate([run.before for run in runs])
+    return [
+        {"arm": arm, "feedbacks": count, **figures(bootstrap, values, before)}
+        for arm, count in runs[0].found
+        for values in [np.concatenate([run.found[arm, count] for run in runs])]
+    ]
+
+
+def figures(bootstrap: Bootstrap, values: np.ndarray, before: np.ndarray) -> dict[str, float]:
+    """R@5 in %, and the gain over what it was before, in points, with its interval."""
+    interval = bootstrap.paired(100 * values, 100 * before)
+    return {
+        "recall@5": round(100 * float(values.mean()), 2),
+        "gain": round(interval.mean, 2),
+        "low": round(interval.low, 2),
+        "high": round(interval.high, 2),
+    }
 
 
 class Simulation:
@@ -123,16 +144,10 @@ class Simulation:
             with open_corpus(self.corpus, self.encoder.inner) as kept:
                 backup(kept, self.path)
         self.bootstrap = Bootstrap(clusters_of(self.unseen))
+        self.opened = OpenCorpus(self.corpus, None, self.encoder.inner)
         self.weak = self.trained(weak)
         self.store = Store(self.path, encoder=self.encoder)
-        view = self.store.view()
-        graph = Graph(self.store).view(view)
-        self.walker = Walker(self.weak, view, graph, self.encoder, EFFORTS[EFFORT])
-        vectors = self.encoder.encode([question.text for question in self.unseen])
-        self.pools = [
-            Pool(question.text, vector, self.walker.sources)
-            for question, vector in zip(self.unseen, vectors, strict=True)
-        ]
+        self.found: dict[tuple[str, int], np.ndarray] = {}
 
     def run(self) -> list[dict[str, Any]]:
         """The rows of all arms."""
@@ -152,16 +167,9 @@ class Simulation:
 
     def row(self, arm: str, count: int, values: np.ndarray) -> dict[str, Any]:
         """What came of it, against the weak policy on the same questions."""
-        interval = self.bootstrap.paired(100 * values, 100 * self.before)
-        row = {
-            "seed": self.seed,
-            "arm": arm,
-            "feedbacks": count,
-            "recall@5": round(100 * float(values.mean()), 2),
-            "gain": round(interval.mean, 2),
-            "low": round(interval.low, 2),
-            "high": round(interval.high, 2),
-        }
+        self.found[arm, count] = values
+        told = {"seed": self.seed, "arm": arm, "feedbacks": count}
+        row = told | figures(self.bootstrap, values, self.before)
         sys.stderr.write(f"{time.strftime('%H:%M:%S')} {row}\n")
         return row
 
@@ -170,27 +178,15 @@ class Simulation:
         if (self.folder / "weak").exists():
             return Policy.load(self.folder / "weak")
         config = replace(WEAK, seed=self.seed)
-        corpus = OpenCorpus(self.corpus, self.args.data / "train.jsonl", self.encoder.inner)
-        wanted = {question.id for question in questions}
-        corpus.questions = [q for q in corpus.questions if q.id in wanted]
-        examples = prepare([corpus], self.encoder)
+        examples = prepare([self.opened.with_questions(questions)], self.encoder)
         policy = Trainer(examples, config, self.encoder, Checkpoint(self.folder / "p", {})).train()
-        corpus.close()
         policy.save(self.folder / "weak")
         return policy
 
     def measured(self, policy: Policy) -> np.ndarray:
         """R@5 of each unseen question, `(n,)`."""
-        search = BeamSearch(policy, self.walker.search.reformulator, EFFORTS[EFFORT])
-        view = self.walker.sources.view
-        found = []
-        for question, pool in zip(self.unseen, self.pools, strict=True):
-            pool.forget(0, pool.base)
-            [episode] = search.run([pool])
-            best = sorted(episode.score, key=lambda slot: -episode.score[slot])[:5]
-            ranked = [passage.id for passage in view.passages(best)]
-            found.append(recall_at(ranked, question.supporting_ids, 5))
-        return np.asarray(found)
+        asked = self.opened.with_questions(self.unseen)
+        return np.asarray(recalls(policy, asked, self.encoder, effort=EFFORT, cuts=(5,))[5])
 
     def collected(self, *, explore: bool) -> list[Feedback]:
         """What the agent said of the weak policy's recalls of the stream, from the store."""

@@ -3,8 +3,10 @@
     python benchmarks/recall_latency.py CORPUS.jsonl QUESTIONS.jsonl [--count 60] [--out FILE]
 
 One question at a time, the model loaded, every figure the median over the same questions; what is
-compared takes turns on each question, so that a busy machine slows all of it alike. Then several
-questions at a time (`recall_many`): how many a second, by the clock and of one processor.
+compared takes turns on each question, so that a busy machine slows all of it alike. Then each
+effort by itself, one question after another, as a program asks that always recalls in the same way:
+its data stays in the processor's caches. Then several questions at a time (`recall_many`): how many
+a second, by the clock and of one processor.
 """
 
 from __future__ import annotations
@@ -60,12 +62,15 @@ def main() -> None:
                 if warm >= 5:
                     times[name].append(1000 * (time.perf_counter() - start))
         passages = memory.count()
+        in_a_row = {name: after_another(memory, questions, name) for name in EFFORTS}
         batched = throughput(memory, questions)
     medians = {name: statistics.median(values) for name, values in times.items()}
     base = medians["dense search"]
     sys.stdout.write(f"{len(questions)} questions, {passages} passages\n")
     for name, value in medians.items():
         sys.stdout.write(f"{name:18} {value:7.1f} ms  {value / base:5.2f} x a dense search\n")
+    for name, value in in_a_row.items():
+        sys.stdout.write(f"recall, {name:10} {value:7.1f} ms  one question after another\n")
     for found in batched:
         sys.stdout.write(
             f"recall, {found['effort']:9} {found['batch']:3} at a time: {found['a_second']:6.1f} "
@@ -78,11 +83,22 @@ def main() -> None:
             "questions": len(questions),
             "ms_median": medians,
             "times_dense_search": {name: value / base for name, value in medians.items()},
+            "ms_median_in_a_row": in_a_row,
             "batched": batched,
             "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, "
             f"torch {torch.__version__}",
         }
         args.out.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+def after_another(memory: Memory, questions: list[str], effort: str) -> float:
+    """The median milliseconds of recalls of one effort with nothing in between."""
+    times = []
+    for text in [*questions[:5], *questions]:
+        start = time.perf_counter()
+        memory.recall(text, k=10, effort=effort)
+        times.append(1000 * (time.perf_counter() - start))
+    return statistics.median(times[5:])
 
 
 def throughput(memory: Memory, questions: list[str]) -> list[dict[str, Any]]:

@@ -148,7 +148,11 @@ def show_made(
     encoder: Encoder,
     progress: Progress | None = None,
 ) -> list[tuple[Question, list[Passage]]]:
-    """The questions that a run would make of the corpora or stores, each with its passages."""
+    """The questions that a run would make of the corpora or stores, each with its passages.
+
+    Raises:
+        InputError: None could be made.
+    """
     tell = progress or silent
     with ExitStack() as opened:
         shown = []
@@ -197,11 +201,6 @@ def _examples(
     )
     # As at effort fast: to encode what every question is rewritten to would take many times longer.
     made = prepare(asked, encoder, reencode=False, progress=preparing)
-    if not made:
-        raise InputError(
-            "there is nothing to learn from: no question could be made of the passages, "
-            "which neither name each other nor share rare names"
-        )
     return examples, varied, made
 
 
@@ -295,7 +294,11 @@ def _opened(
 
 
 def _made(corpora: Sequence[OpenCorpus], count: int, seed: int, tell: Progress) -> list[OpenCorpus]:
-    """The corpora with questions made of them, `count` in all."""
+    """The corpora with questions made of them, `count` in all.
+
+    Raises:
+        InputError: None could be made.
+    """
     out = []
     for place, corpus in enumerate(corpora):
         share = count // len(corpora) + (place < count % len(corpora))
@@ -308,6 +311,11 @@ def _made(corpora: Sequence[OpenCorpus], count: int, seed: int, tell: Progress) 
             progress=partial(_tell, tell, "make questions"),
         )
         out.append(corpus.with_questions(questions))
+    if not any(corpus.questions for corpus in out):
+        raise InputError(
+            "there is nothing to learn from: no question could be made of the passages, "
+            "which neither name each other nor share rare names"
+        )
     return out
 
 

@@ -23,7 +23,7 @@ from hoptrail.policies.marginal import load_reader
 from hoptrail.policies.network import NetworkConfig
 from hoptrail.policies.policy import WEIGHTS, Policy
 from hoptrail.policies.settings import TrainConfig
-from hoptrail.policies.train import TrainingSet, train
+from hoptrail.policies.train import TrainingSet, show_made, train
 
 SMALL = TrainConfig(
     networks=1, epochs=2, batch=4, network=NetworkConfig(width=8, layers=1, dropout=0.1)
@@ -596,6 +596,8 @@ def test_nothing_to_learn_from_is_told(sets, tmp_path) -> None:
     config = replace(SMALL, objective="", self_supervised=5)
     with pytest.raises(InputError, match="no question could be made"):
         train([], tmp_path / "p", config=config, encoder=HashEncoder(), unlabelled=[alone])
+    with pytest.raises(InputError, match="no question could be made"):
+        show_made([alone], count=5, seed=0, encoder=HashEncoder())
     for wrong, given in ((SMALL, [sets["few"].corpus]), (config, [])):
         with pytest.raises(InputError, match="nothing to train on"):
             train([], tmp_path / "p", config=wrong, encoder=HashEncoder(), unlabelled=given)
