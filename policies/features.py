@@ -2,7 +2,7 @@
 
 Nothing here depends on the width or the axes of the encoder's vectors, and nothing on ids or on
 the order of passages, so that a trained policy survives a change of encoder and of corpus.
-`hoptrail.policies.cells` works out the numbers.
+`hoptrail.policies.columns` works out the numbers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.graph.view import KINDS
-from hoptrail.policies.cells import ALONE, BESIDE, Array, Candidates, Columns, Readings
+from hoptrail.policies.columns import ALONE, BESIDE, Array, Candidates, Columns, Readings
 from hoptrail.policies.pool import Pool, Read
 
 MENTIONED, MENTIONS, SHARED = slice(2, 5), slice(5, 7), 13

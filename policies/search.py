@@ -23,7 +23,7 @@ from hoptrail.graph.view import GraphView
 from hoptrail.memory.encoder import Encoder, for_questions
 from hoptrail.memory.view import View
 from hoptrail.policies.beam import BeamSearch, Episode, Prefix, rounded
-from hoptrail.policies.cells import BESIDE
+from hoptrail.policies.columns import BESIDE
 from hoptrail.policies.efforts import Effort
 from hoptrail.policies.explore import Decided, SampledBeam, decided
 from hoptrail.policies.joint import NOTHING, JointFit, JointScorer

@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from hoptrail.policies.cells import ALONE, BESIDE
+from hoptrail.policies.columns import ALONE, BESIDE
 from hoptrail.policies.features import Features
 from hoptrail.policies.pool import Pool
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hoptrail.graph.view import KINDS
-from hoptrail.policies.cells import ALONE, BESIDE
+from hoptrail.policies.columns import ALONE, BESIDE
 from hoptrail.policies.features import as_links, features
 from hoptrail.policies.state import OVERALL, WIDTH, batch_states, state_input
 from hoptrail.types import Link, Passage
