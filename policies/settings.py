@@ -41,6 +41,10 @@ class TrainConfig:
     tuning_rate: float = 1e-4
     """Its peak in later stages."""
     weight_decay: float = 1e-4
+    kept: float = 0.5
+    """How much a policy that is trained already keeps of its weights when it learns from questions
+    that were made: what it ends with is the mean of before and after, this much of it before
+    (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models", arXiv:2109.01903)."""
     linked: float = 0.2
     """Share of the questions of an epoch whose mentions are shown as links."""
     varied: float = 0.0
@@ -87,6 +91,8 @@ class TrainConfig:
             )
         if not 0 <= self.linked <= 1:
             raise ConfigError(f"linked is a share, from 0 to 1, got {self.linked}")
+        if not 0 <= self.kept <= 1:
+            raise ConfigError(f"kept is a share, from 0 to 1, got {self.kept}")
         if not 0 <= self.varied <= 1:
             raise ConfigError(f"varied is a share, from 0 to 1, got {self.varied}")
         if self.samples < 2:

@@ -146,6 +146,8 @@ class Trainer:
             self.curves.append({"network": number, "stage": stage, "epoch": epoch + 1, **figures})
             place = {"network": number, "stage": index, "epoch": epoch + 1, "curves": self.curves}
             self.checkpoint.save(place, {**modules, **finished}, optimizer)
+        if stage == SELF_SUPERVISED and self.start is not None:
+            _mix(network, self._begun(self.start, number), config.kept)
         if number < config.networks:
             self.checkpoint.keep(objective.modules)
 
@@ -220,13 +222,17 @@ class Trainer:
             return PolicyNetwork(self.config.network, self.start.columns)
         return PolicyNetwork(self.config.network)
 
+    @staticmethod
+    def _begun(start: Policy, number: int) -> PolicyNetwork:
+        """The trained network that one goes on from."""
+        return start.members[number % len(start.members)]
+
     def _new(self, number: int) -> PolicyNetwork:
         """A network as it is before training; its features' mean and scale are those it keeps."""
         with seeded(self.config.seed, number):
             network = self._blank()
         if self.start is not None:
-            trained = self.start.members[number % len(self.start.members)]
-            network.load_state_dict(trained.state_dict())
+            network.load_state_dict(self._begun(self.start, number).state_dict())
             if self._held:  # it will be calibrated anew
                 network.calibrate(1.0, 0.0)
             return network
@@ -259,6 +265,13 @@ def _shown(example: Example, *, both: bool) -> Iterator[StateInput]:
         for size in range(len(evidence) + 1):
             yield example.state(evidence[:size])
     example.linked = False
+
+
+@torch.no_grad()
+def _mix(network: PolicyNetwork, before: PolicyNetwork, share: float) -> None:
+    """The mean of a network's weights and those of one before, `share` of it from before."""
+    for now, then in zip(network.parameters(), before.parameters(), strict=True):
+        now.lerp_(then, share)
 
 
 def _step(

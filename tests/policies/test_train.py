@@ -532,6 +532,41 @@ def test_a_store_is_a_corpus_too_and_a_policy_is_gone_on_from(demo, sets, tmp_pa
     assert found.fingerprint != start.fingerprint
 
 
+def test_a_trained_policy_keeps_half_of_itself_when_it_learns_from_passages_alone(
+    sets, tmp_path
+) -> None:
+    config = replace(SMALL, objective="", self_supervised=8, self_supervised_epochs=2)
+    given = {"encoder": HashEncoder(), "unlabelled": [sets["few"].corpus]}
+    train([], tmp_path / "start", config=config, **given)
+    start = Policy.load(tmp_path / "start")
+    ends = {}
+    for kept in (0.0, 0.5, 1.0):
+        changed = replace(config, seed=1, kept=kept)
+        train([], tmp_path / str(kept), config=changed, start=start, **given)
+        ends[kept] = Policy.load(tmp_path / str(kept))
+    for begun, gone, half, same in zip(
+        *(policy.parameters() for policy in (start, ends[0.0], ends[0.5], ends[1.0])), strict=True
+    ):
+        torch.testing.assert_close(half, (begun + gone) / 2)
+        torch.testing.assert_close(same, begun)
+    assert ends[0.0].fingerprint != start.fingerprint
+    with pytest.raises(ConfigError, match="kept is a share"):
+        replace(config, kept=1.5)
+
+
+def test_stopped_after_it_learned_from_passages_it_ends_as_if_never_stopped(sets, tmp_path) -> None:
+    config = replace(SMALL, self_supervised=8, self_supervised_epochs=1)
+    given = {"config": config, "encoder": HashEncoder()}
+    train([sets["few"]], tmp_path / "start", **given)
+    given["start"] = Policy.load(tmp_path / "start")
+    train([sets["few"]], tmp_path / "whole", **given)
+    with pytest.raises(Stopped):
+        at = stop_at("imitation, network 1, epoch 1", 1)
+        train([sets["few"]], tmp_path / "torn", **given, progress=at)
+    train([sets["few"]], tmp_path / "torn", **given, resume=True)
+    assert weights(tmp_path / "whole") == weights(tmp_path / "torn")
+
+
 @pytest.fixture(scope="module")
 def unlabelled(sets, demo_questions) -> dict[str, TrainingSet]:
     """The demo's questions with answers only, and with nothing."""
