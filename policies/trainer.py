@@ -223,7 +223,7 @@ class Trainer:
         return PolicyNetwork(self.config.network)
 
     @staticmethod
-    def _begun(start: Policy, number: int) -> PolicyNetwork:
+    def _begun(start: Policy, number: int) -> nn.Module:
         """The trained network that one goes on from."""
         return start.members[number % len(start.members)]
 
@@ -268,7 +268,7 @@ def _shown(example: Example, *, both: bool) -> Iterator[StateInput]:
 
 
 @torch.no_grad()
-def _mix(network: PolicyNetwork, before: PolicyNetwork, share: float) -> None:
+def _mix(network: nn.Module, before: nn.Module, share: float) -> None:
     """The mean of a network's weights and those of one before, `share` of it from before."""
     for now, then in zip(network.parameters(), before.parameters(), strict=True):
         now.lerp_(then, share)
