@@ -115,8 +115,8 @@ def _register_self_supervision(parser: argparse.ArgumentParser) -> None:
         const=MADE,
         default=0,
         metavar="N",
-        help="first learn from N questions made from the passages, with no labels "
-        f"(N by default: {MADE})",
+        help="first learn from N questions made from the passages, with no labels; a policy "
+        f"that is trained already keeps half of its weights (N by default: {MADE})",
     )
     parser.add_argument(
         "--corpus",
