@@ -39,6 +39,8 @@ class Settings:
     """What a recall by the policy may cost."""
     seed: int = 0
     """Of the bootstrap's draws; nothing else is random."""
+    sequence: str | None = None
+    """The field by which the corpus's lines follow each other; see `hoptrail.sequences`."""
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.retrievers if name not in RETRIEVERS]
@@ -90,7 +92,7 @@ def evaluate(
     loaded = loaded_policy(policy) if walks else None
     encoding = (lambda done, total: progress("encoding", done, total)) if progress else None
     asking = (lambda done, total: progress("asking", done, total)) if progress else None
-    with open_corpus(Path(corpus), encoder, progress=encoding) as store:
+    with open_corpus(Path(corpus), encoder, sequence=settings.sequence, progress=encoding) as store:
         _check_gold(store, asked, corpus, questions)
         memory = Memory(store, policy=loaded)
         retrievers = [retriever(name, memory, settings.effort) for name in settings.retrievers]
@@ -106,6 +108,7 @@ def evaluate(
             "policy": _card(policy, loaded) if walks else None,
             "encoder": encoder.fingerprint,
             "passages": passages,
+            "sequence": settings.sequence,
         },
     )
 

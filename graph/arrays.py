@@ -17,6 +17,8 @@ from hoptrail.graph.lists import Ints, Lists, Records, group, none, records
 
 Floats = NDArray[np.float32]
 
+STEP = 0
+"""The number of the kind of links that lead to the next passage of a sequence."""
 MAX_SHARED = 12
 """A name that more passages of a namespace share tells nothing of which is meant; at most 15."""
 
@@ -117,11 +119,11 @@ class Arrays:
         return pairs >> 32, pairs & 0xFFFFFFFF, (1.0 / (keys[first] & 15)).astype(np.float32)
 
     def linked(self, slots: Ints) -> tuple[Ints, Ints, Floats]:
-        """Where links lead from slots: place in `slots`, target, weight."""
+        """Where links lead from slots, steps aside: place in `slots`, target, weight."""
         return _ends(*self.links_out.gather(slots))
 
     def linking(self, slots: Ints) -> tuple[Ints, Ints, Floats]:
-        """Where links to slots come from: place in `slots`, source, weight."""
+        """Where links to slots come from, steps aside: place in `slots`, source, weight."""
         return _ends(*self.links_into.gather(slots))
 
 
@@ -238,6 +240,9 @@ def unpacked(bits: NDArray[np.int32]) -> Floats:
 
 
 def _ends(owner: Ints, rows: Records) -> tuple[Ints, Ints, Floats]:
+    keep = rows[:, 1] != STEP
+    if not keep.all():
+        owner, rows = owner[keep], rows[keep]
     return owner, rows[:, 0].astype(np.int64), unpacked(rows[:, 2])
 
 

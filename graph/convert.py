@@ -14,6 +14,7 @@ import numpy as np
 from hoptrail.graph.arrays import Arrays, Floats, all_links, unpacked
 from hoptrail.graph.lists import Ints
 from hoptrail.graph.rows import Words
+from hoptrail.sequences import NEXT
 from hoptrail.types import Passage
 
 if TYPE_CHECKING:
@@ -106,6 +107,8 @@ def to_pyg(view: View, arrays: Arrays, words: Words) -> HeteroData:
     links = all_links(arrays)
     for kind, number in words.kinds.items():
         these = links[links[:, 2] == number]
+        if kind == NEXT and not len(these):  # the only kind that is known before it is met
+            continue
         ends = node[these[:, :2]]
         weights = unpacked(these[:, 3])
         _join(data["passage", f"link:{kind}", "passage"], ends[:, 0], ends[:, 1], weights)

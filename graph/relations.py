@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from hoptrail.graph.arrays import Ranks
 from hoptrail.graph.lists import Ints, Records
 from hoptrail.graph.names import NameMatcher, words
+from hoptrail.sequences import NEXT
 
 if TYPE_CHECKING:
     import sqlite3
 
-UNTYPED = frozenset({"link", "next", "similar"})
+UNTYPED = frozenset({"link", NEXT, "similar"})
 """Kinds of links that say no more than that two passages belong together."""
 
 WALKS = 100_000

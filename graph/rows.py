@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hoptrail.graph.arrays import Tables, packed
+from hoptrail.graph.arrays import STEP, Tables, packed
 from hoptrail.graph.lists import Ints, Records
+from hoptrail.sequences import NEXT
 
 if TYPE_CHECKING:
     import sqlite3
@@ -37,8 +38,8 @@ class Words:
     """Number by namespace and name."""
     entity_names: list[str] = field(default_factory=list)
     """By number."""
-    kinds: dict[str, int] = field(default_factory=dict)
-    """Number by kind."""
+    kinds: dict[str, int] = field(default_factory=lambda: {NEXT: STEP})
+    """Number by kind; that of steps to the next passage is known from the beginning."""
     spaces: dict[str, int] = field(default_factory=dict)
     """Number by stored namespace."""
 

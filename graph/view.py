@@ -11,13 +11,23 @@ import numpy as np
 from hoptrail.errors import InputError
 from hoptrail.graph import rows
 from hoptrail.graph.among import MAX_DF, Among, EdgeList
-from hoptrail.graph.arrays import Arrays, Floats, Ranks, all_links, meanings, no_arrays, unpacked
+from hoptrail.graph.arrays import (
+    STEP,
+    Arrays,
+    Floats,
+    Ranks,
+    all_links,
+    meanings,
+    no_arrays,
+    unpacked,
+)
 from hoptrail.graph.changes import updated
 from hoptrail.graph.lists import Ints, Lists
 from hoptrail.graph.names import NameMatcher, words
 from hoptrail.graph.pagerank import DAMPING, ITERATIONS
 from hoptrail.graph.random_walk import Walk
 from hoptrail.graph.relations import EntityNames, Relations, entities_of
+from hoptrail.graph.sequence import Sequence as Steps
 from hoptrail.memory.records import encode_namespace, scope_range
 
 if TYPE_CHECKING:
@@ -69,6 +79,7 @@ class GraphView:
         self._matcher = NameMatcher()
         self._ids: dict[str, frozenset[int]] = {}  # its names' numbers, one for each namespace
         self._walk: Walk | None = None
+        self._steps: tuple[Arrays, Steps] | None = None
         self._typed: tuple[Arrays, Relations, EntityNames] | None = None
         self.refresh()
 
@@ -208,6 +219,14 @@ class GraphView:
         if walk is None or walk.arrays is not self._arrays:
             walk = self._walk = Walk(self._arrays, MAX_DF, walk)
         return walk
+
+    def sequence(self) -> Steps:
+        """Which passages stand next to each other in the graph as it is now."""
+        arrays, known = self._arrays, self._steps
+        if known is None or known[0] is not arrays:
+            links = all_links(arrays)
+            known = self._steps = arrays, Steps(links[links[:, 2] == STEP], arrays.n)
+        return known[1]
 
     def relations(self) -> Relations:
         """The typed links of the graph as it is now, walkable both ways."""

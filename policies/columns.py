@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from hoptrail.memory.encoder import Vectors
 from hoptrail.policies.lexicon import Ids, Incidence, Known
 from hoptrail.policies.pool import LISTED, Pool, Read
+from hoptrail.sequences import NEXT
 
 Array = NDArray[np.float32]
 Reals = NDArray[np.float64]
@@ -305,6 +306,8 @@ def _mentions(row: Array, read: Read, position: Mapping[int, int]) -> None:
 
 def _heaviest(links: Iterable[tuple[int, str, float]]) -> dict[int, float]:
     found: dict[int, float] = {}
-    for slot, _, weight in links:
+    for slot, kind, weight in links:
+        if kind == NEXT:
+            continue
         found[slot] = max(found.get(slot, 0.0), math.log1p(weight))
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import tempfile
 import time
@@ -11,7 +12,7 @@ from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 
-from hoptrail.errors import FormatError, StoreUnavailable
+from hoptrail.errors import FormatError, InputError, StoreUnavailable
 from hoptrail.formats import read_corpus, read_questions, sha256_of
 from hoptrail.graph.graph import Graph
 from hoptrail.graph.view import GraphView
@@ -19,6 +20,7 @@ from hoptrail.memory.encoder import Encoder
 from hoptrail.memory.store import Store
 from hoptrail.memory.vector_cache import CachedEncoder, cache_folder
 from hoptrail.memory.view import View
+from hoptrail.sequences import NEXT, in_sequence
 from hoptrail.triples import read_triples
 from hoptrail.types import Namespace, Passage, Question
 
@@ -36,7 +38,11 @@ ABANDONED_SECONDS = 24 * 3600.0
 
 
 def open_corpus(
-    corpus: Path, encoder: Encoder, *, progress: Callable[[int, int], None] | None = None
+    corpus: Path,
+    encoder: Encoder,
+    *,
+    sequence: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Store:
     """A store that holds the corpus: the file itself, where it is a store, or one that is built.
 
@@ -47,16 +53,25 @@ def open_corpus(
     Args:
         corpus: A corpus in JSONL, or a store.
         encoder: Encodes the passages; vectors are cached by content as well.
+        sequence: The field by which the lines of a corpus follow each other; see `in_sequence`.
         progress: Called with (done, total) while passages are encoded.
 
     Raises:
         FormatError: The file cannot be read, or is not a corpus.
+        InputError: It is a store, whose links are its own, and a sequence is asked for; or no
+            passage has that field.
         EncoderMismatch: It is a store whose vectors another encoder made.
         StoreUnavailable: The cache folder cannot be written.
     """
     if is_store(corpus):
+        if sequence is not None:
+            raise InputError(f"{corpus} is a memory, whose links are its own: leave sequence out")
         return Store(corpus, encoder=encoder)
-    return _open(corpus, read_corpus, encoder, progress)
+    if sequence is None:
+        return _open(corpus, read_corpus, encoder, progress)
+    by = sequence
+    name = f"-{NEXT}-{hashlib.sha256(by.encode()).hexdigest()[:8]}"
+    return _open(corpus, lambda p: iter(in_sequence(read_corpus(p), by)), encoder, progress, name)
 
 
 def open_triples(
@@ -71,8 +86,9 @@ def _open(
     read: Callable[[Path], Iterator[Passage]],
     encoder: Encoder,
     progress: Callable[[int, int], None] | None,
+    variant: str = "",
 ) -> Store:
-    name = f"{sha256_of(file)[:16]}-{encoder.fingerprint}-{FORMAT}"
+    name = f"{sha256_of(file)[:16]}-{encoder.fingerprint}-{FORMAT}{variant}"
     folder = cache_folder() / "corpora" / name
     if not (folder / COMPLETE).is_file():
         _build(folder, lambda: read(file), encoder, progress)

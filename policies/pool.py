@@ -21,6 +21,7 @@ from hoptrail.memory.fusion import standard
 from hoptrail.memory.slots import Slots
 from hoptrail.memory.view import View
 from hoptrail.policies.lexicon import Ids, Lexicon
+from hoptrail.sequences import NEXT
 
 HYBRID_HITS, DENSE_HITS, SPARSE_HITS = 25, 12, 12
 """Candidates that the question alone brings, from each ranking."""
@@ -107,15 +108,13 @@ class Pool:
 
     def _rank_all(self, view: View, near: Slots | None) -> None:
         """Score the scope for the question: hybrid, dense and sparse rankings, `LISTED` deep."""
-        self.sparse_scores = view.sparse.scores(self.question)
-        self.sparse_moments = view.sparse.moments(self.question)
+        found = self._rank_by_words(view)
         self.best_sparse = float(self.sparse_scores.max(initial=0.0))
         mean, std = view.dense.moments(self.vector[None])
         self.dense_moments = float(mean[0]), float(std[0])
         if near is None:
             near = view.dense.search(self.vector[None], LISTED, allowed=self.allowed)[1][0]
         dense = [slot for slot in near.tolist() if slot >= 0]
-        found = view.sparse.search(self.question, LISTED, allowed=self.allowed)[1]
         sparse = [int(s) for s in found]
         union = list(dict.fromkeys([*dense, *sparse]))
         z_sparse, z_dense, _ = self.z_scores(union)
@@ -131,6 +130,20 @@ class Pool:
             walked, shares = walked[kept], shares[kept]
         self.walked = [int(slot) for slot in walked[:LISTED]]
         self.shares = dict(zip(self.walked, shares[:LISTED].tolist(), strict=True))
+
+    def _rank_by_words(self, view: View) -> Slots:
+        """Score the scope by the question's words; the best slots, at most `LISTED`."""
+        self.sparse_scores = view.sparse.scores(self.question)
+        sequence = self.sources.graph.sequence()
+        if not len(sequence):
+            self.sparse_moments = view.sparse.moments(self.question)
+            return view.sparse.search(self.question, LISTED, allowed=self.allowed)[1]
+        self.sparse_scores = sequence.in_context(self.sparse_scores)
+        living = self.sparse_scores[view.alive]
+        self.sparse_moments = float(living.mean()), float(living.std())
+        may = view.alive if self.allowed is None else self.allowed
+        found = np.flatnonzero(may & (self.sparse_scores > 0))
+        return found[view.order(self.sparse_scores[found], found)[:LISTED]]
 
     def z_scores(
         self, slots: Sequence[int]
@@ -164,8 +177,8 @@ class Pool:
                         *[int(h) for h in hits if h >= 0 and h != slot][:READ_HITS],
                         *[m.target for m in mentions],
                         *_unless_hub(mentioned_by, key),
-                        *sorted((target for target, _, _ in graph.links(slot)), key=key),
-                        *_unless_hub({source for source, _, _ in graph.back_links(slot)}, key),
+                        *sorted(_linked(graph.links(slot)), key=key),
+                        *_unless_hub(set(_linked(graph.back_links(slot))), key),
                         *_entity_neighbours(graph, slot, key),
                     ]
                 )
@@ -236,6 +249,11 @@ def nearest(pools: Sequence[Pool], queries: Vectors) -> list[Slots]:
         for row, slots in zip(rows, near, strict=True):
             found[row] = slots
     return found
+
+
+def _linked(links: Iterable[tuple[int, str, float]]) -> list[int]:
+    """The other ends of links; that one stands next to another makes it no candidate."""
+    return [other for other, kind, _ in links if kind != NEXT]
 
 
 def _unless_hub(slots: set[int], key: Callable[[int], bytes]) -> list[int]:

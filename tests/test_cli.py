@@ -86,6 +86,26 @@ def test_add_takes_folders_files_and_corpora(run, tmp_path, corpus) -> None:
         assert memory.get("a.md", ("team", "ann")).title == "Tea"
 
 
+def test_lines_of_one_session_follow_each_other(run, tmp_path) -> None:
+    file, store = tmp_path / "turns.jsonl", tmp_path / "s.db"
+    turns = [{"id": str(i), "text": f"Turn {i}.", "session": i // 2} for i in range(4)]
+    file.write_text("".join(json.dumps(t) + "\n" for t in turns), encoding="utf-8")
+    code, _, err = run("add", "--store", store, "--sequence", "day", file)
+    assert (code, store.exists()) == (1, False)
+    assert "no passage has 'day'" in err
+    assert run("add", "--store", store, "--sequence", "session", file)[0] == 0
+    shown = run("get", "--store", store, "0", "1")[1]
+    assert "next -> 1" in shown
+    assert "next -> 2" not in shown
+    questions = tmp_path / "q.jsonl"
+    asked = {"id": "q", "question": "Turn 0?", "supporting_ids": ["0"]}
+    questions.write_text(json.dumps(asked) + "\n", encoding="utf-8")
+    report = tmp_path / "r.json"
+    given = ("--corpus", file, "--questions", questions, "--sequence", "session")
+    assert run("evaluate", *given, "--retrievers", "hybrid", "--json", report)[0] == 0
+    assert json.loads(report.read_text(encoding="utf-8"))["settings"]["sequence"] == "session"
+
+
 def test_add_says_what_it_did_as_json_too(run, tmp_path, corpus) -> None:
     store = tmp_path / "new.db"
     code, out, _ = run("add", "--store", store, "--json", corpus)

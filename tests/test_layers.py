@@ -18,7 +18,17 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     (
         "ground",
-        {"clusters", "errors", "types", "config", "documents", "formats", "metrics", "triples"},
+        {
+            "clusters",
+            "errors",
+            "types",
+            "config",
+            "documents",
+            "formats",
+            "metrics",
+            "sequences",
+            "triples",
+        },
     ),
     ("memory", {"memory"}),
     ("graph", {"graph"}),

@@ -136,6 +136,16 @@ def ttl_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def sequence_option(parser: argparse.ArgumentParser) -> None:
+    """`--sequence`."""
+    parser.add_argument(
+        "--sequence",
+        metavar="FIELD",
+        help="lines of a corpus that have the same value of this field (and namespace) follow "
+        "each other, as the turns of one session: what stands before and after a passage counts",
+    )
+
+
 def near_option(parser: argparse.ArgumentParser) -> None:
     """`--near`."""
     parser.add_argument(

@@ -15,6 +15,7 @@ from hoptrail.cli_common import (
     encoder_option,
     policy_options,
     readable,
+    sequence_option,
     writable,
 )
 from hoptrail.errors import InputError
@@ -62,6 +63,7 @@ hoptrail evaluate --triples graph.txt --questions qa.jsonl --last 500 --policy m
     )
     policy_options(parser)
     encoder_option(parser)
+    sequence_option(parser)
     parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of the bootstrap (default: 0)"
     )
@@ -100,7 +102,9 @@ def evaluate(args: argparse.Namespace) -> int:
     from hoptrail.evaluation.evaluate import evaluate as compare
 
     names = (name.strip() for name in args.retrievers.split(","))
-    settings = Settings(tuple(filter(None, names)), effort=args.effort, seed=args.seed)
+    settings = Settings(
+        tuple(filter(None, names)), effort=args.effort, seed=args.seed, sequence=args.sequence
+    )
     readable(args.corpus, questions)
     for file in filter(None, (args.json, args.plot)):
         writable(file)

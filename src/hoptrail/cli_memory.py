@@ -22,6 +22,7 @@ from hoptrail.cli_common import (
     passage_lines,
     policy_options,
     print_json,
+    sequence_option,
     show_walk,
     store_option,
     ttl_option,
@@ -53,6 +54,7 @@ def _register_add(commands: Commands) -> None:
 hoptrail add --store agent.db notes/
 hoptrail add --store agent.db --namespace team/ann corpus.jsonl
 hoptrail add --store agent.db --on-duplicate replace corpus.jsonl
+hoptrail add --store agent.db --sequence session turns.jsonl
 hoptrail add --store films.db --triples films.txt
 hoptrail add --store agent.db --duplicates merge notes/""",
     )
@@ -72,6 +74,7 @@ hoptrail add --store agent.db --duplicates merge notes/""",
     )
     near_option(parser)
     ttl_option(parser)
+    sequence_option(parser)
     parser.add_argument(
         "--triples",
         action="store_true",
@@ -165,12 +168,15 @@ def _register_delete(commands: Commands) -> None:
 def add(args: argparse.Namespace) -> int:
     """Write passages."""
     from hoptrail.formats import read_source
+    from hoptrail.sequences import in_sequence
     from hoptrail.show import Steps
     from hoptrail.triples import read_triples
 
     # Read before the store is opened: a bad file must not leave an empty store behind.
     read = read_triples if args.triples else read_source
     passages = [passage for source in args.sources for passage in read(source)]
+    if args.sequence is not None:
+        passages = in_sequence(passages, args.sequence)
     if args.duplicates:
         return _add_distinct(args, passages)
     with open_memory(args, exists=False) as memory, Steps() as steps:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import unquote
 
+from hoptrail.sequences import NEXT
 from hoptrail.types import Link, Passage
 
 WORDS = 200
@@ -63,7 +64,7 @@ def passages_of(documents: Mapping[str, str]) -> Iterator[Passage]:
                 title=title,
                 metadata=_metadata(path, part),
                 links=(
-                    *(Link(after.id, "next") for after in following),
+                    *(Link(after.id, NEXT) for after in following),
                     *(Link(target) for target in _targets(path, part, chunks)),
                 ),
             )

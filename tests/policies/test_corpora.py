@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from hoptrail.errors import FormatError, StoreUnavailable
+from hoptrail.errors import FormatError, InputError, StoreUnavailable
 from hoptrail.memory.testing import HashEncoder
 from hoptrail.policies import corpora
 from hoptrail.policies.corpora import OpenCorpus, open_corpus
@@ -162,3 +162,23 @@ def test_gold_that_is_not_in_the_corpus_is_named(tmp_path, corpus) -> None:
     with pytest.raises(FormatError, match=r"question 'q7' needs passage 'zz'"):
         opened.gold(opened.questions[0])
     opened.close()
+
+
+def test_a_corpus_in_sequence_is_another_store(tmp_path, cache) -> None:
+    file = tmp_path / "turns.jsonl"
+    write(file, [{"id": str(i), "text": f"Turn {i}.", "session": i // 2} for i in range(4)])
+    with open_corpus(file, HashEncoder()) as plain:
+        assert not plain.get("0").links
+    with open_corpus(file, HashEncoder(), sequence="session") as linked:
+        assert [[link.target for link in p.links] for p in linked.passages()] == [
+            ["1"],
+            [],
+            ["3"],
+            [],
+        ]
+        with pytest.raises(InputError, match="links are its own"):
+            open_corpus(linked.path, HashEncoder(), sequence="session")
+    assert len(stores(cache)) == 2
+    with pytest.raises(InputError, match="no passage has 'day'"):
+        open_corpus(file, HashEncoder(), sequence="day")
+    assert len(stores(cache)) == 2

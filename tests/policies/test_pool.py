@@ -175,3 +175,42 @@ def test_what_is_near_is_the_same_for_one_query_and_for_many(demo, demo_question
         if row % 2:
             assert some[alone].all()
     assert nearest([], queries[:0]) == []
+
+
+TALK = [
+    Passage("asked", "Which instrument does Ada play?", links=(Link("answer", "next"),)),
+    Passage("answer", "The cello, since last year.", links=(Link("after", "next"),)),
+    Passage("after", "How nice to hear."),
+    *(Passage(f"x{i}", f"filler{i} word{i} thing{i}.") for i in range(15)),
+]
+
+
+def test_what_answers_a_question_is_found_by_the_words_of_the_question_before_it(
+    world, few_candidates
+) -> None:
+    few_candidates(2)
+    memory = world(TALK)
+    slot = {name: memory.view.slot_of(name) for name in ("asked", "answer", "after")}
+    pool = memory.pool("instrument of Ada")
+    assert pool.sparse_scores[slot["asked"]] > pool.sparse_scores[slot["answer"]] > 0
+    assert pool.listed[1] != pool.listed[2] == [slot["asked"], slot["answer"]]
+    assert {slot["asked"], slot["answer"]} <= set(pool.slots)
+    apart = world([Passage(p.id, p.text) for p in TALK]).pool("instrument of Ada")
+    assert apart.sparse_scores[slot["answer"]] == 0
+
+
+def test_who_may_not_be_read_is_heard_by_neighbours_and_not_found(world) -> None:
+    memory = world(TALK)
+    allowed = memory.view.alive.copy()
+    allowed[memory.view.slot_of("asked")] = False
+    pool = memory.pool("instrument of Ada", allowed=allowed)
+    assert pool.listed[2] == [memory.view.slot_of("answer")]
+    assert memory.view.slot_of("asked") not in pool.slots
+
+
+def test_a_neighbour_is_brought_in_by_no_link(world, narrow) -> None:
+    memory = world(TALK)
+    answer = memory.view.slot_of("answer")
+    pool = memory.pool("cello")
+    memory.read(pool, [answer])
+    assert not pool.reads[answer].brought

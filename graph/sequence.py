@@ -1,0 +1,50 @@
+"""Sequences: the passages that stand before and after one, by links of the kind `next`.
+
+A turn of a conversation, or a part of a document, says little by itself: what it is about was said
+before it, and what it is asked for comes after it. So words that its neighbours have in common with
+a question count for it too, at a share. A `next` link is no more than that: nobody wrote that the
+two belong together, so it is not followed as other links are.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hoptrail.graph.lists import Ints, Records
+
+NEIGHBOURS = 0.45
+"""What a word of the passages before or after counts, beside one of a passage's own."""
+
+
+class Sequence:
+    """Who stands next to whom in a scope.
+
+    Args:
+        links: As `hoptrail.graph.arrays.all_links` has them, of the kind `NEXT` alone.
+        n: The slots.
+    """
+
+    def __init__(self, links: Records, n: int) -> None:
+        self._before: Ints = links[:, 0].astype(np.int64)
+        self._after: Ints = links[:, 1].astype(np.int64)
+        self._n = n
+        # Whoever has several before or after it hears their mean.
+        self._from = 1.0 / np.maximum(np.bincount(self._after, minlength=n), 1)
+        self._on = 1.0 / np.maximum(np.bincount(self._before, minlength=n), 1)
+
+    def __repr__(self) -> str:
+        return f"<Sequence of {len(self)} steps>"
+
+    def __len__(self) -> int:
+        """Steps from one passage to the next."""
+        return len(self._before)
+
+    def in_context(self, scores: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Scores of every slot `(n,)` with what their neighbours' are worth to them."""
+        before = np.bincount(self._after, weights=scores[self._before], minlength=self._n)
+        after = np.bincount(self._before, weights=scores[self._after], minlength=self._n)
+        around = before * self._from + after * self._on
+        # Rounded, since the order of adding up follows that of writing.
+        heard: NDArray[np.floating] = np.round(scores + NEIGHBOURS * around, 5).astype(scores.dtype)
+        return heard
