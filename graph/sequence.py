@@ -28,10 +28,9 @@ class Sequence:
     def __init__(self, links: Records, n: int) -> None:
         self._before: Ints = links[:, 0].astype(np.int64)
         self._after: Ints = links[:, 1].astype(np.int64)
-        self._n = n
         # Whoever has several before or after it hears their mean.
-        self._from = 1.0 / np.maximum(np.bincount(self._after, minlength=n), 1)
-        self._on = 1.0 / np.maximum(np.bincount(self._before, minlength=n), 1)
+        self._to_after = NEIGHBOURS / np.bincount(self._after, minlength=n)[self._after]
+        self._to_before = NEIGHBOURS / np.bincount(self._before, minlength=n)[self._before]
 
     def __repr__(self) -> str:
         return f"<Sequence of {len(self)} steps>"
@@ -41,10 +40,18 @@ class Sequence:
         return len(self._before)
 
     def in_context(self, scores: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Scores of every slot `(n,)` with what their neighbours' are worth to them."""
-        before = np.bincount(self._after, weights=scores[self._before], minlength=self._n)
-        after = np.bincount(self._before, weights=scores[self._after], minlength=self._n)
-        around = before * self._from + after * self._on
+        """Scores of slots with what their neighbours' are worth to them.
+
+        Args:
+            scores: `(m,)`, m at least the number of slots: later ones have no neighbours yet.
+        """
+        around = np.bincount(
+            np.concatenate([self._after, self._before]),
+            np.concatenate(
+                [scores[self._before] * self._to_after, scores[self._after] * self._to_before]
+            ),
+            minlength=len(scores),
+        )
         # Rounded, since the order of adding up follows that of writing.
-        heard: NDArray[np.floating] = np.round(scores + NEIGHBOURS * around, 5).astype(scores.dtype)
+        heard: NDArray[np.floating] = np.round(scores + around, 5).astype(scores.dtype)
         return heard

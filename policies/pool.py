@@ -143,7 +143,11 @@ class Pool:
         self.sparse_moments = float(living.mean()), float(living.std())
         may = view.alive if self.allowed is None else self.allowed
         found = np.flatnonzero(may & (self.sparse_scores > 0))
-        return found[view.order(self.sparse_scores[found], found)[:LISTED]]
+        scores = self.sparse_scores[found]
+        if len(found) > LISTED:  # the best and what equals the last of them, before content decides
+            best = scores >= np.partition(scores, -LISTED)[-LISTED]
+            found, scores = found[best], scores[best]
+        return found[view.order(scores, found)[:LISTED]]
 
     def z_scores(
         self, slots: Sequence[int]

@@ -199,6 +199,14 @@ def test_what_answers_a_question_is_found_by_the_words_of_the_question_before_it
     assert apart.sparse_scores[slot["answer"]] == 0
 
 
+def test_in_a_sequence_no_more_are_listed_than_elsewhere(world, monkeypatch) -> None:
+    memory = world(TALK)
+    for listed in (1, 2):
+        monkeypatch.setattr(pool_module, "LISTED", listed)
+        pool = memory.pool("instrument of Ada, cello, how nice")
+        assert pool.listed[2] == np.argsort(-pool.sparse_scores, kind="stable")[:listed].tolist()
+
+
 def test_who_may_not_be_read_is_heard_by_neighbours_and_not_found(world) -> None:
     memory = world(TALK)
     allowed = memory.view.alive.copy()
