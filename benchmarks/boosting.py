@@ -31,7 +31,7 @@ from hoptrail.policies.corpora import OpenCorpus
 from hoptrail.policies.efforts import EFFORTS
 from hoptrail.policies.examples import Example, prepare
 from hoptrail.policies.imitation import gold_of
-from hoptrail.policies.measure import mean_recall
+from hoptrail.policies.measure import means, recalls
 from hoptrail.policies.network import NetworkConfig, PolicyNetwork
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.state import OVERALL, State, StateBatch
@@ -75,9 +75,8 @@ def main() -> None:
     for corpus, questions in args.dev:
         name = f"{corpus.parent.name}/{questions.name}"
         with closing(OpenCorpus(corpus, questions, encoder.inner)) as opened:
-            figures[name] = mean_recall(
-                policy, opened, encoder.inner, effort=args.effort, cuts=(2, 5, 10)
-            )
+            at = recalls(policy, opened, encoder.inner, effort=args.effort, cuts=(2, 5, 10))
+            figures[name] = means(at)
         shown = ", ".join(f"{k} {100 * v:.1f}" for k, v in figures[name].items())
         sys.stdout.write(f"{name}: {shown}\n")
     if args.out:

@@ -22,10 +22,8 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
+from by_seed import CUTS, Values, key, report
 
-from hoptrail.clusters import clusters_of
-from hoptrail.evaluation.bootstrap import Bootstrap
 from hoptrail.formats import write_json
 from hoptrail.memory.encoder import minilm
 from hoptrail.memory.vector_cache import CachedEncoder
@@ -35,7 +33,6 @@ from hoptrail.policies.policy import Policy
 from hoptrail.policies.settings import TrainConfig
 from hoptrail.policies.train import TrainingSet, train
 
-CUTS = (2, 5, 10)
 LABELS = "labels"
 APART = "made apart, then labels"
 OWN = "made of its own, then labels"
@@ -53,23 +50,21 @@ def main() -> None:
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    found: dict[str, list[list[float]]] = (
-        json.loads(args.out.read_text()) if args.out.exists() else {}
-    )
+    found: Values = json.loads(args.out.read_text()) if args.out.exists() else {}
     encoder = CachedEncoder(minilm())
     sets = [TrainingSet(corpus, questions) for corpus, questions in args.sets]
     config = TrainConfig(networks=1, epochs=args.epochs, effort="fast")
     with closing(OpenCorpus(args.test[0], args.test[1], encoder.inner)) as test:
         for seed in map(int, args.seeds.split(",")):
-            missing = [way for way in WAYS if f"{way}, seed {seed}" not in found]
+            missing = [way for way in WAYS if key(way, seed) not in found]
             for way, policy in policies(
                 missing, sets, args.test[0], args.made, replace(config, seed=seed), encoder
             ):
                 at = recalls(policy, test, encoder, effort="fast", cuts=CUTS)
-                found[f"{way}, seed {seed}"] = [at[cut] for cut in CUTS]
+                found[key(way, seed)] = [at[cut] for cut in CUTS]
                 write_json(args.out, found)
-                sys.stderr.write(f"{way}, seed {seed}\n")
-        report(found, args.seeds.split(","), test)
+                sys.stderr.write(f"{key(way, seed)}\n")
+        report(found, WAYS, args.seeds.split(","), test.questions)
 
 
 def policies(
@@ -109,20 +104,6 @@ def trained(
         out = Path(folder) / "policy"
         train(sets, out, config=config, encoder=encoder, unlabelled=unlabelled, start=start)
         return Policy.load(out)
-
-
-def report(found: dict[str, list[list[float]]], seeds: Sequence[str], test: OpenCorpus) -> None:
-    """The mean over seeds of each way, and the difference from labels alone in recall@5."""
-    bootstrap = Bootstrap(clusters_of(test.questions))
-    mean = {way: np.mean([found[f"{way}, seed {seed}"] for seed in seeds], axis=0) for way in WAYS}
-    for way, values in mean.items():
-        at = "  ".join(f"{100 * value:5.1f}" for value in values.mean(1))
-        each = "  ".join(f"{100 * np.mean(found[f'{way}, seed {seed}'][1]):.1f}" for seed in seeds)
-        gain = bootstrap.paired(values[1], mean[LABELS][1])
-        sys.stdout.write(
-            f"{way:30} recall@2, 5, 10 {at}   at 5 by seed {each}   {100 * gain.mean:+.1f} "
-            f"[{100 * gain.low:.1f}, {100 * gain.high:.1f}]\n"
-        )
 
 
 if __name__ == "__main__":

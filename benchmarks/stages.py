@@ -20,9 +20,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from by_seed import CUTS, Values, key, report
 
 from hoptrail.clusters import clusters_of
-from hoptrail.evaluation.bootstrap import Bootstrap
 from hoptrail.formats import question_record, read_questions, write_json, write_jsonl
 from hoptrail.memory.encoder import minilm
 from hoptrail.memory.vector_cache import CachedEncoder
@@ -35,7 +35,6 @@ from hoptrail.types import Question
 
 FOLDS = 5
 """One part of so many is left out."""
-CUTS = (2, 5, 10)
 IMITATION = "imitation"
 EPOCHS = 8
 LATER = ("marginal", "reinforce", "marginal,reinforce")
@@ -46,9 +45,6 @@ ALONE = {
     "rewards alone": replace(LONGER, objective="reinforce", samples=8),
 }
 """What learns from random weights, and so for longer and at a higher rate."""
-
-Values = dict[str, list[list[float]]]
-"""For each policy, recall at each cut of each question."""
 
 
 def main() -> None:
@@ -71,12 +67,12 @@ def main() -> None:
         for seed in map(int, args.seeds.split(",")):
             with tempfile.TemporaryDirectory() as folder:
                 run = Run(args.corpus, learned, seed, encoder, Path(folder))
-                missing = [name for name in names if f"{name}, seed {seed}" not in found]
+                missing = [name for name in names if key(name, seed) not in found]
                 for name, policy in run.policies(missing):
                     at = recalls(policy, test, encoder, effort="fast", cuts=CUTS)
-                    found[f"{name}, seed {seed}"] = [at[cut] for cut in CUTS]
+                    found[key(name, seed)] = [at[cut] for cut in CUTS]
                     write_json(args.out, found)
-                    sys.stderr.write(f"{name}, seed {seed}\n")
+                    sys.stderr.write(f"{key(name, seed)}\n")
     report(found, names, args.seeds.split(","), left_out)
 
 
@@ -137,24 +133,6 @@ class Run:
 def after() -> dict[str, str]:
     """Names of the policies that go on from imitation, and the stages that they add."""
     return {f"{IMITATION},{stages}": stages for stages in LATER}
-
-
-def report(
-    found: Values, names: Sequence[str], seeds: Sequence[str], test: Sequence[Question]
-) -> None:
-    """The mean over seeds, and the difference from imitation in recall@5."""
-    bootstrap = Bootstrap(clusters_of(test))
-    mean = {
-        name: np.mean([found[f"{name}, seed {seed}"] for seed in seeds], axis=0) for name in names
-    }
-    for name, values in mean.items():
-        recalls = "  ".join(f"{100 * value:5.1f}" for value in values.mean(1))
-        each = "  ".join(f"{100 * np.mean(found[f'{name}, seed {s}'][1]):.1f}" for s in seeds)
-        change = bootstrap.paired(values[1], mean[IMITATION][1])
-        sys.stdout.write(
-            f"{name:32} recall@2, 5, 10 {recalls}   at 5 by seed {each}   {100 * change.mean:+.1f} "
-            f"[{100 * change.low:.1f}, {100 * change.high:.1f}]\n"
-        )
 
 
 if __name__ == "__main__":

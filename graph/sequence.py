@@ -11,29 +11,31 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from hoptrail.graph.arrays import STEP
 from hoptrail.graph.lists import Ints, Records
 
 NEIGHBOURS = 0.45
 """What a word of the passages before or after counts, beside one of a passage's own."""
 
 
-class Sequence:
+class Steps:
     """Who stands next to whom in a scope.
 
     Args:
-        links: As `hoptrail.graph.arrays.all_links` has them, of the kind `NEXT` alone.
+        links: As `hoptrail.graph.arrays.all_links` has them; those of other kinds are passed over.
         n: The slots.
     """
 
     def __init__(self, links: Records, n: int) -> None:
-        self._before: Ints = links[:, 0].astype(np.int64)
-        self._after: Ints = links[:, 1].astype(np.int64)
+        steps = links[links[:, 2] == STEP]
+        self._before: Ints = steps[:, 0].astype(np.int64)
+        self._after: Ints = steps[:, 1].astype(np.int64)
         # Whoever has several before or after it hears their mean.
         self._to_after = NEIGHBOURS / np.bincount(self._after, minlength=n)[self._after]
         self._to_before = NEIGHBOURS / np.bincount(self._before, minlength=n)[self._before]
 
     def __repr__(self) -> str:
-        return f"<Sequence of {len(self)} steps>"
+        return f"<{len(self)} steps from one passage to the next>"
 
     def __len__(self) -> int:
         """Steps from one passage to the next."""

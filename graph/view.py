@@ -27,7 +27,7 @@ from hoptrail.graph.names import NameMatcher, words
 from hoptrail.graph.pagerank import DAMPING, ITERATIONS
 from hoptrail.graph.random_walk import Walk
 from hoptrail.graph.relations import EntityNames, Relations, entities_of
-from hoptrail.graph.sequence import Sequence as Steps
+from hoptrail.graph.sequence import Steps
 from hoptrail.memory.records import encode_namespace, scope_range
 
 if TYPE_CHECKING:
@@ -79,8 +79,7 @@ class GraphView:
         self._matcher = NameMatcher()
         self._ids: dict[str, frozenset[int]] = {}  # its names' numbers, one for each namespace
         self._walk: Walk | None = None
-        self._steps: tuple[Arrays, Steps] | None = None
-        self._typed: tuple[Arrays, Relations, EntityNames] | None = None
+        self._linked: tuple[Arrays, Relations, EntityNames, Steps] | None = None
         self.refresh()
 
     def __repr__(self) -> str:
@@ -151,15 +150,15 @@ class GraphView:
         a, asked = self._arrays, np.asarray(slots, dtype=np.int64)
         return a.out.lengths(asked), a.into.lengths(asked)
 
-    def links(self, slot: int) -> list[tuple[int, str, float]]:
-        """The links that a passage holds: target, kind and weight."""
+    def links(self, slot: int, *, steps: bool = True) -> list[tuple[int, str, float]]:
+        """The links that a passage holds: target, kind and weight; `next` ones if `steps`."""
         a = self._arrays
-        return self._named_links(_list(a, a.links_out, slot))
+        return self._named_links(_list(a, a.links_out, slot), steps)
 
-    def back_links(self, slot: int) -> list[tuple[int, str, float]]:
-        """The links that lead to a passage: source, kind and weight."""
+    def back_links(self, slot: int, *, steps: bool = True) -> list[tuple[int, str, float]]:
+        """The links that lead to a passage: source, kind and weight; `next` ones if `steps`."""
         a = self._arrays
-        return self._named_links(_list(a, a.links_into, slot))
+        return self._named_links(_list(a, a.links_into, slot), steps)
 
     def entities(self, slot: int) -> list[str]:
         """The entities of a passage, each once, its title's name first."""
@@ -222,19 +221,15 @@ class GraphView:
 
     def sequence(self) -> Steps:
         """Which passages stand next to each other in the graph as it is now."""
-        arrays, known = self._arrays, self._steps
-        if known is None or known[0] is not arrays:
-            links = all_links(arrays)
-            known = self._steps = arrays, Steps(links[links[:, 2] == STEP], arrays.n)
-        return known[1]
+        return self._from_links()[2]
 
     def relations(self) -> Relations:
         """The typed links of the graph as it is now, walkable both ways."""
-        return self._relations_and_names()[0]
+        return self._from_links()[0]
 
     def entity_names(self) -> EntityNames:
         """Finds the entities that questions name; none where no link has a type."""
-        return self._relations_and_names()[1]
+        return self._from_links()[1]
 
     def to_networkx(self) -> networkx.MultiDiGraph:
         """The graph as networkx has it; see `hoptrail.graph.convert`."""
@@ -301,17 +296,20 @@ class GraphView:
         place = np.minimum(np.searchsorted(held, rowids), len(held) - 1)
         return np.where(held[place] == rowids, order[place], -1)
 
-    def _relations_and_names(self) -> tuple[Relations, EntityNames]:
-        typed, arrays, view = self._typed, self._arrays, self._view
-        if typed is None or typed[0] is not arrays:
+    def _from_links(self) -> tuple[Relations, EntityNames, Steps]:
+        """What all links together make, read once for each state of the graph."""
+        known, arrays, view = self._linked, self._arrays, self._view
+        if known is None or known[0] is not arrays:
             ranks = Ranks(lambda slots: view.order(np.zeros(len(slots)), slots))
-            relations = Relations(all_links(arrays), list(self._words.kinds), arrays.n, ranks)
+            links = all_links(arrays)
+            relations = Relations(links, list(self._words.kinds), arrays.n, ranks)
             named: list[tuple[str, int]] = []
             if len(relations):
                 with view.lock, self._graph.store.reading() as connection:
                     named = entities_of(connection, self._bounds, self._slots_of)
-            typed = self._typed = arrays, relations, EntityNames(named)
-        return typed[1:]
+            steps = Steps(links, arrays.n)
+            known = self._linked = arrays, relations, EntityNames(named), steps
+        return known[1:]
 
     def _members(self, name: str) -> Ints:
         a = self._arrays
@@ -319,12 +317,13 @@ class GraphView:
         slots = np.concatenate(found) if found else np.zeros(0)
         return slots.astype(np.int64)
 
-    def _named_links(self, rows: list[list[int]]) -> list[tuple[int, str, float]]:
+    def _named_links(self, rows: list[list[int]], steps: bool) -> list[tuple[int, str, float]]:
         kinds = list(self._words.kinds)
         weights = unpacked(np.asarray([row[2] for row in rows], dtype=np.int32)).tolist()
         return [
             (other, kinds[kind], weight)
             for (other, kind, _), weight in zip(rows, weights, strict=True)
+            if steps or kind != STEP
         ]
 
 

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from hoptrail.memory.encoder import Vectors
 from hoptrail.policies.lexicon import Ids, Incidence, Known
 from hoptrail.policies.pool import LISTED, Pool, Read
-from hoptrail.sequences import NEXT
 
 Array = NDArray[np.float32]
 Reals = NDArray[np.float64]
@@ -169,7 +168,10 @@ class Readings(Rows):
             norm=among.norm[at],
             called=among.called[at],
             links=[
-                (_heaviest(graph.links(read.slot)), _heaviest(graph.back_links(read.slot)))
+                (
+                    _heaviest(graph.links(read.slot, steps=False)),
+                    _heaviest(graph.back_links(read.slot, steps=False)),
+                )
                 for read in reads
             ],
         )
@@ -306,8 +308,6 @@ def _mentions(row: Array, read: Read, position: Mapping[int, int]) -> None:
 
 def _heaviest(links: Iterable[tuple[int, str, float]]) -> dict[int, float]:
     found: dict[int, float] = {}
-    for slot, kind, weight in links:
-        if kind == NEXT:
-            continue
+    for slot, _, weight in links:
         found[slot] = max(found.get(slot, 0.0), math.log1p(weight))
     return found

@@ -69,9 +69,12 @@ def open_corpus(
         return Store(corpus, encoder=encoder)
     if sequence is None:
         return _open(corpus, read_corpus, encoder, progress)
-    by = sequence
-    name = f"-{NEXT}-{hashlib.sha256(by.encode()).hexdigest()[:8]}"
-    return _open(corpus, lambda p: iter(in_sequence(read_corpus(p), by)), encoder, progress, name)
+    name = f"-{NEXT}-{hashlib.sha256(sequence.encode()).hexdigest()[:8]}"
+
+    def read(path: Path) -> Iterator[Passage]:
+        return iter(in_sequence(read_corpus(path), sequence))
+
+    return _open(corpus, read, encoder, progress, name)
 
 
 def open_triples(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from hoptrail.memory.encoder import Encoder
 from hoptrail.metrics import recall_at
@@ -11,20 +11,6 @@ from hoptrail.policies.efforts import DEFAULT, EFFORTS
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.search import Walker
 from hoptrail.types import Namespace
-
-
-def mean_recall(
-    policy: Policy,
-    corpus: OpenCorpus,
-    encoder: Encoder,
-    *,
-    effort: str = DEFAULT,
-    cuts: Sequence[int] = (2, 5),
-    progress: Callable[[int, int], None] | None = None,
-) -> dict[str, float]:
-    """Mean recall at each cut over the questions that name their passages; see `recalls`."""
-    at = recalls(policy, corpus, encoder, effort=effort, cuts=cuts, progress=progress)
-    return {f"recall@{cut}": sum(values) / max(1, len(values)) for cut, values in at.items()}
 
 
 def recalls(
@@ -63,3 +49,8 @@ def recalls(
         if progress:
             progress(done, len(questions))
     return at
+
+
+def means(at: Mapping[int, Sequence[float]]) -> dict[str, float]:
+    """Mean recall by the name of its cut, of what `recalls` found."""
+    return {f"recall@{cut}": sum(values) / max(1, len(values)) for cut, values in at.items()}

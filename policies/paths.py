@@ -14,7 +14,6 @@ import numpy as np
 from hoptrail.graph.view import GraphView
 from hoptrail.memory.view import View
 from hoptrail.policies.clues import Page, Place
-from hoptrail.sequences import NEXT
 from hoptrail.types import Namespace
 
 SHARED = 8
@@ -78,7 +77,7 @@ class Paths:
             shared = self.open(self.sharing(place.name), path)
             steps += [Step(place, slot) for slot in shared]
             worth += [BY_NAME / len(shared) for _ in shared]
-        links = {(t, kind) for t, kind, _ in self.graph.links(page.slot) if kind != NEXT}
+        links = {(target, kind) for target, kind, _ in self.graph.links(page.slot, steps=False)}
         for target, kind in sorted(links, key=lambda li: (self.view.content_key(li[0]), li[1])):
             said = () if kind == "link" else tuple(kind.replace("_", " ").split())
             steps += [Step(None, slot, said) for slot in self.open([target], path)]

@@ -21,7 +21,6 @@ from hoptrail.memory.fusion import standard
 from hoptrail.memory.slots import Slots
 from hoptrail.memory.view import View
 from hoptrail.policies.lexicon import Ids, Lexicon
-from hoptrail.sequences import NEXT
 
 HYBRID_HITS, DENSE_HITS, SPARSE_HITS = 25, 12, 12
 """Candidates that the question alone brings, from each ranking."""
@@ -181,8 +180,8 @@ class Pool:
                         *[int(h) for h in hits if h >= 0 and h != slot][:READ_HITS],
                         *[m.target for m in mentions],
                         *_unless_hub(mentioned_by, key),
-                        *sorted(_linked(graph.links(slot)), key=key),
-                        *_unless_hub(set(_linked(graph.back_links(slot))), key),
+                        *sorted((other for other, _, _ in graph.links(slot, steps=False)), key=key),
+                        *_unless_hub({o for o, _, _ in graph.back_links(slot, steps=False)}, key),
                         *_entity_neighbours(graph, slot, key),
                     ]
                 )
@@ -253,11 +252,6 @@ def nearest(pools: Sequence[Pool], queries: Vectors) -> list[Slots]:
         for row, slots in zip(rows, near, strict=True):
             found[row] = slots
     return found
-
-
-def _linked(links: Iterable[tuple[int, str, float]]) -> list[int]:
-    """The other ends of links; that one stands next to another makes it no candidate."""
-    return [other for other, kind, _ in links if kind != NEXT]
 
 
 def _unless_hub(slots: set[int], key: Callable[[int], bytes]) -> list[int]:

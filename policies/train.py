@@ -27,7 +27,7 @@ from hoptrail.policies.corpora import OpenCorpus, is_store
 from hoptrail.policies.efforts import EFFORTS
 from hoptrail.policies.examples import Example, prepare
 from hoptrail.policies.joint_train import fitted_weight
-from hoptrail.policies.measure import mean_recall
+from hoptrail.policies.measure import means, recalls
 from hoptrail.policies.objectives import require_tokens
 from hoptrail.policies.policy import JOINT_WEIGHT, Policy
 from hoptrail.policies.pseudo_questions import pseudo_questions
@@ -345,4 +345,4 @@ def _measured(
     """Recall at the default effort on a set that was not trained on."""
     with closing(OpenCorpus(one.corpus, one.questions, encoder.inner)) as corpus:
         telling = partial(_tell, tell, f"measure {one.questions.parent.name}")
-        return mean_recall(policy, corpus, encoder, progress=telling)
+        return means(recalls(policy, corpus, encoder, progress=telling))
