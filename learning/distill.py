@@ -30,8 +30,9 @@ from torch.nn import functional
 from hoptrail.errors import ConfigError, InputError
 from hoptrail.learning.threads import one_thread
 from hoptrail.memory.encoder import Encoder, Vectors, checked
-from hoptrail.memory.static_encoder import StaticEncoder, token_ids, tokenizer_of
+from hoptrail.memory.static_encoder import StaticEncoder
 from hoptrail.memory.vector_cache import CachedEncoder
+from hoptrail.memory.windows import token_ids, tokenizer_of
 
 Ids = NDArray[np.int64]
 Progress = Callable[[str, int, int], None]

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.errors import EncoderMissing, FormatError, InputError, MissingExtra
+from hoptrail.memory.windows import token_counts, tokenizer_of
 
 Vectors = NDArray[np.float32]
 
@@ -86,6 +87,9 @@ class TransformerEncoder:
         self._pooling = _pooling(folder)
         self._max_length = _max_length(folder, int(self._model.config.max_position_embeddings))
         self._dim = int(self._model.config.hidden_size)
+        # A second tokeniser: cutting is a state of the first, which threads would change in turn.
+        self._reader = tokenizer_of(self.tokenizer_json)
+        self._window = self._max_length - int(self._tokenizer.num_special_tokens_to_add())
         self._fingerprint = self._compute_fingerprint()
         self._quantized: TransformerEncoder | None = None  # made when it is asked for
 
@@ -98,6 +102,15 @@ class TransformerEncoder:
     def dim(self) -> int:
         """The width of a vector."""
         return self._dim
+
+    @property
+    def window(self) -> int:
+        """Tokens of content that one pass reads, the special ones left out."""
+        return self._window
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens of content each text has, however long it is."""
+        return token_counts(self._reader, texts)
 
     @property
     def tokenizer_json(self) -> str:

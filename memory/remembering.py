@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hoptrail.errors import ConfigError
 from hoptrail.memory.encoder import Encoder, Vectors
+from hoptrail.memory.windows import count_tokens, window_of
 
 QUERIES_KEPT = 1024
 """What a `Memory` keeps unless it is told otherwise: 1.5 MB with vectors of 384 numbers."""
@@ -125,6 +126,15 @@ class RememberingEncoder:
     def dim(self) -> int:
         """The inner encoder's."""
         return self.inner.dim
+
+    @property
+    def window(self) -> int | None:
+        """The inner encoder's; None where it names none."""
+        return window_of(self.inner)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """The inner encoder's count, or an estimate where it has none."""
+        return count_tokens(self.inner, texts)
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """The vectors of the texts, `(n, d)`."""

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from hoptrail.errors import FormatError, InputError
 from hoptrail.memory.codecs import TINY, unit
 from hoptrail.memory.encoder import Encoder, TransformerEncoder, Vectors
+from hoptrail.memory.windows import token_counts, token_ids, tokenizer_of
 
 FORMAT = "hoptrail-static-1"
 TABLE, TOKENIZER, CARD = "tokens.safetensors", "tokenizer.json", "static.json"
@@ -132,6 +133,15 @@ class StaticEncoder:
         """The width of a vector."""
         return int(self._table.shape[1])
 
+    @property
+    def window(self) -> int | None:
+        """None: it adds up the tokens of a text however many there are."""
+        return None
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens each text has."""
+        return token_counts(self._tokenizer, texts)
+
     def __repr__(self) -> str:
         return f"<StaticEncoder {self.dim} dim, {len(self._table)} tokens, {self._fingerprint}>"
 
@@ -178,29 +188,6 @@ class StaticEncoder:
         counts.sum_duplicates()  # and sorts: equal bags of tokens add up to equal bits
         sums: Vectors = counts @ self._table
         return sums
-
-
-def tokenizer_of(text: str) -> Any:
-    """A tokeniser from its JSON, which neither cuts nor fills up.
-
-    Raises:
-        FormatError: It is none.
-    """
-    from tokenizers import Tokenizer
-
-    try:
-        tokenizer = Tokenizer.from_str(text)
-    except Exception as error:  # the library raises nothing more special
-        raise FormatError(f"the tokeniser of an encoder cannot be read: {error}") from error
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
-
-
-def token_ids(tokenizer: Any, texts: Sequence[str]) -> list[NDArray[np.int64]]:
-    """The ids of each text's tokens, in order, special ones left out."""
-    found = tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-    return [np.asarray(one.ids, dtype=np.int64) for one in found]
 
 
 def load_encoder(model: str | Path) -> Encoder:

@@ -13,6 +13,7 @@ import numpy as np
 from hoptrail.errors import StoreUnavailable
 from hoptrail.memory.encoder import Encoder, Vectors
 from hoptrail.memory.records import cache_key
+from hoptrail.memory.windows import count_tokens, window_of
 
 CHUNK = 256
 """Texts encoded between two commits: what a killed run loses at most."""
@@ -109,6 +110,15 @@ class CachedEncoder:
     def dim(self) -> int:
         """The inner encoder's."""
         return self.inner.dim
+
+    @property
+    def window(self) -> int | None:
+        """The inner encoder's; None where it names none."""
+        return window_of(self.inner)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """The inner encoder's count, or an estimate where it has none."""
+        return count_tokens(self.inner, texts)
 
     def close(self) -> None:
         """Close the cache's file."""

@@ -66,6 +66,15 @@ def test_vectors_are_unit_and_do_not_depend_on_the_batch(encoder: TransformerEnc
     assert encoder.encode([]).shape == (0, 16)
 
 
+def test_the_window_leaves_room_for_special_tokens_and_counting_does_not_cut(
+    encoder: TransformerEncoder,
+) -> None:
+    assert encoder.window == encoder.quantized().window == 62
+    assert encoder.count_tokens(["the old bridge", "", "river " * 500]) == [3, 0, 500]
+    assert encoder.encode(["river " * 500]).shape == (1, 16)  # which does not change the counter
+    assert encoder.count_tokens(["river " * 500]) == [500]
+
+
 def test_the_8_bit_twin_is_close_and_does_not_depend_on_the_batch(
     encoder: TransformerEncoder,
 ) -> None:

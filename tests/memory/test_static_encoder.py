@@ -56,6 +56,11 @@ def test_a_text_without_a_known_word_still_has_a_unit_vector(encoder: StaticEnco
         encoder.encode("the old bridge")
 
 
+def test_it_has_no_window_and_counts_its_own_tokens(encoder: StaticEncoder) -> None:
+    assert encoder.window is None
+    assert encoder.count_tokens(["the old bridge", "", "river " * 500]) == [3, 0, 500]
+
+
 def test_a_folder_gives_the_same_encoder_back(encoder: StaticEncoder, tmp_path: Path) -> None:
     again = load_encoder(encoder.save(tmp_path / "static"))
     assert isinstance(again, StaticEncoder)
