@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from hoptrail import outputs
 from hoptrail.errors import FormatError, MissingExtra
 
 
@@ -27,7 +28,8 @@ def save_figure(figure: Any, path: str | Path) -> None:
     Raises:
         FormatError: The file cannot be written.
     """
+    target = outputs.checked(path)
     try:
-        figure.savefig(path, dpi=150)
+        figure.savefig(target, dpi=150)
     except (OSError, ValueError) as error:
         raise FormatError(f"the picture {path} cannot be written: {error}") from error

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from hoptrail import outputs
 from hoptrail.graph import schema
 from hoptrail.graph.graph import Graph
 from hoptrail.memory import upkeep
@@ -40,8 +39,8 @@ def verify(store: Store) -> list[Problem]:
     """
     if not has_graph(store):
         return []
-    with TemporaryDirectory(prefix="hoptrail-") as folder:
-        copied = upkeep.backup(store, Path(folder) / "copy.db")
+    with outputs.check_folder() as folder:
+        copied = upkeep.backup(store, folder / "copy.db")
         with Store(copied, clock=store.clock) as copy:
             graph = Graph(copy)
             graph.sync()

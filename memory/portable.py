@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import secrets
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from hoptrail import outputs
 from hoptrail.errors import FormatError, InputError
 from hoptrail.formats import parse_passage, read_objects
 from hoptrail.memory import meta, records, statistics
@@ -58,12 +58,15 @@ def export(
     Raises:
         FormatError: The file cannot be written.
     """
-    target = Path(path)
-    part = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
+    target = outputs.checked(path)
     count = 0
     try:
         store.recorder.flush(wait=False)
-        with part.open("w", encoding="utf-8") as file, store.reading() as connection:
+        with (
+            outputs.scratch(target, store.database.path) as part,
+            part.open("w", encoding="utf-8") as file,
+            store.reading() as connection,
+        ):
             header = {"hoptrail": FORMAT, "encoder": meta.get(connection, "encoder")}
             file.write(json.dumps(header) + "\n")
             # A transaction is open: however long it takes, all is read from one state.
@@ -77,11 +80,9 @@ def export(
                 count += 1
             file.flush()
             os.fsync(file.fileno())
-        os.replace(part, target)
+            os.replace(part, target)
     except OSError as error:
-        raise FormatError(f"{target} cannot be written: {error}") from error
-    finally:
-        part.unlink(missing_ok=True)
+        raise FormatError(f"{path} cannot be written: {error}") from error
     return count
 
 
@@ -104,7 +105,10 @@ def import_file(
     """
     source = Path(path)
     lines = read_objects(source)
-    header = next(lines, (0, {}))[1]
+    try:
+        header = next(lines, (0, {}))[1]
+    except OSError as error:
+        raise FormatError(f"{source} cannot be read: {error.strerror or error}") from error
     if header.get("hoptrail") != FORMAT:
         raise FormatError(
             f'{source}, line 1: an export begins with {{"hoptrail": {FORMAT}}}, this does not '

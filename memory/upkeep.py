@@ -7,7 +7,6 @@ theirs to check and to rebuild; see `hoptrail.graph.upkeep`.
 from __future__ import annotations
 
 import os
-import secrets
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -16,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hoptrail.errors import StoreUnavailable
+from hoptrail import outputs
+from hoptrail.errors import FormatError, StoreUnavailable
 from hoptrail.memory import meta, pending, records, schema, snapshot, vector_cache
 from hoptrail.memory.store import Store
 
@@ -130,27 +130,37 @@ def backup(store: Store, path: str | Path) -> Path:
         StoreUnavailable: There is a file already, or it cannot be written.
     """
     target = Path(path).absolute()
-    if target.exists():
+    if os.path.lexists(target):
         raise StoreUnavailable(f"{target} is there already: a backup is a new file")
-    part = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
+    try:
+        outputs.checked(target)
+    except FormatError as error:
+        raise StoreUnavailable(f"no backup could be written: {error}") from error
     store.recorder.flush(wait=False)
     try:
-        with (
-            closing(sqlite3.connect(f"{store.path.absolute().as_uri()}?mode=ro", uri=True)) as old,
-            closing(sqlite3.connect(part)) as new,
-        ):
-            old.backup(new)
-            new.execute("DELETE FROM snapshots")  # their files are not copied
-            new.commit()
-            new.execute("PRAGMA journal_mode=DELETE")  # one file, no log beside it
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(part, target)
+        with outputs.scratch(target, store.database.path) as part:
+            _copy(store, part)
+            os.replace(part, target)
     except (OSError, sqlite3.Error) as error:
         raise StoreUnavailable(f"no backup could be written to {target}: {error}") from error
-    finally:
-        part.unlink(missing_ok=True)
     return target
+
+
+def _copy(store: Store, part: Path) -> None:
+    """Copy a store's file, as of one moment, into an empty one."""
+    uri = f"{store.database.path.as_uri()}?mode=ro"
+    with closing(sqlite3.connect(part)) as new:
+        try:
+            with closing(sqlite3.connect(uri, uri=True)) as old:
+                old.backup(new)  # beside this process's readers and writers
+        except sqlite3.OperationalError:
+            with store.reading() as connection:  # which can read what others cannot open
+                connection.backup(new)
+        new.execute("DELETE FROM snapshots")  # their files are not copied
+        new.commit()
+        new.execute("PRAGMA journal_mode=DELETE")  # one file, no log beside it
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def purge(store: Store, *, cache: Path | None = None, whole_cache: bool = False) -> Purged:

@@ -212,7 +212,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path) -> None:
         write_jsonl(file, records())
     assert file.read_text() == "before"
     assert [entry.name for entry in tmp_path.iterdir()] == ["c.jsonl"]
-    with pytest.raises(FormatError, match="cannot be written: No such file"):
+    with pytest.raises(FormatError, match="cannot be written: there is no folder"):
         write_jsonl(tmp_path / "none" / "c.jsonl", [])
 
 

@@ -26,6 +26,7 @@ LAYERS = (
             "documents",
             "formats",
             "metrics",
+            "outputs",
             "sequences",
             "triples",
         },

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from hoptrail.errors import FormatError, StoreUnavailable
+from hoptrail.errors import StoreUnavailable
 from hoptrail.types import Namespace
 
 if TYPE_CHECKING:
@@ -296,9 +296,8 @@ def writable(file: Path) -> None:
     """Refuse a file that could not be written, before the work whose result it should hold.
 
     Raises:
-        FormatError: Its folder is not there.
+        FormatError: Its folder is not there, or it belongs to a memory.
     """
-    if not file.parent.is_dir():
-        raise FormatError(f"{file} cannot be written: there is no folder {file.parent}")
-    if file.is_dir():
-        raise FormatError(f"{file} cannot be written: it is a folder")
+    from hoptrail import outputs
+
+    outputs.checked(file)

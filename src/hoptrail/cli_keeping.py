@@ -19,6 +19,7 @@ from hoptrail.cli_common import (
     near_option,
     open_memory,
     print_json,
+    readable,
     store_option,
     writable,
 )
@@ -255,6 +256,7 @@ def import_(args: argparse.Namespace) -> int:
     """Read passages from a file."""
     from hoptrail.show import Steps
 
+    readable(args.file)
     with open_memory(args, exists=False) as memory, Steps() as steps:
         done = memory.import_file(
             args.file, on_duplicate=args.on_duplicate, progress=steps.stage("encoding")

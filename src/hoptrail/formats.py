@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
+from hoptrail import outputs
 from hoptrail.documents import passages_of
 from hoptrail.errors import FormatError
 from hoptrail.types import Link, Namespace, Passage, Question
@@ -194,15 +195,14 @@ def sha256_of(path: str | Path) -> str:
 @contextmanager
 def _whole(path: Path) -> Iterator[TextIO]:
     """A file to write that takes its place only once it is complete."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    target = outputs.checked(path)
     try:
-        with scratch.open("w", encoding="utf-8", newline="\n") as file:
-            yield file
-        scratch.replace(path)
+        with outputs.scratch(target) as part:
+            with part.open("w", encoding="utf-8", newline="\n") as file:
+                yield file
+            part.replace(target)
     except OSError as error:
         raise FormatError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def _unique(
