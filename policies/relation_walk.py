@@ -278,13 +278,14 @@ class RelationWalker:
         path = ending.path
         ends = path.walks[:, -1].tolist()
         best = max(range(len(ends)), key=lambda i: (score[ends[i]], -i))
-        ids = [passage.id for passage in self._view.passages(path.walks[best].tolist())]
-        hops = [Hop(question, ids[0], None, float(np.exp(path.log_prob) / np.prod(path.hops)))]
+        first, *others = self._view.passages(path.walks[best].tolist())
+        began = float(np.exp(path.log_prob) / np.prod(path.hops))
+        hops = [Hop(question, first.id, None, began, namespace=first.namespace)]
         walked: list[str] = []
-        steps = zip(ids[1:], path.relations, path.hops, path.stops, strict=True)
-        for id_, relation, probability, stop in steps:
+        steps = zip(others, path.relations, path.hops, path.stops, strict=True)
+        for passage, relation, probability, stop in steps:
             name = self.relations.names[relation]
             walked.append(relation_words(name))
             query = f"{question} > {' > '.join(walked)}"
-            hops.append(Hop(query, id_, name, probability, stop))
+            hops.append(Hop(query, passage.id, name, probability, stop, passage.namespace))
         return Trail(tuple(hops), ending.probability, ending.stop, ending.sure)

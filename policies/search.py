@@ -205,7 +205,7 @@ def _hops(pool: Pool, prefix: Prefix) -> tuple[Hop, ...]:
         if i:
             query = rewritten(pool.question, content_of(pool, prefix.evidence[i - 1]))
         link = link_between(pool, prefix.evidence[:i], prefix.evidence[i])
-        hops.append(Hop(query, passage.id, link, probability, stop))
+        hops.append(Hop(query, passage.id, link, probability, stop, passage.namespace))
     return tuple(hops)
 
 

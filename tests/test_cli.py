@@ -162,7 +162,7 @@ def test_search_get_and_delete(run, store) -> None:
     assert "Ada Lind" in run("search", "--store", store, "--mode", "sparse", "clockmaker")[1]
     code, out, _ = run("get", "--store", store, "p-varn")
     assert out == (
-        "[p-varn] Varn\nVarn is a small town of stone houses on the banks of the Ister Beck.\n"
+        "[p-varn] Varn\n    Varn is a small town of stone houses on the banks of the Ister Beck.\n"
         "  stands_on -> p-ister-beck\n"
     )
     assert json.loads(run("get", "--store", store, "--json", "p-varn")[1])[0]["title"] == "Varn"
@@ -553,7 +553,7 @@ def test_a_terminal_without_unicode_gets_question_marks(store, tmp_path) -> None
     with Memory(store, encoder=HashEncoder()) as memory:
         memory.add({"id": "lwow", "text": "Lwów — a city."})
     done = program("get", "--store", store, "lwow", env={**os.environ, "PYTHONIOENCODING": "ascii"})
-    assert (done.returncode, done.stdout) == (0, "[lwow] Lw?w ? a city.\n")
+    assert (done.returncode, done.stdout) == (0, "[lwow]\n    Lw?w ? a city.\n")
 
 
 def test_an_interrupt_is_130_and_leaves_the_store_whole(tmp_path, store) -> None:

@@ -101,15 +101,15 @@ def test_forget_counts_first_and_deletes_when_told(run, store) -> None:
 
 def test_links_and_updates_print_the_passage_as_it_is(run, store) -> None:
     assert run("link", "--store", store, "p1", "p2", "--kind", "next", "--weight", "2")[1] == (
-        "[p1] river 1\n  next -> p2\n"
+        "[p1]\n    river 1\n  next -> p2\n"
     )
     found = json.loads(run("link", "--store", store, "p1", "p3", "--json")[1])
     assert [link["target"] for link in found["links"]] == ["p2", "p3"]
     assert run("unlink", "--store", store, "p1", "p2", "--kind", "cites")[1].count("->") == 2
-    assert run("unlink", "--store", store, "p1", "p2")[1] == "[p1] river 1\n  link -> p3\n"
+    assert run("unlink", "--store", store, "p1", "p2")[1] == "[p1]\n    river 1\n  link -> p3\n"
     changed = ("--text", "a lake", "--title", "Sorrel", "--ttl", "60")
     code, out, _ = run("update", "--store", store, "--namespace", "team", "p1", *changed)
-    assert (code, out) == (0, "[p1] Sorrel\na lake\n")
+    assert (code, out) == (0, "[p1] Sorrel\n    a lake\n")
     run("update", "--store", store, "p2", "--metadata", '{"a": [1]}', "--title", "")
     with Memory(store) as memory:
         assert memory.get("p1", ("team",)).expires_at > 60

@@ -27,6 +27,7 @@ LAYERS = (
             "formats",
             "metrics",
             "outputs",
+            "printable",
             "sequences",
             "triples",
         },
@@ -50,7 +51,7 @@ LAYERS = (
     ),
     ("evaluation", {"evaluation"}),
     ("integrations", {"integrations"}),
-    ("cli", {"cli", "show", "__main__"}),
+    ("cli", {"cli", "show", "terminal", "__main__"}),
 )
 """Lowest first; what may be imported is the same layer or a lower one. `cli_x` counts as `cli`."""
 

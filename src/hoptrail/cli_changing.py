@@ -19,6 +19,7 @@ from hoptrail.cli_common import (
     open_memory,
     passage_lines,
     print_json,
+    say,
     store_option,
     ttl_option,
 )
@@ -141,9 +142,9 @@ def upsert(args: argparse.Namespace) -> int:
         found = {"added": done.added, "updated": done.updated, "unchanged": done.unchanged}
         print_json({**found, "count": total})
     else:
-        sys.stdout.write(
+        say(
             f"{len(done.added)} passages added to {args.store}, {len(done.updated)} updated, "
-            f"{len(done.unchanged)} unchanged; it holds {total} now\n"
+            f"{len(done.unchanged)} unchanged; it holds {total} now"
         )
     return 0
 
@@ -211,9 +212,9 @@ def forget(args: argparse.Namespace) -> int:
     if args.json:
         print_json({"fulfil": count, "forgotten": count if args.yes else 0, "count": total})
     elif args.yes:
-        sys.stdout.write(f"{count} passages forgotten; {args.store} holds {total} now\n")
+        say(f"{count} passages forgotten; {args.store} holds {total} now")
     else:
-        sys.stdout.write(f"{count} of {total} passages would be forgotten: repeat with --yes\n")
+        say(f"{count} of {total} passages would be forgotten: repeat with --yes")
     return 0
 
 
@@ -263,5 +264,5 @@ def prune(args: argparse.Namespace) -> int:
     tail = f"; {args.store} holds {total} now" if found.done else ""
     hint = ": --apply does it" if found.merges and not found.done else ""
     lines.append(f"{found.passages} of {total + found.passages * found.done} passages{tail}{hint}")
-    sys.stdout.write("\n".join(lines) + "\n")
+    say(*lines)
     return 0

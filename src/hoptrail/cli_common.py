@@ -6,9 +6,16 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
-from hoptrail.errors import StoreUnavailable
+from hoptrail.errors import InputError, StoreUnavailable
+from hoptrail.printable import (
+    namespace_of,
+    namespace_text,
+    printable,
+    printable_json,
+    printable_lines,
+)
 from hoptrail.types import Namespace
 
 if TYPE_CHECKING:
@@ -60,9 +67,10 @@ def store_option(parser: argparse.ArgumentParser) -> None:
     file_option(parser)
     parser.add_argument(
         "--namespace",
-        type=namespace_of,
+        type=namespace_argument,
         metavar="A/B",
-        help="the namespace, its parts divided by / (default: the root)",
+        help="the namespace, its parts divided by /, or a JSON list of them where a part holds "
+        'a slash: \'["a/b", "c"]\' (default: the root)',
     )
 
 
@@ -177,9 +185,12 @@ def object_of(text: str) -> dict[str, Any]:
     return found
 
 
-def namespace_of(text: str) -> Namespace:
-    """The namespace that `a/b` spells."""
-    return tuple(text.split("/")) if text else ()
+def namespace_argument(text: str) -> Namespace:
+    """The namespace that an argument spells."""
+    try:
+        return namespace_of(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def encoder_of(args: argparse.Namespace) -> Encoder:
@@ -253,10 +264,14 @@ def show_walk(
 
 
 def passage_lines(passage: Passage) -> str:
-    """A passage as it is printed, with its links."""
-    title = f"{passage.title}\n" if passage.title else ""
-    links = "".join(f"  {link.kind} -> {link.target}\n" for link in passage.links)
-    return f"[{passage.id}] {title}{passage.text}\n{links}"
+    """A passage as it is printed: its name, its text and its links, each indented otherwise.
+
+    So no line of a text can pass for the head of another passage.
+    """
+    head = f"[{passage.id}] {passage.title or ''}".rstrip()
+    text = "".join(f"    {line}\n" for line in printable_lines(passage.text))
+    links = "".join(f"  {printable(f'{link.kind} -> {link.target}')}\n" for link in passage.links)
+    return f"{printable(head)}\n{text}{links}"
 
 
 def changing_line(change: Underway) -> str:
@@ -276,12 +291,21 @@ def duplicate_line(duplicate: Duplicate) -> str:
 
 def name_of(namespace: Namespace, id_: str) -> str:
     """A passage as it is named in a line."""
-    return "/".join((*namespace, id_))
+    return f"{namespace_text(namespace)}: {id_}" if namespace else id_
+
+
+def say(*lines: object, stream: TextIO | None = None) -> None:
+    """Print each as one line, whatever stored text, file names or messages it is made of.
+
+    Every command prints by this, by `passage_lines`, by `print_json` or by `hoptrail.show`.
+    """
+    (stream or sys.stdout).write("".join(f"{printable(line)}\n" for line in lines))
 
 
 def print_json(value: object) -> None:
-    """One JSON value on stdout."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+    """One JSON value on stdout; the same value, also where a terminal would obey it."""
+    spelled = json.dumps(value, ensure_ascii=False, indent=2)
+    sys.stdout.write(printable_json(spelled) + "\n")
 
 
 def readable(*files: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import shlex
 import shutil
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib.resources import as_file, files
@@ -20,6 +19,7 @@ from hoptrail.cli_common import (
     encoder_option,
     open_memory,
     policy_options,
+    say,
     show_walk,
 )
 from hoptrail.errors import FormatError
@@ -117,7 +117,7 @@ def _export(folder: Path, corpus: Path, questions: Path) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         for file, name in ((corpus, "corpus.jsonl"), (questions, "questions.jsonl")):
             shutil.copyfile(file, folder / name)
-            sys.stdout.write(f"{folder / name}\n")
+            say(f"{folder / name}")
     except OSError as error:
         raise FormatError(f"{folder} cannot be written: {error.strerror or error}") from error
     return 0
@@ -199,4 +199,4 @@ def _print_closing(store: Path | None) -> None:
         ]
     else:
         lines = [f'hoptrail recall --store {shlex.quote(str(store))} "{YOURS}"']
-    sys.stdout.write("\nA question of your own:\n" + "".join(f"  {line}\n" for line in lines))
+    say("", "A question of your own:", *(f"  {line}" for line in lines))

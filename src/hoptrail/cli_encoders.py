@@ -18,6 +18,7 @@ from hoptrail.cli_common import (
     json_option,
     open_memory,
     print_json,
+    say,
 )
 
 if TYPE_CHECKING:
@@ -106,9 +107,7 @@ def distill(args: argparse.Namespace) -> int:
     if args.json:
         print_json({"fingerprint": encoder.fingerprint, "dim": encoder.dim, **encoder.made_of})
     else:
-        sys.stdout.write(
-            f"{encoder!r} made of {len(texts)} texts and {len(questions)} questions: {args.out}\n"
-        )
+        say(f"{encoder!r} made of {len(texts)} texts and {len(questions)} questions: {args.out}")
     return 0
 
 
@@ -129,8 +128,9 @@ def reencode(args: argparse.Namespace) -> int:
                 )
         except KeyboardInterrupt:
             if found := memory.encoder_change():
-                sys.stderr.write(
-                    f"{found.done} of {found.total} passages are done: the same command goes on\n"
+                say(
+                    f"{found.done} of {found.total} passages are done: the same command goes on",
+                    stream=sys.stderr,
                 )
             raise
         seconds = time.perf_counter() - began
@@ -139,9 +139,9 @@ def reencode(args: argparse.Namespace) -> int:
         figures = {"fingerprint": encoder.fingerprint, "dim": encoder.dim, "passages": total}
         print_json({**figures, "encoded": done.encoded, "seconds": seconds})
     else:
-        sys.stdout.write(
+        say(
             f"{args.store} has the encoder {encoder.fingerprint} ({encoder.dim} dim) now: {total} "
-            f"passages, {done.encoded} of them encoded in {seconds:.1f} s\n"
+            f"passages, {done.encoded} of them encoded in {seconds:.1f} s"
         )
     return 0
 
@@ -151,10 +151,10 @@ def _drop(memory: Memory, args: argparse.Namespace) -> int:
     if args.json:
         print_json({"dropped": asdict(found) if found else None})
     elif found:
-        sys.stdout.write(
+        say(
             f"the change of {args.store} to encoder {found.encoder} was dropped, with "
-            f"{found.done} of {found.total} passages\n"
+            f"{found.done} of {found.total} passages"
         )
     else:
-        sys.stdout.write(f"{args.store} is in no change of its encoder\n")
+        say(f"{args.store} is in no change of its encoder")
     return 0

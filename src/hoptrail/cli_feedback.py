@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from hoptrail.cli_common import REFUSED, encoder_of, namespace_of
+from hoptrail.cli_common import REFUSED, encoder_of, namespace_argument, say
 from hoptrail.errors import ConfigError, StoreUnavailable
 
 _OF_SETS = (
@@ -51,7 +51,10 @@ def feedback_options(parser: argparse.ArgumentParser, source: Any) -> None:
         "held back for that",
     )
     parser.add_argument(
-        "--namespace", type=namespace_of, metavar="A/B", help="only feedback of this namespace"
+        "--namespace",
+        type=namespace_argument,
+        metavar="A/B",
+        help="only feedback of this namespace",
     )
 
 
@@ -106,8 +109,8 @@ def train_from_feedback(args: argparse.Namespace) -> int:
             )
     if not update.verdict.accepted:
         sentence = f"the update was refused and nothing was written: {update.verdict}"
-        sys.stderr.write(f"hoptrail: {sentence}\n")
+        say(f"hoptrail: {sentence}", stream=sys.stderr)
         return REFUSED
-    sys.stdout.write(f"{update.verdict}\n")
-    sys.stdout.write(f"learned from {update.learned} recalls: {args.out}\n")
+    say(f"{update.verdict}")
+    say(f"learned from {update.learned} recalls: {args.out}")
     return 0

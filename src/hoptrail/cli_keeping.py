@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from hoptrail.cli_common import (
     open_memory,
     print_json,
     readable,
+    say,
     store_option,
     writable,
 )
@@ -155,15 +155,15 @@ def purge(args: argparse.Namespace) -> int:
     if args.json:
         print_json(asdict(done))
     else:
-        sys.stdout.write(
+        say(
             f"{done.contents} deleted contents erased from {args.store}, {done.cached_vectors} "
             f"vectors from the cache, {done.snapshots} index files removed; "
-            f"{done.bytes_before:,} bytes before, {done.bytes_after:,} now\n"
+            f"{done.bytes_before:,} bytes before, {done.bytes_after:,} now"
         )
         if done.unrecorded:
-            sys.stdout.write(
+            say(
                 "what was deleted by the first version of hoptrail is not on record: purge "
-                "--whole-cache erases its vectors\n"
+                "--whole-cache erases its vectors"
             )
     return 0
 
@@ -186,7 +186,7 @@ def verify(args: argparse.Namespace) -> int:
         else:
             lines.append("not all of it can be built anew: restore a backup")
         lines += [changing_line(change)] if change else []
-        sys.stdout.write("\n".join(lines) + "\n")
+        say(*lines)
     return UNSOUND if problems else SOUND
 
 
@@ -200,7 +200,7 @@ def repair(args: argparse.Namespace) -> int:
     else:
         lines = done or ["nothing was wrong that could be built anew"]
         lines += [f"still wrong: {p.what}: {p.message}" for p in left]
-        sys.stdout.write("\n".join(lines) + "\n")
+        say(*lines)
     return UNSOUND if left else SOUND
 
 
@@ -212,7 +212,7 @@ def backup(args: argparse.Namespace) -> int:
     if args.json:
         print_json({"file": str(args.file), "bytes": size})
     else:
-        sys.stdout.write(f"{args.store} copied to {args.file} ({size:,} bytes)\n")
+        say(f"{args.store} copied to {args.file} ({size:,} bytes)")
     return 0
 
 
@@ -236,7 +236,7 @@ def audit(args: argparse.Namespace) -> int:
         f"dangling: {name_of(space, source)} links to {target}, which is not there"
         for space, source, target in found.dangling
     ]
-    sys.stdout.write("\n".join(lines) + "\n")
+    say(*lines)
     return 0
 
 
@@ -248,7 +248,7 @@ def export(args: argparse.Namespace) -> int:
     if args.json:
         print_json({"file": str(args.file), "exported": count})
     else:
-        sys.stdout.write(f"{count} passages exported to {args.file}\n")
+        say(f"{count} passages exported to {args.file}")
     return 0
 
 
@@ -265,7 +265,5 @@ def import_(args: argparse.Namespace) -> int:
     if args.json:
         print_json({"imported": done.ids, "encoded": done.encoded, "count": total})
     else:
-        sys.stdout.write(
-            f"{len(done.ids)} passages imported to {args.store}; it holds {total} now\n"
-        )
+        say(f"{len(done.ids)} passages imported to {args.store}; it holds {total} now")
     return 0

@@ -16,6 +16,7 @@ from hoptrail.cli_common import (
     encoder_of,
     encoder_option,
     readable,
+    say,
     schedule_options,
 )
 from hoptrail.cli_feedback import check_options, feedback_options, train_from_feedback
@@ -188,7 +189,7 @@ def train(args: argparse.Namespace) -> int:
     if card["dev"]:
         console.print(show.rows_table("", _dev_rows(card["dev"])))
     made = f", {card['made']} of them made" if card["made"] else ""
-    sys.stdout.write(f"trained on {card['questions'] + card['made']} questions{made}: {args.out}\n")
+    say(f"trained on {card['questions'] + card['made']} questions{made}: {args.out}")
     return 0
 
 
@@ -237,10 +238,10 @@ def _show_made(args: argparse.Namespace) -> int:
         )
     for question, passages in made:
         answer = f"  ({question.answers[0]})" if question.answers else ""
-        sys.stdout.write(f"{question.text}{answer}\n")
+        say(f"{question.text}{answer}")
         for passage in passages:
             said = passage.title or passage.text[:60]
-            sys.stdout.write(f"    {passage.id}  {said}\n")
+            say(f"    {passage.id}  {said}")
     return 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -16,8 +15,10 @@ from hoptrail.cli_common import (
     name_of,
     open_memory,
     print_json,
+    say,
     store_option,
 )
+from hoptrail.printable import namespace_text
 
 if TYPE_CHECKING:
     from hoptrail.memory.statistics import History
@@ -57,7 +58,7 @@ def info(args: argparse.Namespace) -> int:
         spaces: dict[str, int] = {}
         recalls = recalled = 0
         for entry in statistics.histories(memory.store, scope):
-            space = "/".join(entry.namespace)
+            space = namespace_text(entry.namespace)
             spaces[space] = spaces.get(space, 0) + 1
             recalls += entry.counts.recalls
             recalled += entry.counts.recalls > 0
@@ -84,7 +85,7 @@ def info(args: argparse.Namespace) -> int:
         *([changing_line(change)] if change else []),
         *(f"  {space or '(root)'}: {count}" for space, count in spaces.items()),
     ]
-    sys.stdout.write("\n".join(lines) + "\n")
+    say(*lines)
     return 0
 
 
@@ -95,11 +96,11 @@ def history(args: argparse.Namespace) -> int:
     if args.json:
         print_json([asdict(entry) for entry in found])
     else:
-        sys.stdout.write("".join(map(_lines, found)))
+        say(*(line for entry in found for line in _lines(entry)))
     return 0
 
 
-def _lines(entry: History) -> str:
+def _lines(entry: History) -> list[str]:
     counts = entry.counts
     added = _time(counts.added_at) if counts.added_at else "at a time that is not on record"
     lines = [
@@ -112,7 +113,7 @@ def _lines(entry: History) -> str:
         lines.append(f"  from {entry.source}")
     if entry.merged_from:
         lines.append(f"  keeps {', '.join(entry.merged_from)}")
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _time(seconds: float) -> str:

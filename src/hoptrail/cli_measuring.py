@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from hoptrail.cli_common import (
     encoder_option,
     policy_options,
     readable,
+    say,
     sequence_option,
     writable,
 )
@@ -146,9 +146,9 @@ def stopping(args: argparse.Namespace) -> int:
     console.print(show.rows_table(f"{found['questions']} questions", judged.stopping_rows(found)))
     console.print(show.rows_table("", judged.calibration_rows(found)))
     error, (low, high) = found["calibration"]["error"], found["calibration"]["interval"]
-    sys.stdout.write(
+    say(
         f"expected calibration error {100 * error:.1f} points, "
-        f"95 % interval {100 * low:.1f} to {100 * high:.1f}\n"
+        f"95 % interval {100 * low:.1f} to {100 * high:.1f}"
     )
     if args.plot:
         judged.plot_calibration(found, args.plot)

@@ -22,6 +22,7 @@ from hoptrail.cli_common import (
     passage_lines,
     policy_options,
     print_json,
+    say,
     sequence_option,
     show_walk,
     store_option,
@@ -193,7 +194,7 @@ def add(args: argparse.Namespace) -> int:
     else:
         skipped = len(passages) - len(ids)
         tail = f" ({skipped} skipped)" if skipped else ""
-        sys.stdout.write(f"{len(ids)} passages added to {args.store}{tail}; it holds {total} now\n")
+        say(f"{len(ids)} passages added to {args.store}{tail}; it holds {total} now")
     return 0
 
 
@@ -212,7 +213,7 @@ def _add_distinct(args: argparse.Namespace, passages: list[Passage]) -> int:
         return 0
     lines = [duplicate_line(duplicate) for duplicate in done.duplicates]
     lines.append(f"{len(done.ids)} passages added to {args.store}; it holds {total} now")
-    sys.stdout.write("\n".join(lines) + "\n")
+    say(*lines)
     return 0
 
 
@@ -237,7 +238,7 @@ def delete(args: argparse.Namespace) -> int:
     if args.json:
         print_json({"deleted": count, "count": total})
     else:
-        sys.stdout.write(f"{count} passages deleted from {args.store}; it holds {total} now\n")
+        say(f"{count} passages deleted from {args.store}; it holds {total} now")
     return 0
 
 

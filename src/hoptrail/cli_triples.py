@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
-from hoptrail.cli_common import encoder_of, writable
+from hoptrail.cli_common import encoder_of, say, writable
 from hoptrail.errors import InputError
 
 
@@ -59,9 +58,9 @@ def train(args: argparse.Namespace) -> int:
             progress=steps,
             command=args.command,
         )["relations"]
-    sys.stdout.write(
+    say(
         f"trained on {card['trained on']} questions, loss {card['curve'][-1]['loss']:.3f}: "
-        f"{args.out}\n"
+        f"{args.out}"
     )
     return 0
 

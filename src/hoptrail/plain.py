@@ -1,11 +1,15 @@
-"""Recalls and trails as plain data: what `--json` prints and what documents carry."""
+"""Recalls as plain data: what `--json` prints and an integration's artifact holds.
+
+Everything is a copy: whoever changes it changes nothing that a memory keeps.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from hoptrail.types import Hit, Recall, Trail
+from hoptrail.types import Hit, Hop, Link, Passage, Recall, Trail
 
 
 def recall_data(recall: Recall) -> dict[str, Any]:
@@ -20,7 +24,7 @@ def recall_data(recall: Recall) -> dict[str, Any]:
 
 
 def hit_data(hit: Hit) -> dict[str, Any]:
-    """A passage that was found, as JSON values."""
+    """A passage that was found, as JSON values; what the user knows of it is under `metadata`."""
     passage = hit.passage
     return {
         "id": passage.id,
@@ -28,7 +32,19 @@ def hit_data(hit: Hit) -> dict[str, Any]:
         "text": passage.text,
         "score": hit.score,
         "namespace": list(passage.namespace),
+        "metadata": metadata_data(passage),
+        "links": [link_data(link) for link in passage.links],
     }
+
+
+def metadata_data(passage: Passage) -> dict[str, Any]:
+    """A passage's metadata, as JSON values."""
+    return {key: _copied(value) for key, value in passage.metadata.items()}
+
+
+def link_data(link: Link) -> dict[str, Any]:
+    """A link as JSON values."""
+    return {"target": link.target, "kind": link.kind, "weight": link.weight}
 
 
 def trail_data(trail: Trail) -> dict[str, Any]:
@@ -37,5 +53,33 @@ def trail_data(trail: Trail) -> dict[str, Any]:
         "probability": trail.probability,
         "stop": trail.stop,
         "sure": trail.sure,
-        "hops": [asdict(hop) for hop in trail.hops],
+        "hops": [_hop_data(hop) for hop in trail.hops],
     }
+
+
+def trail_to(passage: Passage, trails: Sequence[Trail]) -> Trail | None:
+    """The most probable trail that read a passage; one of the same id elsewhere is another."""
+    for trail in trails:
+        if any((hop.namespace, hop.id) == (passage.namespace, passage.id) for hop in trail.hops):
+            return trail
+    return None
+
+
+def _hop_data(hop: Hop) -> dict[str, Any]:
+    return {
+        "query": hop.query,
+        "id": hop.id,
+        "namespace": list(hop.namespace),
+        "link": hop.link,
+        "probability": hop.probability,
+        "stop": hop.stop,
+    }
+
+
+def _copied(value: Any) -> Any:
+    """A JSON value as lists and dicts of its own, whatever its containers were."""
+    if isinstance(value, Mapping):
+        return {key: _copied(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_copied(inner) for inner in value]
+    return value

@@ -23,14 +23,15 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from hoptrail.printable import namespace_text, printable
+from hoptrail.terminal import SafeConsole
+from hoptrail.terminal import output as output
 from hoptrail.types import Cost, Hit, Hop, Passage, Recall, Trail
 
 LOADING = "loading"
 """The stage before the first one: models come in, and nobody can say how far that is."""
 NARROW = 72
 """Columns below which what stands side by side is put one under the other."""
-WIDEST = 110
-"""Columns beyond which lines are tiring to read."""
 OTHERS = 3
 """Trails beside the likeliest that are named."""
 GAINED = 6
@@ -47,13 +48,6 @@ _WORDS = re.compile(r"\w{4,}")
 _SENTENCES = re.compile(r"(?<=[.!?])\s+")
 
 
-def output() -> Console:
-    """Where results go."""
-    console = Console(highlight=False)
-    console.width = min(console.width, WIDEST)
-    return console
-
-
 class Steps:
     """Progress bars on stderr, one a stage; a stage that is over leaves a line behind.
 
@@ -62,7 +56,7 @@ class Steps:
     """
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False)
+        self._console = SafeConsole(stderr=True, highlight=False)
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -146,11 +140,12 @@ def figures_line(figures: Mapping[str, float]) -> str:
 
 def rows_table(title: str, rows: Sequence[Sequence[str]]) -> Table:
     """A table from a row of headings and rows of cells; the first column is a name."""
-    table = Table(title=title or None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    called = Text(printable(title)) if title else None
+    table = Table(title=called, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for number, heading in enumerate(rows[0]):
-        table.add_column(heading, justify="right" if number else "left")
+        table.add_column(Text(printable(heading)), justify="right" if number else "left")
     for row in rows[1:]:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     return table
 
 
@@ -192,18 +187,18 @@ def walked(
 
 def trail_tree(recall: Recall, marks: _Marks) -> RenderableType:
     """The likeliest trail hop by hop, and the next likeliest on a line each."""
-    root = Tree(Text(recall.question, style="bold"), guide_style="dim")
+    root = Tree(Text(printable(recall.question), style="bold"), guide_style="dim")
     if not recall.trails:
         root.add(Text("nothing was read", style="dim"))
         return root
-    known = {hit.passage.id: hit.passage for hit in recall.hits}
+    passages = {(hit.passage.namespace, hit.passage.id): hit.passage for hit in recall.hits}
     best, *others = recall.trails
-    read = [known.get(hop.id) for hop in best.hops]
+    read = [passages.get((hop.namespace, hop.id)) for hop in best.hops]
     for place, hop in enumerate(best.hops):
         root.add(_hop(place, hop, read, recall.question, marks))
     root.add(_stop(best))
     for other in others[:OTHERS]:
-        names = [_name(known.get(hop.id), hop.id) for hop in other.hops]
+        names = [_name(passages.get((hop.namespace, hop.id)), hop.id) for hop in other.hops]
         line = Text.assemble(("or ", "dim"), (f"p {other.probability:.0%} ", "magenta"))
         line.append(", ".join([*names, "STOP"]), "dim")
         root.add(line)
@@ -217,8 +212,11 @@ def hits_table(hits: Sequence[Hit], *, width: int) -> Table:
     table.add_column(overflow="fold", max_width=width - 6)
     for rank, hit in enumerate(hits, start=1):
         passage = hit.passage
+        space = f"  in {namespace_text(passage.namespace)}" if passage.namespace else ""
         line = Text.assemble(
-            (passage.title or passage.id, "bold"), (f"  {passage.id}", "dim"), overflow="ellipsis"
+            (_name(passage, passage.id), "bold"),
+            (printable(f"  {passage.id}{space}"), "dim"),
+            overflow="ellipsis",
         )
         line.no_wrap = True
         table.add_row(str(rank), Group(line, Text(_head(passage.text, 2 * (width - 8)))))
@@ -296,7 +294,9 @@ def _how(place: int, hop: Hop, read: Sequence[Passage | None]) -> str:
             return f"named in hop {before + 1}"
         if hop.link == "mentioned_by" and _short(other).casefold() in passage.text.casefold():
             return f"names what hop {before + 1} read"
-        if any(link.target == hop.id and link.kind == hop.link for link in other.links):
+        if other.namespace == passage.namespace and any(
+            link.target == hop.id and link.kind == hop.link for link in other.links
+        ):
             return f"linked from hop {before + 1}: {hop.link}"
     named = {"mentions": "named in what was read", "mentioned_by": "names what was read"}
     return named.get(hop.link, f"linked with what was read: {hop.link.lstrip('~')}")
@@ -326,13 +326,14 @@ def _short(passage: Passage) -> str:
 
 
 def _name(passage: Passage | None, id_: str) -> str:
-    return (passage.title if passage else None) or id_
+    """What a passage is called, on one line."""
+    return printable((passage.title if passage else None) or id_)
 
 
 def _stop(trail: Trail) -> Text:
     return Text.assemble(
         ("STOP ", "bold red"),
-        _STOPS.get(trail.stop, trail.stop),
+        _STOPS.get(trail.stop, printable(trail.stop)),
         (f"  p {trail.probability:.0%}", "magenta"),
     )
 
@@ -369,12 +370,14 @@ def _found(ids: Sequence[str], marks: _Marks) -> Text | None:
 
 
 def _one_line(text: str, style: str) -> Text:
-    return Text(" ".join(text.split()), style=style, no_wrap=True, overflow="ellipsis")
+    line = printable(" ".join(text.split()))
+    return Text(line, style=style, no_wrap=True, overflow="ellipsis")
 
 
 def _head(text: str, characters: int) -> str:
-    """The beginning of a text, cut between words."""
-    text = " ".join(text.split())
+    """The beginning of a text, cut between words, on one line."""
+    # Cut first: an escape is longer than what it stands for, and a text may be a book.
+    text = printable(" ".join(text[: 4 * characters].split()))
     if len(text) <= characters:
         return text
     return text[:characters].rsplit(" ", 1)[0] + " …"

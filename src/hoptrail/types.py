@@ -81,6 +81,8 @@ class Hop:
     """π(read this | state)."""
     stop: float = 0.0
     """π(STOP | state) before it was read: how sure the policy was to have enough already."""
+    namespace: Namespace = ()
+    """Where the passage read is; ids are unique within one only."""
 
 
 @dataclass(frozen=True, slots=True)
