@@ -8,17 +8,29 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from hoptrail.errors import DuplicateId, InputError
-from hoptrail.memory import filters, meta, records
+from hoptrail.memory import filters, meta, records, whole_documents
 from hoptrail.types import Link, Metadata, Namespace, Passage
 
 OnDuplicate = Literal["error", "replace", "skip"]
 Key = tuple[Namespace, str]
 Row = tuple[int, Passage]
 """A rowid, and the passage that it holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upserted:
+    """What an upsert did, by id, each in the order given."""
+
+    added: tuple[str, ...]
+    updated: tuple[str, ...]
+    unchanged: tuple[str, ...]
+    """There already, the same in every field: not written."""
+    deleted: tuple[str, ...] = ()
+    """What documents no longer have, in no order that matters."""
 
 
 def collect(
@@ -98,8 +110,11 @@ def untaken(
         where = f" in namespace {'/'.join(namespace)}" if namespace else ""
         raise DuplicateId(
             f"the id {id_!r} is taken{where} ({len(there)} of {len(batch)} are): "
-            "pass on_duplicate='replace' or 'skip'"
+            "upsert writes what differs, on_duplicate='replace' or 'skip' all or what is new"
         )
+    if on_duplicate == "skip":  # a document is skipped whole: never half of it new, half old
+        whole = whole_documents.there(connection, whole_documents.complete(batch.values()))
+        there.update({key: -1 for key, p in batch.items() if (p.namespace, p.document) in whole})
     return {key: passage for key, passage in batch.items() if key not in there}
 
 
@@ -131,6 +146,16 @@ def same(old: Passage, new: Passage) -> bool:
 
 def _canonical(metadata: Metadata) -> str:
     return json.dumps(dict(metadata), sort_keys=True)  # told apart: True, 1 and 1.0
+
+
+def owned(batch: Mapping[Key, Passage], held: Mapping[Key, Row]) -> dict[Key, Passage]:
+    """The batch, each passage that names no document in the one that its row belongs to."""
+    return {
+        key: replace(passage, document=held[key][1].document)
+        if passage.document is None and key in held
+        else passage
+        for key, passage in batch.items()
+    }
 
 
 def put(

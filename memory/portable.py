@@ -152,6 +152,7 @@ def record_of(passage: Passage) -> dict[str, Any]:
         "links": [{"target": x.target, "kind": x.kind, "weight": x.weight} for x in passage.links],
         "written_at": passage.written_at,
         "expires_at": passage.expires_at,
+        "document": passage.document,
     }
 
 
@@ -167,6 +168,7 @@ def passage_of(record: Mapping[str, Any], where: str) -> Passage:
         title=record.get("title"),  # also an empty one
         written_at=record.get("written_at", 0.0),
         expires_at=record.get("expires_at"),
+        document=record.get("document"),
     )
     try:
         records.check_passage(passage)

@@ -22,12 +22,15 @@ from hoptrail.types import Link, Namespace, Passage
 SEPARATOR = "\x1f"
 """Closes each part of a stored namespace; ASCII's own unit separator."""
 
+MAX_TEXT = 1_000_000
+"""Characters in a passage's text, or in its title, at most: what is longer is to be cut."""
+
 BATCH = 500
 """Parameters in one statement; SQLite's oldest limit is 999."""
 
 T = TypeVar("T")
 
-_COLUMNS = "rowid, namespace, id, title, text, metadata, written_at, expires_at"
+_COLUMNS = "rowid, namespace, id, title, text, metadata, written_at, expires_at, document"
 
 
 def encode_namespace(namespace: Namespace) -> str:
@@ -91,16 +94,33 @@ def check_passage(passage: Passage) -> None:
     check_string(passage.id, "a passage's id")
     try:
         encode_namespace(passage.namespace)
+        check_length(passage.text, "the text")
         check_string(passage.text, "the text")
         if passage.title is not None:
             if not isinstance(passage.title, str):
                 raise InputError(f"the title must be a string, got {type(passage.title).__name__}")
+            check_length(passage.title, "the title")
             check_unicode(passage.title, "the title")
+        if passage.document is not None:
+            check_string(passage.document, "the document")
         encode_metadata(passage.metadata)
         check_links(passage.links)
         check_time(passage.expires_at, "expires_at")
     except InputError as error:
         raise InputError(f"passage {passage.id!r}: {error}") from error
+
+
+def check_length(value: object, what: str) -> None:
+    """Refuse a string of more than `MAX_TEXT` characters.
+
+    Raises:
+        InputError: It is that long.
+    """
+    if isinstance(value, str) and len(value) > MAX_TEXT:
+        raise InputError(
+            f"{what} has {len(value):,} characters, and {MAX_TEXT:,} is the most that a passage "
+            "takes: cut it, as hoptrail add cuts a text file"
+        )
 
 
 def encode_metadata(metadata: Mapping[str, Any]) -> str:
@@ -181,8 +201,8 @@ def cache_key(content: str) -> bytes:
 def insert(connection: sqlite3.Connection, passage: Passage, version: int, now: float) -> int:
     """Write a new passage and its links; its rowid."""
     cursor = connection.execute(
-        "INSERT INTO passages (namespace, id, title, text, metadata, expires_at, written_at, "
-        "version) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO passages (namespace, id, title, text, metadata, expires_at, document, "
+        "written_at, version) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (*_key(passage), *_values(passage), now, version),
     )
     rowid = cursor.lastrowid
@@ -199,8 +219,8 @@ def overwrite(
     if old != passage.content:
         connection.execute("INSERT OR IGNORE INTO erased VALUES (?)", (cache_key(old),))
     connection.execute(
-        "UPDATE passages SET title = ?, text = ?, metadata = ?, expires_at = ?, written_at = ?, "
-        "version = ? WHERE rowid = ?",
+        "UPDATE passages SET title = ?, text = ?, metadata = ?, expires_at = ?, document = ?, "
+        "written_at = ?, version = ? WHERE rowid = ?",
         (*_values(passage), now, version, rowid),
     )
     connection.execute("DELETE FROM links WHERE source = ?", (rowid,))
@@ -304,7 +324,7 @@ def read(
             for source, target, kind, weight in rows:
                 by_source.setdefault(source, []).append(Link(target, kind, weight))
         rows = connection.execute(f"SELECT {_COLUMNS} FROM passages WHERE rowid IN ({marks})", part)
-        for rowid, namespace, id_, title, text, metadata, written_at, expires_at in rows:
+        for rowid, namespace, id_, title, text, metadata, written_at, expires_at, document in rows:
             found[rowid] = Passage(
                 id=id_,
                 text=text,
@@ -314,6 +334,7 @@ def read(
                 links=tuple(by_source.get(rowid, ())),
                 written_at=written_at,
                 expires_at=expires_at,
+                document=document,
             )
     return found
 
@@ -344,8 +365,9 @@ def _key(passage: Passage) -> tuple[str, str]:
     return encode_namespace(passage.namespace), passage.id
 
 
-def _values(passage: Passage) -> tuple[str | None, str, str, float | None]:
-    return passage.title, passage.text, encode_metadata(passage.metadata), passage.expires_at
+def _values(passage: Passage) -> tuple[str | None, str, str, float | None, str | None]:
+    metadata = encode_metadata(passage.metadata)
+    return passage.title, passage.text, metadata, passage.expires_at, passage.document
 
 
 def _insert_links(connection: sqlite3.Connection, rowid: int, passage: Passage) -> None:

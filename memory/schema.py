@@ -88,6 +88,11 @@ MIGRATIONS: tuple[str, ...] = (
     -- A store that was written to before has none of those from then.
     INSERT INTO meta SELECT 'unrecorded', '1' FROM meta WHERE key = 'version' AND value != '0';
     """,
+    """
+    -- The document that a passage is a part of: given anew, it is replaced whole.
+    ALTER TABLE passages ADD COLUMN document TEXT;
+    CREATE INDEX passages_document ON passages (namespace, document) WHERE document IS NOT NULL;
+    """,
 )
 
 

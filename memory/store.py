@@ -31,7 +31,7 @@ from hoptrail.memory import (
     sparse_kinds,
 )
 from hoptrail.memory import fusion as one_ranking
-from hoptrail.memory.bulk import OnDuplicate
+from hoptrail.memory.bulk import OnDuplicate, Upserted
 from hoptrail.memory.database import Database
 from hoptrail.memory.dense_kinds import IndexName
 from hoptrail.memory.encoder import Encoder, Vectors, checked, require
@@ -40,7 +40,7 @@ from hoptrail.memory.sparse_kinds import SparseName
 from hoptrail.memory.statistics import Recorder
 from hoptrail.memory.vector_cache import CachedEncoder
 from hoptrail.memory.view import View
-from hoptrail.memory.writer import Progress, Upserted, Writer
+from hoptrail.memory.writer import Progress, Writer
 from hoptrail.types import Filter, Hit, Namespace
 
 if TYPE_CHECKING:

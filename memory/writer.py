@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import EllipsisType
 from typing import get_args
@@ -17,11 +17,12 @@ from typing import get_args
 import numpy as np
 
 from hoptrail.errors import InputError
-from hoptrail.memory import bulk, filters, meta, records, statistics
-from hoptrail.memory.bulk import Key, OnDuplicate, Row
+from hoptrail.memory import bulk, filters, meta, records, statistics, whole_documents
+from hoptrail.memory.bulk import Key, OnDuplicate, Row, Upserted
 from hoptrail.memory.encoder import Encoder, Vectors, checked, require
 from hoptrail.memory.reader import Reader, find, list_of_ids
 from hoptrail.memory.statistics import Counts
+from hoptrail.memory.whole_documents import NOTHING, Whole
 from hoptrail.types import Filter, Link, Metadata, Namespace, Passage
 
 Progress = Callable[[int, int], None]
@@ -31,16 +32,6 @@ ENCODE_CHUNK = 1024
 
 REPORTS = 16
 """Reports of progress on fewer texts than fill that many chunks, down to 64 texts a chunk."""
-
-
-@dataclass(frozen=True, slots=True)
-class Upserted:
-    """What an upsert did, by id, each in the order given."""
-
-    added: tuple[str, ...]
-    updated: tuple[str, ...]
-    unchanged: tuple[str, ...]
-    """There already, the same in every field: not written."""
 
 
 class Writer(Reader):
@@ -133,6 +124,9 @@ class Writer(Reader):
             # Others may have been faster.
             batch = bulk.untaken(connection, batch, on_duplicate, now)
             taken = bulk.taken(connection, batch, now)
+            if old is None and any(passage.document is not None for passage in batch.values()):
+                whole_documents.check_owners(batch, bulk.held(connection, batch, now))
+                bulk.bury(connection, list(whole_documents.stale(connection, batch, NOTHING)))
             version = meta.bump(connection, len(batch))
             for i, (key, passage) in enumerate(batch.items()):
                 written_at = now if old is None else passage.written_at
@@ -147,21 +141,25 @@ class Writer(Reader):
         passages: Iterable[Passage],
         *,
         ttl: float | None = None,
+        whole: Whole = NOTHING,
         progress: Progress | None = None,
     ) -> Upserted:
         """Make the store hold these passages as given, with as little work as that takes.
 
         A new passage is added, one that differs is written over, and one that is the same in every
         field is left alone: `written_at` tells when a passage last changed. Only contents that the
-        store does not hold are encoded. Of an id given twice the later counts.
+        store does not hold are encoded. Of an id given twice the later counts. Where all parts of a
+        document are given (`Passage.parts`), those that it no longer has are deleted.
 
         Args:
             passages: What the store should hold.
             ttl: Seconds until those expire that have no `expires_at` of their own; None for never.
+            whole: Documents that hold nothing any more, and folders that are given whole.
             progress: Called with (texts encoded, texts in all).
 
         Raises:
             InputError: A passage cannot be stored, or has expired already.
+            DuplicateId: A document has the id of a passage that is not its own.
             EncoderMissing: A content is new and the store has no encoder.
         """
         batch = bulk.collect(passages, "replace", self._clock(), ttl)
@@ -170,6 +168,7 @@ class Writer(Reader):
         while True:
             with self._db.reading() as connection:
                 held = bulk.held(connection, batch, self._clock())
+            whole_documents.check_owners(batch, held)
             if new := bulk.new_contents(batch, held, vectors):
                 found = self._encode(encoder, new, progress)
                 vectors.update(zip(new, found, strict=True))
@@ -179,7 +178,11 @@ class Writer(Reader):
                     continue  # someone wrote over one while we encoded
                 if vectors and encoder is not None:
                     meta.claim_encoder(connection, encoder, str(self.path))
-                return self._upsert(connection, now, batch, held, vectors)
+                whole_documents.check_owners(batch, held)
+                stale = whole_documents.stale(connection, batch, whole)
+                bulk.bury(connection, list(stale))
+                done = self._upsert(connection, now, bulk.owned(batch, held), held, vectors)
+                return replace(done, deleted=tuple(stale.values()))
 
     def _upsert(
         self,

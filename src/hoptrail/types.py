@@ -46,6 +46,12 @@ class Passage:
     """Seconds since 1970; set by the store."""
     expires_at: float | None = None
     """Seconds since 1970 from which it is gone; None for never."""
+    document: str | None = None
+    """The document that it is a part of, by a name that is unique in the namespace; None for one
+    that stands alone."""
+    parts: int = field(default=0, compare=False)
+    """How many parts the document has, on passages that were just cut from it: given together they
+    take the place of all that it had. Not stored: 0 on a passage that a memory returns."""
 
     @property
     def content(self) -> str:
