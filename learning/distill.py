@@ -29,9 +29,10 @@ from torch.nn import functional
 
 from hoptrail.errors import ConfigError, InputError
 from hoptrail.learning.threads import one_thread
-from hoptrail.memory.encoder import Encoder, Vectors, checked
+from hoptrail.memory.encoder import Encoder, Vectors
 from hoptrail.memory.static_encoder import StaticEncoder
 from hoptrail.memory.vector_cache import CachedEncoder
+from hoptrail.memory.vectors import checked
 from hoptrail.memory.windows import token_ids, tokenizer_of
 
 Ids = NDArray[np.int64]
@@ -145,7 +146,7 @@ def _encode(
     out = np.zeros((len(texts), teacher.dim), dtype=np.float32)
     for start in range(0, len(texts), chunk):
         part = texts[start : start + chunk]
-        out[start : start + chunk] = checked(teacher.encode(part), len(part), teacher)
+        out[start : start + chunk] = checked(teacher.encode(part), part, teacher)
         if progress:
             progress(what, start + len(part), len(texts))
     return out

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from hoptrail.errors import ConfigError, FormatError
+from hoptrail.errors import ConfigError, FormatError, InputError
 from hoptrail.memory.funnel import Asked, Stage
 from hoptrail.memory.pair_scores import Pair, PairScores, pairs_of
 from hoptrail.memory.slots import Scores
+from hoptrail.memory.vectors import start_of
 
 LONGEST = 512
 """Tokens of a pair, at most; the passage is cut."""
@@ -100,6 +101,11 @@ class CrossEncoder(Stage):
             ).to(self._device)
             with torch.inference_mode():
                 logits = self._model(**inputs).logits.float().cpu().numpy()
+            if not np.isfinite(logits).all():
+                raise InputError(
+                    "the cross-encoder gave a score that is not finite for the question "
+                    + start_of(pairs[rows[int(np.argmin(np.isfinite(logits).all(axis=1)))]][0])
+                )
             given = logits[:, 0] if logits.shape[1] == 1 else logits[:, 1] - logits[:, 0]
             for row, score in zip(rows, given, strict=True):
                 scores[row] = float(score)

@@ -22,9 +22,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.errors import EncoderMissing, FormatError, InputError, MissingExtra
-from hoptrail.memory.windows import token_counts, tokenizer_of
-
-Vectors = NDArray[np.float32]
+from hoptrail.memory.vectors import Vectors as Vectors
+from hoptrail.memory.windows import (
+    assembled,
+    main_vectors,
+    token_counts,
+    tokenizer_of,
+    windows_of,
+)
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """model.safetensors of sentence-transformers/all-MiniLM-L6-v2, as pinned by its users."""
@@ -133,7 +138,19 @@ class TransformerEncoder:
         return self._quantized
 
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """The vectors of the texts, `(n, d)` float32, L2-normalised; long texts are cut."""
+        """The vectors of the texts, `(n, d)` float32, L2-normalised.
+
+        That of a text longer than the window is the normalised mean of its windows' vectors.
+        """
+        if isinstance(texts, str):
+            raise InputError("encode takes a list of texts, not one string")
+        long = windows_of(self, texts)
+        if not long:
+            return self._one_pass(texts)
+        return main_vectors(assembled(texts, long, self._one_pass), self._dim)
+
+    def _one_pass(self, texts: Sequence[str]) -> Vectors:
+        """The vectors of texts that fit the window."""
         out = np.zeros((len(texts), self._dim), dtype=np.float32)
         for rows, _, pooled, _, _ in self._forward(texts):
             out[rows] = pooled
@@ -341,19 +358,3 @@ def _max_length(folder: Path, positions: int) -> int:
         if isinstance(found, int):
             return min(found, positions)
     return min(256, positions)
-
-
-def checked(vectors: Vectors, count: int, encoder: Encoder) -> Vectors:
-    """The vectors as float32, if they are what an encoder promises.
-
-    Raises:
-        InputError: Their shape is another, or a value is not finite.
-    """
-    found = np.asarray(vectors, dtype=np.float32)
-    if found.shape != (count, encoder.dim):
-        raise InputError(
-            f"the encoder should give {(count, encoder.dim)} vectors, got shape {found.shape}"
-        )
-    if not np.isfinite(found).all():
-        raise InputError("the encoder gave a vector with a value that is not finite")
-    return found

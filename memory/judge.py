@@ -18,6 +18,7 @@ from hoptrail.errors import ConfigError, InputError
 from hoptrail.memory.funnel import Asked, Stage
 from hoptrail.memory.pair_scores import PairScores, pairs_of
 from hoptrail.memory.slots import Scores
+from hoptrail.memory.vectors import numbers
 from hoptrail.types import Passage
 
 
@@ -68,7 +69,7 @@ class Judge(Stage):
         return found
 
     def _ask(self, question: str, passages: Sequence[Passage]) -> list[float]:
-        said = np.asarray(self._judge(question, passages), dtype=np.float64)
+        said = numbers(self._judge(question, passages), "a judge")
         if said.shape != (len(passages),) or not np.isfinite(said).all():
             raise InputError(
                 f"a judge must give {len(passages)} finite scores for {len(passages)} passages, "

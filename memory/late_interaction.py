@@ -12,7 +12,6 @@ Source: Khattab and Zaharia 2020 (2004.12832), ColBERT, with the mean in place o
 
 from __future__ import annotations
 
-import sqlite3
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,13 +20,14 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from hoptrail.errors import ConfigError, StoreUnavailable
+from hoptrail.errors import ConfigError, InputError
+from hoptrail.memory.cache_file import CacheFile
 from hoptrail.memory.codecs import Codec, Codes, Scalar, unit
 from hoptrail.memory.encoder import Vectors
 from hoptrail.memory.funnel import Asked, Stage
-from hoptrail.memory.records import BATCH, cache_key
+from hoptrail.memory.records import cache_key
 from hoptrail.memory.slots import Scores
-from hoptrail.memory.vector_cache import cache_folder
+from hoptrail.memory.vectors import numbers, start_of
 
 CHUNK = 64
 """Texts whose tokens are encoded between two commits."""
@@ -57,10 +57,7 @@ class TokenCache:
     Args:
         encoder: Makes those that are not there.
         codec: How they are compressed; a `Product` must have been fitted.
-        folder: `cache_folder()` by default.
-
-    Raises:
-        StoreUnavailable: The folder cannot be written.
+        folder: `cache_folder()` by default; one that cannot be used is done without.
     """
 
     def __init__(self, encoder: TokenEncoder, codec: Codec, folder: Path | None = None) -> None:
@@ -68,29 +65,18 @@ class TokenCache:
         self.codec = codec
         self.known = 0
         """Texts asked for that were there already."""
-        folder = folder or cache_folder()
         # Under a name and in a table that `vector_cache.erase` finds: a purge takes these too.
-        self.path = folder / f"vectors-{encoder.fingerprint}-tokens-{codec.fingerprint}.db"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(self.path, timeout=60, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            self._db.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, v BLOB)")
-        except (OSError, sqlite3.Error) as error:
-            raise StoreUnavailable(
-                f"the token cache {self.path} cannot be used ({error}): "
-                "set HOPTRAIL_CACHE to a folder that can be written"
-            ) from error
+        name = f"vectors-{encoder.fingerprint}-tokens-{codec.fingerprint}.db"
+        self._file = CacheFile(name, folder)
+        self.path = self._file.path
 
     def close(self) -> None:
         """Close the file."""
-        self._db.close()
+        self._file.close()
 
     def bytes_per_text(self) -> float:
         """The mean size of a row's codes."""
-        row = self._db.execute("SELECT avg(length(v)) FROM vectors").fetchone()
-        return float(row[0] or 0.0)
+        return self._file.mean_size()
 
     def get(self, texts: Sequence[str]) -> list[Vectors]:
         """The normalised token vectors `(t, d)` of each text, as compressed; made where absent."""
@@ -100,33 +86,22 @@ class TokenCache:
         missing = [key for key in text_of if key not in found]
         for start in range(0, len(missing), CHUNK):
             part = missing[start : start + CHUNK]
-            encoded = self.encoder.encode_tokens([text_of[key] for key in part])
+            texts_of_part = [text_of[key] for key in part]
             codes = {
-                key: self.codec.encode(unit(tokens))
-                for key, (tokens, _, _) in zip(part, encoded, strict=True)
-            }
-            with self._db:
-                self._db.executemany(
-                    "INSERT OR REPLACE INTO vectors VALUES (?, ?)",
-                    [(key, _packed(rows)) for key, rows in codes.items()],
+                key: self.codec.encode(tokens)
+                for key, tokens in zip(
+                    part, token_vectors(self.encoder, texts_of_part), strict=True
                 )
+            }
+            self._file.put([(key, _packed(rows)) for key, rows in codes.items()])
             found.update(codes)
         return [self.codec.decode(found[cache_key(t)], self.encoder.dim) for t in texts]
 
     def _read(self, keys: Sequence[bytes]) -> dict[bytes, Codes]:
         """The codes that are there and whole."""
-        found = {}
         width = self.codec.width(self.encoder.dim)
-        for start in range(0, len(keys), BATCH):
-            part = keys[start : start + BATCH]
-            marks = ",".join("?" * len(part))
-            for key, blob in self._db.execute(
-                f"SELECT key, v FROM vectors WHERE key IN ({marks})", part
-            ):
-                codes = _unpacked(blob, width)
-                if codes is not None:
-                    found[key] = codes
-        return found
+        rows = {key: _unpacked(blob, width) for key, blob in self._file.get(keys).items()}
+        return {key: codes for key, codes in rows.items() if codes is not None}
 
 
 class MaxSim(Stage):
@@ -164,11 +139,33 @@ class MaxSim(Stage):
         before = self.tokens.known
         vectors = dict(zip(distinct, self.tokens.get(distinct), strict=True))
         self.cached += self.tokens.known - before
-        questions = self.tokens.encoder.encode_tokens([asked.text for asked in batch])
+        questions = token_vectors(self.tokens.encoder, [asked.text for asked in batch])
         return [
-            np.asarray([maxsim(unit(tokens), vectors[text]) for text in part], dtype=np.float32)
-            for (tokens, _, _), part in zip(questions, contents, strict=True)
+            np.asarray([maxsim(tokens, vectors[text]) for text in part], dtype=np.float32)
+            for tokens, part in zip(questions, contents, strict=True)
         ]
+
+
+def token_vectors(encoder: TokenEncoder, texts: Sequence[str]) -> list[Vectors]:
+    """The normalised token vectors `(t, d)` of each text; those without direction stay zeros.
+
+    Raises:
+        InputError: The encoder gave something else for a text.
+    """
+    whose = f"the encoder {encoder.fingerprint}"
+    encoded = encoder.encode_tokens(texts)
+    if len(encoded) != len(texts):
+        raise InputError(f"{whose} should give tokens of {len(texts)} texts, got {len(encoded)}")
+    found = []
+    for text, (tokens, _, _) in zip(texts, encoded, strict=True):
+        rows = numbers(tokens, whose)
+        if rows.ndim != 2 or rows.shape[1] != encoder.dim or not np.isfinite(rows).all():
+            raise InputError(
+                f"{whose} should give finite token vectors of {encoder.dim} numbers, got the shape "
+                f"{rows.shape} for the text {start_of(text)}"
+            )
+        found.append(unit(rows.astype(np.float32)))
+    return found
 
 
 def maxsim(question: Vectors, passage: Vectors) -> float:

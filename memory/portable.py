@@ -26,6 +26,7 @@ from hoptrail.memory.bulk import Key, OnDuplicate
 from hoptrail.memory.encoder import Vectors
 from hoptrail.memory.statistics import Counts
 from hoptrail.memory.store import Store
+from hoptrail.memory.vectors import sound
 from hoptrail.memory.writer import Progress
 from hoptrail.types import Namespace, Passage
 
@@ -188,15 +189,18 @@ def _vector_text(connection: sqlite3.Connection, passage: Passage) -> str:
 
 
 def _vector_of(record: Mapping[str, Any], where: str, made_by: object) -> Vectors:
-    """The vector that a line carries, `(d,)`."""
+    """The vectors that a line carries, `(m, d)`: of the whole, and of each window."""
     width = meta.width(str(made_by))
     try:
         vector = np.frombuffer(base64.b64decode(record["vector"], validate=True), dtype="<f4")
     except (TypeError, ValueError) as error:  # binascii's is one
         raise FormatError(f"{where}: the vector is no base64 of 32-bit floats") from error
-    if len(vector) != width or not np.isfinite(vector).all():
+    if not width or not len(vector) or len(vector) % width:
         raise FormatError(
-            f"{where}: the vector must be {width} finite numbers, as {made_by} makes them, "
-            f"got {len(vector)}"
+            f"{where}: the vector must be {width} numbers, as {made_by} makes them, or as many for "
+            f"each window of a long text, got {len(vector)}"
         )
-    return vector
+    rows = vector.reshape(-1, width)
+    if not sound(rows):
+        raise FormatError(f"{where}: the vector must be finite and of length 1")
+    return rows.astype(np.float32)

@@ -29,8 +29,9 @@ from typing import TYPE_CHECKING, Self
 from hoptrail.errors import ConfigError, StoreError, StoreUnavailable
 from hoptrail.memory import meta, pending
 from hoptrail.memory.database import Database
-from hoptrail.memory.encoder import Encoder, Vectors, checked
+from hoptrail.memory.encoder import Encoder, Vectors
 from hoptrail.memory.pending import Taken, Underway
+from hoptrail.memory.vectors import checked
 
 if TYPE_CHECKING:
     from hoptrail.memory.store import Store
@@ -246,7 +247,8 @@ class Reencoding:
             self._batch = min(2 * self._batch, LARGEST)
 
     def _vectors(self, taken: Sequence[Taken]) -> Vectors:
-        return checked(self.encoder.encode([t.content for t in taken]), len(taken), self.encoder)
+        contents = [t.content for t in taken]
+        return checked(self.encoder.encode(contents), contents, self.encoder)
 
     def _check(self, db: Database) -> None:
         """Have encoded again what is not whole, however that came about."""

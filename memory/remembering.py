@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hoptrail.errors import ConfigError
 from hoptrail.memory.encoder import Encoder, Vectors
+from hoptrail.memory.vectors import checked
 from hoptrail.memory.windows import count_tokens, window_of
 
 QUERIES_KEPT = 1024
@@ -69,9 +70,13 @@ class QueryCache:
         self._hits = self._misses = 0
 
     def encode(self, encoder: Encoder, texts: Sequence[str]) -> Vectors:
-        """The vectors of texts, `(n, d)`; only those not remembered are encoded, each once."""
+        """The vectors of texts, `(n, d)`; only those not remembered are encoded, each once.
+
+        Raises:
+            InputError: The encoder gave something else than vectors.
+        """
         if not self.room:
-            return encoder.encode(texts)
+            return checked(encoder.encode(texts), texts, encoder)
         keys = [_key(encoder, text) for text in texts]
         out = np.zeros((len(texts), encoder.dim), dtype=np.float32)
         missing: dict[bytes, str] = {}
@@ -87,7 +92,9 @@ class QueryCache:
             self._misses += len(missing)
         if not missing:
             return out
-        new = dict(zip(missing, encoder.encode(list(missing.values())), strict=True))
+        asked = list(missing.values())
+        # Before they are kept: what is no vector would be given again and again.
+        new = dict(zip(missing, checked(encoder.encode(asked), asked, encoder), strict=True))
         for row, key in enumerate(keys):
             if key in new:
                 out[row] = new[key]

@@ -34,7 +34,7 @@ from hoptrail.memory import fusion as one_ranking
 from hoptrail.memory.bulk import OnDuplicate, Upserted
 from hoptrail.memory.database import Database
 from hoptrail.memory.dense_kinds import IndexName
-from hoptrail.memory.encoder import Encoder, Vectors, checked, require
+from hoptrail.memory.encoder import Encoder, Vectors, require
 from hoptrail.memory.remembering import CacheInfo, Looked, QueryCache
 from hoptrail.memory.sparse_kinds import SparseName
 from hoptrail.memory.statistics import Recorder
@@ -294,7 +294,7 @@ class Store(Writer):
             meta.check_encoder(connection, encoder, str(self.path))
         if isinstance(encoder, CachedEncoder):
             encoder = encoder.inner
-        return checked(self.queries.encode(encoder, texts), len(texts), encoder)
+        return self.queries.encode(encoder, texts)
 
     def cache_info(self) -> CacheInfo:
         """How often vectors of queries and passages were found in memory, since it was opened."""

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-import os
-import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 
 from hoptrail.errors import StoreUnavailable
-from hoptrail.memory.encoder import Encoder, Vectors
+from hoptrail.memory import cache_file
+from hoptrail.memory.cache_file import CacheFile
+from hoptrail.memory.cache_file import cache_folder as cache_folder
+from hoptrail.memory.encoder import Encoder
 from hoptrail.memory.records import cache_key
-from hoptrail.memory.windows import count_tokens, window_of
+from hoptrail.memory.vectors import Vectors, sound
+from hoptrail.memory.windows import (
+    count_tokens,
+    encode_passages,
+    main_vectors,
+    window_of,
+    windows_of,
+)
 
 CHUNK = 256
 """Texts encoded between two commits: what a killed run loses at most."""
 
 
-def cache_folder() -> Path:
-    """`HOPTRAIL_CACHE`, or `~/.cache/hoptrail`."""
-    return Path(os.environ.get("HOPTRAIL_CACHE") or Path.home() / ".cache" / "hoptrail")
-
-
 def erase(keys: Sequence[bytes], folder: Path | None = None) -> int:
-    """Erase the vectors of some contents, of every encoder; how many there were.
+    """Erase the vectors of some contents, of every encoder; how many contents had some.
 
     Args:
         keys: The contents' `cache_key`.
@@ -38,7 +40,7 @@ def erase(keys: Sequence[bytes], folder: Path | None = None) -> int:
 
 
 def erase_others(keys: Iterable[bytes], folder: Path | None = None) -> int:
-    """Erase the vectors of all contents but these, of every encoder; how many there were.
+    """Erase the vectors of all contents but these, of every encoder; how many had some.
 
     Raises:
         StoreUnavailable: As `erase` does.
@@ -48,33 +50,22 @@ def erase_others(keys: Iterable[bytes], folder: Path | None = None) -> int:
 
 def _erase(keys: Iterable[bytes], which: str, folder: Path | None) -> int:
     given = [(key,) for key in keys]
-    erased = 0
-    for file in sorted((folder or cache_folder()).glob("vectors-*.db")):
-        try:
-            with closing(sqlite3.connect(file, timeout=60)) as db:
-                db.execute("PRAGMA secure_delete=ON")  # overwritten, not only given free
-                db.execute("CREATE TEMP TABLE given (key BLOB PRIMARY KEY) WITHOUT ROWID")
-                with db:
-                    db.executemany("INSERT OR IGNORE INTO given VALUES (?)", given)
-                    erased += db.execute(f"DELETE FROM vectors WHERE {which}").rowcount
-                busy = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-        except sqlite3.Error as error:
-            raise StoreUnavailable(f"the vector cache {file} cannot be purged: {error}") from error
-        if busy:
-            raise StoreUnavailable(f"the vector cache {file} is being read: purge again later")
-    return erased
+    try:
+        files = sorted((folder or cache_folder()).glob("vectors-*.db"))
+    except StoreUnavailable:  # no folder, no vectors
+        return 0
+    return sum(cache_file.erase(given, which, file) for file in files if file.is_file())
 
 
 class CachedEncoder:
     """An encoder that remembers on disk; itself an `Encoder`.
 
+    A cache that cannot be used costs time and nothing else: see `cache_file`.
+
     Args:
         encoder: What encodes the texts that are not in the cache.
         folder: Where to keep vectors; `cache_folder()` by default.
         progress: Called with (done, total) after each chunk.
-
-    Raises:
-        StoreUnavailable: The folder cannot be written.
     """
 
     def __init__(
@@ -86,20 +77,7 @@ class CachedEncoder:
     ) -> None:
         self.inner = encoder
         self._progress = progress
-        folder = folder or cache_folder()
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(
-                folder / f"vectors-{encoder.fingerprint}.db", timeout=60, check_same_thread=False
-            )
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            self._db.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, v BLOB)")
-        except (OSError, sqlite3.Error) as error:
-            raise StoreUnavailable(
-                f"the vector cache {folder} cannot be used ({error}): "
-                "set HOPTRAIL_CACHE to a folder that can be written"
-            ) from error
+        self._file = CacheFile(f"vectors-{encoder.fingerprint}.db", folder)
 
     @property
     def fingerprint(self) -> str:
@@ -122,47 +100,51 @@ class CachedEncoder:
 
     def close(self) -> None:
         """Close the cache's file."""
-        self._db.close()
+        self._file.close()
 
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """The vectors of the texts, `(n, d)`; those not yet cached are encoded and kept."""
-        keys = [cache_key(text) for text in texts]
-        out = np.zeros((len(texts), self.dim), dtype=np.float32)
-        where: dict[bytes, list[int]] = {}
-        for row, key in enumerate(keys):
-            where.setdefault(key, []).append(row)
-        missing = self._fill(where, out)
-        missing.sort(key=lambda key: -len(texts[where[key][0]]))  # like lengths pad least
-        done = len(where) - len(missing)
-        for start in range(0, len(missing), CHUNK):
-            chunk = missing[start : start + CHUNK]
-            vectors = self.inner.encode([texts[where[key][0]] for key in chunk])
-            with self._db:
-                self._db.executemany(
-                    "INSERT OR REPLACE INTO vectors VALUES (?, ?)",
-                    [(k, v.astype("<f4").tobytes()) for k, v in zip(chunk, vectors, strict=True)],
-                )
-            for key, vector in zip(chunk, vectors, strict=True):
-                out[where[key]] = vector
-            done += len(chunk)
-            if self._progress:
-                self._progress(done, len(where))
-        return out
+        """The vectors of the texts, `(n, d)`; those not yet cached are encoded and kept.
 
-    def _fill(self, where: dict[bytes, list[int]], out: Vectors) -> list[bytes]:
-        """Write what is cached into `out`; the keys that are not."""
-        keys = list(where)
-        missing: list[bytes] = []
-        for start in range(0, len(keys), 500):
-            chunk = keys[start : start + 500]
-            marks = ",".join("?" * len(chunk))
-            rows = dict(
-                self._db.execute(f"SELECT key, v FROM vectors WHERE key IN ({marks})", chunk)
+        Raises:
+            InputError: The encoder gave something else than vectors.
+        """
+        return main_vectors(self.encode_passages(texts), self.dim)
+
+    def encode_passages(self, texts: Sequence[str]) -> list[Vectors]:
+        """All vectors of each text, `(m, d)`, as `windows.encode_passages` has them; likewise.
+
+        Raises:
+            InputError: The encoder gave something else than vectors.
+        """
+        text_of = {cache_key(text): text for text in texts}
+        keys = list(text_of)
+        long = windows_of(self.inner, list(text_of.values()))
+        vectors_of = self._cached(keys, {keys[row]: 1 + len(long[row]) for row in long})
+        missing = [row for row, key in enumerate(keys) if key not in vectors_of]
+        missing.sort(key=lambda row: -len(text_of[keys[row]]))  # like lengths pad least
+        done = len(keys) - len(missing)
+        for start in range(0, len(missing), CHUNK):
+            rows = missing[start : start + CHUNK]
+            new = encode_passages(
+                self.inner,
+                [text_of[keys[row]] for row in rows],
+                {at: long[row] for at, row in enumerate(rows) if row in long},
             )
-            for key in chunk:
-                found = rows.get(key)
-                if found is None or len(found) != 4 * self.dim:
-                    missing.append(key)
-                else:
-                    out[where[key]] = np.frombuffer(found, dtype="<f4")
-        return missing
+            made = {keys[row]: vectors for row, vectors in zip(rows, new, strict=True)}
+            self._file.put([(key, v.astype("<f4").tobytes()) for key, v in made.items()])
+            vectors_of.update(made)
+            done += len(rows)
+            if self._progress:
+                self._progress(done, len(keys))
+        return [vectors_of[cache_key(text)] for text in texts]
+
+    def _cached(self, keys: Sequence[bytes], long: dict[bytes, int]) -> dict[bytes, Vectors]:
+        """What the cache holds of some texts, if it is whole: one vector, or as many as said."""
+        vectors_of = {}
+        for key, value in self._file.get(keys).items():
+            if len(value) != 4 * self.dim * long.get(key, 1):
+                continue
+            vectors = np.frombuffer(value, dtype="<f4").reshape(-1, self.dim)
+            if sound(vectors):
+                vectors_of[key] = vectors.astype(np.float32)
+        return vectors_of

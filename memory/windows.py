@@ -1,22 +1,46 @@
-"""How much of a text an encoder reads in one pass, measured in its own tokens.
+"""Texts longer than an encoder's window: cut into windows that overlap, a vector for each.
 
 An encoder may have two members beyond the protocol: `window`, the tokens of content that one pass
 reads (None where there is no limit), and `count_tokens(texts)`. One that has not is asked nothing:
 it is taken to read every text whole.
+
+The mean of ten windows drowns a fact that stands in one. A long text therefore has several vectors:
+first that of the whole, the normalised mean of its windows', then one for each window in order. Its
+score for a query is the best of them:
+
+    score(q, p) = max over the vectors v of p of  q . v
+
+Source: Dai and Callan 2019 (1905.09217), MaxP, with the mean beside the passages.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.errors import FormatError, InputError
+from hoptrail.memory.vectors import Vectors, checked
+
+if TYPE_CHECKING:
+    from hoptrail.memory.encoder import Encoder
 
 BYTES_A_TOKEN = 4
 """By which tokens are estimated for an encoder that does not count them."""
+
+OVERLAP = 8
+"""A window begins within the last part in so many of the one before: what stands across a border
+is whole in one of them."""
+
+_WORD = re.compile(r"[^\s。\uff01\uff1f।]{1,64}[。\uff01\uff1f।]*\s*|[。\uff01\uff1f।]+\s*|\s+")
+"""With the space behind it; what is longer, as in scripts without spaces, in pieces."""
+
+_SENTENCE_END = re.compile(r"[.!?…。\uff0e\uff01\uff1f।؟\u06d4]['\"»”’)\]]*\s*$|\n\s*$")
 
 
 @runtime_checkable
@@ -34,7 +58,8 @@ class Windowed(Protocol):
 def window_of(encoder: object) -> int | None:
     """The tokens that one pass of an encoder reads; None where it has or names no limit."""
     window = getattr(encoder, "window", None)
-    return window if isinstance(window, int) and hasattr(encoder, "count_tokens") else None
+    usable = isinstance(window, int) and window > 0 and hasattr(encoder, "count_tokens")
+    return window if usable else None
 
 
 def count_tokens(encoder: object, texts: Sequence[str]) -> list[int]:
@@ -87,3 +112,137 @@ def token_counts(tokenizer: Any, texts: Sequence[str]) -> list[int]:
     if isinstance(texts, str):
         raise InputError("count_tokens takes a list of texts, not one string")
     return [len(one) for one in tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+
+def windows_of(encoder: object, texts: Sequence[str]) -> dict[int, list[str]]:
+    """The windows of those texts that one pass does not read whole, by their row.
+
+    Each fits the encoder's window, and begins and ends at the border of a sentence if there is one
+    near, else of a word; a word that is itself too long is cut.
+    """
+    window = window_of(encoder)
+    if window is None:
+        return {}
+    # A token has at least a character, but where letters are taken apart, which ASCII's never are.
+    rows = [i for i, text in enumerate(texts) if len(text) >= window or not text.isascii()]
+    counts = count_tokens(encoder, [texts[i] for i in rows])
+    long = [i for i, tokens in zip(rows, counts, strict=True) if tokens > window]
+    return {i: split(encoder, texts[i], window) for i in long}
+
+
+def split(encoder: object, text: str, window: int) -> list[str]:
+    """A text as overlapping windows of at most `window` tokens, in order; the whole if it fits."""
+    words, sizes = _words(encoder, text, window)
+    # Tokens before each word: what stands between two of them is a difference.
+    before = [0, *accumulate(sizes)]
+    ends = [i + 1 for i, word in enumerate(words) if _SENTENCE_END.search(word)]
+    parts: list[str] = []
+    first = 0
+    while True:
+        last = max(first + 1, bisect_right(before, before[first] + window) - 1)
+        if last < len(words):
+            last = _border(ends, first + (last - first) * 3 // 4, last)
+        parts.extend(_fitting(encoder, "".join(words[first:last]).strip(), window))
+        if last >= len(words):
+            return [part for part in parts if part] or [text]
+        least = bisect_left(before, before[last] - window // OVERLAP)
+        first = max(first + 1, _border(ends, least, last, early=True))
+
+
+def encode_passages(
+    encoder: Encoder, texts: Sequence[str], windows: Mapping[int, list[str]] | None = None
+) -> list[Vectors]:
+    """All vectors of each text, `(m, d)`: one, or those of the whole and of each window.
+
+    Args:
+        encoder: Theirs.
+        texts: Passages' contents.
+        windows: What `windows_of` gave, where that is known.
+
+    Raises:
+        InputError: The encoder gave something else than vectors.
+    """
+    own = getattr(encoder, "encode_passages", None)
+    if own is not None and windows is None:
+        vectors: list[Vectors] = own(texts)
+        return vectors
+    windows = windows_of(encoder, texts) if windows is None else windows
+    return assembled(texts, windows, lambda flat: checked(encoder.encode(flat), flat, encoder))
+
+
+def assembled(
+    texts: Sequence[str],
+    windows: Mapping[int, list[str]],
+    encode: Callable[[list[str]], Vectors],
+) -> list[Vectors]:
+    """The vectors of each text, `(m, d)`, all encoded together.
+
+    Args:
+        texts: Those that fit are encoded themselves.
+        windows: Of the others, by their row.
+        encode: The vectors of texts that fit, `(n, d)`.
+    """
+    short = [text for row, text in enumerate(texts) if row not in windows]
+    flat = short + [part for row in sorted(windows) for part in windows[row]]
+    rows = encode(flat)
+    wholes, at = iter(rows[: len(short)]), len(short)
+    found: list[Vectors] = []
+    for row in range(len(texts)):
+        if row not in windows:
+            found.append(next(wholes)[None])
+            continue
+        parts = rows[at : at + len(windows[row])]
+        found.append(np.concatenate([pooled(parts)[None], parts]))
+        at += len(parts)
+    return found
+
+
+def pooled(parts: Vectors) -> Vectors:
+    """The normalised mean `(d,)` of windows' vectors `(m, d)`; the first where they cancel out."""
+    mean = parts.astype(np.float64).mean(axis=0)
+    length = float(np.linalg.norm(mean))
+    return parts[0] if length < 1e-6 else np.asarray(mean / length, dtype=np.float32)
+
+
+def main_vectors(passages: Sequence[Vectors], dim: int) -> Vectors:
+    """The first vector of each passage, `(n, d)`: that of the whole."""
+    if not passages:
+        return np.zeros((0, dim), dtype=np.float32)
+    return np.stack([vectors[0] for vectors in passages])
+
+
+def _words(encoder: object, text: str, window: int) -> tuple[list[str], list[int]]:
+    """The text's words with the space behind each, and their tokens; long ones in pieces."""
+    words = _WORD.findall(text)
+    sizes = count_tokens(encoder, words)
+    while any(size > window // 2 for size in sizes):
+        halves = [
+            piece
+            for word, size in zip(words, sizes, strict=True)
+            for piece in (_halves(word) if size > window // 2 else (word,))
+        ]
+        if len(halves) == len(words):
+            break  # single characters
+        words, sizes = halves, count_tokens(encoder, halves)
+    return words, sizes
+
+
+def _halves(word: str) -> tuple[str, ...]:
+    middle = len(word) // 2
+    return (word[:middle], word[middle:]) if middle else (word,)
+
+
+def _border(ends: Sequence[int], least: int, most: int, *, early: bool = False) -> int:
+    """A sentence's border in `[least, most]`: the last, or the earliest; else that bound."""
+    if early:
+        at = bisect_left(ends, least)
+        return ends[at] if at < len(ends) and ends[at] <= most else least
+    at = bisect_right(ends, most)
+    return ends[at - 1] if at and ends[at - 1] >= least else most
+
+
+def _fitting(encoder: object, part: str, window: int) -> list[str]:
+    """The part, in halves while it has more tokens than its words have one by one."""
+    if len(part) < 2 or count_tokens(encoder, [part])[0] <= window:
+        return [part]
+    return [p for half in _halves(part) for p in _fitting(encoder, half, window)]

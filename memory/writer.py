@@ -19,9 +19,10 @@ import numpy as np
 from hoptrail.errors import InputError
 from hoptrail.memory import bulk, filters, meta, records, statistics, whole_documents
 from hoptrail.memory.bulk import Key, OnDuplicate, Row, Upserted
-from hoptrail.memory.encoder import Encoder, Vectors, checked, require
+from hoptrail.memory.encoder import Encoder, Vectors, require
 from hoptrail.memory.reader import Reader, find, list_of_ids
 from hoptrail.memory.statistics import Counts
+from hoptrail.memory.vectors import checked
 from hoptrail.memory.whole_documents import NOTHING, Whole
 from hoptrail.types import Filter, Link, Metadata, Namespace, Passage
 
@@ -375,7 +376,7 @@ class Writer(Reader):
             part = texts[start : start + chunk]
             if progress and not start:
                 progress(0, len(texts))
-            parts.append(checked(encoder.encode(part), len(part), encoder))
+            parts.append(checked(encoder.encode(part), part, encoder))
             if progress:
                 progress(start + len(part), len(texts))
         return np.concatenate(parts)

@@ -16,9 +16,10 @@ from hoptrail.errors import FormatError, InputError, StoreUnavailable
 from hoptrail.formats import read_corpus, read_questions, sha256_of
 from hoptrail.graph.graph import Graph
 from hoptrail.graph.view import GraphView
+from hoptrail.memory.cache_file import cache_folder
 from hoptrail.memory.encoder import Encoder
 from hoptrail.memory.store import Store
-from hoptrail.memory.vector_cache import CachedEncoder, cache_folder
+from hoptrail.memory.vector_cache import CachedEncoder
 from hoptrail.memory.view import View
 from hoptrail.sequences import NEXT, in_sequence
 from hoptrail.triples import read_triples

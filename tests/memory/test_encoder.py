@@ -14,6 +14,7 @@ import torch
 from hoptrail.errors import EncoderMissing, FormatError, InputError, MissingExtra
 from hoptrail.memory import encoder as encoders
 from hoptrail.memory.encoder import Encoder, TransformerEncoder, for_questions, minilm, require
+from hoptrail.memory.windows import windows_of
 
 TEXTS = ["the old bridge", "river", "the river under the old bridge of the city", "bridge river"]
 VOCABULARY = "[PAD] [UNK] [CLS] [SEP] [MASK] the old bridge river under of city".split()
@@ -182,11 +183,17 @@ def test_tokens_come_with_their_spans_and_the_same_vector(encoder: TransformerEn
         assert np.allclose(vector, expected, atol=1e-6)
 
 
-def test_a_long_text_is_cut_at_the_folders_length(tmp_path: Path) -> None:
+def test_a_text_beyond_the_folders_length_is_the_mean_of_its_windows(tmp_path: Path) -> None:
     folder = make_model(tmp_path / "short")
     (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 5}')
-    found = TransformerEncoder(folder, device="cpu")
-    assert np.allclose(*found.encode(["the old bridge", "the old bridge of the city"]), atol=1e-6)
+    short = TransformerEncoder(folder, device="cpu")
+    assert short.window == 3
+    whole, *windows = short.encode(["the old bridge. of the city", "the old", "bridge.", "of the"])
+    assert not np.allclose(whole, windows[0], atol=1e-3)
+    parts = windows_of(short, ["the old bridge. of the city"])[0]
+    assert max(short.count_tokens(parts)) <= 3
+    mean = short.encode(parts).mean(axis=0)
+    assert np.allclose(whole, mean / np.linalg.norm(mean), atol=1e-6)
     long = TransformerEncoder(make_model(tmp_path / "long"), device="cpu")
     assert long.encode(["the old bridge " * 100]).shape == (1, 16)  # never past its positions
 

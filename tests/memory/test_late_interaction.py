@@ -102,7 +102,7 @@ def test_a_damaged_row_is_made_anew(tmp_path) -> None:
     encoder = WordEncoder()
     cache = TokenCache(encoder, Scalar(8), tmp_path)
     first = cache.get(texts)
-    with cache._db as db:
+    with closing(sqlite3.connect(cache.path)) as db, db:
         (blob,) = db.execute(
             "SELECT v FROM vectors WHERE key = ?", (cache_key(texts[0]),)
         ).fetchone()

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hoptrail.errors import StoreUnavailable
 from hoptrail.memory import vector_cache
 from hoptrail.memory.encoder import Encoder
 from hoptrail.memory.store import Store
@@ -92,16 +91,6 @@ def test_what_was_encoded_before_a_failure_is_kept(tmp_path: Path, monkeypatch) 
     second.encode(["a", "bb", "ccc", "dddd"])
     assert second.inner.texts_encoded == 2
     second.close()
-
-
-def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(StoreUnavailable, match="set HOPTRAIL_CACHE to a folder"):
-        CachedEncoder(HashEncoder(), tmp_path / "file")
-    (tmp_path / "cache").mkdir()
-    (tmp_path / "cache" / "vectors-hash-32.db").write_text("no database, and long enough " * 40)
-    with pytest.raises(StoreUnavailable, match="file is not a database"):
-        cached(tmp_path)
 
 
 def test_the_folder_comes_from_the_environment(tmp_path: Path, monkeypatch) -> None:
