@@ -45,6 +45,6 @@ def effort(name: str) -> Effort:
     """
     try:
         return EFFORTS[name]
-    except KeyError:
+    except (KeyError, TypeError):
         known = ", ".join(EFFORTS)
         raise ConfigError(f"there is no effort {name!r} in this version; choose {known}") from None

@@ -21,6 +21,9 @@ class Document(Protocol):
     metadata: Mapping[str, object]
 
 
+OURS = "hoptrail"
+"""The key of a document's metadata under which stands what a memory added to it."""
+
 Item = str | Passage | Mapping[str, object] | Document
 """What is one passage."""
 
@@ -75,12 +78,33 @@ def _from_record(record: Mapping[str, object], where: str) -> Passage:
 
 
 def _from_document(document: Document, where: str) -> Passage:
-    """A LangChain document: its title is in its metadata, its id may be absent."""
+    """A LangChain document: its title is in its metadata, its id may be absent.
+
+    One that a memory returned (`hoptrail.integrations.documents`) says where it belongs under a
+    key of its own, which does not become metadata.
+    """
+    if not isinstance(document.metadata, Mapping):
+        raise InputError(
+            f"{where}: a document's metadata must be a dict, got {type(document.metadata).__name__}"
+        )
     metadata = dict(document.metadata)
-    title = metadata.pop("title", None)
-    named = getattr(document, "id", None)
-    record = {"id": named, "text": document.page_content, "title": title, "metadata": metadata}
-    return _from_record(record, where)
+    record: dict[str, object] = {
+        "id": getattr(document, "id", None),
+        "text": document.page_content,
+        "metadata": metadata,
+    }
+    ours = metadata.get(OURS)
+    if not (isinstance(ours, Mapping) and "namespace" in ours):
+        title = metadata.get("title")
+        return _from_record({**record, "title": title if isinstance(title, str) else None}, where)
+    del metadata[OURS]
+    own = ours.get("metadata")
+    if isinstance(own, Mapping):
+        metadata.update(own)
+    record.update({key: ours.get(key) for key in ("title", "namespace", "links")})
+    passage = _from_record(record, where)
+    expires = ours.get("expires_at")
+    return replace(passage, expires_at=expires if isinstance(expires, float) else None)
 
 
 def _placed(passage: Passage, namespace: Namespace | None) -> Passage:

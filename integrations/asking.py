@@ -1,0 +1,153 @@
+"""What a LangChain retriever and a tool have in common: how they ask a memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from hoptrail.errors import InputError
+from hoptrail.front import Memory
+from hoptrail.intake import checked_scope
+from hoptrail.memory import filters
+from hoptrail.policies import efforts
+from hoptrail.types import Recall
+
+SETTINGS = ("k", "namespace", "effort", "filter", "score_threshold")
+"""What `search_kwargs` may hold, and what a retriever takes for one call."""
+
+
+STRICT = ConfigDict(arbitrary_types_allowed=True, extra="forbid", validate_assignment=True)
+"""Said again by whoever inherits from LangChain's classes too: those ignore unknown names."""
+
+
+class Asking(BaseModel):
+    """A memory, and how it is asked. Whatever is not named here is refused, never ignored."""
+
+    model_config = STRICT
+
+    memory: Memory
+    k: int = Field(default=5, ge=1, strict=True)
+    """Passages that come back, wherever the namespace holds as many that fit."""
+    namespace: tuple[str, ...] = ()
+    """Where to look: every namespace that begins with it."""
+    effort: str = "balanced"
+    """What a recall may cost: `fast`, `balanced` or `thorough`."""
+    filter: dict[str, Any] | None = None
+    """Only passages that fulfil it are read and returned; see `hoptrail.memory.filters`."""
+    score_threshold: float | None = None
+    """Only passages whose score is at least this. Scores compare within one recall; of passages
+    that were ranked without a walk coming near them they are below 0."""
+    search_kwargs: dict[str, Any] = Field(default_factory=dict)
+    """The same by the name that vector stores' retrievers use: any of `k`, `namespace`, `effort`,
+    `filter` and `score_threshold`. A filter here and one above must both hold; of the others each
+    is given in one place only."""
+
+    @classmethod
+    def by_default(cls, setting: str) -> object:
+        """What a setting is where nobody says it."""
+        return cls.model_fields[setting].get_default(call_default_factory=True)
+
+    @field_validator("search_kwargs", mode="before")
+    @classmethod
+    def _copy_search_kwargs(cls, given: object) -> object:
+        return deepcopy(dict(given)) if isinstance(given, Mapping) else given
+
+    @field_validator("namespace", mode="after")
+    @classmethod
+    def _check_namespace(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        return checked_scope([], 1, given, "question")
+
+    @field_validator("effort", mode="after")
+    @classmethod
+    def _check_effort(cls, given: str) -> str:
+        return efforts.effort(given).name
+
+    @field_validator("filter", mode="before")
+    @classmethod
+    def _check_filter(cls, given: object) -> dict[str, Any] | None:
+        return checked_filter(given)
+
+    @field_validator("score_threshold", mode="before")
+    @classmethod
+    def _check_threshold(cls, given: object) -> float | None:
+        return checked_threshold(given)
+
+    @model_validator(mode="after")
+    def _check_search_kwargs(self) -> Self:
+        refuse_unknown(self.search_kwargs, "search_kwargs")
+        for name in self.search_kwargs.keys() & self.model_fields_set - {"filter"}:
+            if self.search_kwargs[name] != getattr(self, name):
+                raise InputError(f"{name} is given twice: by itself and in search_kwargs")
+        self._settings({})
+        return self
+
+    def _settings(self, call: Mapping[str, Any]) -> dict[str, Any]:
+        """How to ask: what is given for one call, else in `search_kwargs`, else here.
+
+        Raises:
+            InputError: A setting is unknown, of the wrong type, or outside its range.
+        """
+        refuse_unknown(call, "the call")
+        own = {name: getattr(self, name) for name in SETTINGS if name != "filter"}
+        given = {**own, **self.search_kwargs, **{k: v for k, v in call.items() if v is not None}}
+        where = (self.filter, self.search_kwargs.get("filter"), call.get("filter"))
+        conditions = [one for one in map(checked_filter, where) if one]
+        return {
+            "k": given["k"],
+            "namespace": checked_scope([], given["k"], given["namespace"], "question"),
+            "effort": efforts.effort(given["effort"]).name,
+            "filter": {"$and": conditions} if len(conditions) > 1 else next(iter(conditions), None),
+            "score_threshold": checked_threshold(given["score_threshold"]),
+        }
+
+    def _recall(self, question: str, **call: Any) -> Recall:
+        """The recall of a question, without what scores too little."""
+        settings = self._settings(call)
+        least = settings.pop("score_threshold")
+        recall = self.memory.recall(question, **settings)
+        if least is None:
+            return recall
+        return replace(recall, hits=tuple(hit for hit in recall.hits if hit.score >= least))
+
+
+def refuse_unknown(given: Mapping[str, Any], where: str) -> None:
+    """Refuse settings that would be ignored.
+
+    Raises:
+        InputError: One is none of `SETTINGS`.
+    """
+    for name in given:
+        if name not in SETTINGS:
+            raise InputError(f"{where} takes {', '.join(SETTINGS)}, not {name!r}")
+
+
+def checked_filter(given: object) -> dict[str, Any] | None:
+    """A copy of a filter that can be used.
+
+    Raises:
+        InputError: It is none.
+    """
+    if given is None:
+        return None
+    if not isinstance(given, Mapping):
+        raise InputError(f"a filter is a dict of conditions, got {type(given).__name__}")
+    filters.parse(given)
+    return deepcopy(dict(given))
+
+
+def checked_threshold(given: object) -> float | None:
+    """A least score, or None.
+
+    Raises:
+        InputError: It is no number.
+    """
+    if given is None:
+        return None
+    if isinstance(given, bool) or not isinstance(given, int | float) or math.isnan(given):
+        raise InputError(f"score_threshold must be a number, got {given!r}")
+    return float(given)
