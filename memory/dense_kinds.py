@@ -2,7 +2,7 @@
 
 A kind proposes candidates and `DenseIndex` scores them exactly, from the stored vectors: the
 settings here decide what is found, never with which score. They were chosen on real vectors of
-MiniLM (docs/results.md): among these a query's neighbours lie in many more lists than among
+MiniLM (docs/laboratory.md): among these a query's neighbours lie in many more lists than among
 synthetic clusters.
 """
 

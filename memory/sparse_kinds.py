@@ -10,7 +10,7 @@ from hoptrail.memory.slots import SlotTable
 from hoptrail.memory.sparse import SparseIndex
 
 SparseName = Literal["auto", "own", "tantivy"]
-"""`auto` is `own` whatever the size: docs/results.md has the figures."""
+"""`auto` is `own` whatever the size: docs/laboratory.md has the figures."""
 
 
 def checked(name: str) -> SparseName:

@@ -8,7 +8,7 @@
 Feedback on a deterministic recall is biased to what that policy shows: it can say that something
 shown was useful, not that something else would have been more so. What a recall drew at random says
 more, at more variance (`learning.without_replacement`): alone, a few hundred of these made a weak
-policy worse at a learning rate at which labels help (docs/results.md): hence both.
+policy worse at a learning rate at which labels help (docs/laboratory.md): hence both.
 """
 
 from __future__ import annotations

@@ -90,6 +90,21 @@ def test_the_readme_has_the_place_where_results_go() -> None:
     assert text.index("<!-- results -->") < text.index("<!-- /results -->")
 
 
+def test_every_figure_of_the_results_and_the_readme_stands_in_the_laboratory() -> None:
+    """Figures are measured once, in the laboratory's tables, and copied from there."""
+    figure = re.compile(r"(?<![\w.])\d[\d,]*\.\d+(?![\w.]*\w)")
+    measured = set(figure.findall((ROOT / "docs" / "laboratory.md").read_text("utf-8")))
+    readme = (ROOT / "README.md").read_text("utf-8")
+    texts = {
+        "results.md": (ROOT / "docs" / "results.md").read_text("utf-8"),
+        "README.md": readme[readme.index("<!-- results -->") : readme.index("<!-- /results -->")],
+    }
+    for name, text in texts.items():
+        copied = set(figure.findall(text))
+        assert len(copied) > 10
+        assert copied <= measured, f"{name} has figures of its own: {sorted(copied - measured)}"
+
+
 def test_nothing_in_the_documents_names_a_folder_of_one_machine() -> None:
     for document in [*DOCUMENTS, *(ROOT / "docs").rglob("*.md"), *EXAMPLES]:
         text = document.read_text(encoding="utf-8")
