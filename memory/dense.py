@@ -4,8 +4,12 @@ Up to a size every vector is compared. Above it, or if a kind was asked for by n
 index proposes candidates; they are scored from the stored vectors all the same, so that a
 passage's score and the order of equals never depend on the kind.
 
+A passage longer than the encoder's window has a vector for each of its windows beside the one for
+the whole, and the best of them is its score: see `dense_windows`.
+
 The mean and the spread of a query's cosine over every passage follow from two sums that are kept
 up to date, s = sum of v and S = sum of v v^T:  mean = q.s / n,  mean of squares = q^T S q / n.
+They are those of the passages as wholes, long ones too.
 """
 
 from __future__ import annotations
@@ -21,9 +25,10 @@ from numpy.typing import NDArray
 from hoptrail.errors import InputError
 from hoptrail.memory.dense_approximate import DRIFT, Approximate, Selection
 from hoptrail.memory.dense_kinds import IndexName, kind_for
+from hoptrail.memory.dense_windows import ROUNDING, SlotWindows, products
 from hoptrail.memory.encoder import Vectors
 from hoptrail.memory.rows import Mask, Rows
-from hoptrail.memory.slots import DECIMALS, Scores, Slots, SlotTable, spread
+from hoptrail.memory.slots import Scores, Slots, SlotTable, spread
 
 MARGIN = 16
 """Fetched beyond k, so that content can decide between equals at the boundary."""
@@ -36,9 +41,6 @@ EXACT_AMONG = 20_000
 
 EXACT_SHARE = 0.25
 """Of the slots to look among; where a search would fetch more of them, each is compared."""
-
-ROUNDING = 1e-4
-"""More than single precision takes off the product of two unit vectors."""
 
 WORTH_BLAS = 2_000_000
 """Multiplications in one matrix product from which BLAS pays."""
@@ -76,8 +78,16 @@ class DenseIndex:
         """What proposes candidates; None where every vector is compared."""
         return self._approximate
 
-    def add(self, vectors: Vectors) -> None:
-        """Take in the vectors `(n, d)` of the slots that follow the last one."""
+    def add(
+        self, vectors: Vectors, windows: Vectors | None = None, owners: Slots | None = None
+    ) -> None:
+        """Take in the vectors `(n, d)` of the slots that follow the last one.
+
+        Args:
+            vectors: Of each passage as a whole.
+            windows: `(e, d)` of the windows of long ones.
+            owners: `(e,)` whose each is: a row of `vectors`, ascending.
+        """
         with self._lock:
             if not len(vectors):
                 return
@@ -87,6 +97,8 @@ class DenseIndex:
                 self._reset(vectors.shape[1])
                 self._rows.append(np.zeros((held, self.dim), dtype=np.float32))
                 self._caught_up = held
+            if windows is not None and owners is not None:
+                self._windows.add(windows, owners + len(self._rows))
             self._rows.append(vectors)
             self._move(vectors, 1)
             self._living = None
@@ -96,6 +108,7 @@ class DenseIndex:
         with self._lock:
             if len(slots):
                 self._move(self._rows.take(slots), -1)
+                self._windows.remove(slots, self._table.alive)
                 self._living = None
                 if self._approximate is not None:
                     self._approximate.removed(int((slots < self._caught_up).sum()))
@@ -130,6 +143,7 @@ class DenseIndex:
             self.settle()
             alive = self._table.alive
             state = {"vectors": self._rows.those(alive), "sum": self._sum, "outer": self._outer}
+            state |= self._windows.state(alive)
             if self._approximate is not None:
                 state |= self._approximate.state(alive)
             return state
@@ -143,17 +157,28 @@ class DenseIndex:
             vectors = state["vectors"]
             self._reset(vectors.shape[1], vectors)
             self._sum, self._outer = state["sum"].copy(), state["outer"].copy()
+            self._windows.restore(state)
             self._caught_up = len(vectors)
             if "faiss" in state:
                 self._approximate = Approximate.restore(state, self.dim)
 
     def vectors(self, slots: Slots) -> Vectors:
-        """The vectors of slots, `(m, d)`."""
+        """The vectors of slots, `(m, d)`: of each passage as a whole."""
         with self._lock:
             return self._rows.take(np.asarray(slots, dtype=np.int64))
 
+    def cosines(self, query: Vectors, slots: Slots) -> Scores:
+        """The scores of slots `(m,)` for one query `(d,)`, by a product in single precision."""
+        with self._lock:
+            scores: Scores = self._rows.take(slots) @ query
+            if len(self._windows):
+                scores = self._windows.raised(query[None], slots, scores[None].astype(np.float64))[
+                    0
+                ].astype(np.float32)
+            return scores
+
     def search(
-        self, vectors: Vectors, k: int, *, allowed: Mask | None = None
+        self, vectors: Vectors, k: int, *, allowed: Mask | None = None, wholes: bool = False
     ) -> tuple[Scores, Slots]:
         """The nearest living slots of each query, best first, equals by content.
 
@@ -161,6 +186,7 @@ class DenseIndex:
             vectors: `(n, d)` L2-normalised queries.
             k: How many for each.
             allowed: `(capacity,)` the slots to look among; all by default.
+            wholes: Compare long passages as wholes, not by the best of their windows.
 
         Returns:
             Scores `(n, m)` and slots `(n, m)`, m the smaller of k and the slots to look among.
@@ -182,18 +208,22 @@ class DenseIndex:
             for start in range(0, len(queries), at_once):
                 rows = np.arange(start, min(start + at_once, len(queries)))
                 self._best(queries, rows, fetch, among, scores, slots)
+            if len(self._windows) and not wholes:
+                self._with_windows(queries, among, scores, slots)
             return scores, slots
 
-    def scores_of(self, vectors: Vectors, slots: Slots) -> Scores:
-        """The cosines of queries `(n, d)` with some slots `(m,)`: `(n, m)`."""
+    def scores_of(self, vectors: Vectors, slots: Slots, *, wholes: bool = False) -> Scores:
+        """The scores of some slots `(m,)` for queries `(n, d)`: `(n, m)`; as `search` has them."""
         queries = self._queries(vectors)
         with self._lock:
             if not len(slots):
                 return np.zeros((len(queries), 0), dtype=np.float32)
-            return _products(queries, self._rows.take(slots)[None]).astype(np.float32)
+            if wholes:
+                return products(queries, self._rows.take(slots)[None]).astype(np.float32)
+            return self._exact(queries, np.asarray(slots, dtype=np.int64)).astype(np.float32)
 
     def moments(self, vectors: Vectors) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Mean and standard deviation of each query's cosine over all living slots.
+        """Mean and standard deviation of each query's cosine over all living slots as wholes.
 
         Args:
             vectors: `(n, d)` queries.
@@ -209,6 +239,25 @@ class DenseIndex:
             mean = queries @ self._sum / size
             square = (_matmul(queries, self._outer) * queries).sum(1) / size
             return mean, spread(mean, square)
+
+    def _with_windows(self, queries: Vectors, among: _Among, scores: Scores, slots: Slots) -> None:
+        """Let passages in that one of their windows brings among the best, and order them anew.
+
+        The best by the windows and the best by the wholes have the best by both among them.
+        """
+        k = scores.shape[1]
+        contenders = self._windows.contenders(
+            queries, scores[:, -1], k, among.chosen, self._table.alive
+        )
+        for row, more in enumerate(contenders):
+            candidates = np.union1d(slots[row], more)
+            exact = self._exact(queries[row][None], candidates)[0]
+            best = self._table.order(exact, candidates)[:k]
+            scores[row], slots[row] = exact[best], candidates[best]
+
+    def _exact(self, queries: Vectors, slots: Slots) -> NDArray[np.float64]:
+        """Rounded scores `(n, m)` of slots `(m,)` for queries `(n, d)`."""
+        return self._windows.raised(queries, slots, products(queries, self._rows.take(slots)[None]))
 
     def _best(
         self,
@@ -234,7 +283,7 @@ class DenseIndex:
         for i, row in enumerate(rows):
             kept = _contenders(near[i], found[i], k)
             held = found[i, kept]
-            exact = _products(queries[row][None], vectors[i, kept][None])[0]
+            exact = products(queries[row][None], vectors[i, kept][None])[0]
             exact[held < 0] = -np.inf
             best = self._table.order(exact, held)[:k]
             scores[row], slots[row] = exact[best], held[best]
@@ -276,6 +325,7 @@ class DenseIndex:
 
     def _reset(self, dim: int, base: Vectors | None = None) -> None:
         self._rows = Rows(dim, base)
+        self._windows = SlotWindows(dim)
         self._sum = np.zeros(dim)
         self._outer = np.zeros((dim, dim))
         self._approximate, self._living = None, None
@@ -328,14 +378,3 @@ def _matmul(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float6
         return a @ b
     product: NDArray[np.float64] = np.einsum("ij,jk->ik", a, b)
     return product
-
-
-def _products(queries: Vectors, vectors: Vectors) -> NDArray[np.float64]:
-    """Rounded cosines of `(n, d)` queries with `(n or 1, m, d)` vectors: `(n, m)`.
-
-    Each is its own sum of d products, so that it does not depend on what else is asked: a matrix
-    product's bits change with the shape of the batch.
-    """
-    product = vectors.astype(np.float64) * queries[:, None].astype(np.float64)
-    total: NDArray[np.float64] = product.sum(-1).round(DECIMALS)
-    return total

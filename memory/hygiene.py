@@ -88,7 +88,9 @@ def add_distinct(
     now = store.clock()
     batch = bulk.collect(passages, "error", now, None)
     encoder = require(store.encoder, "encoding passages")
-    vectors = dict(zip(batch, store.encode([p.content for p in batch.values()]), strict=True))
+    contents = [passage.content for passage in batch.values()]
+    stored = dict(zip(batch, store.encode_passages(contents), strict=True))
+    vectors = {key: all_of_it[0] for key, all_of_it in stored.items()}
     found: list[Duplicate] = []
     for namespace in dict.fromkeys(key[0] for key in batch):
         part = {key: p for key, p in batch.items() if key[0] == namespace}
@@ -97,7 +99,7 @@ def add_distinct(
     kept = [p for key, p in batch.items() if then == "report" or key not in doubled]
     with store.transaction():
         ids = store.restore(
-            [replace(p, written_at=now) for p in kept], vectors, made_by=meta.describe(encoder)
+            [replace(p, written_at=now) for p in kept], stored, made_by=meta.describe(encoder)
         )
         if then == "merge":
             for key, duplicate in doubled.items():
@@ -135,13 +137,15 @@ def _among_new(
     by_content: dict[str, str] = {}
     with view.lock:
         mask = _exactly(store, view, namespace)
-        _, nearest = view.dense.search(np.stack([vectors[key] for key in batch]), 1, allowed=mask)
+        # As wholes: a text that stands in a long one is not all that the long one says.
+        queries = np.stack([vectors[key] for key in batch])
+        _, nearest = view.dense.search(queries, 1, allowed=mask, wholes=True)
         for row, (key, passage) in enumerate(batch.items()):
             same = np.flatnonzero(mask & view.has_content(passage.content))[:1]
             best = same if len(same) else nearest[row]
             of, cosine = by_content.get(passage.content), 1.0
             if len(best) and not of:
-                cosine = float(view.dense.scores_of(vectors[key][None], best)[0, 0])
+                cosine = float(view.dense.scores_of(vectors[key][None], best, wholes=True)[0, 0])
                 if len(same) or cosine >= near:
                     of = view.passages(best)[0].id
             if not of and firsts:
@@ -167,7 +171,7 @@ def _among_old(store: Store, namespace: Namespace, near: float) -> list[Duplicat
         for start in range(0, len(slots), AT_ONCE):
             part = slots[start : start + AT_ONCE]
             scores, others = view.dense.search(
-                view.dense.vectors(part), NEIGHBOURS + 1, allowed=mask
+                view.dense.vectors(part), NEIGHBOURS + 1, allowed=mask, wholes=True
             )
             for row, column in zip(*np.nonzero(scores >= near), strict=True):
                 one, other = int(part[row]), int(others[row, column])

@@ -28,6 +28,7 @@ from hoptrail.memory.funnel import Asked, Stage
 from hoptrail.memory.records import cache_key
 from hoptrail.memory.slots import Scores
 from hoptrail.memory.vectors import numbers, start_of
+from hoptrail.memory.windows import windows_of
 
 CHUNK = 64
 """Texts whose tokens are encoded between two commits."""
@@ -147,11 +148,21 @@ class MaxSim(Stage):
 
 
 def token_vectors(encoder: TokenEncoder, texts: Sequence[str]) -> list[Vectors]:
-    """The normalised token vectors `(t, d)` of each text; those without direction stay zeros.
+    """The normalised token vectors `(t, d)` of each text, window after window of a long one.
+
+    Those without direction stay zeros.
 
     Raises:
         InputError: The encoder gave something else for a text.
     """
+    long = windows_of(encoder, texts)
+    parts = [long.get(row, [text]) for row, text in enumerate(texts)]
+    rows = iter(_token_rows(encoder, [text for part in parts for text in part]))
+    return [np.concatenate([next(rows) for _ in part]) for part in parts]
+
+
+def _token_rows(encoder: TokenEncoder, texts: Sequence[str]) -> list[Vectors]:
+    """The normalised token vectors of texts that fit the encoder's window."""
     whose = f"the encoder {encoder.fingerprint}"
     encoded = encoder.encode_tokens(texts)
     if len(encoded) != len(texts):

@@ -96,7 +96,7 @@ def take(connection: sqlite3.Connection, count: int, after: int = 0) -> list[Tak
     return found
 
 
-def keep(connection: sqlite3.Connection, taken: Sequence[Taken], vectors: Vectors) -> int:
+def keep(connection: sqlite3.Connection, taken: Sequence[Taken], vectors: Sequence[Vectors]) -> int:
     """Write the vectors of those that nobody has written since they were taken; how many."""
     now: dict[int, int] = {}
     for part, marks in records.batches([t.rowid for t in taken]):
@@ -147,7 +147,8 @@ def wrong(connection: sqlite3.Connection) -> list[int]:
     rows = connection.execute(
         "SELECT p.rowid FROM passages p LEFT JOIN next_vectors n ON n.passage = p.rowid "
         "LEFT JOIN unencoded u ON u.passage = p.rowid "
-        "WHERE u.passage IS NULL AND (n.passage IS NULL OR length(n.vector) != ?)",
+        "WHERE u.passage IS NULL "
+        "AND (n.passage IS NULL OR NOT length(n.vector) OR length(n.vector) % ?)",
         (size,),
     )
     return [row[0] for row in rows]

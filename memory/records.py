@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hoptrail.errors import InputError, StoreError
+from hoptrail.errors import InputError
 from hoptrail.types import Link, Namespace, Passage
 
 SEPARATOR = "\x1f"
@@ -228,33 +228,10 @@ def overwrite(
 
 
 def put_vector(connection: sqlite3.Connection, rowid: int, vector: NDArray[np.float32]) -> None:
-    """Write a passage's vector `(d,)`, over the one that was there."""
+    """Write a passage's vectors, `(m, d)` or one `(d,)`, over those that were there."""
     connection.execute(
         "INSERT OR REPLACE INTO vectors VALUES (?, ?)", (rowid, vector.astype("<f4").tobytes())
     )
-
-
-def vectors(
-    connection: sqlite3.Connection, rowids: Sequence[int], width: int, where: str
-) -> NDArray[np.float32]:
-    """The vectors `(n, width)` of passages; zeros for one that is gone.
-
-    Raises:
-        StoreError: One that is there has none of this width.
-    """
-    found = np.zeros((len(rowids), width), dtype=np.float32)
-    row_of = {rowid: i for i, rowid in enumerate(rowids)}
-    for part, marks in batches(rowids):
-        rows = connection.execute(
-            "SELECT p.rowid, v.vector FROM passages p LEFT JOIN vectors v ON v.passage = p.rowid "
-            f"WHERE p.rowid IN ({marks})",
-            part,
-        )
-        for rowid, vector in rows:
-            if vector is None or len(vector) != 4 * width:
-                raise StoreError(no_vector(rowid, where))
-            found[row_of[rowid]] = np.frombuffer(vector, dtype="<f4")
-    return found
 
 
 def no_vector(rowid: int, where: str) -> str:

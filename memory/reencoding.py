@@ -31,7 +31,7 @@ from hoptrail.memory import meta, pending
 from hoptrail.memory.database import Database
 from hoptrail.memory.encoder import Encoder, Vectors
 from hoptrail.memory.pending import Taken, Underway
-from hoptrail.memory.vectors import checked
+from hoptrail.memory.windows import encode_passages
 
 if TYPE_CHECKING:
     from hoptrail.memory.store import Store
@@ -246,9 +246,8 @@ class Reencoding:
         if self._grows and time.perf_counter() - began < QUICK:
             self._batch = min(2 * self._batch, LARGEST)
 
-    def _vectors(self, taken: Sequence[Taken]) -> Vectors:
-        contents = [t.content for t in taken]
-        return checked(self.encoder.encode(contents), contents, self.encoder)
+    def _vectors(self, taken: Sequence[Taken]) -> list[Vectors]:
+        return encode_passages(self.encoder, [t.content for t in taken])
 
     def _check(self, db: Database) -> None:
         """Have encoded again what is not whole, however that came about."""

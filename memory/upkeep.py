@@ -17,8 +17,9 @@ import numpy as np
 
 from hoptrail import outputs
 from hoptrail.errors import FormatError, StoreUnavailable
-from hoptrail.memory import meta, pending, records, schema, snapshot, vector_cache
+from hoptrail.memory import meta, pending, records, schema, snapshot, vector_cache, vector_rows
 from hoptrail.memory.store import Store
+from hoptrail.memory.vectors import sound
 
 SHOWN = 20
 """Problems of one kind that are named one by one."""
@@ -104,7 +105,7 @@ def repair(store: Store) -> list[str]:
         wrong = _wrong_vectors(connection)
         found = records.read(connection, wrong, links=False)
     if wrong:
-        vectors = store.encode([found[rowid].content for rowid in wrong])
+        vectors = store.encode_passages([found[rowid].content for rowid in wrong])
         with store.transaction() as connection:
             if store.encoder is not None:
                 meta.check_encoder(connection, store.encoder, str(store.path))
@@ -241,17 +242,17 @@ def _readable(connection: sqlite3.Connection, rowids: Sequence[int]) -> str | No
 
 
 def _wrong_vectors(connection: sqlite3.Connection) -> list[int]:
-    """The rowids of passages whose vector is missing, of another length, or not finite."""
+    """The rowids of passages whose vector is missing, of another width, or not of length 1."""
     width = meta.width(meta.get(connection, "encoder") or "")
-    size = 4 * width if width else None
     wrong = []
     rows = connection.execute(
         "SELECT p.rowid, v.vector FROM passages p LEFT JOIN vectors v ON v.passage = p.rowid "
         "ORDER BY p.rowid"
     )
     for rowid, vector in rows:
-        broken = vector is None or len(vector) % 4 or size not in (None, len(vector))
-        if broken or not np.isfinite(np.frombuffer(vector, dtype="<f4")).all():
+        if not vector_rows.whole(vector, width or 1) or (
+            width and not sound(np.frombuffer(vector, dtype="<f4").reshape(-1, width))
+        ):
             wrong.append(rowid)
     return wrong
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.errors import EncoderMismatch, StoreError, UnknownId
-from hoptrail.memory import filters, meta, records, snapshot
+from hoptrail.memory import filters, meta, records, snapshot, vector_rows
 from hoptrail.memory.columns import Columns
 from hoptrail.memory.database import Database
 from hoptrail.memory.dense import DenseIndex
@@ -260,7 +260,8 @@ class View:
             width = meta.width(self._encoder or "") or 0
             for start in range(0, len(slots), ROWS_AT_ONCE):
                 rowids = state["rowids"][start : start + ROWS_AT_ONCE].tolist()
-                self.dense.add(records.vectors(connection, rowids, width, str(self._db.path)))
+                vectors = vector_rows.read(connection, rowids, width, str(self._db.path))
+                self.dense.add(vectors.main, vectors.windows, vectors.owners)
         self._unsaved = len(slots)
 
     def _check_encoder(self, connection: sqlite3.Connection) -> None:
@@ -319,9 +320,11 @@ class View:
 
     def _take_in(self, rows: list[tuple[int, str | None, str, str, bytes | None]]) -> None:
         contents = []
-        for rowid, title, text, metadata, vector in rows:
-            if vector is None or len(vector) != len(rows[0][4] or b""):
-                raise StoreError(records.no_vector(rowid, str(self._db.path)))
+        width = meta.width(self._encoder or "") or len(rows[0][4] or b"") // 4
+        vectors = vector_rows.unpacked(
+            [row[4] for row in rows], [row[0] for row in rows], width, str(self._db.path)
+        )
+        for _, title, text, metadata, _ in rows:
             contents.append(
                 Passage(id="", text=text, title=title, metadata=json.loads(metadata)).content
             )
@@ -329,8 +332,7 @@ class View:
         keys = np.asarray([records.content_key(c) for c in contents], dtype=np.uint64)
         slots = self._table.add(rowids, keys)
         self._slot_of.update(zip(rowids.tolist(), slots.tolist(), strict=True))
-        flat = np.frombuffer(b"".join(row[4] or b"" for row in rows), dtype="<f4")
-        self.dense.add(flat.reshape(len(rows), -1).astype(np.float32))
+        self.dense.add(vectors.main, vectors.windows, vectors.owners)
         self.sparse.add(contents)
 
 

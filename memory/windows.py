@@ -34,8 +34,8 @@ BYTES_A_TOKEN = 4
 """By which tokens are estimated for an encoder that does not count them."""
 
 OVERLAP = 8
-"""A window begins within the last part in so many of the one before: what stands across a border
-is whole in one of them."""
+"""A window repeats at most the last part in so many of the one before: whole sentences, or words
+where a sentence had to be cut."""
 
 _WORD = re.compile(r"[^\s。\uff01\uff1f।]{1,64}[。\uff01\uff1f।]*\s*|[。\uff01\uff1f।]+\s*|\s+")
 """With the space behind it; what is longer, as in scripts without spaces, in pieces."""
@@ -141,12 +141,12 @@ def split(encoder: object, text: str, window: int) -> list[str]:
     while True:
         last = max(first + 1, bisect_right(before, before[first] + window) - 1)
         if last < len(words):
-            last = _border(ends, first + (last - first) * 3 // 4, last)
+            last = _cut(ends, max(first + 1, first + (last - first) * 3 // 4), last)
         parts.extend(_fitting(encoder, "".join(words[first:last]).strip(), window))
         if last >= len(words):
             return [part for part in parts if part] or [text]
         least = bisect_left(before, before[last] - window // OVERLAP)
-        first = max(first + 1, _border(ends, least, last, early=True))
+        first = max(first + 1, _begin(ends, least, last))
 
 
 def encode_passages(
@@ -213,13 +213,14 @@ def main_vectors(passages: Sequence[Vectors], dim: int) -> Vectors:
 
 def _words(encoder: object, text: str, window: int) -> tuple[list[str], list[int]]:
     """The text's words with the space behind each, and their tokens; long ones in pieces."""
+    most = max(1, window // 2)
     words = _WORD.findall(text)
     sizes = count_tokens(encoder, words)
-    while any(size > window // 2 for size in sizes):
+    while any(size > most for size in sizes):
         halves = [
             piece
             for word, size in zip(words, sizes, strict=True)
-            for piece in (_halves(word) if size > window // 2 else (word,))
+            for piece in (_halves(word) if size > most else (word,))
         ]
         if len(halves) == len(words):
             break  # single characters
@@ -232,13 +233,16 @@ def _halves(word: str) -> tuple[str, ...]:
     return (word[:middle], word[middle:]) if middle else (word,)
 
 
-def _border(ends: Sequence[int], least: int, most: int, *, early: bool = False) -> int:
-    """A sentence's border in `[least, most]`: the last, or the earliest; else that bound."""
-    if early:
-        at = bisect_left(ends, least)
-        return ends[at] if at < len(ends) and ends[at] <= most else least
+def _cut(ends: Sequence[int], least: int, most: int) -> int:
+    """Where a window ends that may end in `[least, most]`: with the last sentence, else there."""
     at = bisect_right(ends, most)
     return ends[at - 1] if at and ends[at - 1] >= least else most
+
+
+def _begin(ends: Sequence[int], least: int, last: int) -> int:
+    """Where the next one begins, in `[least, last]`: with a sentence, the first that it may."""
+    at = bisect_left(ends, least)
+    return ends[at] if at < len(ends) and ends[at] <= last else least
 
 
 def _fitting(encoder: object, part: str, window: int) -> list[str]:

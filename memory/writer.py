@@ -14,16 +14,14 @@ from pathlib import Path
 from types import EllipsisType
 from typing import get_args
 
-import numpy as np
-
 from hoptrail.errors import InputError
 from hoptrail.memory import bulk, filters, meta, records, statistics, whole_documents
 from hoptrail.memory.bulk import Key, OnDuplicate, Row, Upserted
 from hoptrail.memory.encoder import Encoder, Vectors, require
 from hoptrail.memory.reader import Reader, find, list_of_ids
 from hoptrail.memory.statistics import Counts
-from hoptrail.memory.vectors import checked
 from hoptrail.memory.whole_documents import NOTHING, Whole
+from hoptrail.memory.windows import encode_passages, main_vectors
 from hoptrail.types import Filter, Link, Metadata, Namespace, Passage
 
 Progress = Callable[[int, int], None]
@@ -82,7 +80,7 @@ class Writer(Reader):
 
         Args:
             passages: What to write.
-            vectors: Those that are known, `(d,)` each; the others are made.
+            vectors: Those that are known, `(m, d)` each; the others are made.
             counts: What the other store has counted of them, where that is known.
             made_by: The encoder that made them, as the other store describes it.
             on_duplicate: As for `add`.
@@ -363,23 +361,30 @@ class Writer(Reader):
             return new
 
     def encode(self, texts: Sequence[str], *, progress: Progress | None = None) -> Vectors:
-        """The vectors of passages' contents, `(n, d)`, by the store's encoder as given."""
+        """The vectors of passages' contents as wholes, `(n, d)`, by the store's encoder."""
+        encoder = require(self.encoder, "encoding passages")
+        return main_vectors(self._encode(encoder, texts, progress), encoder.dim)
+
+    def encode_passages(
+        self, texts: Sequence[str], *, progress: Progress | None = None
+    ) -> list[Vectors]:
+        """All vectors of each content, `(m, d)`: what is stored of it. See `windows`."""
         return self._encode(self.encoder, texts, progress)
 
     def _encode(
         self, encoder: Encoder | None, texts: Sequence[str], progress: Progress | None = None
-    ) -> Vectors:
+    ) -> list[Vectors]:
         encoder = require(encoder, "encoding passages")
-        parts = [np.zeros((0, encoder.dim), dtype=np.float32)]
+        vectors: list[Vectors] = []
         chunk = min(ENCODE_CHUNK, max(64, len(texts) // REPORTS))
         for start in range(0, len(texts), chunk):
             part = texts[start : start + chunk]
             if progress and not start:
                 progress(0, len(texts))
-            parts.append(checked(encoder.encode(part), part, encoder))
+            vectors += encode_passages(encoder, part)
             if progress:
                 progress(start + len(part), len(texts))
-        return np.concatenate(parts)
+        return vectors
 
     @contextmanager
     def _write(self) -> Iterator[tuple[sqlite3.Connection, float]]:

@@ -153,7 +153,7 @@ class Pool:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         """Sparse and dense scores in standard deviations over the scope, and cosines, `(n,)`."""
         at = np.asarray(slots, dtype=np.int64)
-        cosine = self.sources.view.dense.vectors(at) @ self.vector
+        cosine = self.sources.view.dense.cosines(self.vector, at)
         sparse = standard(self.sparse_scores[at], *self.sparse_moments)
         dense = standard(cosine, *self.dense_moments)
         return sparse.astype(np.float32), dense.astype(np.float32), cosine

@@ -51,7 +51,8 @@ def register(commands: Commands) -> None:
 
 def info(args: argparse.Namespace) -> int:
     """Say what a memory holds."""
-    from hoptrail.memory import meta, statistics
+    from hoptrail.memory import meta, statistics, vector_rows
+    from hoptrail.memory.records import encode_namespace
 
     scope = args.namespace or ()
     with open_memory(args, read_only=True) as memory:
@@ -64,10 +65,12 @@ def info(args: argparse.Namespace) -> int:
             recalled += entry.counts.recalls > 0
         with memory.store.reading() as connection:
             encoder = meta.get(connection, "encoder")
+            split = vector_rows.split_passages(connection, encode_namespace(scope))
         change = memory.encoder_change()
         found: dict[str, Any] = {
             "passages": sum(spaces.values()),
             "namespaces": spaces,
+            "split_passages": split,
             "recalls": recalls,
             "ever_recalled": recalled,
             "encoder": encoder,
@@ -81,7 +84,8 @@ def info(args: argparse.Namespace) -> int:
     lines = [
         f"{args.store}: {found['passages']} passages, {found['bytes']:,} bytes, "
         f"version {found['version']}, encoder {encoder or 'none yet'}",
-        f"{recalled} of them were recalled, {recalls} times in all",
+        f"{split} of them are longer than the encoder's window and have a vector for each part",
+        f"{recalled} were recalled, {recalls} times in all",
         *([changing_line(change)] if change else []),
         *(f"  {space or '(root)'}: {count}" for space, count in spaces.items()),
     ]
