@@ -8,7 +8,7 @@ RUN := $(VENV)/.installed-run
 DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := test
-.PHONY: demo test check fix slow wheel-check install pins clean
+.PHONY: demo test check fix slow docs wheel-check install pins clean
 
 demo: $(RUN)
 	$(BIN)/hoptrail demo
@@ -25,6 +25,9 @@ fix: $(DEV)
 
 slow: $(DEV)
 	$(BIN)/pytest -m slow
+
+docs: $(DEV)
+	scripts/docs
 
 wheel-check: $(DEV)
 	scripts/wheel_check

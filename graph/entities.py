@@ -66,7 +66,7 @@ class EntityMention:
 def find_entities(text: Words, title: str | None = None) -> list[EntityMention]:
     """The names in a passage, in reading order; its title first, as what the whole is about.
 
-    Example:
+    Examples:
         >>> text = words("In 1905 Albert Einstein left Bern. Einstein was 26.")
         >>> [mention.name for mention in find_entities(text)]
         ['albert einstein', 'bern', 'albert einstein']
@@ -99,7 +99,7 @@ def find_aliases(title: str | None, text: str) -> list[str]:
     text opens with, where it shares a word with the title (William Jefferson Clinton, under "Bill
     Clinton").
 
-    Example:
+    Examples:
         >>> find_aliases("Bill Clinton", "William Jefferson Clinton is an American politician.")
         ['william jefferson clinton']
     """

@@ -92,7 +92,7 @@ class Match:
 def fold(word: str) -> str:
     """The word without case and diacritics.
 
-    Example:
+    Examples:
         >>> fold("Murúa"), fold("Łódź"), fold("STRASSE") == fold("Straße")
         ('murua', 'lodz', True)
     """
@@ -114,7 +114,7 @@ def is_capitalised(word: str) -> bool:
 def words(text: str) -> Words:
     """The text's words, folded, with their character spans.
 
-    Example:
+    Examples:
         >>> words("Schindler’s List").folded
         ['schindler', 's', 'list']
     """
@@ -133,7 +133,7 @@ def name_of(title: str | None) -> str | None:
     A tail in parentheses only tells like-named titles apart and is dropped. Titles of more than
     `MAX_WORDS` words, of stop words only, or of a single letter or number name nothing.
 
-    Example:
+    Examples:
         >>> name_of("Custody (2007 film)"), name_of("Procter &amp; Gamble"), name_of("The Who")
         ('custody', 'procter gamble', None)
     """

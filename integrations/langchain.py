@@ -39,7 +39,7 @@ class HoptrailRetriever(Asking, BaseRetriever):
     `k`, `namespace`, `effort`, `filter` and `score_threshold` may also be given to `invoke`, for
     one call; a filter then holds beside the retriever's own. Anything else is refused.
 
-    Example:
+    Examples:
         >>> retriever = HoptrailRetriever(memory=memory, k=5)  # doctest: +SKIP
         >>> retriever.invoke("Who founded it?", k=3)  # doctest: +SKIP
     """

@@ -40,7 +40,7 @@ _WITHOUT_PUNCTUATION = _PunctuationTable()
 def normalize_answer(text: str) -> str:
     """The text casefolded, without punctuation and articles, with single spaces.
 
-    Example:
+    Examples:
         >>> normalize_answer("The Beatles, U.K.")
         'beatles uk'
     """

@@ -145,7 +145,7 @@ class Funnel:
     Raises:
         ConfigError: There is none, or the first cannot find candidates.
 
-    Example:
+    Examples:
         >>> from hoptrail.memory.scans import Full, Prefix
         >>> Funnel([Prefix(64, keep=200), Full(keep=50)])
         <Funnel prefix 64 -> full>

@@ -138,8 +138,7 @@ class Reencoding:
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the thread, so many seconds at most; whether the store now has the encoder.
 
-        Raises:
-            Whatever ended the thread.
+        Raises whatever ended the thread.
         """
         if self._thread is not None:
             self._thread.join(timeout)

@@ -265,8 +265,7 @@ class Store(Writer):
     def asked(self, texts: Sequence[str], namespace: Namespace = ()) -> tuple[View, Vectors]:
         """A scope's view, and vectors of queries `(n, d)` by the encoder that made its own.
 
-        Raises:
-            As `encode_queries` does.
+        Raises what `encode_queries` raises.
         """
         while True:
             encoder = require(self.encoder, "encoding a query")

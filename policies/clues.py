@@ -185,7 +185,7 @@ class Page:
 def plain_title(title: str) -> str:
     """A title as a person would say it: without what only tells like-named ones apart.
 
-    Example:
+    Examples:
         >>> plain_title("Custody (2007 film)")
         'Custody'
     """

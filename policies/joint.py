@@ -196,7 +196,7 @@ class JointScorer:
 def fits(texts: Sequence[Tokens], passages: Sequence[Vectors]) -> NDArray[np.float64]:
     """How well each passage answers to each text, `(texts, passages)`: weighted late interaction.
 
-    Example:
+    Examples:
         >>> east, north = np.eye(2, dtype=np.float32)
         >>> text = np.stack([east, north]), np.asarray([3.0, 1.0])
         >>> fits([text], [np.stack([east, -north]), north[None]]).tolist()

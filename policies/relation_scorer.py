@@ -36,7 +36,7 @@ TOPIC = "it"
 def relation_words(name: str) -> str:
     """A relation's name as words, without its direction.
 
-    Example:
+    Examples:
         >>> relation_words("~starred_actors"), relation_words("directedBy")
         ('starred actors', 'directed by')
     """

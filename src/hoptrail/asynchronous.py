@@ -47,7 +47,7 @@ class AsyncMemory:
             file that holds it, or an open store.
         options: What else `Memory` takes, when it is opened here.
 
-    Example:
+    Examples:
         >>> import asyncio
         >>> from hoptrail.memory.testing import HashEncoder
         >>> from tempfile import TemporaryDirectory

@@ -61,7 +61,7 @@ class Memory(Keeping, ChangingEncoder, Judging, Reading):
         EncoderMismatch: The encoder given is not the one that made the file's vectors;
             `change_encoder` makes them anew.
 
-    Example:
+    Examples:
         >>> from hoptrail.memory.testing import HashEncoder
         >>> from tempfile import TemporaryDirectory
         >>> folder = TemporaryDirectory()
@@ -232,10 +232,8 @@ class Memory(Keeping, ChangingEncoder, Judging, Reading):
     ) -> list[Recall]:
         """A recall for each question, in their order, walked together.
 
-        Each one's milliseconds are its share of the time that they took together.
-
-        Raises:
-            As `recall` does.
+        Takes and raises what `recall` does. Each one's milliseconds are its share of the time that
+        they took together.
         """
         from hoptrail.policies.efforts import effort as effort_named
         from hoptrail.policies.explore import checked_seed

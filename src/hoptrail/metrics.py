@@ -19,7 +19,7 @@ def recall_at(ranked: Sequence[str], gold: Collection[str], k: int) -> float:
     Raises:
         InputError: There is no gold, or k is below 1.
 
-    Example:
+    Examples:
         >>> recall_at(["a", "x", "b"], {"a", "b"}, 2)
         0.5
     """
@@ -30,7 +30,7 @@ def recall_at(ranked: Sequence[str], gold: Collection[str], k: int) -> float:
 def all_gold_at(ranked: Sequence[str], gold: Collection[str], k: int) -> float:
     """1.0 if every gold id is among the first k, else 0.0.
 
-    Example:
+    Examples:
         >>> all_gold_at(["a", "x", "b"], {"a", "b"}, 2), all_gold_at(["a", "x", "b"], {"a", "b"}, 3)
         (0.0, 1.0)
     """
@@ -40,7 +40,7 @@ def all_gold_at(ranked: Sequence[str], gold: Collection[str], k: int) -> float:
 def precision_at(ranked: Sequence[str], gold: Collection[str], k: int) -> float:
     """The share of the first k that is gold; a ranking shorter than k is short of hits, not of k.
 
-    Example:
+    Examples:
         >>> precision_at(["a", "x", "b", "y"], {"a", "b"}, 4)
         0.5
     """
@@ -51,7 +51,7 @@ def precision_at(ranked: Sequence[str], gold: Collection[str], k: int) -> float:
 def reciprocal_rank(ranked: Sequence[str], gold: Collection[str]) -> float:
     """1 / the rank of the first gold id; 0.0 if there is none.
 
-    Example:
+    Examples:
         >>> reciprocal_rank(["x", "a", "b"], {"a", "b"})
         0.5
     """
@@ -65,7 +65,7 @@ def reciprocal_rank(ranked: Sequence[str], gold: Collection[str]) -> float:
 def ndcg_at(ranked: Sequence[str], gold: Collection[str], k: int) -> float:
     """Discounted gain over the best possible: Σ 1/log2(1 + rank of a hit), hits being 0 or 1.
 
-    Example:
+    Examples:
         >>> ndcg_at(["a", "b", "x"], {"a", "b"}, 3)
         1.0
         >>> round(ndcg_at(["x", "a"], {"a"}, 2), 4)

@@ -26,7 +26,7 @@ def in_sequence(passages: Iterable[Passage], by: str) -> list[Passage]:
     Raises:
         InputError: No passage has the field.
 
-    Example:
+    Examples:
         >>> turns = [Passage(str(i), "...", metadata={"session": i // 2}) for i in range(4)]
         >>> [[link.target for link in turn.links] for turn in in_sequence(turns, "session")]
         [['1'], [], ['3'], []]

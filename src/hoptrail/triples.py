@@ -46,7 +46,7 @@ def read_triples(path: str | Path, namespace: Namespace = ()) -> Iterator[Passag
 def entities(triples: Iterable[Triple], namespace: Namespace = ()) -> Iterator[Passage]:
     """A passage for every entity of some triples, in the order of their names.
 
-    Example:
+    Examples:
         >>> [passage.id for passage in entities([("Tolle", "lies_on", "Ister Beck")])]
         ['Ister Beck', 'Tolle']
     """
