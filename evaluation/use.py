@@ -15,6 +15,7 @@ from hoptrail.memory.encoder import Encoder
 from hoptrail.memory.feedback import Feedback, FeedbackLog
 from hoptrail.memory.store import Store
 from hoptrail.policies.card import readme
+from hoptrail.policies.folder import check_folder
 from hoptrail.policies.judged import prepare_judged
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.trainer import Progress, silent
@@ -63,6 +64,7 @@ def learn_from_use(
         InputError: There is too little feedback to learn from, or to be judged by.
         PolicyError: The folder cannot be written.
     """
+    check_folder(out)
     config, tell = config or TuneConfig(), progress or silent
     given = FeedbackLog(store).entries(namespace)
     if not given:

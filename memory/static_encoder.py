@@ -106,6 +106,7 @@ class StaticEncoder:
         from safetensors.numpy import save_file
 
         where = Path(folder)
+        _check_folder(where)
         card = {
             "format": FORMAT,
             "fingerprint": self._fingerprint,
@@ -199,3 +200,21 @@ def load_encoder(model: str | Path) -> Encoder:
     if (Path(model) / CARD).is_file():
         return StaticEncoder.load(model)
     return TransformerEncoder(model)
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder in which a table's files would replace those of somebody else's model.
+
+    Raises:
+        FormatError: It holds such a file.
+    """
+    try:
+        if json.loads((folder / CARD).read_text(encoding="utf-8"))["format"] == FORMAT:
+            return  # a table of ours: it is replaced
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    for name in (CARD, TOKENIZER, TABLE):
+        if (folder / name).exists():
+            raise FormatError(
+                f"{folder / name} is there already and is no static encoder's: give another folder"
+            )

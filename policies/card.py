@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from hoptrail.policies.folder import HEADING
 from hoptrail.policies.policy import Policy
 
 
@@ -13,7 +14,7 @@ def readme(policy: Policy) -> str:
     """The card as Markdown: what the policy is, what it learned from, how it did."""
     card = policy.card
     lines = [
-        "# A hoptrail policy",
+        HEADING,
         "",
         f"{len(policy.members)} networks, {policy.size:,} weights in all, whose probabilities are "
         "averaged. It reads scalars only: nothing in it depends on the width or the axes of the "

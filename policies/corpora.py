@@ -21,6 +21,7 @@ from hoptrail.memory.encoder import Encoder
 from hoptrail.memory.store import Store
 from hoptrail.memory.vector_cache import CachedEncoder
 from hoptrail.memory.view import View
+from hoptrail.printable import namespace_text
 from hoptrail.sequences import NEXT, in_sequence
 from hoptrail.triples import read_triples
 from hoptrail.types import Namespace, Passage, Question
@@ -207,6 +208,21 @@ class OpenCorpus:
         if found is None:
             view = self.store.view(namespace)
             found = self._scopes[namespace] = Scope(view, self._graph.view(view))
+        return found
+
+    def scope_of(self, question: Question) -> Scope:
+        """The passages that a question may find.
+
+        Raises:
+            FormatError: There is none: its namespace holds nothing.
+        """
+        found = self.scope(question.namespace)
+        if not found.view.size:
+            corpus, questions = self._names
+            raise FormatError(
+                f"{questions}: question {question.id!r} is of the namespace "
+                f"{namespace_text(question.namespace)!r}, in which {corpus} has no passage"
+            )
         return found
 
     def gold(self, question: Question) -> tuple[int, ...]:

@@ -109,7 +109,7 @@ def prepare(
             examples = []
             for question, vector in zip(chunk, vectors, strict=True):
                 if question.namespace not in sources:
-                    scope = corpus.scope(question.namespace)
+                    scope = corpus.scope_of(question)
                     sources[question.namespace] = Sources(
                         scope.view, scope.graph, Lexicon(scope.view, scope.graph)
                     )

@@ -25,6 +25,7 @@ from hoptrail.errors import ConfigError, PolicyError
 from hoptrail.graph.view import KINDS
 from hoptrail.learning.masking import masked_logsumexp
 from hoptrail.learning.threads import one_thread
+from hoptrail.policies.folder import check_folder
 from hoptrail.policies.inference import Shared, log_pi
 from hoptrail.policies.network import Inputs, NetworkConfig, PolicyNetwork
 from hoptrail.policies.relation_scorer import FILE as RELATIONS
@@ -126,9 +127,10 @@ class Policy(nn.Module):
         """Write the policy to a folder, made where it is absent.
 
         Raises:
-            PolicyError: The folder cannot be written.
+            PolicyError: The folder cannot be written, or holds a file that is no policy's.
         """
         folder = Path(folder)
+        check_folder(folder, card=readme is not None)
         settings = {
             "format": 1,
             "features": FEATURES_VERSION,

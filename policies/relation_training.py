@@ -29,6 +29,7 @@ from hoptrail.memory.encoder import Encoder, Vectors
 from hoptrail.memory.vector_cache import CachedEncoder
 from hoptrail.policies.card import readme
 from hoptrail.policies.corpora import open_triples
+from hoptrail.policies.folder import check_folder
 from hoptrail.policies.network import PolicyNetwork
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.relation_paths import Meant, known_path, meant_paths
@@ -104,6 +105,7 @@ def train_relations(
         PolicyError: The folder cannot be written.
     """
     tell = progress or (lambda *_: None)
+    check_folder(out)
     given = [read_entity_questions(file)[: config.first] for file in questions]
     with open_triples(triples, encoder, progress=lambda a, b: tell("index", a, b, {})) as store:
         view = store.view()

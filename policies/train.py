@@ -9,8 +9,8 @@ networks, trained one after another from their own seeds. All randomness of an e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from hoptrail.policies.checkpoint import Checkpoint
 from hoptrail.policies.corpora import OpenCorpus, is_store
 from hoptrail.policies.efforts import EFFORTS
 from hoptrail.policies.examples import Example, prepare
+from hoptrail.policies.folder import check_folder
 from hoptrail.policies.joint_train import fitted_weight
 from hoptrail.policies.measure import means, recalls
 from hoptrail.policies.objectives import require_tokens
@@ -91,6 +92,7 @@ def train(
     cached = encoder if isinstance(encoder, CachedEncoder) else CachedEncoder(encoder)
     told = _told(config, encoder, earns)
     run = told | _data_of(sets, unlabelled, start)
+    check_folder(out)
     checkpoint = Checkpoint(out, run)
     checkpoint.make_folder()
     # Before anything slow: a checkpoint of another run is refused.
@@ -116,9 +118,15 @@ def train(
     policy.save(out, readme=readme(policy))
     checkpoint.remove()
     if joint:
-        Checkpoint(out / JOINT, run).remove()
-        (out / JOINT).rmdir()
+        _remove_joint(out / JOINT, run)
     return policy.card
+
+
+def _remove_joint(folder: Path, run: Mapping[str, Any]) -> None:
+    """The fit is over: its checkpoint goes, and its folder, unless that holds what is not ours."""
+    Checkpoint(folder, run).remove()
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _joint(

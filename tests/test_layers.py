@@ -28,6 +28,7 @@ LAYERS = (
             "metrics",
             "outputs",
             "printable",
+            "replaceable",
             "sequences",
             "triples",
         },

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
-from hoptrail.errors import InputError, StoreUnavailable
+from hoptrail.errors import FormatError, InputError, StoreUnavailable
 from hoptrail.printable import (
     namespace_of,
     namespace_text,
@@ -19,7 +20,7 @@ from hoptrail.printable import (
 from hoptrail.types import Namespace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from hoptrail.front import Memory
     from hoptrail.memory.encoder import Encoder
@@ -325,3 +326,33 @@ def writable(file: Path) -> None:
     from hoptrail import outputs
 
     outputs.checked(file)
+
+
+def check_results(args: argparse.Namespace, *, inputs: Iterable[Path]) -> None:
+    """Refuse files of results that must not be written, before the work that makes them.
+
+    Raises:
+        FormatError: `--json` or `--plot` names what is no result of ours, or an input.
+    """
+    from hoptrail import replaceable
+
+    sources = list(inputs)
+    if args.json:
+        replaceable.check_report(args.json, inputs=sources)
+    if args.plot:
+        replaceable.check_picture(args.plot, inputs=sources)
+    if args.json and args.plot and args.json.resolve() == args.plot.resolve():
+        raise FormatError(f"--json and --plot both name {args.json}")
+
+
+@contextmanager
+def leaving_no_empty_folder(folder: Path) -> Iterator[None]:
+    """Remove a folder that was made for a result, where there is none in the end."""
+    there = folder.exists()
+    try:
+        yield
+    except BaseException:
+        if not there:
+            with suppress(OSError):  # something is in it: a checkpoint, to go on from
+                folder.rmdir()
+        raise

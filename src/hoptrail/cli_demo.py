@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from hoptrail import replaceable
 from hoptrail.cli_common import (
     Commands,
     command,
@@ -22,13 +23,13 @@ from hoptrail.cli_common import (
     say,
     show_walk,
 )
-from hoptrail.errors import FormatError
+from hoptrail.errors import FormatError, StoreError
 
 if TYPE_CHECKING:
     from hoptrail.evaluation.benchmark import Result
     from hoptrail.front import Memory
     from hoptrail.show import Steps
-    from hoptrail.types import Question
+    from hoptrail.types import Passage, Question
 
 KINDS = (("bridge",), ("bridge_comparison", "comparison"))
 """The kinds of questions of which one each is walked."""
@@ -54,7 +55,10 @@ hoptrail demo --store demo.db     # keep the memory
 hoptrail demo --export demo       # only write its files""",
     )
     parser.add_argument(
-        "--store", type=Path, metavar="FILE", help="where to keep the memory (default: nowhere)"
+        "--store",
+        type=Path,
+        metavar="FILE",
+        help="where to keep the memory: a new file, or the demo's own (default: nowhere)",
     )
     parser.add_argument("--question", metavar="TEXT", help="walk this question only")
     parser.add_argument(
@@ -81,9 +85,11 @@ def demo(args: argparse.Namespace) -> int:
         if not kept:
             args.store = Path(stack.enter_context(TemporaryDirectory())) / "demo.db"
         questions = read_questions(asked)
+        passages = list(read_corpus(corpus))
+        if kept and args.store.exists():
+            _check_store(args, passages)
         memory = stack.enter_context(open_memory(args, exists=False))
         with Steps() as steps:
-            passages = list(read_corpus(corpus))
             memory.add(passages, on_duplicate="skip", progress=steps.stage("indexing passages"))
             results = [] if args.question else _compare(memory, questions, args, steps)
         if args.question:
@@ -94,6 +100,22 @@ def demo(args: argparse.Namespace) -> int:
                 _print_telling(memory, results, kinds, args)
         _print_closing(args.store if kept else None)
     return 0
+
+
+def _check_store(args: argparse.Namespace, passages: Sequence[Passage]) -> None:
+    """Refuse a store that holds anything but the demo's passages; it may be somebody's memory.
+
+    Raises:
+        StoreError: It does.
+    """
+    theirs = {(passage.namespace, passage.id): passage.text for passage in passages}
+    with open_memory(args, read_only=True, encoder=None) as memory:
+        for passage in memory.store.passages():
+            if theirs.get((passage.namespace, passage.id)) != passage.text:
+                raise StoreError(
+                    f"{args.store} holds other passages than the demo's, {passage.id!r} among "
+                    "them: give --store a new file"
+                )
 
 
 @contextmanager
@@ -111,13 +133,16 @@ def _export(folder: Path, corpus: Path, questions: Path) -> int:
     """Copy the demo's files to where the other commands can be tried on them.
 
     Raises:
-        FormatError: The folder cannot be written.
+        FormatError: The folder cannot be written, or holds other files of these names.
     """
+    copies = {folder / "corpus.jsonl": corpus, folder / "questions.jsonl": questions}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for file, name in ((corpus, "corpus.jsonl"), (questions, "questions.jsonl")):
-            shutil.copyfile(file, folder / name)
-            say(f"{folder / name}")
+        for copy, file in copies.items():
+            replaceable.check_copy(copy, file)
+        for copy, file in copies.items():
+            shutil.copyfile(file, copy)
+            say(copy)
     except OSError as error:
         raise FormatError(f"{folder} cannot be written: {error.strerror or error}") from error
     return 0

@@ -15,6 +15,7 @@ from hoptrail.cli_common import (
     command,
     encoder_of,
     encoder_option,
+    leaving_no_empty_folder,
     readable,
     say,
     schedule_options,
@@ -104,7 +105,9 @@ hoptrail train --triples graph.txt --questions qa.jsonl --first 1000 --out my-po
         help="fit what effort thorough counts, too, on a fifth of the questions held back",
     )
     parser.add_argument("--resume", action="store_true", help="go on where a run was stopped")
-    parser.add_argument("--out", type=Path, metavar="POLICY_DIR", help="the folder to write")
+    parser.add_argument(
+        "--out", type=Path, metavar="POLICY_DIR", help="the folder to write; other files in it stay"
+    )
     encoder_option(parser)
 
 
@@ -169,7 +172,7 @@ def train(args: argparse.Namespace) -> int:
     if not args.sets and args.objective is None:
         chosen["objective"] = ""
     config = TrainConfig(**{name: value for name, value in chosen.items() if value is not None})
-    with show.Steps() as steps:
+    with leaving_no_empty_folder(args.out), show.Steps() as steps:
         encoder = encoder_of(args)
         card = train_policy(
             [TrainingSet(*pair) for pair in args.sets],

@@ -9,6 +9,7 @@ from typing import Any
 from hoptrail import cli_triples
 from hoptrail.cli_common import (
     Commands,
+    check_results,
     command,
     encoder_of,
     encoder_option,
@@ -16,7 +17,6 @@ from hoptrail.cli_common import (
     readable,
     say,
     sequence_option,
-    writable,
 )
 from hoptrail.errors import InputError
 
@@ -106,8 +106,7 @@ def evaluate(args: argparse.Namespace) -> int:
         tuple(filter(None, names)), effort=args.effort, seed=args.seed, sequence=args.sequence
     )
     readable(args.corpus, questions)
-    for file in filter(None, (args.json, args.plot)):
-        writable(file)
+    check_results(args, inputs=(args.corpus, questions))
     with show.Steps() as steps:
         found = compare(
             args.corpus,
@@ -136,8 +135,7 @@ def stopping(args: argparse.Namespace) -> int:
     from hoptrail.evaluation import stopping as judged
     from hoptrail.evaluation.report import REFERENCE, load_report, save_report
 
-    for file in filter(None, (args.json, args.plot)):
-        writable(file)
+    check_results(args, inputs=args.reports)
     reports = [load_report(file) for file in args.reports]
     found = judged.stopping(reports, REFERENCE, seed=args.seed)
     if args.json:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from hoptrail.cli_common import encoder_of, say, writable
+from hoptrail.cli_common import check_results, encoder_of, say
 from hoptrail.errors import InputError
 
 
@@ -81,8 +81,7 @@ def evaluate(args: argparse.Namespace) -> int:
         effort=args.effort,
         seed=args.seed,
     )
-    if args.json:
-        writable(args.json)
+    check_results(args, inputs=(args.triples, *args.questions))
     with show.Steps() as steps:
         found = evaluate_entities(
             args.triples,

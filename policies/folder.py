@@ -1,0 +1,81 @@
+"""The folder of a policy: whether it may be written, so that nothing of somebody else's goes.
+
+`--out .` in a project must not cost its README. A folder may hold anything beside a policy; but
+under the names that a policy's files have there may only be a policy's files.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from hoptrail import outputs
+from hoptrail.errors import FormatError, PolicyError
+
+HEADING = "# A hoptrail policy"
+"""How every card begins."""
+_BY_METADATA = {"checkpoint.safetensors": "place", "relations.safetensors": "scorer"}
+"""Files of tensors that say in their metadata what they are."""
+
+
+def check_folder(folder: Path, *, card: bool = True) -> None:
+    """Refuse a folder in which a policy's file would replace what is not one.
+
+    Args:
+        folder: Where it is to be written; it need not be there.
+        card: Whether a README is to be written too.
+
+    Raises:
+        PolicyError: There is such a file, or the folder is none or belongs to a memory.
+    """
+    try:
+        outputs.checked_folder(folder)
+    except FormatError as error:
+        raise PolicyError(str(error)) from error
+    ours = {
+        **({"README.md": _is_card} if card else {}),
+        "policy.json": _are_settings,
+        "policy.safetensors": _are_weights,
+        **dict.fromkeys(_BY_METADATA, _is_named),
+        "reader.safetensors": _is_beside_ours,
+    }
+    for name, check in ours.items():
+        file = folder / name
+        try:
+            fine = not file.exists() or (file.is_file() and check(file))
+        except (OSError, ValueError, SafetensorError):
+            fine = False
+        if not fine:
+            raise PolicyError(
+                f"{file} is there already and hoptrail did not write it: give another folder"
+            )
+
+
+def _is_card(file: Path) -> bool:
+    with file.open(encoding="utf-8") as opened:
+        return opened.readline(len(HEADING) + 2).strip() in (HEADING, "")
+
+
+def _are_settings(file: Path) -> bool:
+    found = json.loads(file.read_text(encoding="utf-8"))
+    return isinstance(found, dict) and {"format", "features", "networks", "columns"} <= found.keys()
+
+
+def _are_weights(file: Path) -> bool:
+    with safe_open(file, framework="pt") as opened:
+        return all(name.startswith("members.") for name in opened.keys())  # noqa: SIM118
+
+
+def _is_named(file: Path) -> bool:
+    with safe_open(file, framework="pt") as opened:
+        return _BY_METADATA[file.name] in (opened.metadata() or {})
+
+
+def _is_beside_ours(file: Path) -> bool:
+    """Whether a file without a mark lies beside one of ours: the folder is a policy's."""
+    settings, checkpoint = file.with_name("policy.json"), file.with_name("checkpoint.safetensors")
+    return (settings.exists() and _are_settings(settings)) or (
+        checkpoint.exists() and _is_named(checkpoint)
+    )
