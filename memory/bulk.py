@@ -9,10 +9,13 @@ import json
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Literal
 
 from hoptrail.errors import DuplicateId, InputError
-from hoptrail.memory import filters, meta, records, whole_documents
+from hoptrail.memory import cleaning, filters, meta, records, whole_documents
+from hoptrail.memory.identity import is_by_content
+from hoptrail.numbers import above_zero
 from hoptrail.types import Link, Metadata, Namespace, Passage
 
 OnDuplicate = Literal["error", "replace", "skip"]
@@ -44,24 +47,29 @@ def collect(
     """
     if isinstance(passages, Passage | str):
         raise InputError(f"expected a list of passages, got one {type(passages).__name__}")
-    records.check_time(ttl, "ttl")
-    if ttl is not None and ttl <= 0:
-        raise InputError(f"ttl must be above 0 seconds, got {ttl!r}")
+    life = None if ttl is None else _life(ttl)
     batch: dict[Key, Passage] = {}
     for passage in passages:
-        records.check_passage(passage)
+        passage = cleaning.cleaned(passage)
         check_expiry(passage, now)
         key = (passage.namespace, passage.id)
         if key in batch:
-            if on_duplicate == "error":
+            # To give what has no id of its own twice is to give it once.
+            twin = is_by_content(passage) and batch[key].content == passage.content
+            if on_duplicate == "error" and not twin:
                 raise DuplicateId(f"the id {passage.id!r} is given twice in one batch")
             if on_duplicate == "skip":
                 continue
             del batch[key]  # so that the later one also keeps its place
-        if ttl is not None and passage.expires_at is None:
-            passage = replace(passage, expires_at=now + ttl)
+        if life is not None and passage.expires_at is None:
+            passage = replace(passage, expires_at=now + life)
         batch[key] = passage
     return batch
+
+
+def _life(ttl: object) -> float:
+    """Seconds that passages live."""
+    return above_zero(ttl.total_seconds() if isinstance(ttl, timedelta) else ttl, "ttl")
 
 
 def check_expiry(passage: Passage, now: float) -> None:
@@ -104,18 +112,20 @@ def untaken(
     """
     if on_duplicate == "replace":
         return batch
-    there = taken(connection, batch, now)
+    keys = {key: (passage.namespace, passage.id) for key, passage in batch.items()}
+    there = taken(connection, keys.values(), now)
     if there and on_duplicate == "error":
-        namespace, id_ = next(key for key in batch if key in there)
+        namespace, id_ = next(key for key in keys.values() if key in there)
         where = f" in namespace {'/'.join(namespace)}" if namespace else ""
         raise DuplicateId(
             f"the id {id_!r} is taken{where} ({len(there)} of {len(batch)} are): "
             "upsert writes what differs, on_duplicate='replace' or 'skip' all or what is new"
         )
+    skipped = {key for key, own in keys.items() if own in there}
     if on_duplicate == "skip":  # a document is skipped whole: never half of it new, half old
         whole = whole_documents.there(connection, whole_documents.complete(batch.values()))
-        there.update({key: -1 for key, p in batch.items() if (p.namespace, p.document) in whole})
-    return {key: passage for key, passage in batch.items() if key not in there}
+        skipped |= {key for key, p in batch.items() if (p.namespace, p.document) in whole}
+    return {key: passage for key, passage in batch.items() if key not in skipped}
 
 
 def held(connection: sqlite3.Connection, batch: Iterable[Key], now: float) -> dict[Key, Row]:

@@ -12,7 +12,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,10 @@ import numpy as np
 from hoptrail import outputs
 from hoptrail.errors import FormatError, InputError
 from hoptrail.formats import parse_passage, read_objects
-from hoptrail.memory import meta, records, statistics
+from hoptrail.memory import meta, provenance, records, statistics
 from hoptrail.memory.bulk import Key, OnDuplicate
 from hoptrail.memory.encoder import Vectors
+from hoptrail.memory.provenance import Merged
 from hoptrail.memory.statistics import Counts
 from hoptrail.memory.store import Store
 from hoptrail.memory.vectors import sound
@@ -75,6 +76,8 @@ def export(
                 record = record_of(passage)
                 if counts := statistics.counts_record(connection, passage):
                     record["counts"] = counts
+                if merged := provenance.of_key(connection, passage.namespace, passage.id):
+                    record["merged"] = [asdict(entry) for entry in merged]
                 if vectors:
                     record["vector"] = _vector_text(connection, passage)
                 file.write(json.dumps(record, ensure_ascii=False) + "\n")
@@ -120,6 +123,7 @@ def import_file(
     passages: list[Passage] = []
     vectors: dict[Key, Vectors] = {}
     counts: dict[Key, Counts] = {}
+    merged: dict[Key, tuple[Merged, ...]] = {}
     now = store.clock()
     for number, record in lines:
         where = f"{source}, line {number}"
@@ -131,10 +135,13 @@ def import_file(
             vectors[passage.namespace, passage.id] = _vector_of(record, where, made_by)
         if record.get("counts") is not None:
             counts[passage.namespace, passage.id] = statistics.counts_of(record["counts"], where)
+        if record.get("merged") is not None:
+            merged[passage.namespace, passage.id] = provenance.parsed(record["merged"], where)
     ids = store.restore(
         passages,
         vectors,
         counts=counts,
+        merged=merged,
         made_by=made_by,
         on_duplicate=on_duplicate,
         progress=progress,

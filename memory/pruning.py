@@ -1,22 +1,20 @@
 """Merging the duplicates that a store holds: the first stays, and keeps what the others had.
 
-What is merged away is deleted, and stands whole under `merged_from` in the metadata of the passage
-that stays: id, title, text, metadata. Its links join the other's, and links of others that led to
-it are turned to the one that stays. Only within one namespace; nothing is done unless asked for.
+What is merged away is deleted, and `history` of the passage that stays tells it whole: id, title,
+text, metadata. Its links join the other's, and links of others that led to it are turned to the one
+that stays. Only within one namespace; nothing is done unless asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from hoptrail.memory import hygiene, records
-from hoptrail.memory.hygiene import NEAR, PROVENANCE, Duplicate
+from hoptrail.memory import bulk, hygiene, provenance, records
+from hoptrail.memory.hygiene import NEAR, Duplicate
 from hoptrail.memory.store import Store
 from hoptrail.types import Link, Namespace, Passage
-
-SAME = 0.9999
-"""The cosine of a text with itself, at least, however it is rounded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,91 +47,98 @@ def merge_duplicates(
 ) -> Pruned:
     """Merge the duplicates of a scope into the first of each group, in one transaction.
 
-    Chains end at their first: where c says what b says and b what a says, both go into a.
-
     Args:
         store: Able to write, if it is not a dry run.
         namespace: The scope; passages of different namespaces are never merged.
-        near: Cosine from which two passages say the same; above 1, only the same text counts.
+        near: Cosine from which passages that say the same are merged; above 1, only the same text
+            counts.
         dry_run: Only say what would be done.
 
     Raises:
         InputError: `near` is not above 0.
     """
-    found = hygiene.duplicates(store, namespace=namespace, near=min(near, SAME))
-    merges = _groups([one for one in found if near <= 1 or one.exact])
-    if dry_run or not merges:
-        return Pruned(merges, done=False)
-    with store.transaction():
-        for merge in merges:
-            _apply(store, merge)
-    return Pruned(merges, done=True)
+    bound = hygiene.checked_bound(near)
+    while True:
+        found: list[Duplicate] = []
+        seen: dict[Namespace, int] = {}
+        for space in store.namespaces():
+            if space[: len(namespace)] == namespace:
+                seen[space], among = hygiene.among_old(store, space, bound)
+                found += among
+        merges = _groups(found)
+        if dry_run or not merges:
+            return Pruned(merges, done=False)
+        with store.transaction() as connection:
+            # What has expired meanwhile goes first, and counts as a change.
+            now = store.clock()
+            bulk.bury(connection, records.due(connection, now))
+            if any(hygiene.changed(connection, *one) for one in seen.items()):
+                continue  # another process wrote meanwhile: look again
+            for merge in merges:
+                _apply(store, connection, merge, now)
+        return Pruned(merges, done=True)
 
 
 def _groups(found: Sequence[Duplicate]) -> tuple[Merge, ...]:
-    """Duplicates by the passage that stays at the end of each chain."""
-    older = {(one.namespace, one.id): one.of for one in found}
+    """Duplicates by the passage that stays."""
     groups: dict[tuple[Namespace, str], list[Duplicate]] = {}
     for one in found:
-        first = one.of
-        while (one.namespace, first) in older:
-            first = older[one.namespace, first]
-        groups.setdefault((one.namespace, first), []).append(one)
+        groups.setdefault((one.namespace, one.of), []).append(one)
     return tuple(
         Merge(space, keeper, tuple(sorted(group, key=lambda one: one.id)))
         for (space, keeper), group in sorted(groups.items())
     )
 
 
-def _apply(store: Store, merge: Merge) -> None:
+def _apply(store: Store, connection: sqlite3.Connection, merge: Merge, now: float) -> None:
     """Let the first passage of a group keep the others, turn links to it, and delete them."""
     space = merge.namespace
-    first = store.get(merge.keeper, space)
-    others = store.get_many([one.id for one in merge.merged], space)
-    group = {first.id, *(other.id for other in others)}
-    kept = [
-        hygiene.provenance(other, one.cosine)
+    ids = [one.id for one in merge.merged]
+    first, *others = store.get_many([merge.keeper, *ids], space)
+    group = {first.id, *ids}
+    gone = {*ids}
+    own_links = tuple(link for link in first.links if link.target not in gone)
+    links = [link for other in others for link in other.links if link.target not in group]
+    rowids = bulk.taken(connection, [(space, id_) for id_ in (first.id, *ids)], now)
+    provenance.move(connection, [rowids[space, id_] for id_ in ids], rowids[space, first.id])
+    if len(own_links) < len(first.links):
+        first = store.relink(first.id, space, lambda old: own_links)
+    entries = [
+        provenance.merged(other, one.cosine)
         for other, one in zip(others, merge.merged, strict=True)
     ]
-    links = {
-        (link.target, link.kind): link
-        for passage in (*others, first)
-        for link in passage.links
-        if link.target not in group or (passage is first and link.target == first.id)
-    }
-    store.update(
-        first.id,
-        metadata={**first.metadata, PROVENANCE: [*first.metadata.get(PROVENANCE, []), *kept]},
-        links=list(links.values()),
-        namespace=space,
-    )
-    for other in others:
-        for source in _linking_to(store, other.id, space):
-            if source.id not in group:
-                _turn(store, source, other.id, first.id)
-    store.delete([other.id for other in others], space)
+    hygiene.keep(store, connection, first, entries, links)
+    turned = dict.fromkeys(ids, first.id)
+    for source in _linking_to(store, connection, ids, space):
+        if source.id not in group:
+            store.relink(source.id, space, lambda old: _turned(old, turned))
+    store.delete(ids, space)
 
 
-def _linking_to(store: Store, target: str, namespace: Namespace) -> list[Passage]:
-    """The passages of exactly this namespace that link to an id."""
-    with store.reading() as connection:
+def _linking_to(
+    store: Store, connection: sqlite3.Connection, targets: Sequence[str], namespace: Namespace
+) -> list[Passage]:
+    """The passages of exactly this namespace that link to one of some ids."""
+    rowids: set[int] = set()
+    for part, marks in records.batches(targets):
         rows = connection.execute(
-            "SELECT DISTINCT source FROM links JOIN passages ON passages.rowid = links.source "
-            "WHERE links.target = ? AND passages.namespace = ?",
-            (target, records.encode_namespace(namespace)),
-        ).fetchall()
-    found = store.read_rows([row[0] for row in rows])
+            "SELECT DISTINCT source FROM links INDEXED BY links_target "
+            "CROSS JOIN passages ON passages.rowid = links.source "
+            f"WHERE passages.namespace = ? AND links.target IN ({marks})",
+            (records.encode_namespace(namespace), *part),
+        )
+        rowids.update(row[0] for row in rows)
+    found = store.read_rows(sorted(rowids))
     return [found[rowid] for rowid in sorted(found)]
 
 
-def _turn(store: Store, source: Passage, old: str, new: str) -> None:
-    """Let a passage's links to one id lead to another; links that are there already stay."""
-    known = {(link.target, link.kind) for link in source.links}
-    turned = [
-        Link(new, link.kind, link.weight)
-        for link in source.links
-        if link.target == old and (new, link.kind) not in known
-    ]
-    if turned:
-        store.link(source.id, turned, namespace=source.namespace)
-    store.unlink(source.id, old, namespace=source.namespace)
+def _turned(links: Iterable[Link], turned: Mapping[str, str]) -> tuple[Link, ...]:
+    """Links that lead where ids have gone; those that are there already stay as they are."""
+    rest = [link for link in links if link.target not in turned]
+    seen = {(link.target, link.kind) for link in rest}
+    for link in links:
+        key = (turned.get(link.target, ""), link.kind)
+        if link.target in turned and key not in seen:
+            seen.add(key)
+            rest.append(Link(key[0], link.kind, link.weight))
+    return tuple(rest)

@@ -11,6 +11,7 @@ from itertools import islice
 from hoptrail.errors import InputError, UnknownId
 from hoptrail.memory import filters, meta, records
 from hoptrail.memory.database import Database
+from hoptrail.numbers import shown
 from hoptrail.types import Filter, Namespace, Passage
 
 
@@ -181,6 +182,8 @@ def list_of_ids(ids: Iterable[str]) -> list[str]:
     """
     if isinstance(ids, str):
         raise InputError(f"expected a list of ids, got the string {ids!r}")
+    if not isinstance(ids, Iterable):
+        raise InputError(f"expected a list of ids, got {shown(ids)}")
     wanted = list(ids)
     for id_ in wanted:
         records.check_string(id_, "an id")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
@@ -17,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.errors import InputError
+from hoptrail.numbers import above_zero, finite, shown
 from hoptrail.types import Link, Namespace, Passage
+from hoptrail.values import plain_mapping
 
 SEPARATOR = "\x1f"
 """Closes each part of a stored namespace; ASCII's own unit separator."""
@@ -124,22 +125,12 @@ def check_length(value: object, what: str) -> None:
 
 
 def encode_metadata(metadata: Mapping[str, Any]) -> str:
-    """Metadata as JSON.
+    """Metadata as JSON; times as ISO 8601 text, numbers of numpy and decimals as numbers.
 
     Raises:
-        InputError: It is no mapping from strings to JSON values.
+        InputError: It is no mapping, or holds what JSON has nothing for; the message names it.
     """
-    if not isinstance(metadata, Mapping):
-        raise InputError(f"metadata must be a mapping, got {type(metadata).__name__}")
-    for key in metadata:
-        if not isinstance(key, str):
-            raise InputError(f"metadata keys must be strings, got {key!r}")
-    try:
-        encoded = json.dumps(dict(metadata), ensure_ascii=False, allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"metadata must hold JSON values only: {error}") from error
-    check_unicode(encoded, "metadata")
-    return encoded
+    return json.dumps(plain_mapping(metadata, "metadata"), ensure_ascii=False, allow_nan=False)
 
 
 def check_time(value: object, what: str) -> None:
@@ -148,10 +139,8 @@ def check_time(value: object, what: str) -> None:
     Raises:
         InputError: It is something else.
     """
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise InputError(f"{what} must be None or seconds since 1970, got {value!r}")
+    if value is not None and finite(value) is None:
+        raise InputError(f"{what} must be None or seconds since 1970, got {shown(value)}")
 
 
 def check_links(links: object) -> None:
@@ -168,14 +157,21 @@ def check_links(links: object) -> None:
             raise InputError(f"links must be a tuple of Link, got {link!r}")
         check_string(link.target, "a link's target")
         check_string(link.kind, "a link's kind")
-        weight = link.weight
-        if isinstance(weight, bool) or not isinstance(weight, int | float):
-            raise InputError(f"a link's weight must be a number, got {weight!r}")
-        if not (math.isfinite(weight) and weight > 0):
-            raise InputError(f"a link's weight must be above 0 and finite, got {weight!r}")
+        above_zero(link.weight, "a link's weight")
         if (link.target, link.kind) in seen:
             raise InputError(f"the {link.kind!r} link to {link.target!r} is given twice")
         seen.add((link.target, link.kind))
+
+
+def tuple_of_links(links: object) -> tuple[Any, ...]:
+    """Links as a tuple.
+
+    Raises:
+        InputError: They are no several.
+    """
+    if isinstance(links, str | bytes | Mapping) or not isinstance(links, Iterable):
+        raise InputError(f"links must be Link objects in a list, got {shown(links)}")
+    return tuple(links)
 
 
 def check_choice(value: object, choices: Sequence[str], what: str) -> None:

@@ -123,6 +123,20 @@ STATISTICS_MIGRATIONS: tuple[str, ...] = (
     """,
 )
 
+MERGES = "merges"
+"""Owns what passages keep of the duplicates that were merged into them."""
+
+MERGES_MIGRATIONS: tuple[str, ...] = (
+    """
+    CREATE TABLE merges (
+        passage INTEGER NOT NULL REFERENCES passages (rowid) ON DELETE CASCADE,
+        position INTEGER NOT NULL,
+        record TEXT NOT NULL,
+        PRIMARY KEY (passage, position)
+    ) WITHOUT ROWID;
+    """,
+)
+
 REENCODING = "reencoding"
 """Owns what a change of encoder keeps until it is done. Its tables are made when one begins and go
 when it ends: at other times a file has none of them, and costs nothing for them."""
@@ -149,6 +163,7 @@ REENCODING_MIGRATIONS: tuple[str, ...] = (
 LISTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (OWNER, MIGRATIONS),
     (STATISTICS, STATISTICS_MIGRATIONS),
+    (MERGES, MERGES_MIGRATIONS),
 )
 """What every store has that may be written to, by owner."""
 

@@ -18,13 +18,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from hoptrail.errors import FormatError, StoreError
-from hoptrail.memory import records, schema
+from hoptrail.memory import provenance, records, schema
 from hoptrail.memory.database import Database
+from hoptrail.memory.provenance import Merged
 from hoptrail.types import Namespace, Passage
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ SECONDS_KEPT = 60.0
 PATIENCE = 1.0
 """Seconds that closing waits for another writer: a search is not to hang behind a long import."""
 
-SOURCE, MERGED = "source", "merged_from"
-"""Keys of the metadata that say where a passage is from."""
+SOURCE = "source"
+"""The key of the metadata that says where a passage is from."""
 
 _paused: ContextVar[bool] = ContextVar("_paused", default=False)
 
@@ -72,6 +73,8 @@ class History:
     """The `source` of its metadata: of a document, its path."""
     merged_from: tuple[str, ...]
     """Ids of the duplicates that it keeps."""
+    merged: tuple[Merged, ...] = ()
+    """These duplicates, as they were; empty where many passages are told of at once."""
 
     @property
     def used_at(self) -> float:
@@ -188,7 +191,9 @@ def history(store: Store, id: str, namespace: Namespace = ()) -> History:
     """
     store.get(id, namespace)  # which refuses what is not there, or has expired
     where = "p.namespace = ? AND p.id = ?"
-    return next(_histories(store, where, (records.encode_namespace(namespace), id)))
+    told = next(_histories(store, where, (records.encode_namespace(namespace), id)))
+    with store.reading() as connection:
+        return replace(told, merged=provenance.of_key(connection, namespace, id))
 
 
 def histories(store: Store, namespace: Namespace = ()) -> Iterator[History]:
@@ -210,19 +215,18 @@ def _histories(store: Store, where: str, values: tuple[object, ...]) -> Iterator
             f"FROM passages p {join if counted else ''} WHERE {where} ORDER BY p.namespace, p.id",
             values,
         ).fetchall()
+        merged = provenance.ids(connection, [row[0] for row in rows])
     for rowid, stored, id_, written_at, metadata, added_at, updates, recalls, recalled_at in rows:
         more, later = kept.get(rowid, (0, None))
         known = json.loads(metadata)
-        source, merged = known.get(SOURCE), known.get(MERGED)
-        others = merged if isinstance(merged, list) else []
-        ids = (one.get("id") for one in others if isinstance(one, dict))
+        source = known.get(SOURCE)
         yield History(
             records.decode_namespace(stored),
             id_,
             written_at,
             Counts(added_at, updates or 0, (recalls or 0) + more, later or recalled_at),
             source if isinstance(source, str) else None,
-            tuple(id_ for id_ in ids if isinstance(id_, str)),
+            merged.get(rowid, ()),
         )
 
 

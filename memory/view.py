@@ -108,6 +108,11 @@ class View:
         return self._table.alive
 
     @property
+    def keys(self) -> NDArray[np.uint64]:
+        """64 bits of the hash of each slot's content, `(capacity,)`."""
+        return self._table.keys
+
+    @property
     def looked(self) -> Looked:
         """How often a passage that was read was in memory."""
         return Looked(self._hits, self._misses, len(self._read), PASSAGES_KEPT)

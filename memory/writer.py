@@ -15,10 +15,12 @@ from types import EllipsisType
 from typing import get_args
 
 from hoptrail.errors import InputError
-from hoptrail.memory import bulk, filters, meta, records, statistics, whole_documents
+from hoptrail.memory import bulk, cleaning, filters, meta, records, settling, whole_documents
 from hoptrail.memory.bulk import Key, OnDuplicate, Row, Upserted
 from hoptrail.memory.encoder import Encoder, Vectors, require
+from hoptrail.memory.provenance import Merged
 from hoptrail.memory.reader import Reader, find, list_of_ids
+from hoptrail.memory.settling import Elsewhere
 from hoptrail.memory.statistics import Counts
 from hoptrail.memory.whole_documents import NOTHING, Whole
 from hoptrail.memory.windows import encode_passages, main_vectors
@@ -72,6 +74,8 @@ class Writer(Reader):
         vectors: Mapping[Key, Vectors],
         *,
         counts: Mapping[Key, Counts] | None = None,
+        merged: Mapping[Key, Sequence[Merged]] | None = None,
+        rekey: bool = False,
         made_by: str | None = None,
         on_duplicate: OnDuplicate = "error",
         progress: Progress | None = None,
@@ -82,6 +86,8 @@ class Writer(Reader):
             passages: What to write.
             vectors: Those that are known, `(m, d)` each; the others are made.
             counts: What the other store has counted of them, where that is known.
+            merged: What was merged into them there.
+            rekey: Take ids that were made of contents as `add` does; else they are names like any.
             made_by: The encoder that made them, as the other store describes it.
             on_duplicate: As for `add`.
             progress: Called with (texts encoded, texts in all).
@@ -91,8 +97,10 @@ class Writer(Reader):
         """
         records.check_choice(on_duplicate, get_args(OnDuplicate), "on_duplicate")
         batch = bulk.collect(passages, on_duplicate, self._clock(), None)
-        with_counts = {} if counts is None else counts
-        return self._add(batch, on_duplicate, vectors, progress, made_by=made_by, old=with_counts)
+        old = Elsewhere(counts or {}, merged or {})
+        return self._add(
+            batch, on_duplicate, vectors, progress, made_by=made_by, old=old, rekey=rekey
+        )
 
     def _add(
         self,
@@ -102,38 +110,31 @@ class Writer(Reader):
         progress: Progress | None,
         *,
         made_by: str | None = None,
-        old: Mapping[Key, Counts] | None = None,
+        old: Elsewhere | None = None,
+        rekey: bool = True,
     ) -> list[str]:
         """Write a checked batch; with `old`, of another store, as it was there."""
         encoder = self.encoder  # the same to the end, whoever changes it meanwhile
-        with self._db.reading() as connection:
-            batch = bulk.untaken(connection, batch, on_duplicate, self._clock())
-        vector_of = {key: known[key] for key in batch if key in known}
-        if new := [key for key in batch if key not in vector_of]:
-            # Encoded before the transaction opens: other writers wait for milliseconds, not
-            # minutes.
-            texts = [batch[key].content for key in new]
-            vectors = self._encode(encoder, texts, progress)
-            vector_of.update(zip(new, vectors, strict=True))
-        with self._write() as (connection, now):
-            if encoder is not None:
-                meta.claim_encoder(connection, encoder, str(self.path))
-            if made_by is not None and known:
-                meta.claim(connection, made_by, str(self.path))
-            # Others may have been faster.
-            batch = bulk.untaken(connection, batch, on_duplicate, now)
-            taken = bulk.taken(connection, batch, now)
-            if old is None and any(passage.document is not None for passage in batch.values()):
-                whole_documents.check_owners(batch, bulk.held(connection, batch, now))
-                bulk.bury(connection, list(whole_documents.stale(connection, batch, NOTHING)))
-            version = meta.bump(connection, len(batch))
-            for i, (key, passage) in enumerate(batch.items()):
-                written_at = now if old is None else passage.written_at
-                rowid = bulk.put(connection, passage, taken.get(key), version + i, written_at)
-                records.put_vector(connection, rowid, vector_of[key])
-                if old and key in old:
-                    statistics.put(connection, rowid, old[key])
-        return [passage.id for passage in batch.values()]
+        vectors = {batch[key].content: known[key] for key in batch if key in known}
+        while True:
+            with self._db.reading() as connection:
+                now = self._clock()
+                settled = settling.settle(connection, batch, on_duplicate, now, rekey=rekey)
+            contents = [p.content for p in settled.writing.values()]
+            if new := [text for text in contents if text not in vectors]:
+                # Encoded before the transaction opens: other writers wait for milliseconds, not
+                # minutes.
+                vectors.update(zip(new, self._encode(encoder, new, progress), strict=True))
+            with self._write() as (connection, now):
+                settled = settling.settle(connection, batch, on_duplicate, now, rekey=rekey)
+                if any(p.content not in vectors for p in settled.writing.values()):
+                    continue  # someone deleted one while we encoded
+                if encoder is not None:
+                    meta.claim_encoder(connection, encoder, str(self.path))
+                if made_by is not None and known:
+                    meta.claim(connection, made_by, str(self.path))
+                settling.put(connection, settled.writing, vectors, now, old)
+                return settled.ids
 
     def upsert(
         self,
@@ -161,17 +162,19 @@ class Writer(Reader):
             DuplicateId: A document has the id of a passage that is not its own.
             EncoderMissing: A content is new and the store has no encoder.
         """
-        batch = bulk.collect(passages, "replace", self._clock(), ttl)
+        given = bulk.collect(passages, "replace", self._clock(), ttl)
         vectors: dict[str, Vectors] = {}
         encoder = self.encoder
         while True:
             with self._db.reading() as connection:
+                batch = settling.renamed(connection, given, self._clock())
                 held = bulk.held(connection, batch, self._clock())
             whole_documents.check_owners(batch, held)
             if new := bulk.new_contents(batch, held, vectors):
                 found = self._encode(encoder, new, progress)
                 vectors.update(zip(new, found, strict=True))
             with self._write() as (connection, now):
+                batch = settling.renamed(connection, given, now)
                 held = bulk.held(connection, batch, now)
                 if bulk.new_contents(batch, held, vectors):
                     continue  # someone wrote over one while we encoded
@@ -235,10 +238,10 @@ class Writer(Reader):
                 text=old.text if text is None else text,
                 title=old.title if isinstance(title, EllipsisType) else title,
                 metadata=old.metadata if metadata is None else metadata,
-                links=old.links if links is None else tuple(links),
+                links=old.links if links is None else records.tuple_of_links(links),
                 expires_at=old.expires_at if isinstance(expires_at, EllipsisType) else expires_at,
             )
-            records.check_passage(new)
+            new = cleaning.cleaned(new)
             bulk.check_expiry(new, self._clock())
             encoder = self.encoder
             changed = new.content != old.content
@@ -317,9 +320,9 @@ class Writer(Reader):
             UnknownId: The source is not there. The target may be written later.
             InputError: A link cannot be stored.
         """
-        given = (links,) if isinstance(links, Link) else tuple(links)
+        given = (links,) if isinstance(links, Link) else records.tuple_of_links(links)
         records.check_links(given)
-        return self._relink(source, namespace, lambda old: bulk.merged(old, given))
+        return self.relink(source, namespace, lambda old: bulk.merged(old, given))
 
     def unlink(
         self, source: str, target: str, kind: str | None = None, *, namespace: Namespace = ()
@@ -342,14 +345,15 @@ class Writer(Reader):
                 link for link in old if link.target != target or kind not in (None, link.kind)
             )
 
-        return self._relink(source, namespace, without)
+        return self.relink(source, namespace, without)
 
-    def _relink(
+    def relink(
         self,
         source: str,
         namespace: Namespace,
         change: Callable[[tuple[Link, ...]], tuple[Link, ...]],
     ) -> Passage:
+        """Change a passage's links in one go; it as it now is. `written_at` stays."""
         wanted = list_of_ids([source])
         with self._write() as (connection, now):
             rowid = find(connection, wanted, namespace, now)[source]

@@ -223,8 +223,8 @@ def _register_prune(commands: Commands) -> None:
         commands,
         "prune",
         prune,
-        description="Merge passages that say the same into the first of them. What goes stands "
-        "whole in the metadata of what stays, and links to it are turned. Without --apply nothing "
+        description="Merge passages that say the same into the first of them. What goes is "
+        "told by the history of what stays, and links to it are turned. Without --apply nothing "
         "is changed: it only says what would be.",
         examples="""
 hoptrail prune --store agent.db
@@ -235,7 +235,8 @@ hoptrail prune --store agent.db --namespace team --near 0.99 --apply""",
         "--near",
         type=float,
         metavar="COSINE",
-        help="from where two passages say the same; above 1, only the same text (default: 0.97)",
+        help="cosine from which passages with the same words are merged; above 1, only the same "
+        "text (default: 0.97)",
     )
     parser.add_argument("--apply", action="store_true", help="do it")
     json_option(parser)

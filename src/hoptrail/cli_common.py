@@ -161,7 +161,7 @@ def near_option(parser: argparse.ArgumentParser) -> None:
         "--near",
         type=float,
         metavar="COSINE",
-        help="from where two passages say the same (default: 0.97)",
+        help="cosine from which passages with the same words are duplicates (default: 0.97)",
     )
 
 

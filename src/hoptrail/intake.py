@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, cast, runtime_checkable
 
 from hoptrail.errors import InputError
 from hoptrail.formats import parse_passage
+from hoptrail.memory import cleaning
+from hoptrail.memory.identity import content_id
 from hoptrail.memory.records import check_string, encode_namespace
 from hoptrail.types import Namespace, Passage
 
@@ -23,6 +24,9 @@ class Document(Protocol):
 
 OURS = "hoptrail"
 """The key of a document's metadata under which stands what a memory added to it."""
+
+UNNAMED = "without an id"
+"""Stands where a passage's id does until it is made of its content."""
 
 Item = str | Passage | Mapping[str, object] | Document
 """What is one passage."""
@@ -51,16 +55,11 @@ def passages_from(given: Item | Iterable[Item], namespace: Namespace | None) -> 
         yield _placed(_passage(item, f"passage {number} of those given"), namespace)
 
 
-def id_of(content: str) -> str:
-    """The id of a passage that came without one: 16 hexadecimal digits of its content's hash."""
-    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-
-
 def _passage(item: object, where: str) -> Passage:
     if isinstance(item, Passage):
         return item
     if isinstance(item, str):
-        return Passage(id=id_of(item), text=item)
+        return _identified(Passage(id=UNNAMED, text=item))
     if isinstance(item, Mapping):
         return _from_record(item, where)
     if isinstance(item, Document):
@@ -73,8 +72,14 @@ def _passage(item: object, where: str) -> Passage:
 def _from_record(record: Mapping[str, object], where: str) -> Passage:
     """A dict as a corpus line has it; its id may be absent."""
     named = record.get("id") is not None
-    passage = parse_passage(record if named else {**record, "id": "-"}, where)
-    return passage if named else replace(passage, id=id_of(passage.content))
+    passage = parse_passage(record if named else {**record, "id": UNNAMED}, where)
+    return passage if named else _identified(passage)
+
+
+def _identified(passage: Passage) -> Passage:
+    """A passage that came without an id, under the one of its content."""
+    sound = cleaning.cleaned(passage)
+    return replace(sound, id=content_id(sound))
 
 
 def _from_document(document: Document, where: str) -> Passage:

@@ -94,9 +94,11 @@ class Keeping(ABC):
 
         Raises:
             UnknownId: One of them is not there; nothing is deleted.
+            InputError: They are no ids.
         """
-        wanted = [ids] if isinstance(ids, str) else list(ids)
-        return self._store.delete(wanted, checked_namespace(namespace))
+        return self._store.delete(
+            [ids] if isinstance(ids, str) else ids, checked_namespace(namespace)
+        )
 
     def forget(self, filter: Filter | None, *, namespace: Sequence[str] = ()) -> int:
         """Delete every passage that fulfils a filter; how many.
@@ -157,9 +159,9 @@ class Keeping(ABC):
         Args:
             passages: As `add` takes them, under ids that are not taken.
             then: Write a duplicate all the same ("report"), leave it out ("skip"), or let the
-                first keep it in its metadata and take its links ("merge").
-            near: Cosine from which two passages say the same (0.97 by default); above 1, only the
-                same text counts.
+                first keep it in its history and take its links ("merge").
+            near: Cosine from which passages with the same words are duplicates (0.97 by default);
+                above 1, only the same text is one.
             namespace: Where they go; by default each goes where it says.
 
         Raises:
@@ -186,7 +188,7 @@ class Keeping(ABC):
 
         Args:
             namespace: Where to look: every namespace that begins with it.
-            near: Cosine from which two passages say the same (0.97 by default).
+            near: Cosine from which passages with the same words are duplicates (0.97 by default).
             stale_days: Days after which a passage that nobody wrote or recalled is stale.
 
         Raises:
@@ -222,13 +224,13 @@ class Keeping(ABC):
     ) -> Pruned:
         """Merge what says the same into what was written first; what was done, or would be.
 
-        What goes stands under `merged_from` in the metadata of what stays, links are joined, and
-        links to it are turned.
+        The history of what stays tells what went into it, links are joined, and links to it are
+        turned.
 
         Args:
             namespace: Where: every namespace that begins with it; never across two of them.
-            near: Cosine from which two passages say the same (0.97 by default); above 1, only the
-                same text counts.
+            near: Cosine from which passages with the same words are merged (0.97 by default);
+                above 1, only the same text is.
             dry_run: Change nothing.
 
         Raises:

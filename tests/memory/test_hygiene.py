@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
+
+import numpy as np
 import pytest
 
 from hoptrail.errors import DuplicateId, InputError
 from hoptrail.graph.audit import audit
 from hoptrail.graph.graph import Graph
-from hoptrail.memory.hygiene import PROVENANCE, Duplicate, add_distinct, duplicates
+from hoptrail.memory import portable, statistics
+from hoptrail.memory.encoder import Vectors
+from hoptrail.memory.hygiene import Duplicate, add_distinct, duplicates
+from hoptrail.memory.pruning import merge_duplicates
 from hoptrail.memory.store import Store
+from hoptrail.memory.testing import HashEncoder
 from hoptrail.types import Link, Passage
 
 OLD = Passage("old", "The old stone bridge of Delft.", links=(Link("x"),))
 SAME = Passage("same", "The old stone bridge of Delft.", metadata={"by": "Ann"})
-NEAR = Passage("near", "Of Delft the old stone bridge!", "", links=(Link("y"), Link("x", "c")))
+NEAR = Passage("near", "the old stone bridge of Delft!", "", links=(Link("y"), Link("x", "c")))
 OTHER = Passage("other", "A canal in Nantes.")
+
+
+class Alike(HashEncoder):
+    """Gives every text the same vector."""
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        return np.repeat(super().encode(["one"]), len(texts), axis=0)
 
 
 def test_skip_writes_what_is_new_and_says_what_was_not(store: Store) -> None:
@@ -48,7 +63,8 @@ def test_merge_keeps_where_it_came_from(store: Store) -> None:
     found = store.get("old")
     assert found.text == OLD.text
     assert set(found.links) == {Link("x"), Link("y"), Link("x", "c")}
-    assert [(m["id"], m["text"], m["metadata"]) for m in found.metadata[PROVENANCE]] == [
+    assert found.metadata == {}
+    assert [(m.id, m.text, m.metadata) for m in statistics.history(store, "old").merged] == [
         ("same", SAME.text, {"by": "Ann"}),
         ("near", NEAR.text, {}),
     ]
@@ -99,3 +115,84 @@ def test_an_audit_names_what_nobody_may_miss(store: Store, twelve: list[Passage]
     assert found.expiring == 3
     with pytest.raises(InputError, match="stale_days must be above 0"):
         audit(graph, stale_days=0)
+
+
+def test_near_vectors_of_other_statements_are_no_duplicates(store: Store) -> None:
+    store.encoder = Alike()  # every vector is the same: a script that it does not know
+    one = [Passage("1", "Error 1041 in unit A."), Passage("2", "Error 1042 in unit A.")]
+    other = [Passage("3", "кот"), Passage("4", "пёс"), Passage("5", "Пёс.")]
+    assert add_distinct(store, [*one, *other]).ids == ["1", "2", "3", "4"]
+    assert [p.id for p in store.passages()] == ["1", "2", "3", "4"]
+    assert duplicates(store) == []
+    assert merge_duplicates(store, dry_run=False).merges == ()
+
+
+def test_a_duplicate_is_found_behind_hundreds_that_are_as_near(store: Store) -> None:
+    store.encoder = Alike()
+    store.add([Passage(f"o{i}", f"Order {i} was sent.") for i in range(300)])
+    done = add_distinct(store, [Passage("n", "order 250 was sent"), Passage("m", "order 999")])
+    assert done.ids == ["m"]
+    assert [(d.of, d.exact) for d in done.duplicates] == [("o250", False)]
+
+
+def test_ten_thousand_equal_texts_are_merged_in_seconds(store: Store) -> None:
+    store.add([Passage(f"p{i}", "The same each time.") for i in range(10_000)])
+    started = time.perf_counter()
+    assert len(duplicates(store)) == 9_999
+    again = [Passage(f"q{i}", "The same each time.") for i in range(1_000)]
+    assert add_distinct(store, again, then="merge").ids == []
+    assert merge_duplicates(store, dry_run=False).passages == 9_999
+    assert time.perf_counter() - started < 30
+    assert [p.id for p in store.passages()] == ["p0"]
+    assert len(statistics.history(store, "p0").merged_from) == 10_999
+
+
+@pytest.mark.parametrize("value", ["text", 5, None, {"id": "x"}, [{"id": "forged"}], [1]])
+def test_metadata_of_a_user_is_no_instruction(store: Store, value: object) -> None:
+    store.add([Passage("a", "A dam.", metadata={"merged_from": value, "hoptrail": value})])
+    store.add([Passage("b", "A dam.", metadata={"merged_from": value})])
+    add_distinct(store, [Passage("c", "A dam.")], then="merge")
+    merge_duplicates(store, dry_run=False)
+    assert store.get("a").metadata == {"merged_from": value, "hoptrail": value}
+    assert statistics.history(store, "a").merged_from == ("c", "b")
+
+
+def test_what_was_merged_goes_on_to_the_next_and_into_an_export(store: Store, tmp_path) -> None:
+    store.add([Passage("a", "A dam."), Passage("b", "A weir.")])
+    add_distinct(store, [Passage("c", "A weir.", metadata={"page": 3})], then="merge")
+    store.update("b", text="A dam.")
+    merge_duplicates(store, dry_run=False)
+    assert statistics.history(store, "a").merged_from == ("c", "b")
+    portable.export(store, tmp_path / "x.jsonl")
+    with Store(tmp_path / "other.db", encoder=HashEncoder()) as other:
+        portable.import_file(other, tmp_path / "x.jsonl")
+        assert statistics.history(other, "a").merged == statistics.history(store, "a").merged
+    store.delete(["a"])
+    with store.reading() as connection:
+        assert connection.execute("SELECT count(*) FROM merges").fetchone() == (0,)
+
+
+def test_what_another_process_does_between_the_look_and_the_write_is_seen(
+    store: Store, tmp_path, monkeypatch
+) -> None:
+    store.add([OLD])
+    with Store(store.path, encoder=HashEncoder()) as other:
+        steps = iter(
+            [
+                lambda: other.update("old", text="Something else by now."),
+                lambda: other.add([Passage("theirs", NEAR.text)]),
+            ]
+        )
+        look = store.transaction
+
+        def late() -> object:
+            next(steps, lambda: None)()
+            return look()
+
+        monkeypatch.setattr(store, "transaction", late)
+        done = add_distinct(store, [SAME])
+        assert [d.of for d in done.duplicates] == ["theirs"]
+        other.add([Passage("twin", NEAR.text)])
+        steps = iter([lambda: other.update("twin", text="No twin any more.")])
+        assert merge_duplicates(store, dry_run=False).merges == ()
+        assert store.get("twin").text == "No twin any more."

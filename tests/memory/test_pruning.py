@@ -8,6 +8,7 @@ from hoptrail import Memory
 from hoptrail.cli import main
 from hoptrail.errors import InputError
 from hoptrail.memory.pruning import merge_duplicates
+from hoptrail.memory.statistics import history
 from hoptrail.memory.store import Store
 from hoptrail.types import Link, Passage
 
@@ -47,7 +48,8 @@ def test_the_first_stays_and_keeps_what_the_others_were(store) -> None:
     assert {p.id for p in everything(store) if not p.namespace} == {"a", "ice", "crew"}
     kept = store.get("a")
     assert kept.text == "The Fram sailed north."
-    assert [(one["id"], one["text"], one["metadata"]) for one in kept.metadata["merged_from"]] == [
+    assert kept.metadata == {}
+    assert [(one.id, one.text, one.metadata) for one in history(store, "a").merged] == [
         ("b", "the fram sailed north", {"by": "Ann"}),
         ("c", "The Fram sailed north.", {}),
     ]

@@ -156,7 +156,7 @@ def test_provenance_is_told(store: Store) -> None:
     assert (found.source, found.merged_from) == ("notes/dues.md", ("e",))
     store.update("d", metadata={"source": 7, "merged_from": "x"})
     found = statistics.history(store, "d")
-    assert (found.source, found.merged_from) == (None, ())
+    assert (found.source, found.merged_from) == (None, ("e",))
     with pytest.raises(UnknownId):
         statistics.history(store, "none")
 

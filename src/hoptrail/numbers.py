@@ -1,0 +1,70 @@
+"""Numbers as callers give them: checked in one place, and made Python's own."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from decimal import Decimal
+from typing import Any
+
+from hoptrail.errors import InputError
+
+
+def whole(value: object, what: str, *, least: int = 0, most: int | None = None) -> int:
+    """A whole number, whoever's: Python's or numpy's; true and false are none.
+
+    Raises:
+        InputError: It is something else, or outside of the bounds.
+    """
+    number: Any = value
+    sound = isinstance(number, numbers.Integral) and not isinstance(number, bool)
+    if not sound or number < least or (most is not None and number > most):
+        upper = "" if most is None else f" and at most {most}"
+        raise InputError(
+            f"{what} must be a whole number of at least {least}{upper}, got {shown(value)}"
+        )
+    return int(number)
+
+
+def real(value: object, what: str) -> float:
+    """A finite number, whoever's; true and false are none.
+
+    Raises:
+        InputError: It is something else, or no float can hold it.
+    """
+    found = finite(value)
+    if found is None:
+        raise InputError(f"{what} must be a finite number, got {shown(value)}")
+    return found
+
+
+def above_zero(value: object, what: str) -> float:
+    """A finite number above 0.
+
+    Raises:
+        InputError: It is something else.
+    """
+    found = finite(value)
+    if found is None or not found > 0:
+        raise InputError(f"{what} must be above 0 and finite, got {shown(value)}")
+    return found
+
+
+def finite(value: object) -> float | None:
+    """A number as a float, or None if it is none, or none that is finite."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real | Decimal):
+        return None
+    try:
+        found = float(value)
+    except (OverflowError, ValueError):
+        return None
+    return found if math.isfinite(found) else None
+
+
+def shown(value: object) -> str:
+    """A value as a message has it, cut to a length that fits one."""
+    try:
+        text = repr(value)
+    except Exception:  # also whole numbers of too many digits
+        text = f"a value of type {type(value).__name__} that cannot be shown"
+    return text if len(text) <= 80 else f"{text[:77]}..."
