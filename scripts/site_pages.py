@@ -5,6 +5,7 @@ under other names, and links between all pages follow. A link to a file that is 
 measurements) keeps its text only, because there is nothing to lead to.
 """
 
+import html
 import posixpath
 import re
 from pathlib import Path
@@ -20,6 +21,8 @@ ROOT_PAGES = {
     "CHANGELOG.md": "changelog.md",
 }
 _SOURCES = {page: source for source, page in ROOT_PAGES.items()}
+ESCAPED_PIPE = r"\|"
+_PIPES = re.compile(r"`([^`\n]*\\\|[^`\n]*)`")
 _FENCE = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^()\s#]*)(#[^()\s]*)?\)")
 
@@ -38,7 +41,14 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     pages = {file.src_uri for file in files}
     parts = _FENCE.split(markdown)  # what is shown as code is no link
     parts[::2] = [_LINK.sub(lambda m: site_link(m, at, pages), text) for text in parts[::2]]
+    parts[::2] = [_PIPES.sub(code_with_pipes, text) for text in parts[::2]]
     return "".join(parts)
+
+
+def code_with_pipes(match: re.Match[str]) -> str:
+    """Code in a cell of a table, whose escaped pipes Python-Markdown would show with the escape."""
+    code = html.escape(match[1]).replace(ESCAPED_PIPE, "&#124;")
+    return f"<code>{code.replace('[', '&#91;').replace(']', '&#93;')}</code>"
 
 
 def site_link(match: re.Match[str], page: str, pages: set[str]) -> str:

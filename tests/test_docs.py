@@ -78,6 +78,16 @@ def test_every_command_and_option_in_the_documents_exists() -> None:
         parser.parse_args(shlex.split(line)[1:])
 
 
+def test_the_guide_to_the_command_line_names_every_command() -> None:
+    from hoptrail.cli import build_parser
+
+    guide = (ROOT / "docs" / "guides" / "command-line.md").read_text(encoding="utf-8")
+    usage = build_parser().format_help()
+    names = set(re.findall(r"^    ([a-z]+) ", usage, re.MULTILINE))
+    assert len(names) > 20
+    assert names <= set(re.findall(r"`([a-z]+)`", guide))
+
+
 def test_links_between_documents_lead_somewhere() -> None:
     for document in [*DOCUMENTS, *(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "adr").glob("*")]:
         for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", document.read_text("utf-8")):
