@@ -88,6 +88,15 @@ def test_the_guide_to_the_command_line_names_every_command() -> None:
     assert names <= set(re.findall(r"`([a-z]+)`", guide))
 
 
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/design.md"])
+def test_the_files_that_a_map_of_the_code_names_exist(name) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    files = set(re.findall(r"`((?:[\w.-]+/)+[\w.-]+\.(?:py|md|toml|txt))", text))
+    assert files
+    for file in files:
+        assert (ROOT / file).is_file(), f"{name} names {file}"
+
+
 def test_links_between_documents_lead_somewhere() -> None:
     for document in [*DOCUMENTS, *(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "adr").glob("*")]:
         for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", document.read_text("utf-8")):
