@@ -51,7 +51,12 @@ class IndexRetriever:
         return f"<IndexRetriever {self.name}>"
 
     def rank(self, question: Question, k: int) -> Ranking:
-        """The index's best k; passages that share no word with the question come last."""
+        """The index's best k; passages that share no word with the question come last.
+
+        Args:
+            question: Its text and namespace are used; its gold is not looked at.
+            k: Length of the ranking.
+        """
         view = self._store.view(question.namespace)
         return _ranking(view, _search(self._store, view, question.text, k, self._mode), k)
 
@@ -77,7 +82,12 @@ class PageRankRetriever:
         return "<PageRankRetriever>"
 
     def rank(self, question: Question, k: int) -> Ranking:
-        """Passages by how often the walker is on them, then those that it never reaches."""
+        """Passages by how often the walker is on them, then those that it never reaches.
+
+        Args:
+            question: Its text and namespace are used; its gold is not looked at.
+            k: Length of the ranking.
+        """
         from hoptrail.graph.pagerank import pagerank_ranking
 
         view = self._store.view(question.namespace)
@@ -93,7 +103,14 @@ class Recaller(Protocol):
     """What walks a memory; `hoptrail.Memory` is one."""
 
     def recall(self, question: str, k: int, namespace: Namespace, effort: str) -> Recall:
-        """The k passages that a question needs, and the trails behind them."""
+        """The k passages that a question needs, and the trails behind them.
+
+        Args:
+            question: In words.
+            k: How many passages, at least 1.
+            namespace: Where to look: every namespace that begins with it.
+            effort: What it may cost, by name.
+        """
 
 
 class RecallRetriever:
@@ -114,7 +131,12 @@ class RecallRetriever:
         return f"<RecallRetriever {self.name}, effort {self._effort}>"
 
     def rank(self, question: Question, k: int) -> Ranking:
-        """The recall's passages, and how many passages were read for them."""
+        """The recall's passages, and how many passages were read for them.
+
+        Args:
+            question: Its text and namespace are used; its gold is not looked at.
+            k: Length of the ranking.
+        """
         recall = self._memory.recall(question.text, k, question.namespace, self._effort)
         ids = tuple(hit.passage.id for hit in recall.hits)
         return Ranking(
@@ -134,6 +156,11 @@ def _decisions(trail: Trail) -> tuple[Decision, ...]:
 
 def baseline(name: str, store: Store, graph: Graph) -> Retriever:
     """The baseline of that name.
+
+    Args:
+        name: "bm25", "dense", "hybrid" or "pagerank".
+        store: Where to search.
+        graph: Its graph; used by PageRank.
 
     Raises:
         InputError: There is none.

@@ -54,6 +54,10 @@ class Retriever(Protocol):
         """The best k passages of the question's namespace: all k wherever it holds as many.
 
         The gold of the question must not be looked at.
+
+        Args:
+            question: What to answer; see `hoptrail.types.Question`.
+            k: Length of the ranking.
         """
 
 
@@ -84,6 +88,9 @@ def run(
         k: Length of a ranking.
         progress: Called with (questions done, questions in all).
 
+    Returns:
+        A result for each question, in their order.
+
     Raises:
         InputError: Nothing to run, a name used twice, a question without gold, or a ranking that
             is not one.
@@ -103,6 +110,9 @@ def run(
 
 def check_questions(questions: Sequence[Question]) -> None:
     """Refuse questions on which nothing can be measured.
+
+    Args:
+        questions: As read from a file.
 
     Raises:
         InputError: There is none, or one names no passage that it needs.

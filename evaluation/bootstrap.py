@@ -98,6 +98,14 @@ class Bootstrap:
         return Interval(float(given.mean()), float(low), float(high))
 
     def paired(self, values: ArrayLike, against: ArrayLike) -> Interval:
-        """The mean of `values - against`, question by question, and its interval."""
+        """The mean of `values - against`, question by question, and its interval.
+
+        Args:
+            values: `(n,)`, one for each question.
+            against: `(n,)`, of what is compared with, on the same questions.
+
+        Raises:
+            InputError: There is not one value of each for each question.
+        """
         difference = np.asarray(values, dtype=np.float64) - np.asarray(against, dtype=np.float64)
         return self.interval(difference)

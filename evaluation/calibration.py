@@ -55,7 +55,19 @@ def reliability(stated: ArrayLike, true: ArrayLike, *, bins: int = BINS) -> list
 
 
 def calibration_error(stated: ArrayLike, true: ArrayLike, *, bins: int = BINS) -> float:
-    """The expected calibration error with equal-mass bins; see `reliability`."""
+    """The expected calibration error with equal-mass bins; see `reliability`.
+
+    Args:
+        stated: `(n,)` probabilities.
+        true: `(n,)` whether each came true.
+        bins: How many bins, at most n.
+
+    Returns:
+        The error in [0, 1]: Guo et al. 2017, eq. 3, over bins of equal mass.
+
+    Raises:
+        InputError: There is no statement, one is no probability, or the lengths differ.
+    """
     found = reliability(stated, true, bins=bins)
     total = sum(b.count for b in found)
     return sum(b.count * abs(b.stated - b.true) for b in found) / total
@@ -82,6 +94,9 @@ def calibration_interval(
         bins: As for `reliability`.
         seed: Of the draws.
         resamples: How many draws.
+
+    Raises:
+        InputError: As `calibration_error` raises it.
     """
     p, y = _checked(stated, true)
     error = calibration_error(p, y, bins=bins)

@@ -75,7 +75,12 @@ class TopicPageRank:
         self._memory = memory
 
     def rank(self, question: Question, k: int) -> Ranking:
-        """Entities by how often the walker is on them."""
+        """Entities by how often the walker is on them.
+
+        Args:
+            question: Its text names the entities to start from.
+            k: Length of the ranking; fewer where nothing is named.
+        """
         view = self._memory.store.view(question.namespace)
         graph = self._memory.graph.view(view)
         named = [s for topic in graph.entity_names().find(question.text) for s in topic.slots]
@@ -106,6 +111,10 @@ def evaluate_entities(
         encoder: Makes the vectors.
         policy: The one in the package, a folder, or a loaded one; used if `policy` takes part.
         progress: Called with (questions done, questions in all), file after file.
+
+    Returns:
+        The report as JSON values: `triples` and `settings`, and under `files`, for each file and
+        retriever, Hits@1 with its interval and the median time.
 
     Raises:
         FormatError: A file cannot be read or used.
@@ -144,7 +153,11 @@ def evaluate_entities(
 
 
 def rows(report: dict[str, Any]) -> list[list[str]]:
-    """A report as the rows of a table: a line for each retriever, a column for each file."""
+    """A report as the rows of a table: a line for each retriever, a column for each file.
+
+    Args:
+        report: What `evaluate_entities` gave.
+    """
     files = report["files"]
     table = [["Hits@1", *(Path(one["file"]).stem for one in files), "median ms"]]
     for name in files[0]["retrievers"]:

@@ -77,6 +77,9 @@ def evaluate(
         policy: The one in the package, a folder, or a loaded one; used if `policy` takes part.
         progress: Told how far it is.
 
+    Returns:
+        The report as JSON values, as `build_report` makes it.
+
     Raises:
         FormatError: A file cannot be read or used, or a question needs what the corpus lacks.
         InputError: A question names nothing that it needs, or there is none.
@@ -115,6 +118,11 @@ def evaluate(
 
 def retriever(name: str, memory: Memory, effort: str) -> Retriever:
     """The retriever of that name, over the memory.
+
+    Args:
+        name: A name out of `RETRIEVERS`.
+        memory: Where to look.
+        effort: What a recall by the policy may cost.
 
     Raises:
         InputError: There is none.

@@ -80,6 +80,12 @@ def hold_back(given: Sequence[Feedback]) -> tuple[list[Feedback], list[Feedback]
     is a fifth of the questions of which something useful and something useless was returned, and
     `LEAST` where that is more; for each of these the latest feedback judges, and none teaches.
 
+    Args:
+        given: Feedback, oldest first.
+
+    Returns:
+        What may teach, and what judges: feedback on different questions.
+
     Raises:
         InputError: There are too few.
     """
@@ -100,13 +106,22 @@ def hold_back(given: Sequence[Feedback]) -> tuple[list[Feedback], list[Feedback]
 
 
 def without(given: Sequence[Feedback], questions: Sequence[Question]) -> list[Feedback]:
-    """The feedback on other questions than these."""
+    """The feedback on other questions than these.
+
+    Args:
+        given: Feedback.
+        questions: Those that will judge, compared by their text.
+    """
     asked = {_question_key(question.text) for question in questions}
     return [f for f in given if _question_key(f.recall.question) not in asked]
 
 
 def tells(feedback: Feedback) -> bool:
-    """Whether it says of something returned that it was useful, and of something that not."""
+    """Whether it says of something returned that it was useful, and of something that not.
+
+    Args:
+        feedback: On one recall.
+    """
     useful = useful_rows(feedback).keys() & set(feedback.recall.returned)
     return 0 < len(useful) < len(feedback.recall.returned)
 
@@ -114,7 +129,15 @@ def tells(feedback: Feedback) -> bool:
 def judge_by_feedback(
     store: Store, encoder: Encoder, before: Policy, after: Policy, held: Sequence[Feedback]
 ) -> Verdict:
-    """The verdict on feedback that was held back."""
+    """The verdict on feedback that was held back.
+
+    Args:
+        store: Where the questions were asked.
+        encoder: The store's.
+        before: The policy that the update started from.
+        after: The policy that learned.
+        held: Feedback that `after` did not learn from, as `hold_back` gives it.
+    """
     clusters = [
         Question(f.recall.id, f.recall.question, supporting_ids=tuple(map(str, useful_rows(f))))
         for f in held
@@ -130,6 +153,13 @@ def judge_by_questions(
     store: Store, encoder: Encoder, before: Policy, after: Policy, questions: Sequence[Question]
 ) -> Verdict:
     """The verdict on questions whose passages are known.
+
+    Args:
+        store: Where the questions were asked.
+        encoder: The store's.
+        before: The policy that the update started from.
+        after: The policy that learned.
+        questions: At least `LEAST`, each with its gold.
 
     Raises:
         InputError: There are too few, or one needs a passage that the store lacks.

@@ -10,7 +10,11 @@ from hoptrail.errors import FormatError, MissingExtra
 
 
 def new_figure(width: float, height: float) -> Any:
-    """An empty figure, in inches.
+    """An empty figure.
+
+    Args:
+        width: In inches.
+        height: In inches.
 
     Raises:
         MissingExtra: matplotlib is not installed.
@@ -23,7 +27,11 @@ def new_figure(width: float, height: float) -> Any:
 
 
 def save_figure(figure: Any, path: str | Path) -> None:
-    """Write a figure; the file's suffix says the format.
+    """Write a figure.
+
+    Args:
+        figure: As `new_figure` gives it.
+        path: The file; its suffix says the format, such as `.png` or `.svg`.
 
     Raises:
         FormatError: The file cannot be written.

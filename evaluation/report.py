@@ -68,6 +68,11 @@ def build_report(
         reference: The retriever whose lead over each other one is stated.
         resamples: Draws of the bootstrap.
 
+    Returns:
+        `retrievers` (means), `splits` (means, intervals and comparisons), `kinds`, `questions`
+        (gold and rankings), and what is needed to run it again: `files`, `settings`, `versions`,
+        `machine`.
+
     Raises:
         InputError: There are no results.
         FormatError: A file cannot be read.
@@ -107,6 +112,10 @@ def build_report(
 def save_report(report: Report, path: str | Path) -> None:
     """Write a report as JSON; the file appears whole or not at all.
 
+    Args:
+        report: What `build_report` gave.
+        path: The file; an existing one is replaced.
+
     Raises:
         FormatError: It cannot be written.
     """
@@ -115,6 +124,9 @@ def save_report(report: Report, path: str | Path) -> None:
 
 def load_report(path: str | Path) -> Report:
     """A report as `save_report` wrote it.
+
+    Args:
+        path: The file.
 
     Raises:
         FormatError: The file cannot be read, or is no report.
@@ -129,7 +141,12 @@ def load_report(path: str | Path) -> Report:
 
 
 def summary_rows(report: Report, split: str = "all") -> list[list[str]]:
-    """A table of means: a heading row, then one row a retriever; fractions as percentages."""
+    """A table of means: a heading row, then one row a retriever; fractions as percentages.
+
+    Args:
+        report: What `build_report` gave.
+        split: "all" or "unbiased".
+    """
     part = _part(report, split)
     rows = [["retriever", *SHOWN, "ms", "passages read"]]
     for name, means in part["retrievers"].items():
@@ -142,6 +159,10 @@ def comparison_rows(report: Report, split: str = "all") -> list[list[str]]:
     """A table of the reference's lead: a heading row, then a row for each retriever and measure.
 
     Differences are in points, with their interval.
+
+    Args:
+        report: What `build_report` gave.
+        split: "all" or "unbiased".
     """
     rows = [["comparison", "measure", "difference", "95 % interval", "excludes 0"]]
     for found in _part(report, split)["comparisons"]:
@@ -161,7 +182,11 @@ def comparison_rows(report: Report, split: str = "all") -> list[list[str]]:
 
 
 def kind_rows(report: Report) -> list[list[str]]:
-    """A table of recall at 5 and at 10 by kind of question: a heading row, then a row a kind."""
+    """A table of recall at 5 and at 10 by kind of question: a heading row, then a row a kind.
+
+    Args:
+        report: What `build_report` gave.
+    """
     names = list(report["retrievers"])
     rows = [["kind", "questions", *(f"{name} @5 / @10" for name in names)]]
     for kind, part in report["kinds"].items():
@@ -199,7 +224,12 @@ def plot_recall(report: Report, path: str | Path, split: str = "all") -> None:
 
 
 def recall_curves(report: Report, split: str = "all") -> dict[str, list[float]]:
-    """Mean recall at 1, 2, ... up to the length of the rankings, for each retriever."""
+    """Mean recall at 1, 2, ... up to the length of the rankings, for each retriever.
+
+    Args:
+        report: What `build_report` gave.
+        split: "all" or "unbiased".
+    """
     asked = [
         question
         for question in report["questions"]

@@ -28,7 +28,15 @@ Report = Mapping[str, Any]
 
 
 def set_measures(read: Sequence[str], gold: Sequence[str]) -> dict[str, float]:
-    """What a set of passages is worth as evidence: recall, precision, F1, completeness, size."""
+    """What a set of passages is worth as evidence: recall, precision, F1, completeness, size.
+
+    Args:
+        read: Ids of the passages that were read.
+        gold: Ids of those that are needed; at least one.
+
+    Returns:
+        `recall`, `precision`, `f1` and `all_gold` in [0, 1], and `passages`, their number.
+    """
     held, wanted = set(read), set(gold)
     found = len(held & wanted)
     return {
@@ -75,7 +83,11 @@ def stopping(reports: Sequence[Report], retriever: str, *, seed: int = 0) -> dic
 
 
 def stopping_rows(found: Mapping[str, Any]) -> list[list[str]]:
-    """A table of the sets: a heading row, then a row for STOP and for each budget."""
+    """A table of the sets: a heading row, then a row for STOP and for each budget.
+
+    Args:
+        found: What `stopping` gave.
+    """
     rows = [["what is read", "recall", "precision", "F1", "all gold", "passages"]]
     for name, means in found["sets"].items():
         shares = [f"{100 * means[m]:.1f}" for m in ("recall", "precision", "f1", "all_gold")]
@@ -84,7 +96,11 @@ def stopping_rows(found: Mapping[str, Any]) -> list[list[str]]:
 
 
 def calibration_rows(found: Mapping[str, Any]) -> list[list[str]]:
-    """The reliability diagram as a table: a heading row, then a row a bin."""
+    """The reliability diagram as a table: a heading row, then a row a bin.
+
+    Args:
+        found: What `stopping` gave.
+    """
     bins = found["calibration"]["bins"]
     return [
         ["decisions", "stated π(STOP)", "evidence was complete"],

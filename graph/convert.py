@@ -33,6 +33,11 @@ def to_networkx(view: View, arrays: Arrays, words: Words) -> networkx.MultiDiGra
     Nodes carry `type`, passages also `id`, `title` and `namespace`, entities `name`. Edges have
     their type as key and attribute `type`, and a `weight`; a link's type is `link` and its `kind`
     the user's own.
+
+    Args:
+        view: The passages.
+        arrays: The edges, as a graph view holds them.
+        words: The names of entities and of kinds of links.
     """
     import networkx
 
@@ -78,6 +83,11 @@ def to_pyg(view: View, arrays: Arrays, words: Words) -> HeteroData:
     `entity` has `name` and `rarity`. Edge types are (passage, mentions, passage),
     (passage, contains, entity) and (passage, link:<kind>, passage) for each kind of link, each with
     `edge_index` `(2, e)` and `edge_weight` `(e,)`.
+
+    Args:
+        view: The passages.
+        arrays: The edges, as a graph view holds them.
+        words: The names of entities and of kinds of links.
     """
     import torch
     from torch_geometric.data import HeteroData

@@ -79,7 +79,14 @@ class Graph:
             self._views.clear()
 
     def view(self, view: View) -> GraphView:
-        """The graph over a memory view's slots, both caught up with the last commit."""
+        """The graph over a memory view's slots, both caught up with the last commit.
+
+        Args:
+            view: A view of the same store, as `store.view(namespace)` gives.
+
+        Raises:
+            InputError: It is no view: a namespace or an id was given.
+        """
         if isinstance(view, tuple | str):
             raise InputError(f"expected a view of the store, as store.view() gives, got {view!r}")
         with self._views_lock:

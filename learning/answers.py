@@ -40,6 +40,14 @@ _WITHOUT_PUNCTUATION = _PunctuationTable()
 def normalize_answer(text: str) -> str:
     """The text casefolded, without punctuation and articles, with single spaces.
 
+    Source: Rajpurkar et al. 2016 (SQuAD), the normalisation of its evaluation.
+
+    Args:
+        text: An answer; casefolded rather than lowered, and articles of English only.
+
+    Returns:
+        The normal form; never empty unless the text is blank: "The The" stays.
+
     Examples:
         >>> normalize_answer("The Beatles, U.K.")
         'beatles uk'
@@ -91,7 +99,12 @@ def match_spans(
 
 
 def inside_word(text: str, place: int) -> bool:
-    """Whether a cut before this character would part two letters or digits."""
+    """Whether a cut before this character would part two letters or digits.
+
+    Args:
+        text: The text.
+        place: Index of the character after the cut; 0 and the length cut nothing.
+    """
     return 0 < place < len(text) and text[place - 1].isalnum() and text[place].isalnum()
 
 

@@ -37,6 +37,10 @@ MAX_GOLD = 6
 def subsets(gold: int, *, device: torch.device | None = None) -> Tensor:
     """All subsets of `gold` passages, bool `(2^g, g)`: row S, column j is bit j of S.
 
+    Args:
+        gold: Their number g, 0 .. MAX_GOLD.
+        device: Of the tensor.
+
     Raises:
         InputError: `gold` is not in 0 .. MAX_GOLD.
     """
@@ -47,7 +51,14 @@ def subsets(gold: int, *, device: torch.device | None = None) -> Tensor:
 
 
 def subset_code(members: Tensor) -> Tensor:
-    """The codes of subsets, `(...)` int64, from their members, bool `(..., g)`."""
+    """The codes of subsets, `(...)` int64, from their members, bool `(..., g)`.
+
+    Args:
+        members: Bool `(..., g)`: which are in the subset.
+
+    Raises:
+        InputError: The tensor is not boolean.
+    """
     require_bool(members, "members")
     weights = 2 ** torch.arange(members.shape[-1], device=members.device)
     codes: Tensor = (members.long() * weights).sum(-1)

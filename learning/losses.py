@@ -176,6 +176,10 @@ def retrieval_likelihood_loss(
 def reduce_rows(losses: Tensor, reduction: Reduction) -> Tensor:
     """The losses `(b,)` as they are, or their mean or sum.
 
+    Args:
+        losses: `(b,)`.
+        reduction: "mean", "sum" or "none".
+
     Raises:
         InputError: The reduction is unknown.
     """
@@ -190,6 +194,9 @@ def reduce_rows(losses: Tensor, reduction: Reduction) -> Tensor:
 
 def require_temperature(temperature: float) -> None:
     """Nothing, if the temperature is above 0.
+
+    Args:
+        temperature: Any number; NaN is refused too.
 
     Raises:
         InputError: It is not.

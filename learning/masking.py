@@ -61,6 +61,10 @@ def masked_log_softmax(scores: Tensor, mask: Tensor | None = None) -> Tensor:
 def require_rows(mask: Tensor, name: str) -> None:
     """Nothing, if every row of the mask `(..., n)` has a True.
 
+    Args:
+        mask: Bool `(..., n)`.
+        name: What the message calls it.
+
     Raises:
         InputError: A row has none; the message names the first.
     """
@@ -76,6 +80,11 @@ def require_rows(mask: Tensor, name: str) -> None:
 def same_shape(expected: Tensor, got: Tensor, name: str) -> None:
     """Nothing, if both have the same shape.
 
+    Args:
+        expected: Whose shape is right.
+        got: The tensor that is checked.
+        name: What the message calls it.
+
     Raises:
         InputError: They differ.
     """
@@ -87,6 +96,10 @@ def same_shape(expected: Tensor, got: Tensor, name: str) -> None:
 
 def require_bool(mask: Tensor, name: str) -> None:
     """Nothing, if the tensor is boolean: `~` on integers would flip bits, not truth.
+
+    Args:
+        mask: The tensor that is checked.
+        name: What the message calls it.
 
     Raises:
         InputError: It is not.

@@ -145,6 +145,9 @@ class SpanReader(nn.Module):
     def forward(self, batch: TrailBatch) -> Reading:
         """The distribution over spans and classes.
 
+        Args:
+            batch: Of vectors `(b, t, d)`.
+
         Raises:
             InputError: The vectors are not of the reader's width.
         """
@@ -165,6 +168,10 @@ class SpanReader(nn.Module):
     def log_prob(self, trails: Sequence[TrailTokens], targets: Sequence[Target]) -> Tensor:
         """The log of p(an accepted answer | trail, question), `(b,)`; -inf where a trail has none.
 
+        Args:
+            trails: b of them.
+            targets: One for each trail.
+
         Raises:
             InputError: The numbers differ, a target's span is none of the reader's, or as in
                 `forward`.
@@ -175,6 +182,9 @@ class SpanReader(nn.Module):
         """The likeliest answer of a trail and its probability; "" means no answer.
 
         Spans that say the same are one answer, whose probability is their sum.
+
+        Args:
+            trail: Its tokens.
         """
         with torch.no_grad():
             reading: Reading = self(pad_trails([trail]))
@@ -188,17 +198,30 @@ class SpanReader(nn.Module):
             return text, float(target_log_prob(reading, [Target(spans, ())]).exp())
 
     def embed(self, vectors: Tensor) -> Tensor:
-        """Hidden vectors of tokens, `(..., w)`."""
+        """Hidden vectors of tokens, `(..., w)`.
+
+        Args:
+            vectors: Of tokens, `(..., d)`.
+        """
         hidden: Tensor = torch.tanh(self.project(self.scale(vectors)))
         return hidden
 
     def embed_pooled(self, pooled: Tensor) -> Tensor:
-        """Hidden vectors of whole passages, `(..., w)`."""
+        """Hidden vectors of whole passages, `(..., w)`.
+
+        Args:
+            pooled: Vectors of passages, `(..., d)`.
+        """
         hidden: Tensor = torch.tanh(self.project_pooled(self.scale(pooled)))
         return hidden
 
     def span_scores(self, hidden: Tensor, batch: TrailBatch) -> Tensor:
-        """Scores of token i to token i + l, `(b, t, L)`; -inf where that is no span."""
+        """Scores of token i to token i + l, `(b, t, L)`; -inf where that is no span.
+
+        Args:
+            hidden: Hidden vectors of the tokens, `(b, t, w)`.
+            batch: Where the tokens are from, and where answers may begin and end.
+        """
         rows, tokens, _ = hidden.shape
         place = torch.arange(tokens, device=hidden.device)
         last = place[:, None] + torch.arange(self.max_span, device=hidden.device)  # (t, L)
@@ -252,6 +275,10 @@ def target_log_prob(reading: Reading, targets: Sequence[Target]) -> Tensor:
 
     It is -inf, with gradient 0, where a target is empty.
 
+    Args:
+        reading: Of b trails.
+        targets: b of them.
+
     Raises:
         InputError: The numbers of rows differ, or a span is none that the reader scores.
     """
@@ -268,6 +295,10 @@ def target_log_prob(reading: Reading, targets: Sequence[Target]) -> Tensor:
 
 def right_spans(scores: Tensor, targets: Sequence[Target]) -> Tensor:
     """Which spans say the answer, bool `(b, t, L)` like the scores of all spans.
+
+    Args:
+        scores: Of all spans, `(b, t, L)`, -inf where there is none.
+        targets: b of them.
 
     Raises:
         InputError: The numbers of rows differ, or a span is none that the reader scores.

@@ -62,7 +62,12 @@ def temperature_softmax(
 
 
 def gumbel_noise(like: Tensor, *, generator: torch.Generator) -> Tensor:
-    """Independent standard Gumbel numbers in the shape, dtype and place of `like`."""
+    """Independent standard Gumbel numbers in the shape, dtype and place of `like`.
+
+    Args:
+        like: Any floating-point tensor.
+        generator: Draws them; on the device of `like`.
+    """
     exponential = torch.empty_like(like, requires_grad=False).exponential_(generator=generator)
     # An exact 0 would be +inf: certain to win, and to win twice.
     return -exponential.clamp_min(torch.finfo(like.dtype).tiny).log()

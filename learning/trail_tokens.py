@@ -44,7 +44,12 @@ class TrailTokens:
     """What was encoded: the question, then the passage's content."""
 
     def span_text(self, start: int, end: int) -> str:
-        """The text from the first to the last of these tokens, both inclusive."""
+        """The text from the first to the last of these tokens, both inclusive.
+
+        Args:
+            start: Index of the first token.
+            end: Of the last, which is of the same passage.
+        """
         text = self.texts[int(self.passage[start])]
         return text[self.characters[start, 0] : self.characters[end, 1]]
 
@@ -70,7 +75,12 @@ class TrailBatch:
 
 
 def encoded_text(question: str, content: str) -> str:
-    """What to encode for a passage of a trail."""
+    """What to encode for a passage of a trail.
+
+    Args:
+        question: What was asked.
+        content: `Passage.content`.
+    """
     return f"{question} {content}"
 
 
@@ -123,6 +133,12 @@ def trail_tokens(
 
 def pad_trails(trails: Sequence[TrailTokens]) -> TrailBatch:
     """The trails as one batch.
+
+    Args:
+        trails: b of them, of vectors of one width.
+
+    Returns:
+        Padded to the most tokens t and the most passages p, each at least 1.
 
     Raises:
         InputError: There is none, or their widths differ.
