@@ -15,8 +15,10 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
+from hoptrail.graph import schema
 from hoptrail.graph.entities import find_aliases, find_entities
 from hoptrail.graph.names import NameMatcher, Words, head, heads, name_of, words
+from hoptrail.memory.damaged import check_text
 from hoptrail.memory.records import batches
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ def catch_up(connection: sqlite3.Connection, newest: int) -> bool:
     Returns:
         Whether the newest version is reached.
     """
-    since = connection.execute("SELECT version FROM graph_state").fetchone()[0]
+    since = schema.version(connection)
     row = connection.execute(
         "SELECT version FROM passages WHERE version > ? ORDER BY version LIMIT 1 OFFSET ?",
         (since, CHUNK - 1),
@@ -59,6 +61,8 @@ def catch_up(connection: sqlite3.Connection, newest: int) -> bool:
         "WHERE passage IN (SELECT rowid FROM passages WHERE version > ? AND version <= ?)",
         (since, version),
     )
+    connection.execute("DELETE FROM graph_words WHERE rowid IN (SELECT passage FROM graph_gone)")
+    connection.execute("DELETE FROM graph_gone")
     fresh = {
         namespace: _add_titles(connection, namespace, titles, version)
         for namespace, titles in written.items()
@@ -83,7 +87,7 @@ def _written(connection: sqlite3.Connection, since: int, version: int) -> dict[s
         (since, version),
     )
     for rowid, namespace, title, text in rows:
-        found.setdefault(namespace, []).append((rowid, _names_of(title, text)))
+        found.setdefault(namespace, []).append((rowid, _names_of(*_sound(title, text))))
     return found
 
 
@@ -286,7 +290,16 @@ def _texts(
         rows = connection.execute(
             f"SELECT rowid, title, text FROM passages WHERE rowid IN ({marks}) ORDER BY rowid", part
         )
-        yield part, rows.fetchall()
+        yield part, [(rowid, *_sound(title, text)) for rowid, title, text in rows.fetchall()]
+
+
+def _sound(title: object, text: object) -> tuple[str | None, str]:
+    """A title and a text; nothing of a passage that is damaged."""
+    try:
+        check_text(title, text)
+    except ValueError:
+        return None, ""
+    return None if title is None else str(title), str(text)
 
 
 def _space(namespace: str) -> str:

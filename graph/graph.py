@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import logging
+import sqlite3
 from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import suppress
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from hoptrail.errors import InputError, StoreUnavailable
 from hoptrail.graph import build, schema
 from hoptrail.graph.view import GraphView
-from hoptrail.memory import meta
+from hoptrail.memory import meta, soundness
+from hoptrail.memory import schema as memory_schema
 from hoptrail.types import Namespace
 
 if TYPE_CHECKING:
     from hoptrail.memory.store import Store
     from hoptrail.memory.view import View
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 VIEWS_KEPT = 32
 """Scopes whose arrays stay in memory; the one not asked for longest goes first."""
@@ -38,6 +46,8 @@ class Graph:
     def __init__(self, store: Store) -> None:
         store.migrate(schema.OWNER, schema.MIGRATIONS)
         self.store = store
+        self.mends = True
+        """Whether rows that are damaged are built anew; those that look for damage do not."""
         self._views: OrderedDict[Namespace, GraphView] = OrderedDict()  # with _views_lock held
         self._views_lock = Lock()
 
@@ -50,17 +60,21 @@ class Graph:
     def version(self) -> int:
         """The store's version that the rows reflect."""
         with self.store.reading() as connection:
-            row = connection.execute("SELECT version FROM graph_state").fetchone()
-        return int(row[0])
+            return schema.version(connection)
 
     def sync(self) -> bool:
-        """Catch up with what was written, deleted or expired; whether there was anything."""
+        """Catch up with what was written, deleted or expired; whether there was anything.
+
+        Rows that are damaged are dropped and built anew, with a warning.
+        """
+        return self._mended(self._sync)
+
+    def _sync(self) -> bool:
         if not self.store.read_only:
             with suppress(StoreUnavailable):  # another is writing: the next sync will do it
                 self.store.sweep(wait=False)
         with self.store.reading() as connection:
-            row = connection.execute("SELECT version FROM graph_state").fetchone()
-            if int(row[0]) == meta.version(connection) or self.store.read_only:
+            if schema.version(connection) == meta.version(connection) or self.store.read_only:
                 return False
         done = False
         while not done:
@@ -70,11 +84,8 @@ class Graph:
 
     def rebuild(self) -> None:
         """Drop every row and build them anew; `sync` comes to the same."""
-        with self.store.transaction() as connection:
-            for table in ("graph_passages", "graph_lost", "graph_names"):
-                connection.execute(f"DELETE FROM {table}")
-            connection.execute("UPDATE graph_state SET version = 0, epoch = random()")
-        self.sync()
+        self.reset()
+        self._sync()
         with self._views_lock:
             self._views.clear()
 
@@ -89,6 +100,31 @@ class Graph:
         """
         if isinstance(view, tuple | str):
             raise InputError(f"expected a view of the store, as store.view() gives, got {view!r}")
+        return self._mended(lambda: self._view(view))
+
+    def reset(self) -> None:
+        """Drop the tables, whatever their state, and make them anew, with nothing in them."""
+        with self.store.transaction() as connection:
+            whole = soundness.whole(connection, schema.PREFIX)
+            memory_schema.forget_owner(connection, schema.OWNER, schema.PREFIX, readable=whole)
+        self.store.migrate(schema.OWNER, schema.MIGRATIONS)
+
+    def _mended(self, work: Callable[[], T]) -> T:
+        """Do some work; where damaged rows are in its way, once more without them.
+
+        Raises:
+            StoreUnavailable: It is something else, or the store is read-only.
+        """
+        try:
+            return work()
+        except (StoreUnavailable, sqlite3.IntegrityError) as error:
+            if self.store.read_only or not self.mends or not _is_damage(error):
+                raise
+            logger.warning("the graph in %s is damaged (%s): it is built anew", self.store, error)
+        self.rebuild()
+        return work()
+
+    def _view(self, view: View) -> GraphView:
         with self._views_lock:
             found = self._views.get(view.scope)
             if found is not None and found.view is not view:
@@ -103,3 +139,17 @@ class Graph:
             while len(self._views) > VIEWS_KEPT:
                 self._views.popitem(last=False)
         return found
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether SQLite could not make sense of tables, rather than not get at the file.
+
+    Statements do not change, so that one which it takes for wrong does not fit the tables.
+    """
+    cause = error if isinstance(error, sqlite3.Error) else error.__cause__
+    if isinstance(cause, sqlite3.IntegrityError):
+        return True
+    code = getattr(cause, "sqlite_errorcode", None) or 0
+    return code & 0xFF in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT) or (
+        isinstance(cause, sqlite3.DatabaseError) and "malformed" in str(cause)
+    )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hoptrail.graph import schema
 from hoptrail.graph.arrays import STEP, Tables, packed
 from hoptrail.graph.lists import Ints, Records
 from hoptrail.sequences import NEXT
@@ -89,8 +90,8 @@ class Change:
 
 def state(connection: sqlite3.Connection) -> tuple[int, int]:
     """The store's version that the tables reflect, and a number that changes with a rebuild."""
-    version, epoch = connection.execute("SELECT version, epoch FROM graph_state").fetchone()
-    return int(version), int(epoch)
+    version = schema.version(connection)
+    return version, int(connection.execute("SELECT epoch FROM graph_state").fetchone()[0])
 
 
 def read(

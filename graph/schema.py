@@ -6,15 +6,24 @@ it brought here. Edges are nowhere stored: they are joins of mentions with title
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+
+from hoptrail.memory.schema import statements
+
 OWNER = "graph"
 
-RULES = 3
+PREFIX = "graph_"
+"""Begins the names of the tables."""
+
+RULES = 4
 """Counts up when the tables change, or what a text is found to hold. All is derived, so nothing is
 carried over: a file with older rows starts anew, and the next sync reads every passage again."""
 
 _SCHEMA = """
     DROP TABLE IF EXISTS graph_state;
     DROP TABLE IF EXISTS graph_lost;
+    DROP TABLE IF EXISTS graph_gone;
     DROP TABLE IF EXISTS graph_entities;
     DROP TABLE IF EXISTS graph_mentions;
     DROP TABLE IF EXISTS graph_titles;
@@ -80,8 +89,12 @@ _SCHEMA = """
     -- Names that lost a passage since the last sync.
     CREATE TABLE graph_lost (name INTEGER PRIMARY KEY);
 
+    -- Passages whose words the next sync takes out of the index: whoever deletes a passage does not
+    -- touch what is derived from it and may be damaged.
+    CREATE TABLE graph_gone (passage INTEGER PRIMARY KEY);
+
     CREATE TRIGGER graph_passages_deleted AFTER DELETE ON graph_passages BEGIN
-        DELETE FROM graph_words WHERE rowid = old.passage;
+        INSERT OR IGNORE INTO graph_gone VALUES (old.passage);
     END;
     CREATE TRIGGER graph_titles_deleted AFTER DELETE ON graph_titles BEGIN
         INSERT OR IGNORE INTO graph_lost VALUES (old.name);
@@ -89,3 +102,28 @@ _SCHEMA = """
 """
 
 MIGRATIONS: tuple[str, ...] = (_SCHEMA,) * RULES
+
+
+def version(connection: sqlite3.Connection) -> int:
+    """The store's version that the rows reflect.
+
+    Raises:
+        sqlite3.DatabaseError: They do not say.
+    """
+    row = connection.execute("SELECT version FROM graph_state").fetchone()
+    if row is None or not isinstance(row[0], int):
+        raise sqlite3.DatabaseError("the state of the graph is malformed")
+    return row[0]
+
+
+def misdeclared(connection: sqlite3.Connection) -> bool:
+    """Whether the tables in a file are not declared as here."""
+    query = (
+        "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND tbl_name GLOB 'graph_*' "
+        "AND tbl_name NOT GLOB 'graph_words_*' ORDER BY name"
+    )
+    with closing(sqlite3.connect(":memory:")) as fresh:
+        fresh.execute("CREATE TABLE passages (namespace TEXT)")
+        for statement in statements(_SCHEMA):
+            fresh.execute(statement)
+        return bool(fresh.execute(query).fetchall() != connection.execute(query).fetchall())

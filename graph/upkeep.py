@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sqlite3
+from pathlib import Path
 
 from hoptrail import outputs
+from hoptrail.errors import StoreError
 from hoptrail.graph import schema
 from hoptrail.graph.graph import Graph
-from hoptrail.memory import upkeep
+from hoptrail.memory import soundness, upkeep
 from hoptrail.memory.schema import applied
 from hoptrail.memory.store import Store
 from hoptrail.memory.upkeep import Problem
-
-if TYPE_CHECKING:
-    import sqlite3
 
 _ROWS = {
     "titles": "SELECT p.namespace, p.id, n.name, r.alias FROM graph_titles AS r "
@@ -22,6 +21,8 @@ _ROWS = {
     "JOIN graph_names AS n ON n.id = r.name JOIN passages AS p ON p.rowid = r.passage",
     "entities": 'SELECT p.namespace, p.id, r.start, r."end", r.entity FROM graph_entities AS r '
     "JOIN passages AS p ON p.rowid = r.passage",
+    "words": "SELECT p.namespace, p.id, w.space, w.words FROM graph_words AS w "
+    "JOIN passages AS p ON p.rowid = w.rowid",
 }
 """What the graph says, without the numbers that it gives to names."""
 
@@ -39,26 +40,55 @@ def verify(store: Store) -> list[Problem]:
     """
     if not has_graph(store):
         return []
+    with store.reading() as connection:
+        if schema.misdeclared(connection):
+            return [Problem("graph", "its tables are not declared as they should be", derived=True)]
     with outputs.check_folder() as folder:
         copied = upkeep.backup(store, folder / "copy.db")
-        with Store(copied, clock=store.clock) as copy:
-            graph = Graph(copy)
-            graph.sync()
-            with copy.reading() as connection:
-                kept = _rows(connection)
-            graph.rebuild()
-            with copy.reading() as connection:
-                built = _rows(connection)
+        try:
+            return _differences(copied, store)
+        except (StoreError, sqlite3.Error) as error:
+            return [Problem("graph", f"its rows cannot be read: {error}", derived=True)]
+
+
+def _differences(copied: Path, store: Store) -> list[Problem]:
+    """Where the rows of a copy differ from those built anew."""
+    with Store(copied, clock=store.clock) as copy:
+        graph = Graph(copy)
+        graph.mends = False
+        with copy.transaction() as connection:
+            connection.execute("INSERT INTO graph_words (graph_words) VALUES ('integrity-check')")
+        graph.sync()
+        with copy.reading() as connection:
+            kept = _rows(connection)
+        graph.rebuild()
+        with copy.reading() as connection:
+            built = _rows(connection)
     return [
         Problem(
             "graph",
             f"{len(kept[name] ^ built[name])} rows of {name} are not as built anew, such as "
-            f"{min(kept[name] ^ built[name])}",
+            f"{min(kept[name] ^ built[name], key=repr)}",
             derived=True,
         )
         for name in _ROWS
         if kept[name] != built[name]
     ]
+
+
+def drop_if_unreadable(store: Store) -> list[str]:
+    """Drop tables whose structure is damaged, so that the rest can be repaired; what was done.
+
+    The next sync fills them again.
+    """
+    if not has_graph(store):
+        return []
+    with store.reading() as connection:
+        whole = soundness.whole(connection, schema.PREFIX)
+        if whole and not schema.misdeclared(connection):
+            return []
+    Graph(store).reset()
+    return ["dropped the tables of the graph, which were damaged"]
 
 
 def repair(store: Store) -> list[str]:

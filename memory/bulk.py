@@ -12,16 +12,16 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Literal
 
-from hoptrail.errors import DuplicateId, InputError
-from hoptrail.memory import cleaning, filters, meta, records, whole_documents
+from hoptrail.errors import DuplicateId, InputError, StoreError
+from hoptrail.memory import cleaning, damaged, filters, meta, records, whole_documents
 from hoptrail.memory.identity import is_by_content
 from hoptrail.numbers import above_zero
 from hoptrail.types import Link, Metadata, Namespace, Passage
 
 OnDuplicate = Literal["error", "replace", "skip"]
 Key = tuple[Namespace, str]
-Row = tuple[int, Passage]
-"""A rowid, and the passage that it holds."""
+Row = tuple[int, Passage | None]
+"""A rowid, and the passage that it holds; None if that is damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,23 +132,26 @@ def held(connection: sqlite3.Connection, batch: Iterable[Key], now: float) -> di
     """What the store has under those keys."""
     there = taken(connection, batch, now)
     found = records.read(connection, list(there.values()))
-    return {key: (rowid, found[rowid]) for key, rowid in there.items()}
+    return {key: (rowid, found.get(rowid)) for key, rowid in there.items()}
 
 
 def new_contents(
     batch: Mapping[Key, Passage], held: Mapping[Key, Row], known: Collection[str]
 ) -> list[str]:
     """The contents, each once, that neither the passages' old rows nor `known` have."""
+    olds = {key: held[key][1] if key in held else None for key in batch}
     wanted = {
         passage.content: None
         for key, passage in batch.items()
-        if key not in held or held[key][1].content != passage.content
+        if (old := olds[key]) is None or old.content != passage.content
     }
     return [content for content in wanted if content not in known]
 
 
-def same(old: Passage, new: Passage) -> bool:
+def same(old: Passage | None, new: Passage) -> bool:
     """Whether writing one over the other would change nothing but its time."""
+    if old is None:
+        return False
     if _canonical(old.metadata) != _canonical(new.metadata):
         return False
     return replace(old, metadata={}, written_at=0.0) == replace(new, metadata={}, written_at=0.0)
@@ -160,12 +163,26 @@ def _canonical(metadata: Metadata) -> str:
 
 def owned(batch: Mapping[Key, Passage], held: Mapping[Key, Row]) -> dict[Key, Passage]:
     """The batch, each passage that names no document in the one that its row belongs to."""
+    olds = {key: row[1] for key, row in held.items()}
     return {
-        key: replace(passage, document=held[key][1].document)
-        if passage.document is None and key in held
+        key: replace(passage, document=old.document)
+        if passage.document is None and (old := olds.get(key)) is not None
         else passage
         for key, passage in batch.items()
     }
+
+
+def one(connection: sqlite3.Connection, rowid: int, id: str) -> Passage:
+    """The passage of a row that is there.
+
+    Raises:
+        StoreError: It is damaged.
+    """
+    found = records.read(connection, [rowid])
+    if rowid not in found:
+        where = connection.execute("PRAGMA database_list").fetchone()[2]
+        raise StoreError(damaged.message(id, where))
+    return found[rowid]
 
 
 def put(
@@ -192,8 +209,8 @@ def matching(
     matched: list[int] = []
     for part, _ in records.batches(rowids):
         found = records.read(connection, part, links=False)
-        held = filters.passages_mask(condition, [found[rowid] for rowid in part])
-        matched += (rowid for rowid, holds in zip(part, held.tolist(), strict=True) if holds)
+        held = filters.passages_mask(condition, list(found.values()))
+        matched += (rowid for rowid, holds in zip(found, held.tolist(), strict=True) if holds)
     return matched
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hoptrail.memory import filters, records
+from hoptrail.memory import damaged, filters, records
 from hoptrail.memory.database import Database
 from hoptrail.memory.slots import SlotTable
 
@@ -77,7 +77,12 @@ class Columns:
         for start in range(0, len(rowids), ROWS_AT_ONCE):
             part = rowids[start : start + ROWS_AT_ONCE]
             with self._db.reading() as connection:
-                found = _read(connection, what, part)
+                try:
+                    found = _read(connection, what, part)
+                except sqlite3.OperationalError:  # metadata that is no JSON, among all the others
+                    found = _read(
+                        connection, f"CASE WHEN json_valid(metadata) THEN {what} END", part
+                    )
             yield from map(found.get, part)
 
 
@@ -93,7 +98,11 @@ def field(name: str) -> tuple[str, Callable[[Any], Any]]:
     if not ARROW or not plain or name.count(".") > MOST_DOTS:
         return (
             "metadata",
-            lambda text: filters.ABSENT if text is None else filters.inside(json.loads(text), name),
+            lambda text: (
+                filters.ABSENT
+                if text is None
+                else filters.inside(damaged.metadata_or_none(text), name)
+            ),
         )
     parts = [f"metadata -> '$.{path}'" for path in paths]
     what = parts[0] if len(parts) == 1 else f"coalesce({', '.join(parts)})"

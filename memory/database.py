@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hoptrail.errors import SchemaMismatch, StoreError, StoreUnavailable
-from hoptrail.memory import schema
+from hoptrail.memory import damaged, schema
 
 BUSY_SECONDS = 30.0
 """How long a writer waits for another process's."""
@@ -286,6 +286,7 @@ class Database:
                 )
             for owner, migrations in schema.LISTS:
                 schema.migrate(connection, owner, migrations, str(self.path))
+            schema.mend(connection)
             connection.execute("COMMIT")
         except BaseException:
             connection.execute("ROLLBACK")
@@ -296,6 +297,7 @@ def _connect(uri: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
         uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
     )
+    connection.text_factory = damaged.text_of  # one damaged row is not to stop all reading
     connection.execute("PRAGMA foreign_keys=ON")
     return connection
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from pathlib import Path
 
-from hoptrail.errors import EncoderMismatch
+from hoptrail.errors import EncoderMismatch, StoreError
+from hoptrail.memory import checksums
 from hoptrail.memory.encoder import Encoder
 
 NEXT = "next_encoder"
 """Key of the encoder whose vectors are being made, as described; absent when none are."""
+
+CACHES = "caches"
+"""Key of the folders of vector caches that the store was written with, a JSON list."""
 
 SINCE = "encoder_since"
 """Key of the version in which the encoder's vectors took the place of another's."""
@@ -23,14 +29,25 @@ def get(connection: sqlite3.Connection, key: str) -> str | None:
 def put(connection: sqlite3.Connection, key: str, value: str) -> None:
     """Write a value, over the one that was there."""
     connection.execute(
-        "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-        (key, value),
+        "INSERT INTO meta (key, value, checksum) VALUES (?, ?, ?) "
+        "ON CONFLICT (key) DO UPDATE SET value = excluded.value, checksum = excluded.checksum",
+        (key, value, checksums.of_row((key, value))),
     )
 
 
 def version(connection: sqlite3.Connection) -> int:
-    """The newest version."""
-    return int(get(connection, "version") or 0)
+    """The newest version.
+
+    Raises:
+        StoreError: The file says no number.
+    """
+    found = get(connection, "version") or "0"
+    try:
+        return int(found)
+    except ValueError as error:
+        raise StoreError(
+            f"the file's version is {found!r}, which is no number: hoptrail repair"
+        ) from error
 
 
 def bump(connection: sqlite3.Connection, count: int) -> int:
@@ -98,6 +115,25 @@ def _way_out(connection: sqlite3.Connection, described: str, where: str) -> str:
 def claim_encoder(connection: sqlite3.Connection, encoder: Encoder, where: str) -> None:
     """Write down whose vectors the store holds; two encoders' are never mixed."""
     claim(connection, describe(encoder), where)
+    folder = getattr(encoder, "folder", None)  # of its vector cache, if it has one
+    if isinstance(folder, Path):
+        _note_cache(connection, folder)
+
+
+def _note_cache(connection: sqlite3.Connection, folder: Path) -> None:
+    """Put a folder of vectors on record: the environment may name another when a purge comes."""
+    known, place = [str(other) for other in caches(connection)], str(folder.absolute())
+    if place not in known:
+        put(connection, CACHES, json.dumps(sorted([*known, place])))
+
+
+def caches(connection: sqlite3.Connection) -> list[Path]:
+    """The folders of the vector caches that the store was written with."""
+    try:
+        known = json.loads(get(connection, CACHES) or "[]")
+    except ValueError:  # damaged, which verify says
+        return []
+    return [Path(folder) for folder in known if isinstance(folder, str)]
 
 
 def claim(connection: sqlite3.Connection, described: str, where: str) -> None:

@@ -11,16 +11,14 @@ Every function runs inside its caller's transaction.
 from __future__ import annotations
 
 import itertools
-import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from hoptrail.errors import StoreError
-from hoptrail.memory import meta, records, schema
+from hoptrail.memory import checksums, damaged, meta, records, schema
 from hoptrail.memory.encoder import Vectors
-from hoptrail.types import Passage
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +89,7 @@ def take(connection: sqlite3.Connection, count: int, after: int = 0) -> list[Tak
             (after, count - len(found)),
         ).fetchall()
         for rowid, version, title, text, metadata in rows:
-            passage = Passage(id="", text=text, title=title, metadata=json.loads(metadata))
-            found.append(Taken(rowid, version, passage.content))
+            found.append(Taken(rowid, version, damaged.content_of(title, text, metadata)))
     return found
 
 
@@ -105,9 +102,10 @@ def keep(connection: sqlite3.Connection, taken: Sequence[Taken], vectors: Sequen
         )
         now.update(rows.fetchall())
     same = [i for i, t in enumerate(taken) if now.get(t.rowid) == t.version]
+    stored = [(taken[i].rowid, vectors[i].astype("<f4").tobytes()) for i in same]
     connection.executemany(
-        "INSERT OR REPLACE INTO next_vectors VALUES (?, ?)",
-        [(taken[i].rowid, vectors[i].astype("<f4").tobytes()) for i in same],
+        "INSERT OR REPLACE INTO next_vectors (passage, vector, checksum) VALUES (?, ?, ?)",
+        [(rowid, vector, checksums.of_vector(rowid, vector)) for rowid, vector in stored],
     )
     connection.executemany(
         "DELETE FROM unencoded WHERE passage = ?", [(taken[i].rowid,) for i in same]
@@ -123,9 +121,7 @@ def _lost(connection: sqlite3.Connection, taken: Sequence[Taken]) -> None:
     """
     held = records.read(connection, [t.rowid for t in taken], links=False)
     gone = [t for t in taken if t.rowid not in held or held[t.rowid].content != t.content]
-    connection.executemany(
-        "INSERT OR IGNORE INTO erased VALUES (?)", [(records.cache_key(t.content),) for t in gone]
-    )
+    records.note_erased(connection, (t.content for t in gone))
 
 
 def any_left(connection: sqlite3.Connection) -> bool:
@@ -145,13 +141,18 @@ def wrong(connection: sqlite3.Connection) -> list[int]:
         return []
     size = 4 * (meta.width(encoder) or 0)
     rows = connection.execute(
-        "SELECT p.rowid FROM passages p LEFT JOIN next_vectors n ON n.passage = p.rowid "
-        "LEFT JOIN unencoded u ON u.passage = p.rowid "
-        "WHERE u.passage IS NULL "
-        "AND (n.passage IS NULL OR NOT length(n.vector) OR length(n.vector) % ?)",
-        (size,),
+        "SELECT p.rowid, n.vector, n.checksum FROM passages p "
+        "LEFT JOIN next_vectors n ON n.passage = p.rowid "
+        "LEFT JOIN unencoded u ON u.passage = p.rowid WHERE u.passage IS NULL"
     )
-    return [row[0] for row in rows]
+    return [
+        rowid
+        for rowid, vector, checksum in rows
+        if not isinstance(vector, bytes)
+        or not vector
+        or len(vector) % size
+        or checksums.of_vector(rowid, vector) != checksum
+    ]
 
 
 def again(connection: sqlite3.Connection, rowids: Iterable[int]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from hoptrail.errors import FormatError, InputError
-from hoptrail.memory import records, schema
+from hoptrail.memory import checksums, damaged, records, schema
 from hoptrail.numbers import real
 from hoptrail.types import Metadata, Namespace, Passage
 
@@ -39,12 +39,16 @@ def put(connection: sqlite3.Connection, rowid: int, entries: Iterable[Merged]) -
     row = connection.execute(
         "SELECT coalesce(max(position), -1) FROM merges WHERE passage = ?", (rowid,)
     ).fetchone()
+    written = (json.dumps(asdict(entry), ensure_ascii=False) for entry in entries)
+    _insert(connection, rowid, row[0] + 1, written)
+
+
+def _insert(connection: sqlite3.Connection, rowid: int, first: int, entries: Iterable[str]) -> None:
+    """Write records from a position on, with their checksums."""
+    rows = ((rowid, position, entry) for position, entry in enumerate(entries, start=first))
     connection.executemany(
-        "INSERT INTO merges VALUES (?, ?, ?)",
-        (
-            (rowid, position, json.dumps(asdict(entry), ensure_ascii=False))
-            for position, entry in enumerate(entries, start=row[0] + 1)
-        ),
+        "INSERT INTO merges (passage, position, record, checksum) VALUES (?, ?, ?, ?)",
+        ((*row, checksums.of_row(row)) for row in rows),
     )
 
 
@@ -59,10 +63,7 @@ def move(connection: sqlite3.Connection, sources: Sequence[int], target: int) ->
             f"SELECT record FROM merges WHERE passage IN ({marks}) ORDER BY passage, position", part
         ).fetchall()
         connection.execute(f"DELETE FROM merges WHERE passage IN ({marks})", part)
-        connection.executemany(
-            "INSERT INTO merges VALUES (?, ?, ?)",
-            ((target, after + i, entry[0]) for i, entry in enumerate(entries)),
-        )
+        _insert(connection, target, after, (entry[0] for entry in entries))
         after += len(entries)
 
 
@@ -75,7 +76,15 @@ def of_key(connection: sqlite3.Connection, namespace: Namespace, id: str) -> tup
         "WHERE p.namespace = ? AND p.id = ? ORDER BY position",
         (records.encode_namespace(namespace), id),
     )
-    return tuple(Merged(**json.loads(row[0])) for row in rows)
+    return tuple(found for row in rows if (found := _loaded(row[0])) is not None)
+
+
+def _loaded(record: str) -> Merged | None:
+    """What a record says; None of one that is damaged, which `verify` names."""
+    try:
+        return Merged(**damaged.metadata_of(record))
+    except (TypeError, ValueError):
+        return None
 
 
 def ids(connection: sqlite3.Connection, rowids: Collection[int]) -> dict[int, tuple[str, ...]]:
@@ -83,9 +92,9 @@ def ids(connection: sqlite3.Connection, rowids: Collection[int]) -> dict[int, tu
     if not schema.applied(connection, schema.MERGES):
         return {}
     found: dict[int, list[str]] = {}
-    query = "SELECT passage, json_extract(record, '$.id') FROM merges"
+    query = "SELECT passage, json_extract(record, '$.id') FROM merges WHERE json_valid(record)"
     if len(rowids) == 1:
-        query += f" WHERE passage = {next(iter(rowids)):d}"
+        query += f" AND passage = {next(iter(rowids)):d}"
     for rowid, id_ in connection.execute(query + " ORDER BY passage, position"):
         found.setdefault(rowid, []).append(id_)
     return {rowid: tuple(found[rowid]) for rowid in rowids if rowid in found}

@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import islice
 
-from hoptrail.errors import InputError, UnknownId
-from hoptrail.memory import filters, meta, records
+from hoptrail.errors import InputError, StoreError, UnknownId
+from hoptrail.memory import damaged, filters, meta, records
 from hoptrail.memory.database import Database
 from hoptrail.numbers import shown
 from hoptrail.types import Filter, Namespace, Passage
@@ -78,6 +78,9 @@ class Reader:
         with self._db.reading() as connection:
             found = find(connection, wanted, namespace, self._clock())
             passages = records.read(connection, list(found.values()))
+        for id_ in wanted:
+            if found[id_] not in passages:
+                raise StoreError(damaged.message(id_, self._db.path))
         return [passages[found[id_]] for id_ in wanted]
 
     def has(self, id: str, namespace: Namespace = ()) -> bool:
@@ -144,8 +147,8 @@ class Reader:
                 return
             now = self._clock()
             for row in rows:
-                passage = found[row[2]]
-                if passage.expires_at is None or passage.expires_at > now:
+                passage = found.get(row[2])  # none is damaged
+                if passage and (passage.expires_at is None or passage.expires_at > now):
                     yield passage
             after = (rows[-1][0], rows[-1][1])
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.errors import InputError
+from hoptrail.memory import checksums, damaged
 from hoptrail.numbers import above_zero, finite, shown
 from hoptrail.types import Link, Namespace, Passage
 from hoptrail.values import plain_mapping
@@ -196,10 +197,11 @@ def cache_key(content: str) -> bytes:
 
 def insert(connection: sqlite3.Connection, passage: Passage, version: int, now: float) -> int:
     """Write a new passage and its links; its rowid."""
+    row = _row(passage, version, now)
     cursor = connection.execute(
-        "INSERT INTO passages (namespace, id, title, text, metadata, expires_at, document, "
-        "written_at, version) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (*_key(passage), *_values(passage), now, version),
+        f"INSERT INTO passages ({checksums.PASSAGE}, checksum) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (*row, checksums.of_passage(row, _links(passage))),
     )
     rowid = cursor.lastrowid
     assert rowid is not None
@@ -211,13 +213,17 @@ def overwrite(
     connection: sqlite3.Connection, rowid: int, passage: Passage, version: int, now: float
 ) -> None:
     """Write over a passage and its links; it keeps its rowid."""
-    old = read(connection, [rowid], links=False)[rowid].content
+    title, text, metadata = connection.execute(
+        "SELECT title, text, metadata FROM passages WHERE rowid = ?", (rowid,)
+    ).fetchone()
+    old = damaged.content_of(title, text, metadata)
     if old != passage.content:
-        connection.execute("INSERT OR IGNORE INTO erased VALUES (?)", (cache_key(old),))
+        note_erased(connection, [old])
+    row = _row(passage, version, now)
     connection.execute(
-        "UPDATE passages SET title = ?, text = ?, metadata = ?, expires_at = ?, document = ?, "
-        "written_at = ?, version = ? WHERE rowid = ?",
-        (*_values(passage), now, version, rowid),
+        "UPDATE passages SET title = ?, text = ?, metadata = ?, written_at = ?, expires_at = ?, "
+        "document = ?, version = ?, checksum = ? WHERE rowid = ?",
+        (*row[2:], checksums.of_passage(row, _links(passage)), rowid),
     )
     connection.execute("DELETE FROM links WHERE source = ?", (rowid,))
     _insert_links(connection, rowid, passage)
@@ -225,16 +231,19 @@ def overwrite(
 
 def put_vector(connection: sqlite3.Connection, rowid: int, vector: NDArray[np.float32]) -> None:
     """Write a passage's vectors, `(m, d)` or one `(d,)`, over those that were there."""
+    stored = vector.astype("<f4").tobytes()
     connection.execute(
-        "INSERT OR REPLACE INTO vectors VALUES (?, ?)", (rowid, vector.astype("<f4").tobytes())
+        "INSERT OR REPLACE INTO vectors (passage, vector, checksum) VALUES (?, ?, ?)",
+        (rowid, stored, checksums.of_vector(rowid, stored)),
     )
 
 
-def no_vector(rowid: int, where: str) -> str:
-    """What is said of a passage without a whole vector."""
-    return (
-        f"passage {rowid} of {where} has no vector of the right length: "
-        "the file was written to by something else"
+def note_erased(connection: sqlite3.Connection, contents: Iterable[str]) -> None:
+    """Put contents that are gone on record, so that a purge finds what was derived from them."""
+    keys = [cache_key(content) for content in contents]
+    connection.executemany(
+        "INSERT OR IGNORE INTO erased (content, checksum) VALUES (?, ?)",
+        [(key, checksums.of_row([key])) for key in keys],
     )
 
 
@@ -248,19 +257,19 @@ def delete(connection: sqlite3.Connection, rowids: Sequence[int], version: int) 
     """
     for start in range(0, len(rowids), BATCH):
         part = rowids[start : start + BATCH]
-        found = read(connection, part, links=False)
-        first = version + start
+        rows = connection.execute(
+            "SELECT rowid, namespace, id, title, text, metadata FROM passages "
+            f"WHERE rowid IN ({','.join('?' * len(part))})",
+            part,
+        ).fetchall()
+        keys = {rowid: (rowid, namespace, id_) for rowid, namespace, id_, *_ in rows}
+        graves = [(version + start + i, *keys[rowid]) for i, rowid in enumerate(part)]
         connection.executemany(
-            "INSERT INTO tombstones VALUES (?, ?, ?, ?)",
-            [
-                (first + i, rowid, encode_namespace(found[rowid].namespace), found[rowid].id)
-                for i, rowid in enumerate(part)
-            ],
+            "INSERT INTO tombstones (version, passage, namespace, id, checksum) "
+            "VALUES (?, ?, ?, ?, ?)",
+            [(*grave, checksums.of_row(grave)) for grave in graves],
         )
-        connection.executemany(
-            "INSERT OR IGNORE INTO erased VALUES (?)",
-            [(cache_key(passage.content),) for passage in found.values()],
-        )
+        note_erased(connection, (damaged.content_of(*row[3:]) for row in rows))
         connection.executemany("DELETE FROM passages WHERE rowid = ?", [(rowid,) for rowid in part])
 
 
@@ -280,6 +289,8 @@ def read(
 ) -> dict[int, Passage]:
     """The passages with these rowids; one that is gone is left out.
 
+    So is one that is damaged, which a warning names.
+
     Args:
         connection: The store's.
         rowids: Of the passages.
@@ -297,19 +308,35 @@ def read(
             for source, target, kind, weight in rows:
                 by_source.setdefault(source, []).append(Link(target, kind, weight))
         rows = connection.execute(f"SELECT {_COLUMNS} FROM passages WHERE rowid IN ({marks})", part)
-        for rowid, namespace, id_, title, text, metadata, written_at, expires_at, document in rows:
-            found[rowid] = Passage(
-                id=id_,
-                text=text,
-                title=title,
-                metadata=json.loads(metadata),
-                namespace=decode_namespace(namespace),
-                links=tuple(by_source.get(rowid, ())),
-                written_at=written_at,
-                expires_at=expires_at,
-                document=document,
-            )
+        for row in rows.fetchall():
+            try:
+                found[row[0]] = _passage(row, tuple(by_source.get(row[0], ())))
+            except ValueError as error:
+                damaged.warn(connection, row[0], error)
     return found
+
+
+def _passage(row: tuple[Any, ...], links: tuple[Link, ...]) -> Passage:
+    """The passage of a row of `_COLUMNS`.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    _, namespace, id_, title, text, metadata, written_at, expires_at, document = row
+    damaged.check_text(title, text)
+    passage = Passage(
+        id=id_,
+        text=text,
+        title=title,
+        metadata=damaged.metadata_of(metadata),
+        namespace=decode_namespace(namespace),
+        links=links,
+        written_at=written_at,
+        expires_at=expires_at,
+        document=document,
+    )
+    damaged.check_rest(passage)
+    return passage
 
 
 def rowids(
@@ -334,18 +361,25 @@ def batches(values: Sequence[T]) -> Iterator[tuple[Sequence[T], str]]:
         yield part, ",".join("?" * len(part))
 
 
-def _key(passage: Passage) -> tuple[str, str]:
-    return encode_namespace(passage.namespace), passage.id
+def _row(passage: Passage, version: int, now: float) -> tuple[str | float | None, ...]:
+    """The values of `checksums.PASSAGE`."""
+    return (
+        encode_namespace(passage.namespace),
+        passage.id,
+        passage.title,
+        passage.text,
+        encode_metadata(passage.metadata),
+        float(now),
+        None if passage.expires_at is None else float(passage.expires_at),
+        passage.document,
+        version,
+    )
 
 
-def _values(passage: Passage) -> tuple[str | None, str, str, float | None, str | None]:
-    metadata = encode_metadata(passage.metadata)
-    return passage.title, passage.text, metadata, passage.expires_at, passage.document
+def _links(passage: Passage) -> list[tuple[str, str, float]]:
+    return [(link.target, link.kind, float(link.weight)) for link in passage.links]
 
 
 def _insert_links(connection: sqlite3.Connection, rowid: int, passage: Passage) -> None:
-    links: Iterable[tuple[int, int, str, str, float]] = (
-        (rowid, i, link.target, link.kind, float(link.weight))
-        for i, link in enumerate(passage.links)
-    )
-    connection.executemany("INSERT INTO links VALUES (?, ?, ?, ?, ?)", links)
+    rows = ((rowid, i, *link) for i, link in enumerate(_links(passage)))
+    connection.executemany("INSERT INTO links VALUES (?, ?, ?, ?, ?)", rows)

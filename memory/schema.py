@@ -16,17 +16,22 @@ JSON, nobody would find.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 
 from hoptrail.errors import SchemaMismatch
+from hoptrail.memory import checksums
 
 APPLICATION_ID = 0x686F7074
 """`hopt` in SQLite's header: says that a database is a store of ours."""
 
 OWNER = "memory"
 
+Migration = str | Callable[[sqlite3.Connection], None]
+"""A script, or what SQL alone cannot do; inside the transaction of the whole list."""
+
 # Applied once each, in this order. One that was released is never edited: a change is a new one.
-MIGRATIONS: tuple[str, ...] = (
+MIGRATIONS: tuple[Migration, ...] = (
     """
     CREATE TABLE meta (
         key TEXT PRIMARY KEY,
@@ -93,6 +98,7 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE passages ADD COLUMN document TEXT;
     CREATE INDEX passages_document ON passages (namespace, document) WHERE document IS NOT NULL;
     """,
+    checksums.begin,
 )
 
 
@@ -132,6 +138,7 @@ MERGES_MIGRATIONS: tuple[str, ...] = (
         passage INTEGER NOT NULL REFERENCES passages (rowid) ON DELETE CASCADE,
         position INTEGER NOT NULL,
         record TEXT NOT NULL,
+        checksum INTEGER,
         PRIMARY KEY (passage, position)
     ) WITHOUT ROWID;
     """,
@@ -146,7 +153,8 @@ REENCODING_MIGRATIONS: tuple[str, ...] = (
     -- The same as `vectors`, whose place it takes.
     CREATE TABLE next_vectors (
         passage INTEGER PRIMARY KEY REFERENCES passages (rowid) ON DELETE CASCADE,
-        vector BLOB NOT NULL
+        vector BLOB NOT NULL,
+        checksum INTEGER
     );
     CREATE TABLE unencoded (
         passage INTEGER PRIMARY KEY REFERENCES passages (rowid) ON DELETE CASCADE
@@ -160,7 +168,7 @@ REENCODING_MIGRATIONS: tuple[str, ...] = (
     """,
 )
 
-LISTS: tuple[tuple[str, tuple[str, ...]], ...] = (
+LISTS: tuple[tuple[str, tuple[Migration, ...]], ...] = (
     (OWNER, MIGRATIONS),
     (STATISTICS, STATISTICS_MIGRATIONS),
     (MERGES, MERGES_MIGRATIONS),
@@ -188,7 +196,7 @@ def check(steps: int, known: int, owner: str, where: str) -> None:
 
 
 def migrate(
-    connection: sqlite3.Connection, owner: str, migrations: Sequence[str], where: str
+    connection: sqlite3.Connection, owner: str, migrations: Sequence[Migration], where: str
 ) -> None:
     """Apply what is new of an owner's list, inside the caller's transaction."""
     steps = applied(connection, owner)
@@ -196,6 +204,9 @@ def migrate(
     if steps == len(migrations):
         return
     for script in migrations[steps:]:
+        if not isinstance(script, str):
+            script(connection)
+            continue
         for statement in statements(script):
             connection.execute(statement)
     connection.execute(
@@ -203,6 +214,81 @@ def migrate(
         "ON CONFLICT (owner) DO UPDATE SET steps = excluded.steps",
         (owner, len(migrations)),
     )
+
+
+def misdeclared(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
+    """Kind, name and right declaration of what the store's own tables lack, or declare otherwise.
+
+    The vectors are left out: a change of encoder puts another table in the place of theirs.
+    """
+    query = "SELECT name, type, sql FROM sqlite_master WHERE sql IS NOT NULL"
+    with closing(sqlite3.connect(":memory:")) as fresh:
+        fresh.execute("CREATE TABLE migrations (owner TEXT PRIMARY KEY, steps INTEGER NOT NULL)")
+        for owner, migrations in LISTS:
+            migrate(fresh, owner, migrations[: applied(connection, owner)], "")
+        expected = {name: (kind, sql) for name, kind, sql in fresh.execute(query)}
+    declared = {name: sql for name, _, sql in connection.execute(query)}
+    return [
+        (kind, name, sql)
+        for name, (kind, sql) in expected.items()
+        if name not in ("vectors", "migrations", "sqlite_sequence") and declared.get(name) != sql
+    ]
+
+
+def drop(connection: sqlite3.Connection, names: Sequence[str], *, readable: bool = True) -> None:
+    """Drop tables and all that is theirs, in a transaction.
+
+    Args:
+        connection: The store's.
+        names: Of the tables.
+        readable: Whether SQLite can follow their pages. It would give those of a damaged one free
+            that are another's; such a one is only struck off the list of tables, and what was its
+            is lost until the file is compacted.
+    """
+    struck = [name for name in names if not (readable and _dropped(connection, name))]
+    if not struck:
+        return
+    connection.execute("PRAGMA writable_schema=ON")
+    for name in struck:
+        connection.execute("DELETE FROM sqlite_master WHERE tbl_name = ?", (name,))
+    connection.execute("PRAGMA writable_schema=RESET")
+
+
+def _dropped(connection: sqlite3.Connection, name: str) -> bool:
+    """Drop a table; False if SQLite cannot."""
+    connection.execute("SAVEPOINT dropping")
+    try:
+        connection.execute(f'DROP TABLE IF EXISTS "{name}"')
+    except sqlite3.DatabaseError:
+        connection.execute("ROLLBACK TO dropping")
+        return False
+    finally:
+        connection.execute("RELEASE dropping")
+    return True
+
+
+def mend(connection: sqlite3.Connection) -> list[str]:
+    """Make indexes and triggers anew that are missing or declared otherwise; their names."""
+    mended = []
+    for kind, name, declaration in misdeclared(connection):
+        if kind != "table":
+            connection.execute(f'DROP {kind} IF EXISTS "{name}"')
+            connection.execute(declaration)
+            mended.append(f"the {kind} {name}")
+    return mended
+
+
+def forget_owner(
+    connection: sqlite3.Connection, owner: str, prefix: str, *, readable: bool = True
+) -> None:
+    """Drop an owner's tables, whose names begin alike, as if it had never had any."""
+    rows = connection.execute(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB ? "
+        "ORDER BY sql NOT LIKE 'CREATE VIRTUAL%'",  # before those that SQLite keeps for them
+        (f"{prefix}*",),
+    ).fetchall()
+    drop(connection, [row[0] for row in rows], readable=readable)
+    connection.execute("DELETE FROM migrations WHERE owner = ?", (owner,))
 
 
 def remove_orphans(connection: sqlite3.Connection) -> int:

@@ -95,7 +95,7 @@ def settle(
         writing = {}
         for key, passage in placed.items():
             row = held.get(own(passage))
-            if row is None:
+            if row is None or row[1] is None:  # not there, or damaged
                 writing[key] = passage
             elif row[1].expires_at != passage.expires_at:  # with what it has got since
                 writing[key] = replace(row[1], expires_at=passage.expires_at)

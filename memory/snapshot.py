@@ -13,13 +13,13 @@ import hashlib
 import logging
 import os
 import secrets
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
+from hoptrail import outputs
 from hoptrail.errors import StoreError, StoreUnavailable
 from hoptrail.memory import mapped
 from hoptrail.memory.database import Database
@@ -33,13 +33,11 @@ FORMAT = 4
 MINIMUM = 1000
 """Passages that must be new before a snapshot is written: fewer are built in an instant."""
 
-ABANDONED_SECONDS = 3600.0
-"""A half-written file of this age has no writer any more."""
-
 
 def folder_of(database: Database) -> Path:
-    """Where a store's snapshots lie."""
-    return database.path.with_name(database.path.name + ".index")
+    """Where a store's snapshots lie: one place, by whatever link the store was opened."""
+    file = database.path.resolve()
+    return file.with_name(file.name + ".index")
 
 
 def save(database: Database, scope: str, version: int, arrays: Arrays) -> bool:
@@ -52,33 +50,29 @@ def save(database: Database, scope: str, version: int, arrays: Arrays) -> bool:
         arrays: The view's state.
     """
     folder = folder_of(database)
-    name = f"{hashlib.sha256(scope.encode()).hexdigest()[:16]}-{version}-{secrets.token_hex(4)}"
-    part, whole = folder / f"{name}.part", folder / f"{name}.v{FORMAT}"
+    name = f"{_prefix(scope, version)}{secrets.token_hex(4)}.v{FORMAT}"
     try:
-        folder.mkdir(exist_ok=True)
-        with part.open("w+b") as file:
-            digest = mapped.write(file, arrays)
-        with database.writing() as connection:
-            old = connection.execute(
-                "SELECT file, version FROM snapshots WHERE namespace = ?", (scope,)
-            ).fetchone()
-            if old and _usable(old[0]) and old[1] > version and (folder / old[0]).is_file():
-                part.unlink()  # another process was faster
-                return True
-            os.replace(part, whole)
-            connection.execute(
-                "INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?)",
-                (scope, whole.name, digest, version),
-            )
+        outputs.private_folder(folder, database.path)
+        with outputs.scratch(folder / name, database.path) as part:
+            with part.open("r+b") as file:
+                digest = mapped.write(file, arrays)
+            with database.writing() as connection:
+                old = connection.execute(
+                    "SELECT file, version FROM snapshots WHERE namespace = ?", (scope,)
+                ).fetchone()
+                if old and _usable(old[0]) and old[1] > version and (folder / old[0]).is_file():
+                    return True  # another process was faster
+                os.replace(part, folder / name)
+                connection.execute(
+                    "INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?)",
+                    (scope, name, digest, version),
+                )
         if old:
             with suppress(OSError):  # where a file that is open cannot be removed
                 (folder / Path(old[0]).name).unlink(missing_ok=True)
-        _sweep(folder)
         return True
     except (OSError, StoreError) as error:
         logger.warning("no snapshot of the indexes could be written to %s: %s", folder, error)
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
         return False
 
 
@@ -89,6 +83,8 @@ def load(database: Database, scope: str) -> tuple[int, dict[str, NDArray[Any]]] 
         name, digest, version = named
         file = folder_of(database) / name
         try:
+            if not name.startswith(_prefix(scope, version)):
+                raise ValueError("the store names another version or scope than its name does")
             arrays = mapped.read(file, digest)
         except (OSError, ValueError) as error:
             again = _named(database, scope)
@@ -109,9 +105,14 @@ def load(database: Database, scope: str) -> tuple[int, dict[str, NDArray[Any]]] 
 def problems(database: Database) -> list[str]:
     """What is wrong with the files that the store names."""
     with database.reading() as connection:
-        rows = connection.execute("SELECT file, sha256 FROM snapshots ORDER BY file").fetchall()
+        rows = connection.execute(
+            "SELECT namespace, file, sha256, version FROM snapshots ORDER BY file"
+        ).fetchall()
     found = []
-    for name, digest in rows:
+    for scope, name, digest, version in rows:
+        if not name.startswith(_prefix(scope, version)):
+            found.append(f"the row of the index file {name} is not as it was written")
+            continue
         file = folder_of(database) / Path(name).name
         try:
             if _usable(name):
@@ -124,19 +125,31 @@ def problems(database: Database) -> list[str]:
 def drop_all(database: Database) -> int:
     """Remove every snapshot, also those that nobody names; how many files that was.
 
+    Those too that lie beside a name which the store's file no longer has.
+
     Raises:
         StoreUnavailable: One cannot be removed.
     """
     with database.writing() as connection:
+        named = {Path(row[0]).name for row in connection.execute("SELECT file FROM snapshots")}
         connection.execute("DELETE FROM snapshots")
     folder = folder_of(database)
     files = [file for pattern in ("*.part", "*.v*") for file in folder.glob(pattern)]
+    for other in folder.parent.glob("*.index"):
+        if other != folder and not other.with_suffix("").exists():
+            files += [file for file in other.glob("*.v*") if file.name in named]
+    outputs.sweep(folder)
     try:
         for file in files:
             file.unlink(missing_ok=True)
     except OSError as error:
         raise StoreUnavailable(f"the index files in {folder} must go: {error}") from error
     return len(files)
+
+
+def _prefix(scope: str, version: int) -> str:
+    """How the name of a scope's file of a version begins."""
+    return f"{hashlib.sha256(scope.encode()).hexdigest()[:16]}-{version}-"
 
 
 def _named(database: Database, scope: str) -> tuple[str, str, int] | None:
@@ -162,10 +175,3 @@ def _drop(database: Database, name: str) -> None:
         (folder_of(database) / name).unlink(missing_ok=True)
     except (OSError, StoreError) as error:
         logger.warning("the index snapshot %s could not be removed: %s", name, error)
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what writers that were killed have left behind."""
-    for part in folder.glob("*.part"):
-        if time.time() - part.stat().st_mtime > ABANDONED_SECONDS:
-            part.unlink(missing_ok=True)

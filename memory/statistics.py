@@ -11,7 +11,6 @@ The rows belong to their passages and go with them.
 
 from __future__ import annotations
 
-import json
 import math
 import sqlite3
 import time
@@ -23,7 +22,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from hoptrail.errors import FormatError, StoreError
-from hoptrail.memory import provenance, records, schema
+from hoptrail.memory import damaged, provenance, records, schema
 from hoptrail.memory.database import Database
 from hoptrail.memory.provenance import Merged
 from hoptrail.types import Namespace, Passage
@@ -189,7 +188,8 @@ def history(store: Store, id: str, namespace: Namespace = ()) -> History:
     Raises:
         UnknownId: It is not there.
     """
-    store.get(id, namespace)  # which refuses what is not there, or has expired
+    if not store.has(id, namespace):
+        store.get(id, namespace)  # which says so
     where = "p.namespace = ? AND p.id = ?"
     told = next(_histories(store, where, (records.encode_namespace(namespace), id)))
     with store.reading() as connection:
@@ -218,7 +218,7 @@ def _histories(store: Store, where: str, values: tuple[object, ...]) -> Iterator
         merged = provenance.ids(connection, [row[0] for row in rows])
     for rowid, stored, id_, written_at, metadata, added_at, updates, recalls, recalled_at in rows:
         more, later = kept.get(rowid, (0, None))
-        known = json.loads(metadata)
+        known = damaged.metadata_or_none(metadata)
         source = known.get(SOURCE)
         yield History(
             records.decode_namespace(stored),

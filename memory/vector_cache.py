@@ -90,6 +90,11 @@ class CachedEncoder:
         return self.inner.dim
 
     @property
+    def folder(self) -> Path | None:
+        """Where its file lies; None where there is no place for one."""
+        return self._file.path.parent if self._file.path else None
+
+    @property
     def window(self) -> int | None:
         """The inner encoder's; None where it names none."""
         return window_of(self.inner)

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hoptrail.errors import StoreError
-from hoptrail.memory import meta, records
+from hoptrail.memory import damaged, meta, records
 from hoptrail.memory.slots import Slots
 from hoptrail.memory.vectors import Vectors
 
@@ -30,25 +29,35 @@ class Stored:
     """`(e,)` whose each is: a row of `main`."""
 
 
-def whole(blob: bytes | None, width: int) -> bool:
+def whole(blob: object, width: int) -> bool:
     """Whether a blob is one vector of a width, or several."""
-    return bool(blob) and isinstance(blob, bytes) and len(blob) % (4 * width) == 0
+    return isinstance(blob, bytes) and bool(blob) and len(blob) % (4 * width) == 0
 
 
 def unpacked(
-    blobs: Sequence[bytes | None], rowids: Sequence[int], width: int, where: str
+    connection: sqlite3.Connection, blobs: Sequence[object], rowids: Sequence[int], width: int
 ) -> Stored:
     """The vectors in the blobs of some passages.
 
-    Raises:
-        StoreError: One is not of this width.
+    Zeros for one that is damaged or missing, which a warning names: its passage is found by its
+    words until `repair` has encoded it anew.
+
+    Args:
+        connection: The store's.
+        blobs: What the file has of each.
+        rowids: Of the passages.
+        width: Of a vector; 0 to take that of the first.
     """
+    width = width or next((len(blob) // 4 for blob in blobs if isinstance(blob, bytes)), 0)
     parts: list[bytes] = []
     for blob, rowid in zip(blobs, rowids, strict=True):
-        if blob is None or not whole(blob, width):
-            raise StoreError(records.no_vector(rowid, where))
-        parts.append(blob)
-    flat = np.frombuffer(b"".join(parts), dtype="<f4").reshape(-1, width).astype(np.float32)
+        if width and isinstance(blob, bytes) and whole(blob, width) and _finite(blob):
+            parts.append(blob)
+        else:
+            damaged.warn_of_vector(connection, rowid)
+            parts.append(bytes(4 * width))
+    flat = np.frombuffer(b"".join(parts), dtype="<f4").astype(np.float32)
+    flat = flat.reshape(sum(map(len, parts)) // (4 * width) if width else len(parts), width)
     if len(flat) == len(parts):
         none = np.zeros((0, width), dtype=np.float32)
         return Stored(flat, none, np.zeros(0, dtype=np.int64))
@@ -58,13 +67,13 @@ def unpacked(
     return Stored(flat[firsts], np.delete(flat, firsts, axis=0), owners)
 
 
-def read(connection: sqlite3.Connection, rowids: Sequence[int], width: int, where: str) -> Stored:
-    """The vectors of passages; zeros for one that is gone.
+def _finite(blob: bytes) -> bool:
+    return bool(np.isfinite(np.frombuffer(blob, dtype="<f4")).all())
 
-    Raises:
-        StoreError: One that is there has none of this width.
-    """
-    blob_of: dict[int, bytes | None] = dict.fromkeys(rowids, bytes(4 * width))
+
+def read(connection: sqlite3.Connection, rowids: Sequence[int], width: int) -> Stored:
+    """The vectors of passages; zeros for one that is gone, or has none that is whole."""
+    blob_of: dict[int, object] = dict.fromkeys(rowids, bytes(4 * width))
     for part, marks in records.batches(rowids):
         rows = connection.execute(
             "SELECT p.rowid, v.vector FROM passages p LEFT JOIN vectors v ON v.passage = p.rowid "
@@ -72,7 +81,7 @@ def read(connection: sqlite3.Connection, rowids: Sequence[int], width: int, wher
             part,
         )
         blob_of.update(rows)
-    return unpacked([blob_of[rowid] for rowid in rowids], rowids, width, where)
+    return unpacked(connection, [blob_of[rowid] for rowid in rowids], rowids, width)
 
 
 def split_passages(connection: sqlite3.Connection, namespace: str) -> int:

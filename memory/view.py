@@ -7,7 +7,6 @@ move another's scores.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.errors import EncoderMismatch, StoreError, UnknownId
-from hoptrail.memory import filters, meta, records, snapshot, vector_rows
+from hoptrail.memory import damaged, filters, meta, records, snapshot, vector_rows
 from hoptrail.memory.columns import Columns
 from hoptrail.memory.database import Database
 from hoptrail.memory.dense import DenseIndex
@@ -183,12 +182,23 @@ class View:
         rowid_of = {slot: int(self._table.rowids[slot]) for slot in slots}
         with self._db.reading() as connection:
             found = records.read(connection, list(rowid_of.values()))
+            if len(found) < len(rowid_of):
+                self._leave_out_damaged(
+                    connection, [r for r in rowid_of.values() if r not in found]
+                )
         for slot, rowid in rowid_of.items():
             if rowid not in found or not self._table.alive[slot]:
                 raise UnknownId(
                     f"the passage of slot {slot} was deleted: refresh the view and ask again"
                 )
             self._read[slot] = found[rowid]
+
+    def _leave_out_damaged(self, connection: sqlite3.Connection, rowids: list[int]) -> None:
+        """Take passages out that are there and cannot be read: damaged since they were taken in."""
+        for part, marks in records.batches(rowids):
+            rows = connection.execute(f"SELECT rowid FROM passages WHERE rowid IN ({marks})", part)
+            there = [row[0] for row in rows]
+            self._kill([self._slot_of.pop(rowid) for rowid in there if rowid in self._slot_of])
 
     def refresh(self) -> bool:
         """Catch up with the last commit; whether anything changed.
@@ -265,7 +275,7 @@ class View:
             width = meta.width(self._encoder or "") or 0
             for start in range(0, len(slots), ROWS_AT_ONCE):
                 rowids = state["rowids"][start : start + ROWS_AT_ONCE].tolist()
-                vectors = vector_rows.read(connection, rowids, width, str(self._db.path))
+                vectors = vector_rows.read(connection, rowids, width)
                 self.dense.add(vectors.main, vectors.windows, vectors.owners)
         self._unsaved = len(slots)
 
@@ -286,8 +296,9 @@ class View:
     def _deleted(self, connection: sqlite3.Connection) -> list[int]:
         """Slots whose passages were deleted since."""
         rows = connection.execute(
-            "SELECT passage FROM tombstones WHERE version > ? AND namespace >= ? AND namespace < ?",
-            (self._version, *records.scope_range(self._stored)),
+            # Of whatever namespace: a purge leaves none, and a rowid is never given twice.
+            "SELECT passage FROM tombstones WHERE version > ?",
+            (self._version,),
         )
         return [self._slot_of.pop(row[0]) for row in rows if row[0] in self._slot_of]
 
@@ -305,7 +316,7 @@ class View:
         changed = bool(gone)
         while rows := cursor.fetchmany(ROWS_AT_ONCE):
             gone += [self._slot_of[row[0]] for row in rows if row[0] in self._slot_of]
-            self._take_in(rows)
+            self._take_in(connection, rows)
             self._unsaved += len(rows)
             changed = True
         self._kill(gone)
@@ -323,20 +334,29 @@ class View:
         for slot in gone:
             self._read.pop(slot, None)
 
-    def _take_in(self, rows: list[tuple[int, str | None, str, str, bytes | None]]) -> None:
-        contents = []
-        width = meta.width(self._encoder or "") or len(rows[0][4] or b"") // 4
-        vectors = vector_rows.unpacked(
-            [row[4] for row in rows], [row[0] for row in rows], width, str(self._db.path)
-        )
-        for _, title, text, metadata, _ in rows:
-            contents.append(
-                Passage(id="", text=text, title=title, metadata=json.loads(metadata)).content
-            )
-        rowids = np.asarray([row[0] for row in rows], dtype=np.int64)
+    def _take_in(
+        self, connection: sqlite3.Connection, rows: list[tuple[int, object, object, object, object]]
+    ) -> None:
+        """Give slots to passages; to those that are damaged none."""
+        sound: list[int] = []
+        contents: list[str] = []
+        stored: list[object] = []
+        for rowid, title, text, metadata, vector in rows:
+            try:
+                content = damaged.checked_content(title, text, metadata)
+            except ValueError as error:
+                damaged.warn(connection, rowid, error)
+                continue
+            sound.append(rowid)
+            contents.append(content)
+            stored.append(vector)
+        if not sound:
+            return
         keys = np.asarray([records.content_key(c) for c in contents], dtype=np.uint64)
-        slots = self._table.add(rowids, keys)
-        self._slot_of.update(zip(rowids.tolist(), slots.tolist(), strict=True))
+        width = meta.width(self._encoder or "") or 0
+        vectors = vector_rows.unpacked(connection, stored, sound, width)
+        slots = self._table.add(np.asarray(sound, dtype=np.int64), keys)
+        self._slot_of.update(zip(sound, slots.tolist(), strict=True))
         self.dense.add(vectors.main, vectors.windows, vectors.owners)
         self.sparse.add(contents)
 

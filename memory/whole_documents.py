@@ -85,7 +85,7 @@ def stale(
 
 def check_owners(
     batch: Mapping[tuple[Namespace, str], Passage],
-    rows: Mapping[tuple[Namespace, str], tuple[int, Passage]],
+    rows: Mapping[tuple[Namespace, str], tuple[int, Passage | None]],
 ) -> None:
     """Refuse to write parts of a document over what is not the document's.
 
@@ -99,7 +99,10 @@ def check_owners(
     for key, passage in batch.items():
         if passage.document is None or key not in rows:
             continue
-        owner = rows[key][1].document
+        old = rows[key][1]
+        if old is None:  # it is damaged, and written anew
+            continue
+        owner = old.document
         if owner != passage.document:
             whose = "a passage of its own" if owner is None else f"a part of document {owner!r}"
             raise DuplicateId(

@@ -248,14 +248,14 @@ class Writer(Reader):
             vectors = self._encode(encoder, [new.content]) if changed else None
             with self._write() as (connection, now):
                 rowid = find(connection, [id], namespace, now)[id]
-                if records.read(connection, [rowid])[rowid] != old:
+                if bulk.one(connection, rowid, id) != old:
                     continue  # someone wrote it while we encoded: start from what they wrote
                 if vectors is not None and encoder is not None:
                     meta.claim_encoder(connection, encoder, str(self.path))
                     records.put_vector(connection, rowid, vectors[0])
                 version = meta.bump(connection, 1)
                 records.overwrite(connection, rowid, new, version, now)
-                return records.read(connection, [rowid])[rowid]
+                return bulk.one(connection, rowid, id)
 
     def delete(self, ids: Iterable[str], namespace: Namespace = ()) -> int:
         """Delete passages, all of them or none; how many.
@@ -357,7 +357,7 @@ class Writer(Reader):
         wanted = list_of_ids([source])
         with self._write() as (connection, now):
             rowid = find(connection, wanted, namespace, now)[source]
-            old = records.read(connection, [rowid])[rowid]
+            old = bulk.one(connection, rowid, source)
             new = replace(old, links=change(old.links))
             if new != old:
                 version = meta.bump(connection, 1)

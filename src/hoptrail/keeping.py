@@ -287,9 +287,11 @@ class Keeping(ABC):
         from hoptrail.graph import upkeep as graph_upkeep
         from hoptrail.memory import upkeep
 
+        done = graph_upkeep.drop_if_unreadable(self._store)
         wrong = {problem.what for problem in upkeep.verify(self._store)}
-        with self._cached_writes() if "vector" in wrong else nullcontext(self._store) as store:
-            done = upkeep.repair(store)
+        encodes = wrong & {"vector", "file"}
+        with self._cached_writes() if encodes else nullcontext(self._store) as store:
+            done += upkeep.repair(store)
         return done + graph_upkeep.repair(self._store)
 
     def backup(self, path: str | Path) -> Path:

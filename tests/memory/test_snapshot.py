@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import logging
 import mmap
-import os
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from hoptrail import outputs
 from hoptrail.errors import ConfigError
 from hoptrail.memory import dense, dense_kinds, mapped, snapshot
 from hoptrail.memory.dense_approximate import Approximate
@@ -265,16 +264,14 @@ def answers_of_new(path: Path, corpus: list[Passage]) -> list[list[tuple[str, fl
 
 
 def test_what_a_killed_writer_left_is_removed(saved: Path) -> None:
-    left, fresh = (saved.with_name("a.db.index") / f"{name}.part" for name in ("left", "fresh"))
-    for file in (left, fresh):
-        file.write_bytes(b"half")
-    old = time.time() - 2 * snapshot.ABANDONED_SECONDS
-    os.utime(left, (old, old))
-    with Store(saved, encoder=HashEncoder()) as store:
+    folder = saved.with_name("a.db.index")
+    left = folder / ".hoptrail-0123456789abcdef.part"
+    left.write_bytes(b"half")
+    with outputs.scratch(folder / "fresh") as fresh, Store(saved, encoder=HashEncoder()) as store:
         store.add([Passage(id="n", text="river")])
         assert store.view().save()
+        assert fresh.exists()
     assert not left.exists()
-    assert fresh.exists()
 
 
 def test_an_emptied_store_with_another_encoder_starts_from_it_too(saved: Path) -> None:
