@@ -18,14 +18,11 @@ from numpy.typing import NDArray
 from hoptrail.errors import InputError
 from hoptrail.memory import checksums, damaged
 from hoptrail.numbers import above_zero, finite, shown
-from hoptrail.types import Link, Namespace, Passage
+from hoptrail.types import MAX_TEXT, Link, Namespace, Passage
 from hoptrail.values import plain_mapping
 
 SEPARATOR = "\x1f"
 """Closes each part of a stored namespace; ASCII's own unit separator."""
-
-MAX_TEXT = 1_000_000
-"""Characters in a passage's text, or in its title, at most: what is longer is to be cut."""
 
 BATCH = 500
 """Parameters in one statement; SQLite's oldest limit is 999."""

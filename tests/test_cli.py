@@ -557,11 +557,11 @@ def test_a_terminal_without_unicode_gets_question_marks(store, tmp_path) -> None
 
 
 def test_an_interrupt_is_130_and_leaves_the_store_whole(tmp_path, store) -> None:
-    """A corpus that never ends is being read when the signal comes."""
-    pipe = tmp_path / "endless.jsonl"
-    os.mkfifo(pipe)
+    """A corpus of many seconds is being read when the signal comes."""
+    long = tmp_path / "long.jsonl"
+    long.write_text("".join(f'{{"id": "{n}", "text": "Turn {n}."}}\n' for n in range(600_000)))
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "hoptrail", "add", "--store", store, pipe],
+        [sys.executable, "-P", "-m", "hoptrail", "add", "--store", store, long],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hoptrail.documents import CHARACTERS, WORDS, passages_of
+from hoptrail.chunking import CHARACTERS_A_TOKEN, TOKENS, estimated
+from hoptrail.documents import passages_of
 from hoptrail.errors import FormatError
 from hoptrail.formats import read_folder, read_source
 from hoptrail.types import Link
@@ -69,43 +70,59 @@ def test_headings_above_an_empty_one_are_kept() -> None:
 
 def test_only_headings_are_still_text_and_an_empty_file_is_none() -> None:
     (only,) = passages_of({"plan.md": "# One\n## Two\n", "empty.md": " \n", "empty.txt": ""})
-    assert (only.id, only.title) == ("plan.md", "plan")
-    assert "Two" in only.text
+    assert (only.id, only.title, only.text) == ("plan.md", "One", "## Two")
+    (only,) = passages_of({"plan.md": "# One\n"})
+    assert (only.title, only.text) == ("One", "# One")
+
+
+def test_a_heading_over_nothing_is_said_where_it_stands() -> None:
+    text = "# Plan\n\nFirst.\n\n## Empty\n\n## Also *empty*\n\n## Full\n\nText.\n\n### End\n"
+    parts = list(passages_of({"a.md": text}))
+    assert [part.text for part in parts] == [
+        "First.\n\n## Empty\n\n## Also *empty*",
+        "Full\n\nText.\n\n### End",
+    ]
 
 
 def test_long_text_is_cut_between_paragraphs_then_sentences_then_words() -> None:
     sentence = "word " * 59 + "end."
-    paragraphs = "\n\n".join([sentence] * 5)
-    parts = list(passages_of({"a.txt": paragraphs}))
-    assert [len(part.text.split()) for part in parts] == [180, 120]
-    parts = list(passages_of({"a.txt": " ".join([sentence] * 5)}))
-    assert [len(part.text.split()) for part in parts] == [180, 120]
-    parts = list(passages_of({"a.txt": "word " * 450}))
-    assert [len(part.text.split()) for part in parts] == [200, 200, 50]
-    parts = list(passages_of({"a.txt": "湖" * 4500}))
-    assert [len(part.text) for part in parts] == [2000, 2000, 500]
+    paragraphs = "\n\n".join([sentence] * 9)
+    parts = [part.text.split("\n\n") for part in passages_of({"a.txt": paragraphs})]
+    assert all(text == sentence for part in parts for text in part)
+    assert [len(part) for part in parts] == [4, 4, 1]
+    parts = [part.text for part in passages_of({"a.txt": " ".join([sentence] * 9)})]
+    assert [part.count("end.") for part in parts] == [4, 4, 1]
+    assert all(part.endswith("end.") for part in parts)
+    parts = [part.text.split() for part in passages_of({"a.txt": "word " * 450})]
+    assert {word for part in parts for word in part} == {"word"}
+    assert sum(map(len, parts)) == 450
+    parts = [part.text for part in passages_of({"a.txt": "湖" * 4500})]
+    assert "".join(parts) == "湖" * 4500
+    assert max(map(len, parts)) <= TOKENS
 
 
-@given(st.text(st.sampled_from("ab .\n#`湖。"), max_size=400), st.sampled_from(["a.md", "a.txt"]))
-def test_no_word_is_lost_and_every_chunk_fits(text, name) -> None:
-    parts = list(passages_of({name: text * 20}))
-    for part in parts:
-        assert part.text.strip()
-    if name == "a.txt":
+@given(st.text(st.sampled_from("ab .\n#`湖。|->[]("), max_size=400), st.sampled_from("ab.湖"))
+def test_no_letter_is_lost_and_every_chunk_fits(text, letter) -> None:
+    for name in ("a.md", "a.markdown", "a.txt"):
+        parts = list(passages_of({name: (text + letter) * 20}))
         for part in parts:
-            assert len(part.text.split()) <= WORDS
-            assert len(part.text) <= CHARACTERS
-        together = "".join("".join(part.text.split()) for part in parts)
-        assert together == "".join((text * 20).split())
-    assert [part.id for part in parts] == [
-        name if number == 1 else f"{name}#{number}" for number in range(1, len(parts) + 1)
-    ]
-    assert [len(part.links) for part in parts] == [1] * (len(parts) - 1) + [0] * bool(parts)
+            assert part.text.strip()
+            assert estimated([part.content])[0] <= TOKENS
+            assert len(part.text) <= TOKENS * CHARACTERS_A_TOKEN
+        if name == "a.txt":
+            together = "".join("".join(part.text.split()) for part in parts)
+            assert together == "".join(((text + letter) * 20).split())
+        assert [part.id for part in parts] == [
+            name if number == 1 else f"{name}#{number}" for number in range(1, len(parts) + 1)
+        ]
+        following = [[x.target for x in part.links if x.kind == "next"] for part in parts]
+        assert [target for row in following for target in row] == [part.id for part in parts[1:]]
+        assert {(part.document, part.parts) for part in parts} <= {(name, len(parts))}
 
 
 def test_hidden_files_are_left_out_and_a_folder_without_text_is_refused(tmp_path) -> None:
     write(tmp_path, **{".git__a_md": "hidden", "_md": "hidden", "picture": "x"})
-    with pytest.raises(FormatError, match=r"holds no file that ends in \.md or \.txt"):
+    with pytest.raises(FormatError, match=r"holds no file that ends in \.md, \.markdown or \.txt"):
         read_folder(tmp_path)
 
 

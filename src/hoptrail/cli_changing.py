@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hoptrail import cli_files
 from hoptrail.cli_common import (
     Commands,
     command,
@@ -15,6 +17,7 @@ from hoptrail.cli_common import (
     filter_option,
     json_option,
     name_of,
+    new_memory,
     object_of,
     open_memory,
     passage_lines,
@@ -44,12 +47,21 @@ def _register_upsert(commands: Commands) -> None:
         "upsert",
         upsert,
         description="Make a memory hold these passages as given. What is the same is left alone, "
-        "what differs is written over, and only new texts are encoded.",
-        examples="hoptrail upsert --store agent.db corpus.jsonl",
+        "what differs is written over, and only new texts are encoded. A text or Markdown file is "
+        "replaced whole: what it no longer holds is deleted.",
+        examples="""
+hoptrail upsert --store agent.db corpus.jsonl
+hoptrail upsert --store agent.db --sync notes/""",
     )
     store_option(parser)
     encoder_option(parser)
     ttl_option(parser)
+    parser.add_argument(
+        "--sync",
+        action="store_true",
+        help="delete the documents of these folders, in this namespace, that were renamed or "
+        "deleted since",
+    )
     parser.add_argument(
         "sources", nargs="+", type=Path, metavar="SOURCE", help="as `hoptrail add` takes them"
     )
@@ -129,23 +141,28 @@ hoptrail forget --store agent.db --namespace team/ann --all --yes""",
 
 def upsert(args: argparse.Namespace) -> int:
     """Write what differs."""
-    from hoptrail.formats import read_source
     from hoptrail.show import Steps
 
-    passages = [passage for source in args.sources for passage in read_source(source)]
-    with open_memory(args, exists=False) as memory, Steps() as steps:
+    sources = cli_files.read(args)
+    with new_memory(args) as memory, Steps() as steps:
         done = memory.upsert(
-            passages, namespace=args.namespace, ttl=args.ttl, progress=steps.stage("encoding")
+            sources,
+            namespace=args.namespace,
+            ttl=args.ttl,
+            sync=args.sync,
+            progress=steps.stage("encoding"),
         )
         total = memory.count()
+        reading = cli_files.reading(args, sources, memory)
     if args.json:
-        found = {"added": done.added, "updated": done.updated, "unchanged": done.unchanged}
-        print_json({**found, "count": total})
-    else:
-        say(
-            f"{len(done.added)} passages added to {args.store}, {len(done.updated)} updated, "
-            f"{len(done.unchanged)} unchanged; it holds {total} now"
-        )
+        print_json({**asdict(done), "count": total, **reading})
+        return 0
+    say(*(f"deleted: {id_}" for id_ in done.deleted), stream=sys.stderr)
+    gone = f"{len(done.deleted)} deleted, " if done.deleted else ""
+    say(
+        f"{len(done.added)} passages added to {args.store}, {len(done.updated)} updated, "
+        f"{gone}{len(done.unchanged)} unchanged; it holds {total} now"
+    )
     return 0
 
 
@@ -244,8 +261,6 @@ hoptrail prune --store agent.db --namespace team --near 0.99 --apply""",
 
 def prune(args: argparse.Namespace) -> int:
     """Merge duplicates."""
-    from dataclasses import asdict
-
     with open_memory(args, read_only=not args.apply) as memory:
         found = memory.merge_duplicates(
             namespace=args.namespace or (), near=args.near, dry_run=not args.apply

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -234,6 +235,24 @@ def open_memory(
         read_only=read_only,
         index=given.get("index") or "auto",
     )
+
+
+@contextmanager
+def new_memory(args: argparse.Namespace) -> Iterator[Memory]:
+    """The memory at `--store`, made where there is none: for a command that writes to it.
+
+    One that was made and not written to goes again when the command fails.
+    """
+    from hoptrail.memory import unused
+
+    before = os.path.lexists(args.store)
+    try:
+        with open_memory(args, exists=False) as memory:
+            yield memory
+    except BaseException:
+        if not before:
+            unused.discard(args.store)
+        raise
 
 
 def show_walk(

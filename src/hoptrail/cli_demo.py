@@ -18,6 +18,7 @@ from hoptrail.cli_common import (
     command,
     count_option,
     encoder_option,
+    new_memory,
     open_memory,
     policy_options,
     say,
@@ -88,7 +89,7 @@ def demo(args: argparse.Namespace) -> int:
         passages = list(read_corpus(corpus))
         if kept and args.store.exists():
             _check_store(args, passages)
-        memory = stack.enter_context(open_memory(args, exists=False))
+        memory = stack.enter_context(new_memory(args))
         with Steps() as steps:
             memory.add(passages, on_duplicate="skip", progress=steps.stage("indexing passages"))
             results = [] if args.question else _compare(memory, questions, args, steps)

@@ -16,6 +16,7 @@ from hoptrail.cli_common import (
     json_option,
     name_of,
     near_option,
+    new_memory,
     open_memory,
     print_json,
     readable,
@@ -257,7 +258,7 @@ def import_(args: argparse.Namespace) -> int:
     from hoptrail.show import Steps
 
     readable(args.file)
-    with open_memory(args, exists=False) as memory, Steps() as steps:
+    with new_memory(args) as memory, Steps() as steps:
         done = memory.import_file(
             args.file, on_duplicate=args.on_duplicate, progress=steps.stage("encoding")
         )

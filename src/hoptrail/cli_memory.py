@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hoptrail import cli_files
 from hoptrail.cli_common import (
     Commands,
     command,
@@ -18,6 +19,7 @@ from hoptrail.cli_common import (
     index_option,
     json_option,
     near_option,
+    new_memory,
     open_memory,
     passage_lines,
     policy_options,
@@ -31,7 +33,7 @@ from hoptrail.cli_common import (
 from hoptrail.errors import InputError
 
 if TYPE_CHECKING:
-    from hoptrail.types import Passage
+    from hoptrail.documents import Sources
 
 MODES = ("hybrid", "dense", "sparse")
 
@@ -50,7 +52,8 @@ def _register_add(commands: Commands) -> None:
         commands,
         "add",
         add,
-        description="Write passages to a memory. All of them are written, or none.",
+        description="Write passages to a memory. All of them are written, or none. What was "
+        "skipped of a folder, and why, is said on stderr.",
         examples="""
 hoptrail add --store agent.db notes/
 hoptrail add --store agent.db --namespace team/ann corpus.jsonl
@@ -65,7 +68,8 @@ hoptrail add --store agent.db --duplicates merge notes/""",
         "--on-duplicate",
         choices=("error", "replace", "skip"),
         default="error",
-        help="what to do with an id that is taken (default: error, and nothing is written)",
+        help="what to do with an id that is taken (default: error, and nothing is written; "
+        "`hoptrail upsert` writes what differs)",
     )
     parser.add_argument(
         "--duplicates",
@@ -168,48 +172,44 @@ def _register_delete(commands: Commands) -> None:
 
 def add(args: argparse.Namespace) -> int:
     """Write passages."""
-    from hoptrail.formats import read_source
-    from hoptrail.sequences import in_sequence
     from hoptrail.show import Steps
-    from hoptrail.triples import read_triples
 
-    # Read before the store is opened: a bad file must not leave an empty store behind.
-    read = read_triples if args.triples else read_source
-    passages = [passage for source in args.sources for passage in read(source)]
-    if args.sequence is not None:
-        passages = in_sequence(passages, args.sequence)
+    sources = cli_files.read(args)  # before the store is opened: a bad file is an error at once
     if args.duplicates:
-        return _add_distinct(args, passages)
-    with open_memory(args, exists=False) as memory, Steps() as steps:
+        return _add_distinct(args, sources)
+    with new_memory(args) as memory, Steps() as steps:
         ids = memory.add(
-            passages,
+            sources,
             namespace=args.namespace,
             on_duplicate=args.on_duplicate,
             ttl=args.ttl,
             progress=steps.stage("encoding"),
         )
         total = memory.count()
+        reading = cli_files.reading(args, sources, memory, written=ids)
     if args.json:
-        print_json({"added": ids, "count": total})
+        print_json({"added": ids, "count": total, **reading})
     else:
-        skipped = len(passages) - len(ids)
+        written = set(ids)
+        skipped = sum(passage.id not in written for passage in sources.passages)
         tail = f" ({skipped} skipped)" if skipped else ""
         say(f"{len(ids)} passages added to {args.store}{tail}; it holds {total} now")
     return 0
 
 
-def _add_distinct(args: argparse.Namespace, passages: list[Passage]) -> int:
+def _add_distinct(args: argparse.Namespace, sources: Sources) -> int:
     """Write passages that say something new; say which do not."""
     if args.on_duplicate != "error" or args.ttl is not None:
         raise InputError("--duplicates goes with neither --on-duplicate nor --ttl")
-    with open_memory(args, exists=False) as memory:
+    with new_memory(args) as memory:
         done = memory.add_distinct(
-            passages, then=args.duplicates, near=args.near, namespace=args.namespace
+            sources, then=args.duplicates, near=args.near, namespace=args.namespace
         )
         total = memory.count()
+        reading = cli_files.reading(args, sources, memory)
     if args.json:
         found = [asdict(duplicate) for duplicate in done.duplicates]
-        print_json({"added": done.ids, "duplicates": found, "count": total})
+        print_json({"added": done.ids, "duplicates": found, "count": total, **reading})
         return 0
     lines = [duplicate_line(duplicate) for duplicate in done.duplicates]
     lines.append(f"{len(done.ids)} passages added to {args.store}; it holds {total} now")

@@ -1,205 +1,332 @@
 """Text and Markdown documents cut into passages of a size that an encoder reads whole.
 
-A document is cut at its headings, then at blank lines; paragraphs are packed while they fit, and
-one that does not fit is cut between sentences. What the author wrote as a sequence stays one
-(`next` links), and what the author linked stays linked.
+A document is cut at its headings, then between its blocks. What the author wrote as a sequence
+stays one (`next` links), and what the author linked stays linked. A document is given whole: its
+passages say how many they are, and a memory that takes them all lets go of what it had before.
 """
 
 from __future__ import annotations
 
-import posixpath
+import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from urllib.parse import unquote
+from typing import Any
 
+from hoptrail import front_matter, markdown
+from hoptrail.chunking import Block, Measure, cut, with_anchors
+from hoptrail.doc_links import Linked, LinkIndex
+from hoptrail.files import MARKDOWN_SUFFIXES
 from hoptrail.sequences import NEXT
 from hoptrail.types import Link, Passage
 
-WORDS = 200
-"""Words in a chunk at most."""
-CHARACTERS = 2000
-"""Characters in a chunk at most: what bounds text that is written without spaces."""
-
-_HEADING = re.compile(r"(#{1,6})[ \t]+(.*?)[ \t]*#*[ \t]*$")
-_FENCE = re.compile(r"[ ]{0,3}(```|~~~)")
 _BLANK = re.compile(r"\n[ \t]*\n\s*")
-_SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])")
-_LINK = re.compile(r"(!?)\[([^\]\n]*)\]\((?:<([^>\n]*)>|([^)\s]+))(?:\s+[\"'][^\"'\n]*[\"'])?\)")
+_NUMBERED = re.compile(r"#\d+$")
+_HEADING_SHARE = 8
+"""A heading or title of more than this part of a chunk stands in the text, not above it."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Section:
-    """What stands under one heading."""
+class Document:
+    """A text that is to be cut."""
 
-    headings: tuple[str, ...]
-    """The heading and those above it, outermost first; empty before the first one."""
-    body: str
+    path: str
+    """Where it stands, with forward slashes: links go by it, and ids where nobody else has them."""
+    text: str
+    name: str
+    """What it is, unique among all documents of a namespace."""
+    folder: str = ""
+    """The folder that its path is relative to, absolute; empty for none."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Chunk:
-    """A passage in the making."""
+class Skipped:
+    """A file or folder that was not read."""
 
-    id: str
-    section: _Section
-    body: str
+    path: str
+    why: str
 
 
-def passages_of(documents: Mapping[str, str]) -> Iterator[Passage]:
+Owners = Callable[[Collection[str]], Mapping[str, str | None]]
+"""The documents of those ids that a memory has; None for a passage that stands alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What was read of files: an iterable of passages, cut when it is iterated or written."""
+
+    documents: tuple[Document, ...] = ()
+    passages: tuple[Passage, ...] = ()
+    """Of corpora: passages from the beginning."""
+    skipped: tuple[Skipped, ...] = ()
+    folders: tuple[str, ...] = ()
+    """Folders that were read whole, absolute, each with a slash behind it."""
+    files: int = 0
+    """Files that were read."""
+    measure: Measure | None = None
+    """How large a chunk may be; by default as the memory's encoder has it."""
+
+    def __iter__(self) -> Iterator[Passage]:
+        yield from self.passages
+        yield from self.cut(self.measure or Measure())
+
+    def cut(
+        self, measure: Measure, known: Mapping[str, str] | None = None, owners: Owners | None = None
+    ) -> Iterator[Passage]:
+        """The passages of the documents.
+
+        The first chunk of a document has its path as id, the n-th has `path#n`, from 2. Where
+        another's passage has one of these ids, the folder's name goes before the path.
+
+        Args:
+            measure: How large a chunk may be.
+            known: Documents that the memory has, by name, each with its first id, which it keeps.
+            owners: Says whose an id is.
+        """
+        there = known or {}
+        parts = [_Parts.of(document, measure) for document in self.documents]
+        bases = first_ids(self.documents, there, owners or (lambda ids: {}))
+        index = LinkIndex(
+            [
+                Linked(
+                    one.document.path,
+                    one.document.folder,
+                    bases[one.document.name],
+                    one.anchors,
+                    one.front.aliases,
+                )
+                for one in parts
+            ],
+            there,
+        )
+        for place, one in enumerate(parts):
+            yield from one.passages(place, bases[one.document.name], index)
+
+    def remarks(self) -> tuple[Skipped, ...]:
+        """What was skipped, and what looks like front matter and was read as text."""
+        odd = (
+            Skipped(document.path, complaint)
+            for document in self.documents
+            if _is_markdown(document.path)
+            and (complaint := front_matter.read(_lines(document.text)).complaint)
+        )
+        return (*self.skipped, *odd)
+
+
+def passages_of(documents: Mapping[str, str], *, measure: Measure | None = None) -> Sources:
     """The passages of documents, given as text by relative path with forward slashes.
 
-    The first chunk of a document has its path as id, the n-th has `path#n`, from 2. A title is the
-    document's first heading, or the file's name without its suffix.
+    A title is the document's first heading of level 1, the title of its front matter, its first
+    heading of another level, or the file's name without its suffix. Front matter is metadata.
+
+    Args:
+        documents: Texts, by path, which is also what each document is known by. What ends in .md
+            or .markdown is Markdown.
+        measure: How large a chunk may be; by default as the memory's encoder has it.
     """
-    chunks = {path: _chunks(path, text) for path, text in documents.items()}
-    for path, parts in chunks.items():
-        title = _title(path, parts)
-        for place, part in enumerate(parts):
-            following = parts[place + 1 : place + 2]
-            yield Passage(
-                id=part.id,
-                text=_text_of(path, part, title),
-                title=title,
-                metadata=_metadata(path, part),
-                links=(
-                    *(Link(after.id, NEXT) for after in following),
-                    *(Link(target) for target in _targets(path, part, chunks)),
-                ),
-            )
+    given = tuple(Document(path, text, path) for path, text in documents.items())
+    return Sources(given, measure=measure)
 
 
-def _chunks(path: str, text: str) -> list[_Chunk]:
-    """A document's chunks in its own order; none if it holds no text."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    sections = _sections(text) if _is_markdown(path) else [_Section((), text)]
-    found = [(section, body) for section in sections for body in _packed(section.body)]
-    if not found and text.strip():  # nothing but headings
-        found = [(sections[0], body) for body in _packed(text)]
+def first_id(id_: str) -> str:
+    """The id of the first chunk of a document, of any chunk's."""
+    return _NUMBERED.sub("", id_)
+
+
+def first_ids(
+    documents: Iterable[Document], known: Mapping[str, str], owners: Owners
+) -> dict[str, str]:
+    """The id of each document's first chunk, by name; those of one folder are made alike."""
+    bases: dict[str, str] = {}
+    folders: dict[str, list[Document]] = {}
+    for document in documents:
+        if document.name in known:
+            bases[document.name] = known[document.name]
+        else:
+            folders.setdefault(document.folder, []).append(document)
+    used = set(bases.values())
+    for folder, new in folders.items():
+        paths = _paths(new)
+        ids: dict[str, str] = {}
+        for prefix in _prefixes(folder):
+            ids = {name: prefix(path, name) for name, path in paths.items()}
+            if used.isdisjoint(ids.values()) and not owners(list(ids.values())):
+                break
+        bases |= ids
+        used |= set(ids.values())
+    return bases
+
+
+def _paths(documents: Iterable[Document]) -> dict[str, str]:
+    """The paths of a folder's documents by name, all different, none like another's later chunk."""
+    paths: dict[str, str] = {}
+    taken: set[str] = set()
+    for document in documents:
+        path = unicodedata.normalize("NFC", document.path)
+        if number := _NUMBERED.search(path):
+            path = f"{path[: number.start()]}%23{path[number.start() + 1 :]}"
+        path = f"{path}~{_digest(document.name)}" if path in taken else path
+        taken.add(path)
+        paths[document.name] = path
+    return paths
+
+
+def _prefixes(folder: str) -> list[Callable[[str, str], str]]:
+    """Ways to make an id of a path and a name, from the simplest to one that nobody else has."""
+    last = PurePosixPath(folder).name or "root"
+    if not folder:
+        return [lambda path, _: path, lambda path, name: f"{path}~{_digest(name)}"]
     return [
-        _Chunk(path if number == 1 else f"{path}#{number}", section, body)
-        for number, (section, body) in enumerate(found, start=1)
+        lambda path, _: path,
+        lambda path, _: f"{last}/{path}",
+        lambda path, _: f"{last}-{_digest(folder)}/{path}",
     ]
 
 
-def _sections(text: str) -> list[_Section]:
-    """Markdown cut at its headings; a `#` inside a code fence is not one."""
-    sections: list[_Section] = []
-    above: list[tuple[int, str]] = []
-    lines: list[str] = []
-    fence = ""
-    for line in text.split("\n"):
-        opened = _FENCE.match(line)
-        if opened and fence in ("", opened[1]):
-            fence = "" if fence else opened[1]
-        heading = None if fence or opened else _HEADING.match(line)
-        if heading is None:
-            lines.append(line)
-            continue
-        sections.append(_Section(tuple(name for _, name in above), "\n".join(lines)))
-        lines = []
-        level = len(heading[1])
-        above = [(depth, name) for depth, name in above if depth < level]
-        above.append((level, _plain(heading[2])))
-    sections.append(_Section(tuple(name for _, name in above), "\n".join(lines)))
-    return sections
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
-def _packed(body: str) -> Iterator[str]:
-    """Paragraphs joined while they fit into a chunk."""
-    paragraphs = [part.strip() for part in _BLANK.split(body.strip()) if part.strip()]
-    pieces = (
-        piece
-        for paragraph in paragraphs
-        for piece in ([paragraph] if _fits(paragraph) else _joined(_pieces(paragraph), " "))
-    )
-    return _joined(pieces, "\n\n")
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """A document, cut."""
 
+    document: Document
+    front: front_matter.FrontMatter
+    title: str
+    chunks: tuple[tuple[tuple[str, ...], Block], ...]
+    """Each under its headings, outermost first."""
 
-def _pieces(paragraph: str) -> Iterator[str]:
-    """A paragraph's sentences; one that is too long for a chunk is cut between words."""
-    for sentence in filter(None, _SENTENCE.split(paragraph)):
-        if _fits(sentence):
-            yield sentence
-            continue
-        words = (
-            word[start : start + CHARACTERS]
-            for word in sentence.split()
-            for start in range(0, len(word), CHARACTERS)
+    @classmethod
+    def of(cls, document: Document, measure: Measure) -> _Parts:
+        """The parts of a document in its own order; none if it holds no text."""
+        lines = _lines(document.text)
+        items: list[Block | markdown.Heading]
+        if _is_markdown(document.path):
+            front = front_matter.read(lines)
+            items = list(markdown.parsed(lines[front.lines :]))
+        else:
+            front = front_matter.FrontMatter()
+            items = [Block(text) for text in _BLANK.split("\n".join(lines)) if text.strip()]
+        most = max(1, measure.limit // _HEADING_SHARE)
+        sections = _sections(items, most, measure)
+        title = _title(document, front, items, most, measure)
+        said = [title, *("\n".join(names) for names, _ in sections)]
+        sizes = measure.count([f"{text}. \n\n" for text in said])
+        chunks = (
+            (names, chunk)
+            for (names, blocks), size in zip(sections, sizes[1:], strict=True)
+            for chunk in cut(blocks, measure.limit - sizes[0] - size - len(names), measure.count)
         )
-        yield from _joined(words, " ")
+        return cls(document, front, title, tuple(chunks))
+
+    @property
+    def anchors(self) -> dict[str, int]:
+        """The number of the chunk, from 1, that each anchor names."""
+        return {
+            anchor: number
+            for number in range(len(self.chunks), 0, -1)
+            for anchor in self.chunks[number - 1][1].anchors
+        } or ({"": 1} if self.chunks else {})
+
+    def passages(self, place: int, base: str, index: LinkIndex) -> Iterator[Passage]:
+        """The document's passages.
+
+        Args:
+            place: Its place among those of the index.
+            base: The id of the first.
+            index: Says where links lead.
+        """
+        ids = [base if number == 1 else f"{base}#{number}" for number in self._numbers]
+        for number, (names, block) in enumerate(self.chunks):
+            targets = dict.fromkeys(index.targets(place, (link for _, link in block.links)))
+            yield Passage(
+                id=ids[number],
+                text=_text(names, block.text.strip("\n"), self.title),
+                title=self.title,
+                metadata=_metadata(base, names, self.front.values),
+                links=(
+                    *(Link(following, NEXT) for following in ids[number + 1 : number + 2]),
+                    *(Link(target) for target in targets if target != ids[number]),
+                ),
+                document=self.document.name,
+                parts=len(ids),
+            )
+
+    @property
+    def _numbers(self) -> range:
+        return range(1, len(self.chunks) + 1)
 
 
-def _joined(pieces: Iterable[str], by: str) -> Iterator[str]:
-    """Pieces joined, in order, into the longest texts that fit."""
-    held: list[str] = []
-    words = characters = 0
-    for piece in pieces:
-        size, length = len(piece.split()), len(piece) + len(by)
-        if held and (words + size > WORDS or characters + length > CHARACTERS):
-            yield by.join(held)
-            held, words, characters = [], 0, 0
-        held.append(piece)
-        words, characters = words + size, characters + length
-    if held:
-        yield by.join(held)
+def _lines(text: str) -> list[str]:
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
 def _is_markdown(path: str) -> bool:
-    return path.lower().endswith(".md")
+    return path.lower().endswith(MARKDOWN_SUFFIXES)
 
 
-def _fits(text: str) -> bool:
-    return len(text) <= CHARACTERS and len(text.split()) <= WORDS
+def _sections(
+    items: Sequence[Block | markdown.Heading], most: int, measure: Measure
+) -> list[tuple[tuple[str, ...], list[Block]]]:
+    """Blocks under their headings; a heading over nothing, or of more tokens, is a block itself."""
+    headings = [item for item in items if isinstance(item, markdown.Heading)]
+    sizes = iter(measure.count([heading.name for heading in headings]))
+    sections: list[tuple[tuple[str, ...], list[Block]]] = []
+    above: list[tuple[int, str]] = []
+    anchors: list[str] = []
+    links: list[Any] = []
+
+    def put(block: Block) -> None:
+        names = tuple(name for _, name in above)
+        if not sections or sections[-1][0] != names:
+            sections.append((names, []))
+        sections[-1][1].append(with_anchors(block, anchors, links))
+        anchors.clear()
+        links.clear()
+
+    for item, after in zip(items, [*items[1:], None], strict=False):
+        if isinstance(item, Block):
+            put(item)
+            continue
+        above = [(level, name) for level, name in above if level < item.level]
+        bare = after is None or (isinstance(after, markdown.Heading) and after.level <= item.level)
+        long = next(sizes) > most or len(item.name) > most * 8
+        if item.name and (bare or long):
+            put(item.block)
+        else:
+            anchors += item.block.anchors
+            links += (link for _, link in item.block.links)
+        if item.name and not long:
+            above.append((item.level, item.name))
+    return sections
 
 
-def _title(path: str, parts: list[_Chunk]) -> str:
-    """The first heading that stands over text, outermost, or the file's stem."""
-    first = next((part.section.headings[0] for part in parts if part.section.headings), "")
-    return first or PurePosixPath(path).stem
+def _title(
+    document: Document,
+    front: front_matter.FrontMatter,
+    items: Sequence[Block | markdown.Heading],
+    most: int,
+    measure: Measure,
+) -> str:
+    """What the document is called, in no more tokens."""
+    headings = [item for item in items if isinstance(item, markdown.Heading) and item.name]
+    top = [heading for heading in headings if heading.level == 1]
+    names = [*(h.name for h in top[:1]), front.title, *(h.name for h in headings[:1])]
+    whole = next(filter(None, names), "") or PurePosixPath(document.path).stem
+    parts = cut([Block(whole)], most, measure.count)
+    return " ".join(parts[0].text.split()) if parts else whole
 
 
-def _text_of(path: str, part: _Chunk, title: str) -> str:
-    """The chunk under the headings that its title does not say."""
-    names = [name for name in part.section.headings if name and name != title]
-    body = _plain(part.body) if _is_markdown(path) else part.body
-    return f"{' > '.join(names)}\n\n{body}" if names else body
+def _text(names: tuple[str, ...], body: str, title: str) -> str:
+    """A chunk under the headings that its title does not say."""
+    above = " > ".join(name for name in names if name != title)
+    return f"{above}\n\n{body}" if above else body
 
 
-def _metadata(path: str, part: _Chunk) -> dict[str, str]:
-    heading = " > ".join(filter(None, part.section.headings))
-    return {"source": path, "heading": heading} if heading else {"source": path}
-
-
-def _plain(markdown: str) -> str:
-    """Markdown with the words of its links in place of them; a link without words stays."""
-    return _LINK.sub(lambda link: link[2] or link[0], markdown)
-
-
-def _targets(path: str, part: _Chunk, chunks: Mapping[str, list[_Chunk]]) -> list[str]:
-    """The chunks of other documents, or of this one, that a chunk links to, each once."""
-    if not _is_markdown(path):
-        return []
-    found: dict[str, None] = {}
-    for link in _LINK.finditer(part.body):
-        address, _, anchor = unquote(link[3] or link[4]).partition("#")
-        folder = posixpath.dirname(path)
-        there = posixpath.normpath(posixpath.join(folder, address)) if address else path
-        target = None if link[1] else _place(chunks.get(there, []), anchor)
-        if target is not None and target != part.id:
-            found[target] = None
-    return list(found)
-
-
-def _place(parts: list[_Chunk], anchor: str) -> str | None:
-    """The chunk under the heading that an anchor names; the first where it names none."""
-    for part in parts:
-        if anchor and part.section.headings and _slug(part.section.headings[-1]) == anchor.lower():
-            return part.id
-    return parts[0].id if parts else None
-
-
-def _slug(heading: str) -> str:
-    """A heading as GitHub writes it in an address."""
-    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+def _metadata(base: str, names: tuple[str, ...], front: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of a chunk; the author's own values stand before ours."""
+    own = {"source": base, "heading": " > ".join(names)} if names else {"source": base}
+    return {**own, **front}

@@ -16,32 +16,56 @@ from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 from hoptrail import outputs
-from hoptrail.documents import passages_of
+from hoptrail.documents import Document, Skipped, Sources
 from hoptrail.errors import FormatError
+from hoptrail.files import lines_of, readable
+from hoptrail.folders import read_file, read_folder
 from hoptrail.types import Link, Namespace, Passage, Question
 
-TEXT_SUFFIXES = (".md", ".txt")
 _Item = TypeVar("_Item", Passage, Question)
 _PASSAGE_FIELDS = ("id", "text", "title", "metadata", "namespace", "links")
 
 
-def read_source(path: str | Path) -> Iterator[Passage]:
+def read_source(path: str | Path) -> Sources | Iterator[Passage]:
     """The passages of whatever the path is: a folder, a text or Markdown file, or a corpus.
 
     Raises:
         FormatError: It is none of these, or cannot be read.
     """
     path = Path(path)
-    if path.is_dir():
-        return read_folder(path)
-    suffix = path.suffix.lower()
-    if suffix in TEXT_SUFFIXES:
-        return passages_of({path.name: _read_text(path)})
-    if suffix == ".jsonl" or not path.exists():
+    if path.suffix.lower() == ".jsonl" and not path.is_dir():
         return read_corpus(path)
-    raise FormatError(
-        f"{path} is a {suffix or 'nameless'} file: give a folder of text and Markdown, "
-        "a .txt or .md file, or a corpus as .jsonl"
+    return read_folder(path) if path.is_dir() else read_file(path)
+
+
+def read_sources(paths: Iterable[str | Path], *, empty: bool = False) -> Sources:
+    """What several paths hold, each as `read_source` takes it; a file named twice is read once.
+
+    Args:
+        paths: Folders, text and Markdown files, corpora.
+        empty: Take folders that hold nothing to read.
+
+    Raises:
+        FormatError: As for `read_source`.
+    """
+    documents: dict[str, Document] = {}
+    passages: list[Passage] = []
+    skipped: list[Skipped] = []
+    folders: list[str] = []
+    files = 0
+    for path in map(Path, paths):
+        source = read_folder(path, empty=empty) if path.is_dir() else read_source(path)
+        if not isinstance(source, Sources):
+            passages += source
+            files += 1
+            continue
+        for document in source.documents:
+            if documents.setdefault(document.name, document) is document:
+                files += 1
+        skipped += (Skipped(os.path.join(path, one.path), one.why) for one in source.skipped)
+        folders += source.folders
+    return Sources(
+        tuple(documents.values()), tuple(passages), tuple(skipped), tuple(folders), files
     )
 
 
@@ -56,7 +80,7 @@ def read_corpus(path: str | Path) -> Iterator[Passage]:
         FormatError: The file cannot be read, or a line cannot be used; a duplicate id is named
             with both of its lines.
     """
-    path = _readable(path)
+    path = readable(path)
     return _unique(path, parse_passage, lambda passage: (passage.namespace, passage.id))
 
 
@@ -69,23 +93,8 @@ def read_questions(path: str | Path) -> list[Question]:
     Raises:
         FormatError: As for `read_corpus`.
     """
-    path = _readable(path)
+    path = readable(path)
     return list(_unique(path, parse_question, lambda question: (question.namespace, question.id)))
-
-
-def read_folder(path: str | Path) -> Iterator[Passage]:
-    """The passages of a folder's .md and .txt files, hidden ones left out, in the order of paths.
-
-    Raises:
-        FormatError: The folder or a file in it cannot be read, or it holds no such file.
-    """
-    root = Path(path)
-    if not root.is_dir():
-        raise FormatError(f"{root} is not a folder" if root.exists() else f"{root} does not exist")
-    files = sorted(_text_files(root), key=lambda file: file.relative_to(root).as_posix())
-    if not files:
-        raise FormatError(f"{root} holds no file that ends in {' or '.join(TEXT_SUFFIXES)}")
-    return passages_of({file.relative_to(root).as_posix(): _read_text(file) for file in files})
 
 
 def parse_passage(record: Mapping[str, Any], where: str) -> Passage:
@@ -187,7 +196,7 @@ def sha256_of(path: str | Path) -> str:
     Raises:
         FormatError: The file cannot be read.
     """
-    path = _readable(path)
+    path = readable(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -227,32 +236,20 @@ def _unique(
 
 def read_objects(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Each line's number, from 1, and the JSON object on it."""
-    with path.open("rb") as file:
-        for number, raw in enumerate(file, start=1):
-            where = f"{path}, line {number}"
-            line = _decoded(raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw, where)
-            if not line.strip():
-                continue
-            record = _loaded(line, where)
-            if not isinstance(record, dict):
-                raise FormatError(f"{where}: a line must hold a JSON object, got {_shown(record)}")
-            yield number, record
-
-
-def _decoded(raw: bytes, where: str) -> str:
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise FormatError(
-            f"{where}: not UTF-8 (byte 0x{raw[error.start]:02x} at column {error.start + 1}); "
-            "save the file as UTF-8"
-        ) from error
+    for number, line in lines_of(path):
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}"
+        record = _loaded(line, where)
+        if not isinstance(record, dict):
+            raise FormatError(f"{where}: a line must hold a JSON object, got {_shown(record)}")
+        yield number, record
 
 
 def _loaded(line: str, where: str) -> object:
     """The JSON value of a line; values that no other program would read back are refused."""
     try:
-        value = json.loads(line, parse_constant=_refuse_constant)
+        value = json.loads(line, parse_constant=_refuse_constant, parse_float=_finite)
         if "\\u" in line:  # an escape may spell half of a character, which UTF-8 cannot hold
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except json.JSONDecodeError as error:
@@ -268,6 +265,13 @@ def _loaded(line: str, where: str) -> object:
 
 def _refuse_constant(name: str) -> object:
     raise ValueError(f"{name} is not a JSON number")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise ValueError(f"{digits[:40]} is too large for a number")
+    return value
 
 
 def _string(record: Mapping[str, Any], key: str, where: str) -> str:
@@ -329,45 +333,6 @@ def _link(item: object, where: str) -> Link:
         )
     target = _string(item, "target" if "target" in item else "id", f"{where}, in a link")
     return Link(target, kind, float(weight))
-
-
-def _readable(path: str | Path) -> Path:
-    """The path, once it is known that it can be read."""
-    path = Path(path)
-    try:
-        with path.open("rb"):
-            return path
-    except FileNotFoundError as error:
-        raise FormatError(f"{path} does not exist") from error
-    except IsADirectoryError as error:
-        raise FormatError(f"{path} is a folder: give a file of JSON lines") from error
-    except OSError as error:
-        raise FormatError(f"{path} cannot be read: {error.strerror or error}") from error
-
-
-def _read_text(path: Path) -> str:
-    """The text of a file in UTF-8; the message of an error names the line that is not."""
-    raw = _readable(path).read_bytes().removeprefix(b"\xef\xbb\xbf")
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError:
-        number = 0
-        for number, line in enumerate(raw.split(b"\n"), start=1):
-            _decoded(line, f"{path}, line {number}")
-        raise
-
-
-def _text_files(root: Path) -> Iterator[Path]:
-    """The text files below a folder; links to folders are not followed."""
-
-    def unreadable(error: OSError) -> None:
-        raise FormatError(f"{error.filename} cannot be read: {error.strerror}") from error
-
-    for folder, folders, names in os.walk(root, onerror=unreadable):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            if name.lower().endswith(TEXT_SUFFIXES) and not name.startswith("."):
-                yield Path(folder, name)
 
 
 def _shown(value: object) -> str:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from hoptrail.changing_encoder import ChangingEncoder, itself
 from hoptrail.errors import InputError, PolicyError, UnknownId
-from hoptrail.intake import Item, checked_namespace, checked_scope, passages_from
+from hoptrail.intake import Item, checked_namespace, checked_scope
 from hoptrail.judging import Asked, Decision, Judging, hits_of
 from hoptrail.keeping import Keeping
+from hoptrail.placing import Batch
 from hoptrail.reading import Reading
 from hoptrail.types import Cost, Filter, Namespace, Recall
 
@@ -168,8 +169,8 @@ class Memory(Keeping, ChangingEncoder, Judging, Reading):
 
         Args:
             passages: Strings, dicts (`id`, `title`, `text`, `metadata`, `links`, `namespace`),
-                LangChain documents or `Passage` objects, one or many. What has no id gets the
-                hash of its content.
+                LangChain documents or `Passage` objects, one or many, or what was read of files
+                (`hoptrail.formats`). What has no id gets the hash of its content.
             namespace: Where they go; by default each goes where it says.
             on_duplicate: What to do with an id that is taken: refuse them all ("error"),
                 "replace" the old passage, or "skip" the new one.
@@ -182,11 +183,12 @@ class Memory(Keeping, ChangingEncoder, Judging, Reading):
             MissingExtra: There is no encoder: the `minilm` extra is not installed.
         """
         place = None if namespace is None else checked_namespace(namespace)
-        batch = list(passages_from(passages, place))
+        batch = Batch(passages, place)
         if not batch:
             return []
         with self._cached_writes() as store:
-            return store.add(batch, on_duplicate=on_duplicate, ttl=ttl, progress=progress)
+            given = batch.passages(store)
+            return store.add(given, on_duplicate=on_duplicate, ttl=ttl, progress=progress)
 
     # Walking
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from types import EllipsisType
 from typing import TYPE_CHECKING
 
-from hoptrail.intake import Item, checked_namespace, passages_from
+from hoptrail.intake import Item, checked_namespace
+from hoptrail.placing import Batch
 from hoptrail.types import Filter, Link, Metadata, Passage
 
 if TYPE_CHECKING:
@@ -38,27 +39,34 @@ class Keeping(ABC):
         *,
         namespace: Sequence[str] | None = None,
         ttl: float | None = None,
+        sync: bool = False,
         progress: Progress | None = None,
     ) -> Upserted:
         """Make the memory hold these passages as given: the ids added, updated and left unchanged.
 
         Passages that are the same in every field are not written, and only new contents are
-        encoded: a corpus can be given again whenever some of it has changed.
+        encoded: a corpus can be given again whenever some of it has changed. A document
+        (`hoptrail.formats.read_source`, `hoptrail.documents.passages_of`) is replaced whole: what
+        it no longer holds is deleted.
 
         Args:
             passages: As `add` takes them.
             namespace: Where they go; by default each goes where it says.
+            sync: They were read of folders, and all other documents of these folders that the
+                namespace has were renamed or deleted: they go.
             ttl: Seconds until those expire that have no `expires_at` of their own; None for never.
             progress: Called with (texts encoded, texts in all).
 
         Raises:
-            InputError: Something is no passage, or cannot be stored.
+            InputError: Something is no passage, or cannot be stored; `sync` without a folder.
+            DuplicateId: A document has the id of a passage that is not its own.
             MissingExtra: There is no encoder: the `minilm` extra is not installed.
         """
         place = None if namespace is None else checked_namespace(namespace)
-        batch = list(passages_from(passages, place))
+        batch = Batch(passages, place, sync=sync)
         with self._cached_writes() as store:
-            return store.upsert(batch, ttl=ttl, progress=progress)
+            given = batch.passages(store)
+            return store.upsert(given, ttl=ttl, whole=batch.whole(), progress=progress)
 
     def update(
         self,
@@ -172,10 +180,10 @@ class Keeping(ABC):
         from hoptrail.memory import hygiene
 
         place = None if namespace is None else checked_namespace(namespace)
-        batch = list(passages_from(passages, place))
+        batch = Batch(passages, place)
         bound = hygiene.NEAR if near is None else near
         with self._cached_writes() as store:
-            return hygiene.add_distinct(store, batch, then=then, near=bound)
+            return hygiene.add_distinct(store, batch.passages(store), then=then, near=bound)
 
     def audit(
         self,

@@ -8,6 +8,9 @@ from typing import Any
 
 from hoptrail.errors import InputError
 
+MAX_TEXT = 1_000_000
+"""Characters in a passage's text, or in its title, at most: what is longer is to be cut."""
+
 Namespace = tuple[str, ...]
 """Isolates one tenant's memory; a scope holds the namespaces that begin with it."""
 

@@ -5,11 +5,10 @@ from dataclasses import replace
 import pytest
 
 from hoptrail.errors import DuplicateId, InputError
-from hoptrail.memory import records
 from hoptrail.memory.store import Store
 from hoptrail.memory.testing import HashEncoder
 from hoptrail.memory.whole_documents import Whole
-from hoptrail.types import Passage
+from hoptrail.types import MAX_TEXT, Passage
 
 
 @pytest.fixture
@@ -98,7 +97,7 @@ def test_a_document_survives_export_and_import(store, tmp_path) -> None:
 
 
 def test_a_text_has_a_size_at_most(store) -> None:
-    text = "x" * (records.MAX_TEXT + 1)
+    text = "x" * (MAX_TEXT + 1)
     with pytest.raises(InputError, match="the text has 1,000,001 characters, and 1,000,000 is"):
         store.add([Passage("a", text)])
     with pytest.raises(InputError, match="the title has 1,000,001 characters"):
