@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from hoptrail.errors import PolicyError
+from hoptrail.policies.weights import FAULTS, load_about, load_weights, reason
 
 TENSORS = "checkpoint.safetensors"
 
@@ -76,18 +77,15 @@ class Checkpoint:
         Raises:
             PolicyError: The checkpoint is damaged, or of another run.
         """
-        from safetensors import safe_open
-
         file = self.folder / TENSORS
         if not file.is_file():
             return None
         try:
-            with safe_open(file, framework="pt") as opened:
-                place = json.loads(opened.metadata()["place"])
+            place = load_about(file, "place")
             run = place.pop("run")
-            tensors = load_file(file)
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-            raise PolicyError(f"the checkpoint {file} is damaged: {error}") from error
+            tensors = load_weights(file)
+        except FAULTS as error:
+            raise PolicyError(f"the checkpoint {file} is damaged: {reason(error)}") from error
         if run != self.run:
             raise PolicyError(
                 f"the checkpoint {file} is of a run with other settings or data: "
@@ -101,7 +99,23 @@ class Checkpoint:
         modules: Mapping[str, nn.Module],
         optimizer: torch.optim.Optimizer | None,
     ) -> None:
-        """Put loaded tensors back."""
+        """Put loaded tensors back.
+
+        Raises:
+            PolicyError: They are not these modules'.
+        """
+        try:
+            self._restore(tensors, modules, optimizer)
+        except FAULTS as error:
+            file = self.folder / TENSORS
+            raise PolicyError(f"the checkpoint {file} is damaged: {reason(error)}") from error
+
+    def _restore(
+        self,
+        tensors: Mapping[str, Tensor],
+        modules: Mapping[str, nn.Module],
+        optimizer: torch.optim.Optimizer | None,
+    ) -> None:
         for name, module in modules.items():
             prefix = f"module/{name}/"
             module.load_state_dict(

@@ -12,8 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from hoptrail.errors import PolicyError
@@ -29,6 +27,7 @@ from hoptrail.policies.policy import Policy
 from hoptrail.policies.reformulate import content_of
 from hoptrail.policies.rollout import trail_log_probs
 from hoptrail.policies.state import State
+from hoptrail.policies.weights import FAULTS, load_weights, reason
 
 Figures = dict[str, float]
 
@@ -43,15 +42,14 @@ def load_reader(folder: Path | str) -> SpanReader:
     if not file.is_file():
         raise PolicyError(f"there is no reader in {folder}: only the objective marginal trains one")
     try:
-        weights = load_file(file)
+        weights = load_weights(file)
         width, dim = weights["project.weight"].shape
         reader = SpanReader(
             dim, width=width, max_span=len(weights["length"]), generator=torch.Generator()
         )
         reader.load_state_dict(weights)
-    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise PolicyError(f"the reader {file} is damaged: {reason}") from error
+    except FAULTS as error:
+        raise PolicyError(f"the reader {file} is damaged: {reason(error)}") from error
     return reader.eval()
 
 

@@ -11,14 +11,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from hoptrail.errors import ConfigError, PolicyError
@@ -31,6 +30,7 @@ from hoptrail.policies.network import Inputs, NetworkConfig, PolicyNetwork
 from hoptrail.policies.relation_scorer import FILE as RELATIONS
 from hoptrail.policies.relation_scorer import RelationScorer
 from hoptrail.policies.state import COLUMNS, FEATURES_VERSION, StateBatch, portions
+from hoptrail.policies.weights import FAULTS, LARGEST_JSON, filled, load_weights, reason, whole
 
 WEIGHTS, SETTINGS, CARD = "policy.safetensors", "policy.json", "README.md"
 SHIPPED = Path(__file__).parent
@@ -38,6 +38,8 @@ SHIPPED = Path(__file__).parent
 ROWS_AT_ONCE = 1000
 """Candidates of one pass, over several states: what it works on stays in the processor's cache.
 Eleven thousand at once took 0.97 ms a state, one thousand 0.53."""
+MOST_WIDTH, MOST_LAYERS, MOST_NETWORKS = 4096, 64, 64
+"""Of a policy that is loaded."""
 JOINT_WEIGHT = 1.2
 """What a policy gives the joint fit where it says nothing else."""
 
@@ -171,15 +173,20 @@ class Policy(nn.Module):
         settings = _settings(folder)
         try:
             config = NetworkConfig(**settings["network"])
-            count = int(settings["networks"])
-            members = [PolicyNetwork(config, settings["columns"]) for _ in range(count)]
-            weight = float(settings.get("joint_weight", JOINT_WEIGHT))
-            policy = cls(members, settings.get("card"), joint_weight=weight)
+            whole(config.width, "width", MOST_WIDTH)
+            whole(config.layers + 1, "layers and 1", MOST_LAYERS)
+            count = whole(settings["networks"], "networks", MOST_NETWORKS)
+            columns = settings["columns"]
             # One that was trained before STOP was calibrated holds no calibration.
-            policy.load_state_dict({**_uncalibrated(count), **load_file(folder / WEIGHTS)})
-        except (KeyError, TypeError, ValueError, RuntimeError, OSError, SafetensorError) as error:
-            reason = str(error).splitlines()[0]
-            raise PolicyError(f"the policy in {folder} is damaged: {reason}") from error
+            weights = {**_uncalibrated(count), **load_weights(folder / WEIGHTS)}
+            members = filled(
+                lambda: _Members(PolicyNetwork(config, columns) for _ in range(count)), weights
+            ).members
+            weight = _joint_weight(settings)
+            card = settings.get("card") or {}
+            policy = cls(list(members), card, joint_weight=weight)  # type: ignore[arg-type]
+        except FAULTS as error:
+            raise PolicyError(f"the policy in {folder} is damaged: {reason(error)}") from error
         policy.relations = RelationScorer.load(folder)
         return policy.eval()
 
@@ -187,6 +194,21 @@ class Policy(nn.Module):
     def shipped(cls) -> Policy:
         """The policy that comes with the package."""
         return cls.load(SHIPPED)
+
+
+class _Members(nn.Module):
+    """The networks alone, by the names that their weights have in the file."""
+
+    def __init__(self, members: Iterable[PolicyNetwork]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+
+def _joint_weight(settings: Mapping[str, Any]) -> float:
+    found = settings.get("joint_weight", JOINT_WEIGHT)
+    if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
+        raise ValueError(f"joint_weight should be a number, got {found!r}")
+    return float(found)
 
 
 def _mean(found: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
@@ -213,10 +235,13 @@ def _settings(folder: Path) -> dict[str, Any]:
     """The settings file, checked as far as it decides whether the weights can be used."""
     file = folder / SETTINGS
     try:
+        size = file.stat().st_size
+        if size > LARGEST_JSON:
+            raise PolicyError(f"{file} is no settings of a policy: it has {size:,} bytes")
         settings = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise PolicyError(f"there is no policy in {folder}: {file.name} cannot be read") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PolicyError(f"{file} is not JSON: {error}") from error
     if not isinstance(settings, dict) or settings.get("format") != 1:
         raise PolicyError(f"{file} does not describe a policy of format 1")
@@ -228,8 +253,10 @@ def _settings(folder: Path) -> dict[str, Any]:
         )
     # Written before columns had names, it reads those that there are.
     columns = settings.setdefault("columns", list(COLUMNS))
-    if not isinstance(columns, list):
+    if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns):
         raise PolicyError(f"{file} does not name its columns in a list")
+    if not isinstance(settings.get("card") or {}, dict):
+        raise PolicyError(f"the policy in {folder} is damaged: its card is no JSON object")
     unknown = [name for name in columns if name not in COLUMNS]
     if unknown:
         raise PolicyError(

@@ -11,6 +11,7 @@ whole path fit the question, for any encoder, learned from nothing.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,15 +19,17 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from hoptrail.errors import PolicyError
 from hoptrail.learning.threads import one_thread
 from hoptrail.memory.encoder import Encoder, Vectors
+from hoptrail.policies.weights import FAULTS, filled, load_about, load_weights, reason, whole
 
 FILE = "relations.safetensors"
+MOST = 1 << 16
+"""Of the widths of a scorer that is loaded."""
 """Where a policy's folder keeps its relation scorer."""
 
 TOPIC = "it"
@@ -130,16 +133,15 @@ class RelationScorer(nn.Module):
             PolicyError: It is damaged.
         """
         file = folder / FILE
-        if not file.is_file():
+        if not os.path.lexists(file):
             return None
         try:
-            with safe_open(file, framework="pt") as opened:
-                about = json.loads(opened.metadata()["scorer"])
-            scorer = cls(about["encoder"], about["dim"], width=about["width"])
-            scorer.load_state_dict(load_file(file))
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            raise PolicyError(f"the relation scorer {file} is damaged: {reason}") from error
+            about = load_about(file, "scorer")
+            encoder = str(about["encoder"])
+            dim, width = whole(about["dim"], "dim", MOST), whole(about["width"], "width", MOST)
+            scorer = filled(lambda: cls(encoder, dim, width=width), load_weights(file))
+        except FAULTS as error:
+            raise PolicyError(f"the relation scorer {file} is damaged: {reason(error)}") from error
         return scorer.eval()
 
 
