@@ -75,7 +75,16 @@ class RelationalLayer(MessagePassing):
         condition: Tensor,
         batch: Tensor,
     ) -> Tensor:
-        """The nodes after one round, `(n, d)`."""
+        """The nodes after one round, `(n, d)`.
+
+        Args:
+            h: `(n, d)`, the nodes.
+            edge_index: `(2, e)` int64: from, to.
+            edge_kind: `(e,)` int64, below R.
+            edge_weight: `(e,)`.
+            condition: `(b, c)`, the scalars of each state.
+            batch: `(n,)` int64, the state of each node.
+        """
         n, d, kinds = h.shape[0], self.width, self.relations
         source, target = edge_index
         # A row for each (node, relation), so that one pass serves all relations.
@@ -92,7 +101,12 @@ class RelationalLayer(MessagePassing):
         return h + change
 
     def message(self, x_j: Tensor, gate: Tensor) -> Tensor:
-        """A gated message along each edge, `(e, d)`."""
+        """A gated message along each edge, `(e, d)`.
+
+        Args:
+            x_j: `(e, d)`, what the source sends for the kind of edge.
+            gate: `(e, d)`, in (0, 1).
+        """
         return x_j * gate
 
     def __repr__(self) -> str:

@@ -86,7 +86,16 @@ def pagerank_ranking(
 def starting_points(
     graph: GraphView, hits: Mapping[int, float], question: str = ""
 ) -> dict[int, float]:
-    """What `GraphView.pagerank` takes as seeds: hits by a softmax, and the titles named."""
+    """What `GraphView.pagerank` takes as seeds: hits by a softmax, and the titles named.
+
+    Args:
+        graph: Where to walk.
+        hits: Hybrid scores by slot.
+        question: Its words; the titles that it names count.
+
+    Returns:
+        Weights above 0 by slot.
+    """
     best = max(hits.values(), default=0.0)
     seeds = {slot: float(np.exp((score - best) / TEMPERATURE)) for slot, score in hits.items()}
     named = graph.named_lengths(question)

@@ -111,7 +111,11 @@ class Walk:
         return ids[reached], found[reached] / found.sum()
 
     def rows(self, nodes: Ints) -> tuple[Reals, Ints]:
-        """The sum of the weights of each node's row, and how many records opening it reads."""
+        """The sum of the weights of each node's row, and how many records opening it reads.
+
+        Args:
+            nodes: Slots, then entities, by number.
+        """
         n, sums = self.arrays.n, self._sums
         total, records = np.zeros(len(nodes)), np.zeros(len(nodes), dtype=np.int64)
         passage = nodes < n
@@ -125,7 +129,11 @@ class Walk:
         return total, records
 
     def edges(self, nodes: Ints) -> tuple[Ints, Ints, Reals, Reals]:
-        """The edges of some nodes: place in `nodes`, the other end, the weights forth and back."""
+        """The edges of some nodes: place in `nodes`, the other end, the weights forth and back.
+
+        Args:
+            nodes: Slots, then entities, by number.
+        """
         a = self.arrays
         places, entities = np.flatnonzero(nodes < a.n), np.flatnonzero(nodes >= a.n)
         slots = nodes[places]

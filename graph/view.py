@@ -117,11 +117,19 @@ class GraphView:
             return True
 
     def named(self, text: str) -> list[int]:
-        """The slots of passages whose titles a question names, in the order of naming."""
+        """The slots of passages whose titles a question names, in the order of naming.
+
+        Args:
+            text: A question.
+        """
         return list(self.named_lengths(text))
 
     def named_lengths(self, text: str) -> dict[int, int]:
-        """The same slots, each with the number of words of the longest name that names it."""
+        """The same slots, each with the number of words of the longest name that names it.
+
+        Args:
+            text: A question.
+        """
         a = self._arrays
         found: dict[int, int] = {}
         for match in self._matcher.matches(words(text), question=True):
@@ -132,57 +140,104 @@ class GraphView:
         return found
 
     def out_mentions(self, slot: int) -> list[Mention]:
-        """The places in a passage that name other passages, in reading order."""
+        """The places in a passage that name other passages, in reading order.
+
+        Args:
+            slot: Of the passage.
+        """
         a = self._arrays
         return [Mention(slot, *row[:3]) for row in _list(a, a.out, slot)]
 
     def in_mentions(self, slot: int) -> list[Mention]:
-        """The places in other passages that name this one."""
+        """The places in other passages that name this one.
+
+        Args:
+            slot: Of the passage.
+        """
         a = self._arrays
         return [Mention(row[0], slot, *row[1:3]) for row in _list(a, a.into, slot)]
 
     def mentioned(self, slots: Sequence[int] | Ints) -> tuple[Ints, Ints]:
-        """What passages name: place in `slots`, and the slot named; ascending, each pair once."""
+        """What passages name: place in `slots`, and the slot named; ascending, each pair once.
+
+        Args:
+            slots: Of the passages.
+        """
         return self._arrays.targets(np.asarray(slots, dtype=np.int64))[:2]
 
     def mention_counts(self, slots: Sequence[int] | Ints) -> tuple[Ints, Ints]:
-        """How many places in each passage name others, and how many in others name it."""
+        """How many places in each passage name others, and how many in others name it.
+
+        Args:
+            slots: Of the passages.
+        """
         a, asked = self._arrays, np.asarray(slots, dtype=np.int64)
         return a.out.lengths(asked), a.into.lengths(asked)
 
     def links(self, slot: int, *, steps: bool = True) -> list[tuple[int, str, float]]:
-        """The links that a passage holds: target, kind and weight; `next` ones if `steps`."""
+        """The links that a passage holds: target, kind and weight; `next` ones if `steps`.
+
+        Args:
+            slot: Of the passage.
+            steps: Whether links of the kind `next` count.
+        """
         a = self._arrays
         return self._named_links(_list(a, a.links_out, slot), steps)
 
     def back_links(self, slot: int, *, steps: bool = True) -> list[tuple[int, str, float]]:
-        """The links that lead to a passage: source, kind and weight; `next` ones if `steps`."""
+        """The links that lead to a passage: source, kind and weight; `next` ones if `steps`.
+
+        Args:
+            slot: Of the passage.
+            steps: Whether links of the kind `next` count.
+        """
         a = self._arrays
         return self._named_links(_list(a, a.links_into, slot), steps)
 
     def entities(self, slot: int) -> list[str]:
-        """The entities of a passage, each once, its title's name first."""
+        """The entities of a passage, each once, its title's name first.
+
+        Args:
+            slot: Of the passage.
+        """
         a = self._arrays
         return [self._words.entity_names[row[0]] for row in _list(a, a.entities, slot)]
 
     def entity_df(self, name: str) -> int:
-        """How many passages mention an entity."""
+        """How many passages mention an entity.
+
+        Args:
+            name: As `entities` gives it; one that is unknown has none.
+        """
         return len(self._members(name))
 
     def slots_of_entity(self, name: str) -> list[int]:
-        """The slots of the passages that mention an entity."""
+        """The slots of the passages that mention an entity.
+
+        Args:
+            name: As `entities` gives it; one that is unknown has none.
+        """
         found = self._members(name)
         order = self._view.order(np.zeros(len(found)), found)
         slots: list[int] = found[order].tolist()
         return slots
 
     def shared_entities(self, slot: int, most: int) -> list[list[int]]:
-        """For each entity that a passage shares with up to `most` in all: their slots."""
+        """For each entity that a passage shares with up to `most` in all: their slots.
+
+        Args:
+            slot: Of the passage.
+            most: Passages that mention the entity, at most: more say little.
+        """
         found = (self._members(name) for name in self.entities(slot))
         return [members.tolist() for members in found if 2 <= len(members) <= most]
 
     def edges(self, slots: Sequence[int] | Ints) -> EdgeList:
-        """Every edge among the given slots, which must differ; see `Among.add`."""
+        """Every edge among the given slots, which must differ; see `Among.add`.
+
+        Args:
+            slots: Different ones.
+        """
         return self.among().add(np.asarray(slots, dtype=np.int64))
 
     def among(self) -> Among:

@@ -90,7 +90,15 @@ class BeamSearch:
         self.policy, self.reformulator, self.effort = policy, reformulator, effort
 
     def run(self, pools: Sequence[Pool]) -> list[Episode]:
-        """Walk every pool's question to its end; the pools widen by what is read."""
+        """Walk every pool's question to its end; the pools widen by what is read.
+
+        Args:
+            pools: A pool for each question, of which nothing has been read.
+
+        Returns:
+            An episode for each pool, in their order: its trails, and the probability of reading
+            each candidate.
+        """
         episodes = [Episode(pool) for pool in pools]
         for hop in range(self.effort.hops + 1):
             active = [episode for episode in episodes if episode.prefixes]
@@ -197,5 +205,9 @@ def _add_scores(
 
 
 def rounded(score: float) -> float:
-    """The score to five digits: beyond them, it depends on the order of a network's sums."""
+    """The score to five digits: beyond them, it depends on the order of a network's sums.
+
+    Args:
+        score: A log-probability, or a sum of them.
+    """
     return float(f"{score:.4e}")

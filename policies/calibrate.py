@@ -46,6 +46,9 @@ def left_out(examples: Sequence[Example]) -> NDArray[np.bool_]:
     """Which questions to calibrate on, `(n,)`: about a tenth, none where that is too few.
 
     Questions that share a gold passage stay together.
+
+    Args:
+        examples: n questions with their gold.
     """
     clusters = clusters_of([example.question for example in examples])
     sizes = np.bincount(clusters)
@@ -97,7 +100,17 @@ def calibrate_stop(
 
 
 def fit(odds: Floats, true: Floats) -> tuple[float, float]:
-    """The a and b that make σ(a · odds + b) likeliest to bring what is true, `(n,)` each."""
+    """The a and b that make σ(a · odds + b) likeliest to bring what is true.
+
+    Source: Platt 1999.
+
+    Args:
+        odds: `(n,)`, the log-odds that were stated.
+        true: `(n,)`, 1 where it came true, else 0.
+
+    Returns:
+        a and b.
+    """
 
     def loss(found: Floats) -> tuple[float, Floats]:
         stated = found[0] * odds + found[1]
@@ -114,7 +127,12 @@ def fit(odds: Floats, true: Floats) -> tuple[float, float]:
 
 
 def log_loss(odds: Floats, true: Floats) -> float:
-    """The mean of -log P(what came true), with log-odds `(n,)`."""
+    """The mean of -log P(what came true).
+
+    Args:
+        odds: `(n,)`.
+        true: `(n,)`, 1 where it came true, else 0.
+    """
     return float(np.mean(np.logaddexp(0, odds) - true * odds))
 
 

@@ -40,6 +40,9 @@ DEFAULT = "balanced"
 def effort(name: str) -> Effort:
     """The effort of that name.
 
+    Args:
+        name: "fast", "balanced" or "thorough".
+
     Raises:
         ConfigError: There is none.
     """

@@ -194,13 +194,21 @@ def _finished(walk: _Walk, kept: int) -> tuple[Episode, list[Decided]]:
 
 
 def decided(episode: Episode, most: int) -> list[Decided]:
-    """The likeliest trails of a walk that drew nothing, of those that read something."""
+    """The likeliest trails of a walk that drew nothing, of those that read something.
+
+    Args:
+        episode: A walk that is over.
+        most: How many trails at most.
+    """
     reading = [ending for ending in episode.endings()[:most] if ending.prefix.evidence]
     return [Decided(e.prefix.evidence, e.stop != "budget", e.log_prob) for e in reading]
 
 
 def checked_seed(explore: int | None) -> int | None:
     """The seed as it is.
+
+    Args:
+        explore: A seed, or None for not to explore.
 
     Raises:
         InputError: It is no whole number of at least 0.

@@ -57,7 +57,17 @@ def imitation_loss(
     *,
     trust: Trust | None = None,
 ) -> tuple[Tensor, Figures]:
-    """The loss of a batch of questions, and what to show of it; all gold counts by default."""
+    """The loss of a batch of questions, and what to show of it; all gold counts by default.
+
+    Args:
+        policy: π.
+        examples: b questions, each with its gold.
+        rng: Draws the wrong turns that are looked at.
+        trust: What each question's gold counts; all alike by default.
+
+    Returns:
+        The loss, a scalar, and its two parts with the share of the gold that is in reach.
+    """
     lattice = _lattice(examples, rng)
     states = batch_states(lattice.states)
     log_read, log_stop = policy(Inputs.of(states))
@@ -73,7 +83,11 @@ def imitation_loss(
 
 
 def gold_of(example: Example) -> tuple[int, ...]:
-    """The gold slots that imitation follows: those beyond the subsets' limit are left out."""
+    """The gold slots that imitation follows: those beyond the subsets' limit are left out.
+
+    Args:
+        example: A question with its pool.
+    """
     return example.gold[:MAX_GOLD]
 
 

@@ -44,7 +44,12 @@ class Shared:
 
     @classmethod
     def of(cls, inputs: Inputs, kinds: int) -> Shared:
-        """Of a batch, for networks that know so many kinds of edges."""
+        """Of a batch, for networks that know so many kinds of edges.
+
+        Args:
+            inputs: b states with n rows in all.
+            kinds: How many kinds of edges the networks know.
+        """
         batch, states, kind = inputs.batch, inputs.states, inputs.edge_kind
         n = len(batch)
         source, target = inputs.edges
@@ -68,18 +73,36 @@ class Shared:
         )
 
     def sums(self, values: Tensor) -> Tensor:
-        """The sum over each state's rows `(n, d)`: `(b, d)`."""
+        """The sum over each state's rows `(n, d)`: `(b, d)`.
+
+        Args:
+            values: `(n, d)`.
+        """
         return torch.zeros(self.states, values.shape[1]).index_add_(0, self.batch, values)
 
     def largest(self, values: Tensor) -> Tensor:
-        """The largest in each state's rows `(n, ...)`: `(b, ...)`."""
+        """The largest in each state's rows `(n, ...)`: `(b, ...)`.
+
+        Args:
+            values: `(n, ...)`.
+        """
         found = torch.full((self.states, *values.shape[1:]), -torch.inf)
         where = self.batch if values.dim() == 1 else self.batch[:, None].expand_as(values)
         return found.scatter_reduce_(0, where, values, "amax")
 
 
 def log_pi(network: PolicyNetwork, inputs: Inputs, shared: Shared) -> tuple[Tensor, Tensor]:
-    """Log π(read) `(n,)` and log π(STOP) `(b,)`, as `network(inputs)` has them in evaluation."""
+    """Log π(read) `(n,)` and log π(STOP) `(b,)`, as `network(inputs)` has them in evaluation.
+
+    Args:
+        network: One of a policy's.
+        inputs: b states with n rows in all.
+        shared: Of the same inputs.
+
+    Returns:
+        Log π(read) `(n,)`, -inf for evidence, and log π(STOP) `(b,)`: the probabilities of a
+        state's rows and of its STOP add up to 1.
+    """
     batch = shared.batch
     x = ((network.known(inputs.x) - network.mean) / network.scale).clamp_(-6.0, 6.0)
     overall = shared.sums(x[:, x.shape[1] - network.shared :]) / shared.size

@@ -104,6 +104,12 @@ class JointScorer:
 
         The total of an episode's scores stays. Candidates that are not judged count as ones that
         fit as badly as the worst that are, and so stay behind them.
+
+        Args:
+            episodes: Walks that are over.
+
+        Returns:
+            What it took for each, and how well its best candidates fit.
         """
         found = self.compare(episodes)
         for episode, fit in zip(episodes, found, strict=True):
@@ -112,7 +118,11 @@ class JointScorer:
         return found
 
     def compare(self, episodes: Sequence[Episode]) -> list[JointFit]:
-        """How well the best candidates of each episode fit what it read."""
+        """How well the best candidates of each episode fit what it read.
+
+        Args:
+            episodes: Walks that are over; they stay as they are.
+        """
         best = [self._best(episode) for episode in episodes]
         asked = [self._asked(e, slots) for e, slots in zip(episodes, best, strict=True)]
         best = [slots if asks else [] for slots, asks in zip(best, asked, strict=True)]
@@ -195,6 +205,10 @@ class JointScorer:
 
 def fits(texts: Sequence[Tokens], passages: Sequence[Vectors]) -> NDArray[np.float64]:
     """How well each passage answers to each text, `(texts, passages)`: weighted late interaction.
+
+    Args:
+        texts: Token vectors `(t, d)` of each text, L2-normalised, and their weights `(t,)`.
+        passages: Token vectors `(p, d)` of each passage, L2-normalised.
 
     Examples:
         >>> east, north = np.eye(2, dtype=np.float32)

@@ -35,6 +35,9 @@ Figures = dict[str, float]
 def load_reader(folder: Path | str) -> SpanReader:
     """The reader that the marginal stage trained and left in a policy's folder.
 
+    Args:
+        folder: The policy's.
+
     Raises:
         PolicyError: There is none, or it is damaged.
     """
@@ -61,7 +64,11 @@ class TrailReader:
         self._kept: dict[tuple[str, tuple[str, ...], str], tuple[TrailTokens, Target]] = {}
 
     def log_prob(self, trails: Sequence[tuple[Example, State]]) -> Tensor:
-        """The log of p(an accepted answer | trail, question), `(z,)`; in any order of a trail."""
+        """The log of p(an accepted answer | trail, question), `(z,)`; in any order of a trail.
+
+        Args:
+            trails: Questions with accepted answers, and what is read of them.
+        """
         row: dict[tuple[int, int], int] = {}
         seen: list[tuple[TrailTokens, Target]] = []
         for example, trail in trails:

@@ -63,7 +63,11 @@ class Inputs:
 
     @classmethod
     def of(cls, states: StateBatch) -> Inputs:
-        """The batch, as tensors that share its memory."""
+        """The batch, as tensors that share its memory.
+
+        Args:
+            states: States as arrays.
+        """
         sizes = states.starts[1:] - states.starts[:-1]
         return cls(
             x=torch.from_numpy(states.x),
@@ -124,6 +128,9 @@ class PolicyNetwork(nn.Module):
 
         A feature that never varies there is not looked at afterwards either: nothing was learned of
         it, and weights that were never trained would make noise of it.
+
+        Args:
+            x: `(n, f)`, rows of states as `StateBatch` has them.
         """
         x = self.known(x)
         spread = x.std(0)
@@ -131,12 +138,25 @@ class PolicyNetwork(nn.Module):
         self.scale.copy_(torch.where(spread > 1e-6, spread + 1e-2, torch.inf))
 
     def calibrate(self, scale: float, shift: float) -> None:
-        """Make `scale` · (the log-odds of STOP) + `shift` the log-odds of STOP."""
+        """Make `scale` · (the log-odds of STOP) + `shift` the log-odds of STOP.
+
+        Args:
+            scale: Above 0; 1 leaves the slope as it is.
+            shift: Added to the log-odds; 0 leaves them.
+        """
         self.stop_scale.fill_(scale)
         self.stop_shift.fill_(shift)
 
     def forward(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
-        """Log π(read) `(n,)` and log π(STOP) `(b,)`."""
+        """Log π(read) `(n,)` and log π(STOP) `(b,)`.
+
+        Args:
+            inputs: b states with n rows in all.
+
+        Returns:
+            Log π(read) `(n,)`, -inf for evidence, and log π(STOP) `(b,)`: the probabilities of a
+            state's rows and of its STOP add up to 1.
+        """
         batch, states = inputs.batch, inputs.states
         # A feature far outside what was seen in training says no more than one at its edge.
         x = ((self.known(inputs.x) - self.mean) / self.scale).clamp(-6.0, 6.0)
@@ -159,7 +179,14 @@ class PolicyNetwork(nn.Module):
         return read - total[batch], stop - total
 
     def known(self, x: Tensor) -> Tensor:
-        """The columns of `x` that this network reads."""
+        """The columns of `x` that this network reads.
+
+        Args:
+            x: `(n, f)` with all columns.
+
+        Returns:
+            `(n, len(columns))`.
+        """
         return x if self._places is None else x.index_select(1, self._places)
 
 

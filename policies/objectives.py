@@ -36,13 +36,25 @@ class Objective(Protocol):
     def loss(
         self, examples: Sequence[Example], rng: np.random.Generator
     ) -> tuple[Tensor, Figures] | None:
-        """The loss of a batch and what to show of it; None where it has nothing to learn."""
+        """The loss of a batch and what to show of it; None where it has nothing to learn.
+
+        Args:
+            examples: A batch of questions.
+            rng: Of everything that is drawn.
+        """
 
 
 def make_objective(
     name: str, policy: Policy, encoder: Encoder, config: TrainConfig, reward: Reward | None = None
 ) -> Objective:
     """The objective of that name for a policy.
+
+    Args:
+        name: One of `OBJECTIVES`, or the stage of made questions.
+        policy: What is trained.
+        encoder: For rewritten queries, and for token vectors in the marginal objective.
+        config: The settings.
+        reward: Of reinforce; see `Reward` for the default.
 
     Raises:
         ConfigError: There is none, or the encoder cannot serve it.
@@ -60,6 +72,9 @@ def make_objective(
 
 def require_tokens(encoder: Encoder) -> TransformerEncoder:
     """The encoder that gives token vectors, which the marginal objective reads.
+
+    Args:
+        encoder: Any; a cache before it is looked through.
 
     Raises:
         ConfigError: This one does not.

@@ -102,18 +102,37 @@ class Policy(nn.Module):
         return f"<Policy {len(self.members)} networks, {self.size:,} weights>"
 
     def first(self, networks: int | None) -> Policy:
-        """The policy that only the first so many of its networks make; all of them for None."""
+        """The policy that only the first so many of its networks make; all of them for None.
+
+        Args:
+            networks: How many, at least 1; None for all.
+        """
         if networks is None or networks >= len(self.members):
             return self
         members = [m for m in self.members[:networks] if isinstance(m, PolicyNetwork)]
         return Policy(members, self.card, self.relations, joint_weight=self.joint_weight)
 
     def forward(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
-        """Log π(read) `(n,)` and log π(STOP) `(b,)`."""
+        """Log π(read) `(n,)` and log π(STOP) `(b,)`.
+
+        Args:
+            inputs: b states with n rows in all.
+
+        Returns:
+            Log π(read) `(n,)`, -inf for evidence, and log π(STOP) `(b,)`: the probabilities of a
+            state's rows and of its STOP add up to 1.
+        """
         return _mean([member(inputs) for member in self.members])
 
     def decide(self, states: StateBatch) -> tuple[Tensor, Tensor]:
-        """`forward` without gradients or dropout, on a batch of states as arrays."""
+        """`forward` without gradients or dropout, on a batch of states as arrays.
+
+        Args:
+            states: b states with n rows in all.
+
+        Returns:
+            As `forward` gives it.
+        """
         members = [m for m in self.members if isinstance(m, PolicyNetwork)]
         found = []
         with one_thread(), torch.inference_mode():
@@ -127,6 +146,10 @@ class Policy(nn.Module):
 
     def save(self, folder: Path | str, *, readme: str | None = None) -> None:
         """Write the policy to a folder, made where it is absent.
+
+        Args:
+            folder: Where to; files of a policy that lies there are replaced.
+            readme: What to write to its README.md; none by default.
 
         Raises:
             PolicyError: The folder cannot be written, or holds a file that is no policy's.
@@ -165,6 +188,9 @@ class Policy(nn.Module):
         """The policy in a folder.
 
         One that was trained before a feature was added does not read it, and decides as it did.
+
+        Args:
+            folder: As `save` or `hoptrail train` wrote it.
 
         Raises:
             PolicyError: It is absent, damaged, or reads a feature that this version lacks.

@@ -151,7 +151,11 @@ class Pool:
     def z_scores(
         self, slots: Sequence[int]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """Sparse and dense scores in standard deviations over the scope, and cosines, `(n,)`."""
+        """Sparse and dense scores in standard deviations over the scope, and cosines, `(n,)`.
+
+        Args:
+            slots: n of them, candidates or not.
+        """
         at = np.asarray(slots, dtype=np.int64)
         cosine = self.sources.view.dense.cosines(self.vector, at)
         sparse = standard(self.sparse_scores[at], *self.sparse_moments)
@@ -161,9 +165,12 @@ class Pool:
     def read(
         self, slots: Sequence[int], queries: Vectors, found: Sequence[Slots] | None = None
     ) -> None:
-        """Take passages as read: widen by what their rewritten queries `(n, d)` and links bring.
+        """Take passages as read: widen by what their rewritten queries and their links bring.
 
-        `found` is what `nearest` gives for the queries, where somebody has asked.
+        Args:
+            slots: n passages of the scope.
+            queries: `(n, d)`, the query as rewritten from each.
+            found: What `nearest` gives for the queries, where somebody has asked.
         """
         if not len(slots):
             return
@@ -198,7 +205,12 @@ class Pool:
             self._admit([slot, *brought])
 
     def forget(self, reads: int, candidates: int) -> None:
-        """Go back to when it had only its first so many reads and candidates."""
+        """Go back to when it had only its first so many reads and candidates.
+
+        Args:
+            reads: How many reads stay.
+            candidates: How many candidates stay; at least `base`.
+        """
         for slot in list(self.reads)[reads:]:
             del self.reads[slot]
         for slot in self.slots[candidates:]:
@@ -206,7 +218,11 @@ class Pool:
         del self.slots[candidates:]
 
     def member(self, evidence: Iterable[int]) -> NDArray[np.bool_]:
-        """Which candidates a state with this evidence (slots) may choose from, `(n,)`."""
+        """Which candidates a state with this evidence (slots) may choose from, `(n,)`.
+
+        Args:
+            evidence: Slots that were read in this pool.
+        """
         available = np.zeros(len(self.slots), dtype=bool)
         available[: self.base] = True
         for slot in evidence:
@@ -240,7 +256,15 @@ class Pool:
 
 
 def nearest(pools: Sequence[Pool], queries: Vectors) -> list[Slots]:
-    """The slots nearest to each rewritten query, in the scope of its pool: one search for all."""
+    """The slots nearest to each rewritten query, in the scope of its pool: one search for all.
+
+    Args:
+        pools: A pool for each query; several may be the same.
+        queries: `(n, d)`, L2-normalised.
+
+    Returns:
+        For each query its nearest slots, best first, -1 where there are no more.
+    """
     found: list[Slots] = [np.zeros(0, dtype=np.int64)] * len(pools)
     scopes: dict[tuple[int, int], list[int]] = {}
     for row, pool in enumerate(pools):

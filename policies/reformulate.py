@@ -21,7 +21,12 @@ the time to encode grows with every token."""
 
 
 def rewritten(question: str, content: str) -> str:
-    """The rewritten query as text."""
+    """The rewritten query as text.
+
+    Args:
+        question: In words.
+        content: Of the passage read; its first `HEAD` characters count.
+    """
     return f"{question} {content[:HEAD]}"
 
 
@@ -37,7 +42,11 @@ class Reformulator:
         self.encoder, self.reencode = encoder, reencode
 
     def rewrite(self, reads: Sequence[tuple[Pool, int]]) -> Vectors:
-        """The query of each (question, passage read), `(n, d)`, L2-normalised."""
+        """The query of each (question, passage read), `(n, d)`, L2-normalised.
+
+        Args:
+            reads: n of them: a question's pool, and the slot that was read for it.
+        """
         if not reads:
             return np.zeros((0, self.encoder.dim), dtype=np.float32)
         if self.reencode:
@@ -52,5 +61,10 @@ class Reformulator:
 
 
 def content_of(pool: Pool, slot: int) -> str:
-    """The content of a candidate."""
+    """The content of a candidate.
+
+    Args:
+        pool: The question's.
+        slot: Of the candidate.
+    """
     return pool.sources.lexicon.known([slot])[0].passage.content

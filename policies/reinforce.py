@@ -33,7 +33,26 @@ def reinforce(
     generator: torch.Generator,
     reward: Reward | None = None,
 ) -> tuple[Tensor, Figures]:
-    """The loss of a batch of questions, and what to show of it."""
+    """The loss of a batch of questions, and what to show of it.
+
+    Source: Williams 1992 (REINFORCE); the leave-one-out baseline of Kool et al. 2019. See
+    `hoptrail.learning.estimators`.
+
+    Args:
+        policy: π.
+        examples: b questions.
+        reformulator: Rewrites the query from what is read.
+        samples: Trajectories of each question, at least 2: the others' mean is the baseline of
+            each.
+        hops: Passages that a trajectory reads at most.
+        hop_cost: What each passage read costs of the reward.
+        entropy_weight: What the entropy of π counts beside the reward.
+        generator: Draws the actions.
+        reward: What a trail earns; see `Reward` for the default.
+
+    Returns:
+        The loss, a scalar, and the means of return, entropy and passages read.
+    """
     reward = reward or Reward()
     trajectories = sample(
         policy, examples, reformulator, samples=samples, hops=hops, generator=generator

@@ -39,6 +39,9 @@ TOPIC = "it"
 def relation_words(name: str) -> str:
     """A relation's name as words, without its direction.
 
+    Args:
+        name: A kind of link; `~` before it stands for its inverse.
+
     Examples:
         >>> relation_words("~starred_actors"), relation_words("directedBy")
         ('starred actors', 'directed by')
@@ -51,7 +54,11 @@ class Scorer(Protocol):
     """What can lead a walk over relations."""
 
     def read(self, questions: Sequence[str]) -> Any:
-        """What it needs to know of questions, their topics' names taken out; a row for each."""
+        """What it needs to know of questions, their topics' names taken out; a row for each.
+
+        Args:
+            questions: In words.
+        """
 
     def log_probs(
         self,
@@ -105,7 +112,17 @@ class RelationScorer(nn.Module):
     def forward(
         self, questions: Tensor, paths: Tensor, available: Tensor, relations: Tensor
     ) -> Tensor:
-        """Log π over the relations and STOP."""
+        """Log π over the relations and STOP.
+
+        Args:
+            questions: `(b, d)`, vectors of the questions.
+            paths: `(b, t)` int64, the relations walked so far, -1 behind a path's end.
+            available: Bool `(b, R + 1)`, STOP last; at least one True in each row.
+            relations: `(R, d + 1)`, as `relation_vectors` gives them.
+
+        Returns:
+            `(b, R + 1)`, -inf for what is not available.
+        """
         asked = self.question(questions)
         known = self.relation(relations)
         h = torch.zeros_like(asked)
@@ -118,7 +135,11 @@ class RelationScorer(nn.Module):
         return both.masked_fill(~available, -torch.inf).log_softmax(dim=1)
 
     def save(self, folder: Path) -> None:
-        """Write it into a policy's folder."""
+        """Write it into a policy's folder.
+
+        Args:
+            folder: The policy's; it must exist.
+        """
         weights = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
         about = {"encoder": self.encoder, "dim": self.dim, "width": self.width}
         partial = folder / (FILE + ".partial")
@@ -128,6 +149,9 @@ class RelationScorer(nn.Module):
     @classmethod
     def load(cls, folder: Path) -> RelationScorer | None:
         """The scorer in a policy's folder; None where there is none.
+
+        Args:
+            folder: The policy's.
 
         Raises:
             PolicyError: It is damaged.
@@ -146,14 +170,23 @@ class RelationScorer(nn.Module):
 
 
 def relation_vectors(names: Sequence[str], encoder: Encoder) -> Vectors:
-    """What the scorer reads of relations, `(R, d + 1)`: their words, and -1 for an inverse."""
+    """What the scorer reads of relations, `(R, d + 1)`: their words, and -1 for an inverse.
+
+    Args:
+        names: R of them, inverses with a `~`.
+        encoder: Of width d.
+    """
     direction = np.asarray([[-1.0 if name.startswith("~") else 1.0] for name in names])
     vectors = encoder.encode([relation_words(name) for name in names])
     return np.concatenate([vectors, direction], axis=1).astype(np.float32)
 
 
 def padded(paths: Sequence[tuple[int, ...]]) -> NDArray[np.int64]:
-    """The paths as rows of one length, -1 behind their ends."""
+    """The paths as rows of one length, -1 behind their ends.
+
+    Args:
+        paths: Relations by number; may be empty.
+    """
     out = np.full((len(paths), max((len(path) for path in paths), default=0)), -1, dtype=np.int64)
     for row, path in zip(out, paths, strict=True):
         row[: len(path)] = path
@@ -174,7 +207,11 @@ class Trained:
         self._relations = torch.from_numpy(relation_vectors(names, encoder))
 
     def read(self, questions: Sequence[str]) -> Vectors:
-        """Their vectors, `(b, d)`."""
+        """Their vectors, `(b, d)`.
+
+        Args:
+            questions: In words.
+        """
         return self._encoder.encode(questions)
 
     def log_probs(

@@ -47,7 +47,11 @@ class Similarity:
         self._kinds = encoder.encode(kinds)
 
     def read(self, questions: Sequence[str]) -> NDArray[np.object_]:
-        """How well each of a question's words fits each kind, `(w, kinds)` for every question."""
+        """How well each of a question's words fits each kind, `(w, kinds)` for every question.
+
+        Args:
+            questions: In words.
+        """
         asked = [
             [word for word in words(question).folded if word not in STOP_WORDS]
             for question in questions

@@ -222,6 +222,12 @@ def loss_of(
 ) -> Tensor:
     """−log Σ_p π(p, STOP) · fit(p)², the mean over the questions.
 
+    Args:
+        scorer: π over relations.
+        asked: Questions, each with the paths that may be meant.
+        vectors: `(n, d)`, the questions'.
+        relations: `(R, d + 1)`.
+
     Shapes:
         vectors `(n, d)`, relations `(R, d + 1)`; a scalar.
     """

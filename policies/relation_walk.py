@@ -87,6 +87,11 @@ def scorer_of(policy: Policy, names: Sequence[str], encoder: Encoder) -> Scorer:
     """What leads walks over relations of these names.
 
     The policy's own scorer where it has one for this encoder's vectors, else similarity of words.
+
+    Args:
+        policy: It may hold a trained scorer.
+        names: Of the scope's relations.
+        encoder: The one that made the scope's vectors.
     """
     trained = policy.relations
     if trained is not None and trained.encoder == family(encoder):
@@ -95,7 +100,12 @@ def scorer_of(policy: Policy, names: Sequence[str], encoder: Encoder) -> Scorer:
 
 
 def masked(question: str, topic: Named) -> str:
-    """The question with the topic's name taken out."""
+    """The question with the topic's name taken out.
+
+    Args:
+        question: In words.
+        topic: Where it names an entity.
+    """
     return f"{question[: topic.start]}{TOPIC}{question[topic.end :]}".strip()
 
 
@@ -119,7 +129,12 @@ class RelationWalker:
         self._hops = hops
 
     def topics(self, question: str, allowed: NDArray[np.bool_] | None = None) -> list[Named]:
-        """The entities with relations that a question names."""
+        """The entities with relations that a question names.
+
+        Args:
+            question: In words.
+            allowed: `(capacity,)` the slots that count; all by default.
+        """
         found = []
         for named in self._names.find(question):
             slots = [slot for slot in named.slots if allowed is None or allowed[slot]]
@@ -130,7 +145,13 @@ class RelationWalker:
     def walk(
         self, questions: Sequence[str], k: int, allowed: NDArray[np.bool_] | None = None
     ) -> list[Walk]:
-        """The walk over each question, all of which name a topic; `k` passages each."""
+        """The walk over each question, all of which name a topic; `k` passages each.
+
+        Args:
+            questions: Each names at least one topic.
+            k: How many passages to rank.
+            allowed: `(capacity,)` the slots that may be ranked; all by default.
+        """
         topics = [self.topics(question, allowed) for question in questions]
         asked = [masked(q, t) for q, found in zip(questions, topics, strict=True) for t in found]
         read = self._scorer.read(asked)

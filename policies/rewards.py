@@ -51,7 +51,11 @@ class Reward:
         return self.given if isinstance(self.given, str) else _name_of(self.given)
 
     def applies(self, question: Question) -> bool:
-        """Whether trails of a question can be told apart by it."""
+        """Whether trails of a question can be told apart by it.
+
+        Args:
+            question: With what is known of its answer.
+        """
         if callable(self.given):
             return True
         evidence = self.given != "answer" and bool(question.supporting_ids)
@@ -59,6 +63,14 @@ class Reward:
 
     def of(self, example: Example, evidence: State) -> float:
         """What reading this evidence earns.
+
+        Args:
+            example: A question with its pool.
+            evidence: Slots of what was read, in order.
+
+        Returns:
+            In [0, 1] for the rewards by name: F1 of the evidence, or whether an answer was read; a
+            function's own value otherwise.
 
         Raises:
             InputError: A user's function gave something that is not a finite number.
@@ -84,13 +96,25 @@ class Reward:
 
 
 def said_in_text(question: Question) -> list[str]:
-    """The accepted answers that a passage could say; yes and no are said of it, not by it."""
+    """The accepted answers that a passage could say; yes and no are said of it, not by it.
+
+    Args:
+        question: With its accepted answers.
+
+    Returns:
+        The answers in the form of `normalize_answer`.
+    """
     normal = [normalize_answer(answer) for answer in question.answers if answer.strip()]
     return [answer for answer in normal if answer not in ("yes", "no")]
 
 
 def answered(question: Question, contents: Sequence[str]) -> bool:
-    """Whether an accepted answer stands in one of the texts, as whole words."""
+    """Whether an accepted answer stands in one of the texts, as whole words.
+
+    Args:
+        question: With its accepted answers.
+        contents: Texts that may say one.
+    """
     answers = [f" {answer} " for answer in said_in_text(question)]
     texts = [f" {normalize_answer(content)} " for content in contents]
     return any(answer in text for text in texts for answer in answers)

@@ -40,7 +40,16 @@ def sample(
     hops: int,
     generator: torch.Generator,
 ) -> list[Trajectory]:
-    """`samples` trajectories of each example, in the examples' order; one pass a hop for all."""
+    """`samples` trajectories of each example, in the examples' order; one pass a hop for all.
+
+    Args:
+        policy: π.
+        examples: Questions; their pools widen by what is read.
+        reformulator: Rewrites the query from what is read.
+        samples: Trajectories of each question.
+        hops: Passages that a trajectory reads at most.
+        generator: Draws the actions.
+    """
     trajectories = [Trajectory(example) for example in examples for _ in range(samples)]
     for _ in range(hops):
         walking = [t for t in trajectories if not t.stopped]

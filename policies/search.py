@@ -210,7 +210,13 @@ def _hops(pool: Pool, prefix: Prefix) -> tuple[Hop, ...]:
 
 
 def link_between(pool: Pool, evidence: State, slot: int) -> str | None:
-    """The kind of edge that led from the evidence to a passage, the latest read first."""
+    """The kind of edge that led from the evidence to a passage, the latest read first.
+
+    Args:
+        pool: The question's.
+        evidence: Slots of what was read before, in order.
+        slot: The passage that came next.
+    """
     graph = pool.sources.graph
     for source in reversed(evidence):
         if any(m.target == slot for m in pool.reads[source].mentions):

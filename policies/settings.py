@@ -109,13 +109,22 @@ class TrainConfig:
         return ([SELF_SUPERVISED] if self.self_supervised else []) + self.objectives
 
     def epochs_of(self, stage: str) -> int:
-        """Passes over the questions in a stage."""
+        """Passes over the questions in a stage.
+
+        Args:
+            stage: One of `stages`.
+        """
         if stage == SELF_SUPERVISED:
             return self.self_supervised_epochs
         return self.epochs if stage == "imitation" else self.tuning_epochs
 
     def rate_of(self, stage: str, *, trained: bool = False) -> float:
-        """The peak learning rate of a stage; lower for imitation where weights are trained."""
+        """The peak learning rate of a stage; lower for imitation where weights are trained.
+
+        Args:
+            stage: One of `stages`.
+            trained: Whether training goes on from a trained policy.
+        """
         if stage in ("imitation", SELF_SUPERVISED):
             return self.learning_rate * (GENTLER if trained else 1.0)
         return self.tuning_rate

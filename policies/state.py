@@ -74,7 +74,16 @@ class StateInput:
 
 
 def state_input(pool: Pool, found: Features, evidence: State) -> StateInput:
-    """What the policy sees in the state with this evidence."""
+    """What the policy sees in the state with this evidence.
+
+    Args:
+        pool: The question's candidates.
+        found: The pool's features as it is now.
+        evidence: Slots of what was read, in order; each must have been read in this pool.
+
+    Returns:
+        m rows: the candidates that the question or this evidence brought, evidence among them.
+    """
     open_ = pool.member(evidence)
     index = np.flatnonzero(open_)
     at = [pool.position[slot] for slot in evidence]
@@ -138,7 +147,11 @@ class StateBatch(StateInput):
 
 
 def batch_states(inputs: Sequence[StateInput]) -> StateBatch:
-    """The states side by side."""
+    """The states side by side.
+
+    Args:
+        inputs: At least one state.
+    """
     starts = np.zeros(len(inputs) + 1, dtype=np.int64)
     np.cumsum([len(state.x) for state in inputs], out=starts[1:])
     return StateBatch(
@@ -155,7 +168,12 @@ def batch_states(inputs: Sequence[StateInput]) -> StateBatch:
 
 
 def portions(states: StateBatch, rows: int) -> list[StateBatch]:
-    """The batch in parts of at most so many rows, or of one state with more; in their order."""
+    """The batch in parts of at most so many rows, or of one state with more; in their order.
+
+    Args:
+        states: The batch.
+        rows: Rows of a part at most.
+    """
     starts = states.starts
     cuts = [0]
     for state in range(1, len(starts) - 1):

@@ -158,6 +158,13 @@ def show_made(
 ) -> list[tuple[Question, list[Passage]]]:
     """The questions that a run would make of the corpora or stores, each with its passages.
 
+    Args:
+        corpora: Files of JSON lines, or stores.
+        count: How many questions.
+        seed: Of what is drawn.
+        encoder: Makes the passages' vectors; they are cached.
+        progress: See `Progress`.
+
     Raises:
         InputError: None could be made.
     """

@@ -114,7 +114,11 @@ def tune(
 
 
 def teaches(judged: Judged) -> bool:
-    """Whether anything can be learned from it."""
+    """Whether anything can be learned from it.
+
+    Args:
+        judged: Feedback on one recall.
+    """
     return judged.weight > 0 or any(trail.reward for trail in judged.drawn)
 
 

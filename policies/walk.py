@@ -37,7 +37,11 @@ class Walk:
     """By slot, the sub-question that a passage answers best; of those that were judged."""
 
     def cost(self, milliseconds: float) -> Cost:
-        """What it took, in this time."""
+        """What it took, in this time.
+
+        Args:
+            milliseconds: How long it took.
+        """
         return Cost(
             milliseconds, self.texts_encoded, self.candidates, len(self.read), self.pairs_scored
         )

@@ -16,6 +16,11 @@ from hoptrail.errors import InputError
 def recall_at(ranked: Sequence[str], gold: Collection[str], k: int) -> float:
     """The share of the gold that is among the first k: |gold ∩ top-k| / |gold|.
 
+    Args:
+        ranked: Ids, best first.
+        gold: The ids that are needed; at least one.
+        k: How many of the first count, at least 1.
+
     Raises:
         InputError: There is no gold, or k is below 1.
 
@@ -30,6 +35,14 @@ def recall_at(ranked: Sequence[str], gold: Collection[str], k: int) -> float:
 def all_gold_at(ranked: Sequence[str], gold: Collection[str], k: int) -> float:
     """1.0 if every gold id is among the first k, else 0.0.
 
+    Args:
+        ranked: Ids, best first.
+        gold: The ids that are needed; at least one.
+        k: How many of the first count, at least 1.
+
+    Raises:
+        InputError: There is no gold, or k is below 1.
+
     Examples:
         >>> all_gold_at(["a", "x", "b"], {"a", "b"}, 2), all_gold_at(["a", "x", "b"], {"a", "b"}, 3)
         (0.0, 1.0)
@@ -39,6 +52,14 @@ def all_gold_at(ranked: Sequence[str], gold: Collection[str], k: int) -> float:
 
 def precision_at(ranked: Sequence[str], gold: Collection[str], k: int) -> float:
     """The share of the first k that is gold; a ranking shorter than k is short of hits, not of k.
+
+    Args:
+        ranked: Ids, best first.
+        gold: The ids that are needed; at least one.
+        k: How many of the first count, at least 1.
+
+    Raises:
+        InputError: There is no gold, or k is below 1.
 
     Examples:
         >>> precision_at(["a", "x", "b", "y"], {"a", "b"}, 4)
@@ -50,6 +71,13 @@ def precision_at(ranked: Sequence[str], gold: Collection[str], k: int) -> float:
 
 def reciprocal_rank(ranked: Sequence[str], gold: Collection[str]) -> float:
     """1 / the rank of the first gold id; 0.0 if there is none.
+
+    Args:
+        ranked: Ids, best first.
+        gold: The ids that are needed; at least one.
+
+    Raises:
+        InputError: There is no gold.
 
     Examples:
         >>> reciprocal_rank(["x", "a", "b"], {"a", "b"})
@@ -64,6 +92,14 @@ def reciprocal_rank(ranked: Sequence[str], gold: Collection[str]) -> float:
 
 def ndcg_at(ranked: Sequence[str], gold: Collection[str], k: int) -> float:
     """Discounted gain over the best possible: Σ 1/log2(1 + rank of a hit), hits being 0 or 1.
+
+    Args:
+        ranked: Ids, best first.
+        gold: The ids that are needed; at least one.
+        k: How many of the first count, at least 1.
+
+    Raises:
+        InputError: There is no gold, or k is below 1.
 
     Examples:
         >>> ndcg_at(["a", "b", "x"], {"a", "b"}, 3)

@@ -37,6 +37,10 @@ def read_triples(path: str | Path, namespace: Namespace = ()) -> Iterator[Passag
 
     Blank lines are passed over, and so is a triple that was there before.
 
+    Args:
+        path: A line `head|relation|tail` for each triple.
+        namespace: Where its passages go.
+
     Raises:
         FormatError: The file cannot be read, or a line is not a triple.
     """
@@ -45,6 +49,10 @@ def read_triples(path: str | Path, namespace: Namespace = ()) -> Iterator[Passag
 
 def entities(triples: Iterable[Triple], namespace: Namespace = ()) -> Iterator[Passage]:
     """A passage for every entity of some triples, in the order of their names.
+
+    Args:
+        triples: Head, relation and tail of each.
+        namespace: Where the passages go.
 
     Examples:
         >>> [passage.id for passage in entities([("Tolle", "lies_on", "Ister Beck")])]
@@ -64,6 +72,9 @@ def read_entity_questions(path: str | Path) -> list[EntityQuestion]:
 
     A line holds `question` and `answers`, perhaps `id`, `topic`, `path` (relations) and `kind` or
     `qtype`; every other key is ignored. What has no id is named after its line.
+
+    Args:
+        path: The file.
 
     Raises:
         FormatError: The file cannot be read, or a line cannot be used.
