@@ -63,9 +63,10 @@ class Bootstrap:
     ) -> None:
         if not len(clusters):
             raise InputError("an interval needs at least one question, got none")
-        if not 0 < level < 1 or resamples < 1:
+        if not 0 < level < 1 or resamples < 1 or seed < 0:
             raise InputError(
-                f"level must lie in (0, 1) and resamples be at least 1, got {level}, {resamples}"
+                "level must lie in (0, 1), resamples be at least 1 and seed 0, "
+                f"got {level}, {resamples}, {seed}"
             )
         self._clusters = clusters
         self._tails = ((1 - level) / 2, (1 + level) / 2)

@@ -59,6 +59,8 @@ class Settings:
             )
         if min(self.first or 1, self.last or 1) < 1 or (self.first and self.last):
             raise InputError("give first or last, as a number of questions from 1")
+        if self.seed < 0:
+            raise InputError(f"seed must be at least 0, got {self.seed}")
         effort_named(self.effort)
 
 

@@ -52,6 +52,8 @@ class Settings:
             )
         if len(set(self.retrievers)) != len(self.retrievers):
             raise InputError(f"a retriever is named twice: {', '.join(self.retrievers)}")
+        if self.seed < 0:
+            raise InputError(f"seed must be at least 0, got {self.seed}")
         effort_named(self.effort)
 
 

@@ -133,7 +133,7 @@ def load_report(path: str | Path) -> Report:
     """
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise FormatError(f"{path} cannot be read as a report: {error}") from error
     if not isinstance(found, dict) or not isinstance(found.get("questions"), list):
         raise FormatError(f"{path} is not a report of hoptrail evaluate --json")

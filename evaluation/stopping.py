@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from hoptrail.errors import InputError
+from hoptrail.errors import FormatError, HoptrailError, InputError
 from hoptrail.evaluation.bootstrap import clusters_of
 from hoptrail.evaluation.calibration import calibration_interval, reliability
 from hoptrail.evaluation.pictures import new_figure, save_figure
@@ -62,8 +62,20 @@ def stopping(reports: Sequence[Report], retriever: str, *, seed: int = 0) -> dic
         complete, its interval, the number of decisions and the bins of the reliability diagram.
 
     Raises:
-        InputError: A report has no decisions of this retriever.
+        InputError: A report has no decisions of this retriever, or is damaged.
     """
+    try:
+        return _stopping(reports, retriever, seed)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, HoptrailError):
+            raise
+        raise FormatError(
+            f"a report does not hold what hoptrail evaluate --json writes ({error!r}): "
+            "write it again"
+        ) from error
+
+
+def _stopping(reports: Sequence[Report], retriever: str, seed: int) -> dict[str, Any]:
     asked = [(number, question) for number, r in enumerate(reports) for question in r["questions"]]
     if not asked or any(not question.get("decisions", {}).get(retriever) for _, question in asked):
         raise InputError(

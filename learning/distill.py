@@ -69,8 +69,8 @@ class DistillConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.dim < 1 or self.seeds < 2 or self.steps < 0:
-            raise ConfigError("dim must be at least 1, seeds 2 and steps 0")
+        if self.dim < 1 or self.seeds < 2 or self.steps < 0 or self.seed < 0:
+            raise ConfigError("dim must be at least 1, seeds 2, steps and seed 0")
         if not (self.learning_rate > 0 and self.temperature > 0):
             raise ConfigError("learning_rate and temperature must be above 0")
 

@@ -197,9 +197,11 @@ def load_encoder(model: str | Path) -> Encoder:
     Raises:
         FormatError: The folder holds neither.
     """
-    if (Path(model) / CARD).is_file():
-        return StaticEncoder.load(model)
-    return TransformerEncoder(model)
+    try:
+        static = (Path(model) / CARD).is_file()
+    except (OSError, ValueError):  # no path at all: then perhaps a name
+        static = False
+    return StaticEncoder.load(model) if static else TransformerEncoder(model)
 
 
 def _check_folder(folder: Path) -> None:

@@ -63,8 +63,8 @@ class RelationConfig:
         if self.supervision not in ("answers", "paths"):
             raise ConfigError(f"supervision is answers or paths, got {self.supervision!r}")
         numbers = (self.first or 1, self.hops, self.width, self.epochs, self.batch)
-        if min(numbers) < 1:
-            raise ConfigError("first, hops, width, epochs and batch must be at least 1")
+        if min(numbers) < 1 or self.seed < 0:
+            raise ConfigError("first, hops, width, epochs and batch must be at least 1, seed 0")
 
 
 @dataclass(frozen=True, slots=True)

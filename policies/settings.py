@@ -89,12 +89,11 @@ class TrainConfig:
                 f"self_supervised must be 0 or the number of questions to make, "
                 f"got {self.self_supervised}"
             )
-        if not 0 <= self.linked <= 1:
-            raise ConfigError(f"linked is a share, from 0 to 1, got {self.linked}")
-        if not 0 <= self.kept <= 1:
-            raise ConfigError(f"kept is a share, from 0 to 1, got {self.kept}")
-        if not 0 <= self.varied <= 1:
-            raise ConfigError(f"varied is a share, from 0 to 1, got {self.varied}")
+        if self.seed < 0:
+            raise ConfigError(f"seed must be at least 0, got {self.seed}")
+        for name in ("linked", "kept", "varied"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} is a share, from 0 to 1, got {getattr(self, name)}")
         if self.samples < 2:
             raise ConfigError(f"samples must be at least 2 for a baseline, got {self.samples}")
 

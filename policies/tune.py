@@ -53,7 +53,9 @@ class TuneConfig:
             raise ConfigError(
                 f"epochs and batch must be at least 1, got {self.epochs}, {self.batch}"
             )
-        if min(self.learning_rate, self.clip) <= 0:
+        if self.seed < 0:
+            raise ConfigError(f"seed must be at least 0, got {self.seed}")
+        if not min(self.learning_rate, self.clip) > 0:
             raise ConfigError(
                 f"learning_rate and clip must be above 0, got {self.learning_rate}, {self.clip}"
             )

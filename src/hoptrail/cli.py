@@ -32,8 +32,8 @@ from hoptrail.errors import HoptrailError
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 TRACEBACK = "HOPTRAIL_TRACEBACK"
 """In the environment, for developers: an error that is not ours is raised."""
-LONGEST = 600
-"""Characters of an argument or of a foreign message that are repeated."""
+LONGEST = 1000
+"""Characters of a message that are printed."""
 
 _EPILOG = """\
 exit codes:
@@ -64,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             args.command = shlex.join(["hoptrail", *given])
             code: int = args.run(args)
             sys.stdout.flush()
+            return code
     except HoptrailError as error:
         return _fail(str(error))
     except KeyboardInterrupt:
@@ -76,7 +77,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         if os.environ.get(TRACEBACK):
             raise
         return _fail(_unexpected(error))
-    return code
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -128,7 +128,7 @@ class _Parser(argparse.ArgumentParser):
 def _fail(sentence: str) -> int:
     """Say on stderr what is wrong, on one line, whoever wrote it."""
     with suppress(OSError, ValueError):  # nobody may be there to read it
-        say(f"hoptrail: {' '.join(sentence.split())}", stream=sys.stderr)
+        say(f"hoptrail: {_short(' '.join(sentence.split()))}", stream=sys.stderr)
         sys.stderr.flush()
     return FAILED
 

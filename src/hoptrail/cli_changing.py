@@ -6,10 +6,10 @@ import argparse
 import sys
 import time
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hoptrail import cli_files
+from hoptrail.cli_arguments import number_argument, object_of, path_argument
 from hoptrail.cli_common import (
     Commands,
     command,
@@ -18,7 +18,6 @@ from hoptrail.cli_common import (
     json_option,
     name_of,
     new_memory,
-    object_of,
     open_memory,
     passage_lines,
     print_json,
@@ -63,7 +62,11 @@ hoptrail upsert --store agent.db --sync notes/""",
         "deleted since",
     )
     parser.add_argument(
-        "sources", nargs="+", type=Path, metavar="SOURCE", help="as `hoptrail add` takes them"
+        "sources",
+        nargs="+",
+        type=path_argument,
+        metavar="SOURCE",
+        help="as `hoptrail add` takes them",
     )
     json_option(parser)
 
@@ -104,7 +107,7 @@ def _register_links(commands: Commands) -> None:
     parser.add_argument("target", metavar="TARGET", help="where it leads")
     parser.add_argument("--kind", default="link", help="what the link says (default: link)")
     parser.add_argument(
-        "--weight", type=float, default=1.0, metavar="W", help="above 0 (default: 1)"
+        "--weight", type=number_argument, default=1.0, metavar="W", help="above 0 (default: 1)"
     )
     json_option(parser)
     parser = command(
@@ -250,7 +253,7 @@ hoptrail prune --store agent.db --namespace team --near 0.99 --apply""",
     store_option(parser)
     parser.add_argument(
         "--near",
-        type=float,
+        type=number_argument,
         metavar="COSINE",
         help="cosine from which passages with the same words are merged; above 1, only the same "
         "text (default: 0.97)",

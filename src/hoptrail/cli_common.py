@@ -10,9 +10,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
-from hoptrail.errors import FormatError, InputError, StoreUnavailable
+from hoptrail.cli_arguments import namespace_argument, number_argument, object_of, path_argument
+from hoptrail.errors import FormatError, StoreUnavailable
 from hoptrail.printable import (
-    namespace_of,
     namespace_text,
     printable,
     printable_json,
@@ -60,7 +60,7 @@ def command(
 def file_option(parser: argparse.ArgumentParser) -> None:
     """`--store`, for the commands that concern the whole file."""
     parser.add_argument(
-        "--store", required=True, type=Path, metavar="FILE", help="the memory's file"
+        "--store", required=True, type=path_argument, metavar="FILE", help="the memory's file"
     )
 
 
@@ -86,7 +86,7 @@ def schedule_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--tuning-rate",
-        type=float,
+        type=number_argument,
         metavar="RATE",
         help="the peak learning rate of marginal and of reinforce",
     )
@@ -117,7 +117,7 @@ def policy_options(parser: argparse.ArgumentParser) -> None:
     """`--policy` and `--effort`."""
     parser.add_argument(
         "--policy",
-        type=Path,
+        type=path_argument,
         metavar="DIR",
         help="a policy that `hoptrail train` wrote (default: the one in the package)",
     )
@@ -142,7 +142,10 @@ def count_option(parser: argparse.ArgumentParser) -> None:
 def ttl_option(parser: argparse.ArgumentParser) -> None:
     """`--ttl`."""
     parser.add_argument(
-        "--ttl", type=float, metavar="SECONDS", help="from now until it expires (default: never)"
+        "--ttl",
+        type=number_argument,
+        metavar="SECONDS",
+        help="from now until it expires (default: never)",
     )
 
 
@@ -160,7 +163,7 @@ def near_option(parser: argparse.ArgumentParser) -> None:
     """`--near`."""
     parser.add_argument(
         "--near",
-        type=float,
+        type=number_argument,
         metavar="COSINE",
         help="cosine from which passages with the same words are duplicates (default: 0.97)",
     )
@@ -174,25 +177,6 @@ def filter_option(parser: argparse.ArgumentParser) -> None:
         metavar="JSON",
         help='only passages that fulfil it, such as \'{"year": {"$gte": 2001}}\' (default: all)',
     )
-
-
-def object_of(text: str) -> dict[str, Any]:
-    """The JSON object that an argument spells."""
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"not valid JSON ({error}): {text!r}") from error
-    if not isinstance(found, dict):
-        raise argparse.ArgumentTypeError(f"expected a JSON object, got {text!r}")
-    return found
-
-
-def namespace_argument(text: str) -> Namespace:
-    """The namespace that an argument spells."""
-    try:
-        return namespace_of(text)
-    except InputError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def encoder_of(args: argparse.Namespace) -> Encoder:

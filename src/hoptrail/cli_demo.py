@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from hoptrail import replaceable
+from hoptrail.cli_arguments import path_argument
 from hoptrail.cli_common import (
     Commands,
     command,
@@ -57,14 +58,14 @@ hoptrail demo --export demo       # only write its files""",
     )
     parser.add_argument(
         "--store",
-        type=Path,
+        type=path_argument,
         metavar="FILE",
         help="where to keep the memory: a new file, or the demo's own (default: nowhere)",
     )
     parser.add_argument("--question", metavar="TEXT", help="walk this question only")
     parser.add_argument(
         "--export",
-        type=Path,
+        type=path_argument,
         metavar="DIR",
         help="write corpus.jsonl and questions.jsonl there, to try the other commands on",
     )

@@ -6,9 +6,9 @@ import argparse
 import sys
 import time
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hoptrail.cli_arguments import path_argument, seed_argument
 from hoptrail.cli_common import (
     Commands,
     command,
@@ -43,7 +43,7 @@ hoptrail add --store fast.db --encoder static notes/""",
         "--corpus",
         required=True,
         nargs="+",
-        type=Path,
+        type=path_argument,
         metavar="SOURCE",
         help="texts like those that it is for: corpora, folders or files, as for `hoptrail add`",
     )
@@ -51,15 +51,17 @@ hoptrail add --store fast.db --encoder static notes/""",
         "--questions",
         nargs="+",
         default=[],
-        type=Path,
+        type=path_argument,
         metavar="QUESTIONS.jsonl",
         help="questions like those that will be asked; only their texts are used",
     )
     parser.add_argument("--dim", type=int, metavar="N", help="width of a vector (default: 256)")
     parser.add_argument("--steps", type=int, metavar="N", help="batches of the fit (default: 600)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="(default: 0)")
+    parser.add_argument("--seed", type=seed_argument, default=0, metavar="N", help="(default: 0)")
     encoder_option(parser)
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder to write")
+    parser.add_argument(
+        "--out", required=True, type=path_argument, metavar="DIR", help="folder to write"
+    )
     json_option(parser)
     parser = command(
         commands,

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from hoptrail.cli_common import REFUSED, encoder_of, namespace_argument, say
+from hoptrail.cli_arguments import namespace_argument, path_argument
+from hoptrail.cli_common import REFUSED, encoder_of, say
 from hoptrail.errors import ConfigError, StoreUnavailable
 
 _OF_SETS = (
@@ -31,20 +32,20 @@ def feedback_options(parser: argparse.ArgumentParser, source: Any) -> None:
     """`--from-feedback` beside `--set`, and what goes with it."""
     source.add_argument(
         "--from-feedback",
-        type=Path,
+        type=path_argument,
         metavar="STORE",
         help="learn from the feedback in this memory; refused (exit code 3) unless it does no harm",
     )
     parser.add_argument(
         "--policy",
-        type=Path,
+        type=path_argument,
         metavar="DIR",
         help="what --from-feedback starts from, and what --triples takes over to walk texts",
     )
     parser.add_argument(
         "--questions",
         nargs="+",
-        type=Path,
+        type=path_argument,
         metavar="QUESTIONS.jsonl",
         help="with --triples, files of questions and their answers; with --from-feedback, 100 "
         "questions or more about the memory to judge by: otherwise a fifth of the feedback is "

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
-from pathlib import Path
 
+from hoptrail.cli_arguments import number_argument, path_argument
 from hoptrail.cli_common import (
     Commands,
     changing_line,
@@ -77,7 +77,9 @@ def register(commands: Commands) -> None:
         examples="hoptrail backup --store agent.db agent-2026-01-31.db",
     )
     file_option(parser)
-    parser.add_argument("file", type=Path, metavar="FILE", help="where to; it must not exist")
+    parser.add_argument(
+        "file", type=path_argument, metavar="FILE", help="where to; it must not exist"
+    )
     json_option(parser)
     _register_audit(commands)
     _register_export(commands)
@@ -101,7 +103,7 @@ hoptrail audit --store agent.db --namespace team --near 0.95 --stale-days 90 --j
     near_option(parser)
     parser.add_argument(
         "--stale-days",
-        type=float,
+        type=number_argument,
         default=365.0,
         metavar="DAYS",
         help="after which a passage is stale (default: 365)",
@@ -124,7 +126,9 @@ hoptrail export --store agent.db --namespace team/ann --vectors ann.jsonl""",
     parser.add_argument(
         "--vectors", action="store_true", help="carry the vectors, so that import encodes nothing"
     )
-    parser.add_argument("file", type=Path, metavar="FILE", help="where to; replaced if it exists")
+    parser.add_argument(
+        "file", type=path_argument, metavar="FILE", help="where to; replaced if it exists"
+    )
     json_option(parser)
 
 
@@ -145,7 +149,9 @@ def _register_import(commands: Commands) -> None:
         default="error",
         help="what to do with an id that is taken (default: error, and nothing is written)",
     )
-    parser.add_argument("file", type=Path, metavar="FILE", help="what `hoptrail export` wrote")
+    parser.add_argument(
+        "file", type=path_argument, metavar="FILE", help="what `hoptrail export` wrote"
+    )
     json_option(parser)
 
 

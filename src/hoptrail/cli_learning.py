@@ -6,10 +6,10 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hoptrail import cli_triples
+from hoptrail.cli_arguments import number_argument, path_argument, seed_argument
 from hoptrail.cli_common import (
     Commands,
     command,
@@ -58,7 +58,7 @@ hoptrail train --triples graph.txt --questions qa.jsonl --first 1000 --out my-po
     pair: dict[str, Any] = {
         "action": "append",
         "nargs": 2,
-        "type": Path,
+        "type": path_argument,
         "metavar": ("CORPUS", "QUESTIONS"),
     }
     source = parser.add_mutually_exclusive_group()
@@ -83,19 +83,9 @@ hoptrail train --triples graph.txt --questions qa.jsonl --first 1000 --out my-po
         help="what reinforce goes by: evidence (the supporting passages), answer (whether what was "
         "read holds an answer), or module:function (default: evidence where known, else answer)",
     )
-    parser.add_argument(
-        "--varied",
-        nargs="?",
-        type=float,
-        const=VARIED,
-        metavar="SHARE",
-        help="ask a share of the questions of --set again over other kinds of memory that are made "
-        "from its corpus: texts without titles, and what is like a passage that is left out; "
-        "from these every other network learns, the first included "
-        f"(SHARE by default: {VARIED})",
-    )
+    _varied_option(parser)
     _register_self_supervision(parser)
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="(default: 0)")
+    parser.add_argument("--seed", type=seed_argument, default=0, metavar="N", help="(default: 0)")
     schedule_options(parser)
     parser.add_argument("--networks", type=int, metavar="N", help="networks that are averaged")
     parser.add_argument(
@@ -106,9 +96,26 @@ hoptrail train --triples graph.txt --questions qa.jsonl --first 1000 --out my-po
     )
     parser.add_argument("--resume", action="store_true", help="go on where a run was stopped")
     parser.add_argument(
-        "--out", type=Path, metavar="POLICY_DIR", help="the folder to write; other files in it stay"
+        "--out",
+        type=path_argument,
+        metavar="POLICY_DIR",
+        help="the folder to write; other files in it stay",
     )
     encoder_option(parser)
+
+
+def _varied_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--varied",
+        nargs="?",
+        type=number_argument,
+        const=VARIED,
+        metavar="SHARE",
+        help="ask a share of the questions of --set again over other kinds of memory that are made "
+        "from its corpus: texts without titles, and what is like a passage that is left out; "
+        "from these every other network learns, the first included "
+        f"(SHARE by default: {VARIED})",
+    )
 
 
 def _register_self_supervision(parser: argparse.ArgumentParser) -> None:
@@ -127,7 +134,7 @@ def _register_self_supervision(parser: argparse.ArgumentParser) -> None:
         dest="unlabelled",
         action="append",
         default=[],
-        type=Path,
+        type=path_argument,
         metavar="PATH",
         help="a corpus or a store to make them of; repeatable (default: the corpora of --set)",
     )

@@ -23,6 +23,9 @@ from hoptrail.printable import namespace_text
 if TYPE_CHECKING:
     from hoptrail.memory.statistics import History
 
+_YEAR_10000 = 253402300800.0
+"""In seconds since 1970; no calendar of Python's goes so far."""
+
 
 def register(commands: Commands) -> None:
     """Add the commands to the program's parser."""
@@ -121,4 +124,6 @@ def _lines(entry: History) -> list[str]:
 
 
 def _time(seconds: float) -> str:
+    if not 0 <= seconds < _YEAR_10000:
+        return f"{seconds:g} seconds after 1970"
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

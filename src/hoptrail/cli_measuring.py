@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from hoptrail import cli_triples
+from hoptrail.cli_arguments import path_argument, seed_argument
 from hoptrail.cli_common import (
     Commands,
     check_results,
@@ -43,15 +43,18 @@ hoptrail evaluate --corpus corpus.jsonl --questions dev.jsonl --retrievers hybri
 hoptrail evaluate --triples graph.txt --questions qa.jsonl --last 500 --policy my-policy""",
     )
     data = parser.add_mutually_exclusive_group(required=True)
-    data.add_argument("--corpus", type=Path, metavar="CORPUS.jsonl")
+    data.add_argument("--corpus", type=path_argument, metavar="CORPUS.jsonl")
     data.add_argument(
-        "--triples", type=Path, metavar="TRIPLES", help="a knowledge graph: head|relation|tail"
+        "--triples",
+        type=path_argument,
+        metavar="TRIPLES",
+        help="a knowledge graph: head|relation|tail",
     )
     parser.add_argument(
         "--questions",
         required=True,
         nargs="+",
-        type=Path,
+        type=path_argument,
         metavar="QUESTIONS.jsonl",
         help="one file with --corpus, one or more with --triples",
     )
@@ -65,10 +68,14 @@ hoptrail evaluate --triples graph.txt --questions qa.jsonl --last 500 --policy m
     encoder_option(parser)
     sequence_option(parser)
     parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of the bootstrap (default: 0)"
+        "--seed", type=seed_argument, default=0, metavar="N", help="of the bootstrap (default: 0)"
     )
-    parser.add_argument("--json", type=Path, metavar="OUT.json", help="write the whole report")
-    parser.add_argument("--plot", type=Path, metavar="OUT.png", help="draw recall over passages")
+    parser.add_argument(
+        "--json", type=path_argument, metavar="OUT.json", help="write the whole report"
+    )
+    parser.add_argument(
+        "--plot", type=path_argument, metavar="OUT.png", help="draw recall over passages"
+    )
     cli_triples.evaluate_options(parser)
 
 
@@ -83,10 +90,14 @@ def _register_stopping(commands: Commands) -> None:
 hoptrail stopping report.json
 hoptrail stopping musique.json hotpotqa.json --plot reliability.png --json stopping.json""",
     )
-    parser.add_argument("reports", nargs="+", type=Path, metavar="REPORT.json")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the bootstrap")
-    parser.add_argument("--json", type=Path, metavar="OUT.json", help="write all figures")
-    parser.add_argument("--plot", type=Path, metavar="OUT.png", help="draw the reliability diagram")
+    parser.add_argument("reports", nargs="+", type=path_argument, metavar="REPORT.json")
+    parser.add_argument(
+        "--seed", type=seed_argument, default=0, metavar="N", help="of the bootstrap"
+    )
+    parser.add_argument("--json", type=path_argument, metavar="OUT.json", help="write all figures")
+    parser.add_argument(
+        "--plot", type=path_argument, metavar="OUT.png", help="draw the reliability diagram"
+    )
 
 
 def evaluate(args: argparse.Namespace) -> int:

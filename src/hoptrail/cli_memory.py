@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hoptrail import cli_files
+from hoptrail.cli_arguments import path_argument
 from hoptrail.cli_common import (
     Commands,
     command,
@@ -89,7 +89,7 @@ hoptrail add --store agent.db --duplicates merge notes/""",
     parser.add_argument(
         "sources",
         nargs="+",
-        type=Path,
+        type=path_argument,
         metavar="SOURCE",
         help="a folder of text and Markdown, a .txt or .md file, or a corpus of JSON lines "
         "(id, text, title, namespace, links; other keys are metadata)",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
+from hoptrail.cli_arguments import path_argument
 from hoptrail.cli_common import check_results, encoder_of, say
 from hoptrail.errors import InputError
 
@@ -14,7 +14,7 @@ def train_options(parser: argparse.ArgumentParser, source: Any) -> None:
     """`--triples` beside the other ways to train, and what goes with it alone."""
     source.add_argument(
         "--triples",
-        type=Path,
+        type=path_argument,
         metavar="TRIPLES",
         help="learn to walk a knowledge graph, a line head|relation|tail, from --questions",
     )
