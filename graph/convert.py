@@ -16,6 +16,7 @@ from hoptrail.graph.lists import Ints
 from hoptrail.graph.rows import Words
 from hoptrail.sequences import NEXT
 from hoptrail.types import Passage
+from hoptrail.values import copied
 
 if TYPE_CHECKING:
     import networkx
@@ -30,7 +31,8 @@ PART = 1000
 def to_networkx(view: View, arrays: Arrays, words: Words) -> networkx.MultiDiGraph:
     """A MultiDiGraph whose nodes are slots and, for entities, ("entity", namespace, name).
 
-    Nodes carry `type`, passages also `id`, `title` and `namespace`, entities `name`. Edges have
+    Nodes carry `type`, passages also `id`, `title`, `text`, `metadata` and `namespace`, entities
+    `name`: `Memory.add` takes such a graph back, with its links. Edges have
     their type as key and attribute `type`, and a `weight`; a link's type is `link` and its `kind`
     the user's own.
 
@@ -41,7 +43,7 @@ def to_networkx(view: View, arrays: Arrays, words: Words) -> networkx.MultiDiGra
     """
     import networkx
 
-    graph = networkx.MultiDiGraph()
+    graph = networkx.MultiDiGraph(made_by="hoptrail")
     living = np.flatnonzero(view.alive[: arrays.n])
     for slot, passage in _passages(view, living):
         graph.add_node(
@@ -49,6 +51,8 @@ def to_networkx(view: View, arrays: Arrays, words: Words) -> networkx.MultiDiGra
             type="passage",
             id=passage.id,
             title=passage.title,
+            text=passage.text,
+            metadata=copied(dict(passage.metadata)),
             namespace=passage.namespace,
         )
     for source, target, weight in zip(*_mentions(arrays), strict=True):

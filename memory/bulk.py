@@ -60,7 +60,8 @@ def collect(
                 raise DuplicateId(f"the id {passage.id!r} is given twice in one batch")
             if on_duplicate == "skip":
                 continue
-            del batch[key]  # so that the later one also keeps its place
+            if on_duplicate == "replace":
+                del batch[key]  # so that the later one also keeps its place
         if life is not None and passage.expires_at is None:
             passage = replace(passage, expires_at=now + life)
         batch[key] = passage

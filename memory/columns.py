@@ -93,7 +93,6 @@ def field(name: str) -> tuple[str, Callable[[Any], Any]]:
     """
     if name in filters.OWN:
         return name[1:], lambda own: filters.ABSENT if own is None else own
-    paths = [".".join(f'"{key}"' for key in path) for path in _paths(name)]
     plain = all(name.split(".")) and not any(mark < " " or mark in "\"\\'" for mark in name)
     if not ARROW or not plain or name.count(".") > MOST_DOTS:
         return (
@@ -104,6 +103,7 @@ def field(name: str) -> tuple[str, Callable[[Any], Any]]:
                 else filters.inside(damaged.metadata_or_none(text), name)
             ),
         )
+    paths = [".".join(f'"{key}"' for key in path) for path in _paths(name)]
     parts = [f"metadata -> '$.{path}'" for path in paths]
     what = parts[0] if len(parts) == 1 else f"coalesce({', '.join(parts)})"
     return what, lambda text: filters.ABSENT if text is None else json.loads(text)

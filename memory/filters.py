@@ -18,19 +18,20 @@ without an offset is UTC.
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import math
 import operator as operators
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.errors import InputError
+from hoptrail.numbers import shown
 from hoptrail.types import Filter, Passage
+from hoptrail.values import plain_mapping, seconds
 
 OWN = ("$id", "$title", "$written_at", "$expires_at")
 """Fields that a passage has by itself; every other name is a key of its metadata."""
@@ -41,10 +42,13 @@ _COMPARE: dict[str, Callable[[Any, Any], object]] = {
     "$lt": operators.lt,
     "$lte": operators.le,
 }
+EQUALITIES = ("$eq", "$ne", "$in", "$nin")
 OPERATORS = ("$eq", "$ne", "$in", "$nin", *_COMPARE, "$contains", "$exists")
 JOINS = ("$and", "$or", "$not")
 DEEPEST = 32
 """Filters inside one another."""
+MOST_TESTS = 1000
+"""Conditions in one filter."""
 
 
 class _Absent:
@@ -63,6 +67,8 @@ class Test:
     field: str
     operator: str
     value: Any
+    keys: frozenset[str] = dataclasses.field(default=frozenset(), repr=False)
+    """Of an operator that asks for equality: what `key_of` gives for each of its values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +97,16 @@ def parse(given: Filter) -> Condition:
     Raises:
         InputError: It is none; the message says where and why.
     """
-    return _parse(given, "the filter", 0)
+    if not isinstance(given, Mapping):
+        raise InputError(f"the filter must be a dict, got {shown(given)}")
+    condition = _parse(plain_mapping(given, "the filter"), "the filter", 0)
+    tests = _count(condition)
+    if tests > MOST_TESTS:
+        raise InputError(
+            f"the filter has {tests:,} conditions, and {MOST_TESTS:,} is the most that one takes: "
+            "$in asks for many values at once"
+        )
+    return condition
 
 
 def mask(condition: Condition, column: Callable[[str], Column], rows: int) -> NDArray[np.bool_]:
@@ -102,16 +117,34 @@ def mask(condition: Condition, column: Callable[[str], Column], rows: int) -> ND
         column: Gives a field's values.
         rows: How many there are.
     """
+    return _mask(condition, column, rows, {})
+
+
+def _mask(
+    condition: Condition,
+    column: Callable[[str], Column],
+    rows: int,
+    keys: dict[str, list[str]],
+) -> NDArray[np.bool_]:
+    """As `mask`; `keys` are those of the values of fields that were asked for so far."""
     if isinstance(condition, Test):
-        found = column(condition.field)
         # Tested once for each different value: rows are many, languages and years are few.
-        held = (_holds(condition, value) for value in found.values)
-        return np.fromiter(held, np.bool_, len(found.values))[found.codes]
-    masks = [mask(part, column, rows) for part in condition.parts]
-    if condition.how == "$or":
-        return np.logical_or.reduce(masks) if masks else np.zeros(rows, dtype=np.bool_)
-    both = np.logical_and.reduce(masks) if masks else np.ones(rows, dtype=np.bool_)
-    return ~both if condition.how == "$not" else both
+        field = column(condition.field)
+        if condition.operator in EQUALITIES:
+            known = keys.get(condition.field)
+            if known is None:
+                known = keys[condition.field] = [key_of(value) for value in field.values]
+            wanted = condition.operator in ("$eq", "$in")
+            held = ((key in condition.keys) == wanted for key in known)
+        else:
+            held = (_holds(condition, value) for value in field.values)
+        return np.fromiter(held, np.bool_, len(field.values))[field.codes]
+    any_of = condition.how == "$or"
+    out = np.full(rows, not any_of)
+    for part in condition.parts:
+        one = _mask(part, column, rows, keys)
+        (np.logical_or if any_of else np.logical_and)(out, one, out=out)
+    return ~out if condition.how == "$not" else out
 
 
 def passages_mask(condition: Condition, passages: Iterable[Passage]) -> NDArray[np.bool_]:
@@ -130,14 +163,21 @@ def value_of(passage: Passage, name: str) -> Any:
 
 def inside(metadata: Mapping[str, Any], name: str) -> Any:
     """The value of a key, or of a path of keys through dicts; a key with dots comes first."""
-    if name in metadata:
-        return metadata[name]
-    at = name.find(".")
-    while at >= 0:
-        inner = metadata.get(name[:at])
-        if isinstance(inner, Mapping) and (found := inside(inner, name[at + 1 :])) is not ABSENT:
-            return found
-        at = name.find(".", at + 1)
+    dots = [at for at, mark in enumerate(name) if mark == "."]
+    pending: list[tuple[Mapping[str, Any], int]] = [(metadata, 0)]
+    while pending:  # no dict is looked at twice: each stands at one path
+        inner, start = pending.pop()
+        if name[start:] in inner:
+            return inner[name[start:]]
+        if len(inner) < len(dots):
+            keys = sorted((k for k in inner if name.startswith(f"{k}.", start)), key=len)
+        else:
+            keys = [name[start:at] for at in dots if at >= start and name[start:at] in inner]
+        pending += (
+            (inner[key], start + len(key) + 1)
+            for key in reversed(keys)
+            if isinstance(inner[key], Mapping)
+        )
     return ABSENT
 
 
@@ -165,13 +205,11 @@ def _key(value: Any) -> Any:
 
 def _parse(given: object, where: str, depth: int) -> Condition:
     if not isinstance(given, Mapping):
-        raise InputError(f"{where} must be a dict, got {given!r}")
+        raise InputError(f"{where} must be a dict, got {shown(given)}")
     if depth > DEEPEST:
         raise InputError(f"{where} is more than {DEEPEST} filters deep")
     parts: list[Condition] = []
     for name, wanted in given.items():
-        if not isinstance(name, str):
-            raise InputError(f"{where}: a field must be a string, got {name!r}")
         if name in JOINS:
             parts.append(_parse_join(name, wanted, f"{where}: {name}", depth))
         elif name.startswith("$") and name not in OWN:
@@ -188,82 +226,57 @@ def _parse_join(how: str, given: object, where: str, depth: int) -> Join:
     if how == "$not":
         return Join(how, (_parse(given, where, depth + 1),))
     if not isinstance(given, list | tuple) or not given:
-        raise InputError(f"{where} takes a list of filters, at least one, got {given!r}")
+        raise InputError(f"{where} takes a list of filters, at least one, got {shown(given)}")
     return Join(how, tuple(_parse(part, where, depth + 1) for part in given))
 
 
 def _parse_field(name: str, wanted: object, where: str) -> list[Condition]:
     """The tests of one field: of operators where its dict has some, of equality otherwise."""
     if not isinstance(wanted, Mapping) or not any(str(key).startswith("$") for key in wanted):
-        return [Test(name, "$eq", _value(name, wanted, where))]
+        return [_test(name, "$eq", _value(name, wanted, where))]
     tests: list[Condition] = []
     for operator, value in wanted.items():
         if operator not in OPERATORS:
             raise InputError(
                 f"{where}: there is no operator {operator!r}: it is one of {', '.join(OPERATORS)}"
             )
-        tests.append(Test(name, operator, _operand(name, operator, value, f"{where} {operator}")))
+        tests.append(_test(name, operator, _operand(name, operator, value, f"{where} {operator}")))
     return tests
+
+
+def _test(name: str, operator: str, value: Any) -> Test:
+    several = value if operator in ("$in", "$nin") else [value]
+    asks = operator in EQUALITIES or operator == "$contains"
+    return Test(name, operator, value, frozenset(map(key_of, several)) if asks else frozenset())
 
 
 def _operand(name: str, operator: str, value: object, where: str) -> Any:
     if operator in ("$in", "$nin"):
         if not isinstance(value, list | tuple):
-            raise InputError(f"{where} takes a list, got {value!r}")
+            raise InputError(f"{where} takes a list, got {shown(value)}")
         return [_value(name, item, where) for item in value]
     if operator == "$exists":
         if not isinstance(value, bool):
-            raise InputError(f"{where} takes true or false, got {value!r}")
+            raise InputError(f"{where} takes true or false, got {shown(value)}")
         return value
     found = _value(name, value, where)
     if operator in _COMPARE and (
         isinstance(found, bool) or not isinstance(found, int | float | str)
     ):
-        raise InputError(f"{where} takes a number or a string, got {value!r}")
+        raise InputError(f"{where} takes a number or a string, got {shown(value)}")
     return found
 
 
 def _value(name: str, value: object, where: str) -> Any:
-    """A value as JSON would give it back; of a time, the seconds."""
-    if name in TIMES and value is not None:
-        return _seconds(value, where)
-    try:
-        return json.loads(json.dumps(value, allow_nan=False))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"{where} takes JSON values only: {error}") from error
-
-
-def _seconds(value: object, where: str) -> float:
-    if isinstance(value, str):
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            raise InputError(
-                f"{where} takes seconds since 1970 or a time such as 2026-01-31T12:00:00Z, "
-                f"got {value!r}"
-            ) from None
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise InputError(f"{where} takes seconds since 1970 or an ISO 8601 time, got {value!r}")
-    return float(value)
+    """A value; of a time, the seconds."""
+    return seconds(value, where) if name in TIMES and value is not None else value
 
 
 def _holds(test: Test, value: Any) -> bool:
     if test.operator == "$exists":
         return bool((value is not ABSENT) == test.value)
-    if value is ABSENT:
-        value = None
-    match test.operator:
-        case "$eq":
-            return same(value, test.value)
-        case "$ne":
-            return not same(value, test.value)
-        case "$in":
-            return any(same(value, one) for one in test.value)
-        case "$nin":
-            return not any(same(value, one) for one in test.value)
-        case "$contains":
-            return isinstance(value, list) and any(same(one, test.value) for one in value)
+    if test.operator == "$contains":
+        return isinstance(value, list) and any(key_of(one) in test.keys for one in value)
     return _in_range(value, test.operator, test.value)
 
 
@@ -275,12 +288,33 @@ def _in_range(value: Any, operator: str, bound: Any) -> bool:
     return bool(compare(value, bound))
 
 
-def same(a: Any, b: Any) -> bool:
-    """Whether two JSON values are equal; True is not 1, as it is to Python."""
-    if isinstance(a, bool) or isinstance(b, bool):
-        return bool(a is b)
-    if isinstance(a, list) and isinstance(b, list):
-        return len(a) == len(b) and all(map(same, a, b))
-    if isinstance(a, dict) and isinstance(b, dict):
-        return bool(a.keys() == b.keys() and all(same(a[key], b[key]) for key in a))
-    return bool(a == b)
+def key_of(value: Any) -> str:
+    """A text that is the same for equal values: 1 and 1.0, but not 1 and true.
+
+    Raises:
+        InputError: It is too deep to be compared.
+    """
+    if value is ABSENT or value is None:
+        return "null"
+    if isinstance(value, str):
+        return f'"{value}'
+    try:
+        text = json.dumps(value, sort_keys=True)
+        if "." in text or "e" in text or "E" in text:  # perhaps a float
+            text = json.dumps(json.loads(text, parse_float=_number), sort_keys=True)
+        return text
+    except RecursionError as error:
+        raise InputError("a list or dict is too deep to be compared by a filter") from error
+
+
+def _number(text: str) -> int | float:
+    """A number of JSON, one without a fraction as a whole one."""
+    number = float(text)
+    return int(number) if number.is_integer() else number
+
+
+def _count(condition: Condition) -> int:
+    """How many tests a condition has."""
+    if isinstance(condition, Test):
+        return 1
+    return sum(map(_count, condition.parts))

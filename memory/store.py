@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Literal, Self, get_args
 
 from hoptrail.errors import EncoderMismatch, InputError, StoreUnavailable, UnknownId
 from hoptrail.memory import (
+    cleaning,
     dense_kinds,
     filters,
     fusion_rules,
@@ -41,6 +42,7 @@ from hoptrail.memory.statistics import Recorder
 from hoptrail.memory.vector_cache import CachedEncoder
 from hoptrail.memory.view import View
 from hoptrail.memory.writer import Progress, Writer
+from hoptrail.numbers import whole
 from hoptrail.types import Filter, Hit, Namespace
 
 if TYPE_CHECKING:
@@ -215,8 +217,7 @@ class Store(Writer):
                     "a funnel's first stage says how it fuses: give Search(fusion=...)"
                 )
             return list(funnel.search(self, query, k, namespace=namespace, filter=filter).hits)
-        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-            raise InputError(f"k must be a whole number of at least 1, got {k!r}")
+        whole(k, "k", least=1)
         condition = None if filter is None else filters.parse(filter)
         for _ in range(3):
             view, vector = self._asked_once(query, mode, namespace)
@@ -237,7 +238,8 @@ class Store(Writer):
             if condition and not filters.passages_mask(condition, passages).all():
                 continue  # or changed one
             self.recorder.note(view.rowids[slots].tolist())
-            return [Hit(p, float(s)) for p, s in zip(passages, scores, strict=True)]
+            own = cleaning.apart(passages)
+            return [Hit(p, float(s)) for p, s in zip(own, scores, strict=True)]
         return []
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:

@@ -57,6 +57,7 @@ LAYERS = (
             "placing",
             "plain",
             "reading",
+            "tables",
         },
     ),
     ("evaluation", {"evaluation"}),

@@ -17,13 +17,15 @@ from typing import Any, TextIO, TypeVar
 
 from hoptrail import outputs
 from hoptrail.documents import Document, Skipped, Sources
-from hoptrail.errors import FormatError
+from hoptrail.errors import FormatError, InputError
 from hoptrail.files import lines_of, readable
 from hoptrail.folders import read_file, read_folder
+from hoptrail.numbers import finite, shown
 from hoptrail.types import Link, Namespace, Passage, Question
+from hoptrail.values import seconds
 
 _Item = TypeVar("_Item", Passage, Question)
-_PASSAGE_FIELDS = ("id", "text", "title", "metadata", "namespace", "links")
+_PASSAGE_FIELDS = ("id", "text", "title", "metadata", "namespace", "links", "expires_at")
 
 
 def read_source(path: str | Path) -> Sources | Iterator[Passage]:
@@ -72,9 +74,9 @@ def read_sources(paths: Iterable[str | Path], *, empty: bool = False) -> Sources
 def read_corpus(path: str | Path) -> Iterator[Passage]:
     """The passages of a corpus of JSON lines, read as they are asked for.
 
-    A line holds `id` and `text`, perhaps `title`, `namespace` (a list of names) and `links` (ids,
-    or objects with `target`, `kind` and `weight`); every other key is metadata. Blank lines are
-    passed over.
+    A line holds `id` and `text`, perhaps `title`, `namespace` (a list of names), `expires_at`
+    (seconds since 1970, or ISO 8601) and `links` (ids, or objects with `target`, `kind` and
+    `weight`); every other key is metadata. Blank lines are passed over.
 
     Raises:
         FormatError: The file cannot be read, or a line cannot be used; a duplicate id is named
@@ -114,6 +116,7 @@ def parse_passage(record: Mapping[str, Any], where: str) -> Passage:
         metadata={**metadata, **(inner or {})},
         namespace=_namespace(record, where),
         links=tuple(_link(item, where) for item in _list(record, "links", where)),
+        expires_at=_time(record, "expires_at", where),
     )
 
 
@@ -146,6 +149,8 @@ def passage_record(passage: Passage) -> dict[str, Any]:
             {"target": link.target, "kind": link.kind, "weight": link.weight}
             for link in passage.links
         ]
+    if passage.expires_at is not None:
+        record["expires_at"] = passage.expires_at
     if any(key in _PASSAGE_FIELDS for key in passage.metadata):
         return {**record, "metadata": dict(passage.metadata)}
     return {**record, **passage.metadata}
@@ -327,18 +332,30 @@ def _link(item: object, where: str) -> Link:
         )
     kind = _optional_string(item, "kind", f"{where}, in a link") or "link"
     weight = item.get("weight", 1.0)
-    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < math.inf:
+    strength = finite(weight)
+    if strength is None or not strength > 0:
         raise FormatError(
             f'{where}, in a link: "weight" must be a number above 0, got {_shown(weight)}'
         )
     target = _string(item, "target" if "target" in item else "id", f"{where}, in a link")
-    return Link(target, kind, float(weight))
+    return Link(target, kind, strength)
+
+
+def _time(record: Mapping[str, Any], key: str, where: str) -> float | None:
+    """Seconds since 1970, from these or from ISO 8601 text."""
+    value = record.get(key)
+    if value is None:
+        return None
+    try:
+        return seconds(value, f'{where}: "{key}"')
+    except InputError as error:
+        raise FormatError(str(error)) from error
 
 
 def _shown(value: object) -> str:
     """A value as it stands in the file, cut to a length that fits a message."""
     try:
         text = json.dumps(value, ensure_ascii=False)
-    except (TypeError, ValueError):
-        text = repr(value)
+    except (TypeError, ValueError, RecursionError):
+        text = shown(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from hoptrail.changing_encoder import ChangingEncoder, itself
 from hoptrail.errors import InputError, PolicyError, UnknownId
-from hoptrail.intake import Item, checked_namespace, checked_scope
+from hoptrail.intake import Item, aligned, checked_namespace, checked_scope
 from hoptrail.judging import Asked, Decision, Judging, hits_of
 from hoptrail.keeping import Keeping
 from hoptrail.placing import Batch
@@ -188,7 +188,8 @@ class Memory(Keeping, ChangingEncoder, Judging, Reading):
             return []
         with self._cached_writes() as store:
             given = batch.passages(store)
-            return store.add(given, on_duplicate=on_duplicate, ttl=ttl, progress=progress)
+            ids = store.add(given, on_duplicate=on_duplicate, ttl=ttl, progress=progress)
+        return aligned(given, ids) if on_duplicate == "error" else ids
 
     # Walking
 

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, cast, runtime_checkable
 
+from hoptrail import tables
 from hoptrail.errors import InputError
 from hoptrail.formats import parse_passage
 from hoptrail.memory import cleaning
 from hoptrail.memory.identity import content_id
 from hoptrail.memory.records import check_string, encode_namespace
+from hoptrail.numbers import whole
 from hoptrail.types import Namespace, Passage
 
 
@@ -37,7 +39,8 @@ def passages_from(given: Item | Iterable[Item], namespace: Namespace | None) -> 
 
     Args:
         given: A string, a dict as a corpus line, a LangChain document, a passage, or an iterable
-            of them. What has no id gets the hash of its content.
+            of them; a DataFrame (pandas, polars, Arrow) with a column `text` is a passage a row,
+            a networkx graph one a node. What has no id gets the hash of its content.
         namespace: Where they go; None leaves each where it says.
 
     Raises:
@@ -46,13 +49,23 @@ def passages_from(given: Item | Iterable[Item], namespace: Namespace | None) -> 
     if isinstance(given, str | Passage | Mapping | Document):
         yield _placed(_passage(given, "the passage"), namespace)
         return
-    if not isinstance(given, Iterable):
+    tables.check_no_file(given)
+    records = tables.records_of(given)
+    if records is None and not isinstance(given, Iterable):
         raise InputError(
             "passages are strings, dicts, documents, Passage objects, or an iterable of them, "
             f"got {type(given).__name__}"
         )
-    for number, item in enumerate(given, start=1):
+    several: Iterable[object] = given if records is None else records
+    for number, item in enumerate(several, start=1):
         yield _placed(_passage(item, f"passage {number} of those given"), namespace)
+
+
+def aligned(passages: Sequence[Passage], ids: Sequence[str]) -> list[str]:
+    """An id for each passage given, of those for each different key in their order."""
+    keys = [(passage.namespace, passage.id) for passage in passages]
+    id_of = dict(zip(dict.fromkeys(keys), ids, strict=True))
+    return [id_of[key] for key in keys]
 
 
 def _passage(item: object, where: str) -> Passage:
@@ -132,8 +145,7 @@ def checked_scope(texts: Sequence[str], k: int, namespace: Sequence[str], what: 
     """
     for text in texts:
         check_string(text, f"a {what}")
-    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-        raise InputError(f"k must be a whole number of at least 1, got {k!r}")
+    whole(k, "k", least=1)
     return checked_namespace(namespace)
 
 

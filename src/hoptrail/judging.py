@@ -202,12 +202,13 @@ def hits_of(walk: Walk, view: View, k: int, filter: Filter | None) -> tuple[Hit,
         UnknownId: One was deleted or changed while it was walked to.
     """
     from hoptrail.memory import filters
+    from hoptrail.memory.cleaning import apart
 
     passages = view.passages(walk.slots[:k].tolist())
     if filter and not filters.passages_mask(filters.parse(filter), passages).all():
         raise UnknownId("a passage was changed while it was walked to")
     asked = [walk.asked.get(slot) for slot in walk.slots[:k].tolist()]
-    scored = zip(passages, walk.scores[:k].tolist(), asked, strict=True)
+    scored = zip(apart(passages), walk.scores[:k].tolist(), asked, strict=True)
     return tuple(Hit(passage, score, question) for passage, score, question in scored)
 
 

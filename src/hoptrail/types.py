@@ -56,6 +56,10 @@ class Passage:
     """How many parts the document has, on passages that were just cut from it: given together they
     take the place of all that it had. Not stored: 0 on a passage that a memory returns."""
 
+    def __hash__(self) -> int:
+        """Of what names and says it; metadata, which cannot be hashed, has no part in it."""
+        return hash((self.namespace, self.id, self.title, self.text))
+
     @property
     def content(self) -> str:
         """What is indexed and encoded: the text under its title, or after its speaker's name."""

@@ -45,6 +45,8 @@ def test_networkx_holds_every_node_and_edge_with_its_attributes(view: GraphView)
         "type": "passage",
         "id": "p-varn",
         "title": "Varn",
+        "text": "Varn is a small town of stone houses on the banks of the Ister Beck.",
+        "metadata": {},
         "namespace": (),
     }
     assert networkx.number_of_selfloops(found) == 0
