@@ -54,18 +54,39 @@ class Codec(ABC):
 
     @abstractmethod
     def width(self, dim: int) -> int:
-        """The bytes of a vector of `dim` dimensions."""
+        """The bytes of a vector of `dim` dimensions.
+
+        Args:
+            dim: d.
+        """
 
     @abstractmethod
     def encode(self, vectors: Vectors) -> Codes:
-        """The codes of vectors `(n, d)`: `(n, width)`, each of its own vector alone."""
+        """The codes of vectors, each of its own vector alone.
+
+        Args:
+            vectors: `(n, d)` float32, L2-normalised.
+
+        Returns:
+            `(n, width)` uint8.
+        """
 
     @abstractmethod
     def decode(self, codes: Codes, dim: int) -> Vectors:
-        """The vectors `(n, d)` that codes stand for."""
+        """The vectors `(n, d)` that codes stand for.
+
+        Args:
+            codes: `(n, width)`.
+            dim: d.
+        """
 
     def scores(self, queries: Vectors, codes: Codes) -> Scores:
-        """The products of queries `(n, d)` with what the codes `(m, width)` stand for, `(n, m)`."""
+        """The products of queries `(n, d)` with what the codes `(m, width)` stand for, `(n, m)`.
+
+        Args:
+            queries: `(n, d)`, whole.
+            codes: `(m, width)`.
+        """
         parts = [
             queries @ self.decode(codes[start : start + ROWS_AT_ONCE], queries.shape[1]).T
             for start in range(0, len(codes), ROWS_AT_ONCE)
@@ -73,7 +94,11 @@ class Codec(ABC):
         return np.concatenate(parts, axis=1) if parts else np.zeros((len(queries), 0), np.float32)
 
     def worst(self, vectors: Vectors) -> float:
-        """The greatest |v - v̂| of some vectors: no score of theirs is off by more."""
+        """The greatest |v - v̂| of some vectors: no score of theirs is off by more.
+
+        Args:
+            vectors: `(n, d)`.
+        """
         if not len(vectors):
             return 0.0
         off = vectors - self.decode(self.encode(vectors), vectors.shape[1])
@@ -263,6 +288,9 @@ class Product(Codec):
     def save(self, path: str | Path) -> None:
         """Write the fitted centroids to a safetensors file.
 
+        Args:
+            path: The file; one that is there is replaced.
+
         Raises:
             FormatError: It cannot be written.
         """
@@ -277,6 +305,9 @@ class Product(Codec):
     @classmethod
     def load(cls, path: str | Path) -> Product:
         """The codec that `save` wrote.
+
+        Args:
+            path: The file.
 
         Raises:
             FormatError: The file holds none, or was changed.
@@ -297,7 +328,11 @@ class Product(Codec):
 
 
 def unit(vectors: Vectors) -> Vectors:
-    """Vectors `(n, d)` of length 1; zeros stay zeros."""
+    """Vectors `(n, d)` of length 1; zeros stay zeros.
+
+    Args:
+        vectors: `(n, d)`.
+    """
     lengths = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), TINY)
     return np.asarray(vectors / lengths, dtype=np.float32)
 

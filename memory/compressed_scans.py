@@ -37,7 +37,14 @@ ROUNDS = 10
 def sample_vectors(
     store: Store, namespace: Namespace = (), *, count: int = SAMPLE, seed: int = 0
 ) -> Vectors:
-    """Vectors of a scope's passages, `(n, d)`, drawn by chance: for `Product.fit`."""
+    """Vectors of a scope's passages, `(n, d)`, drawn by chance: for `Product.fit`.
+
+    Args:
+        store: Holds the passages.
+        namespace: The scope.
+        count: How many, at most; all where there are fewer.
+        seed: Of the draw.
+    """
     view = store.view(namespace)
     with view.lock:
         slots = np.flatnonzero(view.alive)
@@ -92,7 +99,11 @@ class Clusters:
     """Slots that there were when the centroids were found."""
 
     def members(self, clusters: NDArray[np.int64]) -> Slots:
-        """The slots of some clusters, ascending."""
+        """The slots of some clusters, ascending.
+
+        Args:
+            clusters: By number.
+        """
         wanted = np.zeros(len(self.centroids), dtype=np.bool_)
         wanted[clusters] = True
         return np.flatnonzero(wanted[self.of])
@@ -136,7 +147,11 @@ class Clustered(Full):
             return best_of(asked, scores, slots, count)
 
     def clusters(self, view: View) -> Clusters:
-        """The view's clusters; found anew when it has twice the slots that they were found from."""
+        """The view's clusters; found anew when it has twice the slots that they were found from.
+
+        Args:
+            view: The scope.
+        """
         with view.lock:
             known = self._known.get(view)
             if known is None or view.capacity > 2 * known.fitted:
@@ -175,7 +190,16 @@ class Clustered(Full):
 
 
 def nearest(view: View, centroids: Vectors, slots: Slots) -> NDArray[np.int64]:
-    """The centroid nearest to each slot's vector."""
+    """The centroid nearest to each slot's vector.
+
+    Args:
+        view: The scope.
+        centroids: `(c, d)`.
+        slots: `(m,)`.
+
+    Returns:
+        `(m,)`, numbers of centroids.
+    """
     parts = [
         (view.dense.vectors(slots[start : start + ROWS_AT_ONCE]) @ centroids.T).argmax(1)
         for start in range(0, len(slots), ROWS_AT_ONCE)

@@ -60,7 +60,14 @@ class Kind(ABC):
 
     @abstractmethod
     def params(self, index: Any, fetch: int, share: float, only: Any) -> Any:
-        """How to search: for `fetch` candidates among a share of all, those that `only` selects."""
+        """How to search: for `fetch` candidates among a share of all, those that `only` selects.
+
+        Args:
+            index: Trained and filled.
+            fetch: Candidates for each query.
+            share: Of all positions those to look among, in (0, 1].
+            only: FAISS's selector of these; None for all.
+        """
 
     def points(self, count: int) -> int:
         """How many of `count` vectors to train on."""
@@ -80,11 +87,23 @@ class Kind(ABC):
         """
 
     def add(self, index: Any, vectors: Vectors, first: int) -> None:
-        """Take in vectors at the positions from `first` on."""
+        """Take in vectors at the positions from `first` on.
+
+        Args:
+            index: Trained.
+            vectors: `(n, dim)`.
+            first: Position of the first.
+        """
         index.add(vectors)
 
     def take_out(self, index: Any, places: Places, gone: Mask) -> Places:
-        """Take out the positions that are gone; the slots of those that there are now."""
+        """Take out the positions that are gone; the slots of those that there are now.
+
+        Args:
+            index: Trained and filled.
+            places: The slot at each position.
+            gone: `(positions,)`, which are gone.
+        """
         import faiss
 
         # FAISS moves up what lies behind.
@@ -115,7 +134,7 @@ class Scan(Kind):
     rescored = 2
 
     def make(self, dim: int, count: int) -> Any:
-        """As `Kind` says."""
+        """FAISS's scalar quantiser of 8 bits."""
         import faiss
 
         return faiss.IndexScalarQuantizer(
@@ -123,7 +142,7 @@ class Scan(Kind):
         )
 
     def params(self, index: Any, fetch: int, share: float, only: Any) -> Any:
-        """As `Kind` says."""
+        """The selector alone."""
         import faiss
 
         return faiss.SearchParameters(sel=only)
@@ -136,23 +155,23 @@ class Hash(Kind):
     rescored = 16
 
     def make(self, dim: int, count: int) -> Any:
-        """As `Kind` says."""
+        """FAISS's hashes of 2 d bits, after a random rotation and with trained thresholds."""
         import faiss
 
         return faiss.IndexLSH(dim, 2 * dim, True, True)
 
     def params(self, index: Any, fetch: int, share: float, only: Any) -> Any:
-        """As `Kind` says: FAISS takes none here."""
+        """None: FAISS takes none here."""
         return None
 
     def scanned(self, index: Any, params: Any) -> int:
-        """As `Kind` says: bits, sixteen of them for the price of one product."""
+        """All of them: bits, sixteen of them for the price of one product."""
         return int(index.ntotal) // 16
 
     def propose(
         self, index: Any, queries: Vectors, fetch: int, share: float, chosen: Mask | None, only: Any
     ) -> tuple[Scores, Places]:
-        """As `Kind` says; what is not chosen is fetched too, and left out."""
+        """Candidates by Hamming distance; what is not chosen is fetched too, and left out."""
         depth = min(int(index.ntotal), math.ceil(1.5 * fetch / share))
         distances, found = index.search(queries, fetch if chosen is None else depth)
         if chosen is not None:
@@ -178,7 +197,7 @@ class Lists(Kind):
         self.name, self._codes, self.rescored = name, codes, rescored
 
     def make(self, dim: int, count: int) -> Any:
-        """As `Kind` says."""
+        """FAISS's inverted lists of the codes that this kind holds."""
         import faiss
 
         codes = self._codes or f"PQ{product_parts(dim)}"
@@ -193,7 +212,7 @@ class Lists(Kind):
         return index
 
     def points(self, count: int) -> int:
-        """As `Kind` says."""
+        """64 for each list."""
         return min(count, 64 * self.lists(count))
 
     def lists(self, count: int) -> int:
@@ -201,7 +220,7 @@ class Lists(Kind):
         return 1 << round(math.log2(1.5 * math.sqrt(max(1, count))))
 
     def params(self, index: Any, fetch: int, share: float, only: Any) -> Any:
-        """As `Kind` says."""
+        """How many lists to look at: enough for the candidates, whatever share is chosen."""
         import faiss
 
         size = max(1.0, index.ntotal / index.nlist)
@@ -222,15 +241,15 @@ class Lists(Kind):
         return math.ceil(min(nlist / 3, 80 * math.cbrt(nlist / 256)))
 
     def scanned(self, index: Any, params: Any) -> int:
-        """As `Kind` says."""
+        """The share of the lists that is looked at."""
         return int(index.ntotal * params.nprobe // index.nlist)
 
     def add(self, index: Any, vectors: Vectors, first: int) -> None:
-        """As `Kind` says."""
+        """Take in vectors, their positions as ids."""
         index.add_with_ids(vectors, np.arange(first, first + len(vectors)))
 
     def take_out(self, index: Any, places: Places, gone: Mask) -> Places:
-        """As `Kind` says: what stays keeps its position."""
+        """Remove them from the lists: what stays keeps its position."""
         import faiss
 
         index.remove_ids(faiss.IDSelectorBatch(np.flatnonzero(gone)))
@@ -248,7 +267,7 @@ class FastLists(Lists):
     least = 256
 
     def make(self, dim: int, count: int) -> Any:
-        """As `Kind` says."""
+        """FAISS's inverted lists of four-bit codes, laid out for its fast scan."""
         import faiss
 
         made = f"IVF{self.lists(count)},PQ{dim if dim % 2 else dim // 2}x4fs"
@@ -266,11 +285,11 @@ class FastLists(Lists):
         return math.ceil(min(nlist / 2, 100 * math.cbrt(nlist / 256)))
 
     def scanned(self, index: Any, params: Any) -> int:
-        """As `Kind` says: a code for the price of a sixteenth of a product."""
+        """The share of the lists that is looked at, sixteen codes for the price of a product."""
         return super().scanned(index, params) // 16
 
     def take_out(self, index: Any, places: Places, gone: Mask) -> Places:
-        """As `Kind` says; FAISS leaves what it moved up in the rest of each list's last block."""
+        """Remove them; FAISS leaves what it moved up in the rest of each list's last block."""
         import faiss
 
         left = super().take_out(index, places, gone)
@@ -294,7 +313,7 @@ class Neighbours(Kind):
     adding = 0.05  # a new vector is linked as the first ones were; the range of values may move
 
     def make(self, dim: int, count: int) -> Any:
-        """As `Kind` says."""
+        """FAISS's HNSW with 32 neighbours and vectors of 8 bits."""
         import faiss
 
         index = faiss.index_factory(dim, "HNSW32_SQ8", faiss.METRIC_INNER_PRODUCT)
@@ -302,18 +321,18 @@ class Neighbours(Kind):
         return index
 
     def params(self, index: Any, fetch: int, share: float, only: Any) -> Any:
-        """As `Kind` says."""
+        """How wide to search: wider where a smaller share is chosen."""
         import faiss
 
         width = math.ceil(max(128, fetch) / share)
         return faiss.SearchParametersHNSW(sel=only, efSearch=min(width, int(index.ntotal)))
 
     def scanned(self, index: Any, params: Any) -> int:
-        """As `Kind` says."""
+        """32 neighbours for each candidate of the search's width."""
         return min(int(index.ntotal), 32 * int(params.efSearch))
 
     def take_out(self, index: Any, places: Places, gone: Mask) -> Places:
-        """As `Kind` says: FAISS can't, so that a neighbour's vector is written over each.
+        """Write a neighbour's vector over each: FAISS cannot remove.
 
         The graph stays as it was, and nothing of what is gone is left to be stored.
         """

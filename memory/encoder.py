@@ -57,7 +57,11 @@ class Encoder(Protocol):
         """The width d of a vector."""
 
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """The vectors of the texts, `(n, d)` float32, L2-normalised."""
+        """The vectors of the texts, `(n, d)` float32, L2-normalised.
+
+        Args:
+            texts: n of them; perhaps none.
+        """
 
 
 class TransformerEncoder:
@@ -114,7 +118,11 @@ class TransformerEncoder:
         return self._window
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """How many tokens of content each text has, however long it is."""
+        """How many tokens of content each text has, however long it is.
+
+        Args:
+            texts: n of them, of any length.
+        """
         return token_counts(self._reader, texts)
 
     @property
@@ -141,6 +149,9 @@ class TransformerEncoder:
         """The vectors of the texts, `(n, d)` float32, L2-normalised.
 
         That of a text longer than the window is the normalised mean of its windows' vectors.
+
+        Args:
+            texts: n of them, of any length.
         """
         if isinstance(texts, str):
             raise InputError("encode takes a list of texts, not one string")
@@ -162,6 +173,9 @@ class TransformerEncoder:
         """For each text its token vectors `(t, d)`, their character spans `(t, 2)` and its vector.
 
         Special tokens are left out. Token vectors are the last layer's, not normalised.
+
+        Args:
+            texts: n of them, of any length.
         """
         found: list[tuple[Vectors, NDArray[np.int64], Vectors] | None] = [None] * len(texts)
         for rows, hidden, pooled, offsets, mask in self._forward(texts):
@@ -254,17 +268,28 @@ class TransformerEncoder:
 
 
 def for_questions(encoder: Encoder) -> Encoder:
-    """What encodes questions and rewritten queries on a walk: the quick twin, if there is one."""
+    """What encodes questions and rewritten queries on a walk: the quick twin, if there is one.
+
+    Args:
+        encoder: The memory's.
+    """
     return encoder.quantized() if isinstance(encoder, TransformerEncoder) else encoder
 
 
 def family(encoder: Encoder) -> str:
-    """The fingerprint of the encoder, or of the one that it is the quick twin of."""
+    """The fingerprint of the encoder, or of the one that it is the quick twin of.
+
+    Args:
+        encoder: Any.
+    """
     return encoder.fingerprint.removesuffix(QUICK)
 
 
 def minilm(*, batch_size: int = 32) -> TransformerEncoder:
     """The default encoder: all-MiniLM-L6-v2, from the `minilm` extra; no network is needed.
+
+    Args:
+        batch_size: Texts that go through the network together.
 
     Raises:
         MissingExtra: The extra is not installed.
@@ -286,6 +311,10 @@ def minilm(*, batch_size: int = 32) -> TransformerEncoder:
 
 def require(encoder: Encoder | None, what: str) -> Encoder:
     """The encoder, or an error that names what wanted it.
+
+    Args:
+        encoder: Perhaps one.
+        what: What needs it, as the message begins.
 
     Raises:
         EncoderMissing: There is none.

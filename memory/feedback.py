@@ -189,7 +189,11 @@ class FeedbackLog:
         return True
 
     def find(self, id: str) -> LoggedRecall | None:
-        """The recall of that id, if it was judged before."""
+        """The recall of that id, if it was judged before.
+
+        Args:
+            id: A recall's.
+        """
         with self.store.reading() as connection:
             if not _has_tables(connection):
                 return None
@@ -200,6 +204,9 @@ class FeedbackLog:
         """All feedback on recalls that asked a namespace which begins with this one, as it came.
 
         A recall of a wider scope is not among them: it may name what lies outside.
+
+        Args:
+            namespace: The scope: every namespace that begins with it.
         """
         bounds = records.scope_range(records.encode_namespace(namespace))
         with self.store.reading() as connection:
@@ -213,7 +220,11 @@ class FeedbackLog:
             return [_read(connection, row[0]) for row in numbers]
 
     def count(self, namespace: Namespace = ()) -> int:
-        """How many recalls of a scope were judged."""
+        """How many recalls of a scope were judged.
+
+        Args:
+            namespace: The scope: every namespace that begins with it.
+        """
         bounds = records.scope_range(records.encode_namespace(namespace))
         with self.store.reading() as connection:
             if not _has_tables(connection):
@@ -225,7 +236,11 @@ class FeedbackLog:
             return int(row[0])
 
     def forget(self, namespace: Namespace = ()) -> int:
-        """Delete the feedback on recalls of a scope; of how many. A purge erases its bytes."""
+        """Delete the feedback on recalls of a scope; of how many. A purge erases its bytes.
+
+        Args:
+            namespace: The scope: every namespace that begins with it.
+        """
         bounds = records.scope_range(records.encode_namespace(namespace))
         with self.store.transaction() as connection:
             if not _has_tables(connection):
@@ -237,6 +252,9 @@ class FeedbackLog:
 
 def check_reward(reward: float) -> None:
     """Nothing, if it is a reward.
+
+    Args:
+        reward: As a caller gave it.
 
     Raises:
         InputError: It is no number in [0, 1].

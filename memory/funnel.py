@@ -98,7 +98,11 @@ class Stage(ABC):
 
     @abstractmethod
     def score(self, batch: Sequence[Asked]) -> list[Scores]:
-        """The scores of each question's candidates, `(m,)` each; higher is better."""
+        """The scores of each question's candidates, `(m,)` each; higher is better.
+
+        Args:
+            batch: Questions, each with its candidates.
+        """
 
 
 class Opening(Stage):
@@ -106,7 +110,12 @@ class Opening(Stage):
 
     @abstractmethod
     def open(self, asked: Asked, count: int) -> tuple[Scores, Slots]:
-        """The best `count` slots of the view that are allowed, best first."""
+        """The best `count` slots of the view that are allowed, best first.
+
+        Args:
+            asked: The question.
+            count: How many at most.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +185,13 @@ class Funnel:
     ) -> Funnelled:
         """The best `k` passages of the scope for a query; every stage keeps at least `k`.
 
+        Args:
+            store: Where to search.
+            query: What to look for.
+            k: How many, at least 1.
+            namespace: The scope.
+            filter: Only passages that fulfil it.
+
         Raises:
             InputError: An empty query, a `k` below 1, no filter.
             EncoderMissing: A stage needs vectors and the store has no encoder.
@@ -191,7 +207,22 @@ class Funnel:
         namespace: Namespace = (),
         filter: Filter | None = None,
     ) -> list[Funnelled]:
-        """The same for several queries, each stage taking all of them together."""
+        """The same for several queries, each stage taking all of them together.
+
+        Args:
+            store: Where to search.
+            queries: What to look for.
+            k: How many, at least 1.
+            namespace: The scope.
+            filter: Only passages that fulfil it.
+
+        Returns:
+            What came out for each, in their order.
+
+        Raises:
+            InputError: As for `search`.
+            EncoderMissing: As for `search`.
+        """
         if isinstance(queries, str):
             raise InputError("search_many takes a list of queries, not one string")
         for query in queries:
@@ -249,7 +280,16 @@ class Funnel:
 
 
 def keep_best(asked: Asked, scores: Scores, count: int) -> None:
-    """Leave a question its best candidates by these scores, equals by content."""
+    """Leave a question its best candidates by these scores, equals by content.
+
+    Args:
+        asked: The question.
+        scores: `(m,)`, of its candidates.
+        count: How many stay at most.
+
+    Raises:
+        InputError: There is not one score for each candidate.
+    """
     rounded = np.asarray(scores, dtype=np.float64).round(DECIMALS)
     if rounded.shape != asked.slots.shape:
         raise InputError(

@@ -81,7 +81,14 @@ def hybrid(
 
 
 def hybrid_scores(view: View, text: str, vector: Vectors, slots: Slots) -> Scores:
-    """The hybrid scores of some living slots, `(m,)`, exact whatever else is in the pool."""
+    """The hybrid scores of some living slots, `(m,)`, exact whatever else is in the pool.
+
+    Args:
+        view: The scope.
+        text: The query.
+        vector: Its vector, `(d,)` L2-normalised.
+        slots: `(m,)`.
+    """
     with view.lock:
         dense, sparse = standardised(view, text, vector, slots)
         return (dense + sparse).round(DECIMALS).astype(np.float32)
@@ -90,7 +97,15 @@ def hybrid_scores(view: View, text: str, vector: Vectors, slots: Slots) -> Score
 def both_best(
     view: View, text: str, vector: Vectors, depth: int, allowed: Mask | None = None
 ) -> tuple[Slots, Slots]:
-    """The best `depth` living slots by meaning and by words, each best first."""
+    """The best `depth` living slots by meaning and by words, each best first.
+
+    Args:
+        view: The scope.
+        text: The query.
+        vector: Its vector, `(d,)` L2-normalised.
+        depth: How many each side brings.
+        allowed: `(capacity,)` the slots to look among; all by default.
+    """
     with view.lock:
         view.sparse.matched(text)  # the moments need all of it: the search may use it too
         _, near = view.dense.search(vector[None], depth, allowed=allowed)
@@ -101,7 +116,14 @@ def both_best(
 def standardised(
     view: View, text: str, vector: Vectors, slots: Slots
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The z-scores of some living slots, `(m,)` by meaning and by words, over the whole scope."""
+    """The z-scores of some living slots, `(m,)` by meaning and by words, over the whole scope.
+
+    Args:
+        view: The scope.
+        text: The query.
+        vector: Its vector, `(d,)` L2-normalised.
+        slots: `(m,)`.
+    """
     with view.lock:
         means, stds = view.dense.moments(vector[None])
         dense = view.dense.scores_of(vector[None], slots)[0]
@@ -113,7 +135,13 @@ def standardised(
 
 
 def standard(scores: Scores, mean: float, std: float) -> NDArray[np.float64]:
-    """z-scores; zeros where nothing differs from the mean."""
+    """z-scores; zeros where nothing differs from the mean.
+
+    Args:
+        scores: `(m,)`.
+        mean: Over the whole scope.
+        std: Likewise, at least 0.
+    """
     if std < LEAST_STD:
         return np.zeros(len(scores))
     return (scores.astype(np.float64) - mean) / std

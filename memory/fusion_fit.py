@@ -70,6 +70,9 @@ def judge(
 def fit_weighted(judged: Sequence[Judged | None]) -> Weighted:
     """One weight for all questions; α and β add up to 1.
 
+    Args:
+        judged: As `judge` gives it; None is passed over.
+
     Raises:
         InputError: No question has a gold passage in its pool.
     """
@@ -82,6 +85,9 @@ def fit_weighted(judged: Sequence[Judged | None]) -> Weighted:
 
 def fit_per_query(judged: Sequence[Judged | None]) -> PerQuery:
     """A weight that each question's features decide.
+
+    Args:
+        judged: As `judge` gives it; None is passed over.
 
     Raises:
         InputError: No question has a gold passage in its pool.

@@ -70,7 +70,11 @@ class Rule(Protocol):
     """What makes one score of two; any object that does may be given as `fusion=`."""
 
     def fuse(self, evidence: Evidence) -> Floats:
-        """The fused scores, `(m,)`; higher is better."""
+        """The fused scores, `(m,)`; higher is better.
+
+        Args:
+            evidence: Of a pool of m passages.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +116,11 @@ class PerQuery:
             raise ConfigError("every std must be above 0")
 
     def alpha(self, evidence: Evidence) -> float:
-        """The weight of meaning for this query, in (0, 1)."""
+        """The weight of meaning for this query, in (0, 1).
+
+        Args:
+            evidence: Of a pool of m passages.
+        """
         scaled = (evidence.features - self.mean) / self.std
         return float(1 / (1 + np.exp(-np.clip(scaled @ self.weights + self.bias, -30, 30))))
 
@@ -163,6 +171,9 @@ NAMES = ("reciprocal-rank", "min-rank")
 def rule_of(given: str | Rule) -> Rule:
     """The rule that a name stands for; a rule itself.
 
+    Args:
+        given: "reciprocal-rank", "min-rank", or an object with `fuse`.
+
     Raises:
         ConfigError: There is no such rule.
     """
@@ -183,6 +194,10 @@ def rule_of(given: str | Rule) -> Rule:
 def save_rule(rule: Rule, path: str | Path) -> None:
     """Write one of the rules above to a JSON file.
 
+    Args:
+        rule: One of this module's.
+        path: The file; one that is there is replaced.
+
     Raises:
         ConfigError: It is a rule of somebody else's.
         FormatError: The file cannot be written.
@@ -196,6 +211,9 @@ def save_rule(rule: Rule, path: str | Path) -> None:
 
 def load_rule(path: str | Path) -> Rule:
     """The rule that `save_rule` wrote.
+
+    Args:
+        path: The file.
 
     Raises:
         FormatError: The file holds none.
@@ -241,7 +259,18 @@ def search(
 def gather(
     view: View, text: str, vector: Vectors, *, depth: int = DEPTH, allowed: Mask | None = None
 ) -> tuple[Slots, Evidence]:
-    """The union of both sides' best `depth` living slots, and what is known of them."""
+    """The union of both sides' best `depth` living slots, and what is known of them.
+
+    Args:
+        view: The scope.
+        text: The query.
+        vector: Its vector, `(d,)` L2-normalised.
+        depth: How many each side brings.
+        allowed: `(capacity,)` the slots to look among; all by default.
+
+    Returns:
+        The pool's slots `(m,)`, and the evidence on them.
+    """
     with view.lock:
         near, worded = both_best(view, text, vector, depth, allowed)
         slots = np.union1d(near, worded)

@@ -49,7 +49,11 @@ class TokenEncoder(Protocol):
     def encode_tokens(
         self, texts: Sequence[str]
     ) -> list[tuple[Vectors, NDArray[np.int64], Vectors]]:
-        """Of each text its token vectors `(t, d)`, their spans `(t, 2)`, and its own vector."""
+        """Of each text its token vectors `(t, d)`, their spans `(t, 2)`, and its own vector.
+
+        Args:
+            texts: n of them.
+        """
 
 
 class TokenCache:
@@ -80,7 +84,11 @@ class TokenCache:
         return self._file.mean_size()
 
     def get(self, texts: Sequence[str]) -> list[Vectors]:
-        """The normalised token vectors `(t, d)` of each text, as compressed; made where absent."""
+        """The normalised token vectors `(t, d)` of each text, as compressed; made where absent.
+
+        Args:
+            texts: Contents of passages.
+        """
         text_of = {cache_key(text): text for text in texts}
         found = self._read(list(text_of))
         self.known += sum(cache_key(text) in found for text in texts)
@@ -180,7 +188,14 @@ def _token_rows(encoder: TokenEncoder, texts: Sequence[str]) -> list[Vectors]:
 
 
 def maxsim(question: Vectors, passage: Vectors) -> float:
-    """The mean over a question's tokens `(a, d)` of the best cosine with a passage's `(b, d)`."""
+    """The mean over a question's tokens of the best cosine with a token of a passage.
+
+    Source: Khattab and Zaharia 2020 (ColBERT), eq. 3; the mean in place of the sum.
+
+    Args:
+        question: `(a, d)`, L2-normalised.
+        passage: `(b, d)`, likewise.
+    """
     if not len(question) or not len(passage):
         return 0.0
     return float((question @ passage.T).max(axis=1).mean())

@@ -119,12 +119,21 @@ class Prefix(Opening):
 
 
 def first_dims(vectors: Vectors, dims: int) -> Vectors:
-    """The first dimensions of vectors `(n, d)`, normalised anew; zeros stay zeros."""
+    """The first dimensions of vectors `(n, d)`, normalised anew; zeros stay zeros.
+
+    Args:
+        vectors: `(n, d)`.
+        dims: How many of the first, at most d.
+    """
     return unit(np.ascontiguousarray(vectors[:, :dims]))
 
 
 def living(asked: Asked) -> Slots:
-    """The slots that a question may find; not those that came after its filter was asked."""
+    """The slots that a question may find; not those that came after its filter was asked.
+
+    Args:
+        asked: The question.
+    """
     mask: NDArray[np.bool_] = asked.view.alive.copy()
     if asked.allowed is not None:
         mask[: len(asked.allowed)] &= asked.allowed
@@ -133,7 +142,14 @@ def living(asked: Asked) -> Slots:
 
 
 def best_of(asked: Asked, scores: Scores, slots: Slots, count: int) -> tuple[Scores, Slots]:
-    """The best `count` of some slots by their scores `(m,)`, equals by content."""
+    """The best `count` of some slots by their scores `(m,)`, equals by content.
+
+    Args:
+        asked: The question.
+        scores: `(m,)`.
+        slots: `(m,)`.
+        count: How many at most.
+    """
     rounded = scores.astype(np.float64).round(DECIMALS)
     if len(slots) > count:
         # All that equal the last one stay in, so that content decides between them.

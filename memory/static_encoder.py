@@ -73,6 +73,9 @@ class StaticEncoder:
     def load(cls, folder: str | Path) -> StaticEncoder:
         """The encoder that `save` wrote to a folder.
 
+        Args:
+            folder: As `save` or `hoptrail distill` wrote it.
+
         Raises:
             FormatError: The folder holds none, or a file of it is damaged.
         """
@@ -99,6 +102,9 @@ class StaticEncoder:
 
     def save(self, folder: str | Path) -> Path:
         """Write the encoder to a folder, which is made where it is absent; the folder.
+
+        Args:
+            folder: One that holds another model is refused.
 
         Raises:
             FormatError: It cannot be written.
@@ -140,7 +146,11 @@ class StaticEncoder:
         return None
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """How many tokens each text has."""
+        """How many tokens each text has.
+
+        Args:
+            texts: n of them, of any length.
+        """
         return token_counts(self._tokenizer, texts)
 
     def __repr__(self) -> str:
@@ -151,6 +161,9 @@ class StaticEncoder:
 
         A text without a token of the table gets the first axis: any direction will do, as long as
         it is the same for all of them.
+
+        Args:
+            texts: n of them, of any length.
         """
         if isinstance(texts, str):
             raise InputError("encode takes a list of texts, not one string")
@@ -166,6 +179,9 @@ class StaticEncoder:
         """For each text its token vectors `(t, d)`, their character spans `(t, 2)` and its vector.
 
         A token's vector is its row of the table, not normalised.
+
+        Args:
+            texts: n of them, of any length.
         """
         found = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
         return [
@@ -193,6 +209,10 @@ class StaticEncoder:
 
 def load_encoder(model: str | Path) -> Encoder:
     """The encoder that a folder or a hub's name stands for: static, or a network.
+
+    Args:
+        model: A folder that `hoptrail distill` wrote, a folder of a sentence-transformers model, or
+            a name that the hub knows.
 
     Raises:
         FormatError: The folder holds neither.

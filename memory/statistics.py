@@ -100,7 +100,11 @@ class Recorder:
         self._due = (RECALLS_KEPT, math.inf)  # recalls left, and the time at the latest
 
     def note(self, rowids: Iterable[int]) -> None:
-        """Count passages as returned, once each."""
+        """Count passages as returned, once each.
+
+        Args:
+            rowids: Of the passages.
+        """
         if not self.on or _paused.get():
             return
         now = self._clock()
@@ -170,7 +174,12 @@ class Recorder:
 
 
 def note(store: Store, passages: Iterable[Passage]) -> None:
-    """Count passages as returned; those that are gone are left out."""
+    """Count passages as returned; those that are gone are left out.
+
+    Args:
+        store: Holds the counts.
+        passages: That were returned to a caller.
+    """
     by_space: dict[Namespace, list[str]] = {}
     for passage in passages:
         by_space.setdefault(passage.namespace, []).append(passage.id)
@@ -185,6 +194,11 @@ def note(store: Store, passages: Iterable[Passage]) -> None:
 def history(store: Store, id: str, namespace: Namespace = ()) -> History:
     """Where a passage comes from, and what became of it.
 
+    Args:
+        store: Holds the passage.
+        id: The passage's.
+        namespace: Exactly the passage's.
+
     Raises:
         UnknownId: It is not there.
     """
@@ -197,7 +211,12 @@ def history(store: Store, id: str, namespace: Namespace = ()) -> History:
 
 
 def histories(store: Store, namespace: Namespace = ()) -> Iterator[History]:
-    """That of each of the scope's passages, by namespace and id, of one state of the store."""
+    """That of each of the scope's passages, by namespace and id, of one state of the store.
+
+    Args:
+        store: Holds the passages.
+        namespace: The scope: every namespace that begins with it.
+    """
     bounds = records.scope_range(records.encode_namespace(namespace))
     where = "p.namespace >= ? AND p.namespace < ? AND (p.expires_at IS NULL OR p.expires_at > ?)"
     return _histories(store, where, (*bounds, store.clock()))

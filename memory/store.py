@@ -143,7 +143,11 @@ class Store(Writer):
         self._db.close()
 
     def view(self, namespace: Namespace = ()) -> View:
-        """The scope's indexes in memory, caught up with the last commit."""
+        """The scope's indexes in memory, caught up with the last commit.
+
+        Args:
+            namespace: The scope: every namespace that begins with it.
+        """
         records.encode_namespace(namespace)
         # On a full disk, or while another process writes, what has expired stays in the file: the
         # view leaves it out all the same, and a reader waits for nobody.
@@ -245,6 +249,9 @@ class Store(Writer):
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
         """The vectors of queries, `(n, d)`: from memory if it keeps them, never from the disk.
 
+        Args:
+            texts: n of them.
+
         Raises:
             EncoderMissing: The store has no encoder.
             EncoderMismatch: Another process has written vectors of another one.
@@ -253,6 +260,10 @@ class Store(Writer):
 
     def view_of(self, encoder: Encoder, namespace: Namespace = ()) -> View:
         """The scope's view, its vectors by this encoder: what it encodes may be asked of them.
+
+        Args:
+            encoder: What encoded, or will encode, the queries.
+            namespace: The scope.
 
         Raises:
             EncoderMismatch: The store's vectors are another's.
@@ -315,6 +326,10 @@ class Store(Writer):
 
     def migrate(self, owner: str, migrations: Sequence[str]) -> None:
         """Apply an owner's own list of SQL scripts, in order, each once in the file's life.
+
+        Args:
+            owner: Who the tables belong to.
+            migrations: All of its scripts, oldest first; only ever appended to.
 
         Raises:
             InputError: The owner is the store itself.

@@ -78,6 +78,9 @@ def read_corpus(path: str | Path) -> Iterator[Passage]:
     (seconds since 1970, or ISO 8601) and `links` (ids, or objects with `target`, `kind` and
     `weight`); every other key is metadata. Blank lines are passed over.
 
+    Args:
+        path: The file.
+
     Raises:
         FormatError: The file cannot be read, or a line cannot be used; a duplicate id is named
             with both of its lines.
@@ -92,6 +95,9 @@ def read_questions(path: str | Path) -> list[Question]:
     A line holds `id` and `question`, perhaps `answers`, `supporting_ids`, `kind`, `namespace` and
     `selection`; every other key is ignored.
 
+    Args:
+        path: The file.
+
     Raises:
         FormatError: As for `read_corpus`.
     """
@@ -100,7 +106,11 @@ def read_questions(path: str | Path) -> list[Question]:
 
 
 def parse_passage(record: Mapping[str, Any], where: str) -> Passage:
-    """The passage that a JSON object describes; `where` opens the message of an error.
+    """The passage that a JSON object describes.
+
+    Args:
+        record: The object.
+        where: Opens the message of an error.
 
     Raises:
         FormatError: A field is missing, empty or of another type.
@@ -121,7 +131,11 @@ def parse_passage(record: Mapping[str, Any], where: str) -> Passage:
 
 
 def parse_question(record: Mapping[str, Any], where: str) -> Question:
-    """The question that a JSON object describes; `where` opens the message of an error.
+    """The question that a JSON object describes.
+
+    Args:
+        record: The object.
+        where: Opens the message of an error.
 
     Raises:
         FormatError: A field is missing, empty or of another type.
@@ -172,6 +186,10 @@ def question_record(question: Question) -> dict[str, Any]:
 
 def write_jsonl(path: str | Path, records: Iterable[Mapping[str, Any]]) -> int:
     """Write one object a line, in UTF-8, and return how many; the file appears whole or not at all.
+
+    Args:
+        path: The file; one that is there is replaced.
+        records: The objects.
 
     Raises:
         FormatError: The file cannot be written.

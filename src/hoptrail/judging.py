@@ -113,7 +113,11 @@ class Judging(ABC):
             log.record(logged, reward, rowids)
 
     def feedback_given(self, namespace: Sequence[str] = ()) -> list[Feedback]:
-        """The feedback on recalls that asked a namespace which begins with this one."""
+        """The feedback on recalls that asked a namespace which begins with this one.
+
+        Args:
+            namespace: The scope: every namespace that begins with it.
+        """
         from hoptrail.memory.feedback import FeedbackLog
 
         return FeedbackLog(self._store).entries(checked_namespace(namespace))
@@ -122,6 +126,9 @@ class Judging(ABC):
         """Delete the feedback on recalls that asked a namespace which begins with this one.
 
         How many recalls that was. `purge` erases their bytes.
+
+        Args:
+            namespace: The scope: every namespace that begins with it.
 
         Raises:
             StoreError: The store is read-only.

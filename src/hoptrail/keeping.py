@@ -81,6 +81,15 @@ class Keeping(ABC):
     ) -> Passage:
         """Change what is given of a passage; the passage as it now is.
 
+        Args:
+            id: The passage's.
+            text: Its new text; None leaves what is there, as for the others.
+            title: Its new title, or None for none; `...` leaves what is there.
+            metadata: Takes the place of all that is there.
+            links: Take the place of all that are there.
+            expires_at: Seconds since 1970, or None for never; `...` leaves what is there.
+            namespace: Exactly the passage's.
+
         Raises:
             UnknownId: It is not there.
             InputError: A value cannot be stored.
@@ -99,6 +108,10 @@ class Keeping(ABC):
 
     def delete(self, ids: str | Iterable[str], namespace: Sequence[str] = ()) -> int:
         """Delete passages, all of them or none; how many.
+
+        Args:
+            ids: One id, or several.
+            namespace: Exactly the passages'.
 
         Raises:
             UnknownId: One of them is not there; nothing is deleted.
@@ -130,6 +143,13 @@ class Keeping(ABC):
         namespace: Sequence[str] = (),
     ) -> Passage:
         """Join a passage to another, or give their link another weight; the source as it now is.
+
+        Args:
+            source: Id of the passage that holds the link.
+            target: Id of the passage that it leads to, in the same namespace.
+            kind: `cites`, `next`, or a relation of your own.
+            weight: Above 0.
+            namespace: Exactly the source's.
 
         Raises:
             UnknownId: The source is not there. The target may be written later.
@@ -215,6 +235,10 @@ class Keeping(ABC):
 
     def history(self, id: str, namespace: Sequence[str] = ()) -> History:
         """Where a passage comes from, when it was written, how often and when it was recalled.
+
+        Args:
+            id: The passage's.
+            namespace: Exactly the passage's.
 
         Raises:
             UnknownId: It is not there.
@@ -305,6 +329,9 @@ class Keeping(ABC):
     def backup(self, path: str | Path) -> Path:
         """Copy the store, while others use it, to a new file of one state; its path.
 
+        Args:
+            path: A file that is not there yet.
+
         Raises:
             StoreUnavailable: There is a file already, or it cannot be written.
         """
@@ -339,6 +366,12 @@ class Keeping(ABC):
         progress: Progress | None = None,
     ) -> Imported:
         """Write the passages of an exported file, all of them or none, with their times.
+
+        Args:
+            path: As `export` wrote it.
+            on_duplicate: What to do with an id that is taken: refuse them all ("error"), "replace"
+                the old passage, or "skip" the new one.
+            progress: Called with (texts encoded, texts in all).
 
         Raises:
             FormatError: A line cannot be read; the message names it.
