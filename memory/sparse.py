@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hoptrail.memory.analyze import Analyzer
+from hoptrail.memory.analyze import ENGLISH, Analyzer
 from hoptrail.memory.matched import Matched, Part
 from hoptrail.memory.postings import Pairs, Segment, joined, segment
 from hoptrail.memory.slots import Scores, Slots, SlotTable, grown, spread
@@ -42,12 +42,13 @@ class SparseIndex:
     Args:
         table: The view's slots; the view adds to it and to this index together.
         lock: The view's.
+        language: Whose words are stemmed; see `hoptrail.memory.analyze`.
     """
 
-    def __init__(self, table: SlotTable, lock: RLock) -> None:
+    def __init__(self, table: SlotTable, lock: RLock, language: str = ENGLISH) -> None:
         self._table = table
         self._lock = lock
-        self._analyzer = Analyzer()
+        self._analyzer = Analyzer(language)
         self._ids: dict[str, int] = {}  # of terms, in the order they came
         self._words: dict[str, int] = {}  # words as written (folded) to term id
         self._df = np.zeros(0, dtype=np.int64)  # by term id, with room for more
@@ -161,13 +162,13 @@ class SparseIndex:
             self._forget()
 
     def terms(self, text: str) -> list[str]:
-        """The terms of a text, in order, repeated as they are."""
+        """The terms of a text, repeated as they are."""
         with self._lock:
             found = (self._analyzer.term(word) for word in self._analyzer.words(text))
             return [term for term in found if term is not None]
 
     def words(self, text: str) -> list[str]:
-        """The words of a text, folded, in order."""
+        """The words of a text, folded, wholes and parts among them."""
         return self._analyzer.words(text)
 
     def term(self, word: str) -> str | None:

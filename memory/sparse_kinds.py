@@ -6,6 +6,7 @@ from threading import RLock
 from typing import Literal, cast, get_args
 
 from hoptrail.errors import ConfigError
+from hoptrail.memory.analyze import ENGLISH
 from hoptrail.memory.slots import SlotTable
 from hoptrail.memory.sparse import SparseIndex
 
@@ -29,10 +30,12 @@ def checked(name: str) -> SparseName:
     return cast(SparseName, name)
 
 
-def sparse_index(name: SparseName, table: SlotTable, lock: RLock) -> SparseIndex:
-    """An empty index of this kind over a view's slots."""
+def sparse_index(
+    name: SparseName, table: SlotTable, lock: RLock, language: str = ENGLISH
+) -> SparseIndex:
+    """An empty index of this kind over a view's slots, of words in a language."""
     if name == "tantivy":
         from hoptrail.memory.sparse_tantivy import TantivyIndex
 
-        return TantivyIndex(table, lock)
-    return SparseIndex(table, lock)
+        return TantivyIndex(table, lock, language)
+    return SparseIndex(table, lock, language)

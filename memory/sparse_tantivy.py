@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.errors import MissingExtra
+from hoptrail.memory.analyze import ENGLISH
 from hoptrail.memory.slots import DECIMALS, Scores, Slots, SlotTable
 from hoptrail.memory.sparse import SparseIndex
 
@@ -64,6 +65,7 @@ class TantivyIndex(SparseIndex):
     Args:
         table: The view's slots.
         lock: The view's.
+        language: Whose words are stemmed.
 
     Raises:
         MissingExtra: tantivy is not installed.
@@ -72,8 +74,8 @@ class TantivyIndex(SparseIndex):
     _index: Any  # tantivy.Index: it carries no types
     _writer: Any
 
-    def __init__(self, table: SlotTable, lock: RLock) -> None:
-        super().__init__(table, lock)
+    def __init__(self, table: SlotTable, lock: RLock, language: str = ENGLISH) -> None:
+        super().__init__(table, lock, language)
         self._tantivy = tantivy_module()
         builder = self._tantivy.SchemaBuilder()
         builder.add_text_field("terms", tokenizer_name="whitespace", index_option="freq")

@@ -74,10 +74,11 @@ def test_words_are_folded_and_stemmed_and_stop_words_left_out() -> None:
         "bridg",
         "bridg",
         "strass",
-        "méxico",
+        "mexico",
+        "x",
         "19th",
     ]
-    assert index.terms("Me\u0301xico") == ["méxico"]  # the accent as a character of its own
+    assert index.terms("Me\u0301xico") == ["mexico"]  # the accent as a character of its own
     assert index.terms("the of and !") == []
 
 
