@@ -32,6 +32,9 @@ ENGLISH = "english"
 NONE = "none"
 """The language of a store whose words are not stemmed."""
 
+LANGUAGES = (NONE, *Stemmer.algorithms())
+"""What a store's language may be: Snowball's names."""
+
 # Lucene's English list.
 STOP_WORDS = frozenset(
     "a an and are as at be but by for if in into is it no not of on or such that the their then "
@@ -151,9 +154,8 @@ def checked(language: str) -> str:
     Raises:
         ConfigError: There is none.
     """
-    known = [NONE, *Stemmer.algorithms()]
-    if language not in known:
-        raise ConfigError(f"language must be one of {', '.join(known)}, got {language!r}")
+    if language not in LANGUAGES:
+        raise ConfigError(f"language must be one of {', '.join(LANGUAGES)}, got {language!r}")
     return language
 
 

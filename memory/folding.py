@@ -96,7 +96,10 @@ _ONE_FOR_ANOTHER = {
     "\u0401": "\u0415",
     "\u200b": " ",  # between words of Thai or Khmer
 }
-_FEW = "\u2013-\u2015\u201c-\u201e\u00ad\u02bc\u0130\u0131\u0401\u0451\u2010\u2011\u2018\u2019\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2212"
+_FEW = (
+    "\u2013-\u2015\u201c-\u201e\u00ad\u02bc\u0130\u0131\u0401\u0451\u2010\u2011\u2018\u2019"
+    "\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2212"
+)
 _COMMON = re.compile(f"[{_FEW}]")
 _RARE = re.compile(f"[{_INVISIBLE}{_ARABIC}{_HEBREW}{''.join(_ONE_FOR_ANOTHER)}]")
 _VARIANTS = re.compile("[\U000e0100-\U000e01ef]")  # of an ideograph
@@ -113,11 +116,11 @@ _LETTERS = str.maketrans(
 
 
 def one_spelling(text: str) -> str:
-    """A text in the spelling that is matched; as written in case and accents.
+    r"""A text in the spelling that is matched; as written in case and accents.
 
     Example:
-        >>> one_spelling("ＡＢＣ１２３ كِتَاب ٤٢") == "ABC123 كتاب 42"
-        True
+        >>> one_spelling("\uff21\uff22 \uff11\uff12 ﾊﾞﾅﾅ")
+        'AB 12 バナナ'
     """
     if text.isascii():
         return text

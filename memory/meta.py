@@ -6,8 +6,9 @@ import json
 import sqlite3
 from pathlib import Path
 
-from hoptrail.errors import EncoderMismatch, StoreError
+from hoptrail.errors import ConfigError, EncoderMismatch, StoreError
 from hoptrail.memory import checksums
+from hoptrail.memory.analyze import ENGLISH
 from hoptrail.memory.encoder import Encoder
 
 NEXT = "next_encoder"
@@ -18,6 +19,10 @@ CACHES = "caches"
 
 SINCE = "encoder_since"
 """Key of the version in which the encoder's vectors took the place of another's."""
+
+
+LANGUAGE = "language"
+"""Key of the language whose stemmer the words go through; absent for English."""
 
 
 def get(connection: sqlite3.Connection, key: str) -> str | None:
@@ -55,6 +60,42 @@ def bump(connection: sqlite3.Connection, count: int) -> int:
     newest = version(connection)
     put(connection, "version", str(newest + count))
     return newest + 1
+
+
+def language(connection: sqlite3.Connection) -> str:
+    """The language whose stemmer the words go through."""
+    return get(connection, LANGUAGE) or ENGLISH
+
+
+def undecided(connection: sqlite3.Connection) -> bool:
+    """Whether the store may still get a language: nothing was written, nobody named one."""
+    return get(connection, LANGUAGE) is None and version(connection) == 0
+
+
+def claim_language(connection: sqlite3.Connection, wanted: str, where: str) -> None:
+    """Write down a new store's language; it stays what it is.
+
+    Raises:
+        ConfigError: The store has another.
+    """
+    if undecided(connection):
+        put(connection, LANGUAGE, wanted)
+    else:
+        check_language(connection, wanted, where)
+
+
+def check_language(connection: sqlite3.Connection, wanted: str, where: str) -> None:
+    """Refuse a language that is not the store's.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    if language(connection) != wanted:
+        raise ConfigError(
+            f"the words of {where} are stemmed as {language(connection)}, which was settled when "
+            f"it was made, got language {wanted!r}: open it without a language, or export it into "
+            "a new store of that language"
+        )
 
 
 def encoder_since(connection: sqlite3.Connection) -> int:

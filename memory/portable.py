@@ -21,7 +21,8 @@ import numpy as np
 from hoptrail import outputs
 from hoptrail.errors import FormatError, InputError
 from hoptrail.formats import parse_passage, read_objects
-from hoptrail.memory import meta, provenance, records, statistics
+from hoptrail.memory import analyze, meta, provenance, records, statistics
+from hoptrail.memory.analyze import ENGLISH
 from hoptrail.memory.bulk import Key, OnDuplicate
 from hoptrail.memory.encoder import Vectors
 from hoptrail.memory.provenance import Merged
@@ -69,7 +70,11 @@ def export(
             part.open("w", encoding="utf-8") as file,
             store.reading() as connection,
         ):
-            header = {"hoptrail": FORMAT, "encoder": meta.get(connection, "encoder")}
+            header = {
+                "hoptrail": FORMAT,
+                "encoder": meta.get(connection, "encoder"),
+                "language": meta.language(connection),
+            }
             file.write(json.dumps(header) + "\n")
             # A transaction is open: however long it takes, all is read from one state.
             for passage in store.passages(namespace):
@@ -99,7 +104,7 @@ def import_file(
 ) -> Imported:
     """Write the passages of an exported file, all of them or none, with their times.
 
-    What has expired since the export is left out.
+    What has expired since the export is left out. A new store takes over the language.
 
     Raises:
         FormatError: A line cannot be read; the message names it.
@@ -118,6 +123,9 @@ def import_file(
             f'{source}, line 1: an export begins with {{"hoptrail": {FORMAT}}}, this does not '
             "(a corpus of passages is read by hoptrail add)"
         )
+    language = header.get("language", ENGLISH)
+    if language not in analyze.LANGUAGES:
+        raise FormatError(f"{source}, line 1: there is no stemmer for the language {language!r}")
     made_by = header.get("encoder")
     usable = store.encoder is None or meta.describe(store.encoder) == made_by
     passages: list[Passage] = []
@@ -137,6 +145,7 @@ def import_file(
             counts[passage.namespace, passage.id] = statistics.counts_of(record["counts"], where)
         if record.get("merged") is not None:
             merged[passage.namespace, passage.id] = provenance.parsed(record["merged"], where)
+    store.take_language(language)
     ids = store.restore(
         passages,
         vectors,

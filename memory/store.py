@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Literal, Self, get_args
 
 from hoptrail.errors import EncoderMismatch, InputError, StoreUnavailable, UnknownId
 from hoptrail.memory import (
+    analyze,
     cleaning,
     dense_kinds,
     filters,
@@ -72,10 +73,12 @@ class Store(Writer):
         index: The kind of dense index: "auto" by size, "flat" for exact search whatever the size,
             or one of those in `hoptrail.memory.dense_kinds`.
         sparse: The sparse index: "auto" and "own" are ours, "tantivy" has that search before ours.
+        language: Whose stemmer words go through, by Snowball's name ("german"), or "none". It is
+            recorded when the file is made, English by default; None is whatever it has.
         clock: Tells the time, in seconds since 1970; another one than the computer's is for tests.
 
     Raises:
-        ConfigError: There is no such kind of index.
+        ConfigError: There is no such kind of index or language, or the file has another language.
         MissingExtra: It needs an extra that is not installed.
         StoreUnavailable: The file cannot be opened, or is not a store.
         SchemaMismatch: It was written by a newer version of hoptrail.
@@ -92,6 +95,7 @@ class Store(Writer):
         queries_kept: int = 0,
         index: IndexName = "auto",
         sparse: SparseName = "auto",
+        language: str | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         if not isinstance(path, str | Path) or not str(path):
@@ -103,6 +107,8 @@ class Store(Writer):
         """The vectors of the last queries."""
         self._index = dense_kinds.checked(index)
         self._sparse = sparse_kinds.checked(sparse)
+        if language is not None:
+            analyze.checked(language)
         self._db = Database(self.path, read_only=read_only)
         self.recorder = Recorder(self._db, clock, on=statistics)
         """Counts what is returned."""
@@ -111,6 +117,8 @@ class Store(Writer):
         try:
             with self._db.reading() as connection:
                 meta.check_encoder(connection, encoder, str(path))
+            if language is not None:
+                self._claim_language(language)
         except BaseException:
             self._db.close()
             raise
@@ -141,6 +149,35 @@ class Store(Writer):
         if not self._db.closed:
             self.recorder.close()
         self._db.close()
+
+    @property
+    def language(self) -> str:
+        """Whose stemmer words go through; "none" for no stemming."""
+        with self._db.reading() as connection:
+            return meta.language(connection)
+
+    def take_language(self, language: str) -> None:
+        """Have a language if none was settled yet: an import into a new store brings its own.
+
+        Raises:
+            ConfigError: There is no such language.
+        """
+        analyze.checked(language)
+        with self._db.reading() as connection:
+            undecided = meta.undecided(connection)
+        if undecided:
+            self._claim_language(language)
+            with self._views_lock:
+                self._views.clear()
+
+    def _claim_language(self, language: str) -> None:
+        """Settle the language of a new store; of another, see that it is this one."""
+        with self._db.reading() as connection:
+            if not meta.undecided(connection) or self.read_only:
+                meta.check_language(connection, language, str(self.path))
+                return
+        with self._db.writing() as connection:
+            meta.claim_language(connection, language, str(self.path))
 
     def view(self, namespace: Namespace = ()) -> View:
         """The scope's indexes in memory, caught up with the last commit.

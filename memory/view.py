@@ -67,7 +67,9 @@ class View:
         self._since = 0  # the version from which on they are the store's
         self._unsaved = 0  # slots taken in or killed since the last snapshot
         self.dense = DenseIndex(self._table, self.lock, index)
-        self.sparse = sparse_index(sparse, self._table, self.lock)
+        with database.reading() as connection:
+            language = meta.language(connection)
+        self.sparse = sparse_index(sparse, self._table, self.lock, language)
         self._columns = Columns(database, self._table)
 
     def __repr__(self) -> str:

@@ -218,6 +218,7 @@ def open_memory(
         policy=given.get("policy") or "shipped",
         read_only=read_only,
         index=given.get("index") or "auto",
+        language=given.get("language"),
     )
 
 

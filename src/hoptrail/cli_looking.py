@@ -69,6 +69,7 @@ def info(args: argparse.Namespace) -> int:
         with memory.store.reading() as connection:
             encoder = meta.get(connection, "encoder")
             split = vector_rows.split_passages(connection, encode_namespace(scope))
+            language = meta.language(connection)
         change = memory.encoder_change()
         found: dict[str, Any] = {
             "passages": sum(spaces.values()),
@@ -78,6 +79,7 @@ def info(args: argparse.Namespace) -> int:
             "ever_recalled": recalled,
             "encoder": encoder,
             "encoder_change": asdict(change) if change else None,
+            "language": language,
             "version": memory.store.version,
             "bytes": args.store.stat().st_size,
         }
@@ -86,7 +88,7 @@ def info(args: argparse.Namespace) -> int:
         return 0
     lines = [
         f"{args.store}: {found['passages']} passages, {found['bytes']:,} bytes, "
-        f"version {found['version']}, encoder {encoder or 'none yet'}",
+        f"version {found['version']}, encoder {encoder or 'none yet'}, language {language}",
         f"{split} of them are longer than the encoder's window and have a vector for each part",
         f"{recalled} were recalled, {recalls} times in all",
         *([changing_line(change)] if change else []),

@@ -65,6 +65,11 @@ hoptrail add --store agent.db --duplicates merge notes/""",
     store_option(parser)
     encoder_option(parser)
     parser.add_argument(
+        "--language",
+        help="of a new memory: whose stemmer words go through, by Snowball's name (german), or "
+        "none (default: english, or what the memory has)",
+    )
+    parser.add_argument(
         "--on-duplicate",
         choices=("error", "replace", "skip"),
         default="error",

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
 from hoptrail.changing_encoder import ChangingEncoder, itself
-from hoptrail.errors import InputError, PolicyError, UnknownId
+from hoptrail.errors import ConfigError, InputError, PolicyError, UnknownId
 from hoptrail.intake import Item, aligned, checked_namespace, checked_scope
 from hoptrail.judging import Asked, Decision, Judging, hits_of
 from hoptrail.keeping import Keeping
@@ -55,9 +55,12 @@ class Memory(Keeping, ChangingEncoder, Judging, Reading):
             has settings of its own for both.
         index: The kind of dense index: "auto" is exact for small memories and approximate for
             large ones, "flat" is exact; others are named in docs/guides/memory.md.
+        language: Whose stemmer words go through when passages are found by them, by Snowball's
+            name ("german"), or "none". It is recorded when the file is made, English by default;
+            None is whatever the file has.
 
     Raises:
-        ConfigError: There is no such kind of index.
+        ConfigError: There is no such kind of index or language, or the file has another language.
         StoreUnavailable: The file cannot be opened, or is not a store.
         EncoderMismatch: The encoder given is not the one that made the file's vectors;
             `change_encoder` makes them anew.
@@ -83,6 +86,7 @@ class Memory(Keeping, ChangingEncoder, Judging, Reading):
         statistics: bool = True,
         queries_kept: int = 1024,
         index: IndexName = "auto",
+        language: str | None = None,
     ) -> None:
         from hoptrail.memory.store import Store
 
@@ -99,6 +103,11 @@ class Memory(Keeping, ChangingEncoder, Judging, Reading):
         self._writing = threading.Lock()  # held while texts are encoded for writing
         if isinstance(path, Store):
             self._store = path
+            if language not in (None, path.language):
+                raise ConfigError(
+                    f"the store given has the language {path.language!r}, got {language!r}: name "
+                    "the language where the store is made"
+                )
         else:
             wanted = None if isinstance(encoder, str) else encoder
             self._store = Store(
@@ -108,6 +117,7 @@ class Memory(Keeping, ChangingEncoder, Judging, Reading):
                 statistics=statistics,
                 queries_kept=queries_kept,
                 index=index,
+                language=language,
             )
         self._encoder_wanted = encoder == "auto" and not isinstance(path, Store)
         self._encoder = itself(self._store.encoder)  # for queries: a timing is what it says
