@@ -1,32 +1,50 @@
 """Names in text: folding words, what a title is called by, and the longest known name at a place.
 
 A name is a short sequence of folded words joined by single blanks: "Anna van Egmont" is
-`anna van egmont`. Text is cut into the same folded words, each with its character span, and read
-from the left; at every word the longest known name that starts there is taken and reading goes on
-behind it.
+`anna van egmont`, and "東京", of a script without spaces, is `東 京`. Text is cut into the same
+folded words, each with its character span, and read from the left; at every word the longest known
+name that starts there is taken and reading goes on behind it.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from functools import lru_cache
 from html import unescape
 from itertools import pairwise
 
+from hoptrail.memory.folding import (
+    BEYOND,
+    IDEOGRAPHIC,
+    MARKS,
+    SYLLABIC,
+    UNSEGMENTED,
+    one_spelling,
+    without_accents,
+)
+
 MAX_WORDS = 8
 """Longer titles name nothing: nobody writes them out."""
 
-_MARKS = "\u0300-\u036f"
-_WORD = re.compile(rf"\w[\w{_MARKS}]*")
-_WORD_NOT_ESCAPE = re.compile(rf"&(?:\w+|#\w+);|(\w[\w{_MARKS}]*)")
-_TAIL = re.compile(r"\s*\([^()]*\)\s*$")
-_LETTERS = str.maketrans(
-    {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i", "ħ": "h"}
+LETTERS_A_WORD = 3
+"""Letters of a script without spaces that count as one of these words."""
+
+_INSIDE = rf"\w{MARKS}\u00ad\u200c\u200d"  # marks, and joiners that fold away
+_SPACED = rf"\w[{_INSIDE}]*"
+_WITHOUT_SPACES = f"[{SYLLABIC}{IDEOGRAPHIC}]"
+_CUT = (
+    rf"{_WITHOUT_SPACES}[{MARKS}]*"
+    rf"|(?!{_WITHOUT_SPACES})\w(?:(?!{_WITHOUT_SPACES})[{_INSIDE}])*"
 )
-"""Letters with a stroke or a ligature, which Unicode does not take apart."""
+_PLAIN_WORD, _ANY_WORD, _CUT_WORD = map(re.compile, (r"\w+", _SPACED, _CUT))
+_NOT_ESCAPE = {
+    word: re.compile(rf"&(?:\w+|#\w+);|({word.pattern})")
+    for word in (_PLAIN_WORD, _ANY_WORD, _CUT_WORD)
+}
+_SYLLABLE = re.compile(f"[{SYLLABIC}]")
+_HANGUL = re.compile("[\u1100-\u11ff\uac00-\ud7fb]")
 
 STOP_WORDS = frozenset(
     """
@@ -53,7 +71,7 @@ class Words:
     spans: list[tuple[int, int]]
     """Where each word stands in the text."""
     capital: list[bool]
-    """Whether each could be a proper name: upper case in it, or a script without case."""
+    """Whether each has upper case in it; none has in a script without case."""
 
     def __len__(self) -> int:
         return len(self.folded)
@@ -65,7 +83,7 @@ class Words:
         """
         for i in range(first, last):
             end, start = self.spans[i][1], self.spans[i + 1][0]
-            if start - end == 1:
+            if start - end <= 1:
                 continue
             gap = self.text[end:start]
             if "&" in gap:
@@ -98,32 +116,36 @@ def fold(word: str) -> str:
     """
     if word.isascii():
         return word.lower()
-    apart = unicodedata.normalize("NFKD", word.casefold())
-    bare = "".join(c for c in apart if not unicodedata.combining(c)).casefold()
-    return bare.translate(_LETTERS) or word
+    bare = without_accents(one_spelling(word).casefold())
+    return "".join(bare.split()) or word
 
 
 @lru_cache(maxsize=1 << 17)
 def is_capitalised(word: str) -> bool:
-    """Whether a word as written holds a capital, or letters of a script that has none."""
-    if word.islower() or word[0].isdigit():
-        return False
-    return word != word.lower() or word.isalpha()
+    """Whether a word as written holds a capital; a number with a letter does not count."""
+    return not (word.islower() or word[0].isdigit()) and word != word.lower()
 
 
 def words(text: str) -> Words:
     """The text's words, folded, with their character spans.
 
+    Scripts that put no spaces between words give a word for each letter: a name in them is a
+    sequence of letters, and stands where these letters do. So does Korean, whose particles stand
+    at the noun.
+
     Examples:
-        >>> words("Schindler’s List").folded
-        ['schindler', 's', 'list']
+        >>> words("Schindler’s List").folded, words("東京は").folded
+        (['schindler', 's', 'list'], ['東', '京', 'は'])
     """
+    word = _PLAIN_WORD
+    if not text.isascii() and BEYOND.search(text):
+        word = _CUT_WORD if UNSEGMENTED.search(text) else _ANY_WORD
     if "&" in text and ";" in text:
-        spans = [m.span(1) for m in _WORD_NOT_ESCAPE.finditer(text) if m[1]]
+        spans = [m.span(1) for m in _NOT_ESCAPE[word].finditer(text) if m[1]]
         raw = [text[start:end] for start, end in spans]
     else:
-        spans = [m.span() for m in _WORD.finditer(text)]
-        raw = _WORD.findall(text)
+        spans = [m.span() for m in word.finditer(text)]
+        raw = word.findall(text)
     return Words(text, list(map(fold, raw)), spans, list(map(is_capitalised, raw)))
 
 
@@ -131,7 +153,8 @@ def name_of(title: str | None) -> str | None:
     """What a passage with this title is called by in other texts; None if by nothing.
 
     A tail in parentheses only tells like-named titles apart and is dropped. Titles of more than
-    `MAX_WORDS` words, of stop words only, or of a single letter or number name nothing.
+    `MAX_WORDS` words, of stop words only, or of a single letter or number name nothing; nor do
+    those of two letters of Thai or its like, which stand inside of other words.
 
     Examples:
         >>> name_of("Custody (2007 film)"), name_of("Procter &amp; Gamble"), name_of("The Who")
@@ -140,12 +163,31 @@ def name_of(title: str | None) -> str | None:
     if not title:
         return None
     title = unescape(title)
-    folded = words(_TAIL.sub("", title) or title).folded
-    if not 1 <= len(folded) <= MAX_WORDS or all(word in STOP_WORDS for word in folded):
+    folded = words(without_tail(title)).folded
+    letters = [word for word in folded if UNSEGMENTED.match(word)]
+    size = len(folded) - len(letters) + -(-len(letters) // LETTERS_A_WORD)
+    if not 1 <= size <= MAX_WORDS or all(word in STOP_WORDS for word in folded):
         return None
-    if len(folded) == 1 and (len(folded[0]) < 2 or folded[0].isdigit()):
+    if len(folded) == 1 and (letters or len(folded[0]) < 2 or folded[0].isdigit()):
+        return None
+    if len(folded) == len(letters) == 2 and all(map(_SYLLABLE.match, letters)):
         return None
     return " ".join(folded)
+
+
+def without_tail(title: str) -> str:
+    """A title without a last part in parentheses, unless it is nothing else.
+
+    Examples:
+        >>> without_tail("Custody (2007 film)"), without_tail("(1984)")
+        ('Custody', '(1984)')
+    """
+    whole = title.rstrip()
+    if whole.endswith(")"):
+        start = whole.rfind("(")
+        if start >= 0 and ")" not in whole[start:-1]:
+            return whole[:start].rstrip() or title
+    return title
 
 
 def head(name: str) -> str:
@@ -225,12 +267,29 @@ def _names(text: Words, first: int, last: int, question: bool) -> bool:
     """Whether these words, which spell a name, are meant as one."""
     if first < last and (last >= len(text) or not text.joined(first, last)):
         return False
+    if _inside_word(text, first):
+        return False
     if question:
-        return first < last or text.capital[first] or _quoted(text, first)
+        return first < last or text.capital[first] or _caseless(text, first) or _quoted(text, first)
     return any(
-        text.capital[i] and (first == last or text.folded[i] not in STOP_WORDS)
+        (text.capital[i] or _caseless(text, i))
+        and (first == last or text.folded[i] not in STOP_WORDS)
         for i in range(first, last + 1)
     )
+
+
+def _caseless(text: Words, i: int) -> bool:
+    """Whether a word is of a script without case, where any word may be a name."""
+    word = text.folded[i]
+    if word.isascii() or word[0].isdigit():
+        return False
+    return word.upper() == word.lower() or "\u10d0" <= word[0] <= "\u10ff"  # Georgian's are rare
+
+
+def _inside_word(text: Words, i: int) -> bool:
+    """Whether letter i of a Korean word has one before it: names stand first in a word."""
+    start = text.spans[i][0]
+    return start > 0 and all(map(_HANGUL.match, text.text[start - 1 : start + 1]))
 
 
 def _quoted(text: Words, i: int) -> bool:

@@ -16,7 +16,7 @@ OWNER = "graph"
 PREFIX = "graph_"
 """Begins the names of the tables."""
 
-RULES = 4
+RULES = 5
 """Counts up when the tables change, or what a text is found to hold. All is derived, so nothing is
 carried over: a file with older rows starts anew, and the next sync reads every passage again."""
 

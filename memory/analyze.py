@@ -10,6 +10,7 @@ them is found without a dictionary; Korean does too, whose particles stand at th
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from itertools import filterfalse, pairwise
 
@@ -35,9 +36,9 @@ NONE = "none"
 LANGUAGES = (NONE, *Stemmer.algorithms())
 """What a store's language may be: Snowball's names."""
 
-# Lucene's English list.
+# Lucene's English list, and the letter that is a pronoun.
 STOP_WORDS = frozenset(
-    "a an and are as at be but by for if in into is it no not of on or such that the their then "
+    "a an and are as at be but by for i if in into is it no not of on or such that the their then "
     "there these they this to was will with".split()
 )
 
@@ -61,8 +62,9 @@ _SPECIAL = re.compile(
     """,
     re.VERBOSE,
 )
-_GRADE = re.compile(r"A(?<=[a-z0-9,] A)(?!\w)")
-"""Vitamin A, plan A: in the middle of a sentence the capital is no article."""
+# Vitamin A, plan A, World War I: no article and no pronoun, and a term with the word before it.
+_LONE_LETTER = re.compile(r"[AI](?<=\w [AI])(?![\w'])")
+_LAST_WORD = re.compile(r"\w+$")
 
 _CASES = b" " * 44 + b",   " + b"0" * 10 + b" " * 7 + b"A" * 26 + b" " * 6 + b"a" * 26 + b" " * 133
 """What shows where the case changes inside of a word, and which numbers have thousands."""
@@ -132,8 +134,10 @@ class Analyzer:
         """The term that a folded word stands for; None for a stop word."""
         if word in self._stop_words or not word.strip("_"):
             return None
+        if " " in word:
+            return " ".join(map(self._stem, word.split()))
         if word.isascii():
-            return self._stem(word.lower())
+            return self._stem(word)
         if UNSEGMENTED.match(word):
             return word
         if self.language == ENGLISH:  # whose stemmer knows no accents
@@ -172,11 +176,20 @@ def _spaced(text: str) -> list[str]:
     if len(words) < len(pieces):
         for piece in filterfalse(str.isalpha, pieces):
             words += _pieces[piece]
-    if " A" in text:
-        words += ["A"] * len(_GRADE.findall(text))
+    if " A" in text or " I" in text:
+        words += _named_letters(text)
     if b"aA" in cases or (b"AA" in cases and b"AAaa" in cases):
         words += _humps_in(text, cases)
     return words
+
+
+def _named_letters(text: str) -> Iterator[str]:
+    """Letters that are function words elsewhere, with the word before them."""
+    for match in _LONE_LETTER.finditer(text):
+        end = match.start() - 1
+        before = _LAST_WORD.search(text, max(0, end - _SHORT), end)
+        if before and (before[0][-1].islower() if match[0] == "A" else before[0][0].isupper()):
+            yield f"{before[0]} {match[0]}".casefold()
 
 
 class _Pieces(dict[str, tuple[str, ...]]):

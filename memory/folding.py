@@ -84,8 +84,8 @@ _DIGITS = {chr(p): str(unicodedata.digit(chr(p))) for p, kind in _CATEGORY.items
 _ONE_FOR_ANOTHER = {
     **_DIGITS,
     **dict.fromkeys("\u2019\u02bc\u2018\uff07", "'"),
-    **dict.fromkeys("\u2013\u2014\u2015\u201c\u201d\u201e", " "),  # what is left is often ASCII
-    **dict.fromkeys("\u2010\u2011\u2212", "-"),
+    **dict.fromkeys("\u2014\u2015\u201c\u201d\u201e", " "),  # what is left is often ASCII
+    **dict.fromkeys("\u2010\u2011\u2013\u2212", "-"),
     # Turkish has a dotted and a dotless i; whoever writes in capitals elsewhere has one.
     **dict.fromkeys("\u0130", "I"),
     **dict.fromkeys("\u0131", "i"),
@@ -118,7 +118,7 @@ _LETTERS = str.maketrans(
 def one_spelling(text: str) -> str:
     r"""A text in the spelling that is matched; as written in case and accents.
 
-    Example:
+    Examples:
         >>> one_spelling("\uff21\uff22 \uff11\uff12 ﾊﾞﾅﾅ")
         'AB 12 バナナ'
     """
@@ -137,7 +137,7 @@ def _other(match: re.Match[str]) -> str:
 def without_accents(word: str) -> str:
     """A folded word without the accents of Latin and Greek; marks of other scripts are letters.
 
-    Example:
+    Examples:
         >>> without_accents("murúa"), without_accents("łódź"), without_accents("ガ") == "ガ"
         ('murua', 'lodz', True)
     """

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.graph.entities import find_entities
-from hoptrail.graph.names import STOP_WORDS, Words, name_of, words
+from hoptrail.graph.names import STOP_WORDS, Words, name_of, without_tail, words
 from hoptrail.graph.view import GraphView
 from hoptrail.types import Passage
 
@@ -28,7 +28,6 @@ PHRASES = 0.4
 """How often a clue is a piece of the sentence as it stands, rather than words picked from it."""
 
 _SENTENCE_END = re.compile(r"[.!?]\s+(?=[\"“'(]?[^\W\d_a-zß-ÿ])|\n")
-_TAIL = re.compile(r"\s*\([^()]*\)\s*$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,4 +188,4 @@ def plain_title(title: str) -> str:
         >>> plain_title("Custody (2007 film)")
         'Custody'
     """
-    return _TAIL.sub("", title) or title
+    return without_tail(title)

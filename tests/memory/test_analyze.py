@@ -48,6 +48,8 @@ def terms(text: str, analyzer: Analyzer = ANALYZER) -> list[str]:
         ("took 500mg", ["500mg", "500", "mg"]),
         ("moved to the U.S. early", ["U.S.", "US"]),
         ("a lack of vitamin A, it says", ["vitamin A"]),
+        ("Elizabeth I of England", ["Elizabeth I"]),
+        ("the season of 1894\u201395", ["1894-95"]),
     ],
 )
 def test_digits_letters_and_identifiers_are_found_whole_and_in_parts(
@@ -128,6 +130,11 @@ def test_an_elision_leaves_no_letter_behind() -> None:
 
 def test_names_are_not_taken_apart_at_their_capitals() -> None:
     assert terms("McDonald DiCaprio PDFs iPhone") == ["mcdonald", "dicaprio", "pdfs", "iphon"]
+
+
+def test_letters_that_are_function_words_are_terms_only_where_they_are_none() -> None:
+    assert terms("A plan I made, as I said, is a plan") == ["plan", "made", "said", "plan"]
+    assert terms("make plans A") == ["make", "plan", "plan a"]
 
 
 @pytest.mark.parametrize("text", ["", "  ", "!?", "😀🎉", "___", "…—–", "\u0301", "\ufe0f", "'"])
