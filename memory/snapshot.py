@@ -27,7 +27,7 @@ from hoptrail.memory.mapped import Arrays
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 4
+FORMAT = 5
 """Of the arrays and of how text becomes terms. It ends a file's name; others are passed over."""
 
 MINIMUM = 1000
