@@ -200,7 +200,7 @@ def test_what_is_no_text_is_skipped_by_name(run, tmp_path, monkeypatch) -> None:
 def test_a_command_that_fails_leaves_no_store(run, tmp_path, command, name) -> None:
     os.mkfifo(tmp_path / "pipe.jsonl")
     (tmp_path / "bad.jsonl").write_text('{"id": "a", "text": "x", "v": 1e999}\n')
-    (tmp_path / "big.md").write_text("x" * 10_000_001)
+    (tmp_path / "big.md").write_text("x" * 5_000_001)
     (tmp_path / "folder").mkdir()
     store = tmp_path / "a.db"
     code, _, err = run(command, "--store", store, tmp_path / name)

@@ -45,7 +45,9 @@ def estimated(texts: Sequence[str]) -> list[int]:
 def _estimate(run: str) -> int:
     if not run.isascii():
         return 1
-    return -(-len(run) // 4) if run.isalpha() else -(-len(run) // 2)
+    if run.isalpha():
+        return -(-len(run) // 4) if len(run) <= 8 else -(-len(run) * 2 // 5)  # a compound
+    return -(-len(run) // 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,9 +229,9 @@ def _cuts(text: str, between: re.Pattern[str], span: _Span) -> Iterator[tuple[in
         (match.span() for match in between.finditer(text, span[0], span[1])), [(span[1], span[1])]
     ):
         part = text[start:stop]
-        if words := part.strip():
-            first = start + len(part) - len(part.lstrip())
-            yield first, first + len(words)
+        if part.strip():
+            indented = 0 if between is _LINES else len(part) - len(part.lstrip())
+            yield start + indented, start + len(part.rstrip())
         start = after
 
 

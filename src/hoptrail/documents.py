@@ -207,6 +207,8 @@ class _Parts:
         if _is_markdown(document.path):
             front = front_matter.read(lines)
             items = list(markdown.parsed(lines[front.lines :]))
+            if front.complaint:
+                items.insert(0, Block("\n".join(lines[: front.lines]), "lines"))
         else:
             front = front_matter.FrontMatter()
             items = [Block(text) for text in _BLANK.split("\n".join(lines)) if text.strip()]
@@ -278,11 +280,14 @@ def _sections(
     above: list[tuple[int, str]] = []
     anchors: list[str] = []
     links: list[Any] = []
+    begins = True  # a section of its own
 
     def put(block: Block) -> None:
+        nonlocal begins
         names = tuple(name for _, name in above)
-        if not sections or sections[-1][0] != names:
+        if begins or sections[-1][0] != names:
             sections.append((names, []))
+            begins = False
         sections[-1][1].append(with_anchors(block, anchors, links))
         anchors.clear()
         links.clear()
@@ -294,6 +299,7 @@ def _sections(
         above = [(level, name) for level, name in above if level < item.level]
         bare = after is None or (isinstance(after, markdown.Heading) and after.level <= item.level)
         long = next(sizes) > most or len(item.name) > most * 8
+        begins = begins or not bare
         if item.name and (bare or long):
             put(item.block)
         else:

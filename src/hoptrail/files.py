@@ -14,8 +14,8 @@ MARKDOWN_SUFFIXES = (".md", ".markdown")
 TEXT_SUFFIXES = (*MARKDOWN_SUFFIXES, ".txt")
 """Of files that are read as documents, in any case."""
 
-MAX_DOCUMENT = 10 * MAX_TEXT
-"""Characters in a file of text or Markdown at most."""
+MAX_PLAIN, MAX_MARKDOWN = 20 * MAX_TEXT, 5 * MAX_TEXT
+"""Characters in a file of text, and of Markdown, at most: a parser takes 300 bytes for each."""
 
 MAX_LINE = 16 * MAX_TEXT
 """Bytes in a line of JSON at most: the longest text with every character escaped."""
@@ -70,18 +70,19 @@ def text_of(path: Path) -> str:
     Raises:
         FormatError: It cannot be read, is too large, or is not text; the message names the line.
     """
-    most = 4 * (MAX_DOCUMENT + 1)
+    most = MAX_MARKDOWN if path.suffix.lower() in MARKDOWN_SUFFIXES else MAX_PLAIN
+    room = 4 * (most + 1)  # bytes, in any encoding
     try:
         with readable(path).open("rb") as file:
-            raw = file.read(most + 1)  # of a file that grows while it is read, too
+            raw = file.read(room + 1)  # of a file that grows while it is read, too
     except OSError as error:
         raise FormatError(f"{path} cannot be read: {error.strerror or error}") from error
     mark, encoding = next((one for one in _MARKS if raw.startswith(one[0])), (b"", "utf-8"))
-    text = "" if len(raw) > most else _text(raw.removeprefix(mark), encoding, path)
-    if len(raw) > most or len(text) > MAX_DOCUMENT:
+    text = "" if len(raw) > room else _text(raw.removeprefix(mark), encoding, path)
+    if len(raw) > room or len(text) > most:
         raise FormatError(
-            f"{path} has more than {MAX_DOCUMENT:,} characters, the most that is read of a file of "
-            "text: divide it"
+            f"{path} has more than {most:,} characters, the most that is read of such a file: "
+            "divide it"
         )
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1

@@ -21,7 +21,7 @@ from hoptrail.errors import FormatError, InputError
 from hoptrail.files import lines_of, readable
 from hoptrail.folders import read_file, read_folder
 from hoptrail.numbers import finite, shown
-from hoptrail.types import Link, Namespace, Passage, Question
+from hoptrail.types import MAX_TEXT, Link, Namespace, Passage, Question
 from hoptrail.values import seconds
 
 _Item = TypeVar("_Item", Passage, Question)
@@ -304,6 +304,11 @@ def _string(record: Mapping[str, Any], key: str, where: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise FormatError(
             f'{where}: "{key}" must be a string that is not empty, got {_shown(value)}'
+        )
+    if len(value) > MAX_TEXT:
+        raise FormatError(
+            f'{where}: "{key}" has {len(value):,} characters, and {MAX_TEXT:,} is the most that a '
+            "passage takes: cut it, or give it as a file of text"
         )
     return value
 

@@ -28,7 +28,7 @@ class FrontMatter:
     lines: int = 0
     """How many lines it takes, its marks among them."""
     complaint: str = ""
-    """Why what looks like front matter was left in the text; empty where nothing does."""
+    """Why these lines are kept as text after all; empty where they are metadata."""
 
     @property
     def title(self) -> str:
@@ -74,9 +74,8 @@ def _parsed(text: str, mark: str, lines: int) -> FrontMatter:
     except (ValueError, RecursionError, TypeError, AttributeError, OverflowError) as error:
         language = "YAML" if mark == "---" else "TOML"
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        return FrontMatter(
-            complaint=f"front matter is no valid {language} ({reason}): kept as text"
-        )
+        complaint = f"front matter is no valid {language} ({reason}): kept as text"
+        return FrontMatter({}, lines, complaint)
 
 
 def _yaml(text: str) -> object:
