@@ -15,9 +15,6 @@ import os
 import secrets
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
-
-from numpy.typing import NDArray
 
 from hoptrail import outputs
 from hoptrail.errors import StoreError, StoreUnavailable
@@ -76,7 +73,7 @@ def save(database: Database, scope: str, version: int, arrays: Arrays) -> bool:
         return False
 
 
-def load(database: Database, scope: str) -> tuple[int, dict[str, NDArray[Any]]] | None:
+def load(database: Database, scope: str) -> tuple[int, mapped.Mapped] | None:
     """A scope's snapshot, as its version and arrays; None if there is none to be trusted."""
     named = _named(database, scope)
     while named is not None and _usable(named[0]):

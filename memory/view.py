@@ -7,6 +7,7 @@ move another's scores.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -22,16 +23,26 @@ from hoptrail.memory.database import Database
 from hoptrail.memory.dense import DenseIndex
 from hoptrail.memory.dense_kinds import IndexName
 from hoptrail.memory.encoder import Encoder
+from hoptrail.memory.mapped import Mapped
 from hoptrail.memory.remembering import Looked
 from hoptrail.memory.slots import Slots, SlotTable
 from hoptrail.memory.sparse_kinds import SparseName, sparse_index
 from hoptrail.types import Filter, Namespace, Passage
 
+logger = logging.getLogger(__name__)
+
 ROWS_AT_ONCE = 20_000
 """Passages indexed in one go when a view is built: bounds the memory that takes."""
 
+MOST_DEAD = 1000
+"""Dead slots that a view keeps however few are alive; beyond, as many as are alive."""
+
 PASSAGES_KEPT = 4096
 """Passages that a view keeps after reading them; the one not read for longest goes first."""
+
+
+class Spent(EncoderMismatch):
+    """A view cannot go on, and `renewed` can: whoever lets a change of encoder pass, lets this."""
 
 
 class View:
@@ -66,6 +77,7 @@ class View:
         self._encoder: str | None = None  # whose vectors it holds, as described
         self._since = 0  # the version from which on they are the store's
         self._unsaved = 0  # slots taken in or killed since the last snapshot
+        self._mapped: Mapped | None = None  # the file that arrays lie in
         self.dense = DenseIndex(self._table, self.lock, index)
         with database.reading() as connection:
             language = meta.language(connection)
@@ -218,6 +230,7 @@ class View:
             with self._db.reading() as connection:
                 self._check_encoder(connection)
                 newest = meta.version(connection)
+                self._check_room(newest)
                 changed = newest != self._version and self._catch_up(
                     connection, self._deleted(connection)
                 )
@@ -245,12 +258,34 @@ class View:
             return snapshot.save(self._db, self._stored, self._version, state)
 
     def renewed(self) -> View:
-        """A view of the same scope with the vectors that the store now has, all else taken over."""
+        """A view of the same scope without dead slots, with the vectors that the store now has.
+
+        All else is taken over, the vectors too where the encoder is the same.
+        """
         with self.lock:
             found = View(self._db, self.scope, self._clock, *self._kinds)
-            if self.size:
-                found._resume(self._version, self._state())
+            if self.size and self._whole:
+                state = self._state() | _named("dense.", self.dense.state())
+                # Copies: what is taken over is not to hold on to all that there was.
+                found._resume(self._version, {k: np.array(v) for k, v in state.items()})
+                found._unsaved = max(found._unsaved, self._unsaved)
             return found
+
+    @property
+    def _whole(self) -> bool:
+        return self._mapped is None or self._mapped.whole
+
+    def _check_room(self, newest: int) -> None:
+        """Refuse to take in more where most slots are dead: they would never be fewer.
+
+        Raises:
+            Spent: They are.
+        """
+        dead = self.capacity - self.size
+        if newest != self._version and dead > max(MOST_DEAD, self.size):
+            raise Spent(
+                f"{dead} of {self.capacity} slots are dead: ask the store for its view again"
+            )
 
     def _state(self) -> dict[str, NDArray[Any]]:
         """What `_resume` needs, but for the vectors."""
@@ -261,6 +296,7 @@ class View:
         """Start from the snapshot, if there is one to be trusted."""
         found = snapshot.load(self._db, self._stored)
         if found is not None:
+            self._mapped = found[1]
             self._resume(*found)
 
     def _resume(self, version: int, state: Mapping[str, NDArray[Any]]) -> None:
@@ -286,7 +322,13 @@ class View:
 
         Raises:
             EncoderMismatch: Those that are here are another's.
+            Spent: The file that they lie in was cut short.
         """
+        if not self._whole:
+            logger.warning("an index file of %s was cut short: it is built anew", self._db.path)
+            raise Spent(
+                f"an index file of {self._db.path} was cut short: ask the store for its view again"
+            )
         since, encoder = meta.encoder_since(connection), meta.get(connection, "encoder")
         if self._encoder is not None and (self._since, self._encoder) != (since, encoder):
             raise EncoderMismatch(

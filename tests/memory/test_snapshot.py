@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import mmap
+import os
 from pathlib import Path
 
 import numpy as np
@@ -272,6 +273,23 @@ def test_what_a_killed_writer_left_is_removed(saved: Path) -> None:
         assert store.view().save()
         assert fresh.exists()
     assert not left.exists()
+
+
+@pytest.mark.parametrize("read_whole", [0, mapped.READ_WHOLE])
+@pytest.mark.parametrize("left", [0, 100, 5000])
+def test_a_file_that_is_cut_short_while_it_is_in_use_is_no_crash(
+    saved: Path, read_whole: int, left: int, monkeypatch, caplog
+) -> None:
+    monkeypatch.setattr(mapped, "READ_WHOLE", read_whole)
+    with Store(saved, encoder=HashEncoder()) as store:
+        expected = [hit.passage.id for hit in store.search("river")]
+        [file] = (saved.with_name("a.db.index")).glob("*.v*")
+        os.truncate(file, left)
+        assert [hit.passage.id for hit in store.search("river")] == expected
+        assert [hit.passage.id for hit in store.search("river", mode="sparse")]
+        assert ("was cut short" in caplog.text) == (read_whole == 0)
+        store.delete([expected[0]])
+        assert [hit.passage.id for hit in store.search("river", 9)] == expected[1:10]
 
 
 def test_an_emptied_store_with_another_encoder_starts_from_it_too(saved: Path) -> None:
