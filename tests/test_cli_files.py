@@ -251,3 +251,9 @@ def test_ids_do_not_depend_on_the_process(tmp_path) -> None:
         for cwd in (tmp_path, notes)
     }
     assert len(seen) == 1
+
+
+def test_a_sequence_of_documents_is_refused(run, tmp_path) -> None:
+    notes = write(tmp_path / "n", a="A.")
+    code, _, err = run("add", "--store", tmp_path / "a.db", "--sequence", "day", notes)
+    assert (code, "--sequence goes with a corpus" in err) == (1, True)

@@ -240,3 +240,38 @@ def _device(folder: Path) -> Path:
     link = folder / "d.txt"
     link.symlink_to("/dev/zero")
     return link
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        None,
+        ["a.md"],
+        {1: "x"},
+        {"a.md": None},
+        {"a.md": b"x"},
+        {" ": "x"},
+        {"a.md": "\ud800"},
+        {"a.md": "x" * 5_000_001},
+        {"a.txt": "x" * 20_000_001},
+    ],
+)
+def test_documents_that_are_none_are_refused_in_a_sentence(given) -> None:
+    with pytest.raises(InputError):
+        passages_of(given)
+
+
+@pytest.mark.parametrize("path", [None, 5, b"a.md", ["a.md"]])
+def test_a_source_that_is_no_path_is_refused_in_a_sentence(path) -> None:
+    with pytest.raises(InputError, match="a source is a path, got"):
+        read_source(path)
+
+
+def test_a_document_and_a_passage_given_together_keep_ids_of_their_own(tmp_path) -> None:
+    (tmp_path / "n").mkdir()
+    (tmp_path / "n" / "a.md").write_text("From the file.")
+    (tmp_path / "c.jsonl").write_text('{"id": "a.md", "text": "From the corpus."}')
+    with Memory(tmp_path / "a.db", encoder=HashEncoder()) as memory:
+        sources = read_sources([tmp_path / "n", tmp_path / "c.jsonl"])
+        assert sorted(memory.upsert(sources).added) == ["a.md", "n/a.md"]
+        assert memory.upsert(sources).added == ()

@@ -37,6 +37,10 @@ def read(args: argparse.Namespace) -> Sources:
     if given.get("sync") and not sources.folders:
         raise InputError("--sync goes with a folder: give one among the sources")
     if given.get("sequence") is not None:
+        if not sources.passages:
+            raise InputError(
+                "--sequence goes with a corpus: the parts of a document follow each other anyhow"
+            )
         linked = tuple(in_sequence(sources.passages, args.sequence))
         sources = replace(sources, passages=linked)
     return sources

@@ -18,7 +18,9 @@ from typing import Any
 from hoptrail import front_matter, markdown
 from hoptrail.chunking import Block, Measure, cut, with_anchors
 from hoptrail.doc_links import Linked, LinkIndex
-from hoptrail.files import MARKDOWN_SUFFIXES
+from hoptrail.errors import InputError
+from hoptrail.files import MARKDOWN_SUFFIXES, longest
+from hoptrail.numbers import shown
 from hoptrail.sequences import NEXT
 from hoptrail.types import Link, Passage
 
@@ -125,9 +127,34 @@ def passages_of(documents: Mapping[str, str], *, measure: Measure | None = None)
         documents: Texts, by path, which is also what each document is known by. What ends in .md
             or .markdown is Markdown.
         measure: How large a chunk may be; by default as the memory's encoder has it.
+
+    Raises:
+        InputError: Something is no string, or a text is too long.
     """
+    if not isinstance(documents, Mapping):
+        raise InputError(
+            f"documents are given as a mapping from paths to texts, got {shown(documents)}"
+        )
+    for path, text in documents.items():
+        _check(path, text)
     given = tuple(Document(path, text, path) for path, text in documents.items())
     return Sources(given, measure=measure)
+
+
+def _check(path: object, text: object) -> None:
+    if not isinstance(path, str) or not path.strip():
+        raise InputError(f"a document's path must be a string that is not empty, got {shown(path)}")
+    if not isinstance(text, str):
+        raise InputError(f"the text of document {path!r} must be a string, got {shown(text)}")
+    most = longest(path)
+    if len(text) > most:
+        raise InputError(
+            f"document {path!r} has {len(text):,} characters, and {most:,} is the most: divide it"
+        )
+    try:
+        f"{path}{text}".encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"document {path!r} is not valid Unicode: {error.reason}") from error
 
 
 def first_id(id_: str) -> str:

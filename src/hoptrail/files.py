@@ -37,6 +37,11 @@ _KINDS = (
 )
 
 
+def longest(name: str) -> int:
+    """Characters at most in a document of this name."""
+    return MAX_MARKDOWN if name.lower().endswith(MARKDOWN_SUFFIXES) else MAX_PLAIN
+
+
 def irregular(mode: int) -> str:
     """What a file is, by its mode, if it is no regular one; else nothing."""
     return next((name for is_one, name in _KINDS if is_one(mode)), "")
@@ -70,7 +75,7 @@ def text_of(path: Path) -> str:
     Raises:
         FormatError: It cannot be read, is too large, or is not text; the message names the line.
     """
-    most = MAX_MARKDOWN if path.suffix.lower() in MARKDOWN_SUFFIXES else MAX_PLAIN
+    most = longest(path.name)
     room = 4 * (most + 1)  # bytes, in any encoding
     try:
         with readable(path).open("rb") as file:

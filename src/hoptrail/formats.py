@@ -34,6 +34,8 @@ def read_source(path: str | Path) -> Sources | Iterator[Passage]:
     Raises:
         FormatError: It is none of these, or cannot be read.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"a source is a path, got {shown(path)}")
     path = Path(path)
     if path.suffix.lower() == ".jsonl" and not path.is_dir():
         return read_corpus(path)

@@ -33,7 +33,8 @@ class FrontMatter:
     @property
     def title(self) -> str:
         """The title that it names, on one line; empty if it names none."""
-        return " ".join(str(self.values.get("title") or "").split())
+        title = self.values.get("title")
+        return " ".join(str(title).split()) if isinstance(title, str | int | float) else ""
 
     @property
     def aliases(self) -> tuple[str, ...]:

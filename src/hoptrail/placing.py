@@ -55,9 +55,12 @@ class Batch:
             return self._passages
         place = self._namespace or ()
 
+        beside = {p.id: p.document for p in self._passages if p.namespace == place}
+
         def owners(ids: Collection[str]) -> Mapping[str, str | None]:
             with store.reading() as connection:
-                return whole_documents.owners(connection, place, ids)
+                there = whole_documents.owners(connection, place, ids)
+            return there | {id_: beside[id_] for id_ in ids if id_ in beside}
 
         with store.reading() as connection:
             known = whole_documents.names(connection, place)
