@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hoptrail.errors import InputError
 from hoptrail.graph.graph import Graph
 from hoptrail.memory import hygiene, records, statistics
 from hoptrail.memory.hygiene import Duplicate
 from hoptrail.memory.store import Store
+from hoptrail.numbers import above_zero
 from hoptrail.types import Namespace
 
 DAY = 86_400.0
@@ -55,11 +55,10 @@ def audit(
     Raises:
         InputError: A bound is not above 0.
     """
-    if isinstance(stale_days, bool) or not stale_days > 0:
-        raise InputError(f"stale_days must be above 0, got {stale_days!r}")
+    days = above_zero(stale_days, "stale_days")
     store = graph.store
     doubled = hygiene.duplicates(store, namespace=namespace, near=near)
-    before = store.clock() - stale_days * DAY
+    before = store.clock() - days * DAY
     held = list(statistics.histories(store, namespace))
     return Audit(
         passages=len(held),

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from hoptrail.errors import ConfigError, FormatError, InputError
 from hoptrail.memory.encoder import Vectors
 from hoptrail.memory.slots import Scores
+from hoptrail.numbers import whole
 
 Codes = NDArray[np.uint8]
 
@@ -194,9 +195,7 @@ class Product(Codec):
     """
 
     def __init__(self, parts: int) -> None:
-        if isinstance(parts, bool) or not isinstance(parts, int) or parts < 1:
-            raise ConfigError(f"a product code has at least 1 part, got {parts!r}")
-        self.parts = parts
+        self.parts = parts = whole(parts, "parts", least=1, error=ConfigError)
         self.name = f"product {parts}"
         self._centroids: Vectors | None = None  # (parts, 256, d / parts), once fitted
 

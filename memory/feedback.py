@@ -9,7 +9,6 @@ of which nothing that it returned is left goes as a whole, with its question.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from hoptrail.errors import InputError
 from hoptrail.memory import records, schema
 from hoptrail.memory.store import Store
+from hoptrail.numbers import finite, shown
 from hoptrail.types import Filter, Namespace
 
 if TYPE_CHECKING:
@@ -179,7 +179,8 @@ class FeedbackLog:
             )
             if passages is None:
                 connection.execute(
-                    "UPDATE feedback_recalls SET reward = ? WHERE number = ?", (reward, number)
+                    "UPDATE feedback_recalls SET reward = ? WHERE number = ?",
+                    (float(reward), number),
                 )
             else:
                 connection.executemany(
@@ -259,10 +260,11 @@ def check_reward(reward: float) -> None:
     Raises:
         InputError: It is no number in [0, 1].
     """
-    if isinstance(reward, bool) or not isinstance(reward, int | float) or math.isnan(reward):
-        raise InputError(f"a reward must be a number in [0, 1], got {reward!r}")
-    if not 0 <= reward <= 1:
-        raise InputError(f"a reward must lie in [0, 1], got {reward!r}")
+    value = finite(reward)
+    if value is None:
+        raise InputError(f"a reward must be a number in [0, 1], got {shown(reward)}")
+    if not 0 <= value <= 1:
+        raise InputError(f"a reward must lie in [0, 1], got {shown(reward)}")
 
 
 def _has_tables(connection: Connection) -> bool:

@@ -109,6 +109,16 @@ def parse(given: Filter) -> Condition:
     return condition
 
 
+def plain(given: Filter) -> Filter:
+    """A filter of JSON values that says the same and shares nothing with what was given.
+
+    Raises:
+        InputError: It is none; the message says where and why.
+    """
+    parse(given)
+    return plain_mapping(given, "the filter")
+
+
 def mask(condition: Condition, column: Callable[[str], Column], rows: int) -> NDArray[np.bool_]:
     """Which rows a condition holds for, `(rows,)`.
 

@@ -29,6 +29,7 @@ from hoptrail.memory import filters, records
 from hoptrail.memory.encoder import Vectors
 from hoptrail.memory.slots import DECIMALS, Scores, Slots
 from hoptrail.memory.view import View
+from hoptrail.numbers import whole
 from hoptrail.types import Filter, Hit, Namespace, Passage
 
 if TYPE_CHECKING:
@@ -85,11 +86,7 @@ class Stage(ABC):
     """Whether it looks at the question's vector."""
 
     def __init__(self, keep: int) -> None:
-        if isinstance(keep, bool) or not isinstance(keep, int) or keep < 1:
-            raise ConfigError(
-                f"{self.name}: keep must be a whole number of at least 1, got {keep!r}"
-            )
-        self.keep = keep
+        self.keep = whole(keep, f"{self.name}: keep", least=1, error=ConfigError)
         self.cached = 0
         """Scores that were not worked out, because they were known."""
 
@@ -227,8 +224,7 @@ class Funnel:
             raise InputError("search_many takes a list of queries, not one string")
         for query in queries:
             records.check_string(query, "a query")
-        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-            raise InputError(f"k must be a whole number of at least 1, got {k!r}")
+        k = whole(k, "k", least=1)
         condition = None if filter is None else filters.parse(filter)
         vectors: Sequence[Vectors | None] = [None] * len(queries)
         began = time.perf_counter()

@@ -6,7 +6,7 @@ import json
 import sqlite3
 from pathlib import Path
 
-from hoptrail.errors import ConfigError, EncoderMismatch, StoreError
+from hoptrail.errors import ConfigError, EncoderMismatch, InputError, StoreError
 from hoptrail.memory import checksums
 from hoptrail.memory.analyze import ENGLISH
 from hoptrail.memory.encoder import Encoder
@@ -105,7 +105,13 @@ def encoder_since(connection: sqlite3.Connection) -> int:
 
 def describe(encoder: Encoder) -> str:
     """An encoder as it is written down and named in messages."""
-    return f"{encoder.fingerprint} ({encoder.dim} dim)"
+    try:
+        return f"{encoder.fingerprint} ({encoder.dim} dim)"
+    except AttributeError as error:
+        raise InputError(
+            "an encoder has a fingerprint, a dim and encode, see hoptrail.memory.encoder.Encoder, "
+            f"got {type(encoder).__name__}"
+        ) from error
 
 
 def width(described: str) -> int | None:

@@ -32,6 +32,7 @@ from hoptrail.memory.database import Database
 from hoptrail.memory.encoder import Encoder, Vectors
 from hoptrail.memory.pending import Taken, Underway
 from hoptrail.memory.windows import encode_passages
+from hoptrail.numbers import whole
 
 if TYPE_CHECKING:
     from hoptrail.memory.store import Store
@@ -90,8 +91,8 @@ class Reencoding:
         progress: Callable[[int, int], None] | None = None,
         around: Callable[[Switch], bool] | None = None,
     ) -> None:
-        if batch is not None and (isinstance(batch, bool) or batch < 1):
-            raise ConfigError(f"batch must be a whole number of at least 1, got {batch!r}")
+        if batch is not None:
+            batch = whole(batch, "batch", least=1, error=ConfigError)
         if store.read_only:
             raise StoreError(f"the store {store.path} is open read-only")
         self.encoder = encoder

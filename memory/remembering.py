@@ -15,6 +15,7 @@ from hoptrail.errors import ConfigError
 from hoptrail.memory.encoder import Encoder, Vectors
 from hoptrail.memory.vectors import checked
 from hoptrail.memory.windows import count_tokens, window_of
+from hoptrail.numbers import whole
 
 QUERIES_KEPT = 1024
 """What a `Memory` keeps unless it is told otherwise: 1.5 MB with vectors of 384 numbers."""
@@ -61,9 +62,7 @@ class QueryCache:
     """
 
     def __init__(self, room: int) -> None:
-        if isinstance(room, bool) or not isinstance(room, int) or room < 0:
-            raise ConfigError(f"queries kept must be a whole number of at least 0, got {room!r}")
-        self.room = room
+        self.room = whole(room, "queries kept", error=ConfigError)
         self._lock = Lock()
         # All below only with the lock held.
         self._vectors: OrderedDict[bytes, NDArray[np.float32]] = OrderedDict()

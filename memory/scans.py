@@ -18,6 +18,7 @@ from hoptrail.memory.encoder import Vectors
 from hoptrail.memory.funnel import Asked, Opening
 from hoptrail.memory.slot_rows import SlotRows
 from hoptrail.memory.slots import DECIMALS, Scores, Slots
+from hoptrail.numbers import whole
 
 MODES = ("hybrid", "dense", "sparse")
 
@@ -95,9 +96,7 @@ class Prefix(Opening):
     needs_vector = True
 
     def __init__(self, dims: int, *, keep: int) -> None:
-        if isinstance(dims, bool) or not isinstance(dims, int) or dims < 1:
-            raise ConfigError(f"dims must be a whole number of at least 1, got {dims!r}")
-        self.dims = dims
+        self.dims = dims = whole(dims, "dims", least=1, error=ConfigError)
         self.name = f"prefix {dims}"
         super().__init__(keep)
         self._rows: SlotRows[np.float32] = SlotRows(lambda vectors: first_dims(vectors, dims))

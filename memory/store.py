@@ -100,6 +100,8 @@ class Store(Writer):
     ) -> None:
         if not isinstance(path, str | Path) or not str(path):
             raise InputError(f"a store's path must be a string or a Path, got {path!r}")
+        if encoder is not None:
+            meta.describe(encoder)  # before a file is made for what is no encoder
         self.path = Path(path)
         self.encoder = encoder
         self._clock = clock

@@ -27,6 +27,7 @@ import torch
 from hoptrail.errors import InputError
 from hoptrail.learning.soft import gumbel_noise
 from hoptrail.learning.without_replacement import children, log_inclusion
+from hoptrail.numbers import shown, whole
 from hoptrail.policies.beam import BeamSearch, Ending, Episode, Prefix
 from hoptrail.policies.pool import Pool
 from hoptrail.policies.state import State, batch_states, state_input
@@ -204,6 +205,10 @@ def decided(episode: Episode, most: int) -> list[Decided]:
     return [Decided(e.prefix.evidence, e.stop != "budget", e.log_prob) for e in reading]
 
 
+MOST_SEED = 2**63 - 1
+"""What the store can keep of a seed."""
+
+
 def checked_seed(explore: int | None) -> int | None:
     """The seed as it is.
 
@@ -215,6 +220,10 @@ def checked_seed(explore: int | None) -> int | None:
     """
     if explore is None:
         return None
-    if isinstance(explore, bool) or not isinstance(explore, int) or explore < 0:
-        raise InputError(f"explore must be a seed, a whole number of at least 0, got {explore!r}")
-    return explore
+    try:
+        return whole(explore, "explore", most=MOST_SEED)
+    except InputError:
+        raise InputError(
+            "explore must be a seed, a whole number of at least 0 and below 2**63, "
+            f"got {shown(explore)}"
+        ) from None

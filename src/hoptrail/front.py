@@ -109,6 +109,11 @@ class Memory(Keeping, ChangingEncoder, Judging, Reading):
                     "the language where the store is made"
                 )
         else:
+            if isinstance(encoder, str) and encoder != "auto":
+                raise ConfigError(
+                    f"encoder is 'auto', an encoder or None, got {encoder!r}: load_encoder of "
+                    "hoptrail.memory.static_encoder loads one from a folder"
+                )
             wanted = None if isinstance(encoder, str) else encoder
             self._store = Store(
                 path,
@@ -248,15 +253,17 @@ class Memory(Keeping, ChangingEncoder, Judging, Reading):
         Takes and raises what `recall` does. Each one's milliseconds are its share of the time that
         they took together.
         """
+        from hoptrail.memory import filters
         from hoptrail.policies.efforts import effort as effort_named
         from hoptrail.policies.explore import checked_seed
 
-        if isinstance(questions, str):
+        if isinstance(questions, str) or not isinstance(questions, Iterable):
             raise InputError("recall_many takes several questions: give one to recall")
         asked = list(questions)
         scope = checked_scope(asked, k, namespace, "question")
         bounds = effort_named(effort)
-        how = Asked(scope, bounds.name, filter, checked_seed(explore))
+        condition = None if filter is None else filters.plain(filter)
+        how = Asked(scope, bounds.name, condition, checked_seed(explore))
         if not asked:
             return []
         with self._lock:

@@ -10,19 +10,24 @@ from typing import Any
 from hoptrail.errors import InputError
 
 
-def whole(value: object, what: str, *, least: int = 0, most: int | None = None) -> int:
+def whole(
+    value: object,
+    what: str,
+    *,
+    least: int = 0,
+    most: int | None = None,
+    error: type[InputError] = InputError,
+) -> int:
     """A whole number, whoever's: Python's or numpy's; true and false are none.
 
     Raises:
-        InputError: It is something else, or outside of the bounds.
+        InputError: It is something else, or outside of the bounds; or `error`, a kind of it.
     """
     number: Any = value
     sound = isinstance(number, numbers.Integral) and not isinstance(number, bool)
     if not sound or number < least or (most is not None and number > most):
         upper = "" if most is None else f" and at most {most}"
-        raise InputError(
-            f"{what} must be a whole number of at least {least}{upper}, got {shown(value)}"
-        )
+        raise error(f"{what} must be a whole number of at least {least}{upper}, got {shown(value)}")
     return int(number)
 
 
