@@ -9,13 +9,16 @@ from typing import Any
 
 from hoptrail.errors import InputError
 
+MOST = 2**31 - 1
+"""Where nothing else is said: more than anything that is counted here."""
+
 
 def whole(
     value: object,
     what: str,
     *,
     least: int = 0,
-    most: int | None = None,
+    most: int = MOST,
     error: type[InputError] = InputError,
 ) -> int:
     """A whole number, whoever's: Python's or numpy's; true and false are none.
@@ -24,10 +27,11 @@ def whole(
         InputError: It is something else, or outside of the bounds; or `error`, a kind of it.
     """
     number: Any = value
-    sound = isinstance(number, numbers.Integral) and not isinstance(number, bool)
-    if not sound or number < least or (most is not None and number > most):
-        upper = "" if most is None else f" and at most {most}"
-        raise error(f"{what} must be a whole number of at least {least}{upper}, got {shown(value)}")
+    sound = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not sound or number < least:
+        raise error(f"{what} must be a whole number of at least {least}, got {shown(value)}")
+    if number > most:
+        raise error(f"{what} must be a whole number of at most {most}, got {shown(value)}")
     return int(number)
 
 

@@ -92,7 +92,7 @@ def test_a_seed_gives_the_same_centroids_and_more_parts_are_nearer() -> None:
 def test_what_cannot_be_done_is_refused(tmp_path) -> None:
     with pytest.raises(ConfigError, match="8 or 4 bits, got 3"):
         Scalar(3)
-    with pytest.raises(ConfigError, match="at least 1 part"):
+    with pytest.raises(ConfigError, match="parts must be a whole number of at least 1"):
         Product(0)
     with pytest.raises(ConfigError, match="must be fitted to vectors first"):
         Product(4).encode(vectors(3))
