@@ -296,4 +296,6 @@ def _light_arabic(word: str) -> str:
     """An Arabic word without its article, and with one spelling of its last letter."""
     if not "\u0600" <= word[0] <= "\u06ff":
         return word
-    return _ARTICLE.sub("", word, count=1) if _ARTICLE.match(word) else word
+    bare = word[:-1] + "\u0647" if word[-1] == "\u0629" else word  # teh marbuta, often as heh
+    match = _ARTICLE.match(bare)
+    return bare[match.end() :] if match else bare
