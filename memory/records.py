@@ -69,8 +69,9 @@ def check_string(value: object, what: str) -> None:
     """
     if not isinstance(value, str):
         raise InputError(f"{what} must be a string, got {type(value).__name__}")
+    check_length(value, what)
     if not value.strip():
-        raise InputError(f"{what} must not be empty, got {value!r}")
+        raise InputError(f"{what} must not be empty, got {shown(value)}")
     check_unicode(value, what)
 
 
@@ -93,7 +94,6 @@ def check_passage(passage: Passage) -> None:
     check_string(passage.id, "a passage's id")
     try:
         encode_namespace(passage.namespace)
-        check_length(passage.text, "the text")
         check_string(passage.text, "the text")
         if passage.title is not None:
             if not isinstance(passage.title, str):
@@ -106,19 +106,19 @@ def check_passage(passage: Passage) -> None:
         check_links(passage.links)
         check_time(passage.expires_at, "expires_at")
     except InputError as error:
-        raise InputError(f"passage {passage.id!r}: {error}") from error
+        raise InputError(f"passage {shown(passage.id)}: {error}") from error
 
 
-def check_length(value: object, what: str) -> None:
+def check_length(value: str, what: str) -> None:
     """Refuse a string of more than `MAX_TEXT` characters.
 
     Raises:
         InputError: It is that long.
     """
-    if isinstance(value, str) and len(value) > MAX_TEXT:
+    if len(value) > MAX_TEXT:
         raise InputError(
-            f"{what} has {len(value):,} characters, and {MAX_TEXT:,} is the most that a passage "
-            "takes: cut it, as hoptrail add cuts a text file"
+            f"{what} has {len(value):,} characters, and {MAX_TEXT:,} is the most: cut it (a text "
+            "in a file is cut by hoptrail add, one at hand by hoptrail.documents.passages_of)"
         )
 
 
@@ -128,7 +128,13 @@ def encode_metadata(metadata: Mapping[str, Any]) -> str:
     Raises:
         InputError: It is no mapping, or holds what JSON has nothing for; the message names it.
     """
-    return json.dumps(plain_mapping(metadata, "metadata"), ensure_ascii=False, allow_nan=False)
+    plain = plain_mapping(metadata, "metadata")
+    encoded = json.dumps(plain, ensure_ascii=False, allow_nan=False)
+    if len(encoded) > MAX_TEXT:
+        raise InputError(
+            f"metadata has {len(encoded):,} characters as JSON, and {MAX_TEXT:,} is the most"
+        )
+    return encoded
 
 
 def check_time(value: object, what: str) -> None:

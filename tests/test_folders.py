@@ -206,7 +206,7 @@ def test_a_line_that_is_too_long_is_named_before_it_is_held(tmp_path) -> None:
     with file.open("wb") as out:
         out.write(b'{"id": "a", "text": "x"}\n{"id": "b", "text": "')
         out.truncate(out.tell() + 300_000_000)
-    with pytest.raises(FormatError, match=r"line 2: longer than 16,000,000 bytes"):
+    with pytest.raises(FormatError, match=r"line 2: longer than 64,000,000 bytes"):
         list(read_source(file))
     text = "x" * 1_000_001
     file.write_text(f'{{"id": "a", "text": "{text}"}}\n')

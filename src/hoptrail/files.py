@@ -17,8 +17,9 @@ TEXT_SUFFIXES = (*MARKDOWN_SUFFIXES, ".txt")
 MAX_PLAIN, MAX_MARKDOWN = 20 * MAX_TEXT, 5 * MAX_TEXT
 """Characters in a file of text, and of Markdown, at most: a parser takes 300 bytes for each."""
 
-MAX_LINE = 16 * MAX_TEXT
-"""Bytes in a line of JSON at most: the longest text with every character escaped."""
+MAX_LINE = 64 * MAX_TEXT
+"""Bytes in a line of JSON at most: the longest text and metadata with every character escaped, and
+what an export adds."""
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),

@@ -103,3 +103,14 @@ def test_a_text_has_a_size_at_most(store) -> None:
     with pytest.raises(InputError, match="the title has 1,000,001 characters"):
         store.upsert([Passage("a", "x", text)])
     store.add([Passage("a", text[1:])])
+    for call in (
+        lambda: store.update("a", text=text),
+        lambda: store.search(text),
+        lambda: store.add([Passage("b", "x", metadata={"big": text})]),
+        lambda: store.add([Passage(text, "x")]),
+        lambda: store.get(text),
+    ):
+        with pytest.raises(InputError, match="characters") as caught:
+            call()
+        assert len(str(caught.value)) < 400
+    assert store.count() == 1
