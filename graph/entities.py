@@ -66,6 +66,10 @@ class EntityMention:
 def find_entities(text: Words, title: str | None = None) -> list[EntityMention]:
     """The names in a passage, in reading order; its title first, as what the whole is about.
 
+    Args:
+        text: As `names.words` cuts it.
+        title: The passage's, if it has one.
+
     Examples:
         >>> text = words("In 1905 Albert Einstein left Bern. Einstein was 26.")
         >>> [mention.name for mention in find_entities(text)]
@@ -98,6 +102,10 @@ def find_aliases(title: str | None, text: str) -> list[str]:
     The title up to its first comma ("Maria Komnene, Queen of Jerusalem"), and the name that the
     text opens with, where it shares a word with the title (William Jefferson Clinton, under "Bill
     Clinton").
+
+    Args:
+        title: The passage's, if it has one.
+        text: The passage's.
 
     Examples:
         >>> find_aliases("Bill Clinton", "William Jefferson Clinton is an American politician.")

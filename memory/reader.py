@@ -63,6 +63,10 @@ class Reader:
     def get(self, id: str, namespace: Namespace = ()) -> Passage:
         """The passage with this id in exactly this namespace.
 
+        Args:
+            id: The passage's.
+            namespace: Exactly the passage's.
+
         Raises:
             UnknownId: It is not there.
         """
@@ -70,6 +74,10 @@ class Reader:
 
     def get_many(self, ids: Iterable[str], namespace: Namespace = ()) -> list[Passage]:
         """The passages with these ids, in this order.
+
+        Args:
+            ids: In any order; one that is repeated comes as often.
+            namespace: Exactly the passages'.
 
         Raises:
             UnknownId: One of them is not there.
@@ -84,13 +92,22 @@ class Reader:
         return [passages[found[id_]] for id_ in wanted]
 
     def has(self, id: str, namespace: Namespace = ()) -> bool:
-        """Whether exactly this namespace has this id."""
+        """Whether exactly this namespace has this id.
+
+        Args:
+            id: The passage's.
+            namespace: Exactly the passage's.
+        """
         stored = records.encode_namespace(namespace)
         with self._db.reading() as connection:
             return bool(records.rowids(connection, stored, list_of_ids([id]), self._clock()))
 
     def count(self, namespace: Namespace = (), *, filter: Filter | None = None) -> int:
         """How many passages the scope holds, or how many of them fulfil a filter.
+
+        Args:
+            namespace: The scope: every namespace that begins with it.
+            filter: Only passages that fulfil it; see `hoptrail.memory.filters`.
 
         Raises:
             InputError: It is no filter.
@@ -110,7 +127,11 @@ class Reader:
             return int(row[0]) - len(records.due(connection, self._clock(), namespace))
 
     def holds_any(self, namespace: Namespace = ()) -> bool:
-        """Whether the scope holds a passage: what it costs does not grow with how many."""
+        """Whether the scope holds a passage: what it costs does not grow with how many.
+
+        Args:
+            namespace: The scope: every namespace that begins with it.
+        """
         bounds = records.scope_range(records.encode_namespace(namespace))
         with self._db.reading() as connection:
             row = connection.execute(
@@ -131,7 +152,11 @@ class Reader:
         return sorted(records.decode_namespace(row[0]) for row in rows)
 
     def passages(self, namespace: Namespace = ()) -> Iterator[Passage]:
-        """The scope's passages by namespace and id; what is written meanwhile may be missed."""
+        """The scope's passages by namespace and id; what is written meanwhile may be missed.
+
+        Args:
+            namespace: The scope: every namespace that begins with it.
+        """
         low, high = records.scope_range(records.encode_namespace(namespace))
         after = (low, "")
         while True:
@@ -153,7 +178,11 @@ class Reader:
             after = (rows[-1][0], rows[-1][1])
 
     def read_rows(self, rowids: Sequence[int]) -> dict[int, Passage]:
-        """The passages with these rowids; one that is gone is left out."""
+        """The passages with these rowids; one that is gone is left out.
+
+        Args:
+            rowids: Of the passages; they stay while a passage lives.
+        """
         with self._db.reading() as connection:
             return records.read(connection, rowids)
 
@@ -161,6 +190,9 @@ class Reader:
         """What was written and deleted with a version above `since`.
 
         A passage that came and went in between is only among the deleted.
+
+        Args:
+            since: A version, 0 for everything.
         """
         with self._db.reading() as connection:
             written = connection.execute(

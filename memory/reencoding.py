@@ -140,6 +140,9 @@ class Reencoding:
         """Wait for the thread, so many seconds at most; whether the store now has the encoder.
 
         Raises whatever ended the thread.
+
+        Args:
+            timeout: Seconds; None for as long as it takes.
         """
         if self._thread is not None:
             self._thread.join(timeout)

@@ -54,7 +54,11 @@ class HashEncoder:
         return f"<HashEncoder {self._dim} dim>"
 
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """The vectors of the texts, `(n, d)` float32, L2-normalised."""
+        """The vectors of the texts, `(n, d)` float32, L2-normalised.
+
+        Args:
+            texts: n of them.
+        """
         out = np.zeros((len(texts), self._dim), dtype=np.float32)
         for row, text in enumerate(texts):
             # Whole numbers add up to the same sum in any order: equal bags, equal bits.

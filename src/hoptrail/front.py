@@ -250,8 +250,21 @@ class Memory(Keeping, ChangingEncoder, Judging, Reading):
     ) -> list[Recall]:
         """A recall for each question, in their order, walked together.
 
-        Takes and raises what `recall` does. Each one's milliseconds are its share of the time that
-        they took together.
+        Each one's milliseconds are its share of the time that they took together.
+
+        Args:
+            questions: In words; perhaps none.
+            k: How many passages for each.
+            namespace: Where to look, for all of them.
+            effort: What each may cost.
+            filter: As for `recall`, for all of them.
+            explore: As for `recall`; what a question draws depends on the seed and itself alone.
+
+        Raises:
+            InputError: As for `recall`, or one string was given for several questions.
+            ConfigError: There is no such effort.
+            MissingExtra: There is no encoder: the `minilm` extra is not installed.
+            PolicyError: There is no policy, or its files cannot be used.
         """
         from hoptrail.memory import filters
         from hoptrail.policies.efforts import effort as effort_named

@@ -29,13 +29,25 @@ class Reading(ABC):
     def get(self, id: str, namespace: Sequence[str] = ()) -> Passage:
         """The passage with this id in exactly this namespace.
 
+        Args:
+            id: The passage's.
+            namespace: Exactly the passage's.
+
         Raises:
             UnknownId: It is not there.
         """
         return self._store.get(id, checked_namespace(namespace))
 
     def count(self, namespace: Sequence[str] = (), *, filter: Filter | None = None) -> int:
-        """How many passages the namespaces that begin with this one hold, or let through."""
+        """How many passages the namespaces that begin with this one hold, or a filter lets through.
+
+        Args:
+            namespace: Where to look: every namespace that begins with it.
+            filter: Only passages that fulfil it; see `hoptrail.memory.filters`.
+
+        Raises:
+            InputError: It is no filter.
+        """
         return self._store.count(checked_namespace(namespace), filter=filter)
 
     def search(
