@@ -172,7 +172,8 @@ class TransformerEncoder:
     ) -> list[tuple[Vectors, NDArray[np.int64], Vectors]]:
         """For each text its token vectors `(t, d)`, their character spans `(t, 2)` and its vector.
 
-        Special tokens are left out. Token vectors are the last layer's, not normalised.
+        Special tokens are left out, and so is what stands behind the window: see `windows`. Token
+        vectors are the last layer's, not normalised.
 
         Args:
             texts: n of them, of any length.

@@ -26,7 +26,7 @@ from hoptrail.sequences import NEXT, in_sequence
 from hoptrail.triples import read_triples
 from hoptrail.types import Namespace, Passage, Question
 
-FORMAT = 1
+FORMAT = 2
 """Changes when what a corpus's store holds changes: older ones are built again."""
 
 SQLITE = b"SQLite format 3\0"
