@@ -132,6 +132,24 @@ def test_a_write_goes_on_without_a_home_folder(
         cache_file.cache_folder()
 
 
+def test_a_file_that_may_only_be_read_is_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    connected = cache_file._connected
+
+    def for_reading(where: str, *, writing: bool) -> sqlite3.Connection:
+        if writing:
+            raise sqlite3.OperationalError("attempt to write a readonly database")
+        return connected(where, writing=writing)
+
+    monkeypatch.setattr(cache_file, "_connected", for_reading)
+    with closing(CachedEncoder(HashEncoder(), folder)) as cached:
+        for _ in range(2):
+            assert cached.encode(["new", *TEXTS]).shape == (301, 32)
+        assert cached.inner.texts_encoded == 2
+    assert len(caplog.records) == 1
+
+
 def test_a_file_locked_by_another_is_not_waited_for_long(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

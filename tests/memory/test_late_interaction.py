@@ -9,12 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hoptrail.errors import ConfigError, FormatError
+from hoptrail.errors import ConfigError, FormatError, InputError
 from hoptrail.memory import upkeep, vector_cache
 from hoptrail.memory.codecs import Half, Scalar, unit
 from hoptrail.memory.cross_encoder import CrossEncoder
 from hoptrail.memory.funnel import Funnel
-from hoptrail.memory.late_interaction import MaxSim, TokenCache, TokenEncoder, maxsim
+from hoptrail.memory.late_interaction import (
+    MaxSim,
+    TokenCache,
+    TokenEncoder,
+    maxsim,
+    token_vectors,
+)
 from hoptrail.memory.records import cache_key
 from hoptrail.memory.scans import Search
 from hoptrail.memory.store import Store
@@ -169,3 +175,57 @@ def test_a_folder_without_a_cross_encoder_is_refused(tmp_path) -> None:
         CrossEncoder(tmp_path, keep=3)
     with pytest.raises(ConfigError, match="one or two numbers for a pair, got 3"):
         CrossEncoder(make_cross_encoder(tmp_path / "three", labels=3), keep=3)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tokens: tokens * np.nan,
+        lambda tokens: tokens[:, :-1],
+        lambda tokens: tokens[0],
+        lambda tokens: None,
+        lambda tokens: [["a"]],
+    ],
+)
+def test_token_vectors_that_are_none_are_refused_and_not_cached(tmp_path, change) -> None:
+    class Wrong(WordEncoder):
+        def encode_tokens(self, texts):
+            return [(self.made(t), spans, v) for t, spans, v in super().encode_tokens(texts)]
+
+    Wrong.made = staticmethod(change)
+    cache = TokenCache(Wrong(), Scalar(8), tmp_path)
+    with pytest.raises(InputError, match="the encoder hash-32 should give"):
+        cache.get(["the old bridge"])
+    Wrong.made = staticmethod(lambda tokens: tokens.astype(np.float64))
+    assert cache.get(["the old bridge"])[0].shape == (3, 32)
+    assert cache.known == 0
+
+
+def test_the_tokens_of_a_long_text_are_those_of_all_its_windows() -> None:
+    class Narrow(WordEncoder):
+        window = 6
+
+        def count_tokens(self, texts):
+            return [len(text.split()) for text in texts]
+
+        def encode_tokens(self, texts):
+            return super().encode_tokens([" ".join(text.split()[:6]) for text in texts])
+
+    text = "the old bridge of the city leads over a river to the tower of the clock"
+    (tokens,) = token_vectors(Narrow(), [text])
+    for word in text.split():
+        assert np.isclose(tokens @ HashEncoder().encode([word])[0], 1, atol=1e-5).any()
+
+
+def test_a_token_cache_that_does_not_serve_is_done_without(tmp_path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    cache = TokenCache(WordEncoder(), Scalar(8), tmp_path / "file")
+    assert [rows.shape for rows in cache.get(["the old bridge", "a"])] == [(3, 32), (1, 32)]
+    assert cache.bytes_per_text() == 0
+
+
+def test_a_cross_encoder_s_score_that_is_not_finite_is_refused(tmp_path, store) -> None:
+    stage = CrossEncoder(make_cross_encoder(tmp_path / "model", labels=1), keep=4, device="cpu")
+    stage._model.classifier.bias.data[:] = float("nan")
+    with pytest.raises(InputError, match="not finite for the question"):
+        Funnel([Search(keep=12), stage]).search(store, QUERY, 3)
