@@ -134,7 +134,7 @@ def purge(store: Store, *, cache: Path | None = None, whole_cache: bool = False)
     obstacles: list[StoreError] = []
     with store.reading() as connection:
         keys = [row[0] for row in connection.execute("SELECT content FROM erased")]
-        folders = {cache or vector_cache.cache_folder(), *meta.caches(connection)}
+        folders = {*vector_cache.folders(cache), *meta.caches(connection)}
     cached = _erase_cached(store, keys, folders, whole_cache, obstacles)
     snapshots = 0
     try:

@@ -48,12 +48,17 @@ def erase_others(keys: Iterable[bytes], folder: Path | None = None) -> int:
     return _erase(keys, "key NOT IN (SELECT key FROM given)", folder)
 
 
+def folders(folder: Path | None = None) -> list[Path]:
+    """The folder of a cache, by default the usual one; none where there is none, nor vectors."""
+    try:
+        return [folder or cache_folder()]
+    except StoreUnavailable:
+        return []
+
+
 def _erase(keys: Iterable[bytes], which: str, folder: Path | None) -> int:
     given = [(key,) for key in keys]
-    try:
-        files = sorted((folder or cache_folder()).glob("vectors-*.db"))
-    except StoreUnavailable:  # no folder, no vectors
-        return 0
+    files = [file for place in folders(folder) for file in sorted(place.glob("vectors-*.db"))]
     return sum(cache_file.erase(given, which, file) for file in files if file.is_file())
 
 

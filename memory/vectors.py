@@ -7,13 +7,14 @@ at before it is stored, cached or searched with: another length is made 1, and w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.errors import InputError
+from hoptrail.types import Namespace
 
 if TYPE_CHECKING:
     from hoptrail.memory.encoder import Encoder
@@ -62,6 +63,23 @@ def sound(rows: NDArray[np.floating[Any]]) -> bool:
     with np.errstate(over="ignore", invalid="ignore"):
         lengths = np.linalg.norm(rows.astype(np.float64), axis=1)
     return bool((np.abs(lengths - 1) <= 2 * ROUNDING).all())
+
+
+def check_known(vectors: Mapping[tuple[Namespace, str], object], width: int | None) -> None:
+    """Refuse what is not a passage's vectors, `(m, width)` or one `(width,)`, of length 1.
+
+    Raises:
+        InputError: One is something else.
+    """
+    for (_, id_), rows in vectors.items():
+        whose = f"the vectors of passage {id_!r}"
+        given = numbers(rows, whose)
+        shaped = given.ndim in (1, 2) and given.size and width in (None, given.shape[-1])
+        if not shaped or not sound(np.atleast_2d(given)):
+            raise InputError(
+                f"{whose} should be finite, of length 1 and {width or 'some'} numbers wide, "
+                f"got the shape {given.shape}"
+            )
 
 
 def numbers(values: object, whose: str) -> NDArray[Any]:

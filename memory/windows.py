@@ -39,6 +39,12 @@ PARTS = 2
 """A long text's windows have at most what a pass reads over this: the shorter a window, the less of
 a fact is lost in what stands around it, and the more vectors there are."""
 
+ENCODE_CHUNK = 1024
+"""Texts given to the encoder at once, at most: between two reports of progress."""
+
+REPORTS = 16
+"""Reports of progress on fewer texts than fill that many chunks, down to 64 texts a chunk."""
+
 OVERLAP = 8
 """A window repeats at most the last part in so many of the one before: whole sentences, or words
 where a sentence had to be cut."""
@@ -184,6 +190,31 @@ def encode_passages(
         return vectors
     windows = windows_of(encoder, texts) if windows is None else windows
     return assembled(texts, windows, lambda flat: checked(encoder.encode(flat), flat, encoder))
+
+
+def encode_in_chunks(
+    encoder: Encoder, texts: Sequence[str], progress: Callable[[int, int], None] | None
+) -> list[Vectors]:
+    """The same of many texts, a part at a time.
+
+    Args:
+        encoder: Theirs.
+        texts: Passages' contents.
+        progress: Called with (texts done, texts in all) before the first and after each part.
+
+    Raises:
+        InputError: The encoder gave something else than vectors.
+    """
+    vectors: list[Vectors] = []
+    chunk = min(ENCODE_CHUNK, max(64, len(texts) // REPORTS))
+    for start in range(0, len(texts), chunk):
+        part = texts[start : start + chunk]
+        if progress and not start:
+            progress(0, len(texts))
+        vectors += encode_passages(encoder, part)
+        if progress:
+            progress(start + len(part), len(texts))
+    return vectors
 
 
 def assembled(

@@ -22,17 +22,12 @@ from hoptrail.memory.provenance import Merged
 from hoptrail.memory.reader import Reader, find, list_of_ids
 from hoptrail.memory.settling import Elsewhere
 from hoptrail.memory.statistics import Counts
+from hoptrail.memory.vectors import check_known
 from hoptrail.memory.whole_documents import NOTHING, Whole
-from hoptrail.memory.windows import encode_passages, main_vectors
+from hoptrail.memory.windows import encode_in_chunks, main_vectors
 from hoptrail.types import Filter, Link, Metadata, Namespace, Passage
 
 Progress = Callable[[int, int], None]
-
-ENCODE_CHUNK = 1024
-"""Texts given to the encoder at once, at most: between two reports of progress."""
-
-REPORTS = 16
-"""Reports of progress on fewer texts than fill that many chunks, down to 64 texts a chunk."""
 
 
 class Writer(Reader):
@@ -94,9 +89,11 @@ class Writer(Reader):
 
         Raises:
             EncoderMismatch: The store's vectors were made by another encoder.
+            InputError: A vector is not finite, not of length 1, or of another width.
         """
         records.check_choice(on_duplicate, get_args(OnDuplicate), "on_duplicate")
         batch = bulk.collect(passages, on_duplicate, self._clock(), None)
+        check_known(vectors, meta.width(made_by or ""))
         old = Elsewhere(counts or {}, merged or {})
         return self._add(
             batch, on_duplicate, vectors, progress, made_by=made_by, old=old, rekey=rekey
@@ -379,16 +376,7 @@ class Writer(Reader):
         self, encoder: Encoder | None, texts: Sequence[str], progress: Progress | None = None
     ) -> list[Vectors]:
         encoder = require(encoder, "encoding passages")
-        vectors: list[Vectors] = []
-        chunk = min(ENCODE_CHUNK, max(64, len(texts) // REPORTS))
-        for start in range(0, len(texts), chunk):
-            part = texts[start : start + chunk]
-            if progress and not start:
-                progress(0, len(texts))
-            vectors += encode_passages(encoder, part)
-            if progress:
-                progress(start + len(part), len(texts))
-        return vectors
+        return encode_in_chunks(encoder, texts, progress)
 
     @contextmanager
     def _write(self) -> Iterator[tuple[sqlite3.Connection, float]]:

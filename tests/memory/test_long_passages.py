@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from hoptrail import Memory
 from hoptrail.cli import main
-from hoptrail.errors import FormatError
+from hoptrail.errors import FormatError, InputError
 from hoptrail.memory import snapshot, vector_cache
 from hoptrail.memory.portable import export
 from hoptrail.memory.records import cache_key
@@ -244,6 +244,16 @@ def test_a_damaged_vector_of_several_is_found_and_repaired(memory: Memory) -> No
         memory.repair()
         assert memory.verify() == []
         assert best(memory) == expected
+
+
+@pytest.mark.parametrize(
+    "wrong", [np.full(32, np.nan), np.ones(32), np.ones(31), np.zeros((2, 32)), "none", None]
+)
+def test_vectors_given_with_passages_are_looked_at(memory: Memory, wrong: object) -> None:
+    passage = Passage(id="given", text="an old bridge")
+    with pytest.raises(InputError, match="the vectors of passage 'given'"):
+        memory.store.restore([passage], {((), "given"): wrong}, made_by="hash-32 (32 dim)")
+    assert "given" not in [p.id for p in memory.store.passages()]
 
 
 TEXTS = st.lists(
