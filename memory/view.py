@@ -27,6 +27,7 @@ from hoptrail.memory.mapped import Mapped
 from hoptrail.memory.remembering import Looked
 from hoptrail.memory.slots import Slots, SlotTable
 from hoptrail.memory.sparse_kinds import SparseName, sparse_index
+from hoptrail.memory.view_state import Spent, named, part
 from hoptrail.types import Filter, Namespace, Passage
 
 logger = logging.getLogger(__name__)
@@ -39,10 +40,6 @@ MOST_DEAD = 1000
 
 PASSAGES_KEPT = 4096
 """Passages that a view keeps after reading them; the one not read for longest goes first."""
-
-
-class Spent(EncoderMismatch):
-    """A view cannot go on, and `renewed` can: whoever lets a change of encoder pass, lets this."""
 
 
 class View:
@@ -196,10 +193,8 @@ class View:
         rowid_of = {slot: int(self._table.rowids[slot]) for slot in slots}
         with self._db.reading() as connection:
             found = records.read(connection, list(rowid_of.values()))
-            if len(found) < len(rowid_of):
-                self._leave_out_damaged(
-                    connection, [r for r in rowid_of.values() if r not in found]
-                )
+            if lost := [rowid for rowid in rowid_of.values() if rowid not in found]:
+                self._leave_out_damaged(connection, lost)
         for slot, rowid in rowid_of.items():
             if rowid not in found or not self._table.alive[slot]:
                 raise UnknownId(
@@ -209,10 +204,9 @@ class View:
 
     def _leave_out_damaged(self, connection: sqlite3.Connection, rowids: list[int]) -> None:
         """Take passages out that are there and cannot be read: damaged since they were taken in."""
-        for part, marks in records.batches(rowids):
-            rows = connection.execute(f"SELECT rowid FROM passages WHERE rowid IN ({marks})", part)
-            there = [row[0] for row in rows]
-            self._kill([self._slot_of.pop(rowid) for rowid in there if rowid in self._slot_of])
+        for some, marks in records.batches(rowids):
+            rows = connection.execute(f"SELECT rowid FROM passages WHERE rowid IN ({marks})", some)
+            self._kill([self._slot_of.pop(row[0]) for row in rows if row[0] in self._slot_of])
 
     def refresh(self) -> bool:
         """Catch up with the last commit; whether anything changed.
@@ -253,7 +247,7 @@ class View:
         with self.lock:
             if self._db.read_only or self._db.busy:
                 return False
-            state = self._state() | _named("dense.", self.dense.state())
+            state = self._state() | named("dense.", self.dense.state())
             self._unsaved = 0
             return snapshot.save(self._db, self._stored, self._version, state)
 
@@ -265,7 +259,7 @@ class View:
         with self.lock:
             found = View(self._db, self.scope, self._clock, *self._kinds)
             if self.size and self._whole:
-                state = self._state() | _named("dense.", self.dense.state())
+                state = self._state() | named("dense.", self.dense.state())
                 # Copies: what is taken over is not to hold on to all that there was.
                 found._resume(self._version, {k: np.array(v) for k, v in state.items()})
                 found._unsaved = max(found._unsaved, self._unsaved)
@@ -290,7 +284,7 @@ class View:
     def _state(self) -> dict[str, NDArray[Any]]:
         """What `_resume` needs, but for the vectors."""
         state = {"rowids": self.rowids[self.alive], "keys": self._table.keys[self.alive]}
-        return state | _named("sparse.", self.sparse.state())
+        return state | named("sparse.", self.sparse.state())
 
     def _restore(self) -> None:
         """Start from the snapshot, if there is one to be trusted."""
@@ -304,11 +298,11 @@ class View:
         self._version = version
         slots = self._table.add(state["rowids"], state["keys"])
         self._slot_of = dict(zip(state["rowids"].tolist(), slots.tolist(), strict=True))
-        self.sparse.restore(_part(state, "sparse."))
+        self.sparse.restore(part(state, "sparse."))
         with self._db.reading() as connection:
             self._check_encoder(connection)
             if version >= self._since and "dense.vectors" in state:
-                self.dense.restore(_part(state, "dense."))
+                self.dense.restore(part(state, "dense."))
                 return
             width = meta.width(self._encoder or "") or 0
             for start in range(0, len(slots), ROWS_AT_ONCE):
@@ -403,11 +397,3 @@ class View:
         self._slot_of.update(zip(sound, slots.tolist(), strict=True))
         self.dense.add(vectors.main, vectors.windows, vectors.owners)
         self.sparse.add(contents)
-
-
-def _named(prefix: str, state: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    return {f"{prefix}{key}": value for key, value in state.items()}
-
-
-def _part(state: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
-    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
