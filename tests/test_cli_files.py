@@ -59,7 +59,9 @@ def test_upsert_replaces_a_document_whole_and_says_so(run, tmp_path) -> None:
     assert out == (
         f"0 passages added to {store}, 1 updated, 2 deleted, 0 unchanged; it holds 1 now\n"
     )
-    assert "2 files read, 1 skipped\nskipped: b.md: it holds no text\n" in err
+    assert "2 files read, 1 skipped\n" in err
+    assert f"read: {notes / 'a.md'}\n" in err
+    assert f"skipped: {notes / 'b.md'}: it holds no text\n" in err
     assert "deleted: a.md#2\n" in err
     assert held(store) == {"a.md": "One."}
 
@@ -135,7 +137,7 @@ def test_a_folder_is_the_same_however_it_is_called(run, tmp_path, monkeypatch) -
     monkeypatch.chdir(notes / "s")
     done = json.loads(run("upsert", "--store", store, "--json", "b.md", "..", "../s/b.md")[1])
     assert (len(done["unchanged"]), done["added"], done["deleted"]) == (2, [], [])
-    assert done["files"] == 2
+    assert len(done["read"]) == 2
     code, _, err = run("add", "--store", store, notes)
     assert (code, "upsert writes what differs" in err) == (1, True)
     code, _, err = run("add", "--store", store, "--on-duplicate", "skip", notes)

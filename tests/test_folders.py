@@ -177,7 +177,7 @@ def test_a_file_named_twice_is_read_once_and_suffixes_have_no_case(tmp_path) -> 
     (tmp_path / "A.MD").write_text("# Up")
     (tmp_path / "a.Txt").write_text("text")
     sources = read_sources([tmp_path, tmp_path / "A.MD", tmp_path / "." / "a.Txt"])
-    assert (sources.files, [d.path for d in sources.documents]) == (2, ["A.MD", "a.Txt"])
+    assert (len(sources.read), [d.path for d in sources.documents]) == (2, ["A.MD", "a.Txt"])
     assert isinstance(sources, Sources)
     assert [p.title for p in sources] == ["Up", "a"]
 
@@ -275,3 +275,21 @@ def test_a_document_and_a_passage_given_together_keep_ids_of_their_own(tmp_path)
         sources = read_sources([tmp_path / "n", tmp_path / "c.jsonl"])
         assert sorted(memory.upsert(sources).added) == ["a.md", "n/a.md"]
         assert memory.upsert(sources).added == ()
+
+
+def test_an_id_that_another_process_takes_meanwhile_is_left_to_it(tmp_path) -> None:
+    folders = [tmp_path / name for name in ("one", "two")]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "a.md").write_text(f"Text of {folder.name}, {tmp_path}.")
+
+    class Slow(HashEncoder):
+        def encode(self, texts):
+            if folders:
+                with Memory(tmp_path / "a.db", encoder=HashEncoder()) as other:
+                    other.upsert(read_source(folders.pop()))
+            return super().encode(texts)
+
+    with Memory(tmp_path / "a.db", encoder=Slow()) as memory:
+        assert memory.upsert(read_source(tmp_path / "one")).added == ("one/a.md",)
+        assert memory.get("a.md").text.startswith("Text of two")

@@ -12,13 +12,13 @@ from hoptrail.cli_common import say
 from hoptrail.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
-    from hoptrail.documents import Sources
+    from hoptrail.documents import Skipped, Sources
     from hoptrail.front import Memory
 
 NAMED = 20
-"""Lines about files that were skipped, on stderr; `--json` has them all."""
+"""Lines about files that were read, and that were skipped, on stderr; `--json` has them all."""
 
 
 def read(args: argparse.Namespace) -> Sources:
@@ -31,7 +31,7 @@ def read(args: argparse.Namespace) -> Sources:
     given = vars(args)
     if given.get("triples"):
         passages = [passage for source in args.sources for passage in read_triples(source)]
-        sources = Sources(passages=tuple(passages), files=len(args.sources))
+        sources = Sources(passages=tuple(passages), read=tuple(map(str, args.sources)))
     else:
         sources = read_sources(args.sources, empty=bool(given.get("sync")))
     if given.get("sync") and not sources.folders:
@@ -64,24 +64,29 @@ def reading(
         names = whole_documents.names(connection, args.namespace or ())
     skipped = list(sources.remarks())
     skipped += (
-        Skipped(document.path, "it holds no text")
+        Skipped(document.place, "it holds no text")
         for document in sources.documents
         if document.name not in names
     )
     if vars(args).get("on_duplicate") == "skip":
         new = set(written)
         skipped += (
-            Skipped(document.path, "the memory has it: hoptrail upsert replaces it")
+            Skipped(document.place, "the memory has it: hoptrail upsert replaces it")
             for document in sources.documents
             if document.name in names and first_id(names[document.name]) not in new
         )
     if not args.json:
-        _say(sources.files, skipped)
-    return {"files": sources.files, "skipped": [asdict(one) for one in skipped]}
+        _say(sources.read, skipped)
+    return {"read": list(sources.read), "skipped": [asdict(one) for one in skipped]}
 
 
-def _say(files: int, skipped: list[Any]) -> None:
-    lines = [f"{files} {'file' if files == 1 else 'files'} read, {len(skipped)} skipped"]
+def _say(read: Sequence[str], skipped: Sequence[Skipped]) -> None:
+    """Name what was read and what was skipped, the first of each."""
+    files = "1 file" if len(read) == 1 else f"{len(read)} files"
+    lines = [f"{files} read, {len(skipped)} skipped"]
+    lines += (f"read: {file}" for file in read[:NAMED])
+    if len(read) > NAMED:
+        lines.append(f"read: {len(read) - NAMED} more; --json names them all")
     lines += (f"skipped: {one.path}: {one.why}" for one in skipped[:NAMED])
     if rest := skipped[NAMED:]:
         reasons = Counter(one.why for one in rest).most_common()

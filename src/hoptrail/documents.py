@@ -8,6 +8,7 @@ passages say how many they are, and a memory that takes them all lets go of what
 from __future__ import annotations
 
 import hashlib
+import posixpath
 import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -42,6 +43,11 @@ class Document:
     folder: str = ""
     """The folder that its path is relative to, absolute; empty for none."""
 
+    @property
+    def place(self) -> str:
+        """Its path from the folder of all."""
+        return posixpath.join(self.folder, self.path)
+
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
@@ -65,8 +71,8 @@ class Sources:
     skipped: tuple[Skipped, ...] = ()
     folders: tuple[str, ...] = ()
     """Folders that were read whole, absolute, each with a slash behind it."""
-    files: int = 0
-    """Files that were read."""
+    read: tuple[str, ...] = ()
+    """The files that were read, as they were given."""
     measure: Measure | None = None
     """How large a chunk may be; by default as the memory's encoder has it."""
 
@@ -109,7 +115,7 @@ class Sources:
     def remarks(self) -> tuple[Skipped, ...]:
         """What was skipped, and what looks like front matter and was read as text."""
         odd = (
-            Skipped(document.path, complaint)
+            Skipped(document.place, complaint)
             for document in self.documents
             if _is_markdown(document.path)
             and (complaint := front_matter.read(_lines(document.text)).complaint)

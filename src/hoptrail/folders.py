@@ -37,7 +37,9 @@ def read_file(path: str | Path) -> Sources:
         )
     text = text_of(path)
     real = _real(path)
-    return Sources((Document(path.name, text, real.as_posix(), real.parent.as_posix()),), files=1)
+    return Sources(
+        (Document(path.name, text, real.as_posix(), real.parent.as_posix()),), read=(str(path),)
+    )
 
 
 def read_folder(path: str | Path, *, empty: bool = False) -> Sources:
@@ -71,7 +73,7 @@ def read_folder(path: str | Path, *, empty: bool = False) -> Sources:
         tuple(documents),
         skipped=tuple(sorted(listing.skipped, key=lambda one: one.path)),
         folders=(f"{real.as_posix().rstrip('/')}/",),
-        files=len(documents),
+        read=tuple(str(root / document.path) for document in documents),
     )
 
 

@@ -56,20 +56,20 @@ def read_sources(paths: Iterable[str | Path], *, empty: bool = False) -> Sources
     passages: list[Passage] = []
     skipped: list[Skipped] = []
     folders: list[str] = []
-    files = 0
+    read: list[str] = []
     for path in map(Path, paths):
         source = read_folder(path, empty=empty) if path.is_dir() else read_source(path)
         if not isinstance(source, Sources):
             passages += source
-            files += 1
+            read.append(str(path))
             continue
-        for document in source.documents:
+        for document, file in zip(source.documents, source.read, strict=True):
             if documents.setdefault(document.name, document) is document:
-                files += 1
+                read.append(file)
         skipped += (Skipped(os.path.join(path, one.path), one.why) for one in source.skipped)
         folders += source.folders
     return Sources(
-        tuple(documents.values()), tuple(passages), tuple(skipped), tuple(folders), files
+        tuple(documents.values()), tuple(passages), tuple(skipped), tuple(folders), tuple(read)
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import EllipsisType
 from typing import TYPE_CHECKING
 
+from hoptrail.errors import DuplicateId
 from hoptrail.intake import Item, checked_namespace
 from hoptrail.placing import Batch
 from hoptrail.types import Filter, Link, Metadata, Passage
@@ -66,7 +67,13 @@ class Keeping(ABC):
         batch = Batch(passages, place, sync=sync)
         with self._cached_writes() as store:
             given = batch.passages(store)
-            return store.upsert(given, ttl=ttl, whole=batch.whole(), progress=progress)
+            while True:
+                try:
+                    return store.upsert(given, ttl=ttl, whole=batch.whole(), progress=progress)
+                except DuplicateId:
+                    before, given = given, batch.passages(store)
+                    if given == before:  # else another process took an id meanwhile
+                        raise
 
     def update(
         self,
