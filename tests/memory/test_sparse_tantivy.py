@@ -25,6 +25,7 @@ from hoptrail.types import Passage
 pytest.importorskip("tantivy", reason="needs the extra hoptrail[tantivy]")
 
 WORDS = "bridge river canal boat painter loire delft museum".split()
+WORDS += "1.2.1 C++ don't 北京是首都 서울에서 كِتاب".split()
 TEXT = st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join)
 STEP = st.one_of(
     st.tuples(st.just("add"), st.lists(TEXT, min_size=1, max_size=8)),
