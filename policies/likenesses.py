@@ -79,13 +79,16 @@ def _asked(left: Passage, rng: np.random.Generator) -> list[str]:
 
 def sentences(text: str) -> list[str]:
     """A text's sentences, none of them very short but where the whole text is."""
-    out: list[str] = []
+    out: list[list[str]] = []  # pieces are joined once: to add one to a long string copies it
+    length = 0  # of the last
     for piece in _END.split(re.sub(r"\s+", " ", text).strip()):
-        if out and (len(out[-1]) < SHORT or len(piece) < SHORT or _ABBREVIATED.search(out[-1])):
-            out[-1] += f" {piece}"
+        if out and (length < SHORT or len(piece) < SHORT or _ABBREVIATED.search(out[-1][-1])):
+            out[-1].append(piece)
+            length += 1 + len(piece)
         else:
-            out.append(piece)
-    return out
+            out.append([piece])
+            length = len(piece)
+    return [" ".join(pieces) for pieces in out]
 
 
 def _picked(words: Sequence[str], rng: np.random.Generator) -> list[str]:
