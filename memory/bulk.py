@@ -43,7 +43,7 @@ def collect(
 
     Raises:
         InputError: One cannot be stored, or has expired.
-        DuplicateId: One is given twice and `on_duplicate` is "error".
+        DuplicateId: One is given twice and `on_duplicate` is "error", or is of two documents.
     """
     if isinstance(passages, Passage | str):
         raise InputError(f"expected a list of passages, got one {type(passages).__name__}")
@@ -54,6 +54,7 @@ def collect(
         check_expiry(passage, now)
         key = (passage.namespace, passage.id)
         if key in batch:
+            whole_documents.check_same(batch[key], passage)
             # To give what has no id of its own twice is to give it once.
             twin = is_by_content(passage) and batch[key].content == passage.content
             if on_duplicate == "error" and not twin:

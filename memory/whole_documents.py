@@ -111,6 +111,19 @@ def check_owners(
             )
 
 
+def check_same(first: Passage, second: Passage) -> None:
+    """Refuse two passages of one id that are of different documents.
+
+    Raises:
+        DuplicateId: They are.
+    """
+    if first.document != second.document:
+        raise DuplicateId(
+            f"the id {first.id!r} is given twice, of document {first.document!r} and of "
+            f"{second.document!r}: give read_source or read_sources as it is, or other ids"
+        )
+
+
 def names(connection: sqlite3.Connection, namespace: Namespace) -> dict[str, str]:
     """The documents of exactly this namespace, each with the shortest id of its passages."""
     rows = connection.execute(

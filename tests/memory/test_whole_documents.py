@@ -114,3 +114,13 @@ def test_a_text_has_a_size_at_most(store) -> None:
             call()
         assert len(str(caught.value)) < 400
     assert store.count() == 1
+
+
+@pytest.mark.parametrize("other", ["z", None])
+def test_one_batch_holds_no_id_of_two_documents(store, other) -> None:
+    batch = [*parts("a", "one"), Passage("a#1", "other", document=other, parts=1)]
+    for write in (store.upsert, lambda batch: store.add(batch, on_duplicate="skip")):
+        for given in (batch, batch[::-1]):
+            with pytest.raises(DuplicateId, match="'a#1' is given twice, of document"):
+                write(given)
+    assert ids(store) == set()
