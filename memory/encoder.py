@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import importlib.util
-import json
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.errors import EncoderMissing, FormatError, InputError, MissingExtra
+from hoptrail.memory.model_folder import max_length, pooling
 from hoptrail.memory.vectors import Vectors as Vectors
 from hoptrail.memory.windows import (
     assembled,
@@ -93,8 +93,8 @@ class TransformerEncoder:
         self._device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self._model.to(self._device).requires_grad_(False)
         self._batch_size = batch_size
-        self._pooling = _pooling(folder)
-        self._max_length = _max_length(folder, int(self._model.config.max_position_embeddings))
+        self._pooling = pooling(folder)
+        self._max_length = max_length(folder, int(self._model.config.max_position_embeddings))
         self._dim = int(self._model.config.hidden_size)
         # A second tokeniser: cutting is a state of the first, which threads would change in turn.
         self._reader = tokenizer_of(self.tokenizer_json)
@@ -358,33 +358,3 @@ def _folder(model: str | Path) -> Path:
     from huggingface_hub import snapshot_download
 
     return Path(snapshot_download(str(model), allow_patterns=HUB_FILES))
-
-
-def _pooling(folder: Path) -> str:
-    """How token vectors become one: `mean` or `cls`."""
-    modules = folder / "modules.json"
-    if modules.is_file():
-        for module in json.loads(modules.read_text(encoding="utf-8")):
-            kind = str(module["type"]).rsplit(".", 1)[-1]
-            if kind not in ("Transformer", "Pooling", "Normalize"):
-                raise FormatError(f"{modules} has a module {kind!r}, which is not supported")
-    file = folder / "1_Pooling" / "config.json"
-    if not file.is_file():
-        return "mean"
-    settings = json.loads(file.read_text(encoding="utf-8"))
-    mode = settings.get("pooling_mode")
-    if settings.get("pooling_mode_mean_tokens") or mode == "mean":
-        return "mean"
-    if settings.get("pooling_mode_cls_token") or mode == "cls":
-        return "cls"
-    raise FormatError(f"{file} asks for a pooling that is neither mean nor cls")
-
-
-def _max_length(folder: Path, positions: int) -> int:
-    """The longest input in tokens, at most the model's number of positions."""
-    file = folder / "sentence_bert_config.json"
-    if file.is_file():
-        found = json.loads(file.read_text(encoding="utf-8")).get("max_seq_length")
-        if isinstance(found, int):
-            return min(found, positions)
-    return min(256, positions)

@@ -114,6 +114,8 @@ class PerQuery:
             raise ConfigError(f"weights, mean and std must have {len(FEATURES)} values each")
         if not all(value > 0 for value in self.std):
             raise ConfigError("every std must be above 0")
+        if not np.isfinite([*self.weights, *self.mean, *self.std, self.bias]).all():
+            raise ConfigError("weights, mean, std and bias must be finite")
 
     def alpha(self, evidence: Evidence) -> float:
         """The weight of meaning for this query, in (0, 1).
@@ -137,8 +139,8 @@ class ReciprocalRank:
     c: float = 60.0
 
     def __post_init__(self) -> None:
-        if not self.c >= 0:
-            raise ConfigError(f"c must be at least 0, got {self.c}")
+        if not 0 <= self.c < np.inf:
+            raise ConfigError(f"c must be at least 0 and finite, got {self.c}")
 
     def fuse(self, evidence: Evidence) -> Floats:
         """The sum; an infinite rank adds 0."""
@@ -224,7 +226,7 @@ def load_rule(path: str | Path) -> Rule:
             raise FormatError(f"{path} should have the format {FORMAT!r}")
         kind = RULES[found.pop("rule")]
         return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in found.items()})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FormatError(f"{path} holds no fusion rule: {error}") from error
 
 

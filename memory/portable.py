@@ -127,6 +127,8 @@ def import_file(
     if language not in analyze.LANGUAGES:
         raise FormatError(f"{source}, line 1: there is no stemmer for the language {language!r}")
     made_by = header.get("encoder")
+    if not isinstance(made_by, str | None):
+        raise FormatError(f"{source}, line 1: the encoder should be named, got {made_by!r}")
     usable = store.encoder is None or meta.describe(store.encoder) == made_by
     passages: list[Passage] = []
     vectors: dict[Key, Vectors] = {}

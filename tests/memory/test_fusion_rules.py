@@ -177,3 +177,24 @@ def test_a_rule_is_kept_as_json(tmp_path) -> None:
         load_rule(tmp_path / "rule.json")
     with pytest.raises(ConfigError, match="can be saved"):
         save_rule(object(), tmp_path / "rule.json")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "[" * 50_000,
+        '{"format": 7}',
+        '{"format": "%s", "rule": "weighted", "alpha": NaN, "beta": 1}',
+        '{"format": "%s", "rule": "weighted", "alpha": 1e999, "beta": 1}',
+        '{"format": "%s", "rule": "weighted", "alpha": "much", "beta": 1}',
+        '{"format": "%s", "rule": "reciprocal-rank", "c": Infinity}',
+        '{"format": "%s", "rule": "none"}',
+    ],
+)
+def test_a_file_that_holds_no_rule_is_refused(tmp_path, text) -> None:
+    file = tmp_path / "rule.json"
+    file.write_text(text.replace("%s", str(fusion_rules.FORMAT)))
+    with pytest.raises(FormatError):
+        fusion_rules.load_rule(file)
