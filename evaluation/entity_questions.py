@@ -123,8 +123,9 @@ def evaluate_entities(
         InputError: A question has no answers, or there is none.
         PolicyError: The policy cannot be loaded.
     """
-    from hoptrail.front import Memory, loaded_policy
+    from hoptrail.front import Memory
     from hoptrail.policies.corpora import open_triples
+    from hoptrail.recalling import loaded_policy
 
     asked = {file: _chosen(read_entity_questions(file), settings) for file in files}
     loaded = loaded_policy(policy) if REFERENCE in settings.retrievers else None

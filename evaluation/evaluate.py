@@ -87,8 +87,9 @@ def evaluate(
         InputError: A question names nothing that it needs, or there is none.
         PolicyError: The policy cannot be loaded.
     """
-    from hoptrail.front import Memory, loaded_policy
+    from hoptrail.front import Memory
     from hoptrail.policies.corpora import open_corpus
+    from hoptrail.recalling import loaded_policy
 
     settings = settings or Settings()
     asked = read_questions(questions)

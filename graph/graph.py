@@ -6,8 +6,8 @@ import logging
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import suppress
-from threading import Lock
+from contextlib import nullcontext, suppress
+from threading import Lock, RLock, get_ident
 from typing import TYPE_CHECKING, TypeVar
 
 from hoptrail.errors import InputError, StoreUnavailable
@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 VIEWS_KEPT = 32
 """Scopes whose arrays stay in memory; the one not asked for longest goes first."""
 
+MOMENT = 0.2
+"""Seconds that a recall waits for another thread's write, to catch up the rows by itself."""
+
 
 class Graph:
     """Who mentions whom, and which names they share: made from the store's passages, no LLM needed.
@@ -44,12 +47,16 @@ class Graph:
     """
 
     def __init__(self, store: Store) -> None:
-        store.migrate(schema.OWNER, schema.MIGRATIONS)
+        try:
+            store.migrate(schema.OWNER, schema.MIGRATIONS, wait=False)
+        except StoreUnavailable:  # without tables there is no graph: another writer is waited for
+            store.migrate(schema.OWNER, schema.MIGRATIONS)
         self.store = store
         self.mends = True
         """Whether rows that are damaged are built anew; those that look for damage do not."""
         self._views: OrderedDict[Namespace, GraphView] = OrderedDict()  # with _views_lock held
         self._views_lock = Lock()
+        self._syncing = RLock()  # held while rows are caught up; taken before the writer's
 
     def __repr__(self) -> str:
         behind = self.store.version - self.version
@@ -62,24 +69,38 @@ class Graph:
         with self.store.reading() as connection:
             return schema.version(connection)
 
-    def sync(self) -> bool:
+    def sync(self, *, wait: bool = True) -> bool:
         """Catch up with what was written, deleted or expired; whether there was anything.
 
         Rows that are damaged are dropped and built anew, with a warning.
-        """
-        return self._mended(self._sync)
 
-    def _sync(self) -> bool:
+        Args:
+            wait: For other writers; else leave it for later if there is one.
+        """
+        return self._mended(lambda: self._sync(wait=wait))
+
+    def _sync(self, *, wait: bool = True) -> bool:
         if not self.store.read_only:
             with suppress(StoreUnavailable):  # another is writing: the next sync will do it
                 self.store.sweep(wait=False)
         with self.store.reading() as connection:
             if schema.version(connection) == meta.version(connection) or self.store.read_only:
                 return False
+        # Two who need it do it once; but nobody waits for that in a transaction of its own.
+        busy = self.store.database.busy is not None
+        with nullcontext() if busy else self._syncing:
+            return self._catch_up(wait)
+
+    def _catch_up(self, wait: bool) -> bool:
         done = False
         while not done:
-            with self.store.transaction() as connection:
-                done = build.catch_up(connection, meta.version(connection))
+            try:
+                with self.store.transaction(wait=wait or MOMENT) as connection:
+                    done = build.catch_up(connection, meta.version(connection))
+            except StoreUnavailable:
+                if wait:
+                    raise
+                return False
         return True
 
     def rebuild(self) -> None:
@@ -91,6 +112,9 @@ class Graph:
 
     def view(self, view: View) -> GraphView:
         """The graph over a memory view's slots, both caught up with the last commit.
+
+        Of a view that is pinned, as it is: what others have of the graph stays as it is too. Rows
+        that cannot be caught up now, because another is writing, are those of before.
 
         Args:
             view: A view of the same store, as `store.view(namespace)` gives.
@@ -125,14 +149,24 @@ class Graph:
         return work()
 
     def _view(self, view: View) -> GraphView:
+        with view.lock:
+            return self._locked_view(view)
+
+    def _locked_view(self, view: View) -> GraphView:
         with self._views_lock:
             found = self._views.get(view.scope)
             if found is not None and found.view is not view:
                 found = None
-        if found is None:
+        others = view.pins.threads() - {get_ident()}
+        if found is None or (others and found.behind()):
             found = GraphView(self, view)
         else:
-            found.refresh()
+            try:
+                found.refresh()
+            except BaseException:  # it may be half caught up: the next call starts afresh
+                with self._views_lock:
+                    self._views.pop(view.scope, None)
+                raise
         with self._views_lock:
             self._views[view.scope] = found
             self._views.move_to_end(view.scope)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from threading import get_ident
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -72,7 +73,7 @@ class GraphView:
         self._arrays = no_arrays()
         # The versions of the memory view and of the graph, and its size: what expires on a store
         # that nobody may write to changes no version.
-        self._seen = (-1, -1, -1)
+        self.state = (-1, -1, -1)
         self._since = -1  # the version that is in the arrays
         self._epoch: int | None = None  # of the tables that they are of
         self._alive = np.zeros(0, dtype=np.bool_)  # the slots that they know as living
@@ -89,6 +90,12 @@ class GraphView:
             f"{int((a.members.counts() > 0).sum())} entities, {len(all_links(a))} links>"
         )
 
+    def behind(self) -> bool:
+        """Whether a `refresh` would change something. Of a pinned view."""
+        with self._view.pins.reading() as connection:
+            version, _ = rows.state(connection)
+        return self.state != (self._view.version, version, self._view.size)
+
     @property
     def view(self) -> View:
         """The memory view whose slots these are."""
@@ -97,12 +104,13 @@ class GraphView:
     def refresh(self) -> bool:
         """Catch up with the store and the memory view; whether anything changed."""
         with self._view.lock:
-            self._graph.sync()
-            self._view.refresh()
-            with self._graph.store.reading() as connection:
+            if get_ident() not in self._view.pins.threads():
+                self._graph.sync(wait=False)  # whoever writes may be waiting for the lock
+                self._view.refresh()
+            with self._view.pins.reading() as connection:
                 view = self._view
                 version, epoch = rows.state(connection)
-                if self._seen == (view.version, version, view.size):
+                if self.state == (view.version, version, view.size):
                     return False
                 if epoch != self._epoch:  # built anew: its names have other ids
                     since, words = -1, rows.Words()
@@ -113,7 +121,7 @@ class GraphView:
             self._epoch = epoch
             # What is newer than the memory view is read again once that knows it.
             self._since = min(version, view.version)
-            self._seen = (view.version, version, view.size)
+            self.state = (view.version, version, view.size)
             return True
 
     def named(self, text: str) -> list[int]:
@@ -360,7 +368,7 @@ class GraphView:
             relations = Relations(links, list(self._words.kinds), arrays.n, ranks)
             named: list[tuple[str, int]] = []
             if len(relations):
-                with view.lock, self._graph.store.reading() as connection:
+                with view.lock, view.pins.reading() as connection:
                     named = entities_of(connection, self._bounds, self._slots_of)
             steps = Steps(links, arrays.n)
             known = self._linked = arrays, relations, EntityNames(named), steps

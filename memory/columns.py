@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.memory import damaged, filters, records
-from hoptrail.memory.database import Database
 from hoptrail.memory.slots import SlotTable
 
 ROWS_AT_ONCE = 20_000
@@ -41,8 +41,10 @@ class Columns:
     stays right, and only the slots that are new are read.
     """
 
-    def __init__(self, database: Database, table: SlotTable) -> None:
-        self._db = database
+    def __init__(
+        self, reading: Callable[[], AbstractContextManager[sqlite3.Connection]], table: SlotTable
+    ) -> None:
+        self._reading = reading
         self._table = table
         self._known: dict[str, filters.Column] = {}
         self._masks: dict[str, NDArray[np.bool_]] = {}  # of conditions asked lately, with the dead
@@ -76,7 +78,7 @@ class Columns:
         rowids = self._table.rowids[first:].tolist()
         for start in range(0, len(rowids), ROWS_AT_ONCE):
             part = rowids[start : start + ROWS_AT_ONCE]
-            with self._db.reading() as connection:
+            with self._reading() as connection:
                 try:
                     found = _read(connection, what, part)
                 except sqlite3.OperationalError:  # metadata that is no JSON, among all the others

@@ -3,7 +3,8 @@
 The first stage scans the scope and brings candidates; each later one scores what the one before
 it kept, all questions of a batch together, and keeps its best. Namespace and filter hold from the
 first stage on, since no later one sees anything else, and are checked again at the end: a passage
-that was deleted or changed while a slow stage ran is not returned.
+that was deleted or changed while a slow stage ran is not returned, but where that goes for all of
+them, in one try after another.
 
     funnel = Funnel([Prefix(64, keep=200), Full(keep=50), MaxSim(encoder, keep=20)])
     store.search("Who taught Ada's tutor?", 5, funnel=funnel)
@@ -17,7 +18,8 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -27,6 +29,7 @@ from numpy.typing import NDArray
 from hoptrail.errors import ConfigError, InputError, UnknownId
 from hoptrail.memory import filters, records
 from hoptrail.memory.encoder import Vectors
+from hoptrail.memory.guarded import guarded
 from hoptrail.memory.slots import DECIMALS, Scores, Slots
 from hoptrail.memory.view import View
 from hoptrail.numbers import whole
@@ -226,32 +229,46 @@ class Funnel:
             records.check_string(query, "a query")
         k = whole(k, "k", least=1)
         condition = None if filter is None else filters.parse(filter)
-        vectors: Sequence[Vectors | None] = [None] * len(queries)
         began = time.perf_counter()
-        found: list[Funnelled] = []
-        for _ in range(TRIES):
-            if any(stage.needs_vector for stage in self.stages):
-                view, encoded = store.asked(queries, namespace)
-                vectors = list(encoded)
-            else:
-                view = store.view(namespace)
-            allowed = view.allowed(filter)
-            batch = [Asked(view, q, v, allowed) for q, v in zip(queries, vectors, strict=True)]
+        for left in reversed(range(TRIES)):
             try:
-                costs = self._run(batch, k)
-                for asked in batch:
-                    asked.slots, asked.scores = asked.slots[:k], asked.scores[:k]
-                    asked.contents()
-            except UnknownId:  # another process deleted one just now: look again
+                with self._asked(store, queries, namespace, filter) as batch:
+                    costs = self._run(batch, k)
+                    for asked in batch:
+                        asked.slots, asked.scores = asked.slots[:k], asked.scores[:k]
+                        asked.contents()
+                    rowids = [asked.view.rowids[asked.slots] for asked in batch]
+            except UnknownId:  # it is damaged, and left out from now on
+                if not left:
+                    raise
                 continue
             hits = [_hits(store, asked, condition) for asked in batch]
-            spent = 1000 * (time.perf_counter() - began)
-            found = [Funnelled(tuple(one), _shares(costs), spent) for one in hits]
             if all(len(one) == len(asked.slots) for one, asked in zip(hits, batch, strict=True)):
-                break
-        for one in batch if found else ():
-            store.recorder.note(one.view.rowids[one.slots].tolist())
-        return found or [Funnelled((), (), 0.0) for _ in queries]
+                break  # else another process changed one meanwhile: look again
+        # Where all were replaced meanwhile, each time: what they were when the search began.
+        hits = [
+            one or _hits(store, asked, condition, fresh=False)
+            for one, asked in zip(hits, batch, strict=True)
+        ]
+        for rows in rowids:
+            store.recorder.note(rows.tolist())
+        spent = 1000 * (time.perf_counter() - began)
+        return [Funnelled(tuple(one), _shares(costs), spent) for one in hits]
+
+    @guarded
+    def _asked(
+        self, store: Store, queries: Sequence[str], namespace: Namespace, filter: Filter | None
+    ) -> Iterator[list[Asked]]:
+        """The questions as they are put to the scope's view, which stays as it is meanwhile."""
+        with ExitStack() as stack:
+            vectors: Sequence[Vectors | None] = [None] * len(queries)
+            if any(stage.needs_vector for stage in self.stages):
+                view, encoded = stack.enter_context(store.asked(queries, namespace))
+                vectors = list(encoded)
+            else:
+                view = stack.enter_context(store.pinned(namespace))
+            allowed = view.allowed(filter)
+            yield [Asked(view, q, v, allowed) for q, v in zip(queries, vectors, strict=True)]
 
     def _run(self, batch: Sequence[Asked], k: int) -> list[StageCost]:
         """Narrow every question's candidates down; what each stage did."""
@@ -296,21 +313,31 @@ def keep_best(asked: Asked, scores: Scores, count: int) -> None:
     asked.slots, asked.scores = asked.slots[kept], rounded[kept].astype(np.float32)
 
 
-def _hits(store: Store, asked: Asked, condition: filters.Condition | None) -> list[Hit]:
-    """The candidates that are in the store as they were when they were scored."""
+def _hits(
+    store: Store, asked: Asked, condition: filters.Condition | None, *, fresh: bool = True
+) -> list[Hit]:
+    """The candidates that fulfil a condition.
+
+    Args:
+        store: Where they are.
+        asked: The candidates, with their scores.
+        condition: What they must fulfil.
+        fresh: Only those that the store holds yet, as they were when they were scored.
+    """
     rowids = [int(rowid) for rowid in asked.view.rowids[asked.slots]]
-    now, present = store.clock(), store.read_rows(rowids)
-    found = []
+    now, present = store.clock(), store.read_rows(rowids) if fresh else {}
+    hits = []
     for rowid, slot, score in zip(rowids, asked.slots, asked.scores, strict=True):
-        passage = present.get(rowid)
-        if passage is None or passage.content != asked.passages[int(slot)].content:
+        scored = asked.passages[int(slot)]
+        passage = present.get(rowid) if fresh else scored
+        if passage is None or passage.content != scored.content:
             continue
         if passage.expires_at is not None and passage.expires_at <= now:
             continue
         if condition and not filters.passages_mask(condition, [passage]).all():
             continue
-        found.append(Hit(passage, float(score)))
-    return found
+        hits.append(Hit(passage, float(score)))
+    return hits
 
 
 def _shares(costs: Sequence[StageCost]) -> tuple[StageCost, ...]:

@@ -186,6 +186,18 @@ class Reader:
         with self._db.reading() as connection:
             return records.read(connection, rowids)
 
+    def unchanged(self, since: int, rowids: Iterable[int]) -> bool:
+        """Whether passages are there yet, and none of them was written after a version."""
+        wanted = list(dict.fromkeys(rowids))
+        count = 0
+        with self._db.reading() as connection:
+            for part, marks in records.batches(wanted):
+                count += connection.execute(
+                    f"SELECT count(*) FROM passages WHERE rowid IN ({marks}) AND version <= ?",
+                    (*part, since),
+                ).fetchone()[0]
+        return count == len(wanted)
+
     def changes(self, since: int) -> Changes:
         """What was written and deleted with a version above `since`.
 

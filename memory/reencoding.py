@@ -56,7 +56,7 @@ CLEARED = 1024
 PATIENCE = 3
 """Batches of all that is left, one after another, after which that is done."""
 
-BUSY_MILLISECONDS = 1000
+BUSY_SECONDS = 1.0
 """That it waits for other writers at a time: so long nobody in this process can search, where it is
 the switch that waits."""
 
@@ -166,21 +166,18 @@ class Reencoding:
         """
         self._at_work = True
         try:
-            with self._store.database.lock:
-                if self._store.database.busy:
-                    raise StoreError(f"the store {self._store.path} is in a transaction")
+            if self._store.database.busy:
+                raise StoreError(f"the store {self._store.path} is in a transaction")
             return self._run()
         finally:
             self._at_work = False
 
     def _run(self) -> bool:
         # A connection of its own: nobody in this process waits for its transactions.
-        with closing(Database(self._store.database.path)) as db:
+        with closing(Database(self._store.database.path, patience=BUSY_SECONDS)) as db:
             if self._begin(db):
                 # From anywhere, so that several processes do not take the same passages.
                 self._after = random.randrange(self._last + 1)
-                with db.reading() as connection:
-                    connection.execute(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")
                 self._until_done(lambda: self._step(db))
             else:
                 self._finish(lambda: True)
@@ -218,7 +215,7 @@ class Reencoding:
     def _begin(self, db: Database) -> bool:
         """Whether there is anything to do; the store may have the encoder already."""
         # Checked one by one, a million numbers of passages that are there would take minutes.
-        with db.unchecked(), db.writing() as connection:
+        with db.writing(checked=False) as connection:
             here = pending.underway(connection) is None
             if here and meta.get(connection, "encoder") == self._described:
                 self.total = self.done = pending.passages(connection)
@@ -298,7 +295,7 @@ class Reencoding:
         )
 
     def _alone(self, switch: Switch) -> bool:
-        with self._store.database.lock:  # no search of this store comes in between
+        with self._store.changing:  # no search of this store comes in between
             done = switch()
             if done:
                 self._store.encoder = self.encoder

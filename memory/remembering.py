@@ -104,6 +104,10 @@ class QueryCache:
                 self._vectors.popitem(last=False)
         return out
 
+    def forked(self) -> None:
+        """Be a forked child's: no thread of its parent's has the lock there."""
+        self._lock = Lock()
+
     def clear(self) -> None:
         """Forget every vector; what was counted stays."""
         with self._lock:

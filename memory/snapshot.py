@@ -53,7 +53,7 @@ def save(database: Database, scope: str, version: int, arrays: Arrays) -> bool:
         with outputs.scratch(folder / name, database.path) as part:
             with part.open("r+b") as file:
                 digest = mapped.write(file, arrays)
-            with database.writing() as connection:
+            with database.writing(wait=False) as connection:
                 old = connection.execute(
                     "SELECT file, version FROM snapshots WHERE namespace = ?", (scope,)
                 ).fetchone()
@@ -167,7 +167,7 @@ def _drop(database: Database, name: str) -> None:
     if database.read_only or database.busy:
         return
     try:
-        with database.writing() as connection:
+        with database.writing(wait=False) as connection:
             connection.execute("DELETE FROM snapshots WHERE file = ?", (name,))
         (folder_of(database) / name).unlink(missing_ok=True)
     except (OSError, StoreError) as error:

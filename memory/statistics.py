@@ -15,10 +15,10 @@ import math
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, replace
-from threading import Lock
+from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any
 
 from hoptrail.errors import FormatError, StoreError
@@ -94,6 +94,7 @@ class Recorder:
         self.on = on and not database.read_only
         self._db = database
         self._clock = clock
+        self._flushing = RLock()  # held while counts are written; nothing is waited for meanwhile
         self._lock = Lock()
         # Both only with the lock held.
         self._kept: dict[int, tuple[int, float]] = {}  # by rowid: times, and the last
@@ -134,21 +135,39 @@ class Recorder:
         Args:
             wait: For other writers; else leave it for later if there is one.
         """
-        with self._db.lock:  # nobody reads the file while the counts are in neither place
-            with self._lock:
-                kept, self._kept = self._kept, {}
-                self._due = (RECALLS_KEPT, math.inf)
-            if not kept:
-                return True
-            with suppress(StoreError):
-                if self._db.busy is None:
-                    self._write(kept, wait)
-                    return True
-            with self._lock:
-                for rowid, (times, last) in kept.items():
-                    more, later = self._kept.get(rowid, (0, last))
-                    self._kept[rowid] = times + more, max(last, later)
+        if self._db.busy is not None:
             return False
+        try:
+            if not self._flushing.acquire(blocking=wait):
+                return False  # another thread is at it
+            kept = self.kept()
+            with self._lock:
+                self._due = (RECALLS_KEPT, math.inf)
+            if kept:
+                self._write(kept, wait)
+                self._forget(kept)
+        except StoreError:
+            return False
+        finally:  # also where an interrupt came before it was seen to be taken
+            try:  # noqa: SIM105, which would be a call
+                self._flushing.release()
+            except RuntimeError:
+                pass
+        return True
+
+    def steady(self) -> AbstractContextManager[object]:
+        """While this is held, each count is either in the file or kept here."""
+        return nullcontext() if self._db.busy == "write" else self._flushing
+
+    def _forget(self, written: Mapping[int, tuple[int, float]]) -> None:
+        """Take away what has been written; others may have counted meanwhile."""
+        with self._lock:
+            for rowid, (times, _) in written.items():
+                more, last = self._kept.get(rowid, (0, 0.0))
+                if more > times:
+                    self._kept[rowid] = more - times, last
+                else:
+                    self._kept.pop(rowid, None)
 
     def _write(self, kept: Mapping[int, tuple[int, float]], wait: bool) -> None:
         with self._db.writing(wait=wait) as connection:
@@ -160,6 +179,10 @@ class Recorder:
                 "recalled_at = max(coalesce(recalled_at, 0), excluded.recalled_at)",
                 [(times, last, rowid) for rowid, (times, last) in kept.items()],
             )
+
+    def forked(self) -> None:
+        """Be a forked child's: no thread of its parent's has a lock there."""
+        self._flushing, self._lock = RLock(), Lock()
 
     def close(self) -> None:
         """Write what is left; another writer gets a moment to end, or else the counts are lost."""
@@ -223,7 +246,7 @@ def histories(store: Store, namespace: Namespace = ()) -> Iterator[History]:
 
 
 def _histories(store: Store, where: str, values: tuple[object, ...]) -> Iterator[History]:
-    with store.reading() as connection:
+    with store.recorder.steady(), store.reading() as connection:
         kept = store.recorder.kept()
         counted = schema.applied(connection, schema.STATISTICS) > 0
         columns = "s.added_at, s.updates, s.recalls, s.recalled_at"

@@ -12,55 +12,52 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self, get_args
+from typing import TYPE_CHECKING, NoReturn, Self
 
-from hoptrail.errors import EncoderMismatch, InputError, StoreUnavailable, UnknownId
+from hoptrail.errors import (
+    InputError,
+    StoreError,
+    StoreUnavailable,
+)
 from hoptrail.memory import (
     analyze,
-    cleaning,
     dense_kinds,
-    filters,
-    fusion_rules,
+    forks,
     meta,
     records,
     schema,
     sparse_kinds,
 )
-from hoptrail.memory import fusion as one_ranking
 from hoptrail.memory.bulk import OnDuplicate, Upserted
 from hoptrail.memory.database import Database
 from hoptrail.memory.dense_kinds import IndexName
-from hoptrail.memory.encoder import Encoder, Vectors, require
+from hoptrail.memory.encoder import Encoder
+from hoptrail.memory.guarded import guarded
 from hoptrail.memory.remembering import CacheInfo, Looked, QueryCache
+from hoptrail.memory.searching import Mode, Searcher
 from hoptrail.memory.sparse_kinds import SparseName
 from hoptrail.memory.statistics import Recorder
-from hoptrail.memory.vector_cache import CachedEncoder
 from hoptrail.memory.view import View
-from hoptrail.memory.writer import Progress, Writer
-from hoptrail.numbers import whole
-from hoptrail.types import Filter, Hit, Namespace
+from hoptrail.memory.views import Views
+from hoptrail.memory.writer import Progress
+from hoptrail.types import Namespace
 
 if TYPE_CHECKING:
-    from hoptrail.memory.funnel import Funnel
+    pass
 
 __all__ = ["Mode", "OnDuplicate", "Progress", "Store", "Upserted"]
 
-Mode = Literal["hybrid", "dense", "sparse"]
 
-VIEWS_KEPT = 32
-"""Scopes whose indexes stay in memory; the one not asked for longest goes first."""
-
-
-class Store(Writer):
+class Store(Searcher):
     """Passages, links and vectors in one file.
 
-    Threads may share a store: they take turns at its one connection. Processes may share the file.
+    Threads may share a store, and processes its file: who reads waits for nobody, and writers take
+    turns.
 
     Args:
         path: The file; made when absent.
@@ -102,7 +99,6 @@ class Store(Writer):
             raise InputError(f"a store's path must be a string or a Path, got {path!r}")
         if encoder is not None:
             meta.describe(encoder)  # before a file is made for what is no encoder
-        self.path = Path(path)
         self.encoder = encoder
         self._clock = clock
         self.queries = QueryCache(queries_kept)
@@ -111,11 +107,16 @@ class Store(Writer):
         self._sparse = sparse_kinds.checked(sparse)
         if language is not None:
             analyze.checked(language)
-        self._db = Database(self.path, read_only=read_only)
+        self._db = Database(Path(path), read_only=read_only)
+        self.path = self._db.path
+        self.changing = RLock()
+        """Held while it goes on to another encoder; the first in `hoptrail.memory.database`."""
         self.recorder = Recorder(self._db, clock, on=statistics)
         """Counts what is returned."""
-        self._views: OrderedDict[Namespace, View] = OrderedDict()  # only with _views_lock held
-        self._views_lock = Lock()
+        self._views = Views(
+            self._db, lambda scope: View(self._db, scope, self._clock, self._index, self._sparse)
+        )
+        forks.register(self)
         try:
             with self._db.reading() as connection:
                 meta.check_encoder(connection, encoder, str(path))
@@ -137,8 +138,11 @@ class Store(Writer):
         self.close()
 
     def __repr__(self) -> str:
-        if self._db.closed:
-            return f"<Store {self.path}: closed>"
+        try:
+            self._db.check()
+        except StoreError:
+            state = "closed" if self._db.closed else "opened before a fork"
+            return f"<Store {self.path}: {state}>"
         with self._db.reading() as connection:
             encoder = meta.get(connection, "encoder") or "none yet"
             return (
@@ -146,9 +150,35 @@ class Store(Writer):
                 f"version {self.version}, encoder {encoder}{', read-only' * self.read_only}>"
             )
 
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise StoreError(
+            f"a Store cannot be copied or pickled: open {str(self.path)!r} again where it is needed"
+        )
+
+    def encoding_with(self, encoder: Encoder | None) -> Store:
+        """The same store, with another object for its encoder: such as one with a cache before it.
+
+        Everything else is shared, and the store itself goes on with its own.
+        """
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__, encoder=encoder)
+        return other
+
+    def _forked(self, *, whole: bool) -> None:
+        """Be a forked child's, where it is refused; see `hoptrail.memory.forks`."""
+        self.changing = RLock()
+        self._views.forked()
+        self.recorder.forked()
+        self.queries.forked()
+
     def close(self) -> None:
-        """Close the file; views of it can no longer read passages."""
-        if not self._db.closed:
+        """Close the file, once other threads' writes are done; views of it read nothing then.
+
+        Raises:
+            StoreError: This thread has a transaction open, or a parent process opened the store.
+        """
+        self._db.check_process()
+        if not self._db.closed and self._db.busy is None:
             self.recorder.close()
         self._db.close()
 
@@ -169,8 +199,7 @@ class Store(Writer):
             undecided = meta.undecided(connection)
         if undecided:
             self._claim_language(language)
-            with self._views_lock:
-                self._views.clear()
+            self._views.clear()
 
     def _claim_language(self, language: str) -> None:
         """Settle the language of a new store; of another, see that it is this one."""
@@ -187,170 +216,37 @@ class Store(Writer):
         Args:
             namespace: The scope: every namespace that begins with it.
         """
+        with self.pinned(namespace) as view:
+            return view
+
+    @guarded
+    def pinned(self, namespace: Namespace = (), encoder: Encoder | None = None) -> Iterator[View]:
+        """The scope's view, caught up with the last commit and kept as it is meanwhile.
+
+        Whatever others write or delete, its passages can be read until the block ends. Several
+        threads may have one view pinned; who needs it newer waits a moment, then gets another one.
+
+        Args:
+            namespace: The scope.
+            encoder: The one that the view's vectors must be by.
+
+        Raises:
+            StoreError: This thread has a write transaction open.
+            EncoderMismatch: The store's vectors are another encoder's.
+        """
         records.encode_namespace(namespace)
-        # On a full disk, or while another process writes, what has expired stays in the file: the
-        # view leaves it out all the same, and a reader waits for nobody.
-        with self._db.lock, suppress(StoreUnavailable):
-            if not self.read_only and self._db.busy is None:
+        self._db.check()
+        # On a full disk, or while another writes, what has expired stays in the file: the view
+        # leaves it out all the same, and a reader waits for nobody.
+        if not self.read_only and self._db.busy is None:
+            with suppress(StoreUnavailable):
                 self.sweep(wait=False)
-        with self._views_lock:
-            view = self._views.get(namespace)
-            if view is None:
-                view = self._views[namespace] = View(
-                    self._db, namespace, self._clock, self._index, self._sparse
-                )
-            self._views.move_to_end(namespace)
-            while len(self._views) > VIEWS_KEPT:
-                self._views.popitem(last=False)
-        try:
-            return self._refreshed(view)
-        except BaseException:
-            with self._views_lock:  # it may be half caught up: the next call starts afresh
-                self._views.pop(namespace, None)
-            raise
-
-    def _refreshed(self, view: View) -> View:
-        """The view caught up, or one of the same scope where the encoder has changed."""
-        while True:
-            try:
-                view.refresh()
-            except EncoderMismatch:
-                view = view.renewed()
-                with self._views_lock:
-                    self._views[view.scope] = view
-            else:
-                return view
-
-    def search(
-        self,
-        query: str,
-        k: int = 10,
-        *,
-        namespace: Namespace = (),
-        mode: Mode = "hybrid",
-        filter: Filter | None = None,
-        fusion: str | fusion_rules.Rule | None = None,
-        funnel: Funnel | None = None,
-    ) -> list[Hit]:
-        """The best `k` passages of the scope for a query, best first.
-
-        Args:
-            query: What to look for.
-            k: How many, at least 1. By words alone fewer may be found: only those that share one.
-            namespace: The scope.
-            mode: By meaning (dense), by words (sparse), or both.
-            filter: Only passages that fulfil it; see `hoptrail.memory.filters`.
-            fusion: How a hybrid search makes one score of two, if not by the sum of z-scores:
-                "reciprocal-rank", "min-rank", or a rule of `hoptrail.memory.fusion_rules`.
-            funnel: Stages to search by in place of a mode; see `hoptrail.memory.funnel`.
-
-        Raises:
-            InputError: An empty query, a `k` below 1, an unknown mode, no filter, a fusion or a
-                funnel with a mode that it does not go with.
-            EncoderMissing: The mode needs vectors and the store has no encoder.
-        """
-        records.check_string(query, "a query")
-        records.check_choice(mode, get_args(Mode), "mode")
-        rule = None if fusion is None else fusion_rules.rule_of(fusion)
-        if mode != "hybrid" and (rule or funnel):
-            raise InputError(f"a fusion or a funnel takes the place of the mode, got mode {mode!r}")
-        if funnel is not None:
-            if rule:
-                raise InputError(
-                    "a funnel's first stage says how it fuses: give Search(fusion=...)"
-                )
-            return list(funnel.search(self, query, k, namespace=namespace, filter=filter).hits)
-        whole(k, "k", least=1)
-        condition = None if filter is None else filters.parse(filter)
-        for _ in range(3):
-            view, vector = self._asked_once(query, mode, namespace)
-            with view.lock:
-                allowed = view.allowed(filter)
-                if rule is None or vector is None:
-                    scores, slots = one_ranking.search(
-                        view, query, vector, k, mode, allowed=allowed
-                    )
-                else:
-                    scores, slots = fusion_rules.search(
-                        view, query, vector, k, rule, allowed=allowed
-                    )
-                try:
-                    passages = view.passages(slots)
-                except UnknownId:  # another process deleted one just now: look again
-                    continue
-            if condition and not filters.passages_mask(condition, passages).all():
-                continue  # or changed one
-            self.recorder.note(view.rowids[slots].tolist())
-            own = cleaning.apart(passages)
-            return [Hit(p, float(s)) for p, s in zip(own, scores, strict=True)]
-        return []
-
-    def encode_queries(self, texts: Sequence[str]) -> Vectors:
-        """The vectors of queries, `(n, d)`: from memory if it keeps them, never from the disk.
-
-        Args:
-            texts: n of them.
-
-        Raises:
-            EncoderMissing: The store has no encoder.
-            EncoderMismatch: Another process has written vectors of another one.
-        """
-        return self._encode_queries(require(self.encoder, "encoding a query"), texts)
-
-    def view_of(self, encoder: Encoder, namespace: Namespace = ()) -> View:
-        """The scope's view, its vectors by this encoder: what it encodes may be asked of them.
-
-        Args:
-            encoder: What encoded, or will encode, the queries.
-            namespace: The scope.
-
-        Raises:
-            EncoderMismatch: The store's vectors are another's.
-        """
-        while True:
-            with self._db.reading() as connection:
-                meta.check_encoder(connection, encoder, str(self.path))
-            view = self.view(namespace)
-            if view.fits(encoder):
-                return view
-
-    def asked(self, texts: Sequence[str], namespace: Namespace = ()) -> tuple[View, Vectors]:
-        """A scope's view, and vectors of queries `(n, d)` by the encoder that made its own.
-
-        Raises what `encode_queries` raises.
-        """
-        while True:
-            encoder = require(self.encoder, "encoding a query")
-            try:
-                vectors = self._encode_queries(encoder, texts)
-            except EncoderMismatch:
-                if self.encoder is encoder:
-                    raise
-                continue  # another thread has just changed it
-            view = self.view(namespace)
-            if view.fits(encoder):  # likewise
-                return view, vectors
-
-    def _asked_once(
-        self, query: str, mode: Mode, namespace: Namespace
-    ) -> tuple[View, Vectors | None]:
-        if mode == "sparse":
-            return self.view(namespace), None
-        require(self.encoder, f"{mode} search")
-        view, vectors = self.asked([query], namespace)
-        return view, vectors[0]
-
-    def _encode_queries(self, encoder: Encoder, texts: Sequence[str]) -> Vectors:
-        with self._db.reading() as connection:
-            meta.check_encoder(connection, encoder, str(self.path))
-        if isinstance(encoder, CachedEncoder):
-            encoder = encoder.inner
-        return self.queries.encode(encoder, texts)
+        with self._views.pinned(namespace, encoder) as view:
+            yield view
 
     def cache_info(self) -> CacheInfo:
         """How often vectors of queries and passages were found in memory, since it was opened."""
-        with self._views_lock:
-            views = [view.looked for view in self._views.values()]
+        views = self._views.looked()
         passages = Looked(
             sum(view.hits for view in views),
             sum(view.misses for view in views),
@@ -359,16 +255,23 @@ class Store(Writer):
         )
         return CacheInfo(self.queries.looked, passages)
 
-    def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
-        """A write transaction on the store's file, for tables that others derive from it."""
-        return self._db.writing()
+    def transaction(
+        self, *, wait: bool | float = True
+    ) -> AbstractContextManager[sqlite3.Connection]:
+        """A write transaction on the store's file: all that is written inside, or nothing.
 
-    def migrate(self, owner: str, migrations: Sequence[str]) -> None:
+        Args:
+            wait: For other writers; see `Database.writing`.
+        """
+        return self._db.writing(wait=wait)
+
+    def migrate(self, owner: str, migrations: Sequence[str], *, wait: bool = True) -> None:
         """Apply an owner's own list of SQL scripts, in order, each once in the file's life.
 
         Args:
             owner: Who the tables belong to.
             migrations: All of its scripts, oldest first; only ever appended to.
+            wait: For other writers; else fail at once if there is one.
 
         Raises:
             InputError: The owner is the store itself.
@@ -377,4 +280,4 @@ class Store(Writer):
         records.check_string(owner, "an owner of migrations")
         if owner == schema.OWNER:
             raise InputError(f"the migrations of {owner!r} are the store's own")
-        self._db.migrate(owner, migrations)
+        self._db.migrate(owner, migrations, wait=wait)

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from threading import RLock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hoptrail.errors import EncoderMismatch, StoreError, UnknownId
+from hoptrail.errors import EncoderMismatch, StoreError
 from hoptrail.memory import damaged, filters, meta, records, snapshot, vector_rows
 from hoptrail.memory.columns import Columns
 from hoptrail.memory.database import Database
@@ -24,6 +24,8 @@ from hoptrail.memory.dense import DenseIndex
 from hoptrail.memory.dense_kinds import IndexName
 from hoptrail.memory.encoder import Encoder
 from hoptrail.memory.mapped import Mapped
+from hoptrail.memory.passages_read import PassagesRead
+from hoptrail.memory.pins import Pins
 from hoptrail.memory.remembering import Looked
 from hoptrail.memory.slots import Slots, SlotTable
 from hoptrail.memory.sparse_kinds import SparseName, sparse_index
@@ -38,9 +40,6 @@ ROWS_AT_ONCE = 20_000
 MOST_DEAD = 1000
 """Dead slots that a view keeps however few are alive; beyond, as many as are alive."""
 
-PASSAGES_KEPT = 4096
-"""Passages that a view keeps after reading them; the one not read for longest goes first."""
-
 
 class View:
     """The passages of the namespaces that begin with `scope`, by slot. Made by `Store.view`.
@@ -48,7 +47,8 @@ class View:
     A slot is a small whole number that stays its passage's for the life of the view. A deleted
     passage's slot is dead; an updated passage gets a new one. All its vectors are one encoder's:
     when the store changes to another, the view is done for, and `Store.view` gives a new one.
-    Threads may share a view; hold `lock` around several calls that must see the same state.
+    Threads may share a view. What must see one state holds `lock` meanwhile, or has the store pin
+    it (`Store.pinned`): then its passages can be read though others delete them.
     """
 
     def __init__(
@@ -60,7 +60,8 @@ class View:
         sparse: SparseName = "auto",
     ) -> None:
         self.scope = scope
-        self.lock = database.lock
+        self.lock = RLock()
+        """Held while it is searched or changed; see `hoptrail.memory.database` for the order."""
         self._db = database
         self._clock = clock
         self._stored = records.encode_namespace(scope)
@@ -68,18 +69,20 @@ class View:
         # All below only with the lock held.
         self._table = SlotTable()
         self._slot_of: dict[int, int] = {}  # of living slots, by rowid
-        self._read: OrderedDict[int, Passage] = OrderedDict()
-        self._hits = self._misses = 0  # of passages in _read
         self._version = 0
         self._encoder: str | None = None  # whose vectors it holds, as described
         self._since = 0  # the version from which on they are the store's
         self._unsaved = 0  # slots taken in or killed since the last snapshot
         self._mapped: Mapped | None = None  # the file that arrays lie in
+        self._expired_at = 0.0  # when something was last taken out that the file still holds
+        self.pins = Pins(database)
+        """Who wants it to stay as it is."""
         self.dense = DenseIndex(self._table, self.lock, index)
         with database.reading() as connection:
             language = meta.language(connection)
         self.sparse = sparse_index(sparse, self._table, self.lock, language)
-        self._columns = Columns(database, self._table)
+        self._passages = PassagesRead(self._table, self.pins, self._leave_out)
+        self._columns = Columns(self.pins.reading, self._table)
 
     def __repr__(self) -> str:
         scope = "/".join(self.scope) or "everything"
@@ -125,7 +128,7 @@ class View:
     @property
     def looked(self) -> Looked:
         """How often a passage that was read was in memory."""
-        return Looked(self._hits, self._misses, len(self._read), PASSAGES_KEPT)
+        return self._passages.looked
 
     def fits(self, encoder: Encoder) -> bool:
         """Whether its vectors are this encoder's; so are none at all."""
@@ -137,7 +140,7 @@ class View:
 
     def slot_of(self, id: str, namespace: Namespace = ()) -> int | None:
         """The living slot of a passage, or None if this view has none."""
-        with self._db.reading() as connection:
+        with self.pins.reading() as connection:
             stored = records.encode_namespace(namespace)
             found = records.rowids(connection, stored, [id], self._clock())
         return self._slot_of.get(found[id]) if found else None
@@ -148,8 +151,7 @@ class View:
 
     def has_content(self, content: str) -> NDArray[np.bool_]:
         """Which slots hold exactly this content, `(capacity,)`, by its hash."""
-        found: NDArray[np.bool_] = self._table.keys == np.uint64(records.content_key(content))
-        return found
+        return np.asarray(self._table.keys == np.uint64(records.content_key(content)))
 
     def order(self, scores: NDArray[np.floating], slots: Slots) -> NDArray[np.int64]:
         """Positions that sort slots `(m,)` by score, best first, equals by content."""
@@ -171,45 +173,18 @@ class View:
         """The passages of slots, in this order; those read lately are not read again.
 
         Raises:
-            UnknownId: One was deleted after this view was last refreshed.
+            UnknownId: One was deleted after this view was last refreshed, and it is not pinned.
         """
-        wanted = [int(slot) for slot in slots]
+        self._db.check()
         with self.lock:
-            missing = [slot for slot in dict.fromkeys(wanted) if slot not in self._read]
-            self._hits += len(wanted) - len(missing)
-            self._misses += len(missing)
-            if missing:
-                self._read_in(missing)
-            out = []
-            for slot in wanted:
-                self._read.move_to_end(slot)
-                out.append(self._read[slot])
-            while len(self._read) > PASSAGES_KEPT:
-                self._read.popitem(last=False)
-        return out
+            return self._passages.get([int(slot) for slot in slots])
 
-    def _read_in(self, slots: list[int]) -> None:
-        """Read the passages of slots."""
-        rowid_of = {slot: int(self._table.rowids[slot]) for slot in slots}
-        with self._db.reading() as connection:
-            found = records.read(connection, list(rowid_of.values()))
-            if lost := [rowid for rowid in rowid_of.values() if rowid not in found]:
-                self._leave_out_damaged(connection, lost)
-        for slot, rowid in rowid_of.items():
-            if rowid not in found or not self._table.alive[slot]:
-                raise UnknownId(
-                    f"the passage of slot {slot} was deleted: refresh the view and ask again"
-                )
-            self._read[slot] = found[rowid]
-
-    def _leave_out_damaged(self, connection: sqlite3.Connection, rowids: list[int]) -> None:
-        """Take passages out that are there and cannot be read: damaged since they were taken in."""
-        for some, marks in records.batches(rowids):
-            rows = connection.execute(f"SELECT rowid FROM passages WHERE rowid IN ({marks})", some)
-            self._kill([self._slot_of.pop(row[0]) for row in rows if row[0] in self._slot_of])
+    def _leave_out(self, rowids: Sequence[int]) -> None:
+        """Take passages out that are there and cannot be read."""
+        self._kill([self._slot_of.pop(rowid) for rowid in rowids if rowid in self._slot_of])
 
     def refresh(self) -> bool:
-        """Catch up with the last commit; whether anything changed.
+        """Catch up with the last commit; whether anything changed. One that is pinned stays.
 
         Raises:
             StoreError: This thread has a write transaction open: what is not committed may yet be
@@ -217,27 +192,48 @@ class View:
             EncoderMismatch: The store has changed to another encoder.
         """
         with self.lock:
-            if self._db.busy == "write":
-                raise StoreError("a view cannot be refreshed inside a write transaction")
+            before = self.capacity, self.size
+            self._refuse_in_a_write()
+            with self._db.snapshot() as connection:
+                self.follow(connection)
+            return before != (self.capacity, self.size)
+
+    def follow(self, connection: sqlite3.Connection) -> bool:
+        """Catch up with the state that a snapshot reads; False if that cannot be done.
+
+        It is pinned as it is, or is newer than that state, or the clock has been set back and what
+        had expired has not any more. A new view can do it, then. Only with the lock held.
+
+        Raises:
+            As `refresh` does.
+        """
+        self._refuse_in_a_write()
+        with self._db.inside():
+            self._check_encoder(connection)
+            newest, now = meta.version(connection), self._clock()
             if not self._version and not self._table.capacity:
-                self._restore()
-            with self._db.reading() as connection:
-                self._check_encoder(connection)
-                newest = meta.version(connection)
+                self._restore(connection, newest)
+            if newest < self._version or now < self._expired_at:
+                return False
+            # What has expired is out at once, also where nobody may write and delete it.
+            due = records.due(connection, now, self.scope)
+            if newest != self._version or any(row in self._slot_of for row in due):
+                if self.pins:
+                    return False
                 self._check_room(newest)
-                changed = newest != self._version and self._catch_up(
-                    connection, self._deleted(connection)
-                )
-                # What has expired is out at once, also where nobody may write and delete it.
-                expired = records.due(connection, self._clock(), self.scope)
-                gone = [self._slot_of.pop(row) for row in expired if row in self._slot_of]
-            self._version = newest
-            self._kill(gone)
-            changed |= bool(gone)
-            trained = self.dense.settle() and self.size >= snapshot.MINIMUM
-            if trained or self._unsaved >= max(snapshot.MINIMUM, self.size // 4):
-                self.save()
-            return changed
+                if newest != self._version:
+                    self._catch_up(connection, self._deleted(connection))
+                self._kill([self._slot_of.pop(row) for row in due if row in self._slot_of])
+                self._version = newest
+                self._expired_at = now if due else 0.0
+        trained = self.dense.settle() and self.size >= snapshot.MINIMUM
+        if trained or self._unsaved >= max(snapshot.MINIMUM, self.size // 4):
+            self.save()
+        return True
+
+    def _refuse_in_a_write(self) -> None:
+        if self._db.busy == "write":
+            raise StoreError("a view cannot be refreshed inside a write transaction")
 
     def save(self) -> bool:
         """Write the snapshot that the next to open this scope starts from; whether it was done.
@@ -245,8 +241,8 @@ class View:
         Refreshing does it by itself whenever enough has changed to be worth it.
         """
         with self.lock:
-            if self._db.read_only or self._db.busy:
-                return False
+            if self._db.read_only or self._db.busy or self._expired_at:
+                return False  # what it leaves out since it expired, the store may still hold
             state = self._state() | named("dense.", self.dense.state())
             self._unsaved = 0
             return snapshot.save(self._db, self._stored, self._version, state)
@@ -261,7 +257,9 @@ class View:
             if self.size and self._whole:
                 state = self._state() | named("dense.", self.dense.state())
                 # Copies: what is taken over is not to hold on to all that there was.
-                found._resume(self._version, {k: np.array(v) for k, v in state.items()})
+                copies = {key: np.array(value) for key, value in state.items()}
+                with self._db.reading() as connection:
+                    found._resume(self._version, copies, connection)
                 found._unsaved = max(found._unsaved, self._unsaved)
             return found
 
@@ -286,29 +284,30 @@ class View:
         state = {"rowids": self.rowids[self.alive], "keys": self._table.keys[self.alive]}
         return state | named("sparse.", self.sparse.state())
 
-    def _restore(self) -> None:
-        """Start from the snapshot, if there is one to be trusted."""
+    def _restore(self, connection: sqlite3.Connection, newest: int) -> None:
+        """Start from the snapshot, if there is one to be trusted and not from the future."""
         found = snapshot.load(self._db, self._stored)
-        if found is not None:
+        if found is not None and found[0] <= newest:
             self._mapped = found[1]
-            self._resume(*found)
+            self._resume(*found, connection)
 
-    def _resume(self, version: int, state: Mapping[str, NDArray[Any]]) -> None:
+    def _resume(
+        self, version: int, state: Mapping[str, NDArray[Any]], connection: sqlite3.Connection
+    ) -> None:
         """Start from a state of a version; if the encoder has changed since, with new vectors."""
         self._version = version
         slots = self._table.add(state["rowids"], state["keys"])
         self._slot_of = dict(zip(state["rowids"].tolist(), slots.tolist(), strict=True))
         self.sparse.restore(part(state, "sparse."))
-        with self._db.reading() as connection:
-            self._check_encoder(connection)
-            if version >= self._since and "dense.vectors" in state:
-                self.dense.restore(part(state, "dense."))
-                return
-            width = meta.width(self._encoder or "") or 0
-            for start in range(0, len(slots), ROWS_AT_ONCE):
-                rowids = state["rowids"][start : start + ROWS_AT_ONCE].tolist()
-                vectors = vector_rows.read(connection, rowids, width)
-                self.dense.add(vectors.main, vectors.windows, vectors.owners)
+        self._check_encoder(connection)
+        if version >= self._since and "dense.vectors" in state:
+            self.dense.restore(part(state, "dense."))
+            return
+        width = meta.width(self._encoder or "") or 0
+        for start in range(0, len(slots), ROWS_AT_ONCE):
+            rowids = state["rowids"][start : start + ROWS_AT_ONCE].tolist()
+            vectors = vector_rows.read(connection, rowids, width)
+            self.dense.add(vectors.main, vectors.windows, vectors.owners)
         self._unsaved = len(slots)
 
     def _check_encoder(self, connection: sqlite3.Connection) -> None:
@@ -369,8 +368,7 @@ class View:
         self._table.kill(slots)
         self.dense.remove(slots)
         self.sparse.remove(slots)
-        for slot in gone:
-            self._read.pop(slot, None)
+        self._passages.drop(gone)
 
     def _take_in(
         self, connection: sqlite3.Connection, rows: list[tuple[int, object, object, object, object]]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import EllipsisType
@@ -18,6 +17,7 @@ from hoptrail.errors import InputError
 from hoptrail.memory import bulk, cleaning, filters, meta, records, settling, whole_documents
 from hoptrail.memory.bulk import Key, OnDuplicate, Row, Upserted
 from hoptrail.memory.encoder import Encoder, Vectors, require
+from hoptrail.memory.guarded import guarded
 from hoptrail.memory.provenance import Merged
 from hoptrail.memory.reader import Reader, find, list_of_ids
 from hoptrail.memory.settling import Elsewhere
@@ -378,7 +378,7 @@ class Writer(Reader):
         encoder = require(encoder, "encoding passages")
         return encode_in_chunks(encoder, texts, progress)
 
-    @contextmanager
+    @guarded
     def _write(self) -> Iterator[tuple[sqlite3.Connection, float]]:
         """A transaction that begins without what has expired by its time; and that time."""
         now = self._clock()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from abc import ABC
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Literal, overload
 
 from hoptrail.errors import InputError, StoreError
 
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from hoptrail.memory.reencoding import Reencoding, Switch
     from hoptrail.memory.store import Progress, Store
     from hoptrail.memory.vector_cache import CachedEncoder
+    from hoptrail.walkers import Walkers
+
+PATIENCE = 10.0
+"""Seconds that a switch waits for writes that are being encoded; those still at it are refused."""
 
 
 class ChangingEncoder(ABC):
@@ -21,11 +26,11 @@ class ChangingEncoder(ABC):
 
     _store: Store
     _lock: threading.RLock
-    _writing: threading.Lock
+    _writers: set[object]
     _encoder: Encoder | None
     _encoder_wanted: bool
     _cache: CachedEncoder | None
-    _walkers: dict[Any, Any]
+    _walkers: Walkers
     # The last change of this memory, and its encoder; only with the lock held.
     _change: tuple[Reencoding, CachedEncoder] | None = None
 
@@ -112,16 +117,20 @@ class ChangingEncoder(ABC):
         return reencoding.drop(self._store)
 
     def _switch(self, switch: Switch, encoder: CachedEncoder) -> bool:
-        """Switch while nobody in this process encodes or walks; then take the encoder over."""
-        with self._writing, self._lock, self._store.database.lock:
+        """Switch while nobody in this process encodes for a write; then take the encoder over."""
+        latest = time.monotonic() + PATIENCE
+        while self._writers and time.monotonic() < latest:
+            time.sleep(0.001)
+        with self._store.changing:
             done = switch()
             if done:
-                old, self._cache = self._cache, encoder
+                with self._lock:
+                    old, self._cache = self._cache, encoder
+                    self._store.encoder = self._encoder = encoder.inner
+                    self._encoder_wanted = False
+                self._walkers.clear()
                 if old is not None:
                     old.close()
-                self._store.encoder = self._encoder = encoder.inner
-                self._encoder_wanted = False
-                self._walkers.clear()
             return done
 
     def _stop_changing(self) -> None:

@@ -254,8 +254,8 @@ def show_walk(
     It is as deep as a walk ranks, so that whatever its trails read has its title and text.
     """
     from hoptrail import show
-    from hoptrail.front import RANKED
     from hoptrail.memory import statistics
+    from hoptrail.recalling import RANKED
 
     depth = max(args.k, RANKED) if args.k > 0 else args.k
     with memory.store.recorder.paused():  # of all that, the k best are what is returned

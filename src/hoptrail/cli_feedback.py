@@ -83,9 +83,9 @@ def train_from_feedback(args: argparse.Namespace) -> int:
     """Let a policy learn from a memory's feedback, and write it if it does no harm."""
     from hoptrail import show
     from hoptrail.evaluation.use import learn_from_use
-    from hoptrail.front import loaded_policy
     from hoptrail.memory.store import Store
     from hoptrail.policies.tune import TuneConfig
+    from hoptrail.recalling import loaded_policy
 
     file: Path = args.from_feedback
     if not file.exists():

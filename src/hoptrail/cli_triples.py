@@ -37,8 +37,8 @@ def evaluate_options(parser: argparse.ArgumentParser) -> None:
 def train(args: argparse.Namespace) -> int:
     """Train what leads walks over relations."""
     from hoptrail import show
-    from hoptrail.front import loaded_policy
     from hoptrail.policies.relation_training import RelationConfig, train_relations
+    from hoptrail.recalling import loaded_policy
 
     if not args.questions:
         raise InputError("train --triples needs --questions: files of questions and answers")

@@ -7,20 +7,23 @@ the heavy parts (the encoder's weights, the policy) when something first needs t
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal, NoReturn, Self
 
 from hoptrail.changing_encoder import ChangingEncoder, itself
-from hoptrail.errors import ConfigError, InputError, PolicyError, UnknownId
+from hoptrail.errors import ConfigError, InputError, StoreError, StoreUnavailable, UnknownId
 from hoptrail.intake import Item, aligned, checked_namespace, checked_scope
-from hoptrail.judging import Asked, Decision, Judging, hits_of
+from hoptrail.judging import Asked, Judging
 from hoptrail.keeping import Keeping
+from hoptrail.memory import forks
+from hoptrail.memory.guarded import guarded
 from hoptrail.placing import Batch
 from hoptrail.reading import Reading
-from hoptrail.types import Cost, Filter, Namespace, Recall
+from hoptrail.recalling import Recalling
+from hoptrail.types import Cost, Filter, Recall
+from hoptrail.walkers import Walkers
 
 if TYPE_CHECKING:
     from hoptrail.graph.graph import Graph
@@ -29,19 +32,16 @@ if TYPE_CHECKING:
     from hoptrail.memory.store import OnDuplicate, Progress, Store
     from hoptrail.memory.vector_cache import CachedEncoder
     from hoptrail.policies.policy import Policy
-    from hoptrail.policies.search import Walker
 
-RANKED = 100
-"""Passages that a walk ranks at least: what lies behind the k best is cheap, and evaluation
-looks at it."""
-WALKERS_KEPT = 32
-"""Scopes and efforts whose terms stay in memory; the oldest goes first."""
+TRIES = 3
+"""Walks over passages that others replaced meanwhile, before the last one is returned as it is."""
 
 
-class Memory(Keeping, ChangingEncoder, Judging, Reading):
+class Memory(Keeping, ChangingEncoder, Recalling, Judging, Reading):
     """A memory that an agent writes to, and a policy that walks it.
 
-    Threads may share one. Nothing heavy is loaded before it is needed.
+    Threads may share one: recalls and searches run side by side, also beside a write. Nothing heavy
+    is loaded before it is needed.
 
     Args:
         path: The file that holds it; made when absent. Or an open `Store`, with its own encoder.
@@ -97,10 +97,10 @@ class Memory(Keeping, ChangingEncoder, Judging, Reading):
         self._policy: Policy | None = None  # loaded at the first recall
         self._fingerprint = ""  # the policy's; likewise
         self._graph: Graph | None = None  # opened at the first recall
-        # By the scope's version and size: what expires on a read-only store changes no version.
-        self._walkers: dict[tuple[Namespace, str], tuple[tuple[int, int], Walker]] = {}
-        self._lock = threading.RLock()  # held while something is loaded, or walks
-        self._writing = threading.Lock()  # held while texts are encoded for writing
+        self._walkers = Walkers()
+        self._lock = threading.RLock()  # held while something is loaded; never while it runs
+        self._writers: set[object] = set()  # who is encoding for a write
+        forks.register(self)
         if isinstance(path, Store):
             self._store = path
             if language not in (None, path.language):
@@ -127,12 +127,19 @@ class Memory(Keeping, ChangingEncoder, Judging, Reading):
         self._encoder_wanted = encoder == "auto" and not isinstance(path, Store)
         self._encoder = itself(self._store.encoder)  # for queries: a timing is what it says
         self._cache: CachedEncoder | None = None  # for passages; opened at the first write
+        self._make_graph_tables()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise StoreError(
+            "a Memory cannot be copied or pickled: open it again where it is needed, "
+            f"Memory({str(self._store.path)!r})"
+        )
 
     def __repr__(self) -> str:
         state = repr(self._store).removeprefix("<Store ").removesuffix(">")
@@ -154,20 +161,42 @@ class Memory(Keeping, ChangingEncoder, Judging, Reading):
         """The graph of its passages."""
         from hoptrail.graph.graph import Graph
 
-        with self._lock:
-            if self._graph is None:
-                self._graph = Graph(self._store)
-            return self._graph
+        graph = self._graph
+        if graph is None:
+            graph = Graph(self._store)
+            with self._lock:
+                graph = self._graph = self._graph or graph
+        return graph
+
+    def _make_graph_tables(self) -> None:
+        """Have the file ready for a graph, so that no first recall has to wait for a writer."""
+        from hoptrail.graph import schema
+
+        if not self._store.read_only:
+            with suppress(StoreUnavailable):  # the first recall will do it
+                self._store.migrate(schema.OWNER, schema.MIGRATIONS, wait=False)
 
     def close(self) -> None:
-        """Close the file; a second time does nothing."""
-        self._stop_changing()
+        """Close the file, once other threads' writes are done; a second time does nothing.
+
+        Raises:
+            StoreError: This thread has a transaction open, or a parent process opened the memory.
+        """
+        self._store.database.check_process()
+        if self._store.database.busy is None:
+            self._stop_changing()
+        self._store.close()
+        self._walkers.clear()
         with self._lock:
-            self._walkers.clear()
             self._graph = None
-            self._store.close()
-            if self._cache is not None:
-                self._cache.close()
+            cache = self._cache
+        if cache is not None:
+            cache.close()
+
+    def _forked(self, *, whole: bool) -> None:
+        """Be a forked child's, where it is refused; see `hoptrail.memory.forks`."""
+        self._lock, self._judging = threading.RLock(), threading.Lock()
+        self._walkers.forked()
 
     # Writing
 
@@ -279,108 +308,53 @@ class Memory(Keeping, ChangingEncoder, Judging, Reading):
         how = Asked(scope, bounds.name, condition, checked_seed(explore))
         if not asked:
             return []
-        with self._lock:
-            for _ in range(2):
-                with suppress(UnknownId):  # another process deleted one just now: look again
-                    return self._recalls(asked, k, how)
-            return self._recalls(asked, k, how)
-
-    def _recalls(self, asked: list[str], k: int, how: Asked) -> list[Recall]:
-        """The recalls of checked questions. Only with the lock held."""
-        if not self._store.holds_any(how.scope):
-            none = Cost(0.0, 0, 0, 0)
-            return [Recall(text, (), (), none, *self._keep(text, how)) for text in asked]
-        walker = self._walker(how.scope, how.effort)
-        view = walker.sources.view  # as the walker knows it; the store's may be newer by now
-        started = time.perf_counter()
-        walks = walker.walk(
-            asked, k=max(k, RANKED), allowed=view.allowed(how.filter), explore=how.explore
-        )
-        found = [hits_of(walk, view, k, how.filter) for walk in walks]
-        for walk in walks:
-            self._store.recorder.note(view.rowids[walk.slots[:k]].tolist())
-        spent = 1000 * (time.perf_counter() - started) / len(asked)
-        return [
-            Recall(
-                text,
-                hits,
-                walk.trails,
-                walk.cost(spent),
-                *self._keep(text, how, hits, Decision(walk, view, self._fingerprint)),
-            )
-            for text, walk, hits in zip(asked, walks, found, strict=True)
-        ]
+        recalls: list[Recall] | None = None
+        for tries in range(TRIES):
+            if not self._store.holds_any(scope):
+                none = Cost(0.0, 0, 0, 0)
+                return [Recall(text, (), (), none, *self._keep(text, how)) for text in asked]
+            last = tries + 1 == TRIES
+            try:
+                with self._pinned(scope) as (view, asking):
+                    recalls = self._recalls(asked, k, how, view, asking, last=last)
+            except (UnknownId, StoreUnavailable):  # damaged, and left out or mended next time
+                if last:
+                    raise
+                continue
+            if recalls is not None:
+                break
+        assert recalls is not None
+        return recalls
 
     def _with_encoder(self) -> Store:
         """The store, once it has its encoder, where one was asked for."""
+        self._store.database.check()
         with self._lock:
             if self._encoder_wanted:
                 from hoptrail.memory import meta
                 from hoptrail.memory.encoder import minilm
 
-                encoder = minilm()
+                with forks.loading:
+                    encoder = minilm()
                 with self._store.reading() as connection:
                     meta.check_encoder(connection, encoder, str(self._store.path))
                 self._store.encoder = self._encoder = encoder
                 self._encoder_wanted = False
             return self._store
 
-    @contextmanager
+    @guarded
     def _cached_writes(self) -> Iterator[Store]:
         """The store with the disk cache before its encoder: no passage is encoded twice."""
         from hoptrail.memory.vector_cache import CachedEncoder
 
-        store = self._with_encoder()
-        with self._writing:
-            if self._cache is None and self._encoder is not None:
-                self._cache = CachedEncoder(self._encoder)
-            store.encoder = self._cache
-            try:
-                yield store
-            finally:
-                store.encoder = self._encoder
-
-    def _walker(self, scope: Namespace, effort: str) -> Walker:
-        """What walks a scope: kept while nothing is written, because it learns the scope's terms.
-
-        Only with the lock held.
-        """
-        from hoptrail.memory.encoder import for_questions, require
-        from hoptrail.memory.remembering import RememberingEncoder
-        from hoptrail.policies import efforts
-        from hoptrail.policies.search import Walker
-
-        store = self._with_encoder()
-        asking = require(self._encoder, "recall")
-        if self._policy is None:
-            self._policy = loaded_policy(self._policy_given)
-            self._fingerprint = self._policy.fingerprint
-        view = store.view_of(asking, scope)
-        known = self._walkers.get((scope, effort))
-        if known is not None and known[0] == (view.version, view.size):
-            return known[1]
-        graph = self.graph.view(view)
-        encoder = RememberingEncoder(for_questions(asking), store.queries)
-        walker = Walker(self._policy, view, graph, encoder, efforts.effort(effort))
-        while len(self._walkers) >= WALKERS_KEPT:
-            self._walkers.pop(next(iter(self._walkers)))
-        self._walkers[scope, effort] = (view.version, view.size), walker
-        return walker
-
-
-def loaded_policy(given: Policy | str | Path | None) -> Policy:
-    """The policy that is meant: "shipped" is the one in the package, other names are folders.
-
-    Raises:
-        PolicyError: There is none, or its files cannot be used.
-    """
-    from hoptrail.policies.policy import Policy
-
-    if given is None:
-        raise PolicyError(
-            "this memory was opened with policy=None and recall needs one: "
-            'open it with policy="shipped" or a folder that hoptrail train wrote'
-        )
-    if isinstance(given, Policy):
-        return given
-    return Policy.shipped() if given == "shipped" else Policy.load(Path(given))
+        store, token = self._with_encoder(), object()
+        try:
+            with store.changing:
+                self._writers.add(token)
+                with self._lock:
+                    if self._cache is None and self._encoder is not None:
+                        self._cache = CachedEncoder(self._encoder)
+                    cache = self._cache
+            yield store.encoding_with(cache)
+        finally:
+            self._writers.discard(token)

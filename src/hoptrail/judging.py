@@ -39,10 +39,16 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A walk, where it took place, and whose it was."""
+    """A walk, what it returned, where it took place, and whose it was."""
 
     walk: Walk
-    view: View
+    hits: tuple[Hit, ...]
+    rowids: tuple[int, ...]
+    """The store's, of the hits."""
+    trails: tuple[tuple[int, ...], ...]
+    """The store's rowids of the passages on each trail that was decided on."""
+    version: int
+    """Of the view."""
     policy: str
     """The policy's fingerprint."""
 
@@ -142,9 +148,7 @@ class Judging(ABC):
                     del self._asked_lately[id]
         return FeedbackLog(self._store).forget(scope)
 
-    def _keep(
-        self, question: str, asked: Asked, hits: Sequence[Hit] = (), made: Decision | None = None
-    ) -> tuple[str, Judge]:
+    def _keep(self, question: str, asked: Asked, made: Decision | None = None) -> tuple[str, Judge]:
         """Remember what a recall decided, if anything; its id, and what takes feedback on it."""
         from hoptrail.memory.feedback import LoggedRecall, LoggedTrail
 
@@ -162,23 +166,19 @@ class Judging(ABC):
             trails=(),
         )
         if made is not None:
-            rowids = made.view.rowids
             logged = replace(
                 logged,
                 policy=made.policy,
-                version=made.view.version,
-                returned=tuple(rowids[made.walk.slots[: len(hits)]].tolist()),
+                version=made.version,
+                returned=made.rowids,
                 trails=tuple(
-                    LoggedTrail(
-                        place,
-                        tuple(int(rowids[slot]) for slot in trail.slots),
-                        trail.stopped,
-                        trail.log_prob,
-                        trail.log_inclusion,
+                    LoggedTrail(place, rowids, trail.stopped, trail.log_prob, trail.log_inclusion)
+                    for place, (rowids, trail) in enumerate(
+                        zip(made.trails, made.walk.decided, strict=True)
                     )
-                    for place, trail in enumerate(made.walk.decided)
                 ),
             )
+        hits = made.hits if made else ()
         keys = tuple((hit.passage.namespace, hit.passage.id) for hit in hits)
         with self._judging:
             self._asked_lately[logged.id] = logged, keys
@@ -202,21 +202,29 @@ class Judging(ABC):
         return logged, tuple((there[row].namespace, there[row].id) for row in logged.returned)
 
 
-def hits_of(walk: Walk, view: View, k: int, filter: Filter | None) -> tuple[Hit, ...]:
-    """The k best of a walk, with their passages.
+def decision(walk: Walk, view: View, k: int, filter: Filter | None, policy: str) -> Decision:
+    """What a walk over a pinned view returns: the k best that fulfil a filter."""
+    import numpy as np
 
-    Raises:
-        UnknownId: One was deleted or changed while it was walked to.
-    """
     from hoptrail.memory import filters
     from hoptrail.memory.cleaning import apart
 
-    passages = view.passages(walk.slots[:k].tolist())
-    if filter and not filters.passages_mask(filters.parse(filter), passages).all():
-        raise UnknownId("a passage was changed while it was walked to")
-    asked = [walk.asked.get(slot) for slot in walk.slots[:k].tolist()]
-    scored = zip(apart(passages), walk.scores[:k].tolist(), asked, strict=True)
-    return tuple(Hit(passage, score, question) for passage, score, question in scored)
+    slots = walk.slots[:k]
+    passages = view.passages(slots.tolist())
+    fulfil = np.ones(len(slots), dtype=np.bool_)
+    if filter:
+        fulfil = filters.passages_mask(filters.parse(filter), passages)
+    rows = zip(
+        apart(passages), walk.scores[:k].tolist(), slots.tolist(), fulfil.tolist(), strict=True
+    )
+    return Decision(
+        walk,
+        tuple(Hit(p, score, walk.asked.get(slot)) for p, score, slot, right in rows if right),
+        tuple(view.rowids[slots[fulfil]].tolist()),
+        tuple(tuple(int(view.rowids[s]) for s in trail.slots) for trail in walk.decided),
+        view.version,
+        policy,
+    )
 
 
 def _rowids(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -20,7 +19,6 @@ class Reading(ABC):
     """The part of `Memory` that reads without a policy."""
 
     _store: Store
-    _lock: threading.RLock
 
     @abstractmethod
     def _with_encoder(self) -> Store:
@@ -82,7 +80,6 @@ class Reading(ABC):
         if not self._store.holds_any(scope):
             return []
         store = self._store if mode == "sparse" else self._with_encoder()
-        with self._lock:
-            return store.search(
-                query, k, namespace=scope, mode=mode, filter=filter, fusion=fusion, funnel=funnel
-            )
+        return store.search(
+            query, k, namespace=scope, mode=mode, filter=filter, fusion=fusion, funnel=funnel
+        )

@@ -12,9 +12,10 @@ import pytest
 
 from hoptrail.errors import StoreError, UnknownId
 from hoptrail.memory import fusion
-from hoptrail.memory.store import VIEWS_KEPT, Store
+from hoptrail.memory.store import Store
 from hoptrail.memory.testing import HashEncoder
 from hoptrail.memory.view import View
+from hoptrail.memory.views import VIEWS_KEPT
 from hoptrail.types import Passage
 
 QUERIES = ["the old bridge in Delft", "a boat on the river", "painter", "king of the north city"]
@@ -196,7 +197,7 @@ def test_only_so_many_views_are_kept_and_the_oldest_goes(store: Store) -> None:
 
 
 def test_read_passages_are_kept_but_not_all(store: Store, monkeypatch) -> None:
-    monkeypatch.setattr("hoptrail.memory.view.PASSAGES_KEPT", 4)
+    monkeypatch.setattr("hoptrail.memory.passages_read.PASSAGES_KEPT", 4)
     store.add([Passage(id=str(i), text=f"river {i}") for i in range(10)])
     view = store.view()
     assert [p.id for p in view.passages(range(10))] == [str(i) for i in range(10)]

@@ -1,0 +1,220 @@
+"""The part of a store that searches: one hop, by meaning, by words, or both."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from threading import RLock
+from typing import TYPE_CHECKING, Literal, cast, get_args
+
+import numpy as np
+
+from hoptrail.errors import (
+    EncoderMismatch,
+    InputError,
+    UnknownId,
+)
+from hoptrail.memory import (
+    cleaning,
+    filters,
+    fusion_rules,
+    meta,
+    records,
+)
+from hoptrail.memory import fusion as one_ranking
+from hoptrail.memory.encoder import Encoder, Vectors, require
+from hoptrail.memory.guarded import guarded
+from hoptrail.memory.remembering import QueryCache
+from hoptrail.memory.slots import Scores, Slots
+from hoptrail.memory.statistics import Recorder
+from hoptrail.memory.vector_cache import CachedEncoder
+from hoptrail.memory.view import View
+from hoptrail.memory.writer import Writer
+from hoptrail.numbers import whole
+from hoptrail.types import Filter, Hit, Namespace, Passage
+
+if TYPE_CHECKING:
+    from hoptrail.memory.funnel import Funnel
+    from hoptrail.memory.store import Store
+
+Mode = Literal["hybrid", "dense", "sparse"]
+
+TRIES = 3
+"""Searches whose passages others replace meanwhile, before the last one's are returned."""
+
+
+class Searcher(Writer):
+    """What can be asked of a store's indexes."""
+
+    path: Path
+    queries: QueryCache
+    recorder: Recorder
+    changing: RLock
+
+    @abstractmethod
+    def pinned(
+        self, namespace: Namespace = (), encoder: Encoder | None = None
+    ) -> AbstractContextManager[View]:
+        """The scope's view, caught up with the last commit and kept as it is meanwhile."""
+
+    @abstractmethod
+    def view(self, namespace: Namespace = ()) -> View:
+        """The scope's indexes in memory, caught up with the last commit."""
+
+    def search(
+        self,
+        query: str,
+        k: int = 10,
+        *,
+        namespace: Namespace = (),
+        mode: Mode = "hybrid",
+        filter: Filter | None = None,
+        fusion: str | fusion_rules.Rule | None = None,
+        funnel: Funnel | None = None,
+    ) -> list[Hit]:
+        """The best `k` passages of the scope for a query, best first.
+
+        Args:
+            query: What to look for.
+            k: How many, at least 1. By words alone fewer may be found: only those that share one.
+            namespace: The scope.
+            mode: By meaning (dense), by words (sparse), or both.
+            filter: Only passages that fulfil it; see `hoptrail.memory.filters`.
+            fusion: How a hybrid search makes one score of two, if not by the sum of z-scores:
+                "reciprocal-rank", "min-rank", or a rule of `hoptrail.memory.fusion_rules`.
+            funnel: Stages to search by in place of a mode; see `hoptrail.memory.funnel`.
+
+        Raises:
+            InputError: An empty query, a `k` below 1, an unknown mode, no filter, a fusion or a
+                funnel with a mode that it does not go with.
+            EncoderMissing: The mode needs vectors and the store has no encoder.
+        """
+        records.check_string(query, "a query")
+        records.check_choice(mode, get_args(Mode), "mode")
+        rule = None if fusion is None else fusion_rules.rule_of(fusion)
+        if mode != "hybrid" and (rule or funnel):
+            raise InputError(f"a fusion or a funnel takes the place of the mode, got mode {mode!r}")
+        if funnel is not None:
+            if rule:
+                raise InputError(
+                    "a funnel's first stage says how it fuses: give Search(fusion=...)"
+                )
+            return list(
+                funnel.search(
+                    cast("Store", self), query, k, namespace=namespace, filter=filter
+                ).hits
+            )
+        whole(k, "k", least=1)
+        condition = None if filter is None else filters.parse(filter)
+        for left in reversed(range(TRIES)):
+            try:
+                passages, scores, rowids, version = self._search(
+                    query, k, namespace, mode, filter, rule
+                )
+            except UnknownId:  # it is damaged, and left out from now on
+                if not left:
+                    raise
+                continue
+            fulfil = np.ones(len(passages), dtype=np.bool_)
+            if condition is not None:  # its columns may have been read when one was changed
+                fulfil = filters.passages_mask(condition, passages)
+            if fulfil.all() and self.unchanged(version, rowids.tolist()):
+                break  # else another has replaced one just now: look again
+        self.recorder.note(rowids[fulfil].tolist())
+        return [
+            Hit(passage, float(score))
+            for passage, score, right in zip(
+                cleaning.apart(passages), scores, fulfil.tolist(), strict=True
+            )
+            if right
+        ]
+
+    def _search(
+        self,
+        query: str,
+        k: int,
+        namespace: Namespace,
+        mode: Mode,
+        filter: Filter | None,
+        rule: fusion_rules.Rule | None,
+    ) -> tuple[list[Passage], Scores, Slots, int]:
+        """One search: passages, their scores and rowids, and the version that they are of."""
+        with self._searched(query, mode, namespace) as (view, vector), view.lock:
+            allowed = view.allowed(filter)
+            if rule is None or vector is None:
+                scores, slots = one_ranking.search(view, query, vector, k, mode, allowed=allowed)
+            else:
+                scores, slots = fusion_rules.search(view, query, vector, k, rule, allowed=allowed)
+            return view.passages(slots), scores, view.rowids[slots], view.version
+
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        """The vectors of queries, `(n, d)`: from memory if it keeps them, never from the disk.
+
+        Args:
+            texts: n of them.
+
+        Raises:
+            EncoderMissing: The store has no encoder.
+            EncoderMismatch: Another process has written vectors of another one.
+        """
+        return self._encode_queries(require(self.encoder, "encoding a query"), texts)
+
+    def view_of(self, encoder: Encoder, namespace: Namespace = ()) -> View:
+        """The scope's view, its vectors by this encoder: what it encodes may be asked of them.
+
+        Args:
+            encoder: What encoded, or will encode, the queries.
+            namespace: The scope.
+
+        Raises:
+            EncoderMismatch: The store's vectors are another's.
+        """
+        with self.pinned(namespace, encoder) as view:
+            return view
+
+    @guarded
+    def asked(
+        self, texts: Sequence[str], namespace: Namespace = ()
+    ) -> Iterator[tuple[View, Vectors]]:
+        """A scope's view, pinned, and vectors of queries `(n, d)` by the encoder of its own.
+
+        Raises what `encode_queries` raises.
+        """
+        while True:
+            encoder = require(self.encoder, "encoding a query")
+            with ExitStack() as stack:
+                try:
+                    vectors = self._encode_queries(encoder, texts)
+                    view = stack.enter_context(self.pinned(namespace, encoder))
+                except EncoderMismatch:
+                    if not self._changed(encoder):
+                        raise
+                    continue  # another thread has just changed it
+                yield view, vectors
+                return
+
+    def _changed(self, encoder: Encoder) -> bool:
+        """Whether the store has another encoder by now; one that is on its way is waited for."""
+        with self.changing:
+            return self.encoder is not encoder
+
+    @guarded
+    def _searched(
+        self, query: str, mode: Mode, namespace: Namespace
+    ) -> Iterator[tuple[View, Vectors | None]]:
+        if mode == "sparse":
+            with self.pinned(namespace) as view:
+                yield view, None
+        else:
+            require(self.encoder, f"{mode} search")
+            with self.asked([query], namespace) as (view, vectors):
+                yield view, vectors[0]
+
+    def _encode_queries(self, encoder: Encoder, texts: Sequence[str]) -> Vectors:
+        with self._db.reading() as connection:
+            meta.check_encoder(connection, encoder, str(self.path))
+        if isinstance(encoder, CachedEncoder):
+            encoder = encoder.inner
+        return self.queries.encode(encoder, texts)
