@@ -17,6 +17,29 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
+READER = r"""
+import re, shlex, subprocess, sys
+document = sys.argv[1]
+text = open(document, encoding="utf-8").read()
+session = {"__name__": "__main__"}
+for match in re.finditer(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+    kind, block = match.groups()
+    above = text.count("\n", 0, match.start()) + 1
+    if kind == "python":
+        exec(compile("\n" * above + block, document, "exec"), session)
+    elif kind == "sh":
+        for line in filter(None, block.splitlines()):
+            program, *arguments = shlex.split(line)
+            assert program == "hoptrail", line
+            done = subprocess.run(
+                [sys.executable, "-P", "-m", "hoptrail", *arguments],
+                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            )
+            assert done.returncode == 0, f"{line}\n{done.stderr}"
+"""
+"""Runs the blocks of a document in their order, in the folder at hand."""
+
+
 def blocks(document: Path, language: str) -> list[str]:
     text = document.read_text(encoding="utf-8")
     return [block for name, block in _BLOCK.findall(text) if name == language]
@@ -45,18 +68,22 @@ def test_the_python_of_the_readme_runs_and_finds_the_town(tmp_path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda file: file.name)
-def test_the_commands_and_the_python_of_a_document_run(tmp_path, document) -> None:
-    for line in commands(document):
-        program, *arguments = shlex.split(line)
-        assert program == "hoptrail", line
-        done = python(tmp_path, "-m", "hoptrail", *arguments)
-        assert done.returncode == 0, f"{line}\n{done.stderr}"
-    for file in tmp_path.glob("agent.db*"):
-        file.rename(tmp_path / f"cli-{file.name}")
-    code = "\n".join(blocks(document, "python"))
-    if code:
-        done = python(tmp_path, "-c", code)
-        assert done.returncode == 0, done.stderr
+def test_a_document_runs_from_top_to_bottom_in_one_folder(tmp_path, document) -> None:
+    """As a reader would: one Python session, and each command where it stands."""
+    (tmp_path / "program").mkdir()
+    program = tmp_path / "program" / "reader.py"
+    program.write_text(READER, encoding="utf-8")
+    (folder := tmp_path / "folder").mkdir()
+    done = python(folder, str(program), str(document))
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_block_of_a_document_is_of_a_kind_that_is_run_or_that_is_no_program() -> None:
+    """So that no block goes untested under another name; `bash` blocks set a machine up."""
+    for document in DOCUMENTS:
+        kinds = {name for name, _ in _BLOCK.findall(document.read_text(encoding="utf-8"))}
+        assert kinds <= {"python", "sh", "bash", "json", "text", "mermaid"}, document.name
+        assert document.name == "README.md" or "bash" not in kinds, document.name
 
 
 @pytest.mark.slow
