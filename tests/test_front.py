@@ -362,7 +362,7 @@ def test_passages_are_encoded_once_and_questions_each_time(tmp_path, twelve, pol
         assert second.texts_encoded == before + found.cost.texts_encoded
 
 
-def test_a_cache_that_cannot_be_used_stops_writing_only(tmp_path, twelve, monkeypatch) -> None:
+def test_a_cache_that_cannot_be_used_stops_nothing(tmp_path, twelve, monkeypatch, caplog) -> None:
     with Memory(tmp_path / "a.db", encoder=HashEncoder()) as memory:
         memory.add(twelve)
     (tmp_path / "file").write_text("no folder")
@@ -370,9 +370,10 @@ def test_a_cache_that_cannot_be_used_stops_writing_only(tmp_path, twelve, monkey
     with Memory(tmp_path / "a.db", encoder=HashEncoder()) as memory:
         assert memory.search("trout")
         memory.update("p-varn", links=[Link("p-tolle")])
-        with pytest.raises(StoreUnavailable, match="set HOPTRAIL_CACHE"):
-            memory.add("More.")
-        assert memory.count() == 12
+        memory.add("More.")
+        memory.add("And more.")
+        assert memory.count() == 14
+    assert ["vector cache" in record.getMessage() for record in caplog.records] == [True]
 
 
 def test_a_policy_comes_from_a_folder_or_as_it_is_or_not_at_all(
