@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import islice
@@ -229,7 +229,7 @@ def list_of_ids(ids: Iterable[str]) -> list[str]:
     """
     if isinstance(ids, str):
         raise InputError(f"expected a list of ids, got the string {ids!r}")
-    if not isinstance(ids, Iterable):
+    if not isinstance(ids, Iterable) or isinstance(ids, Mapping | bytes):
         raise InputError(f"expected a list of ids, got {shown(ids)}")
     wanted = list(ids)
     for id_ in wanted:

@@ -117,7 +117,7 @@ class Writer(Reader):
             with self._db.reading() as connection:
                 now = self._clock()
                 settled = settling.settle(connection, batch, on_duplicate, now, rekey=rekey)
-            contents = [p.content for p in settled.writing.values()]
+            contents = (p.content for p in settled.writing.values())
             if new := [text for text in contents if text not in vectors]:
                 # Encoded before the transaction opens: other writers wait for milliseconds, not
                 # minutes.
@@ -336,6 +336,7 @@ class Writer(Reader):
             UnknownId: The source is not there. Links that are not there are no error.
         """
         records.check_string(target, "a link's target")
+        records.check_string("any" if kind is None else kind, "a link's kind")
 
         def without(old: tuple[Link, ...]) -> tuple[Link, ...]:
             return tuple(

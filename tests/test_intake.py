@@ -277,11 +277,36 @@ def test_passages_hits_and_recalls_stand_in_sets(memory: Memory) -> None:
     hash(memory.recall("river", 1))
 
 
-@pytest.mark.parametrize("wrong", [None, 5, 1.5, [None], [["a"]], b"a", object()])
+@pytest.mark.parametrize("wrong", [None, 5, 1.5, [None], [["a"]], b"a", {"a": 1}, object()])
 def test_what_is_no_id_is_refused(memory: Memory, wrong: Any) -> None:
     for call in (memory.delete, memory.get):
         with pytest.raises(InputError):
             call(wrong)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda memory: memory.update("a", links=5),
+        lambda memory: memory.update("a", links="b"),
+        lambda memory: memory.update("a", metadata={"x": {1}}),
+        lambda memory: memory.update("a", expires_at="soon"),
+        lambda memory: memory.link("a", 5),
+        lambda memory: memory.unlink("a", "b", kind=5),
+        lambda memory: memory.recall_many(5),
+        lambda memory: memory.add("x", ttl="1h"),
+        lambda memory: memory.add(Passage("q", "x", metadata=None)),
+        lambda memory: memory.add(Passage("q", "x", links=None)),
+        lambda memory: memory.count(filter={"x": {"$in": {1, 2}}}),
+        lambda memory: memory.forget(5),
+    ],
+)
+def test_wrong_values_are_errors_of_ours_and_change_nothing(memory: Memory, change: Any) -> None:
+    memory.add({"id": "a", "text": "one river"})
+    before = list(memory.store.passages())
+    with pytest.raises(InputError):
+        change(memory)
+    assert list(memory.store.passages()) == before
 
 
 @pytest.mark.parametrize("wrong", [0, -1, True, 1.5, "3", None, 10**400 * -1, np.bool_(True)])

@@ -132,7 +132,7 @@ def test_no_report_names_another_s_passage(
 
         retriever = HoptrailRetriever(memory=memory, k=20, namespace=scope)
         found = retriever.invoke(question)
-        assert {(tuple(d.metadata["namespace"]), d.id) for d in found} == keys
+        assert {(tuple(d.metadata["hoptrail"]["namespace"]), d.id) for d in found} == keys
         call = {"name": "recall", "args": {"question": question}, "id": "1", "type": "tool_call"}
         told = recall_tool(memory, k=20, namespace=scope).invoke(call)
         assert {p["text"] for p in told.artifact["passages"]} == texts
