@@ -46,7 +46,11 @@ HUB_FILES = ["*.json", "*.txt", "*.model", "model*.safetensors"]
 
 @runtime_checkable
 class Encoder(Protocol):
-    """What turns texts into vectors."""
+    """What turns texts into vectors.
+
+    One that reads only so much of a text says so by two members more, `window` and `count_tokens`:
+    see `hoptrail.memory.windows.Windowed`. Longer passages are then given to it in parts.
+    """
 
     @property
     def fingerprint(self) -> str:
