@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hoptrail.errors import InputError
-from hoptrail.memory import records, schema
+from hoptrail.memory import damaged, records, schema
 from hoptrail.memory.store import Store
 from hoptrail.numbers import finite, shown
 from hoptrail.types import Filter, Namespace
@@ -357,7 +357,7 @@ def _read(connection: Connection, number: int) -> Feedback:
         id=row[0],
         question=row[2],
         namespace=records.decode_namespace(row[1]),
-        filter=None if row[3] is None else json.loads(row[3]),
+        filter=None if row[3] is None else damaged.metadata_or_none(row[3]),
         effort=row[4],
         explore=row[5],
         policy=row[6],

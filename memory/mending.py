@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+import tempfile
+from pathlib import Path
 
+from hoptrail import outputs
 from hoptrail.memory import checksums, meta, pending, records, schema, snapshot, soundness
 from hoptrail.memory.store import Store
 
@@ -16,6 +19,8 @@ def repair(store: Store) -> list[str]:
         StoreUnavailable: The file is damaged beyond what can be derived: restore a backup.
     """
     done: list[str] = []
+    if left := _sweep(store):
+        done.append(f"removed {left} files that killed commands had left behind")
     with store.transaction() as connection:
         spare = _structures(connection, done)
         if orphans := schema.remove_orphans(connection):
@@ -31,6 +36,13 @@ def repair(store: Store) -> list[str]:
     if snapshot.problems(store.database):
         done.append(f"removed {snapshot.drop_all(store.database)} index files")
     return done
+
+
+def _sweep(store: Store) -> int:
+    """Remove what killed writers and checks have left; how many there were."""
+    folder = store.database.path.resolve().parent
+    places = (folder, snapshot.folder_of(store.database), Path(tempfile.gettempdir()))
+    return sum(map(outputs.sweep, places))
 
 
 def _structures(connection: sqlite3.Connection, done: list[str]) -> bool:
