@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from functools import wraps
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, NoReturn, ParamSpec, Self, TypeVar
 
 from hoptrail.errors import StoreError
 from hoptrail.front import Memory
@@ -39,8 +39,8 @@ class AsyncMemory:
     """The same as a `Memory`, to be awaited.
 
     The file is opened in a thread too, by `async with` or by the first call. While one call
-    encodes what is written, others read; recalls take turns. A call that was cancelled goes on in
-    its thread: a transaction ends whole, whoever waits.
+    encodes what is written, others read; recalls and searches run side by side. A call that was
+    cancelled goes on in its thread: a transaction ends whole, whoever waits.
 
     Args:
         memory: An open `Memory`, which may be used beside this, or what `Memory` takes first: the
@@ -84,6 +84,11 @@ class AsyncMemory:
         if self._memory is None:
             return f"<AsyncMemory {self._given}: {'closed' if self._closed else 'not opened yet'}>"
         return f"<Async{repr(self._memory)[1:]}"
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise StoreError(
+            "an AsyncMemory cannot be copied or pickled: open the memory again where it is needed"
+        )
 
     def opened(self) -> Memory:
         """The memory itself, opened if it is not yet; that may wait for the file."""
