@@ -73,9 +73,9 @@ def audit(
 
 def _orphans(graph: Graph, namespace: Namespace) -> list[Key]:
     """Passages that no edge of the graph touches."""
-    view = graph.store.view(namespace)
-    seen = graph.view(view)
-    with view.lock:
+    graph.sync()
+    with graph.store.pinned(namespace) as view, view.lock:
+        seen = graph.view(view)
         alone = [
             slot
             for slot in np.flatnonzero(view.alive).tolist()

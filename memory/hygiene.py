@@ -134,8 +134,7 @@ def duplicates(store: Store, *, namespace: Namespace = (), near: float = NEAR) -
 def among_old(store: Store, namespace: Namespace, near: float) -> tuple[int, list[Duplicate]]:
     """The duplicates that exactly one namespace holds, at the version that comes first."""
     while True:
-        view = store.view(namespace)
-        with view.lock:
+        with store.pinned(namespace) as view, view.lock:
             try:
                 return view.version, _clusters(store, view, near)
             except UnknownId:  # another process deleted one just now: look again
@@ -189,8 +188,7 @@ def _among_new(
     """The duplicates among new passages of one namespace, and of what it holds at a version."""
     namespace = next(iter(batch))[0]
     while True:
-        view = store.view_of(encoder, namespace)
-        with view.lock:
+        with store.pinned(namespace, encoder) as view, view.lock:
             try:
                 there = likeness.of_new(store, view, batch, vectors, near)
             except UnknownId:  # another process deleted one just now: look again
