@@ -296,9 +296,9 @@ def counts_of(record: object, where: str) -> Counts:
     times = (found.added_at, found.recalled_at)
     sound = all(
         time is None
-        or (isinstance(time, int | float) and not isinstance(time, bool) and math.isfinite(time))
+        or (isinstance(time, int | float) and not isinstance(time, bool) and 0 <= time < 1e12)
         for time in times
-    ) and all(type(n) is int and n >= 0 for n in (found.updates, found.recalls))
+    ) and all(type(n) is int and 0 <= n < 2**63 for n in (found.updates, found.recalls))
     if not sound:
         raise FormatError(f"{where}: counts are whole numbers, and times in seconds, got {record}")
     return found

@@ -27,6 +27,7 @@ from hoptrail import (
     StoreUnavailable,
     UnknownId,
 )
+from hoptrail.errors import HoptrailError
 from hoptrail.memory import encoder as encoders
 from hoptrail.memory.testing import HashEncoder
 from hoptrail.policies.network import NetworkConfig, PolicyNetwork
@@ -461,3 +462,16 @@ print(*sorted({"torch", "transformers", "torch_geometric"} & set(sys.modules)))
 
 def test_a_format_error_is_an_input_error() -> None:
     assert issubclass(FormatError, InputError)
+
+
+@pytest.mark.parametrize("wrong", [None, 5, b"x", [], {}, object()])
+def test_what_is_no_path_no_encoder_and_no_recall_is_refused_in_a_sentence(memory, wrong) -> None:
+    for call in (
+        lambda: memory.backup(wrong),
+        lambda: memory.export(wrong),
+        lambda: memory.import_file(wrong),
+        lambda: memory.change_encoder(wrong),
+        lambda: memory.feedback(wrong, 1.0),
+    ):
+        with pytest.raises(HoptrailError):
+            call()

@@ -62,12 +62,14 @@ class ChangingEncoder(ABC):
             StoreError: It is read-only, in a transaction, or is changing to another encoder.
             MissingExtra: The `minilm` extra is not installed.
         """
-        from hoptrail.memory.encoder import minilm
+        from hoptrail.memory.encoder import Encoder, minilm
         from hoptrail.memory.reencoding import Reencoding
         from hoptrail.memory.vector_cache import CachedEncoder
 
         if isinstance(encoder, str) and encoder != "auto":
             raise InputError(f'encoder must be "auto" or an Encoder, got {encoder!r}')
+        if not isinstance(encoder, str) and not isinstance(encoder, Encoder):
+            raise InputError(f'encoder must be "auto" or an Encoder, got {type(encoder).__name__}')
         wanted = itself(minilm() if isinstance(encoder, str) else encoder)
         with self._lock:
             if self._change is not None and self._change[0].running:

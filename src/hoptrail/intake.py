@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
 from hoptrail import tables
@@ -158,3 +159,14 @@ def checked_namespace(given: Sequence[str]) -> Namespace:
     namespace: Any = tuple(given) if isinstance(given, list) else given
     encode_namespace(namespace)  # refuses what is no tuple
     return cast("Namespace", namespace)
+
+
+def checked_path(given: object) -> Path:
+    """A path, once it is known that it is one.
+
+    Raises:
+        InputError: It is neither a string nor a path.
+    """
+    if not isinstance(given, str | Path) or not str(given):
+        raise InputError(f"a path must be a string or a Path, got {type(given).__name__}")
+    return Path(given)

@@ -189,7 +189,7 @@ class Judging(ABC):
     def _recalled(self, id: str, log: FeedbackLog) -> tuple[LoggedRecall, tuple[Key, ...]]:
         """A recall by its id, with the keys of what it returned."""
         with self._judging:
-            found = self._asked_lately.get(id)
+            found = self._asked_lately.get(id) if isinstance(id, str) else None
         if found is not None:
             return found
         logged = log.find(id) if isinstance(id, str) else None

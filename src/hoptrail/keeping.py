@@ -10,7 +10,7 @@ from types import EllipsisType
 from typing import TYPE_CHECKING
 
 from hoptrail.errors import DuplicateId
-from hoptrail.intake import Item, checked_namespace
+from hoptrail.intake import Item, checked_namespace, checked_path
 from hoptrail.placing import Batch
 from hoptrail.types import Filter, Link, Metadata, Passage
 
@@ -344,7 +344,7 @@ class Keeping(ABC):
         """
         from hoptrail.memory import upkeep
 
-        return upkeep.backup(self._store, path)
+        return upkeep.backup(self._store, checked_path(path))
 
     def export(
         self, path: str | Path, *, namespace: Sequence[str] = (), vectors: bool = False
@@ -362,7 +362,7 @@ class Keeping(ABC):
         from hoptrail.memory import portable
 
         return portable.export(
-            self._store, path, namespace=checked_namespace(namespace), vectors=vectors
+            self._store, checked_path(path), namespace=checked_namespace(namespace), vectors=vectors
         )
 
     def import_file(
@@ -387,5 +387,6 @@ class Keeping(ABC):
         """
         from hoptrail.memory import portable
 
+        file = checked_path(path)
         with self._cached_writes() as store:
-            return portable.import_file(store, path, on_duplicate=on_duplicate, progress=progress)
+            return portable.import_file(store, file, on_duplicate=on_duplicate, progress=progress)

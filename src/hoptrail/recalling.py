@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hoptrail.errors import EncoderMismatch, PolicyError
+from hoptrail.errors import EncoderMismatch, InputError, PolicyError
 from hoptrail.judging import Asked, Judging, decision
 from hoptrail.memory import forks
 from hoptrail.memory.guarded import guarded
@@ -154,4 +154,8 @@ def loaded_policy(given: Policy | str | Path | None) -> Policy:
         )
     if isinstance(given, Policy):
         return given
+    if not isinstance(given, str | Path):
+        raise InputError(
+            f'policy must be "shipped", a folder, a Policy or None, got {type(given).__name__}'
+        )
     return Policy.shipped() if given == "shipped" else Policy.load(Path(given))
