@@ -17,19 +17,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hoptrail.errors import InputError
-from hoptrail.evaluation.baselines import BASELINES, RecallRetriever, baseline
 from hoptrail.evaluation.benchmark import Progress, Ranking, Result, Retriever, run
-from hoptrail.evaluation.bootstrap import Bootstrap
 from hoptrail.evaluation.report import REFERENCE
-from hoptrail.formats import sha256_of
-from hoptrail.policies.efforts import DEFAULT
-from hoptrail.policies.efforts import effort as effort_named
-from hoptrail.triples import EntityQuestion, read_entity_questions
+from hoptrail.evaluation.retrievers import BASELINES, RecallRetriever, baseline
+from hoptrail.formats.jsonl import sha256_of
+from hoptrail.formats.triples import EntityQuestion, read_entity_questions
+from hoptrail.metrics.bootstrap import Bootstrap
+from hoptrail.policies.environment.efforts import DEFAULT
+from hoptrail.policies.environment.efforts import effort as effort_named
 from hoptrail.types import Question
 
 if TYPE_CHECKING:
-    from hoptrail.front import Memory
-    from hoptrail.memory.encoder import Encoder
+    from hoptrail.api.memory import Memory
+    from hoptrail.memory.encoders.transformer import Encoder
     from hoptrail.policies.policy import Policy
 
 RETRIEVERS = (*BASELINES, REFERENCE)
@@ -123,9 +123,9 @@ def evaluate_entities(
         InputError: A question has no answers, or there is none.
         PolicyError: The policy cannot be loaded.
     """
-    from hoptrail.front import Memory
-    from hoptrail.policies.corpora import open_triples
-    from hoptrail.recalling import loaded_policy
+    from hoptrail.api.memory import Memory
+    from hoptrail.api.recalling import loaded_policy
+    from hoptrail.policies.data.corpora import open_triples
 
     asked = {file: _chosen(read_entity_questions(file), settings) for file in files}
     loaded = loaded_policy(policy) if REFERENCE in settings.retrievers else None

@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hoptrail.errors import FormatError, InputError
-from hoptrail.evaluation.baselines import BASELINES, RecallRetriever, baseline
 from hoptrail.evaluation.benchmark import Retriever, check_questions, run
 from hoptrail.evaluation.report import REFERENCE, Report, build_report
-from hoptrail.formats import read_questions
-from hoptrail.policies.efforts import DEFAULT
-from hoptrail.policies.efforts import effort as effort_named
+from hoptrail.evaluation.retrievers import BASELINES, RecallRetriever, baseline
+from hoptrail.formats.jsonl import read_questions
+from hoptrail.policies.environment.efforts import DEFAULT
+from hoptrail.policies.environment.efforts import effort as effort_named
 from hoptrail.types import Question
 
 if TYPE_CHECKING:
-    from hoptrail.front import Memory
-    from hoptrail.memory.encoder import Encoder
+    from hoptrail.api.memory import Memory
+    from hoptrail.memory.encoders.transformer import Encoder
     from hoptrail.memory.store import Store
     from hoptrail.policies.policy import Policy
 
@@ -40,7 +40,7 @@ class Settings:
     seed: int = 0
     """Of the bootstrap's draws; nothing else is random."""
     sequence: str | None = None
-    """The field by which the corpus's lines follow each other; see `hoptrail.sequences`."""
+    """The field by which the corpus's lines follow each other; see `hoptrail.formats.sequences`."""
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.retrievers if name not in RETRIEVERS]
@@ -87,9 +87,9 @@ def evaluate(
         InputError: A question names nothing that it needs, or there is none.
         PolicyError: The policy cannot be loaded.
     """
-    from hoptrail.front import Memory
-    from hoptrail.policies.corpora import open_corpus
-    from hoptrail.recalling import loaded_policy
+    from hoptrail.api.memory import Memory
+    from hoptrail.api.recalling import loaded_policy
+    from hoptrail.policies.data.corpora import open_corpus
 
     settings = settings or Settings()
     asked = read_questions(questions)

@@ -23,17 +23,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.errors import InputError
-from hoptrail.evaluation.bootstrap import Bootstrap, Interval, clusters_of
 from hoptrail.graph.graph import Graph
-from hoptrail.memory.encoder import Encoder
+from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.feedback import Feedback
 from hoptrail.memory.store import Store
-from hoptrail.memory.view import View
-from hoptrail.metrics import recall_at
-from hoptrail.policies.efforts import DEFAULT, effort
-from hoptrail.policies.judged import useful_rows
+from hoptrail.memory.views.view import View
+from hoptrail.metrics.bootstrap import Bootstrap, Interval, clusters_of
+from hoptrail.metrics.ranking import recall_at
+from hoptrail.policies.environment.efforts import DEFAULT, effort
+from hoptrail.policies.feedback.dataset import useful_rows
 from hoptrail.policies.policy import Policy
-from hoptrail.policies.search import Walker
+from hoptrail.policies.retriever import Walker
 from hoptrail.types import Filter, Namespace, Question
 
 LEAST = 100

@@ -19,10 +19,10 @@ from typing import Any
 
 from hoptrail.errors import FormatError, InputError
 from hoptrail.evaluation.benchmark import DEPTH, Result
-from hoptrail.evaluation.bootstrap import RESAMPLES, Bootstrap, Interval, clusters_of
-from hoptrail.evaluation.pictures import new_figure, save_figure
-from hoptrail.formats import sha256_of, write_json
-from hoptrail.metrics import all_gold_at, ndcg_at, recall_at, reciprocal_rank
+from hoptrail.evaluation.plots import new_figure, save_figure
+from hoptrail.formats.jsonl import sha256_of, write_json
+from hoptrail.metrics.bootstrap import RESAMPLES, Bootstrap, Interval, clusters_of
+from hoptrail.metrics.ranking import all_gold_at, ndcg_at, recall_at, reciprocal_rank
 
 Report = dict[str, Any]
 Measure = Callable[[Sequence[str], Sequence[str]], float]

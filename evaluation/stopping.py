@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from hoptrail.errors import FormatError, HoptrailError, InputError
-from hoptrail.evaluation.bootstrap import clusters_of
-from hoptrail.evaluation.calibration import calibration_interval, reliability
-from hoptrail.evaluation.pictures import new_figure, save_figure
+from hoptrail.evaluation.plots import new_figure, save_figure
+from hoptrail.metrics.bootstrap import clusters_of
+from hoptrail.metrics.reliability import calibration_interval, reliability
 from hoptrail.types import Question
 
 BUDGETS = (1, 2, 3, 4, 5)

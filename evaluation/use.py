@@ -10,16 +10,16 @@ from typing import Any
 from hoptrail.errors import InputError
 from hoptrail.evaluation import gate
 from hoptrail.evaluation.gate import Verdict
-from hoptrail.formats import read_questions, sha256_of
-from hoptrail.memory.encoder import Encoder
+from hoptrail.formats.jsonl import read_questions, sha256_of
+from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.feedback import Feedback, FeedbackLog
 from hoptrail.memory.store import Store
 from hoptrail.policies.card import readme
+from hoptrail.policies.feedback.dataset import prepare_judged
+from hoptrail.policies.feedback.off_policy import TuneConfig, tune
 from hoptrail.policies.folder import check_folder
-from hoptrail.policies.judged import prepare_judged
 from hoptrail.policies.policy import Policy
-from hoptrail.policies.trainer import Progress, silent
-from hoptrail.policies.tune import TuneConfig, tune
+from hoptrail.policies.training.trainer import Progress, silent
 from hoptrail.types import Namespace
 
 

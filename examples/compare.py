@@ -10,8 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from hoptrail import Memory
-from hoptrail.formats import read_corpus, read_questions
-from hoptrail.metrics import recall_at
+from hoptrail.formats.jsonl import read_corpus, read_questions
+from hoptrail.metrics.ranking import recall_at
 
 QUESTIONS = 12
 
@@ -21,8 +21,8 @@ def main() -> None:
     home = files("hoptrail")
     with (
         TemporaryDirectory() as folder,
-        as_file(home / "demo_corpus.jsonl") as corpus,
-        as_file(home / "demo_questions.jsonl") as asked,
+        as_file(home / "demo/corpus.jsonl") as corpus,
+        as_file(home / "demo/questions.jsonl") as asked,
         Memory(Path(folder) / "demo.db") as memory,
     ):
         memory.add(read_corpus(corpus))

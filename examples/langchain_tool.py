@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from hoptrail import Memory
-from hoptrail.formats import read_corpus
+from hoptrail.formats.jsonl import read_corpus
 from hoptrail.integrations.langchain import recall_tool
 
 
@@ -24,7 +24,7 @@ def main() -> None:
     }
     with (
         TemporaryDirectory() as folder,
-        as_file(files("hoptrail") / "demo_corpus.jsonl") as corpus,
+        as_file(files("hoptrail") / "demo/corpus.jsonl") as corpus,
         Memory(Path(folder) / "demo.db") as memory,
     ):
         memory.add(read_corpus(corpus))

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from hoptrail.graph.graph import Graph
-from hoptrail.memory import hygiene, records, statistics
-from hoptrail.memory.hygiene import Duplicate
+from hoptrail.memory.maintenance import near_duplicates
+from hoptrail.memory.maintenance.near_duplicates import Duplicate
+from hoptrail.memory.passages import records, usage
 from hoptrail.memory.store import Store
-from hoptrail.numbers import above_zero
 from hoptrail.types import Namespace
+from hoptrail.values.numbers import above_zero
 
 DAY = 86_400.0
 
@@ -41,7 +42,7 @@ def audit(
     graph: Graph,
     *,
     namespace: Namespace = (),
-    near: float = hygiene.NEAR,
+    near: float = near_duplicates.NEAR,
     stale_days: float = 365.0,
 ) -> Audit:
     """Look through a scope.
@@ -57,9 +58,9 @@ def audit(
     """
     days = above_zero(stale_days, "stale_days")
     store = graph.store
-    doubled = hygiene.duplicates(store, namespace=namespace, near=near)
+    doubled = near_duplicates.duplicates(store, namespace=namespace, near=near)
     before = store.clock() - days * DAY
-    held = list(statistics.histories(store, namespace))
+    held = list(usage.histories(store, namespace))
     return Audit(
         passages=len(held),
         duplicates=tuple(doubled),

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hoptrail.graph.arrays import Arrays, Floats, all_links, unpacked
-from hoptrail.graph.lists import Ints
-from hoptrail.graph.rows import Words
-from hoptrail.sequences import NEXT
+from hoptrail.formats.sequences import NEXT
+from hoptrail.graph.adjacency.adjacency import Arrays, Floats, all_links, unpacked
+from hoptrail.graph.adjacency.graph_tables import Words
+from hoptrail.graph.adjacency.ragged import Ints
 from hoptrail.types import Passage
-from hoptrail.values import copied
+from hoptrail.values.json_values import copied
 
 if TYPE_CHECKING:
     import networkx
     from torch_geometric.data import HeteroData
 
-    from hoptrail.memory.view import View
+    from hoptrail.memory.views.view import View
 
 PART = 1000
 """Passages read at a time."""

@@ -11,15 +11,16 @@ from threading import Lock, RLock, get_ident
 from typing import TYPE_CHECKING, TypeVar
 
 from hoptrail.errors import InputError, StoreUnavailable
-from hoptrail.graph import build, schema
+from hoptrail.graph.extraction import schema, sync
 from hoptrail.graph.view import GraphView
-from hoptrail.memory import meta, soundness
-from hoptrail.memory import schema as memory_schema
+from hoptrail.memory.maintenance import soundness
+from hoptrail.memory.storage import schema as memory_schema
+from hoptrail.memory.storage import store_info
 from hoptrail.types import Namespace
 
 if TYPE_CHECKING:
     from hoptrail.memory.store import Store
-    from hoptrail.memory.view import View
+    from hoptrail.memory.views.view import View
 
 T = TypeVar("T")
 
@@ -84,7 +85,7 @@ class Graph:
             with suppress(StoreUnavailable):  # another is writing: the next sync will do it
                 self.store.sweep(wait=False)
         with self.store.reading() as connection:
-            if schema.version(connection) == meta.version(connection) or self.store.read_only:
+            if schema.version(connection) == store_info.version(connection) or self.store.read_only:
                 return False
         # Two who need it do it once; but nobody waits for that in a transaction of its own.
         busy = self.store.database.busy is not None
@@ -96,7 +97,7 @@ class Graph:
         while not done:
             try:
                 with self.store.transaction(wait=wait or MOMENT) as connection:
-                    done = build.catch_up(connection, meta.version(connection))
+                    done = sync.catch_up(connection, store_info.version(connection))
             except StoreUnavailable:
                 if wait:
                     raise

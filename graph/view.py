@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hoptrail.errors import InputError
-from hoptrail.graph import rows
-from hoptrail.graph.among import MAX_DF, Among, EdgeList
-from hoptrail.graph.arrays import (
+from hoptrail.graph.adjacency import graph_tables as rows
+from hoptrail.graph.adjacency.adjacency import (
     STEP,
     Arrays,
     Floats,
@@ -22,21 +21,22 @@ from hoptrail.graph.arrays import (
     no_arrays,
     unpacked,
 )
-from hoptrail.graph.changes import updated
-from hoptrail.graph.lists import Ints, Lists
-from hoptrail.graph.names import NameMatcher, words
-from hoptrail.graph.pagerank import DAMPING, ITERATIONS
-from hoptrail.graph.random_walk import Walk
-from hoptrail.graph.relations import EntityNames, Relations, entities_of
-from hoptrail.graph.sequence import Steps
-from hoptrail.memory.records import encode_namespace, scope_range
+from hoptrail.graph.adjacency.induced import MAX_DF, Among, EdgeList
+from hoptrail.graph.adjacency.ragged import Ints, Lists
+from hoptrail.graph.adjacency.updates import updated
+from hoptrail.graph.extraction.names import NameMatcher, words
+from hoptrail.graph.ranking.local_push import Walk
+from hoptrail.graph.ranking.pagerank import DAMPING, ITERATIONS
+from hoptrail.graph.ranking.relations import EntityNames, Relations, entities_of
+from hoptrail.graph.ranking.sequence import Steps
+from hoptrail.memory.passages.records import encode_namespace, scope_range
 
 if TYPE_CHECKING:
     import networkx
     from torch_geometric.data import HeteroData
 
     from hoptrail.graph.graph import Graph
-    from hoptrail.memory.view import View
+    from hoptrail.memory.views.view import View
 
 KINDS = ("mentions", "mentioned_by", "entity", "link", "linked_by")
 """Kinds of edges between passages; `EdgeList.kind` counts in this order."""
@@ -260,7 +260,7 @@ class GraphView:
         iterations: int = ITERATIONS,
         tolerance: float = 0.0,
     ) -> Floats:
-        """Personalised PageRank of every slot, `(capacity,)`; see `hoptrail.graph.pagerank`.
+        """Personalised PageRank of every slot, `(capacity,)`; see `graph.ranking.pagerank`.
 
         Args:
             seeds: Weight above 0 by slot: where the walker starts, and starts again.

@@ -10,11 +10,11 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from hoptrail.api.inputs import checked_scope
+from hoptrail.api.memory import Memory
 from hoptrail.errors import InputError
-from hoptrail.front import Memory
-from hoptrail.intake import checked_scope
 from hoptrail.memory import filters
-from hoptrail.policies import efforts
+from hoptrail.policies.environment import efforts
 from hoptrail.types import Recall
 
 SETTINGS = ("k", "namespace", "effort", "filter", "score_threshold")

@@ -7,9 +7,9 @@ from typing import Any
 
 from langchain_core.documents import Document
 
-from hoptrail.intake import OURS
-from hoptrail.plain import link_data, metadata_data, trail_data, trail_to
-from hoptrail.printable import printable_lines, quoted
+from hoptrail.api.inputs import OURS
+from hoptrail.formats.json_views import link_data, metadata_data, trail_data, trail_to
+from hoptrail.outputs.printable import printable_lines, quoted
 from hoptrail.types import Hit, Namespace, Recall
 
 THEIRS = "metadata"

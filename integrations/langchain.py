@@ -21,13 +21,13 @@ from langchain_core.tools import BaseTool, ToolException
 from langchain_core.tools.base import ArgsSchema
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from hoptrail.api.memory import Memory
 from hoptrail.errors import InputError
-from hoptrail.front import Memory
+from hoptrail.formats.json_views import recall_data
 from hoptrail.integrations.asking import STRICT, Asking
 from hoptrail.integrations.documents import documents as documents
 from hoptrail.integrations.documents import for_a_model
-from hoptrail.plain import recall_data
-from hoptrail.printable import printable
+from hoptrail.outputs.printable import printable
 
 LONGEST = 20_000
 """Characters of a question that a model may ask."""

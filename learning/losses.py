@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hoptrail.errors import InputError
-from hoptrail.learning.masking import (
+from hoptrail.learning.masked import (
     masked_log_softmax,
     masked_logsumexp,
     require_bool,

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from hoptrail.errors import InputError
-from hoptrail.learning.masking import masked_logsumexp, require_bool, require_rows, same_shape
+from hoptrail.learning.masked import masked_logsumexp, require_bool, require_rows, same_shape
 
 MASS_TOLERANCE = 1e-3
 """How far float32 sums of a beam's probabilities may pass 1 before trails must be repeated."""

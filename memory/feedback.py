@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hoptrail.errors import InputError
-from hoptrail.memory import damaged, records, schema
+from hoptrail.memory.passages import damaged, records
+from hoptrail.memory.storage import schema
 from hoptrail.memory.store import Store
-from hoptrail.numbers import finite, shown
 from hoptrail.types import Filter, Namespace
+from hoptrail.values.numbers import finite, shown
 
 if TYPE_CHECKING:
     from sqlite3 import Connection

@@ -29,9 +29,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.errors import InputError
-from hoptrail.numbers import shown
 from hoptrail.types import Filter, Passage
-from hoptrail.values import plain_mapping, seconds
+from hoptrail.values.json_values import plain_mapping, seconds
+from hoptrail.values.numbers import shown
 
 OWN = ("$id", "$title", "$written_at", "$expires_at")
 """Fields that a passage has by itself; every other name is a key of its metadata."""

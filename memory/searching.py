@@ -16,27 +16,24 @@ from hoptrail.errors import (
     InputError,
     UnknownId,
 )
-from hoptrail.memory import (
-    cleaning,
-    filters,
-    fusion_rules,
-    meta,
-    records,
-)
-from hoptrail.memory import fusion as one_ranking
-from hoptrail.memory.encoder import Encoder, Vectors, require
-from hoptrail.memory.guarded import guarded
-from hoptrail.memory.remembering import QueryCache
-from hoptrail.memory.slots import Scores, Slots
-from hoptrail.memory.statistics import Recorder
-from hoptrail.memory.vector_cache import CachedEncoder
-from hoptrail.memory.view import View
-from hoptrail.memory.writer import Writer
-from hoptrail.numbers import whole
+from hoptrail.memory import filters
+from hoptrail.memory.encoders.disk_cache import CachedEncoder
+from hoptrail.memory.encoders.query_cache import QueryCache
+from hoptrail.memory.encoders.transformer import Encoder, Vectors, require
+from hoptrail.memory.index.slots import Scores, Slots
+from hoptrail.memory.passages import cleaning, records
+from hoptrail.memory.passages.usage import Recorder
+from hoptrail.memory.passages.writes import Writer
+from hoptrail.memory.search import fusion as fusion_rules
+from hoptrail.memory.search import hybrid_search as one_ranking
+from hoptrail.memory.storage import store_info
+from hoptrail.memory.storage.guarded import guarded
+from hoptrail.memory.views.view import View
 from hoptrail.types import Filter, Hit, Namespace, Passage
+from hoptrail.values.numbers import whole
 
 if TYPE_CHECKING:
-    from hoptrail.memory.funnel import Funnel
+    from hoptrail.memory.search.pipeline import Funnel
     from hoptrail.memory.store import Store
 
 Mode = Literal["hybrid", "dense", "sparse"]
@@ -83,8 +80,8 @@ class Searcher(Writer):
             mode: By meaning (dense), by words (sparse), or both.
             filter: Only passages that fulfil it; see `hoptrail.memory.filters`.
             fusion: How a hybrid search makes one score of two, if not by the sum of z-scores:
-                "reciprocal-rank", "min-rank", or a rule of `hoptrail.memory.fusion_rules`.
-            funnel: Stages to search by in place of a mode; see `hoptrail.memory.funnel`.
+                "reciprocal-rank", "min-rank", or a rule of `hoptrail.memory.search.fusion`.
+            funnel: Stages to search by in place of a mode; see `hoptrail.memory.search.pipeline`.
 
         Raises:
             InputError: An empty query, a `k` below 1, an unknown mode, no filter, a fusion or a
@@ -214,7 +211,7 @@ class Searcher(Writer):
 
     def _encode_queries(self, encoder: Encoder, texts: Sequence[str]) -> Vectors:
         with self._db.reading() as connection:
-            meta.check_encoder(connection, encoder, str(self.path))
+            store_info.check_encoder(connection, encoder, str(self.path))
         if isinstance(encoder, CachedEncoder):
             encoder = encoder.inner
         return self.queries.encode(encoder, texts)

@@ -24,27 +24,22 @@ from hoptrail.errors import (
     StoreError,
     StoreUnavailable,
 )
-from hoptrail.memory import (
-    analyze,
-    dense_kinds,
-    forks,
-    meta,
-    records,
-    schema,
-    sparse_kinds,
-)
-from hoptrail.memory.bulk import OnDuplicate, Upserted
-from hoptrail.memory.database import Database
-from hoptrail.memory.dense_kinds import IndexName
-from hoptrail.memory.encoder import Encoder
-from hoptrail.memory.guarded import guarded
-from hoptrail.memory.remembering import CacheInfo, Looked, QueryCache
+from hoptrail.memory.analysis import analyzer
+from hoptrail.memory.encoders.query_cache import CacheInfo, Looked, QueryCache
+from hoptrail.memory.encoders.transformer import Encoder
+from hoptrail.memory.index import ann_types, sparse_types
+from hoptrail.memory.index.ann_types import IndexName
+from hoptrail.memory.index.sparse_types import SparseName
+from hoptrail.memory.passages import records
+from hoptrail.memory.passages.batches import OnDuplicate, Upserted
+from hoptrail.memory.passages.usage import Recorder
+from hoptrail.memory.passages.writes import Progress
 from hoptrail.memory.searching import Mode, Searcher
-from hoptrail.memory.sparse_kinds import SparseName
-from hoptrail.memory.statistics import Recorder
-from hoptrail.memory.view import View
-from hoptrail.memory.views import Views
-from hoptrail.memory.writer import Progress
+from hoptrail.memory.storage import forks, schema, store_info
+from hoptrail.memory.storage.database import Database
+from hoptrail.memory.storage.guarded import guarded
+from hoptrail.memory.views.open_views import Views
+from hoptrail.memory.views.view import View
 from hoptrail.types import Namespace
 
 if TYPE_CHECKING:
@@ -64,11 +59,11 @@ class Store(Searcher):
         encoder: Makes the vectors. Without one, passages can be read, deleted and found by
             their words, but not added.
         read_only: Never write to the file.
-        statistics: Count what searches and recalls return; see `hoptrail.memory.statistics`.
+        statistics: Count what searches and recalls return; see `hoptrail.memory.passages.usage`.
         queries_kept: Vectors of queries that stay in memory; 0, the default, encodes every one,
             so that timings are true.
         index: The kind of dense index: "auto" by size, "flat" for exact search whatever the size,
-            or one of those in `hoptrail.memory.dense_kinds`.
+            or one of those in `hoptrail.memory.index.ann_types`.
         sparse: The sparse index: "auto" and "own" are ours, "tantivy" has that search before ours.
         language: Whose stemmer words go through, by Snowball's name ("german"), or "none". It is
             recorded when the file is made, English by default; None is whatever it has.
@@ -98,19 +93,20 @@ class Store(Searcher):
         if not isinstance(path, str | Path) or not str(path):
             raise InputError(f"a store's path must be a string or a Path, got {path!r}")
         if encoder is not None:
-            meta.describe(encoder)  # before a file is made for what is no encoder
+            store_info.describe(encoder)  # before a file is made for what is no encoder
         self.encoder = encoder
         self._clock = clock
         self.queries = QueryCache(queries_kept)
         """The vectors of the last queries."""
-        self._index = dense_kinds.checked(index)
-        self._sparse = sparse_kinds.checked(sparse)
+        self._index = ann_types.checked(index)
+        self._sparse = sparse_types.checked(sparse)
         if language is not None:
-            analyze.checked(language)
+            analyzer.checked(language)
         self._db = Database(Path(path), read_only=read_only)
         self.path = self._db.path
         self.changing = RLock()
-        """Held while it goes on to another encoder; the first in `hoptrail.memory.database`."""
+        """Held while it goes on to another encoder; first in the order of
+        `hoptrail.memory.storage.database`."""
         self.recorder = Recorder(self._db, clock, on=statistics)
         """Counts what is returned."""
         self._views = Views(
@@ -119,7 +115,7 @@ class Store(Searcher):
         forks.register(self)
         try:
             with self._db.reading() as connection:
-                meta.check_encoder(connection, encoder, str(path))
+                store_info.check_encoder(connection, encoder, str(path))
             if language is not None:
                 self._claim_language(language)
         except BaseException:
@@ -144,7 +140,7 @@ class Store(Searcher):
             state = "closed" if self._db.closed else "opened before a fork"
             return f"<Store {self.path}: {state}>"
         with self._db.reading() as connection:
-            encoder = meta.get(connection, "encoder") or "none yet"
+            encoder = store_info.get(connection, "encoder") or "none yet"
             return (
                 f"<Store {self.path}: {len(self)} passages, {len(self.namespaces())} namespaces, "
                 f"version {self.version}, encoder {encoder}{', read-only' * self.read_only}>"
@@ -165,7 +161,7 @@ class Store(Searcher):
         return other
 
     def _forked(self, *, whole: bool) -> None:
-        """Be a forked child's, where it is refused; see `hoptrail.memory.forks`."""
+        """Be a forked child's, where it is refused; see `hoptrail.memory.storage.forks`."""
         self.changing = RLock()
         self._views.forked()
         self.recorder.forked()
@@ -186,7 +182,7 @@ class Store(Searcher):
     def language(self) -> str:
         """Whose stemmer words go through; "none" for no stemming."""
         with self._db.reading() as connection:
-            return meta.language(connection)
+            return store_info.language(connection)
 
     def take_language(self, language: str) -> None:
         """Have a language if none was settled yet: an import into a new store brings its own.
@@ -194,9 +190,9 @@ class Store(Searcher):
         Raises:
             ConfigError: There is no such language.
         """
-        analyze.checked(language)
+        analyzer.checked(language)
         with self._db.reading() as connection:
-            undecided = meta.undecided(connection)
+            undecided = store_info.undecided(connection)
         if undecided:
             self._claim_language(language)
             self._views.clear()
@@ -204,11 +200,11 @@ class Store(Searcher):
     def _claim_language(self, language: str) -> None:
         """Settle the language of a new store; of another, see that it is this one."""
         with self._db.reading() as connection:
-            if not meta.undecided(connection) or self.read_only:
-                meta.check_language(connection, language, str(self.path))
+            if not store_info.undecided(connection) or self.read_only:
+                store_info.check_language(connection, language, str(self.path))
                 return
         with self._db.writing() as connection:
-            meta.claim_language(connection, language, str(self.path))
+            store_info.claim_language(connection, language, str(self.path))
 
     def view(self, namespace: Namespace = ()) -> View:
         """The scope's indexes in memory, caught up with the last commit.

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from hoptrail import outputs
 from hoptrail.errors import FormatError, PolicyError
+from hoptrail.outputs import output_files
 
 HEADING = "# A hoptrail policy"
 """How every card begins."""
@@ -31,7 +31,7 @@ def check_folder(folder: Path, *, card: bool = True) -> None:
         PolicyError: There is such a file, or the folder is none or belongs to a memory.
     """
     try:
-        outputs.checked_folder(folder)
+        output_files.checked_folder(folder)
     except FormatError as error:
         raise PolicyError(str(error)) from error
     ours = {

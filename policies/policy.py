@@ -22,18 +22,25 @@ from torch import Tensor, nn
 
 from hoptrail.errors import ConfigError, PolicyError
 from hoptrail.graph.view import KINDS
-from hoptrail.learning.masking import masked_logsumexp
-from hoptrail.learning.threads import one_thread
+from hoptrail.learning.masked import masked_logsumexp
+from hoptrail.learning.single_thread import one_thread
+from hoptrail.policies.environment.state import COLUMNS, FEATURES_VERSION, StateBatch, portions
 from hoptrail.policies.folder import check_folder
-from hoptrail.policies.inference import Shared, log_pi
-from hoptrail.policies.network import Inputs, NetworkConfig, PolicyNetwork
-from hoptrail.policies.relation_scorer import FILE as RELATIONS
-from hoptrail.policies.relation_scorer import RelationScorer
-from hoptrail.policies.state import COLUMNS, FEATURES_VERSION, StateBatch, portions
-from hoptrail.policies.weights import FAULTS, LARGEST_JSON, filled, load_weights, reason, whole
+from hoptrail.policies.networks.fast_forward import Shared, log_pi
+from hoptrail.policies.networks.policy_network import Inputs, NetworkConfig, PolicyNetwork
+from hoptrail.policies.networks.relation_scorer import FILE as RELATIONS
+from hoptrail.policies.networks.relation_scorer import RelationScorer
+from hoptrail.policies.networks.weights import (
+    FAULTS,
+    LARGEST_JSON,
+    filled,
+    load_weights,
+    reason,
+    whole,
+)
 
 WEIGHTS, SETTINGS, CARD = "policy.safetensors", "policy.json", "README.md"
-SHIPPED = Path(__file__).parent
+SHIPPED = Path(__file__).parent / "pretrained"
 """The folder of the policy that comes with the package."""
 ROWS_AT_ONCE = 1000
 """Candidates of one pass, over several states: what it works on stays in the processor's cache.

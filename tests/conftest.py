@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from hoptrail.formats import passage_record, question_record, write_jsonl
-from hoptrail.memory.testing import HashEncoder
+from hoptrail.formats.jsonl import passage_record, question_record, write_jsonl
+from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.types import Link, Passage, Question
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that needs the network fails at once

@@ -10,7 +10,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hoptrail.asynchronous import AsyncMemory
+    from hoptrail.api.async_memory import AsyncMemory
+    from hoptrail.api.memory import Memory
     from hoptrail.errors import (
         ConfigError,
         DuplicateId,
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
         StoreUnavailable,
         UnknownId,
     )
-    from hoptrail.front import Memory
     from hoptrail.types import (
         Cost,
         Hit,
@@ -42,12 +42,12 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOME = {
-    "hoptrail.asynchronous": "AsyncMemory",
+    "hoptrail.api.async_memory": "AsyncMemory",
     "hoptrail.errors": (
         "ConfigError DuplicateId EncoderMismatch EncoderMissing FormatError HoptrailError "
         "InputError MissingExtra PolicyError SchemaMismatch StoreError StoreUnavailable UnknownId"
     ),
-    "hoptrail.front": "Memory",
+    "hoptrail.api.memory": "Memory",
     "hoptrail.types": "Cost Hit Hop Link Namespace Passage Question Recall Trail",
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}

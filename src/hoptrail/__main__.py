@@ -4,6 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from hoptrail.cli import main
+from hoptrail.cli.main import main
 
 sys.exit(main())

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from hoptrail.cli import main
+from hoptrail.cli.main import main
 from hoptrail.errors import FormatError, InputError, PolicyError
 from hoptrail.evaluation.entity_questions import Settings, evaluate_entities, rows
-from hoptrail.policies.network import NetworkConfig, PolicyNetwork
+from hoptrail.policies.networks.policy_network import NetworkConfig, PolicyNetwork
 from hoptrail.policies.policy import Policy
 
 
@@ -97,7 +97,7 @@ def test_what_cannot_be_measured_is_refused(files, hash_encoder, policy) -> None
 
 @pytest.fixture
 def hashed(monkeypatch, hash_encoder):
-    monkeypatch.setattr("hoptrail.memory.encoder.minilm", lambda **_: hash_encoder)
+    monkeypatch.setattr("hoptrail.memory.encoders.transformer.minilm", lambda **_: hash_encoder)
 
 
 def test_one_command_trains_and_one_measures(files, hashed, capsys) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from hoptrail.errors import ConfigError, FormatError, InputError, PolicyError
 from hoptrail.evaluation.evaluate import Settings, evaluate
-from hoptrail.formats import passage_record, question_record, write_jsonl
+from hoptrail.formats.jsonl import passage_record, question_record, write_jsonl
 
 ONE_SHOT = Settings(retrievers=("bm25", "dense", "hybrid", "pagerank"))
 

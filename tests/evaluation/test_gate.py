@@ -8,19 +8,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from hoptrail.cli import main
+from hoptrail.api.memory import Memory
+from hoptrail.cli.main import main
 from hoptrail.errors import InputError
 from hoptrail.evaluation import gate
 from hoptrail.evaluation.use import learn_from_use
-from hoptrail.formats import question_record, read_corpus, read_questions, write_jsonl
-from hoptrail.front import Memory
-from hoptrail.memory import encoder as encoders
+from hoptrail.formats.jsonl import question_record, read_corpus, read_questions, write_jsonl
+from hoptrail.memory.encoders import transformer as encoders
 from hoptrail.memory.feedback import Feedback, LoggedRecall, LoggedTrail
 from hoptrail.memory.store import Store
-from hoptrail.memory.testing import HashEncoder
-from hoptrail.policies.network import NetworkConfig, PolicyNetwork
+from hoptrail.memory.testing.hash_encoder import HashEncoder
+from hoptrail.policies.feedback.off_policy import TuneConfig
+from hoptrail.policies.networks.policy_network import NetworkConfig, PolicyNetwork
 from hoptrail.policies.policy import Policy
-from hoptrail.policies.tune import TuneConfig
 from hoptrail.types import Question
 
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "hoptrail"
@@ -99,7 +99,7 @@ def policy() -> Policy:
 
 @pytest.fixture(scope="module")
 def asked() -> list[Question]:
-    return read_questions(SOURCE / "demo_questions.jsonl")[:14]
+    return read_questions(SOURCE / "demo/questions.jsonl")[:14]
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def file(tmp_path_factory, policy, asked) -> Path:
     """The demo's passages and what an agent without mistakes said of fourteen recalls."""
     path = tmp_path_factory.mktemp("used") / "agent.db"
     with Memory(path, encoder=HashEncoder(), policy=policy) as memory:
-        memory.add(read_corpus(SOURCE / "demo_corpus.jsonl"))
+        memory.add(read_corpus(SOURCE / "demo/corpus.jsonl"))
         for question in asked:
             recall = memory.recall(question.text, 10, effort="fast")
             for passage in recall.passages:

@@ -6,9 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from hoptrail.cli import main
+from hoptrail.cli.main import main
 from hoptrail.errors import FormatError, InputError, MissingExtra
-from hoptrail.evaluation.calibration import calibration_error, calibration_interval, reliability
 from hoptrail.evaluation.report import load_report
 from hoptrail.evaluation.stopping import (
     calibration_rows,
@@ -17,6 +16,7 @@ from hoptrail.evaluation.stopping import (
     stopping,
     stopping_rows,
 )
+from hoptrail.metrics.reliability import calibration_error, calibration_interval, reliability
 
 
 def question(name: str, gold: str, ranked: str, *decisions: tuple[str, float]) -> dict:

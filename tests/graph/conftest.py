@@ -9,7 +9,7 @@ import pytest
 
 from hoptrail.graph.graph import Graph
 from hoptrail.memory.store import Store
-from hoptrail.memory.testing import HashEncoder
+from hoptrail.memory.testing.hash_encoder import HashEncoder
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hoptrail.formats import read_corpus, read_questions
+from hoptrail.formats.jsonl import read_corpus, read_questions
 from hoptrail.graph.graph import Graph
 from hoptrail.graph.view import KINDS
 

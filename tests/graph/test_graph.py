@@ -14,14 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hoptrail.errors import InputError, SchemaMismatch
-from hoptrail.graph import among as among_module
-from hoptrail.graph import build, schema
-from hoptrail.graph.among import EdgeList
+from hoptrail.graph.adjacency import induced as among_module
+from hoptrail.graph.adjacency.induced import EdgeList
+from hoptrail.graph.extraction import schema, sync
+from hoptrail.graph.extraction.names import words
 from hoptrail.graph.graph import Graph
-from hoptrail.graph.names import words
 from hoptrail.graph.view import KINDS, GraphView
 from hoptrail.memory.store import Store
-from hoptrail.memory.testing import HashEncoder
+from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.types import Link, Namespace, Passage
 
 
@@ -308,7 +308,7 @@ def test_one_passage_more_reads_only_the_older_ones_that_hold_its_name(
     graph.store.add([Passage(f"{i}", f"Town {i} lies by River {i}.", f"T {i}") for i in range(200)])
     graph.sync()
     read: list[str] = []
-    monkeypatch.setattr(build, "words", lambda text: read.append(text) or words(text))
+    monkeypatch.setattr(sync, "words", lambda text: read.append(text) or words(text))
     graph.store.add([Passage("river", "It is long.", "River 7")])
     graph.sync()
     assert sorted(read) == ["It is long.", "Town 7 lies by River 7."]
@@ -437,8 +437,8 @@ def test_any_writes_give_what_a_build_from_nothing_gives(
         pytest.MonkeyPatch.context() as patch,
         Store(Path(folder) / "memory.db", encoder=HashEncoder(4)) as store,
     ):
-        patch.setattr(build, "SCAN_ALL", scan_all)
-        patch.setattr(build, "CHUNK", chunk)
+        patch.setattr(sync, "SCAN_ALL", scan_all)
+        patch.setattr(sync, "CHUNK", chunk)
         graph = Graph(store)
         view = graph.view(store.view())
         for step in steps:
@@ -448,7 +448,7 @@ def test_any_writes_give_what_a_build_from_nothing_gives(
         graph.sync()
         view.refresh()
         kept, seen = tables(store), picture(view)
-        patch.setattr(build, "CHUNK", 1000)
+        patch.setattr(sync, "CHUNK", 1000)
         graph.rebuild()
         assert kept == tables(store)
         assert seen == picture(graph.view(store.view()))

@@ -27,8 +27,8 @@ from hoptrail.integrations.langchain import (
     documents,
     recall_tool,
 )
-from hoptrail.memory.testing import HashEncoder
-from hoptrail.policies.network import NetworkConfig, PolicyNetwork
+from hoptrail.memory.testing.hash_encoder import HashEncoder
+from hoptrail.policies.networks.policy_network import NetworkConfig, PolicyNetwork
 from hoptrail.policies.policy import Policy
 from hoptrail.types import Cost, Hit, Hop, Link, Passage, Recall, Trail
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from hoptrail.memory.store import Store
-from hoptrail.memory.testing import HashEncoder
-from hoptrail.memory.view import View
+from hoptrail.memory.testing.hash_encoder import HashEncoder
+from hoptrail.memory.views.view import View
 from hoptrail.types import Passage
 
 WORDS = (

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from hoptrail.errors import InputError, StoreError
-from hoptrail.memory import upkeep
 from hoptrail.memory.feedback import Feedback, FeedbackLog, LoggedRecall, LoggedTrail
+from hoptrail.memory.maintenance import checks
 from hoptrail.memory.store import Store
-from hoptrail.memory.testing import HashEncoder
+from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.types import Passage
 
 
@@ -95,7 +95,7 @@ def test_a_passage_takes_along_what_it_brought(store, gone) -> None:
     assert left.recall.returned == (1, 3)
     assert left.passages == {3: 1.0}
     assert [trail.place for trail in left.recall.trails] == [1, 2]
-    assert upkeep.verify(store) == []
+    assert checks.verify(store) == []
 
 
 def test_metadata_may_change(store) -> None:
@@ -152,10 +152,10 @@ def test_a_scope_sees_its_own(store) -> None:
 def test_a_purge_leaves_no_byte_of_it(store, tmp_path) -> None:
     log = FeedbackLog(store)
     log.record(recall(store, question="Whose secret is Zyxwv?"), 1.0)
-    upkeep.purge(store)
+    checks.purge(store)
     assert b"Zyxwv" in (tmp_path / "memory.db").read_bytes()
     log.forget(("ann",))
-    upkeep.purge(store)
+    checks.purge(store)
     for file in tmp_path.glob("memory.db*"):
         if file.is_file():
             assert b"Zyxwv" not in file.read_bytes()
@@ -163,7 +163,7 @@ def test_a_purge_leaves_no_byte_of_it(store, tmp_path) -> None:
 
 def test_a_backup_holds_it_and_a_reader_cannot_write_it(store, tmp_path) -> None:
     FeedbackLog(store).record(recall(store), 1.0)
-    copied = upkeep.backup(store, tmp_path / "copy.db")
+    copied = checks.backup(store, tmp_path / "copy.db")
     with Store(copied, encoder=HashEncoder(), read_only=True) as copy:
         assert FeedbackLog(copy).entries() == FeedbackLog(store).entries()
         with pytest.raises(StoreError, match="read-only"):

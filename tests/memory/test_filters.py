@@ -14,11 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hoptrail.errors import InputError
-from hoptrail.memory import columns, filters
+from hoptrail.memory import filters
+from hoptrail.memory.index import filter_columns
 from hoptrail.memory.store import Store
-from hoptrail.memory.testing import HashEncoder
+from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.types import Passage
-from hoptrail.values import plain_mapping
+from hoptrail.values.json_values import plain_mapping
 
 PASSAGES = [
     Passage("a", "x", metadata={"n": 1, "lang": "en", "tags": ["red", 1]}, written_at=100.0),
@@ -276,8 +277,8 @@ values = st.recursive(
 def test_a_view_sees_the_fields_that_a_passage_has(
     arrow: bool, rows: list, more: list, wanted: object, scattered: bool, monkeypatch, tmp_path
 ) -> None:
-    monkeypatch.setattr(columns, "ARROW", arrow and columns.ARROW)
-    monkeypatch.setattr(columns, "SCATTERED", 0 if scattered else 4)
+    monkeypatch.setattr(filter_columns, "ARROW", arrow and filter_columns.ARROW)
+    monkeypatch.setattr(filter_columns, "SCATTERED", 0 if scattered else 4)
     with Store(tmp_path / f"{time.monotonic_ns()}.db", encoder=HashEncoder()) as store:
         for start, part in ((0, rows), (len(rows), more)):  # what comes later is read by itself
             made = (Passage(f"p{start + i}", "x", metadata=row) for i, row in enumerate(part))

@@ -18,7 +18,7 @@ from hoptrail.errors import (
     UnknownId,
 )
 from hoptrail.memory.store import Store
-from hoptrail.memory.testing import HashEncoder
+from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.types import Link, Passage
 
 

@@ -11,23 +11,23 @@ import numpy as np
 import pytest
 import torch
 
-from hoptrail.formats import read_corpus, read_questions
+from hoptrail.formats.jsonl import read_corpus, read_questions
 from hoptrail.graph.graph import Graph
 from hoptrail.graph.view import GraphView
 from hoptrail.memory.store import Store
-from hoptrail.memory.testing import HashEncoder
-from hoptrail.memory.view import View
-from hoptrail.policies import pool as pool_module
-from hoptrail.policies.efforts import EFFORTS, Effort
-from hoptrail.policies.examples import Example, read_all
-from hoptrail.policies.features import features
-from hoptrail.policies.lexicon import Lexicon
-from hoptrail.policies.network import NetworkConfig, PolicyNetwork
+from hoptrail.memory.testing.hash_encoder import HashEncoder
+from hoptrail.memory.views.view import View
+from hoptrail.policies.data.examples import Example, read_all
+from hoptrail.policies.environment import candidates as pool_module
+from hoptrail.policies.environment.candidates import Pool, Sources
+from hoptrail.policies.environment.efforts import EFFORTS, Effort
+from hoptrail.policies.environment.features import features
+from hoptrail.policies.environment.reformulation import Reformulator
+from hoptrail.policies.environment.state import StateBatch, state_input
+from hoptrail.policies.environment.terms import Lexicon
+from hoptrail.policies.networks.policy_network import NetworkConfig, PolicyNetwork
 from hoptrail.policies.policy import Policy
-from hoptrail.policies.pool import Pool, Sources
-from hoptrail.policies.reformulate import Reformulator
-from hoptrail.policies.search import Walker
-from hoptrail.policies.state import StateBatch, state_input
+from hoptrail.policies.retriever import Walker
 from hoptrail.types import Passage, Question
 
 DEMO = Path(__file__).resolve().parents[2] / "src" / "hoptrail"
@@ -105,12 +105,12 @@ def small(world: OpenWorld, twelve: list[Passage]) -> World:
 
 @pytest.fixture(scope="session")
 def demo_passages() -> list[Passage]:
-    return list(read_corpus(DEMO / "demo_corpus.jsonl"))
+    return list(read_corpus(DEMO / "demo/corpus.jsonl"))
 
 
 @pytest.fixture(scope="session")
 def demo_questions() -> list[Question]:
-    return read_questions(DEMO / "demo_questions.jsonl")
+    return read_questions(DEMO / "demo/questions.jsonl")
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hoptrail.front import Memory
-from hoptrail.metrics import recall_at
-from hoptrail.policies.efforts import EFFORTS
+from hoptrail.api.memory import Memory
+from hoptrail.metrics.ranking import recall_at
+from hoptrail.policies.environment.efforts import EFFORTS
 from hoptrail.types import Link, Passage
 
 

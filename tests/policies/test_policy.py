@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from hoptrail.errors import ConfigError, PolicyError
-from hoptrail.policies import network as network_module
 from hoptrail.policies import policy as policy_module
 from hoptrail.policies.card import readme
-from hoptrail.policies.features import features
-from hoptrail.policies.network import NetworkConfig
+from hoptrail.policies.environment.features import features
+from hoptrail.policies.environment.state import COLUMNS, OVERALL, WIDTH, batch_states, state_input
+from hoptrail.policies.networks import policy_network as network_module
+from hoptrail.policies.networks.policy_network import NetworkConfig
 from hoptrail.policies.policy import SETTINGS, WEIGHTS, Policy
-from hoptrail.policies.state import COLUMNS, OVERALL, WIDTH, batch_states, state_input
 
 
 @pytest.fixture

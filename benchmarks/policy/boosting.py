@@ -1,0 +1,126 @@
+"""Gradient boosting over the policy's own features, without the graph network: a baseline of it.
+
+    python benchmarks/policy/boosting.py --set CORPUS.jsonl TRAIN.jsonl [--set ...] \
+        --dev CORPUS.jsonl DEV.jsonl [--dev ...] [--out FILE]
+
+The walk is the policy's: the same pools, states, features, beam and ranking. Only what scores a
+candidate differs: scikit-learn's histogram gradient boosting on the rows of the states that
+imitation learns from (a candidate is right if it is gold and not yet read, STOP if nothing is
+missing), no message passing, no network. Needs scikit-learn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingClassifier
+from torch import Tensor
+
+from hoptrail.memory.encoders.disk_cache import CachedEncoder
+from hoptrail.memory.encoders.transformer import minilm
+from hoptrail.policies.data.corpora import OpenCorpus
+from hoptrail.policies.data.examples import Example, prepare
+from hoptrail.policies.environment.efforts import EFFORTS
+from hoptrail.policies.environment.state import OVERALL, State, StateBatch
+from hoptrail.policies.networks.policy_network import NetworkConfig, PolicyNetwork
+from hoptrail.policies.objectives.imitation import gold_of
+from hoptrail.policies.policy import Policy
+from hoptrail.policies.training.validation import means, recalls
+
+Rows = NDArray[np.float32]
+
+
+class Boosted(Policy):
+    """π(a | s) as a softmax over the log-odds that boosting gives to the candidates and STOP."""
+
+    def __init__(self, reads: Any, stops: Any) -> None:
+        super().__init__([PolicyNetwork(NetworkConfig(width=1, layers=0))])
+        self.reads, self.stops = reads, stops
+
+    def decide(self, states: StateBatch) -> tuple[Tensor, Tensor]:
+        """Log π(read) `(n,)` and log π(STOP) `(b,)`."""
+        read = self.reads.decision_function(states.x)
+        read[states.evidence] = -np.inf
+        firsts = states.starts[:-1]
+        stop = self.stops.decision_function(states.x[firsts][:, -len(OVERALL) :])
+        for i, (start, end) in enumerate(zip(firsts, states.starts[1:], strict=True)):
+            total = np.logaddexp.reduce([*read[start:end], stop[i]])
+            read[start:end] -= total
+            stop[i] -= total
+        return torch.from_numpy(read).float(), torch.from_numpy(stop).float()
+
+
+def main() -> None:
+    """Fit on the training sets, walk the others, print recall."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    pair: dict[str, Any] = {"action": "append", "nargs": 2, "type": Path, "required": True}
+    parser.add_argument("--set", dest="sets", **pair)
+    parser.add_argument("--dev", **pair)
+    parser.add_argument("--effort", choices=EFFORTS, default="fast")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="write the figures as JSON")
+    args = parser.parse_args()
+    encoder = CachedEncoder(minilm())
+    policy = fitted(args.sets, encoder, args.seed)
+    figures = {}
+    for corpus, questions in args.dev:
+        name = f"{corpus.parent.name}/{questions.name}"
+        with closing(OpenCorpus(corpus, questions, encoder.inner)) as opened:
+            at = recalls(policy, opened, encoder.inner, effort=args.effort, cuts=(2, 5, 10))
+            figures[name] = means(at)
+        shown = ", ".join(f"{k} {100 * v:.1f}" for k, v in figures[name].items())
+        sys.stdout.write(f"{name}: {shown}\n")
+    if args.out:
+        found = {"effort": args.effort, "seed": args.seed, "recall": figures}
+        args.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+def fitted(sets: Sequence[tuple[Path, Path]], encoder: CachedEncoder, seed: int) -> Boosted:
+    """Boosting on the states of all questions of the sets."""
+    read_x, read_y, stop_x, stop_y = [], [], [], []
+    rng = np.random.default_rng(seed)
+    with ExitStack() as opened:
+        corpora = [OpenCorpus(corpus, questions, encoder.inner) for corpus, questions in sets]
+        for one in corpora:
+            opened.callback(one.close)
+        for example in prepare(corpora, encoder):
+            for evidence, missing in _states(example, rng):
+                state = example.state(evidence)
+                open_ = ~state.evidence
+                read_x.append(state.x[open_])
+                read_y.append(np.isin(state.slots[open_], missing))
+                stop_x.append(state.x[:1, -len(OVERALL) :])
+                stop_y.append([not missing])
+    return Boosted(_boosting(read_x, read_y, seed), _boosting(stop_x, stop_y, seed))
+
+
+def _states(example: Example, rng: np.random.Generator) -> Iterator[tuple[State, list[int]]]:
+    """All subsets of the gold, and one behind a wrong turn, each with what is missing."""
+    gold = gold_of(example)
+    for code in range(2 ** len(gold)):
+        evidence = tuple(slot for j, slot in enumerate(gold) if code >> j & 1)
+        missing = [slot for slot in gold if slot not in evidence]
+        yield evidence, missing
+        if example.wrong and code == 0:
+            turn = example.wrong[int(rng.integers(len(example.wrong)))]
+            yield (turn,), missing
+
+
+def _boosting(x: Sequence[Rows], y: Sequence[Any], seed: int) -> Any:
+    model = HistGradientBoostingClassifier(
+        max_iter=300, learning_rate=0.08, l2_regularization=1.0, random_state=seed
+    )
+    return model.fit(np.concatenate(x), np.concatenate(y))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The graph as arrays: adjacency, ragged rows, updates, induced subgraphs."""

@@ -1,0 +1,211 @@
+"""Reading the graph's tables of one scope: all of them, or what changed since a version."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hoptrail.formats.sequences import NEXT
+from hoptrail.graph.adjacency.adjacency import STEP, Tables, packed
+from hoptrail.graph.adjacency.ragged import Ints, Records
+from hoptrail.graph.extraction import schema
+
+if TYPE_CHECKING:
+    import sqlite3
+
+AT_ONCE = 1 << 16
+"""Rows fetched in one go: bounds the memory that Python's numbers take."""
+
+Bounds = tuple[str, str | bytes]
+"""Of the stored namespaces in a scope: low <= n < high."""
+
+SlotsOf = Callable[[Ints], Ints]
+"""The living slots of rowids; -1 for one that has none."""
+
+
+@dataclass(slots=True)
+class Words:
+    """Numbers for names, entities and kinds of links, in the order they were met; only grows."""
+
+    names: dict[int, int] = field(default_factory=dict)
+    """Number by the store's id."""
+    texts: dict[int, str] = field(default_factory=dict)
+    """Of names that a passage bears or bore, by number."""
+    entities: dict[tuple[int, str], int] = field(default_factory=dict)
+    """Number by namespace and name."""
+    entity_names: list[str] = field(default_factory=list)
+    """By number."""
+    kinds: dict[str, int] = field(default_factory=lambda: {NEXT: STEP})
+    """Number by kind; that of steps to the next passage is known from the beginning."""
+    spaces: dict[str, int] = field(default_factory=dict)
+    """Number by stored namespace."""
+
+    def entity_ids(self, name: str) -> list[int]:
+        """The entities of this name, one for each namespace of the scope that has it."""
+        keys = ((space, name) for space in range(len(self.spaces)))
+        return [self.entities[key] for key in keys if key in self.entities]
+
+    def of_titles(self, rows: list[tuple[int, int, int, str]]) -> list[tuple[int, int, int]]:
+        """Rows of (passage, name, alias, text) with the name's number."""
+        number = self.names
+        for _, name, _, text in rows:
+            self.texts[number.setdefault(name, len(number))] = text
+        return [(rowid, number[name], alias) for rowid, name, alias, _ in rows]
+
+    def of_entities(self, rows: list[tuple[int, str, str]]) -> list[tuple[int, int]]:
+        """Rows of (passage, stored namespace, entity) with the entity's number."""
+        number, names = self.entities, self.entity_names
+        found = []
+        for rowid, space, name in rows:
+            key = self.spaces.setdefault(space, len(self.spaces)), name
+            entity = number.get(key)
+            if entity is None:
+                entity = number[key] = len(names)
+                names.append(name)
+            found.append((rowid, entity))
+        return found
+
+    def of_links(self, rows: list[tuple[int, int, str, float]]) -> list[tuple[int, int, int, int]]:
+        """Rows of (source, target, kind, weight) with the kind's number and a packed weight."""
+        number = self.kinds
+        bits = packed(np.asarray([row[3] for row in rows], dtype=np.float32)).tolist()
+        return [
+            (source, target, number.setdefault(kind, len(number)), weight)
+            for (source, target, kind, _), weight in zip(rows, bits, strict=True)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What the tables say of the passages whose rows are newer than a version."""
+
+    tables: Tables
+    slots: Ints
+    """Of these passages, ascending."""
+
+
+def state(connection: sqlite3.Connection) -> tuple[int, int]:
+    """The store's version that the tables reflect, and a number that changes with a rebuild."""
+    version = schema.version(connection)
+    return version, int(connection.execute("SELECT epoch FROM graph_state").fetchone()[0])
+
+
+def read(
+    connection: sqlite3.Connection, bounds: Bounds, since: int, words: Words, slots_of: SlotsOf
+) -> Change:
+    """Read what changed in a scope.
+
+    A passage that was written over and whose rows are yet those of its former text has none.
+
+    Args:
+        connection: The store's, in one read transaction.
+        bounds: The scope.
+        since: The version; -1 for everything.
+        words: Takes in what is met.
+        slots_of: Tells slots; what has none is left out.
+    """
+    rows = partial(_rows, connection, bounds, since)
+
+    def known(found: Ints, ends: int = 1) -> Records:
+        """Records with slots in place of the rowids that the first columns hold."""
+        for column in range(ends):
+            found[:, column] = slots_of(found[:, column])
+        return found[(found[:, :ends] >= 0).all(1)].astype(np.int32)
+
+    passages = known(_array(rows(_SELECT_PASSAGES), 1, lambda part: part))
+    spoken = _array(rows(_SELECT_MENTIONS), 4, lambda part: part)
+    spoken[:, 3] = _numbers(spoken[:, 3], words.names)
+    tables = Tables(
+        titles=known(_array(rows(_SELECT_TITLES), 3, words.of_titles)),
+        spoken=known(spoken),
+        entities=_different(known(_array(rows(_SELECT_ENTITIES), 2, words.of_entities))),
+        links=known(_array(rows(_SELECT_LINKS), 4, words.of_links), 2),
+    )
+    return Change(tables, np.sort(passages[:, 0]).astype(np.int64))
+
+
+def _array(
+    rows: sqlite3.Cursor, columns: int, numbers: Callable[[list[Any]], Iterable[Any]]
+) -> Ints:
+    """Rows as an array, once `numbers` has put numbers in the place of words."""
+    parts = [np.zeros((0, columns), dtype=np.int64)]
+    while part := rows.fetchmany(AT_ONCE):
+        parts.append(np.array(numbers(part), dtype=np.int64).reshape(-1, columns))
+    return np.concatenate(parts)
+
+
+def _numbers(ids: Ints, number: dict[int, int]) -> Ints:
+    """The numbers of ids; new ones get the next."""
+    different, which = np.unique(ids, return_inverse=True)
+    found = [number.setdefault(each, len(number)) for each in different.tolist()]
+    return np.asarray(found, dtype=np.int64)[which]
+
+
+def _different(pairs: Records) -> Records:
+    """Pairs without repeats, in their order."""
+    keys = pairs[:, 0].astype(np.int64) << 32 | pairs[:, 1]
+    found: Records = pairs[np.sort(np.unique(keys, return_index=True)[1])]
+    return found
+
+
+def _rows(
+    connection: sqlite3.Connection, bounds: Bounds, version: int, query: str
+) -> sqlite3.Cursor:
+    """The rows of a query above a version, in a scope."""
+    tables = ["passages AS p", "graph_passages AS g"]
+    if version >= 0:
+        tables.reverse()
+    query = query.replace("{}", " CROSS JOIN ".join(tables))
+    return connection.execute(query, (*bounds, version) * (query.count("?") // 3))
+
+
+def _query(columns: str, joins: str = "") -> str:
+    """A query of the passages that changed in a scope, and what `joins` adds to them.
+
+    SQLite takes CROSS JOINs in the order written. A scope's first reading begins with the index of
+    namespaces, what follows with that of versions.
+    """
+    return (
+        f"SELECT {columns} FROM {{}} {joins} WHERE p.rowid = g.passage "
+        "AND p.namespace >= ? AND p.namespace < ? AND g.version > ? AND g.version >= p.version "
+    )
+
+
+_SELECT_PASSAGES = _query("g.passage")
+
+_SELECT_TITLES = _query(
+    "t.passage, t.name, t.alias, n.name",
+    "CROSS JOIN graph_titles AS t ON t.passage = g.passage "
+    "CROSS JOIN graph_names AS n ON n.id = t.name",
+)
+
+_SELECT_MENTIONS = _query(
+    'm.passage, m.start, m."end", m.name',
+    "CROSS JOIN graph_mentions AS m ON m.passage = g.passage",
+)
+
+_SELECT_ENTITIES = (
+    _query(
+        "e.passage, p.namespace, e.entity",
+        "CROSS JOIN graph_entities AS e ON e.passage = g.passage",
+    )
+    + "ORDER BY e.passage, e.start"
+)
+
+_SELECT_LINKS = (
+    _query(
+        "l.source, t.rowid, l.kind, l.weight",
+        "CROSS JOIN links AS l ON l.source = p.rowid "
+        "CROSS JOIN passages AS t ON t.namespace = p.namespace AND t.id = l.target",
+    )
+    + "UNION "
+    + _query(
+        "l.source, p.rowid, l.kind, l.weight",
+        "CROSS JOIN links AS l ON l.target = p.id "
+        "CROSS JOIN passages AS s ON s.rowid = l.source AND s.namespace = p.namespace",
+    )
+)

@@ -1,0 +1,175 @@
+"""The next state of a graph out of the last one and what changed, touching only what that reaches.
+
+A passage that is new, changed or gone takes along what its text says and the names that it bears.
+When what a name can mean changes, so do the mentions of all who speak of it, and with them what
+leads to the passages that these mean or meant. The result equals `make_arrays` over everything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hoptrail.graph.adjacency.adjacency import (
+    Arrays,
+    Ranks,
+    Tables,
+    all_tables,
+    backwards,
+    by_ends,
+    by_name,
+    make_arrays,
+    mentions,
+)
+from hoptrail.graph.adjacency.ragged import Ints, Lists, Records, by_key, records
+
+SHARE = 8
+"""A change that reaches more than this part of the lists makes them anew."""
+
+FEW = 1024
+"""Lists that may be replaced whatever the number of all."""
+
+
+def updated(
+    a: Arrays, tables: Tables, touched: Ints, sizes: tuple[int, int, int], living: int, ranks: Ranks
+) -> Arrays:
+    """The graph after a change.
+
+    Args:
+        a: The graph before it.
+        tables: Of the passages that are new or were changed, and the links to and from these.
+        touched: Their slots, and those that are gone; ascending.
+        sizes: How many slots, names and entities there are now.
+        living: Slots that are alive now.
+        ranks: Orders slots by content.
+    """
+    if _many(len(touched), sizes[0]):
+        return make_arrays(_merged(a, tables, touched), sizes, living, ranks)
+    found = replace(a, n=sizes[0], living=living)
+    found = _of_titles(found, tables.titles, touched, sizes, ranks)
+    affected = _speakers(a, found, touched)
+    if _many(len(affected), sizes[0]):
+        return make_arrays(_merged(a, tables, touched), sizes, living, ranks)
+    found = _of_spoken(found, tables.spoken, touched, sizes)
+    found = _of_mentions(found, np.union1d(affected, touched), ranks)
+    found = _of_entities(found, tables.entities, touched, sizes)
+    found = _of_links(found, tables.links, touched)
+    if any(_many(len(lists.changed), lists.rows) for lists in _lists(found)):
+        return make_arrays(all_tables(found), sizes, living, ranks)
+    return found
+
+
+def _many(some: int, of: int) -> bool:
+    return some > max(FEW, of // SHARE)
+
+
+def _lists(a: Arrays) -> list[Lists]:
+    return [value for value in vars(a).values() if isinstance(value, Lists)]
+
+
+def _merged(a: Arrays, tables: Tables, touched: Ints) -> Tables:
+    """The tables of everything after a change."""
+    old = all_tables(a)
+    stale = np.isin(old.links[:, 0], touched) | np.isin(old.links[:, 1], touched)
+    return Tables(
+        _exchanged(old.titles, tables.titles, touched),
+        _exchanged(old.spoken, tables.spoken, touched),
+        _exchanged(old.entities, tables.entities, touched),
+        np.concatenate([old.links[~stale], tables.links]),
+    )
+
+
+def _exchanged(old: Records, new: Records, touched: Ints) -> Records:
+    return np.concatenate([old[~np.isin(old[:, 0], touched)], new])
+
+
+def _of_titles(
+    a: Arrays, titles: Records, touched: Ints, sizes: tuple[int, int, int], ranks: Ranks
+) -> Arrays:
+    names = np.union1d(a.titles.gather(touched)[1][:, 0], titles[:, 1]).astype(np.int64)
+    owner, held = a.bearers.gather(names)
+    keep = ~np.isin(held[:, 0], touched)
+    borne = by_name(
+        np.concatenate([names[owner[keep]], titles[:, 1]]),
+        np.concatenate([held[keep], titles[:, [0, 2]]]),
+        ranks,
+    )
+    return replace(
+        a,
+        titles=a.titles.replaced(by_key(titles[:, 0], titles[:, 1:], touched), sizes[0]),
+        bearers=a.bearers.replaced(by_key(borne[:, 0], borne[:, 1:], names), sizes[1]),
+    )
+
+
+def _speakers(before: Arrays, after: Arrays, touched: Ints) -> NDArray[np.integer]:
+    """The slots that speak of a name that a touched passage bears or bore."""
+    bore, bear = before.titles.gather(touched)[1], after.titles.gather(touched)[1]
+    names = np.union1d(bore[:, 0], bear[:, 0]).astype(np.int64)
+    return np.unique(before.speakers.gather(names)[1][:, 0])
+
+
+def _of_spoken(a: Arrays, spoken: Records, touched: Ints, sizes: tuple[int, int, int]) -> Arrays:
+    spoken = spoken[np.lexsort((spoken[:, 1], spoken[:, 0]))]
+    names = np.union1d(a.spoken.gather(touched)[1][:, 2], spoken[:, 3]).astype(np.int64)
+    owner, held = a.speakers.gather(names)
+    keep = ~np.isin(held[:, 0], touched)
+    pairs = np.concatenate([records(names[owner[keep]], held[keep, 0]), spoken[:, [3, 0]]])
+    pairs = np.unique(pairs, axis=0)
+    return replace(
+        a,
+        spoken=a.spoken.replaced(by_key(spoken[:, 0], spoken[:, 1:], touched), sizes[0]),
+        speakers=a.speakers.replaced(by_key(pairs[:, 0], pairs[:, 1:], names), sizes[1]),
+    )
+
+
+def _of_mentions(a: Arrays, sources: Ints, ranks: Ranks) -> Arrays:
+    """Join anew what some slots say."""
+    sources = sources.astype(np.int64)
+    owner, said = a.spoken.gather(sources)
+    spoken = np.concatenate([sources[owner].astype(np.int32)[:, None], said], axis=1)
+    out = mentions(spoken, a.bearers, ranks)
+    targets = np.union1d(a.out.gather(sources)[1][:, 0], out[:, 1]).astype(np.int64)
+    owner, held = a.into.gather(targets)
+    keep = ~np.isin(held[:, 0], sources)
+    held, owner = held[keep], owner[keep]
+    others = records(held[:, 0], targets[owner], held[:, 1], held[:, 2], held[:, 3])
+    into = backwards(np.concatenate([others, out]), ranks)
+    return replace(
+        a,
+        out=a.out.replaced(by_key(out[:, 0], out[:, 1:], sources), a.n),
+        into=a.into.replaced(by_key(into[:, 0], into[:, 1:], targets), a.n),
+    )
+
+
+def _of_entities(a: Arrays, pairs: Records, touched: Ints, sizes: tuple[int, int, int]) -> Arrays:
+    entities = np.union1d(a.entities.gather(touched)[1][:, 0], pairs[:, 1]).astype(np.int64)
+    owner, held = a.members.gather(entities)
+    keep = ~np.isin(held[:, 0], touched)
+    members = np.concatenate([records(entities[owner[keep]], held[keep, 0]), pairs[:, ::-1]])
+    return replace(
+        a,
+        entities=a.entities.replaced(by_key(pairs[:, 0], pairs[:, 1:], touched), sizes[0]),
+        members=a.members.replaced(by_key(members[:, 0], members[:, 1:], entities), sizes[2]),
+    )
+
+
+def _of_links(a: Arrays, links: Records, touched: Ints) -> Arrays:
+    """Exchange all links that begin or end at a touched slot."""
+    sources = np.union1d(touched, a.links_into.gather(touched)[1][:, 0])
+    sources = np.union1d(sources, links[:, 0]).astype(np.int64)
+    owner, held = a.links_out.gather(sources)
+    old = np.concatenate([sources[owner].astype(np.int32)[:, None], held], axis=1)
+    targets = np.union1d(touched, np.union1d(old[:, 1], links[:, 1])).astype(np.int64)
+    stale = np.isin(old[:, 0], touched) | np.isin(old[:, 1], touched)
+    out = by_ends(np.concatenate([old[~stale], links]))
+    owner, held = a.links_into.gather(targets)
+    keep = ~np.isin(held[:, 0], sources)
+    others = records(held[keep, 0], targets[owner[keep]], held[keep, 1], held[keep, 2])
+    into = by_ends(np.concatenate([others, out]))
+    return replace(
+        a,
+        links_out=a.links_out.replaced(by_key(out[:, 0], out[:, 1:], sources), a.n),
+        links_into=a.links_into.replaced(by_key(into[:, 1], into[:, [0, 2, 3]], targets), a.n),
+    )

@@ -1,0 +1,307 @@
+"""Bringing the graph's rows up to what the store holds, touching only what a change can reach.
+
+A passage that was written is scanned for the known names and for entities. A name that is new can
+hide in older passages, which an index of words finds; a name that is gone may have hidden a
+shorter one, so that the passages that held it are scanned again. The result is the same as that of
+building everything from nothing.
+
+Every name is looked for, also one that too many passages share to tell which is meant: that is
+judged when the edges are made, from what is alive then.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from hoptrail.graph.extraction import schema
+from hoptrail.graph.extraction.entities import find_aliases, find_entities
+from hoptrail.graph.extraction.names import NameMatcher, Words, head, heads, name_of, words
+from hoptrail.memory.passages.damaged import check_text
+from hoptrail.memory.passages.records import batches
+
+if TYPE_CHECKING:
+    import sqlite3
+
+CHUNK = 20_000
+"""Passages taken in by one transaction: some ten seconds in which nobody else can write."""
+
+SCAN_ALL = 0.25
+"""New names for each older passage above which reading all of these beats looking each name up."""
+
+LOOK_UP = 64
+"""At most this many texts get a matcher of just the names that they could hold."""
+
+_Mention = tuple[int, int, int, int]
+"""Passage, start, end, name."""
+
+_Titles = list[tuple[int, list[str]]]
+"""Passages with the names that they bear: their title's first, if it has one, then aliases."""
+
+
+def catch_up(connection: sqlite3.Connection, newest: int) -> bool:
+    """Bring the rows closer to the store's newest version, inside the caller's transaction.
+
+    At most `CHUNK` passages are taken in, so that other writers get their turn.
+
+    Returns:
+        Whether the newest version is reached.
+    """
+    since = schema.version(connection)
+    row = connection.execute(
+        "SELECT version FROM passages WHERE version > ? ORDER BY version LIMIT 1 OFFSET ?",
+        (since, CHUNK - 1),
+    ).fetchone()
+    version = newest if row is None else row[0]
+    written = _written(connection, since, version)
+    # Rows of passages that were written over go, and with them what they brought.
+    connection.execute(
+        "DELETE FROM graph_passages "
+        "WHERE passage IN (SELECT rowid FROM passages WHERE version > ? AND version <= ?)",
+        (since, version),
+    )
+    connection.execute("DELETE FROM graph_words WHERE rowid IN (SELECT passage FROM graph_gone)")
+    connection.execute("DELETE FROM graph_gone")
+    fresh = {
+        namespace: _add_titles(connection, namespace, titles, version)
+        for namespace, titles in written.items()
+    }
+    again = _mentioners_of_vanished(connection)
+    for namespace, names in fresh.items():
+        again |= _could_hold(connection, namespace, names, len(written[namespace]))
+    for namespace, titles in written.items():
+        _scan(connection, namespace, dict(titles))
+        again -= {rowid for rowid, _ in titles}
+    _scan_again(connection, sorted(again), version)
+    connection.execute("UPDATE graph_state SET version = ?", (version,))
+    return bool(version == newest)
+
+
+def _written(connection: sqlite3.Connection, since: int, version: int) -> dict[str, _Titles]:
+    """By namespace, the passages added or changed since, up to a version."""
+    found: dict[str, _Titles] = {}
+    rows = connection.execute(
+        "SELECT rowid, namespace, title, text FROM passages "
+        "WHERE version > ? AND version <= ? ORDER BY rowid",
+        (since, version),
+    )
+    for rowid, namespace, title, text in rows:
+        found.setdefault(namespace, []).append((rowid, _names_of(*_sound(title, text))))
+    return found
+
+
+def _names_of(title: str | None, text: str) -> list[str]:
+    """The names that a passage bears."""
+    name = name_of(title)
+    return [name, *find_aliases(title, text)] if name else []
+
+
+def _add_titles(
+    connection: sqlite3.Connection, namespace: str, titles: _Titles, version: int
+) -> list[str]:
+    """Enter passages with their names; the names that were not known before."""
+    wanted = sorted({name for _, names in titles for name in names})
+    ids = _name_ids(connection, namespace, wanted)
+    fresh = [name for name in wanted if name not in ids]
+    connection.executemany(
+        "INSERT INTO graph_names (namespace, name, head) VALUES (?, ?, ?)",
+        [(namespace, name, head(name)) for name in fresh],
+    )
+    ids |= _name_ids(connection, namespace, fresh)
+    connection.executemany(
+        "INSERT INTO graph_passages VALUES (?, ?)", [(rowid, version) for rowid, _ in titles]
+    )
+    connection.executemany(
+        "INSERT INTO graph_titles VALUES (?, ?, ?)",
+        [(rowid, ids[name], min(i, 1)) for rowid, names in titles for i, name in enumerate(names)],
+    )
+    return fresh
+
+
+def _name_ids(
+    connection: sqlite3.Connection,
+    namespace: str,
+    values: Sequence[str],
+    column: Literal["name", "head"] = "name",
+) -> dict[str, int]:
+    """The names of a namespace, with their ids, whose column holds one of the values."""
+    found: dict[str, int] = {}
+    for part, marks in batches(values):
+        rows = connection.execute(
+            f"SELECT name, id FROM graph_names WHERE namespace = ? AND {column} IN ({marks})",
+            (namespace, *part),
+        )
+        found.update(rows.fetchall())
+    return found
+
+
+def _mentioners_of_vanished(connection: sqlite3.Connection) -> set[int]:
+    """Drop the names that no passage bears any more; the passages that mention them."""
+    connection.execute(
+        "DELETE FROM graph_lost WHERE EXISTS "
+        "(SELECT 1 FROM graph_titles AS t WHERE t.name = graph_lost.name)"
+    )
+    rows = connection.execute(
+        "SELECT DISTINCT passage FROM graph_mentions WHERE name IN (SELECT name FROM graph_lost)"
+    ).fetchall()
+    connection.execute("DELETE FROM graph_names WHERE id IN (SELECT name FROM graph_lost)")
+    connection.execute("DELETE FROM graph_lost")
+    return {rowid for (rowid,) in rows}
+
+
+def _could_hold(
+    connection: sqlite3.Connection, namespace: str, fresh: Sequence[str], written: int
+) -> set[int]:
+    """The older passages of a namespace that a new name may stand in."""
+    if not fresh:
+        return set()
+    total: int = connection.execute(
+        "SELECT count(*) FROM passages WHERE namespace = ?", (namespace,)
+    ).fetchone()[0]
+    if total == written:
+        return set()
+    if len(fresh) > SCAN_ALL * (total - written):
+        rows = connection.execute(
+            "SELECT p.rowid FROM passages AS p JOIN graph_passages AS g ON g.passage = p.rowid "
+            "WHERE p.namespace = ?",
+            (namespace,),
+        )
+        return {rowid for (rowid,) in rows}
+    space = _space(namespace)
+    found: set[int] = set()
+    for name in fresh:
+        rows = connection.execute(
+            "SELECT rowid FROM graph_words WHERE graph_words MATCH ?",
+            (f'space : "{space}" AND words : "{name}"',),
+        )
+        found.update(rowid for (rowid,) in rows)
+    return found
+
+
+def _scan(connection: sqlite3.Connection, namespace: str, titles: dict[int, list[str]]) -> None:
+    """Enter what newly written passages of one namespace mention.
+
+    Args:
+        connection: The store's.
+        namespace: As stored.
+        titles: By passage, the names that it bears.
+    """
+    matcher: NameMatcher | None = None
+    space = _space(namespace)
+    ids: dict[str, int] = {}
+    for part, texts in _texts(connection, list(titles)):
+        tokens = {rowid: words(text) for rowid, _, text in texts}
+        if matcher is None:  # few texts are one part
+            ids = _known_names(connection, namespace, tokens.values(), len(titles))
+            matcher = NameMatcher(ids)
+        mentions: list[_Mention] = []
+        entities: list[tuple[int, int, int, str]] = []
+        for rowid, title, _ in texts:
+            mentions += _mentions(rowid, titles[rowid], tokens[rowid], matcher, ids)
+            entities += [
+                (rowid, e.start, e.end, e.name) for e in find_entities(tokens[rowid], title)
+            ]
+        connection.executemany("INSERT INTO graph_mentions VALUES (?, ?, ?, ?)", mentions)
+        connection.executemany("INSERT INTO graph_entities VALUES (?, ?, ?, ?)", entities)
+        connection.executemany(
+            "INSERT INTO graph_words (rowid, space, words) VALUES (?, ?, ?)",
+            [(rowid, space, " ".join(tokens[rowid].folded)) for rowid in part],
+        )
+
+
+def _scan_again(connection: sqlite3.Connection, rowids: Sequence[int], version: int) -> None:
+    """Bring the mentions of older passages up to the names that are known now."""
+    spaces: dict[str, list[int]] = {}
+    for part, marks in batches(rowids):
+        rows = connection.execute(
+            f"SELECT rowid, namespace FROM passages WHERE rowid IN ({marks})", part
+        )
+        for rowid, namespace in rows:
+            spaces.setdefault(namespace, []).append(rowid)
+    for namespace, members in spaces.items():
+        matcher: NameMatcher | None = None
+        ids: dict[str, int] = {}
+        for part, texts in _texts(connection, members):
+            tokens = {rowid: words(text) for rowid, _, text in texts}
+            if matcher is None:
+                ids = _known_names(connection, namespace, tokens.values(), len(members))
+                matcher = NameMatcher(ids)
+            before = _mentions_now(connection, part)
+            for rowid, title, text in texts:
+                own = _names_of(title, text)
+                after = _mentions(rowid, own, tokens[rowid], matcher, ids)
+                if after != before.get(rowid, []):
+                    _replace(connection, rowid, after, version)
+
+
+def _replace(
+    connection: sqlite3.Connection, rowid: int, mentions: Sequence[_Mention], version: int
+) -> None:
+    connection.execute("DELETE FROM graph_mentions WHERE passage = ?", (rowid,))
+    connection.executemany("INSERT INTO graph_mentions VALUES (?, ?, ?, ?)", mentions)
+    connection.execute("UPDATE graph_passages SET version = ? WHERE passage = ?", (version, rowid))
+
+
+def _mentions_now(
+    connection: sqlite3.Connection, rowids: Sequence[int]
+) -> dict[int, list[_Mention]]:
+    """The mentions that are entered for passages, by start."""
+    found: dict[int, list[_Mention]] = {}
+    for part, marks in batches(rowids):
+        rows = connection.execute(
+            f'SELECT passage, start, "end", name FROM graph_mentions WHERE passage IN ({marks}) '
+            "ORDER BY passage, start",
+            part,
+        )
+        for row in rows:
+            found.setdefault(row[0], []).append(row)
+    return found
+
+
+def _mentions(
+    rowid: int, own: Sequence[str], text: Words, matcher: NameMatcher, ids: dict[str, int]
+) -> list[_Mention]:
+    """What a passage mentions; its own names are read as such and left out."""
+    return [
+        (rowid, text.spans[match.first][0], text.spans[match.last][1], ids[match.name])
+        for match in matcher.matches(text)
+        if match.name not in own
+    ]
+
+
+def _known_names(
+    connection: sqlite3.Connection, namespace: str, texts: Iterable[Words], count: int
+) -> dict[str, int]:
+    """The names of a namespace that the texts can hold, with their ids; all, for many texts."""
+    if count > LOOK_UP:
+        rows = connection.execute(
+            "SELECT name, id FROM graph_names WHERE namespace = ?", (namespace,)
+        )
+        return dict(rows.fetchall())
+    return _name_ids(connection, namespace, sorted(set().union(*map(heads, texts))), "head")
+
+
+def _texts(
+    connection: sqlite3.Connection, rowids: Sequence[int]
+) -> Iterator[tuple[Sequence[int], list[tuple[int, str | None, str]]]]:
+    """Rowids in parts, with the rowid, title and text of their passages."""
+    for part, marks in batches(rowids):
+        rows = connection.execute(
+            f"SELECT rowid, title, text FROM passages WHERE rowid IN ({marks}) ORDER BY rowid", part
+        )
+        yield part, [(rowid, *_sound(title, text)) for rowid, title, text in rows.fetchall()]
+
+
+def _sound(title: object, text: object) -> tuple[str | None, str]:
+    """A title and a text; nothing of a passage that is damaged."""
+    try:
+        check_text(title, text)
+    except ValueError:
+        return None, ""
+    return None if title is None else str(title), str(text)
+
+
+def _space(namespace: str) -> str:
+    """One word of the index for a namespace; two that share one only cost a vain look."""
+    return hashlib.blake2b(namespace.encode(), digest_size=8).hexdigest()

@@ -1,0 +1,1 @@
+"""Scores that spread over links: PageRank, local push, sequences, relations."""

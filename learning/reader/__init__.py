@@ -1,0 +1,1 @@
+"""The span reader: p(answer | trail, question), read off one encoder."""

@@ -1,0 +1,1 @@
+"""Text to terms, in every script: folding, segmentation, stemming."""

@@ -1,0 +1,1 @@
+"""Text to vectors: transformers, tables of token vectors, and the caches before them."""

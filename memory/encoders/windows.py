@@ -1,0 +1,308 @@
+"""Texts longer than an encoder's window: cut into windows that overlap, a vector for each.
+
+An encoder may have two members beyond the protocol: `window`, the tokens of content that one pass
+reads (None where there is no limit), and `count_tokens(texts)`. One that has not is asked nothing:
+it is taken to read every text whole.
+
+The mean of ten windows drowns a fact that stands in one, and a long window drowns it likewise: of
+eighty texts of a dozen paragraphs each, asked for by a paragraph's title, the best of windows of
+254 tokens put 61 % first, of 127 tokens 76 %, and the mean 30 %. A long text therefore has several
+vectors: first that of the whole, the normalised mean of its windows', then one for each window in
+order. Its score for a query is the best of them:
+
+    score(q, p) = max over the vectors v of p of  q . v
+
+Source: Dai and Callan 2019 (1905.09217), MaxP, with the mean beside the passages.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hoptrail.errors import FormatError, InputError
+from hoptrail.memory.encoders.vectors import Vectors, checked
+
+if TYPE_CHECKING:
+    from hoptrail.memory.encoders.transformer import Encoder
+
+BYTES_A_TOKEN = 4
+"""By which tokens are estimated for an encoder that does not count them."""
+
+PARTS = 2
+"""A long text's windows have at most what a pass reads over this: the shorter a window, the less of
+a fact is lost in what stands around it, and the more vectors there are."""
+
+ENCODE_CHUNK = 1024
+"""Texts given to the encoder at once, at most: between two reports of progress."""
+
+REPORTS = 16
+"""Reports of progress on fewer texts than fill that many chunks, down to 64 texts a chunk."""
+
+OVERLAP = 8
+"""A window repeats at most the last part in so many of the one before: whole sentences, or words
+where a sentence had to be cut."""
+
+_WORD = re.compile(r"[^\s。\uff01\uff1f।]{1,64}[。\uff01\uff1f।]*\s*|[。\uff01\uff1f।]+\s*|\s+")
+"""With the space behind it; what is longer, as in scripts without spaces, in pieces."""
+
+_SENTENCE_END = re.compile(r"[.!?…。\uff0e\uff01\uff1f।؟\u06d4]['\"»”’)\]]*\s*$|\n\s*$")
+
+
+@runtime_checkable
+class Windowed(Protocol):
+    """An encoder that says how much it reads at once."""
+
+    @property
+    def window(self) -> int | None:
+        """Tokens of content that one pass reads, at least 1; None where there is no limit."""
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens of content each text has, in the encoder's own tokens."""
+
+
+def window_of(encoder: object) -> int | None:
+    """The tokens that one pass of an encoder reads; None where it has or names no limit."""
+    window = getattr(encoder, "window", None)
+    usable = isinstance(window, int) and window > 0 and hasattr(encoder, "count_tokens")
+    return window if usable else None
+
+
+def count_tokens(encoder: object, texts: Sequence[str]) -> list[int]:
+    """The tokens of each text in an encoder's own; an estimate where it does not count them.
+
+    The estimate is a token for every four bytes: about right for English words, and for Chinese a
+    little less than a character.
+
+    Raises:
+        InputError: The texts are one string.
+    """
+    if isinstance(texts, str):
+        raise InputError("count_tokens takes a list of texts, not one string")
+    own = getattr(encoder, "count_tokens", None)
+    if own is not None:
+        counts: list[int] = own(texts)
+        return counts
+    return [-(-len(text.encode("utf-8", "surrogatepass")) // BYTES_A_TOKEN) for text in texts]
+
+
+def tokenizer_of(text: str) -> Any:
+    """A tokeniser from its JSON, which neither cuts nor fills up.
+
+    Raises:
+        FormatError: It is none.
+    """
+    from tokenizers import Tokenizer
+
+    try:
+        tokenizer = Tokenizer.from_str(text)
+    except Exception as error:  # the library raises nothing more special
+        raise FormatError(f"the tokeniser of an encoder cannot be read: {error}") from error
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def token_ids(tokenizer: Any, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+    """The ids of each text's tokens, in order, special ones left out."""
+    encodings = tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+    return [np.asarray(one.ids, dtype=np.int64) for one in encodings]
+
+
+def token_counts(tokenizer: Any, texts: Sequence[str]) -> list[int]:
+    """How many tokens each text has, special ones left out.
+
+    Raises:
+        InputError: The texts are one string.
+    """
+    if isinstance(texts, str):
+        raise InputError("count_tokens takes a list of texts, not one string")
+    return [len(one) for one in tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+
+def windows_of(encoder: object, texts: Sequence[str]) -> dict[int, list[str]]:
+    """The windows of those texts that one pass does not read whole, by their row.
+
+    Each has at most half the tokens that a pass reads, and begins and ends at the border of a
+    sentence if there is one near, else of a word; a word that is itself too long is cut.
+    """
+    window = window_of(encoder)
+    if window is None:
+        return {}
+    # A token has at least a character, but where letters are taken apart, which ASCII's never are.
+    rows = [i for i, text in enumerate(texts) if len(text) >= window or not text.isascii()]
+    counts = count_tokens(encoder, [texts[i] for i in rows])
+    long = [i for i, tokens in zip(rows, counts, strict=True) if tokens > window]
+    known: dict[str, int] = {}
+    return {i: split(encoder, texts[i], max(1, window // PARTS), known) for i in long}
+
+
+def split(
+    encoder: object, text: str, window: int, known: dict[str, int] | None = None
+) -> list[str]:
+    """A text as overlapping windows of at most `window` tokens, in order; the whole if it fits.
+
+    Args:
+        encoder: Counts the tokens.
+        text: What is cut.
+        window: Tokens, at least 1.
+        known: The tokens of words; what is not there is added.
+    """
+    words, sizes = _words(encoder, text, window, {} if known is None else known)
+    # Tokens before each word: what stands between two of them is a difference.
+    before = [0, *accumulate(sizes)]
+    ends = [i + 1 for i, word in enumerate(words) if _SENTENCE_END.search(word)]
+    parts: list[str] = []
+    first = 0
+    while True:
+        last = max(first + 1, bisect_right(before, before[first] + window) - 1)
+        if last < len(words):
+            last = _cut(ends, max(first + 1, first + (last - first) * 3 // 4), last)
+        parts.extend(_fitting(encoder, "".join(words[first:last]).strip(), window))
+        if last >= len(words):
+            return [part for part in parts if part] or [text]
+        least = bisect_left(before, before[last] - window // OVERLAP)
+        first = max(first + 1, _begin(ends, least, last))
+
+
+def encode_passages(
+    encoder: Encoder, texts: Sequence[str], windows: Mapping[int, list[str]] | None = None
+) -> list[Vectors]:
+    """All vectors of each text, `(m, d)`: one, or those of the whole and of each window.
+
+    Args:
+        encoder: Theirs.
+        texts: Passages' contents.
+        windows: What `windows_of` gave, where that is known.
+
+    Raises:
+        InputError: The encoder gave something else than vectors.
+    """
+    own = getattr(encoder, "encode_passages", None)
+    if own is not None and windows is None:
+        vectors: list[Vectors] = own(texts)
+        return vectors
+    windows = windows_of(encoder, texts) if windows is None else windows
+    return assembled(texts, windows, lambda flat: checked(encoder.encode(flat), flat, encoder))
+
+
+def encode_in_chunks(
+    encoder: Encoder, texts: Sequence[str], progress: Callable[[int, int], None] | None
+) -> list[Vectors]:
+    """The same of many texts, a part at a time.
+
+    Args:
+        encoder: Theirs.
+        texts: Passages' contents.
+        progress: Called with (texts done, texts in all) before the first and after each part.
+
+    Raises:
+        InputError: The encoder gave something else than vectors.
+    """
+    vectors: list[Vectors] = []
+    chunk = min(ENCODE_CHUNK, max(64, len(texts) // REPORTS))
+    for start in range(0, len(texts), chunk):
+        part = texts[start : start + chunk]
+        if progress and not start:
+            progress(0, len(texts))
+        vectors += encode_passages(encoder, part)
+        if progress:
+            progress(start + len(part), len(texts))
+    return vectors
+
+
+def assembled(
+    texts: Sequence[str],
+    windows: Mapping[int, list[str]],
+    encode: Callable[[list[str]], Vectors],
+) -> list[Vectors]:
+    """The vectors of each text, `(m, d)`, all encoded together.
+
+    Args:
+        texts: Those that fit are encoded themselves.
+        windows: Of the others, by their row.
+        encode: The vectors of texts that fit, `(n, d)`.
+    """
+    short = [text for row, text in enumerate(texts) if row not in windows]
+    flat = short + [part for row in sorted(windows) for part in windows[row]]
+    rows = encode(flat)
+    wholes, at = iter(rows[: len(short)]), len(short)
+    found: list[Vectors] = []
+    for row in range(len(texts)):
+        if row not in windows:
+            found.append(next(wholes)[None])
+            continue
+        parts = rows[at : at + len(windows[row])]
+        found.append(np.concatenate([pooled(parts)[None], parts]))
+        at += len(parts)
+    return found
+
+
+def pooled(parts: Vectors) -> Vectors:
+    """The normalised mean `(d,)` of windows' vectors `(m, d)`; the first where they cancel out."""
+    mean = parts.astype(np.float64).mean(axis=0)
+    length = float(np.linalg.norm(mean))
+    return parts[0] if length < 1e-6 else np.asarray(mean / length, dtype=np.float32)
+
+
+def main_vectors(passages: Sequence[Vectors], dim: int) -> Vectors:
+    """The first vector of each passage, `(n, d)`: that of the whole."""
+    if not passages:
+        return np.zeros((0, dim), dtype=np.float32)
+    return np.stack([vectors[0] for vectors in passages])
+
+
+def _words(
+    encoder: object, text: str, window: int, known: dict[str, int]
+) -> tuple[list[str], list[int]]:
+    """The text's words with the space behind each, and their tokens; long ones in pieces."""
+    most = max(1, window // 2)
+    words = _WORD.findall(text)
+    sizes = _sizes(encoder, words, known)
+    while any(size > most for size in sizes):
+        halves = [
+            piece
+            for word, size in zip(words, sizes, strict=True)
+            for piece in (_halves(word) if size > most else (word,))
+        ]
+        if len(halves) == len(words):
+            break  # single characters
+        words, sizes = halves, _sizes(encoder, halves, known)
+    return words, sizes
+
+
+def _sizes(encoder: object, words: Sequence[str], known: dict[str, int]) -> list[int]:
+    """The tokens of each word; each word is counted once, as most come again and again."""
+    new = list(dict.fromkeys(word for word in words if word not in known))
+    known.update(zip(new, count_tokens(encoder, new), strict=True))
+    return [known[word] for word in words]
+
+
+def _halves(word: str) -> tuple[str, ...]:
+    middle = len(word) // 2
+    return (word[:middle], word[middle:]) if middle else (word,)
+
+
+def _cut(ends: Sequence[int], least: int, most: int) -> int:
+    """Where a window ends that may end in `[least, most]`: with the last sentence, else there."""
+    at = bisect_right(ends, most)
+    return ends[at - 1] if at and ends[at - 1] >= least else most
+
+
+def _begin(ends: Sequence[int], least: int, last: int) -> int:
+    """Where the next one begins, in `[least, last]`: with a sentence, the first that it may."""
+    at = bisect_left(ends, least)
+    return ends[at] if at < len(ends) and ends[at] <= last else least
+
+
+def _fitting(encoder: object, part: str, window: int) -> list[str]:
+    """The part, in halves while it has more tokens than its words have one by one."""
+    if len(part) < 2 or count_tokens(encoder, [part])[0] <= window:
+        return [part]
+    return [p for half in _halves(part) for p in _fitting(encoder, half, window)]

@@ -1,0 +1,1 @@
+"""Derived, and rebuilt at will: dense and BM25 indexes by slot, filter columns, snapshots."""

@@ -1,0 +1,190 @@
+"""What a query's words score: every slot's sum, and with it the moments and the best.
+
+One pass over the postings of the query's terms adds up the scores of all slots. It goes stretch by
+stretch, so that the sums of one stay in the processor's own cache while they are made, squared and
+compared with the best so far: the mean and the spread over the whole scope, and the best for a
+search of usual depth, are then known without looking at them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hoptrail.memory.index.slots import DECIMALS, Floats, Scores, Slots
+
+DEPTH = 128
+"""The best that are found in passing; a search for more, or under a filter, looks again."""
+
+ENOUGH = 16
+"""Postings for each passage wanted after which no more frequent term is asked for a bound."""
+
+BLOCK = 4096
+"""Slots whose squares are added up together: few enough for BLAS to stay in one thread, which is
+faster than to wait for others and gives the same bits whatever their number."""
+
+Part = tuple[int, NDArray[np.int32], Floats]
+"""Some postings of a term: which, their slots `(p,)`, and what it adds to the score of each."""
+
+
+class Matched:
+    """The scores of a query in every slot; 0 for the dead and for those that share no term."""
+
+    def __init__(self) -> None:
+        self._bounds = [0]  # of the stretches
+        self._sums: list[Floats] = []  # of each, from its first slot on, in whole blocks
+        self._parts: list[Sequence[Part]] = []  # of each
+        self._total = self._square = 0.0
+        self._near: list[tuple[Floats, Slots]] = []  # what may be among the best
+        self._noted = 0  # how many that are
+        self._least = 0.0  # a score that the last of the best reaches
+
+    def take(self, last: int, parts: Sequence[Part], dead: Slots) -> None:
+        """Add up the scores of the slots that follow, up to before `last`.
+
+        Args:
+            last: The slot behind them.
+            parts: Each term's postings among them; a slot's are added up in this order.
+            dead: Those of them that do not count.
+        """
+        first = self._bounds[-1]
+        sums: Floats = np.zeros(0)
+        if parts:
+            slots = np.concatenate([slots for _, slots, _ in parts], dtype=np.int64)
+            slots -= first
+            added = np.concatenate([added for _, _, added in parts])
+            room = last - first + (first - last) % BLOCK
+            sums = np.asarray(np.bincount(slots, added, minlength=room), dtype=np.float64)
+            if len(dead):
+                sums[dead - first] = 0
+            blocks = sums.reshape(-1, BLOCK)
+            self._total += float(sums.sum() if len(dead) else added.sum())
+            self._square += float((blocks[:, None] @ blocks[:, :, None]).sum())
+            self._lead(first, sums)
+        self._bounds.append(last)
+        self._sums.append(sums)
+        self._parts.append(parts)
+
+    def _lead(self, first: int, sums: Floats) -> None:
+        """Note which slots of a stretch may be among the best."""
+        here = _reaching(sums, self._least)
+        self._near.append((sums[here], here + first))
+        self._noted += len(here)
+        if self._noted > 4 * DEPTH:
+            noted, slots = _joined(self._near)
+            self._least = float(kth(noted, DEPTH))
+            kept = _reaching(noted, self._least)
+            self._near, self._noted = [(noted[kept], slots[kept])], len(kept)
+
+    def moments(self, size: int) -> tuple[float, float]:
+        """The means of the scores and of their squares over `size` slots, the others scoring 0."""
+        return self._total / size, self._square / size
+
+    def of(self, slots: Slots) -> Scores:
+        """The scores of some slots, rounded."""
+        order = np.argsort(slots)
+        ends = np.searchsorted(slots[order], self._bounds).tolist()
+        found = np.zeros(len(slots))
+        for number, sums in enumerate(self._sums):
+            if ends[number] < ends[number + 1] and len(sums):
+                here = order[ends[number] : ends[number + 1]]
+                found[here] = sums[slots[here] - self._bounds[number]]
+        return _rounded(found)
+
+    def all(self) -> Scores:
+        """The scores of all slots, rounded."""
+        found = np.zeros(self._bounds[-1], dtype=np.float32)
+        for first, sums in zip(self._bounds[:-1], self._sums, strict=True):
+            held = np.flatnonzero(sums)
+            found[first + held] = _rounded(sums[held])
+        return found
+
+    def best(self, k: int, allowed: NDArray[np.bool_] | None) -> tuple[Scores, Slots]:
+        """The best `k` slots, all that equal the last of them, and perhaps some more, unordered.
+
+        Args:
+            k: How many, at least 1.
+            allowed: The slots to look among; all by default.
+        """
+        near = self._near
+        if allowed is not None or k > DEPTH:
+            bound = self._bound(k, allowed)
+            near = []
+            for first, sums in zip(self._bounds[:-1], self._sums, strict=True):
+                here = _reaching(sums, bound)
+                near.append((sums[here], here + first))
+        exact, slots = _joined(near)
+        scores = _rounded(exact)
+        if allowed is not None:
+            kept = _among(slots, allowed)
+            scores, slots = scores[kept], slots[kept]
+        if len(scores) > k:
+            kept = np.flatnonzero(scores >= kth(scores, k))
+            scores, slots = scores[kept], slots[kept]
+        if len(scores) and not scores.min():  # below what counts is as good as not there
+            scores, slots = scores[scores > 0], slots[scores > 0]
+        return scores, slots
+
+    def _bound(self, k: int, allowed: NDArray[np.bool_] | None) -> float:
+        """A score that the k-th best reaches; 0 where none is known."""
+        by_term: dict[int, list[tuple[int, NDArray[np.int32]]]] = {}
+        for number, held in enumerate(self._parts):
+            for term, slots, _ in held:
+                by_term.setdefault(term, []).append((number, slots))
+        by_size = sorted(by_term.values(), key=lambda parts: sum(len(part) for _, part in parts))
+        bound, seen = 0.0, 0
+        for parts in by_size:
+            found = []
+            for number, slots in parts:
+                seen += len(slots)
+                kept = slots if allowed is None else slots[_among(slots, allowed)]
+                found.append(self._sums[number][kept - self._bounds[number]])
+            scores = np.concatenate(found)
+            if len(scores) >= k:
+                bound = max(bound, float(kth(scores, k)))
+            if bound and seen >= ENOUGH * k:
+                break
+        return bound
+
+
+def kth(scores: NDArray[np.floating], k: int) -> np.floating:
+    """The k-th largest of at least k scores."""
+    if len(scores) >= 64 * k:
+        # The k-th best of the bests of blocks is no better than the k-th best of all: most of the
+        # scores need not be looked at again.
+        blocks = len(scores) // (8 * k)
+        bests = scores[: blocks * 8 * k].reshape(8 * k, blocks).max(1)
+        scores = scores[np.flatnonzero(scores >= np.partition(bests, 7 * k)[7 * k])]
+    found: np.floating = np.partition(scores, len(scores) - k)[len(scores) - k]
+    return found
+
+
+def _joined(near: Sequence[tuple[Floats, Slots]]) -> tuple[Floats, Slots]:
+    none = np.zeros(0, dtype=np.int64)
+    sums = np.concatenate([np.zeros(0), *(sums for sums, _ in near)])
+    return sums, np.concatenate([none, *(slots for _, slots in near)])
+
+
+def _reaching(sums: Floats, bound: float) -> Slots:
+    """Where sums reach a bound, but for rounding; where there is any sum if the bound is 0."""
+    least = _margin(bound)
+    found: Slots = np.flatnonzero(sums >= least if least > 0 else sums != 0)
+    return found
+
+
+def _margin(bound: float | np.floating) -> float:
+    """What rounding and single precision can make equal to a bound."""
+    return float(bound) * (1 - 1e-6) - 1e-5
+
+
+def _among(slots: NDArray[np.integer], allowed: NDArray[np.bool_]) -> Slots:
+    """The positions of the slots that are allowed; one that is newer than the mask is not."""
+    known = np.flatnonzero(slots < len(allowed))
+    found: Slots = known[allowed[slots[known]]]
+    return found
+
+
+def _rounded(sums: Floats) -> Scores:
+    return sums.round(DECIMALS).astype(np.float32)

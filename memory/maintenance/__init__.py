@@ -1,0 +1,1 @@
+"""Keeping a store in order: checks, repair, export, duplicates, a change of encoder."""

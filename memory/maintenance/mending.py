@@ -1,0 +1,123 @@
+"""Making anew what is derived in a store's file, where it is wrong."""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from pathlib import Path
+
+from hoptrail.memory.index import snapshot
+from hoptrail.memory.maintenance import soundness
+from hoptrail.memory.passages import checksums, records
+from hoptrail.memory.storage import next_vectors, schema, store_info
+from hoptrail.memory.store import Store
+from hoptrail.outputs import output_files
+
+
+def repair(store: Store) -> list[str]:
+    """Make anew what is derived from the passages, where it is wrong; what was done.
+
+    Raises:
+        EncoderMissing: Vectors are wrong and the store has no encoder.
+        StoreUnavailable: The file is damaged beyond what can be derived: restore a backup.
+    """
+    done: list[str] = []
+    if left := _sweep(store):
+        done.append(f"removed {left} files that killed commands had left behind")
+    with store.transaction() as connection:
+        spare = _structures(connection, done)
+        if orphans := schema.remove_orphans(connection):
+            done.append(f"removed {orphans} rows that belonged to no passage")
+        _rows(connection, done)
+        if again := next_vectors.wrong(connection):
+            next_vectors.again(connection, again)
+            done.append(f"{len(again)} passages are to be encoded again by the next encoder")
+    _vectors(store, done)
+    if spare:
+        store.database.compact()
+        done.append("rewrote the file without pages that nothing used")
+    if snapshot.problems(store.database):
+        done.append(f"removed {snapshot.drop_all(store.database)} index files")
+    return done
+
+
+def _sweep(store: Store) -> int:
+    """Remove what killed writers and checks have left; how many there were."""
+    folder = store.database.path.resolve().parent
+    places = (folder, snapshot.folder_of(store.database), Path(tempfile.gettempdir()))
+    return sum(map(output_files.sweep, places))
+
+
+def _structures(connection: sqlite3.Connection, done: list[str]) -> bool:
+    """Mend indexes, triggers and tables of vectors; whether the file should be rewritten."""
+    done += [f"made {what} anew" for what in schema.mend(connection)]
+    whole = soundness.integrity(connection)
+    for table in soundness.tables(connection):
+        messages = soundness.integrity(connection, table) if whole else []
+        if table == "vectors" and any(" index " not in message for message in messages):
+            _new_vectors(connection)
+            done.append("made the table of vectors anew")
+        elif not table.startswith("graph_"):  # those are the graph's to mend
+            connection.execute(f'REINDEX "{table}"')
+    return bool(whole) and bool(soundness.integrity(connection))
+
+
+def _new_vectors(connection: sqlite3.Connection) -> None:
+    """An empty table of vectors in the place of one that cannot be read."""
+    (declaration,) = connection.execute(
+        "SELECT sql FROM sqlite_master WHERE name = 'vectors'"
+    ).fetchone()
+    triggers = connection.execute(
+        "SELECT sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'vectors'"
+    ).fetchall()
+    schema.drop(connection, ["vectors"], readable=False)
+    for (statement,) in [(declaration,), *triggers]:
+        connection.execute(statement)
+
+
+def _rows(connection: sqlite3.Connection, done: list[str]) -> None:
+    """Mend what the small tables say, as far as others tell it."""
+    wrong = list(checksums.wrong_rows(connection))
+    for table, key in wrong:
+        if table not in checksums.SPARE:
+            continue
+        name = checksums.ROWS[table][0]
+        connection.execute(f"DELETE FROM {table} WHERE {name} = ?", (key,))
+        if table == "erased":
+            store_info.put(connection, "unrecorded", "1")  # so that a purge says so
+        done.append(f"removed the row {key!r} of {table}, which was not as it was written")
+    highest, stored = (
+        soundness.highest_version(connection),
+        store_info.get(connection, "version") or "",
+    )
+    version = int(stored) if stored.isdigit() else 0
+    if highest > version or ("meta", "version") in wrong or not stored.isdigit():
+        store_info.put(connection, "version", str(max(highest, version)))
+        done.append(f"moved the version on to {max(highest, version)}")
+
+
+def _vectors(store: Store, done: list[str]) -> None:
+    """Encode the passages anew whose vectors are not as they were written."""
+    with store.reading() as connection:
+        wrong = soundness.wrong_vectors(connection)
+        found = records.read(connection, wrong, links=False)
+    wrong = [rowid for rowid in wrong if rowid in found]  # else it is damaged
+    if not wrong:
+        return
+    vectors = store.encode_passages([found[rowid].content for rowid in wrong])
+    with store.transaction() as connection:
+        if store.encoder is not None:
+            store_info.check_encoder(connection, store.encoder, str(store.path))
+        now = records.read(connection, wrong, links=False)
+        version = store_info.bump(connection, len(wrong))
+        sealed = set(wrong) - set(soundness.wrong_passages(connection))
+        for i, (rowid, vector) in enumerate(zip(wrong, vectors, strict=True)):
+            if rowid in now and now[rowid].content == found[rowid].content:
+                records.put_vector(connection, rowid, vector)
+                # As a new version, so that views that hold the old one take it in.
+                connection.execute(
+                    "UPDATE passages SET version = ? WHERE rowid = ?", (version + i, rowid)
+                )
+                if rowid in sealed:  # else what is damaged would pass for sound
+                    checksums.seal(connection, [rowid])
+    done.append(f"encoded {len(wrong)} passages anew")

@@ -1,0 +1,41 @@
+"""Passages as callers give them, made those that a store gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from hoptrail.errors import InputError
+from hoptrail.memory.passages import records
+from hoptrail.types import Passage
+from hoptrail.values.json_values import copied, plain_mapping, seconds
+from hoptrail.values.numbers import shown
+
+
+def cleaned(passage: Passage) -> Passage:
+    """A passage as it will be read back: values of JSON, Python's own numbers, nothing shared.
+
+    Raises:
+        InputError: It cannot be stored; the message says which and why.
+    """
+    if not isinstance(passage, Passage):
+        raise InputError(f"expected a Passage, got {type(passage).__name__}")
+    if passage.expires_at is not None:
+        try:
+            expires_at = seconds(passage.expires_at, "expires_at")
+        except InputError as error:
+            raise InputError(f"passage {shown(passage.id)}: {error}") from error
+        passage = replace(passage, expires_at=expires_at)
+    records.check_passage(passage)
+    return replace(
+        passage,
+        id=str.__str__(passage.id),
+        text=str.__str__(passage.text),
+        metadata=plain_mapping(passage.metadata, "metadata"),
+        links=tuple(replace(link, weight=float(link.weight)) for link in passage.links),
+    )
+
+
+def apart(passages: Iterable[Passage]) -> list[Passage]:
+    """The passages with metadata of their own, so that what a caller does to it stays theirs."""
+    return [replace(passage, metadata=copied(dict(passage.metadata))) for passage in passages]

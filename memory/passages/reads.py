@@ -1,0 +1,255 @@
+"""The part of a store that reads: passages by key or scope, and what changed since a version."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import islice
+
+from hoptrail.errors import InputError, StoreError, UnknownId
+from hoptrail.memory import filters
+from hoptrail.memory.passages import damaged, records
+from hoptrail.memory.storage import store_info
+from hoptrail.memory.storage.database import Database
+from hoptrail.types import Filter, Namespace, Passage
+from hoptrail.values.numbers import shown
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What happened to the store after a version."""
+
+    version: int
+    """The newest version: pass it as `since` next time."""
+    written: tuple[int, ...]
+    """Rowids of passages added or changed, in the order of writing."""
+    deleted: tuple[int, ...]
+    """Rowids of passages that are gone, in the order of deletion."""
+
+
+class Reader:
+    """What can be asked of a store's file without an index or an encoder."""
+
+    _db: Database
+    _clock: Callable[[], float]
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """What tells it the time."""
+        return self._clock
+
+    def __len__(self) -> int:
+        return self.count()
+
+    def __bool__(self) -> bool:
+        return True  # an empty store is still a store
+
+    @property
+    def database(self) -> Database:
+        """The file underneath, for those who look after it."""
+        return self._db
+
+    @property
+    def read_only(self) -> bool:
+        """Whether it refuses to be written to."""
+        return self._db.read_only
+
+    @property
+    def version(self) -> int:
+        """The newest version: it grows with every passage written or deleted."""
+        with self._db.reading() as connection:
+            return store_info.version(connection)
+
+    def get(self, id: str, namespace: Namespace = ()) -> Passage:
+        """The passage with this id in exactly this namespace.
+
+        Args:
+            id: The passage's.
+            namespace: Exactly the passage's.
+
+        Raises:
+            UnknownId: It is not there.
+        """
+        return self.get_many([id], namespace)[0]
+
+    def get_many(self, ids: Iterable[str], namespace: Namespace = ()) -> list[Passage]:
+        """The passages with these ids, in this order.
+
+        Args:
+            ids: In any order; one that is repeated comes as often.
+            namespace: Exactly the passages'.
+
+        Raises:
+            UnknownId: One of them is not there.
+        """
+        wanted = list_of_ids(ids)
+        with self._db.reading() as connection:
+            found = find(connection, wanted, namespace, self._clock())
+            passages = records.read(connection, list(found.values()))
+        for id_ in wanted:
+            if found[id_] not in passages:
+                raise StoreError(damaged.message(id_, self._db.path))
+        return [passages[found[id_]] for id_ in wanted]
+
+    def has(self, id: str, namespace: Namespace = ()) -> bool:
+        """Whether exactly this namespace has this id.
+
+        Args:
+            id: The passage's.
+            namespace: Exactly the passage's.
+        """
+        stored = records.encode_namespace(namespace)
+        with self._db.reading() as connection:
+            return bool(records.rowids(connection, stored, list_of_ids([id]), self._clock()))
+
+    def count(self, namespace: Namespace = (), *, filter: Filter | None = None) -> int:
+        """How many passages the scope holds, or how many of them fulfil a filter.
+
+        Args:
+            namespace: The scope: every namespace that begins with it.
+            filter: Only passages that fulfil it; see `hoptrail.memory.filters`.
+
+        Raises:
+            InputError: It is no filter.
+        """
+        if filter is not None:
+            condition = filters.parse(filter)
+            held, count = self.passages(namespace), 0
+            with self._db.reading():  # of one state, however many there are
+                while part := list(islice(held, records.BATCH)):
+                    count += int(filters.passages_mask(condition, part).sum())
+            return count
+        bounds = records.scope_range(records.encode_namespace(namespace))
+        with self._db.reading() as connection:
+            row = connection.execute(
+                "SELECT count(*) FROM passages WHERE namespace >= ? AND namespace < ?", bounds
+            ).fetchone()
+            return int(row[0]) - len(records.due(connection, self._clock(), namespace))
+
+    def holds_any(self, namespace: Namespace = ()) -> bool:
+        """Whether the scope holds a passage: what it costs does not grow with how many.
+
+        Args:
+            namespace: The scope: every namespace that begins with it.
+        """
+        bounds = records.scope_range(records.encode_namespace(namespace))
+        with self._db.reading() as connection:
+            row = connection.execute(
+                "SELECT 1 FROM passages WHERE namespace >= ? AND namespace < ? "
+                "AND (expires_at IS NULL OR expires_at > ?) LIMIT 1",
+                (*bounds, self._clock()),
+            ).fetchone()
+            return row is not None
+
+    def namespaces(self) -> list[Namespace]:
+        """Every namespace that holds a passage, sorted."""
+        with self._db.reading() as connection:
+            query = "SELECT DISTINCT namespace FROM passages"
+            now = self._clock()
+            if records.due(connection, now):  # else the index of namespaces is enough
+                query += f" WHERE expires_at IS NULL OR expires_at > {now!r}"
+            rows = connection.execute(query).fetchall()
+        return sorted(records.decode_namespace(row[0]) for row in rows)
+
+    def passages(self, namespace: Namespace = ()) -> Iterator[Passage]:
+        """The scope's passages by namespace and id; what is written meanwhile may be missed.
+
+        Args:
+            namespace: The scope: every namespace that begins with it.
+        """
+        low, high = records.scope_range(records.encode_namespace(namespace))
+        after = (low, "")
+        while True:
+            with self._db.reading() as connection:
+                rows = connection.execute(
+                    "SELECT namespace, id, rowid FROM passages "
+                    "WHERE (namespace, id) > (?, ?) AND namespace < ? "
+                    "ORDER BY namespace, id LIMIT ?",
+                    (*after, high, records.BATCH),
+                ).fetchall()
+                found = records.read(connection, [row[2] for row in rows])
+            if not rows:
+                return
+            now = self._clock()
+            for row in rows:
+                passage = found.get(row[2])  # none is damaged
+                if passage and (passage.expires_at is None or passage.expires_at > now):
+                    yield passage
+            after = (rows[-1][0], rows[-1][1])
+
+    def read_rows(self, rowids: Sequence[int]) -> dict[int, Passage]:
+        """The passages with these rowids; one that is gone is left out.
+
+        Args:
+            rowids: Of the passages; they stay while a passage lives.
+        """
+        with self._db.reading() as connection:
+            return records.read(connection, rowids)
+
+    def unchanged(self, since: int, rowids: Iterable[int]) -> bool:
+        """Whether passages are there yet, and none of them was written after a version."""
+        wanted = list(dict.fromkeys(rowids))
+        count = 0
+        with self._db.reading() as connection:
+            for part, marks in records.batches(wanted):
+                count += connection.execute(
+                    f"SELECT count(*) FROM passages WHERE rowid IN ({marks}) AND version <= ?",
+                    (*part, since),
+                ).fetchone()[0]
+        return count == len(wanted)
+
+    def changes(self, since: int) -> Changes:
+        """What was written and deleted with a version above `since`.
+
+        A passage that came and went in between is only among the deleted.
+
+        Args:
+            since: A version, 0 for everything.
+        """
+        with self._db.reading() as connection:
+            written = connection.execute(
+                "SELECT rowid FROM passages WHERE version > ? ORDER BY version", (since,)
+            ).fetchall()
+            deleted = connection.execute(
+                "SELECT passage FROM tombstones WHERE version > ? ORDER BY version", (since,)
+            ).fetchall()
+            newest = store_info.version(connection)
+        return Changes(newest, tuple(r[0] for r in written), tuple(r[0] for r in deleted))
+
+    def reading(self) -> AbstractContextManager[sqlite3.Connection]:
+        """One consistent state of the file, however many statements read it."""
+        return self._db.reading()
+
+
+def list_of_ids(ids: Iterable[str]) -> list[str]:
+    """Ids as a list, refusing one bare string, whose characters would be taken for ids.
+
+    Raises:
+        InputError: It is no list of non-empty strings.
+    """
+    if isinstance(ids, str):
+        raise InputError(f"expected a list of ids, got the string {ids!r}")
+    if not isinstance(ids, Iterable) or isinstance(ids, Mapping | bytes):
+        raise InputError(f"expected a list of ids, got {shown(ids)}")
+    wanted = list(ids)
+    for id_ in wanted:
+        records.check_string(id_, "an id")
+    return wanted
+
+
+def find(
+    connection: sqlite3.Connection, ids: Sequence[str], namespace: Namespace, now: float
+) -> dict[str, int]:
+    """The rowids of these ids.
+
+    Raises:
+        UnknownId: One of them is not in this namespace.
+    """
+    found = records.rowids(connection, records.encode_namespace(namespace), ids, now)
+    for id_ in ids:
+        if id_ not in found:
+            where = f"namespace {'/'.join(namespace)}" if namespace else "the root namespace"
+            raise UnknownId(f"no passage has the id {id_!r} in {where}")
+    return found

@@ -1,0 +1,389 @@
+"""Passages as rows: checked on the way in, read in bulk on the way out.
+
+A namespace is stored as one string, each of its parts closed by a separator, so that "begins with"
+is a range of an index and ("a",) does not begin ("ab",).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hoptrail.errors import InputError
+from hoptrail.memory.passages import checksums, damaged
+from hoptrail.types import MAX_TEXT, Link, Namespace, Passage
+from hoptrail.values.json_values import plain_mapping
+from hoptrail.values.numbers import above_zero, finite, shown
+
+SEPARATOR = "\x1f"
+"""Closes each part of a stored namespace; ASCII's own unit separator."""
+
+BATCH = 500
+"""Parameters in one statement; SQLite's oldest limit is 999."""
+
+T = TypeVar("T")
+
+_COLUMNS = "rowid, namespace, id, title, text, metadata, written_at, expires_at, document"
+
+
+def encode_namespace(namespace: Namespace) -> str:
+    """A namespace as it is stored.
+
+    Raises:
+        InputError: It is not a tuple of strings that are neither empty nor hold the separator.
+    """
+    if not isinstance(namespace, tuple):
+        raise InputError(
+            f"a namespace is a tuple of strings such as ('team', 'ann'), got {namespace!r}"
+        )
+    for part in namespace:
+        check_string(part, "each part of a namespace")
+        if SEPARATOR in part:
+            raise InputError(f"a namespace must not hold the control character 1f, got {part!r}")
+    return "".join(part + SEPARATOR for part in namespace)
+
+
+def decode_namespace(stored: str) -> Namespace:
+    """The tuple that was stored."""
+    return tuple(stored.split(SEPARATOR)[:-1])
+
+
+def scope_range(stored: str) -> tuple[str, str | bytes]:
+    """Bounds `low <= n < high` of the stored namespaces that begin with this one."""
+    if not stored:
+        return "", b""  # to SQLite any blob is above any text
+    return stored, stored[:-1] + chr(ord(SEPARATOR) + 1)
+
+
+def check_string(value: object, what: str) -> None:
+    """Refuse what is not a string with something in it that can be stored.
+
+    Raises:
+        InputError: It is something else, blank, or not valid Unicode.
+    """
+    if not isinstance(value, str):
+        raise InputError(f"{what} must be a string, got {type(value).__name__}")
+    check_length(value, what)
+    if not value.strip():
+        raise InputError(f"{what} must not be empty, got {shown(value)}")
+    check_unicode(value, what)
+
+
+def check_unicode(value: str, what: str) -> None:
+    """Refuse half a surrogate pair: no file could hold it."""
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(f"{what} is not valid Unicode: {error}") from error
+
+
+def check_passage(passage: Passage) -> None:
+    """Refuse a passage that cannot be stored, saying which and why.
+
+    Raises:
+        InputError: A field has a wrong type or value.
+    """
+    if not isinstance(passage, Passage):
+        raise InputError(f"expected a Passage, got {type(passage).__name__}")
+    check_string(passage.id, "a passage's id")
+    try:
+        encode_namespace(passage.namespace)
+        check_string(passage.text, "the text")
+        if passage.title is not None:
+            if not isinstance(passage.title, str):
+                raise InputError(f"the title must be a string, got {type(passage.title).__name__}")
+            check_length(passage.title, "the title")
+            check_unicode(passage.title, "the title")
+        if passage.document is not None:
+            check_string(passage.document, "the document")
+        encode_metadata(passage.metadata)
+        check_links(passage.links)
+        check_time(passage.expires_at, "expires_at")
+    except InputError as error:
+        raise InputError(f"passage {shown(passage.id)}: {error}") from error
+
+
+def check_length(value: str, what: str) -> None:
+    """Refuse a string of more than `MAX_TEXT` characters.
+
+    Raises:
+        InputError: It is that long.
+    """
+    if len(value) > MAX_TEXT:
+        raise InputError(
+            f"{what} has {len(value):,} characters, and {MAX_TEXT:,} is the most: cut it (a text "
+            "in a file is cut by hoptrail add, one at hand by "
+            "hoptrail.formats.documents.passages_of)"
+        )
+
+
+def encode_metadata(metadata: Mapping[str, Any]) -> str:
+    """Metadata as JSON; times as ISO 8601 text, numbers of numpy and decimals as numbers.
+
+    Raises:
+        InputError: It is no mapping, or holds what JSON has nothing for; the message names it.
+    """
+    plain = plain_mapping(metadata, "metadata")
+    encoded = json.dumps(plain, ensure_ascii=False, allow_nan=False)
+    if len(encoded) > MAX_TEXT:
+        raise InputError(
+            f"metadata has {len(encoded):,} characters as JSON, and {MAX_TEXT:,} is the most"
+        )
+    return encoded
+
+
+def check_time(value: object, what: str) -> None:
+    """Refuse what is neither None nor seconds since 1970.
+
+    Raises:
+        InputError: It is something else.
+    """
+    if value is not None and finite(value) is None:
+        raise InputError(f"{what} must be None or seconds since 1970, got {shown(value)}")
+
+
+def check_links(links: object) -> None:
+    """Refuse links that cannot be stored.
+
+    Raises:
+        InputError: They are no tuple of links with a target, a kind and a weight, all different.
+    """
+    if not isinstance(links, tuple):
+        raise InputError(f"links must be a tuple of Link, got {type(links).__name__}")
+    seen: set[tuple[str, str]] = set()
+    for link in links:
+        if not isinstance(link, Link):
+            raise InputError(f"links must be a tuple of Link, got {link!r}")
+        check_string(link.target, "a link's target")
+        check_string(link.kind, "a link's kind")
+        above_zero(link.weight, "a link's weight")
+        if (link.target, link.kind) in seen:
+            raise InputError(f"the {link.kind!r} link to {link.target!r} is given twice")
+        seen.add((link.target, link.kind))
+
+
+def tuple_of_links(links: object) -> tuple[Any, ...]:
+    """Links as a tuple.
+
+    Raises:
+        InputError: They are no several.
+    """
+    if isinstance(links, str | bytes | Mapping) or not isinstance(links, Iterable):
+        raise InputError(f"links must be Link objects in a list, got {shown(links)}")
+    return tuple(links)
+
+
+def check_choice(value: object, choices: Sequence[str], what: str) -> None:
+    """Refuse what is not among the choices.
+
+    Raises:
+        InputError: It is not.
+    """
+    if value not in choices:
+        raise InputError(f"{what} must be one of {', '.join(choices)}, got {value!r}")
+
+
+def content_key(content: str) -> int:
+    """64 bits of the content's hash: what breaks ties, whatever the order and the ids."""
+    return int.from_bytes(hashlib.blake2b(content.encode(), digest_size=8).digest(), "big")
+
+
+def cache_key(content: str) -> bytes:
+    """The content's whole hash: names what is derived from it outside of the store."""
+    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).digest()
+
+
+def insert(connection: sqlite3.Connection, passage: Passage, version: int, now: float) -> int:
+    """Write a new passage and its links; its rowid."""
+    row = _row(passage, version, now)
+    cursor = connection.execute(
+        f"INSERT INTO passages ({checksums.PASSAGE}, checksum) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (*row, checksums.of_passage(row, _links(passage))),
+    )
+    rowid = cursor.lastrowid
+    assert rowid is not None
+    _insert_links(connection, rowid, passage)
+    return rowid
+
+
+def overwrite(
+    connection: sqlite3.Connection, rowid: int, passage: Passage, version: int, now: float
+) -> None:
+    """Write over a passage and its links; it keeps its rowid."""
+    title, text, metadata = connection.execute(
+        "SELECT title, text, metadata FROM passages WHERE rowid = ?", (rowid,)
+    ).fetchone()
+    old = damaged.content_of(title, text, metadata)
+    if old != passage.content:
+        note_erased(connection, [old])
+    row = _row(passage, version, now)
+    connection.execute(
+        "UPDATE passages SET title = ?, text = ?, metadata = ?, written_at = ?, expires_at = ?, "
+        "document = ?, version = ?, checksum = ? WHERE rowid = ?",
+        (*row[2:], checksums.of_passage(row, _links(passage)), rowid),
+    )
+    connection.execute("DELETE FROM links WHERE source = ?", (rowid,))
+    _insert_links(connection, rowid, passage)
+
+
+def put_vector(connection: sqlite3.Connection, rowid: int, vector: NDArray[np.float32]) -> None:
+    """Write a passage's vectors, `(m, d)` or one `(d,)`, over those that were there."""
+    stored = vector.astype("<f4").tobytes()
+    connection.execute(
+        "INSERT OR REPLACE INTO vectors (passage, vector, checksum) VALUES (?, ?, ?)",
+        (rowid, stored, checksums.of_vector(rowid, stored)),
+    )
+
+
+def note_erased(connection: sqlite3.Connection, contents: Iterable[str]) -> None:
+    """Put contents that are gone on record, so that a purge finds what was derived from them."""
+    keys = [cache_key(content) for content in contents]
+    connection.executemany(
+        "INSERT OR IGNORE INTO erased (content, checksum) VALUES (?, ?)",
+        [(key, checksums.of_row([key])) for key in keys],
+    )
+
+
+def delete(connection: sqlite3.Connection, rowids: Sequence[int], version: int) -> None:
+    """Delete passages with their links and vectors; tombstones stay, without text.
+
+    Args:
+        connection: The store's, in a write transaction.
+        rowids: Of passages that are there.
+        version: The first's; the next ones follow.
+    """
+    for start in range(0, len(rowids), BATCH):
+        part = rowids[start : start + BATCH]
+        rows = connection.execute(
+            "SELECT rowid, namespace, id, title, text, metadata FROM passages "
+            f"WHERE rowid IN ({','.join('?' * len(part))})",
+            part,
+        ).fetchall()
+        keys = {rowid: (rowid, namespace, id_) for rowid, namespace, id_, *_ in rows}
+        graves = [(version + start + i, *keys[rowid]) for i, rowid in enumerate(part)]
+        connection.executemany(
+            "INSERT INTO tombstones (version, passage, namespace, id, checksum) "
+            "VALUES (?, ?, ?, ?, ?)",
+            [(*grave, checksums.of_row(grave)) for grave in graves],
+        )
+        note_erased(connection, (damaged.content_of(*row[3:]) for row in rows))
+        connection.executemany("DELETE FROM passages WHERE rowid = ?", [(rowid,) for rowid in part])
+
+
+def due(connection: sqlite3.Connection, now: float, scope: Namespace = ()) -> list[int]:
+    """The rowids of the scope's passages that have expired and are not yet deleted."""
+    # By the small index of what expires at all: SQLite would rather read every passage in order.
+    rows = connection.execute(
+        "SELECT rowid FROM passages INDEXED BY passages_expires "
+        "WHERE expires_at <= ? AND namespace >= ? AND namespace < ? ORDER BY rowid",
+        (now, *scope_range(encode_namespace(scope))),
+    )
+    return [row[0] for row in rows]
+
+
+def read(
+    connection: sqlite3.Connection, rowids: Sequence[int], *, links: bool = True
+) -> dict[int, Passage]:
+    """The passages with these rowids; one that is gone is left out.
+
+    So is one that is damaged, which a warning names.
+
+    Args:
+        connection: The store's.
+        rowids: Of the passages.
+        links: Also read their links; without them `links` is empty.
+    """
+    found: dict[int, Passage] = {}
+    for part, marks in batches(rowids):
+        by_source: dict[int, list[Link]] = {}
+        if links:
+            rows = connection.execute(
+                f"SELECT source, target, kind, weight FROM links WHERE source IN ({marks}) "
+                "ORDER BY source, position",
+                part,
+            )
+            for source, target, kind, weight in rows:
+                by_source.setdefault(source, []).append(Link(target, kind, weight))
+        rows = connection.execute(f"SELECT {_COLUMNS} FROM passages WHERE rowid IN ({marks})", part)
+        for row in rows.fetchall():
+            try:
+                found[row[0]] = _passage(row, tuple(by_source.get(row[0], ())))
+            except ValueError as error:
+                damaged.warn(connection, row[0], error)
+    return found
+
+
+def _passage(row: tuple[Any, ...], links: tuple[Link, ...]) -> Passage:
+    """The passage of a row of `_COLUMNS`.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    _, namespace, id_, title, text, metadata, written_at, expires_at, document = row
+    damaged.check_text(title, text)
+    passage = Passage(
+        id=id_,
+        text=text,
+        title=title,
+        metadata=damaged.metadata_of(metadata),
+        namespace=decode_namespace(namespace),
+        links=links,
+        written_at=written_at,
+        expires_at=expires_at,
+        document=document,
+    )
+    damaged.check_rest(passage)
+    return passage
+
+
+def rowids(
+    connection: sqlite3.Connection, namespace: str, ids: Sequence[str], now: float
+) -> dict[str, int]:
+    """The rowids of those of these ids that are in a namespace (as stored) and not expired."""
+    found: dict[str, int] = {}
+    for part, marks in batches(ids):
+        rows = connection.execute(
+            "SELECT id, rowid FROM passages "
+            f"WHERE namespace = ? AND id IN ({marks}) AND (expires_at IS NULL OR expires_at > ?)",
+            (namespace, *part, now),
+        )
+        found.update(rows.fetchall())
+    return found
+
+
+def batches(values: Sequence[T]) -> Iterator[tuple[Sequence[T], str]]:
+    """Parts that fit one statement, each with its placeholders."""
+    for start in range(0, len(values), BATCH):
+        part = values[start : start + BATCH]
+        yield part, ",".join("?" * len(part))
+
+
+def _row(passage: Passage, version: int, now: float) -> tuple[str | float | None, ...]:
+    """The values of `checksums.PASSAGE`."""
+    return (
+        encode_namespace(passage.namespace),
+        passage.id,
+        passage.title,
+        passage.text,
+        encode_metadata(passage.metadata),
+        float(now),
+        None if passage.expires_at is None else float(passage.expires_at),
+        passage.document,
+        version,
+    )
+
+
+def _links(passage: Passage) -> list[tuple[str, str, float]]:
+    return [(link.target, link.kind, float(link.weight)) for link in passage.links]
+
+
+def _insert_links(connection: sqlite3.Connection, rowid: int, passage: Passage) -> None:
+    rows = ((rowid, i, *link) for i, link in enumerate(_links(passage)))
+    connection.executemany("INSERT INTO links VALUES (?, ?, ?, ?, ?)", rows)

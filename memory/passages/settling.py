@@ -1,0 +1,149 @@
+"""What of a batch is to be written, beside what the store has under its ids.
+
+To add a passage whose id was made of its content again is no error: it is there. Where it was
+rewritten under its id meanwhile (`update`), what is added is another passage, and gets the next id
+of its content.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from hoptrail.memory.encoders.transformer import Vectors
+from hoptrail.memory.maintenance import provenance
+from hoptrail.memory.maintenance.provenance import Merged
+from hoptrail.memory.passages import batches, records, usage, whole_documents
+from hoptrail.memory.passages.batches import Key, OnDuplicate
+from hoptrail.memory.passages.identity import content_id, is_by_content
+from hoptrail.memory.passages.usage import Counts
+from hoptrail.memory.passages.whole_documents import NOTHING
+from hoptrail.memory.storage import store_info
+from hoptrail.types import Passage
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A batch, by the keys that it was given under, as it is to be written."""
+
+    writing: dict[Key, Passage]
+    """Those to write, under ids that are free or may be written over."""
+    ids: list[str]
+    """In the order given: of those, and of what is there already and need not be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """What another store knew of passages, by key."""
+
+    counts: Mapping[Key, Counts]
+    merged: Mapping[Key, Sequence[Merged]]
+
+
+def rekeyed(
+    connection: sqlite3.Connection, batch: Mapping[Key, Passage], now: float
+) -> dict[Key, Passage]:
+    """A batch, by the keys given, each under an id that no other content has.
+
+    Only of passages whose ids were made of their content: what a caller named stays so.
+    """
+    mine = {key: passage for key, passage in batch.items() if is_by_content(passage)}
+    held = batches.held(connection, mine, now)
+    out = dict(batch)
+    for key in held:
+        passage, again = batch[key], 0
+        there: Passage | None = held[key][1]
+        while there is not None and there.content != passage.content:
+            again += 1
+            passage = replace(passage, id=content_id(batch[key], again))
+            row = batches.held(connection, [own(passage)], now).get(own(passage))
+            there = None if row is None else row[1]
+        out[key] = passage
+    return out
+
+
+def renamed(
+    connection: sqlite3.Connection, batch: Mapping[Key, Passage], now: float
+) -> dict[Key, Passage]:
+    """A batch as `rekeyed` gives it, by the passages' own keys."""
+    return {own(passage): passage for passage in rekeyed(connection, batch, now).values()}
+
+
+def settle(
+    connection: sqlite3.Connection,
+    batch: Mapping[Key, Passage],
+    how: OnDuplicate,
+    now: float,
+    *,
+    rekey: bool,
+) -> Settled:
+    """What of a batch is to be written, beside what the store has.
+
+    Args:
+        connection: The store's.
+        batch: By the keys given.
+        how: What to do with an id that is taken.
+        now: The time.
+        rekey: Whether ids that were made of content may become others.
+
+    Raises:
+        DuplicateId: An id that a caller named is taken, and `how` is "error".
+    """
+    placed = rekeyed(connection, batch, now) if rekey else dict(batch)
+    if how == "error" and rekey:
+        mine = [own(p) for key, p in placed.items() if p.id != batch[key].id or is_by_content(p)]
+        held = batches.held(connection, mine, now)
+        writing = {}
+        for key, passage in placed.items():
+            row = held.get(own(passage))
+            if row is None or row[1] is None:  # not there, or damaged
+                writing[key] = passage
+            elif row[1].expires_at != passage.expires_at:  # with what it has got since
+                writing[key] = replace(row[1], expires_at=passage.expires_at)
+        fresh = {key: p for key, p in writing.items() if own(p) not in held}
+        batches.untaken(connection, fresh, how, now)
+        return Settled(writing, [passage.id for passage in placed.values()])
+    writing = batches.untaken(connection, placed, how, now)
+    return Settled(writing, [passage.id for passage in writing.values()])
+
+
+def put(
+    connection: sqlite3.Connection,
+    writing: Mapping[Key, Passage],
+    vectors: Mapping[str, Vectors],
+    now: float,
+    old: Elsewhere | None = None,
+) -> None:
+    """Write passages, each over what its id has, and documents in place of all that they had.
+
+    Args:
+        connection: In a write transaction.
+        writing: The passages, by the keys that they were given under.
+        vectors: Of their contents, `(d,)` each.
+        now: When they are written.
+        old: What another store knew of them, which then also says when they were written.
+
+    Raises:
+        DuplicateId: A document has the id of a passage that is not its own.
+    """
+    batch = {own(passage): passage for passage in writing.values()}
+    if old is None and any(passage.document is not None for passage in writing.values()):
+        whole_documents.check_owners(batch, batches.held(connection, batch, now))
+        batches.bury(connection, list(whole_documents.stale(connection, batch, NOTHING)))
+    taken = batches.taken(connection, batch, now)
+    version = store_info.bump(connection, len(writing))
+    for i, (key, passage) in enumerate(writing.items()):
+        written_at = now if old is None else passage.written_at
+        rowid = batches.put(connection, passage, taken.get(own(passage)), version + i, written_at)
+        records.put_vector(connection, rowid, vectors[passage.content])
+        if old is not None and key in old.counts:
+            usage.put(connection, rowid, old.counts[key])
+        if old is not None and key in old.merged:
+            connection.execute("DELETE FROM merges WHERE passage = ?", (rowid,))
+            provenance.put(connection, rowid, old.merged[key])
+
+
+def own(passage: Passage) -> Key:
+    """The key that a passage has."""
+    return passage.namespace, passage.id

@@ -1,0 +1,390 @@
+"""The part of a store that writes: each call is one transaction, all of it or nothing.
+
+What has expired is deleted by whoever writes next, in the same transaction and before anything
+else: no writer ever meets a passage that no reader can see.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import EllipsisType
+from typing import get_args
+
+from hoptrail.errors import InputError
+from hoptrail.memory import filters
+from hoptrail.memory.encoders.transformer import Encoder, Vectors, require
+from hoptrail.memory.encoders.vectors import check_known
+from hoptrail.memory.encoders.windows import encode_in_chunks, main_vectors
+from hoptrail.memory.maintenance.provenance import Merged
+from hoptrail.memory.passages import batches, cleaning, records, settling, whole_documents
+from hoptrail.memory.passages.batches import Key, OnDuplicate, Row, Upserted
+from hoptrail.memory.passages.reads import Reader, find, list_of_ids
+from hoptrail.memory.passages.settling import Elsewhere
+from hoptrail.memory.passages.usage import Counts
+from hoptrail.memory.passages.whole_documents import NOTHING, Whole
+from hoptrail.memory.storage import store_info
+from hoptrail.memory.storage.guarded import guarded
+from hoptrail.types import Filter, Link, Metadata, Namespace, Passage
+
+Progress = Callable[[int, int], None]
+
+
+class Writer(Reader):
+    """What can be done to a store's passages."""
+
+    path: Path
+    encoder: Encoder | None
+
+    def add(
+        self,
+        passages: Iterable[Passage],
+        *,
+        on_duplicate: OnDuplicate = "error",
+        ttl: float | None = None,
+        progress: Progress | None = None,
+    ) -> list[str]:
+        """Write passages, all of them or none; the ids written, in the order given.
+
+        Args:
+            passages: What to write. Their `written_at` is set to now.
+            on_duplicate: What to do with an id that its namespace has, or that is given twice:
+                refuse the whole batch, let the later replace the earlier, or skip the later.
+            ttl: Seconds until those expire that have no `expires_at` of their own; None for never.
+            progress: Called with (texts encoded, texts in all).
+
+        Raises:
+            InputError: A passage cannot be stored, or has expired already.
+            DuplicateId: An id is taken and `on_duplicate` is "error".
+            EncoderMissing: The store has no encoder.
+        """
+        records.check_choice(on_duplicate, get_args(OnDuplicate), "on_duplicate")
+        require(self.encoder, "adding passages")
+        batch = batches.collect(passages, on_duplicate, self._clock(), ttl)
+        return self._add(batch, on_duplicate, {}, progress)
+
+    def restore(
+        self,
+        passages: Iterable[Passage],
+        vectors: Mapping[Key, Vectors],
+        *,
+        counts: Mapping[Key, Counts] | None = None,
+        merged: Mapping[Key, Sequence[Merged]] | None = None,
+        rekey: bool = False,
+        made_by: str | None = None,
+        on_duplicate: OnDuplicate = "error",
+        progress: Progress | None = None,
+    ) -> list[str]:
+        """Write passages as another store had them, with their `written_at`; as `add` else.
+
+        Args:
+            passages: What to write.
+            vectors: Those that are known, `(m, d)` each; the others are made.
+            counts: What the other store has counted of them, where that is known.
+            merged: What was merged into them there.
+            rekey: Take ids that were made of contents as `add` does; else they are names like any.
+            made_by: The encoder that made them, as the other store describes it.
+            on_duplicate: As for `add`.
+            progress: Called with (texts encoded, texts in all).
+
+        Raises:
+            EncoderMismatch: The store's vectors were made by another encoder.
+            InputError: A vector is not finite, not of length 1, or of another width.
+        """
+        records.check_choice(on_duplicate, get_args(OnDuplicate), "on_duplicate")
+        batch = batches.collect(passages, on_duplicate, self._clock(), None)
+        check_known(vectors, store_info.width(made_by or ""))
+        old = Elsewhere(counts or {}, merged or {})
+        return self._add(
+            batch, on_duplicate, vectors, progress, made_by=made_by, old=old, rekey=rekey
+        )
+
+    def _add(
+        self,
+        batch: dict[Key, Passage],
+        on_duplicate: OnDuplicate,
+        known: Mapping[Key, Vectors],
+        progress: Progress | None,
+        *,
+        made_by: str | None = None,
+        old: Elsewhere | None = None,
+        rekey: bool = True,
+    ) -> list[str]:
+        """Write a checked batch; with `old`, of another store, as it was there."""
+        encoder = self.encoder  # the same to the end, whoever changes it meanwhile
+        vectors = {batch[key].content: known[key] for key in batch if key in known}
+        while True:
+            with self._db.reading() as connection:
+                now = self._clock()
+                settled = settling.settle(connection, batch, on_duplicate, now, rekey=rekey)
+            contents = (p.content for p in settled.writing.values())
+            if new := [text for text in contents if text not in vectors]:
+                # Encoded before the transaction opens: other writers wait for milliseconds, not
+                # minutes.
+                vectors.update(zip(new, self._encode(encoder, new, progress), strict=True))
+            with self._write() as (connection, now):
+                settled = settling.settle(connection, batch, on_duplicate, now, rekey=rekey)
+                if any(p.content not in vectors for p in settled.writing.values()):
+                    continue  # someone deleted one while we encoded
+                if encoder is not None:
+                    store_info.claim_encoder(connection, encoder, str(self.path))
+                if made_by is not None and known:
+                    store_info.claim(connection, made_by, str(self.path))
+                settling.put(connection, settled.writing, vectors, now, old)
+                return settled.ids
+
+    def upsert(
+        self,
+        passages: Iterable[Passage],
+        *,
+        ttl: float | None = None,
+        whole: Whole = NOTHING,
+        progress: Progress | None = None,
+    ) -> Upserted:
+        """Make the store hold these passages as given, with as little work as that takes.
+
+        A new passage is added, one that differs is written over, and one that is the same in every
+        field is left alone: `written_at` tells when a passage last changed. Only contents that the
+        store does not hold are encoded. Of an id given twice the later counts. Where all parts of a
+        document are given (`Passage.parts`), those that it no longer has are deleted.
+
+        Args:
+            passages: What the store should hold.
+            ttl: Seconds until those expire that have no `expires_at` of their own; None for never.
+            whole: Documents that hold nothing any more, and folders that are given whole.
+            progress: Called with (texts encoded, texts in all).
+
+        Raises:
+            InputError: A passage cannot be stored, or has expired already.
+            DuplicateId: A document has the id of a passage that is not its own.
+            EncoderMissing: A content is new and the store has no encoder.
+        """
+        given = batches.collect(passages, "replace", self._clock(), ttl)
+        vectors: dict[str, Vectors] = {}
+        encoder = self.encoder
+        while True:
+            with self._db.reading() as connection:
+                batch = settling.renamed(connection, given, self._clock())
+                held = batches.held(connection, batch, self._clock())
+            whole_documents.check_owners(batch, held)
+            if new := batches.new_contents(batch, held, vectors):
+                found = self._encode(encoder, new, progress)
+                vectors.update(zip(new, found, strict=True))
+            with self._write() as (connection, now):
+                batch = settling.renamed(connection, given, now)
+                held = batches.held(connection, batch, now)
+                if batches.new_contents(batch, held, vectors):
+                    continue  # someone wrote over one while we encoded
+                if vectors and encoder is not None:
+                    store_info.claim_encoder(connection, encoder, str(self.path))
+                whole_documents.check_owners(batch, held)
+                stale = whole_documents.stale(connection, batch, whole)
+                batches.bury(connection, list(stale))
+                done = self._upsert(connection, now, batches.owned(batch, held), held, vectors)
+                return replace(done, deleted=tuple(stale.values()))
+
+    def _upsert(
+        self,
+        connection: sqlite3.Connection,
+        now: float,
+        batch: Mapping[Key, Passage],
+        held: Mapping[Key, Row],
+        vectors: Mapping[str, Vectors],
+    ) -> Upserted:
+        changed = {
+            key: passage
+            for key, passage in batch.items()
+            if key not in held or not batches.same(held[key][1], passage)
+        }
+        version = store_info.bump(connection, len(changed))
+        for i, (key, passage) in enumerate(changed.items()):
+            rowid, old = held.get(key, (None, None))
+            rowid = batches.put(connection, passage, rowid, version + i, now)
+            if old is None or old.content != passage.content:
+                records.put_vector(connection, rowid, vectors[passage.content])
+        return Upserted(
+            added=tuple(p.id for key, p in changed.items() if key not in held),
+            updated=tuple(p.id for key, p in changed.items() if key in held),
+            unchanged=tuple(p.id for key, p in batch.items() if key not in changed),
+        )
+
+    def update(
+        self,
+        id: str,
+        *,
+        text: str | None = None,
+        title: str | EllipsisType | None = ...,
+        metadata: Metadata | None = None,
+        links: Sequence[Link] | None = None,
+        expires_at: float | EllipsisType | None = ...,
+        namespace: Namespace = (),
+    ) -> Passage:
+        """Change what is given of a passage; the passage as it now is.
+
+        A changed content is encoded anew. Metadata and links replace those that were there.
+
+        Raises:
+            UnknownId: The passage is not there.
+            InputError: A value cannot be stored.
+            EncoderMissing: The content changes and the store has no encoder.
+        """
+        while True:
+            old = self.get(id, namespace)
+            new = replace(
+                old,
+                text=old.text if text is None else text,
+                title=old.title if isinstance(title, EllipsisType) else title,
+                metadata=old.metadata if metadata is None else metadata,
+                links=old.links if links is None else records.tuple_of_links(links),
+                expires_at=old.expires_at if isinstance(expires_at, EllipsisType) else expires_at,
+            )
+            new = cleaning.cleaned(new)
+            batches.check_expiry(new, self._clock())
+            encoder = self.encoder
+            changed = new.content != old.content
+            vectors = self._encode(encoder, [new.content]) if changed else None
+            with self._write() as (connection, now):
+                rowid = find(connection, [id], namespace, now)[id]
+                if batches.one(connection, rowid, id) != old:
+                    continue  # someone wrote it while we encoded: start from what they wrote
+                if vectors is not None and encoder is not None:
+                    store_info.claim_encoder(connection, encoder, str(self.path))
+                    records.put_vector(connection, rowid, vectors[0])
+                version = store_info.bump(connection, 1)
+                records.overwrite(connection, rowid, new, version, now)
+                return batches.one(connection, rowid, id)
+
+    def delete(self, ids: Iterable[str], namespace: Namespace = ()) -> int:
+        """Delete passages, all of them or none; how many.
+
+        Links that lead to them from elsewhere stay: they lead somewhere again if the id returns.
+
+        Raises:
+            UnknownId: One of them is not there; nothing is deleted.
+        """
+        wanted = list_of_ids(ids)
+        with self._write() as (connection, now):
+            found = find(connection, wanted, namespace, now)
+            return batches.bury(connection, list(found.values()))
+
+    def forget(self, filter: Filter | None, *, namespace: Namespace = ()) -> int:
+        """Delete every passage of the scope that fulfils a filter; how many.
+
+        Args:
+            filter: Which; see `hoptrail.memory.filters`. None is all of them.
+            namespace: The scope: every namespace that begins with it.
+
+        Raises:
+            InputError: It is no filter, or one without a condition.
+        """
+        if filter is not None and not filter:
+            raise InputError("a filter without a condition would forget all: say so with None")
+        condition = None if filter is None else filters.parse(filter)
+        bounds = records.scope_range(records.encode_namespace(namespace))
+        with self._write() as (connection, _):
+            rows = connection.execute(
+                "SELECT rowid FROM passages WHERE namespace >= ? AND namespace < ? ORDER BY rowid",
+                bounds,
+            )
+            rowids = [row[0] for row in rows]
+            if condition is not None:
+                rowids = batches.matching(connection, rowids, condition)
+            return batches.bury(connection, rowids)
+
+    def sweep(self, *, wait: bool = True) -> int:
+        """Delete what has expired; how much that was. Reading and writing do it by themselves.
+
+        Args:
+            wait: For other writers; else fail at once if there is one.
+
+        Raises:
+            StoreUnavailable: The file cannot be written, or another writer was not waited for.
+        """
+        with self._db.reading() as connection:
+            if not records.due(connection, self._clock()):
+                return 0
+        with self._db.writing(wait=wait) as connection:
+            return batches.bury(connection, records.due(connection, self._clock()))
+
+    def link(
+        self, source: str, links: Link | Iterable[Link], *, namespace: Namespace = ()
+    ) -> Passage:
+        """Add links to a passage; it as it now is. `written_at` stays: its text is no newer.
+
+        A link of a target and kind that are there already gives that one its weight.
+
+        Raises:
+            UnknownId: The source is not there. The target may be written later.
+            InputError: A link cannot be stored.
+        """
+        given = (links,) if isinstance(links, Link) else records.tuple_of_links(links)
+        records.check_links(given)
+        return self.relink(source, namespace, lambda old: batches.merged(old, given))
+
+    def unlink(
+        self, source: str, target: str, kind: str | None = None, *, namespace: Namespace = ()
+    ) -> Passage:
+        """Take a passage's links to another away; it as it now is.
+
+        Args:
+            source: Id of the passage that holds the links.
+            target: Where they lead.
+            kind: Only those of this kind; all by default.
+            namespace: Exactly the passage's.
+
+        Raises:
+            UnknownId: The source is not there. Links that are not there are no error.
+        """
+        records.check_string(target, "a link's target")
+        records.check_string("any" if kind is None else kind, "a link's kind")
+
+        def without(old: tuple[Link, ...]) -> tuple[Link, ...]:
+            return tuple(
+                link for link in old if link.target != target or kind not in (None, link.kind)
+            )
+
+        return self.relink(source, namespace, without)
+
+    def relink(
+        self,
+        source: str,
+        namespace: Namespace,
+        change: Callable[[tuple[Link, ...]], tuple[Link, ...]],
+    ) -> Passage:
+        """Change a passage's links in one go; it as it now is. `written_at` stays."""
+        wanted = list_of_ids([source])
+        with self._write() as (connection, now):
+            rowid = find(connection, wanted, namespace, now)[source]
+            old = batches.one(connection, rowid, source)
+            new = replace(old, links=change(old.links))
+            if new != old:
+                version = store_info.bump(connection, 1)
+                records.overwrite(connection, rowid, new, version, old.written_at)
+            return new
+
+    def encode(self, texts: Sequence[str], *, progress: Progress | None = None) -> Vectors:
+        """The vectors of passages' contents as wholes, `(n, d)`, by the store's encoder."""
+        encoder = require(self.encoder, "encoding passages")
+        return main_vectors(self._encode(encoder, texts, progress), encoder.dim)
+
+    def encode_passages(
+        self, texts: Sequence[str], *, progress: Progress | None = None
+    ) -> list[Vectors]:
+        """All vectors of each content, `(m, d)`: what is stored of it. See `windows`."""
+        return self._encode(self.encoder, texts, progress)
+
+    def _encode(
+        self, encoder: Encoder | None, texts: Sequence[str], progress: Progress | None = None
+    ) -> list[Vectors]:
+        encoder = require(encoder, "encoding passages")
+        return encode_in_chunks(encoder, texts, progress)
+
+    @guarded
+    def _write(self) -> Iterator[tuple[sqlite3.Connection, float]]:
+        """A transaction that begins without what has expired by its time; and that time."""
+        now = self._clock()
+        with self._db.writing() as connection:
+            batches.bury(connection, records.due(connection, now))
+            yield connection, now

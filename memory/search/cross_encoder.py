@@ -1,0 +1,112 @@
+"""A cross-encoder as a stage: a network that reads question and passage together.
+
+Any folder of a `transformers` sequence-classification model will do that gives one number for a
+pair (its score) or two (the second less the first), such as the rerankers trained on MS MARCO.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from hoptrail.errors import ConfigError, FormatError, InputError
+from hoptrail.memory.encoders.vectors import start_of
+from hoptrail.memory.index.slots import Scores
+from hoptrail.memory.search.pipeline import Asked, Stage
+from hoptrail.memory.search.score_cache import Pair, PairScores, pairs_of
+
+LONGEST = 512
+"""Tokens of a pair, at most; the passage is cut."""
+
+
+class CrossEncoder(Stage):
+    """The score that a network gives to question and passage.
+
+    Args:
+        folder: A sequence-classification model on this machine, with its tokeniser.
+        keep: Candidates that go on.
+        device: Where to run it; CUDA when there is one, otherwise the CPU.
+        batch_size: Pairs a forward pass.
+
+    Raises:
+        FormatError: The folder holds no such model.
+        ConfigError: It gives more than two numbers for a pair.
+    """
+
+    name = "cross-encoder"
+
+    def __init__(
+        self, folder: str | Path, *, keep: int, device: str | None = None, batch_size: int = 32
+    ) -> None:
+        import torch
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+        from transformers.utils import logging as transformers_logging
+
+        super().__init__(keep)
+        if not Path(folder).is_dir():
+            raise FormatError(f"a cross-encoder is a folder with a model, and {folder} is none")
+        transformers_logging.disable_progress_bar()
+        try:
+            self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            self._model = AutoModelForSequenceClassification.from_pretrained(
+                folder, dtype=torch.float32, local_files_only=True
+            ).eval()
+        except (OSError, ValueError) as error:
+            raise FormatError(f"no cross-encoder could be loaded from {folder}: {error}") from error
+        labels = int(self._model.config.num_labels)
+        if labels > 2:
+            raise ConfigError(f"a cross-encoder gives one or two numbers for a pair, got {labels}")
+        self._device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self._model.to(self._device).requires_grad_(False)
+        positions = int(getattr(self._model.config, "max_position_embeddings", LONGEST))
+        self._longest = min(LONGEST, positions)
+        self._batch_size = batch_size
+        self._known = PairScores()
+
+    def score(self, batch: Sequence[Asked]) -> list[Scores]:
+        """The network's scores; pairs that it has scored lately are not read again."""
+        pairs = pairs_of(batch)
+        texts: dict[Pair, tuple[str, str]] = {}
+        found: dict[Pair, float] = {}
+        for asked, part in zip(batch, pairs, strict=True):
+            for pair, content in zip(part, asked.contents(), strict=True):
+                score = self._known.get(pair)
+                if score is None:
+                    texts[pair] = (asked.text, content)
+                else:
+                    found[pair] = score
+                    self.cached += 1
+        for pair, score in zip(texts, self._forward(list(texts.values())), strict=True):
+            found[pair] = score
+            self._known.put(pair, score)
+        return [np.asarray([found[pair] for pair in part], dtype=np.float32) for part in pairs]
+
+    def _forward(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        """The scores of pairs of texts, in order; like lengths are read together."""
+        import torch
+
+        scores = [0.0] * len(pairs)
+        order = sorted(range(len(pairs)), key=lambda i: -len(pairs[i][0]) - len(pairs[i][1]))
+        for start in range(0, len(order), self._batch_size):
+            rows = order[start : start + self._batch_size]
+            inputs = self._tokenizer(
+                [pairs[i][0] for i in rows],
+                [pairs[i][1] for i in rows],
+                padding=True,
+                truncation="only_second",
+                max_length=self._longest,
+                return_tensors="pt",
+            ).to(self._device)
+            with torch.inference_mode():
+                logits = self._model(**inputs).logits.float().cpu().numpy()
+            if not np.isfinite(logits).all():
+                raise InputError(
+                    "the cross-encoder gave a score that is not finite for the question "
+                    + start_of(pairs[rows[int(np.argmin(np.isfinite(logits).all(axis=1)))]][0])
+                )
+            given = logits[:, 0] if logits.shape[1] == 1 else logits[:, 1] - logits[:, 0]
+            for row, score in zip(rows, given, strict=True):
+                scores[row] = float(score)
+        return scores

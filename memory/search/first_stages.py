@@ -1,0 +1,160 @@
+"""The funnel's stages that look at vectors and words alone; each can be the first.
+
+`Search` is the store's own one-hop search, `Full` the cosine of whole vectors, `Prefix` that of
+their first dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hoptrail.errors import ConfigError
+from hoptrail.memory.encoders.transformer import Vectors
+from hoptrail.memory.index.slots import DECIMALS, Scores, Slots
+from hoptrail.memory.passages import records
+from hoptrail.memory.search import fusion as fusion_rules
+from hoptrail.memory.search import hybrid_search as fusion
+from hoptrail.memory.search.codecs import unit
+from hoptrail.memory.search.derived_rows import SlotRows
+from hoptrail.memory.search.pipeline import Asked, Opening
+from hoptrail.values.numbers import whole
+
+MODES = ("hybrid", "dense", "sparse")
+
+
+class Search(Opening):
+    """The store's own one-hop search: by meaning, by words, or both.
+
+    Args:
+        mode: "hybrid", "dense" or "sparse".
+        keep: Candidates that go on.
+        fusion: How the first stage makes one score of two, if not by the sum of z-scores; as
+            `Store.search` takes it.
+    """
+
+    def __init__(
+        self, mode: str = "hybrid", *, keep: int, fusion: str | fusion_rules.Rule | None = None
+    ) -> None:
+        records.check_choice(mode, MODES, "mode")
+        self.mode = mode
+        if type(self) is Search:
+            self.name = mode
+        self.needs_vector = mode != "sparse"
+        self._rule = None if fusion is None else fusion_rules.rule_of(fusion)
+        super().__init__(keep)
+
+    def open(self, asked: Asked, count: int) -> tuple[Scores, Slots]:
+        """The best by the mode."""
+        with asked.view.lock:
+            if self._rule is not None:
+                return fusion_rules.search(
+                    asked.view, asked.text, asked.query, count, self._rule, allowed=asked.allowed
+                )
+            return fusion.search(
+                asked.view, asked.text, asked.vector, count, self.mode, allowed=asked.allowed
+            )
+
+    def score(self, batch: Sequence[Asked]) -> list[Scores]:
+        """The mode's scores of the candidates."""
+        return [self._score(asked) for asked in batch]
+
+    def _score(self, asked: Asked) -> Scores:
+        with asked.view.lock:
+            if self.mode == "sparse":
+                return asked.view.sparse.scores_of(asked.text, asked.slots)
+            if self.mode == "dense":
+                cosines: Scores = asked.view.dense.scores_of(asked.query[None], asked.slots)[0]
+                return cosines
+            return fusion.hybrid_scores(asked.view, asked.text, asked.query, asked.slots)
+
+
+class Full(Search):
+    """The cosine of whole vectors; as the first stage, dense search.
+
+    Args:
+        keep: Candidates that go on.
+    """
+
+    name = "full"
+
+    def __init__(self, *, keep: int) -> None:
+        super().__init__("dense", keep=keep)
+
+
+class Prefix(Opening):
+    """The cosine of the first dimensions, normalised anew; every allowed passage is looked at.
+
+    An encoder that was trained for it has what matters in its first dimensions (Kusupati et al.
+    2022, 2205.13147, Matryoshka); with another one, keep more candidates.
+
+    Args:
+        dims: How many dimensions, at least 1.
+        keep: Candidates that go on.
+    """
+
+    needs_vector = True
+
+    def __init__(self, dims: int, *, keep: int) -> None:
+        self.dims = dims = whole(dims, "dims", least=1, error=ConfigError)
+        self.name = f"prefix {dims}"
+        super().__init__(keep)
+        self._rows: SlotRows[np.float32] = SlotRows(lambda vectors: first_dims(vectors, dims))
+
+    def open(self, asked: Asked, count: int) -> tuple[Scores, Slots]:
+        """The best by the first dimensions."""
+        with asked.view.lock:
+            slots = living(asked)
+            return best_of(asked, self._cosines(asked)[slots], slots, count)
+
+    def score(self, batch: Sequence[Asked]) -> list[Scores]:
+        """The cosines of the candidates' first dimensions."""
+        return [self._cosines(asked)[asked.slots] for asked in batch]
+
+    def _cosines(self, asked: Asked) -> Scores:
+        """Of every slot, `(capacity,)`."""
+        cosines: Scores = self._rows.of(asked.view) @ first_dims(asked.query[None], self.dims)[0]
+        return cosines
+
+
+def first_dims(vectors: Vectors, dims: int) -> Vectors:
+    """The first dimensions of vectors `(n, d)`, normalised anew; zeros stay zeros.
+
+    Args:
+        vectors: `(n, d)`.
+        dims: How many of the first, at most d.
+    """
+    return unit(np.ascontiguousarray(vectors[:, :dims]))
+
+
+def living(asked: Asked) -> Slots:
+    """The slots that a question may find; not those that came after its filter was asked.
+
+    Args:
+        asked: The question.
+    """
+    mask: NDArray[np.bool_] = asked.view.alive.copy()
+    if asked.allowed is not None:
+        mask[: len(asked.allowed)] &= asked.allowed
+        mask[len(asked.allowed) :] = False
+    return np.flatnonzero(mask)
+
+
+def best_of(asked: Asked, scores: Scores, slots: Slots, count: int) -> tuple[Scores, Slots]:
+    """The best `count` of some slots by their scores `(m,)`, equals by content.
+
+    Args:
+        asked: The question.
+        scores: `(m,)`.
+        slots: `(m,)`.
+        count: How many at most.
+    """
+    rounded = scores.astype(np.float64).round(DECIMALS)
+    if len(slots) > count:
+        # All that equal the last one stay in, so that content decides between them.
+        kept = np.flatnonzero(rounded >= np.partition(rounded, -count)[-count])
+        rounded, slots = rounded[kept], slots[kept]
+    order = asked.view.order(rounded, slots)[:count]
+    return rounded[order].astype(np.float32), slots[order]

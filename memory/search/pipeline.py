@@ -1,0 +1,346 @@
+"""A funnel: cheap stages look at many passages, dear ones at the few that are left.
+
+The first stage scans the scope and brings candidates; each later one scores what the one before
+it kept, all questions of a batch together, and keeps its best. Namespace and filter hold from the
+first stage on, since no later one sees anything else, and are checked again at the end: a passage
+that was deleted or changed while a slow stage ran is not returned, but where that goes for all of
+them, in one try after another.
+
+    funnel = Funnel([Prefix(64, keep=200), Full(keep=50), MaxSim(encoder, keep=20)])
+    store.search("Who taught Ada's tutor?", 5, funnel=funnel)
+    funnel.search(store, "Who taught Ada's tutor?", 5).stages   # what each stage took
+
+Stages: `Search`, `Full`, `Prefix`, `Compressed` and `Clustered` in `scans`, `MaxSim` in
+`late_interaction`, `CrossEncoder` in `cross_encoder`, `Judge` in `judge`; or one's own `Stage`.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hoptrail.errors import ConfigError, InputError, UnknownId
+from hoptrail.memory import filters
+from hoptrail.memory.encoders.transformer import Vectors
+from hoptrail.memory.index.slots import DECIMALS, Scores, Slots
+from hoptrail.memory.passages import records
+from hoptrail.memory.storage.guarded import guarded
+from hoptrail.memory.views.view import View
+from hoptrail.types import Filter, Hit, Namespace, Passage
+from hoptrail.values.numbers import whole
+
+if TYPE_CHECKING:
+    from hoptrail.memory.store import Store
+
+TRIES = 3
+"""Times that a search begins again where another process changed what it had found."""
+
+
+@dataclass(slots=True)
+class Asked:
+    """A question on its way through the funnel."""
+
+    view: View
+    text: str
+    vector: Vectors | None
+    """`(d,)`; None where the store has no encoder."""
+    allowed: NDArray[np.bool_] | None
+    """`(capacity,)` the slots that a filter lets through; None without one."""
+    slots: Slots = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    """`(m,)` the candidates left."""
+    scores: Scores = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
+    """`(m,)` what the last stage gave them."""
+    passages: dict[int, Passage] = field(default_factory=dict)
+    """The candidates that were read, by slot: as they were when this question first read them."""
+
+    @property
+    def query(self) -> Vectors:
+        """The question's vector, `(d,)`, for a stage that needs it."""
+        assert self.vector is not None
+        return self.vector
+
+    def contents(self) -> list[str]:
+        """The candidates' contents, in order.
+
+        Raises:
+            UnknownId: Another process deleted one just now.
+        """
+        missing = [int(slot) for slot in self.slots if int(slot) not in self.passages]
+        if missing:
+            self.passages.update(zip(missing, self.view.passages(missing), strict=True))
+        return [self.passages[int(slot)].content for slot in self.slots]
+
+
+class Stage(ABC):
+    """One stage: scores candidates, and says how many of them it keeps.
+
+    Args:
+        keep: Candidates that go on, at least 1; a search for more keeps more.
+    """
+
+    name: str = "stage"
+    needs_vector: bool = False
+    """Whether it looks at the question's vector."""
+
+    def __init__(self, keep: int) -> None:
+        self.keep = whole(keep, f"{self.name}: keep", least=1, error=ConfigError)
+        self.cached = 0
+        """Scores that were not worked out, because they were known."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} keep {self.keep}>"
+
+    @abstractmethod
+    def score(self, batch: Sequence[Asked]) -> list[Scores]:
+        """The scores of each question's candidates, `(m,)` each; higher is better.
+
+        Args:
+            batch: Questions, each with its candidates.
+        """
+
+
+class Opening(Stage):
+    """A stage that can be the first: it finds candidates by itself."""
+
+    @abstractmethod
+    def open(self, asked: Asked, count: int) -> tuple[Scores, Slots]:
+        """The best `count` slots of the view that are allowed, best first.
+
+        Args:
+            asked: The question.
+            count: How many at most.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class StageCost:
+    """What a stage did and took, over all questions of a search."""
+
+    name: str
+    taken: int
+    """Candidates that it scored; of the first stage, passages that it could choose from."""
+    kept: int
+    cached: int
+    """Scores that it knew already."""
+    milliseconds: float
+    share: float
+    """Of the funnel's time, in [0, 1]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Funnelled:
+    """What came out of a funnel."""
+
+    hits: tuple[Hit, ...]
+    """Best first, with the last stage's scores."""
+    stages: tuple[StageCost, ...]
+    """Of the whole batch that the question was in."""
+    milliseconds: float
+    """Of the whole batch, the encoding of questions and the reading of passages included."""
+
+
+class Funnel:
+    """Stages, one after another.
+
+    Args:
+        stages: At least one; the first brings the candidates.
+
+    Raises:
+        ConfigError: There is none, or the first cannot find candidates.
+
+    Examples:
+        >>> from hoptrail.memory.search.first_stages import Full, Prefix
+        >>> Funnel([Prefix(64, keep=200), Full(keep=50)])
+        <Funnel prefix 64 -> full>
+    """
+
+    def __init__(self, stages: Sequence[Stage]) -> None:
+        stages = tuple(stages)
+        if not stages or not isinstance(stages[0], Opening):
+            first = f"{stages[0].name!r}" if stages else "none"
+            raise ConfigError(
+                "a funnel's first stage finds the candidates: Search, Prefix, Full or a compressed "
+                f"scan, got {first}"
+            )
+        self.stages = stages
+        self._first = stages[0]
+
+    def __repr__(self) -> str:
+        return f"<Funnel {' -> '.join(stage.name for stage in self.stages)}>"
+
+    def search(
+        self,
+        store: Store,
+        query: str,
+        k: int = 10,
+        *,
+        namespace: Namespace = (),
+        filter: Filter | None = None,
+    ) -> Funnelled:
+        """The best `k` passages of the scope for a query; every stage keeps at least `k`.
+
+        Args:
+            store: Where to search.
+            query: What to look for.
+            k: How many, at least 1.
+            namespace: The scope.
+            filter: Only passages that fulfil it.
+
+        Raises:
+            InputError: An empty query, a `k` below 1, no filter.
+            EncoderMissing: A stage needs vectors and the store has no encoder.
+        """
+        return self.search_many(store, [query], k, namespace=namespace, filter=filter)[0]
+
+    def search_many(
+        self,
+        store: Store,
+        queries: Sequence[str],
+        k: int = 10,
+        *,
+        namespace: Namespace = (),
+        filter: Filter | None = None,
+    ) -> list[Funnelled]:
+        """The same for several queries, each stage taking all of them together.
+
+        Args:
+            store: Where to search.
+            queries: What to look for.
+            k: How many, at least 1.
+            namespace: The scope.
+            filter: Only passages that fulfil it.
+
+        Returns:
+            What came out for each, in their order.
+
+        Raises:
+            InputError: As for `search`.
+            EncoderMissing: As for `search`.
+        """
+        if isinstance(queries, str):
+            raise InputError("search_many takes a list of queries, not one string")
+        for query in queries:
+            records.check_string(query, "a query")
+        k = whole(k, "k", least=1)
+        condition = None if filter is None else filters.parse(filter)
+        began = time.perf_counter()
+        for left in reversed(range(TRIES)):
+            try:
+                with self._asked(store, queries, namespace, filter) as batch:
+                    costs = self._run(batch, k)
+                    for asked in batch:
+                        asked.slots, asked.scores = asked.slots[:k], asked.scores[:k]
+                        asked.contents()
+                    rowids = [asked.view.rowids[asked.slots] for asked in batch]
+            except UnknownId:  # it is damaged, and left out from now on
+                if not left:
+                    raise
+                continue
+            hits = [_hits(store, asked, condition) for asked in batch]
+            if all(len(one) == len(asked.slots) for one, asked in zip(hits, batch, strict=True)):
+                break  # else another process changed one meanwhile: look again
+        # Where all were replaced meanwhile, each time: what they were when the search began.
+        hits = [
+            one or _hits(store, asked, condition, fresh=False)
+            for one, asked in zip(hits, batch, strict=True)
+        ]
+        for rows in rowids:
+            store.recorder.note(rows.tolist())
+        spent = 1000 * (time.perf_counter() - began)
+        return [Funnelled(tuple(one), _shares(costs), spent) for one in hits]
+
+    @guarded
+    def _asked(
+        self, store: Store, queries: Sequence[str], namespace: Namespace, filter: Filter | None
+    ) -> Iterator[list[Asked]]:
+        """The questions as they are put to the scope's view, which stays as it is meanwhile."""
+        with ExitStack() as stack:
+            vectors: Sequence[Vectors | None] = [None] * len(queries)
+            if any(stage.needs_vector for stage in self.stages):
+                view, encoded = stack.enter_context(store.asked(queries, namespace))
+                vectors = list(encoded)
+            else:
+                view = stack.enter_context(store.pinned(namespace))
+            allowed = view.allowed(filter)
+            yield [Asked(view, q, v, allowed) for q, v in zip(queries, vectors, strict=True)]
+
+    def _run(self, batch: Sequence[Asked], k: int) -> list[StageCost]:
+        """Narrow every question's candidates down; what each stage did."""
+        costs = []
+        for stage in self.stages:
+            began, known = time.perf_counter(), stage.cached
+            if stage is self._first:
+                taken = sum(
+                    a.view.size if a.allowed is None else int(a.allowed.sum()) for a in batch
+                )
+                for asked in batch:
+                    if asked.view.size:  # else there is not even a width
+                        asked.scores, asked.slots = self._first.open(asked, max(stage.keep, k))
+            else:
+                taken = sum(len(asked.slots) for asked in batch)
+                for asked, scores in zip(batch, stage.score(batch), strict=True):
+                    keep_best(asked, scores, max(stage.keep, k))
+            spent = 1000 * (time.perf_counter() - began)
+            kept = sum(len(asked.slots) for asked in batch)
+            costs.append(StageCost(stage.name, taken, kept, stage.cached - known, spent, 0.0))
+        return costs
+
+
+def keep_best(asked: Asked, scores: Scores, count: int) -> None:
+    """Leave a question its best candidates by these scores, equals by content.
+
+    Args:
+        asked: The question.
+        scores: `(m,)`, of its candidates.
+        count: How many stay at most.
+
+    Raises:
+        InputError: There is not one score for each candidate.
+    """
+    rounded = np.asarray(scores, dtype=np.float64).round(DECIMALS)
+    if rounded.shape != asked.slots.shape:
+        raise InputError(
+            f"a stage must give a score for each of {len(asked.slots)} candidates, "
+            f"got the shape {rounded.shape}"
+        )
+    kept = asked.view.order(rounded, asked.slots)[:count]
+    asked.slots, asked.scores = asked.slots[kept], rounded[kept].astype(np.float32)
+
+
+def _hits(
+    store: Store, asked: Asked, condition: filters.Condition | None, *, fresh: bool = True
+) -> list[Hit]:
+    """The candidates that fulfil a condition.
+
+    Args:
+        store: Where they are.
+        asked: The candidates, with their scores.
+        condition: What they must fulfil.
+        fresh: Only those that the store holds yet, as they were when they were scored.
+    """
+    rowids = [int(rowid) for rowid in asked.view.rowids[asked.slots]]
+    now, present = store.clock(), store.read_rows(rowids) if fresh else {}
+    hits = []
+    for rowid, slot, score in zip(rowids, asked.slots, asked.scores, strict=True):
+        scored = asked.passages[int(slot)]
+        passage = present.get(rowid) if fresh else scored
+        if passage is None or passage.content != scored.content:
+            continue
+        if passage.expires_at is not None and passage.expires_at <= now:
+            continue
+        if condition and not filters.passages_mask(condition, [passage]).all():
+            continue
+        hits.append(Hit(passage, float(score)))
+    return hits
+
+
+def _shares(costs: Sequence[StageCost]) -> tuple[StageCost, ...]:
+    total = sum(cost.milliseconds for cost in costs) or 1.0
+    return tuple(replace(cost, share=cost.milliseconds / total) for cost in costs)

@@ -1,0 +1,42 @@
+"""Scores of (question, passage) pairs that a dear stage has given lately."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from hoptrail.memory.passages.records import cache_key
+from hoptrail.memory.search.pipeline import Asked
+
+KEPT = 100_000
+"""Pairs remembered; the one not asked for longest goes first."""
+
+Pair = tuple[str, bytes]
+"""A question, and the hash of a content: a text that was purged is not held in memory by this."""
+
+
+class PairScores:
+    """Scores by question and content, in memory only: they are gone with the process."""
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self._kept = kept
+        self._scores: OrderedDict[Pair, float] = OrderedDict()
+
+    def get(self, pair: Pair) -> float | None:
+        """The score of a pair, if it is known."""
+        score = self._scores.get(pair)
+        if score is not None:
+            self._scores.move_to_end(pair)
+        return score
+
+    def put(self, pair: Pair, score: float) -> None:
+        """Remember a score."""
+        self._scores[pair] = score
+        self._scores.move_to_end(pair)
+        while len(self._scores) > self._kept:
+            self._scores.popitem(last=False)
+
+
+def pairs_of(batch: Sequence[Asked]) -> list[list[Pair]]:
+    """The pairs of each question with its candidates."""
+    return [[(asked.text, cache_key(text)) for text in asked.contents()] for asked in batch]

@@ -1,0 +1,1 @@
+"""The file: SQLite, its schema, transactions and readers, and what it says of itself."""

@@ -1,0 +1,190 @@
+"""What a store's file says of itself: its version, and whose vectors it holds."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+
+from hoptrail.errors import ConfigError, EncoderMismatch, InputError, StoreError
+from hoptrail.memory.analysis.analyzer import ENGLISH
+from hoptrail.memory.encoders.transformer import Encoder
+from hoptrail.memory.passages import checksums
+
+NEXT = "next_encoder"
+"""Key of the encoder whose vectors are being made, as described; absent when none are."""
+
+CACHES = "caches"
+"""Key of the folders of vector caches that the store was written with, a JSON list."""
+
+SINCE = "encoder_since"
+"""Key of the version in which the encoder's vectors took the place of another's."""
+
+
+LANGUAGE = "language"
+"""Key of the language whose stemmer the words go through; absent for English."""
+
+
+def get(connection: sqlite3.Connection, key: str) -> str | None:
+    """A value, or None."""
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return str(row[0]) if row else None
+
+
+def put(connection: sqlite3.Connection, key: str, value: str) -> None:
+    """Write a value, over the one that was there."""
+    connection.execute(
+        "INSERT INTO meta (key, value, checksum) VALUES (?, ?, ?) "
+        "ON CONFLICT (key) DO UPDATE SET value = excluded.value, checksum = excluded.checksum",
+        (key, value, checksums.of_row((key, value))),
+    )
+
+
+def version(connection: sqlite3.Connection) -> int:
+    """The newest version.
+
+    Raises:
+        StoreError: The file says no number.
+    """
+    found = get(connection, "version") or "0"
+    try:
+        return int(found)
+    except ValueError as error:
+        raise StoreError(
+            f"the file's version is {found!r}, which is no number: hoptrail repair"
+        ) from error
+
+
+def bump(connection: sqlite3.Connection, count: int) -> int:
+    """Take `count` new versions; the first of them."""
+    newest = version(connection)
+    put(connection, "version", str(newest + count))
+    return newest + 1
+
+
+def language(connection: sqlite3.Connection) -> str:
+    """The language whose stemmer the words go through."""
+    return get(connection, LANGUAGE) or ENGLISH
+
+
+def undecided(connection: sqlite3.Connection) -> bool:
+    """Whether the store may still get a language: nothing was written, nobody named one."""
+    return get(connection, LANGUAGE) is None and version(connection) == 0
+
+
+def claim_language(connection: sqlite3.Connection, wanted: str, where: str) -> None:
+    """Write down a new store's language; it stays what it is.
+
+    Raises:
+        ConfigError: The store has another.
+    """
+    if undecided(connection):
+        put(connection, LANGUAGE, wanted)
+    else:
+        check_language(connection, wanted, where)
+
+
+def check_language(connection: sqlite3.Connection, wanted: str, where: str) -> None:
+    """Refuse a language that is not the store's.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    if language(connection) != wanted:
+        raise ConfigError(
+            f"the words of {where} are stemmed as {language(connection)}, which was settled when "
+            f"it was made, got language {wanted!r}: open it without a language, or export it into "
+            "a new store of that language"
+        )
+
+
+def encoder_since(connection: sqlite3.Connection) -> int:
+    """The version from which on the vectors are those of the present encoder; 0 for all."""
+    return int(get(connection, SINCE) or 0)
+
+
+def describe(encoder: Encoder) -> str:
+    """An encoder as it is written down and named in messages."""
+    try:
+        return f"{encoder.fingerprint} ({encoder.dim} dim)"
+    except AttributeError as error:
+        raise InputError(
+            "an encoder has a fingerprint, a dim and encode, see "
+            "hoptrail.memory.encoders.transformer.Encoder, "
+            f"got {type(encoder).__name__}"
+        ) from error
+
+
+def width(described: str) -> int | None:
+    """The width of a described encoder's vectors, if it says one."""
+    digits = described.rpartition("(")[2].partition(" ")[0]
+    return int(digits) if digits.isdigit() else None
+
+
+def check_encoder(connection: sqlite3.Connection, encoder: Encoder | None, where: str) -> None:
+    """Refuse an encoder that did not make the store's vectors.
+
+    Raises:
+        EncoderMismatch: Another one did.
+    """
+    if encoder is not None:
+        check_made_by(connection, describe(encoder), where)
+
+
+def check_made_by(connection: sqlite3.Connection, described: str, where: str) -> None:
+    """Refuse vectors of an encoder, as described, that did not make the store's.
+
+    Raises:
+        EncoderMismatch: Another one did.
+    """
+    known = get(connection, "encoder")
+    if known in (None, described):
+        return
+    if connection.execute("SELECT 1 FROM vectors LIMIT 1").fetchone():
+        raise EncoderMismatch(
+            f"the vectors of {where} were made by encoder {known}, got {described}: open it with "
+            f"that encoder, or {_way_out(connection, described, where)}"
+        )
+
+
+def _way_out(connection: sqlite3.Connection, described: str, where: str) -> str:
+    """What leads to a store of another encoder's vectors, for a message."""
+    if get(connection, NEXT) == described:
+        return (
+            "go on with the change to this one, which has begun: memory.change_encoder(encoder) or "
+            f"hoptrail reencode --store {where}"
+        )
+    return (
+        "change it: Memory(path, encoder=None).change_encoder(encoder) or "
+        f"hoptrail reencode --store {where} --encoder …"
+    )
+
+
+def claim_encoder(connection: sqlite3.Connection, encoder: Encoder, where: str) -> None:
+    """Write down whose vectors the store holds; two encoders' are never mixed."""
+    claim(connection, describe(encoder), where)
+    folder = getattr(encoder, "folder", None)  # of its vector cache, if it has one
+    if isinstance(folder, Path):
+        _note_cache(connection, folder)
+
+
+def _note_cache(connection: sqlite3.Connection, folder: Path) -> None:
+    """Put a folder of vectors on record: the environment may name another when a purge comes."""
+    known, place = [str(other) for other in caches(connection)], str(folder.absolute())
+    if place not in known:
+        put(connection, CACHES, json.dumps(sorted([*known, place])))
+
+
+def caches(connection: sqlite3.Connection) -> list[Path]:
+    """The folders of the vector caches that the store was written with."""
+    try:
+        known = json.loads(get(connection, CACHES) or "[]")
+    except ValueError:  # damaged, which verify says
+        return []
+    return [Path(folder) for folder in known if isinstance(folder, str)]
+
+
+def claim(connection: sqlite3.Connection, described: str, where: str) -> None:
+    """The same for an encoder that is not there but described."""
+    check_made_by(connection, described, where)
+    put(connection, "encoder", described)

@@ -1,0 +1,1 @@
+"""The view of a scope: its indexes together, which follow the store and are shared by readers."""

@@ -1,0 +1,1 @@
+"""Questions to train on, given or made from passages, and their augmentation."""

@@ -1,0 +1,1 @@
+"""The decision process: candidates, features, state, reformulation, effort."""

@@ -1,0 +1,298 @@
+"""The candidate pool of one question: what the policy may read, and how each came in.
+
+The pool starts with index hits for the question and the passages it names, and widens with every
+passage read: hits of the rewritten query, and the passage's neighbours in the graph. Which
+candidates a state may choose from depends on its own evidence alone (`member`), so that π(a|s) is
+a function of the state, whatever other beams have read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hoptrail.graph.ranking.pagerank import pagerank_ranking
+from hoptrail.graph.view import GraphView, Mention
+from hoptrail.memory.encoders.transformer import Vectors
+from hoptrail.memory.index.slots import Slots
+from hoptrail.memory.search.hybrid_search import standard
+from hoptrail.memory.views.view import View
+from hoptrail.policies.environment.terms import Ids, Lexicon
+
+HYBRID_HITS, DENSE_HITS, SPARSE_HITS = 25, 12, 12
+"""Candidates that the question alone brings, from each ranking."""
+LISTED = 100
+"""How deep the rankings of the question are known."""
+WALKED = 15
+"""Candidates that a random walk from the question's hits and names brings."""
+READ_HITS = 10
+"""Dense hits that a rewritten query brings."""
+ENTITY_HITS = 6
+"""Neighbours that a passage brings through the rarest entities that it shares with them."""
+HUB = 30
+"""A passage mentioned by more than this many does not bring them in."""
+WINDOW = 60
+"""Characters on each side of a mention that say what it is to the passage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where candidates come from: one scope's indexes, its graph, and its terms."""
+
+    view: View
+    graph: GraphView
+    lexicon: Lexicon
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A passage that was read for this question, and what it led to."""
+
+    slot: int
+    query: Vectors
+    """The query as rewritten from it, `(d,)`."""
+    brought: frozenset[int]
+    """Slots that it makes available."""
+    mentions: tuple[Mention, ...]
+    """The titles that it names."""
+    asked_there: tuple[float, ...]
+    """For each mention, the share of the question's idf in the text around it."""
+    mentioned_by: frozenset[int]
+    """Slots that name its title."""
+
+
+class Pool:
+    """The candidates of one question, in the order in which they were found.
+
+    Args:
+        question: In words.
+        vector: Its vector, `(d,)`.
+        sources: Where candidates come from.
+        allowed: `(capacity,)` the slots that may be candidates; all by default.
+        near: The `LISTED` slots nearest to the vector, where they are known.
+
+    Attributes:
+        slots: The candidates' slots in the view.
+        base: How many of them the question alone brought.
+        reads: The passages read so far, by slot.
+    """
+
+    def __init__(
+        self,
+        question: str,
+        vector: Vectors,
+        sources: Sources,
+        allowed: NDArray[np.bool_] | None = None,
+        near: Slots | None = None,
+    ) -> None:
+        view, graph, lexicon = sources.view, sources.graph, sources.lexicon
+        self.question, self.vector, self.sources = question, vector, sources
+        self.allowed = allowed
+        self.terms: Ids = lexicon.ids(question)
+        named = graph.named_lengths(question)
+        self.named = {slot: length for slot, length in named.items() if self._may(slot)}
+        self.reads: dict[int, Read] = {}
+        self.slots: list[int] = []
+        self.position: dict[int, int] = {}
+        self._rank_all(view, near)
+        self._admit(self.listed[0][:HYBRID_HITS])
+        self._admit(self.listed[1][:DENSE_HITS])
+        self._admit(self.listed[2][:SPARSE_HITS])
+        self._admit(self.walked[:WALKED])
+        self._admit(sorted(self.named, key=view.content_key))
+        self.base = len(self.slots)
+
+    def _rank_all(self, view: View, near: Slots | None) -> None:
+        """Score the scope for the question: hybrid, dense and sparse rankings, `LISTED` deep."""
+        found = self._rank_by_words(view)
+        self.best_sparse = float(self.sparse_scores.max(initial=0.0))
+        mean, std = view.dense.moments(self.vector[None])
+        self.dense_moments = float(mean[0]), float(std[0])
+        if near is None:
+            near = view.dense.search(self.vector[None], LISTED, allowed=self.allowed)[1][0]
+        dense = [slot for slot in near.tolist() if slot >= 0]
+        sparse = [int(s) for s in found]
+        union = list(dict.fromkeys([*dense, *sparse]))
+        z_sparse, z_dense, _ = self.z_scores(union)
+        fused = np.round(z_sparse + z_dense, 5)
+        order = view.order(fused, np.asarray(union, dtype=np.int64))
+        self.listed = [union[i] for i in order[:LISTED]], dense, sparse
+        self.best_hybrid = float((z_sparse + z_dense)[order[0]]) if len(order) else 0.0
+        hits = {slot: float(score) for slot, score in zip(union, fused, strict=True)}
+        most = LISTED if self.allowed is None else None
+        walked, shares = pagerank_ranking(self.sources.graph, hits, self.question, most=most)
+        if self.allowed is not None:  # a walk may pass through what it may not end at
+            kept = self.allowed[walked]
+            walked, shares = walked[kept], shares[kept]
+        self.walked = [int(slot) for slot in walked[:LISTED]]
+        self.shares = dict(zip(self.walked, shares[:LISTED].tolist(), strict=True))
+
+    def _rank_by_words(self, view: View) -> Slots:
+        """Score the scope by the question's words; the best slots, at most `LISTED`."""
+        self.sparse_scores = view.sparse.scores(self.question)
+        sequence = self.sources.graph.sequence()
+        if not len(sequence):
+            self.sparse_moments = view.sparse.moments(self.question)
+            return view.sparse.search(self.question, LISTED, allowed=self.allowed)[1]
+        self.sparse_scores = sequence.in_context(self.sparse_scores)
+        living = self.sparse_scores[view.alive]
+        self.sparse_moments = float(living.mean()), float(living.std())
+        may = view.alive if self.allowed is None else self.allowed
+        found = np.flatnonzero(may & (self.sparse_scores > 0))
+        scores = self.sparse_scores[found]
+        if len(found) > LISTED:  # the best and what equals the last of them, before content decides
+            best = scores >= np.partition(scores, -LISTED)[-LISTED]
+            found, scores = found[best], scores[best]
+        return found[view.order(scores, found)[:LISTED]]
+
+    def z_scores(
+        self, slots: Sequence[int]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Sparse and dense scores in standard deviations over the scope, and cosines, `(n,)`.
+
+        Args:
+            slots: n of them, candidates or not.
+        """
+        at = np.asarray(slots, dtype=np.int64)
+        cosine = self.sources.view.dense.cosines(self.vector, at)
+        sparse = standard(self.sparse_scores[at], *self.sparse_moments)
+        dense = standard(cosine, *self.dense_moments)
+        return sparse.astype(np.float32), dense.astype(np.float32), cosine
+
+    def read(
+        self, slots: Sequence[int], queries: Vectors, found: Sequence[Slots] | None = None
+    ) -> None:
+        """Take passages as read: widen by what their rewritten queries and their links bring.
+
+        Args:
+            slots: n passages of the scope.
+            queries: `(n, d)`, the query as rewritten from each.
+            found: What `nearest` gives for the queries, where somebody has asked.
+        """
+        if not len(slots):
+            return
+        view, graph = self.sources.view, self.sources.graph
+        key = view.content_key  # what the graph gives comes in the order of slots
+        if found is None:
+            found = nearest([self] * len(slots), queries)
+        for slot, query, hits in zip(slots, queries, found, strict=True):
+            mentions = tuple(m for m in graph.out_mentions(slot) if self._may(m.target))
+            mentioned_by = {m.source for m in graph.in_mentions(slot)}
+            brought = list(
+                dict.fromkeys(
+                    [
+                        *[int(h) for h in hits if h >= 0 and h != slot][:READ_HITS],
+                        *[m.target for m in mentions],
+                        *_unless_hub(mentioned_by, key),
+                        *sorted((other for other, _, _ in graph.links(slot, steps=False)), key=key),
+                        *_unless_hub({o for o, _, _ in graph.back_links(slot, steps=False)}, key),
+                        *_entity_neighbours(graph, slot, key),
+                    ]
+                )
+            )
+            brought = [other for other in brought if self._may(other)]
+            self.reads[slot] = Read(
+                slot,
+                query,
+                frozenset(brought),
+                mentions,
+                self._asked_around(slot, mentions),
+                frozenset(mentioned_by),
+            )
+            self._admit([slot, *brought])
+
+    def forget(self, reads: int, candidates: int) -> None:
+        """Go back to when it had only its first so many reads and candidates.
+
+        Args:
+            reads: How many reads stay.
+            candidates: How many candidates stay; at least `base`.
+        """
+        for slot in list(self.reads)[reads:]:
+            del self.reads[slot]
+        for slot in self.slots[candidates:]:
+            del self.position[slot]
+        del self.slots[candidates:]
+
+    def member(self, evidence: Iterable[int]) -> NDArray[np.bool_]:
+        """Which candidates a state with this evidence (slots) may choose from, `(n,)`.
+
+        Args:
+            evidence: Slots that were read in this pool.
+        """
+        available = np.zeros(len(self.slots), dtype=bool)
+        available[: self.base] = True
+        for slot in evidence:
+            available[[self.position[s] for s in self.reads[slot].brought]] = True
+            available[self.position[slot]] = True
+        return available
+
+    def _asked_around(self, slot: int, mentions: Sequence[Mention]) -> tuple[float, ...]:
+        """The share of the question's idf in the text around each mention."""
+        lexicon = self.sources.lexicon
+        text = lexicon.known([slot])[0].passage.text
+        idf, asked = lexicon.idf(), set(self.terms.tolist())
+        total = float(idf[self.terms].sum()) + 1e-6
+        around: dict[tuple[int, int], float] = {}
+        for mention in mentions:
+            span = mention.start, mention.end
+            if span not in around:
+                near = lexicon.ids(text[max(0, span[0] - WINDOW) : span[1] + WINDOW])
+                around[span] = float(sum(idf[t] for t in near.tolist() if t in asked)) / total
+        return tuple(around[m.start, m.end] for m in mentions)
+
+    def _may(self, slot: int) -> bool:
+        """Whether a slot may be a candidate."""
+        return self.allowed is None or bool(self.allowed[slot])
+
+    def _admit(self, slots: Iterable[int]) -> None:
+        for slot in slots:
+            if slot not in self.position:
+                self.position[slot] = len(self.slots)
+                self.slots.append(slot)
+
+
+def nearest(pools: Sequence[Pool], queries: Vectors) -> list[Slots]:
+    """The slots nearest to each rewritten query, in the scope of its pool: one search for all.
+
+    Args:
+        pools: A pool for each query; several may be the same.
+        queries: `(n, d)`, L2-normalised.
+
+    Returns:
+        For each query its nearest slots, best first, -1 where there are no more.
+    """
+    found: list[Slots] = [np.zeros(0, dtype=np.int64)] * len(pools)
+    scopes: dict[tuple[int, int], list[int]] = {}
+    for row, pool in enumerate(pools):
+        scopes.setdefault((id(pool.sources.view), id(pool.allowed)), []).append(row)
+    for rows in scopes.values():
+        pool = pools[rows[0]]
+        search = pool.sources.view.dense.search
+        near = search(queries[rows], READ_HITS + 1, allowed=pool.allowed)[1]
+        for row, slots in zip(rows, near, strict=True):
+            found[row] = slots
+    return found
+
+
+def _unless_hub(slots: set[int], key: Callable[[int], bytes]) -> list[int]:
+    return sorted(slots, key=key) if len(slots) <= HUB else []
+
+
+def _entity_neighbours(
+    graph: GraphView, slot: int, content_key: Callable[[int], bytes]
+) -> list[int]:
+    """The passages that share the rarest entities with this one, most shared first."""
+    weight: dict[int, float] = {}
+    for members in graph.shared_entities(slot, HUB):
+        for other in members:
+            if other != slot:
+                weight[other] = weight.get(other, 0.0) + 1.0 / len(members)
+    rounded = {other: round(found, 6) for other, found in weight.items()}
+    # Whoever is behind so many others need not be told apart from its equals.
+    least = sorted(rounded.values(), reverse=True)[:ENTITY_HITS][-1] if rounded else 0.0
+    best = [other for other, found in rounded.items() if found >= least]
+    return sorted(best, key=lambda s: (-rounded[s], content_key(s)))[:ENTITY_HITS]

@@ -1,0 +1,1 @@
+"""Learning from use: judged recalls as a data set, and off-policy updates."""

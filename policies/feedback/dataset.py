@@ -1,0 +1,182 @@
+"""Feedback made ready to learn from: pools as they were asked, labels, and rewards of trails.
+
+A passage that was judged one by one is useful from a reward of 1/2 on. Where only the recall as a
+whole was judged, what its first trail read was useful if that reward is at least 1/2. Either is a
+label whose weight is the reward. Recalls that drew their trails are learned from trail by trail:
+
+    reward(trail) = sum over its passages that were judged of (reward - READING)
+
+so that a passage is worth reading where it is useful often enough. Where only the recall as a whole
+was judged, that says nothing of one trail beside another: the first one alone, which is a draw from
+the policy, answers for it, with reward(recall) - the mean over all recalls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from hoptrail.graph.graph import Graph
+from hoptrail.memory.encoders.transformer import Encoder
+from hoptrail.memory.feedback import Feedback
+from hoptrail.memory.store import Store
+from hoptrail.policies.data.examples import AT_ONCE, Example, read_all, to_read
+from hoptrail.policies.environment.candidates import Pool, Sources
+from hoptrail.policies.environment.efforts import effort
+from hoptrail.policies.environment.reformulation import Reformulator
+from hoptrail.policies.environment.state import State
+from hoptrail.policies.environment.terms import Lexicon
+from hoptrail.types import Namespace, Question
+
+USEFUL = 0.5
+"""From this reward on a passage counts as useful."""
+READING = 0.2
+"""What reading a passage costs. At 1/2, a policy that is seldom right learns to read nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnTrail:
+    """A trail of a recall that explored."""
+
+    slots: State
+    stopped: bool
+    log_q: float
+    """Log-probability that a recall like this one draws it; draws it first, if it is alone."""
+    reward: float
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One recall that was judged, with its pool."""
+
+    example: Example
+    """Its gold is what was useful."""
+    weight: float
+    """Of that label; 0 where nothing was useful."""
+    complete: bool
+    """Whether what was useful was enough, so that STOP should follow."""
+    drawn: tuple[DrawnTrail, ...]
+    """Empty where the recall drew nothing."""
+    alone: bool
+    """Whether the first trail answers for the recall as a whole."""
+
+
+def useful_rows(feedback: Feedback) -> dict[int, float]:
+    """The rowids of the passages that feedback says were useful, with their rewards."""
+    if feedback.passages:
+        return {row: reward for row, reward in feedback.passages.items() if reward >= USEFUL}
+    if feedback.reward is None or feedback.reward < USEFUL:
+        return {}
+    first = next((t for t in feedback.recall.trails if t.place == 0), None)
+    return {} if first is None else dict.fromkeys(first.passages, feedback.reward)
+
+
+def prepare_judged(
+    store: Store,
+    given: Sequence[Feedback],
+    encoder: Encoder,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Judged]:
+    """The feedback in its order, each with its pool; the passages that it names are read.
+
+    Args:
+        store: Where it was given.
+        given: All of it that is learned from together.
+        encoder: The store's, for questions and rewritten queries.
+        progress: Called with (done, total).
+    """
+    places = _Places(store)
+    whole = [f.reward for f in given if f.reward is not None]
+    mean = sum(whole) / len(whole) if whole else 0.0
+    out: list[Judged] = []
+    for start in range(0, len(given), AT_ONCE):
+        part = given[start : start + AT_ONCE]
+        vectors = encoder.encode([f.recall.question for f in part])
+        made = []
+        for feedback, vector in zip(part, vectors, strict=True):
+            sources = places.sources(feedback.recall.namespace)
+            allowed = sources.view.allowed(feedback.recall.filter)
+            pool = Pool(feedback.recall.question, vector, sources, allowed)
+            made.append(_judged(feedback, pool, mean))
+        for reencode in (False, True):
+            reformulator = Reformulator(encoder, reencode=reencode)
+            wanted = [
+                (judged.example, slot)
+                for judged, feedback in zip(made, part, strict=True)
+                if effort(feedback.recall.effort).reencode == reencode
+                for slot in _reads(judged, feedback)
+            ]
+            read_all(wanted, reformulator)
+        for judged in made:
+            judged.example.settle()
+        out += made
+        if progress:
+            progress(len(out), len(given))
+    return out
+
+
+class _Places:
+    """The scopes of a store that were asked."""
+
+    def __init__(self, store: Store) -> None:
+        self.store, self.graph = store, Graph(store)
+        self._known: dict[Namespace, Sources] = {}
+
+    def sources(self, scope: Namespace) -> Sources:
+        if scope not in self._known:
+            view = self.store.view(scope)
+            graph = self.graph.view(view)
+            self._known[scope] = Sources(view, graph, Lexicon(view, graph))
+        return self._known[scope]
+
+
+def _judged(feedback: Feedback, pool: Pool, mean: float) -> Judged:
+    useful = _slots(pool, useful_rows(feedback))
+    ids = tuple(p.id for p in pool.sources.view.passages(list(useful)))
+    question = Question(
+        id=feedback.recall.id,
+        text=feedback.recall.question,
+        supporting_ids=ids,
+        namespace=feedback.recall.namespace,
+    )
+    return Judged(
+        example=Example(question, pool, tuple(useful)),
+        weight=sum(useful.values()) / len(useful) if useful else 0.0,
+        complete=feedback.reward is not None and feedback.reward >= USEFUL,
+        drawn=_drawn(feedback, pool, mean),
+        alone=not feedback.passages,
+    )
+
+
+def _drawn(feedback: Feedback, pool: Pool, mean: float) -> tuple[DrawnTrail, ...]:
+    view = pool.sources.view
+    found = []
+    for trail in feedback.recall.trails:
+        slots = [view.slot_of_rowid(rowid) for rowid in trail.passages]
+        if trail.log_inclusion is None or None in slots:
+            continue
+        state = tuple(slot for slot in slots if slot is not None)
+        if feedback.passages:
+            judged = [feedback.passages[r] for r in trail.passages if r in feedback.passages]
+            reward = sum(value - READING for value in judged)
+            found.append(DrawnTrail(state, trail.stopped, trail.log_inclusion, reward))
+        elif trail.place == 0 and feedback.reward is not None:
+            reward = feedback.reward - mean
+            found.append(DrawnTrail(state, trail.stopped, trail.log_prob, reward))
+    return tuple(found)
+
+
+def _reads(judged: Judged, feedback: Feedback) -> list[int]:
+    """What is read before training: what was judged, what was drawn, and some wrong turns."""
+    pool = judged.example.pool
+    useless = {row: 0.0 for row, reward in feedback.passages.items() if reward < USEFUL}
+    drawn = [slot for trail in judged.drawn for slot in trail.slots]
+    return list(dict.fromkeys([*to_read(judged.example), *drawn, *_slots(pool, useless)]))
+
+
+def _slots(pool: Pool, rewards: dict[int, float]) -> dict[int, float]:
+    """Rewards by slot instead of rowid; what the scope no longer holds is left out."""
+    view = pool.sources.view
+    slots = {view.slot_of_rowid(rowid): reward for rowid, reward in rewards.items()}
+    return {slot: reward for slot, reward in slots.items() if slot is not None}

@@ -1,0 +1,239 @@
+"""π over relations: which one a question asks to walk next, and when its answer is reached.
+
+    log π(r | question, relations walked) and log π(STOP | …), over the relations that leave here
+
+A trained `RelationScorer` reads vectors of one encoder: of the question, the name of its topic
+taken out, and of the relations' names; what was walked goes through a recurrent cell. It is an
+optional part of a policy's folder. Without one, `Similarity` stands in: how well the words of the
+whole path fit the question, for any encoder, learned from nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from hoptrail.errors import PolicyError
+from hoptrail.learning.single_thread import one_thread
+from hoptrail.memory.encoders.transformer import Encoder, Vectors
+from hoptrail.policies.networks.weights import (
+    FAULTS,
+    filled,
+    load_about,
+    load_weights,
+    reason,
+    whole,
+)
+
+FILE = "relations.safetensors"
+MOST = 1 << 16
+"""Of the widths of a scorer that is loaded."""
+"""Where a policy's folder keeps its relation scorer."""
+
+TOPIC = "it"
+"""Stands for the topic's name in a question, which says nothing of what is asked of it."""
+
+
+def relation_words(name: str) -> str:
+    """A relation's name as words, without its direction.
+
+    Args:
+        name: A kind of link; `~` before it stands for its inverse.
+
+    Examples:
+        >>> relation_words("~starred_actors"), relation_words("directedBy")
+        ('starred actors', 'directed by')
+    """
+    spaced = "".join(f" {c.lower()}" if c.isupper() else c for c in name.lstrip("~"))
+    return " ".join(spaced.replace("_", " ").replace("-", " ").replace("/", " ").split())
+
+
+class Scorer(Protocol):
+    """What can lead a walk over relations."""
+
+    def read(self, questions: Sequence[str]) -> Any:
+        """What it needs to know of questions, their topics' names taken out; a row for each.
+
+        Args:
+            questions: In words.
+        """
+
+    def log_probs(
+        self,
+        asked: Any,
+        paths: Sequence[tuple[int, ...]],
+        available: NDArray[np.bool_],
+    ) -> NDArray[np.float64]:
+        """Log π over the relations, STOP last, `(b, R + 1)`; -inf for what is not available.
+
+        Args:
+            asked: Rows of what `read` gave.
+            paths: The relations walked so far, by number.
+            available: `(b, R + 1)`, at least one in each row.
+        """
+
+
+class RelationScorer(nn.Module):
+    """The trained scorer, bound to the encoder whose vectors it reads.
+
+    Args:
+        encoder: That encoder's fingerprint.
+        dim: The width d of its vectors.
+        width: Of the hidden layers.
+        dropout: Share of units dropped in training.
+
+    Shapes:
+        questions `(b, d)`, paths `(b, t)` with -1 behind a path's end, available `(b, R + 1)`,
+        relations `(R, d + 1)`; the result `(b, R + 1)`.
+    """
+
+    def __init__(self, encoder: str, dim: int, *, width: int = 128, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.encoder, self.dim, self.width = encoder, dim, width
+        self.question = nn.Sequential(
+            nn.Dropout(dropout), nn.Linear(dim, width), nn.GELU(), nn.Linear(width, width)
+        )
+        self.relation = nn.Sequential(nn.Linear(dim + 1, width), nn.GELU(), nn.Linear(width, width))
+        self.walked = nn.GRUCell(width, width)
+        self.asks = nn.Sequential(nn.LayerNorm(2 * width), nn.Linear(2 * width, width), nn.GELU())
+        self.points = nn.Linear(width, width)
+        self.stop = nn.Linear(width, 1)
+
+    @property
+    def size(self) -> int:
+        """The number of weights."""
+        return sum(p.numel() for p in self.parameters())
+
+    def __repr__(self) -> str:
+        return f"<RelationScorer {self.size:,} weights, encoder {self.encoder}>"
+
+    def forward(
+        self, questions: Tensor, paths: Tensor, available: Tensor, relations: Tensor
+    ) -> Tensor:
+        """Log π over the relations and STOP.
+
+        Args:
+            questions: `(b, d)`, vectors of the questions.
+            paths: `(b, t)` int64, the relations walked so far, -1 behind a path's end.
+            available: Bool `(b, R + 1)`, STOP last; at least one True in each row.
+            relations: `(R, d + 1)`, as `relation_vectors` gives them.
+
+        Returns:
+            `(b, R + 1)`, -inf for what is not available.
+        """
+        asked = self.question(questions)
+        known = self.relation(relations)
+        h = torch.zeros_like(asked)
+        for step in paths.T:
+            walked = self.walked(known[step.clamp(min=0)], h)
+            h = torch.where((step >= 0)[:, None], walked, h)
+        state = self.asks(torch.cat([asked, h], dim=1))
+        scores = self.points(state) @ known.T / self.width**0.5
+        both = torch.cat([scores, self.stop(state)], dim=1)
+        return both.masked_fill(~available, -torch.inf).log_softmax(dim=1)
+
+    def save(self, folder: Path) -> None:
+        """Write it into a policy's folder.
+
+        Args:
+            folder: The policy's; it must exist.
+        """
+        weights = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
+        about = {"encoder": self.encoder, "dim": self.dim, "width": self.width}
+        partial = folder / (FILE + ".partial")
+        save_file(weights, partial, metadata={"scorer": json.dumps(about)})
+        partial.replace(folder / FILE)
+
+    @classmethod
+    def load(cls, folder: Path) -> RelationScorer | None:
+        """The scorer in a policy's folder; None where there is none.
+
+        Args:
+            folder: The policy's.
+
+        Raises:
+            PolicyError: It is damaged.
+        """
+        file = folder / FILE
+        if not os.path.lexists(file):
+            return None
+        try:
+            about = load_about(file, "scorer")
+            encoder = str(about["encoder"])
+            dim, width = whole(about["dim"], "dim", MOST), whole(about["width"], "width", MOST)
+            scorer = filled(lambda: cls(encoder, dim, width=width), load_weights(file))
+        except FAULTS as error:
+            raise PolicyError(f"the relation scorer {file} is damaged: {reason(error)}") from error
+        return scorer.eval()
+
+
+def relation_vectors(names: Sequence[str], encoder: Encoder) -> Vectors:
+    """What the scorer reads of relations, `(R, d + 1)`: their words, and -1 for an inverse.
+
+    Args:
+        names: R of them, inverses with a `~`.
+        encoder: Of width d.
+    """
+    direction = np.asarray([[-1.0 if name.startswith("~") else 1.0] for name in names])
+    vectors = encoder.encode([relation_words(name) for name in names])
+    return np.concatenate([vectors, direction], axis=1).astype(np.float32)
+
+
+def padded(paths: Sequence[tuple[int, ...]]) -> NDArray[np.int64]:
+    """The paths as rows of one length, -1 behind their ends.
+
+    Args:
+        paths: Relations by number; may be empty.
+    """
+    out = np.full((len(paths), max((len(path) for path in paths), default=0)), -1, dtype=np.int64)
+    for row, path in zip(out, paths, strict=True):
+        row[: len(path)] = path
+    return out
+
+
+class Trained:
+    """A trained scorer on the relations of one scope.
+
+    Args:
+        scorer: Its weights.
+        names: The relations.
+        encoder: The one that it was trained beside.
+    """
+
+    def __init__(self, scorer: RelationScorer, names: Sequence[str], encoder: Encoder) -> None:
+        self._scorer, self._encoder = scorer.eval(), encoder
+        self._relations = torch.from_numpy(relation_vectors(names, encoder))
+
+    def read(self, questions: Sequence[str]) -> Vectors:
+        """Their vectors, `(b, d)`.
+
+        Args:
+            questions: In words.
+        """
+        return self._encoder.encode(questions)
+
+    def log_probs(
+        self,
+        asked: Vectors,
+        paths: Sequence[tuple[int, ...]],
+        available: NDArray[np.bool_],
+    ) -> NDArray[np.float64]:
+        """See `Scorer`."""
+        with one_thread(), torch.inference_mode():
+            found = self._scorer(
+                torch.from_numpy(asked),
+                torch.from_numpy(padded(paths)),
+                torch.from_numpy(available),
+                self._relations,
+            )
+        log_probs: NDArray[np.float64] = found.double().numpy()
+        return log_probs

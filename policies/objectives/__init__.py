@@ -1,0 +1,1 @@
+"""What is optimised: imitation, marginal likelihood, REINFORCE, and their rewards."""

@@ -1,0 +1,195 @@
+"""Imitation with latent order: make reading exactly the gold, in whatever order, likely.
+
+For each question all subsets of its gold passages are states; the exact log-likelihood of reading
+all that can be reached and then stopping is a forward sum over them
+(`learning.latent_order`). It reaches only states that the policy is likely to visit, so a listwise
+term is added at every state, those behind a wrong turn too: the gold passages that are still
+missing should be chosen, and STOP where none is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hoptrail.learning.set_likelihood import MAX_GOLD, reachable_subset, set_log_likelihood
+from hoptrail.policies.data.examples import Example
+from hoptrail.policies.environment.state import State, StateInput, batch_states
+from hoptrail.policies.networks.policy_network import Inputs
+from hoptrail.policies.policy import Policy
+
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Lattice:
+    """The states of a batch of questions: subsets of the gold, then wrong turns."""
+
+    states: list[StateInput]
+    base: list[int]
+    """Where each question's subsets begin, by code."""
+    size: list[int]
+    """The number of gold passages of each question."""
+    missing: list[list[int]]
+    """For each state the gold slots not yet read."""
+    owner: list[int]
+    """For each state the question's place in the batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """How far the gold of a batch of questions is to be trusted."""
+
+    weights: Tensor
+    """`(b,)`, at least 0 and not all 0: what each question's gold counts."""
+    complete: Tensor
+    """`(b,)` bool: whether it is all that is needed, so that STOP should follow."""
+
+
+def imitation_loss(
+    policy: Policy,
+    examples: Sequence[Example],
+    rng: np.random.Generator,
+    *,
+    trust: Trust | None = None,
+) -> tuple[Tensor, Figures]:
+    """The loss of a batch of questions, and what to show of it; all gold counts by default.
+
+    Args:
+        policy: π.
+        examples: b questions, each with its gold.
+        rng: Draws the wrong turns that are looked at.
+        trust: What each question's gold counts; all alike by default.
+
+    Returns:
+        The loss, a scalar, and its two parts with the share of the gold that is in reach.
+    """
+    lattice = _lattice(examples, rng)
+    states = batch_states(lattice.states)
+    log_read, log_stop = policy(Inputs.of(states))
+    exact, reach = _exact(examples, lattice, log_read, log_stop, states.starts, trust)
+    listwise = _listwise(lattice, log_read, log_stop, states.starts, trust)
+    loss = exact + listwise
+    return loss, {
+        "loss": float(loss.detach()),
+        "set": float(exact.detach()),
+        "listwise": float(listwise.detach()),
+        "gold in reach": reach,
+    }
+
+
+def gold_of(example: Example) -> tuple[int, ...]:
+    """The gold slots that imitation follows: those beyond the subsets' limit are left out.
+
+    Args:
+        example: A question with its pool.
+    """
+    return example.gold[:MAX_GOLD]
+
+
+def _lattice(examples: Sequence[Example], rng: np.random.Generator) -> _Lattice:
+    states: list[StateInput] = []
+    base, size = [], []
+    missing: list[list[int]] = []
+    owner: list[int] = []
+    for b, example in enumerate(examples):
+        gold = gold_of(example)
+        base.append(len(states))
+        size.append(len(gold))
+        for code in range(2 ** len(gold)):
+            evidence = [slot for j, slot in enumerate(gold) if code >> j & 1]
+            states.append(example.state(_shuffled(evidence, rng)))
+            missing.append([slot for slot in gold if slot not in evidence])
+            owner.append(b)
+    for b, example in enumerate(examples):
+        gold, wrong = gold_of(example), example.wrong
+        if wrong:
+            code = int(rng.integers(2 ** len(gold)))
+            evidence = [slot for j, slot in enumerate(gold) if code >> j & 1]
+            turn = wrong[int(rng.integers(len(wrong)))]
+            states.append(example.state(_shuffled([*evidence, turn], rng)))
+            missing.append([slot for slot in gold if slot not in evidence])
+            owner.append(b)
+    return _Lattice(states, base, size, missing, owner)
+
+
+def _shuffled(evidence: list[int], rng: np.random.Generator) -> State:
+    return tuple(evidence[i] for i in rng.permutation(len(evidence)))
+
+
+def _row(state: StateInput, start: int, slot: int) -> int | None:
+    """The row of a slot in the batch, or None where it is not open to the state."""
+    found = np.flatnonzero(state.slots == slot)
+    return int(start + found[0]) if len(found) else None
+
+
+def _exact(
+    examples: Sequence[Example],
+    lattice: _Lattice,
+    log_read: Tensor,
+    log_stop: Tensor,
+    starts: np.ndarray,
+    trust: Trust | None,
+) -> tuple[Tensor, float]:
+    """Mean of -log P(reads what can be reached, then stops) per passage; the share in reach."""
+    most = max(lattice.size)
+    rows = np.zeros((len(examples), 2**most, most), dtype=np.int64)
+    available = np.zeros(rows.shape, dtype=bool)
+    stops = np.zeros((len(examples), 2**most), dtype=np.int64)
+    for b, example in enumerate(examples):
+        for code in range(2 ** lattice.size[b]):
+            at = lattice.base[b] + code
+            stops[b, code] = at
+            for j, slot in enumerate(gold_of(example)):
+                row = None if code >> j & 1 else _row(lattice.states[at], starts[at], slot)
+                if row is not None:
+                    rows[b, code, j], available[b, code, j] = row, True
+    open_ = torch.from_numpy(available)
+    target = reachable_subset(open_)
+    stopping = log_stop[torch.from_numpy(stops)]
+    if trust is not None:
+        stopping = stopping.masked_fill(~trust.complete[:, None], 0.0)
+    likelihood = set_log_likelihood(
+        log_read[torch.from_numpy(rows)],
+        stopping,
+        available=open_,
+        target=target,
+    )
+    size = torch.tensor(lattice.size, dtype=likelihood.dtype)
+    reached = sum(int(code).bit_count() for code in target.tolist()) / max(1, sum(lattice.size))
+    weights = None if trust is None else trust.weights
+    return -_mean(likelihood / size.clamp(min=1.0), weights), reached
+
+
+def _listwise(
+    lattice: _Lattice, log_read: Tensor, log_stop: Tensor, starts: np.ndarray, trust: Trust | None
+) -> Tensor:
+    """Mean over states: any missing gold passage likely, and each of them likely."""
+    any_, each, owners = [], [], []
+    for i, (state, missing) in enumerate(zip(lattice.states, lattice.missing, strict=True)):
+        owner = lattice.owner[i]
+        rows = [row for slot in missing if (row := _row(state, starts[i], slot)) is not None]
+        if rows:
+            chosen = log_read[rows]
+            any_.append(torch.logsumexp(chosen, 0))
+            each.append(chosen.mean())
+            owners.append(owner)
+        elif not missing and (trust is None or bool(trust.complete[owner])):
+            any_.append(log_stop[i])
+            each.append(log_stop[i])
+            owners.append(owner)
+    if not owners:
+        return log_stop.sum() * 0.0
+    weights = None if trust is None else trust.weights[owners]
+    return -(_mean(torch.stack(any_), weights) + _mean(torch.stack(each), weights)) / 2
+
+
+def _mean(values: Tensor, weights: Tensor | None) -> Tensor:
+    """The mean of `(n,)`; with weights, none of which counts where all are 0."""
+    if weights is None:
+        return values.mean()
+    return (weights * values).sum() / weights.sum().clamp(min=1e-9)

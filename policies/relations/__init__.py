@@ -1,0 +1,1 @@
+"""The same over the relations of a knowledge graph."""

@@ -1,0 +1,47 @@
+"""What a walk over one question found, however it was walked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hoptrail.policies.search.sampled_beam import Decided
+from hoptrail.types import Cost, Trail
+
+TRAILS = 8
+"""Trails that a walk reports."""
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """What the walk over one question found."""
+
+    slots: NDArray[np.int64]
+    """`(k,)`, best first."""
+    scores: NDArray[np.float64]
+    """`(k,)`, descending; negative for what was never in the pool."""
+    trails: tuple[Trail, ...]
+    """Most probable first."""
+    read: tuple[int, ...]
+    """Slots read, in order."""
+    candidates: int
+    texts_encoded: int
+    decided: tuple[Decided, ...] = ()
+    """The trails as they are learned from."""
+    pairs_scored: int = 0
+    """Pairs of sub-question and candidate that were judged jointly."""
+    asked: Mapping[int, str] = field(default_factory=dict)
+    """By slot, the sub-question that a passage answers best; of those that were judged."""
+
+    def cost(self, milliseconds: float) -> Cost:
+        """What it took, in this time.
+
+        Args:
+            milliseconds: How long it took.
+        """
+        return Cost(
+            milliseconds, self.texts_encoded, self.candidates, len(self.read), self.pairs_scored
+        )

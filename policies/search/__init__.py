@@ -1,0 +1,1 @@
+"""Looking for trails with a policy: beam, sampled beam, reranker, sub-questions."""

@@ -1,0 +1,213 @@
+"""Beam search over the states of the decision process, batched over questions.
+
+One hop is one pass of the policy over every prefix of every beam, and one encoder pass over what
+they chose to read. Prefixes with equal evidence are one state: their probabilities add.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hoptrail.policies.environment.candidates import Pool, nearest
+from hoptrail.policies.environment.efforts import Effort
+from hoptrail.policies.environment.features import FeatureTable
+from hoptrail.policies.environment.reformulation import Reformulator
+from hoptrail.policies.environment.state import State, batch_states, state_input
+from hoptrail.policies.policy import Policy
+
+DECIMALS = 5
+"""Log-probabilities are rounded to this before they are compared: what a network gives differs by
+less when the candidates come in another order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """An unfinished trail."""
+
+    evidence: State
+    log_prob: float
+    """log π(s): of all orders of this evidence that the beam followed."""
+    hops: tuple[float, ...]
+    """Probability of each hop, along the most probable order."""
+    stops: tuple[float, ...]
+    """π(STOP) in the state before each hop, along the same order."""
+    orders: tuple[State, ...]
+    """All orders of this evidence that the beam followed, the most probable first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A trail that is over."""
+
+    prefix: Prefix
+    log_prob: float
+    """Log-probability of the whole trail, its end included."""
+    stop: str
+    """As in `Trail`."""
+    sure: float
+    """π(STOP) in the state in which it ended."""
+
+
+@dataclass(slots=True)
+class Episode:
+    """One question on its way; `prefixes` is the beam of the hop at hand."""
+
+    pool: Pool
+    prefixes: list[Prefix] = field(default_factory=lambda: [Prefix((), 0.0, (), (), ((),))])
+    score: dict[int, float] = field(default_factory=dict)
+    ended: list[Ending] = field(default_factory=list)
+    read: set[int] = field(default_factory=set)
+    """Slots that this walk read; the pool may have been given others to start with."""
+    encoded: int = 1
+    features: FeatureTable = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.features = FeatureTable(self.pool)
+
+    def endings(self) -> list[Ending]:
+        """The trails, most probable first; equals by content."""
+        key = self.pool.sources.view.content_key
+        return sorted(
+            self.ended,
+            key=lambda e: (-round(e.log_prob, DECIMALS), [key(s) for s in e.prefix.evidence]),
+        )
+
+
+class BeamSearch:
+    """Follows the likeliest prefixes of a policy.
+
+    Args:
+        policy: π.
+        reformulator: Rewrites the query from what is read.
+        effort: The bounds.
+    """
+
+    def __init__(self, policy: Policy, reformulator: Reformulator, effort: Effort) -> None:
+        self.policy, self.reformulator, self.effort = policy, reformulator, effort
+
+    def run(self, pools: Sequence[Pool]) -> list[Episode]:
+        """Walk every pool's question to its end; the pools widen by what is read.
+
+        Args:
+            pools: A pool for each question, of which nothing has been read.
+
+        Returns:
+            An episode for each pool, in their order: its trails, and the probability of reading
+            each candidate.
+        """
+        episodes = [Episode(pool) for pool in pools]
+        for hop in range(self.effort.hops + 1):
+            active = [episode for episode in episodes if episode.prefixes]
+            if not active:
+                break
+            self._decide(active, last=hop == self.effort.hops)
+            self._read(active)
+        return episodes
+
+    def _decide(self, episodes: list[Episode], *, last: bool) -> None:
+        """Score every prefix of every beam in one pass, then choose the next beams."""
+        inputs, owners = [], []
+        for episode in episodes:
+            found = episode.features.now()
+            for prefix in episode.prefixes:
+                inputs.append(state_input(episode.pool, found, prefix.evidence))
+                owners.append((episode, prefix))
+        states = batch_states(inputs)
+        read, stop = (t.double().numpy() for t in self.policy.decide(states))
+        grown: dict[int, dict[frozenset[int], Prefix]] = {id(e): {} for e in episodes}
+        for b, (episode, prefix) in enumerate(owners):
+            log_read = read[states.starts[b] : states.starts[b + 1]]
+            _add_scores(episode, prefix, inputs[b].slots, log_read)
+            exhausted = bool(np.isneginf(log_read).all())
+            reason = "exhausted" if exhausted else "policy"
+            sure = float(np.exp(stop[b]))
+            episode.ended.append(Ending(prefix, prefix.log_prob + float(stop[b]), reason, sure))
+            if last and not exhausted:
+                going_on = float(np.logaddexp.reduce(log_read))
+                episode.ended.append(Ending(prefix, prefix.log_prob + going_on, "budget", sure))
+            elif not last:
+                self._grow(grown[id(episode)], prefix, inputs[b].slots, log_read, sure)
+        for episode in episodes:
+            episode.prefixes = self._best(episode, list(grown[id(episode)].values()))
+
+    def _grow(
+        self,
+        grown: dict[frozenset[int], Prefix],
+        prefix: Prefix,
+        slots: NDArray[np.int64],
+        log_read: NDArray[np.float64],
+        stop: float,
+    ) -> None:
+        """The likeliest continuations of a prefix; those with equal evidence are merged."""
+        for place, i in enumerate(np.argsort(-log_read, kind="stable")[: self.effort.beam]):
+            log_prob = prefix.log_prob + float(log_read[i])
+            # However unsure it is where to begin, it reads something.
+            if log_prob < np.log(self.effort.negligible) and (prefix.evidence or place):
+                return
+            slot = int(slots[i])
+            new = Prefix(
+                (*prefix.evidence, slot),
+                log_prob,
+                (*prefix.hops, float(np.exp(log_read[i]))),
+                (*prefix.stops, stop),
+                tuple((*order, slot) for order in prefix.orders),
+            )
+            key = frozenset(new.evidence)
+            grown[key] = _merged(grown[key], new) if key in grown else new
+
+    def _best(self, episode: Episode, grown: list[Prefix]) -> list[Prefix]:
+        """The next beam: the likeliest prefixes, within the budget of passages read."""
+        content = episode.pool.sources.view.content_key
+        beam: list[Prefix] = []
+        grown.sort(key=lambda p: (-round(p.log_prob, DECIMALS), [content(s) for s in p.evidence]))
+        for prefix in grown:
+            if len(beam) == self.effort.beam:
+                break
+            last = prefix.evidence[-1]
+            if last in episode.read or len(episode.read) < self.effort.reads:
+                episode.read.add(last)
+                beam.append(prefix)
+        return beam
+
+    def _read(self, episodes: list[Episode]) -> None:
+        """Read what the beams chose and was not read yet: encoded and searched for together."""
+        wanted = [
+            (episode, slot)
+            for episode in episodes
+            for slot in dict.fromkeys(prefix.evidence[-1] for prefix in episode.prefixes)
+            if slot not in episode.pool.reads
+        ]
+        queries = self.reformulator.rewrite([(e.pool, slot) for e, slot in wanted])
+        found = nearest([e.pool for e, _ in wanted], queries)
+        for episode in episodes:
+            rows = [i for i, (owner, _) in enumerate(wanted) if owner is episode]
+            slots = [wanted[i][1] for i in rows]
+            episode.pool.read(slots, queries[rows], [found[i] for i in rows])
+            episode.encoded += len(rows) if self.effort.reencode else 0
+
+
+def _merged(one: Prefix, other: Prefix) -> Prefix:
+    """Two prefixes of equal evidence as one state, seen as the likelier order has it."""
+    first, second = (one, other) if np.prod(one.hops) >= np.prod(other.hops) else (other, one)
+    log_prob = float(np.logaddexp(one.log_prob, other.log_prob))
+    return replace(first, log_prob=log_prob, orders=first.orders + second.orders)
+
+
+def _add_scores(
+    episode: Episode, prefix: Prefix, slots: NDArray[np.int64], log_read: NDArray[np.float64]
+) -> None:
+    for slot, value in zip(slots.tolist(), np.exp(prefix.log_prob + log_read), strict=True):
+        episode.score[slot] = episode.score.get(slot, 0.0) + float(value)
+
+
+def rounded(score: float) -> float:
+    """The score to five digits: beyond them, it depends on the order of a network's sums.
+
+    Args:
+        score: A log-probability, or a sum of them.
+    """
+    return float(f"{score:.4e}")

@@ -1,0 +1,229 @@
+"""Recalls that explore: a beam that samples trails without replacement, and what a walk decided.
+
+The deterministic beam always reads what it thinks best and never learns what else was there. This
+one draws k different trails (`learning.without_replacement`): a hop keeps the k + 1 prefixes with
+the largest perturbed log-probability, ended ones among them, and the last of the k + 1 gives the
+threshold. Each trail then has a known probability of being in the sample, which is what learning
+from it needs. A trail is a sequence here: orders of equal evidence are not merged. It ends by STOP,
+or by itself once it has as many hops as the effort allows.
+
+What the drawn trails read is ranked first, trail by trail in the order of the draw, of which the
+first is an exact draw from π; the rest follows by the usual score.
+
+Source: Kool et al. 2019 (1903.06059), algorithm 1. We differ in that the root's perturbed
+log-probability is drawn and not 0, which leaves the leaves' exactly independent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from hoptrail.errors import InputError
+from hoptrail.learning.relaxed import gumbel_noise
+from hoptrail.learning.stochastic_beam import children, log_inclusion
+from hoptrail.policies.environment.candidates import Pool
+from hoptrail.policies.environment.state import State, batch_states, state_input
+from hoptrail.policies.search.beam import BeamSearch, Ending, Episode, Prefix
+from hoptrail.values.numbers import shown, whole
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A trail that a walk decided on."""
+
+    slots: State
+    """What it read, in order."""
+    stopped: bool
+    """Whether STOP ended it; otherwise nothing more could be read."""
+    log_prob: float
+    """Of the trail under the policy that walked."""
+    log_inclusion: float | None = None
+    """Log-probability that a recall like this holds the trail; None if nothing was drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """A prefix in the sampled beam; one that has ended is a leaf."""
+
+    evidence: State
+    log_prob: float
+    perturbed: float
+    hops: tuple[float, ...]
+    stops: tuple[float, ...]
+    """As in `Prefix`."""
+    stop: str | None = None
+    """Why it ended; None while it goes on."""
+    sure: float = 0.0
+    """As in `Ending`; 0 where the bounds ended it, so that nothing was asked."""
+
+    def prefix(self) -> Prefix:
+        """It as the beam knows prefixes."""
+        return Prefix(self.evidence, self.log_prob, self.hops, self.stops, (self.evidence,))
+
+
+@dataclass(slots=True)
+class _Walk:
+    """One question on its way."""
+
+    episode: Episode
+    generator: torch.Generator
+    nodes: list[_Node]
+
+
+class SampledBeam(BeamSearch):
+    """Draws trails of a policy without replacement.
+
+    As many as the effort's beam is wide, for which it follows one prefix more. The effort's bound
+    on passages read does not hold here, because what a trail may do must not depend on the others:
+    they are `(beam + 1) x hops` at most, and less where trails begin alike.
+    """
+
+    def sample(self, pools: Sequence[Pool], seed: int) -> list[tuple[Episode, list[Decided]]]:
+        """Walk every pool's question; its episode, and the trails in the order of the draw.
+
+        Args:
+            pools: Their questions; they widen by what is read.
+            seed: Of all draws. A question's draws depend on it and the question alone.
+        """
+        walks = [_start(pool, seed) for pool in pools]
+        kept = self.effort.beam + 1
+        for hop in range(self.effort.hops):
+            active = [w for w in walks if any(node.stop is None for node in w.nodes)]
+            if not active:
+                break
+            self._expand(active, kept, last=hop == self.effort.hops - 1)
+            for walk in active:
+                walk.episode.prefixes = [
+                    n.prefix() for n in walk.nodes if n.stop in (None, "budget")
+                ]
+                walk.episode.read.update(p.evidence[-1] for p in walk.episode.prefixes)
+            self._read([walk.episode for walk in active])
+        return [_finished(walk, kept) for walk in walks]
+
+    def _expand(self, walks: Sequence[_Walk], kept: int, *, last: bool) -> None:
+        """One hop: every prefix's actions in one pass, then the best of what there is."""
+        inputs, owners = [], []
+        for walk in walks:
+            found = walk.episode.features.now()
+            for node in walk.nodes:
+                if node.stop is None:
+                    inputs.append(state_input(walk.episode.pool, found, node.evidence))
+                    owners.append((walk, node))
+        states = batch_states(inputs)
+        read, stop = self.policy.decide(states)
+        grown: dict[int, list[_Node]] = {
+            id(w): [node for node in w.nodes if node.stop is not None] for w in walks
+        }
+        for b, (walk, node) in enumerate(owners):
+            log_pi = torch.cat([read[states.starts[b] : states.starts[b + 1]], stop[b : b + 1]])
+            slots = inputs[b].slots.tolist()
+            _add_scores(walk.episode, node, slots, log_pi[:-1].double().numpy())
+            grown[id(walk)] += _children(node, slots, log_pi.double(), walk.generator, last=last)
+        for walk in walks:
+            walk.nodes = sorted(grown[id(walk)], key=lambda n: -n.perturbed)[:kept]
+
+
+def _start(pool: Pool, seed: int) -> _Walk:
+    digest = hashlib.sha256(f"{seed}\n{pool.question}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+    root = float(gumbel_noise(torch.zeros(1, dtype=torch.float64), generator=generator))
+    return _Walk(Episode(pool), generator, [_Node((), 0.0, root, (), ())])
+
+
+def _children(
+    node: _Node,
+    slots: list[int],
+    log_pi: torch.Tensor,
+    generator: torch.Generator,
+    *,
+    last: bool,
+) -> list[_Node]:
+    """What a prefix can become: one passage longer, or ended."""
+    log_probs = node.log_prob + log_pi
+    most = torch.tensor(node.perturbed, dtype=torch.float64)
+    perturbed = children(log_probs, most, generator=generator)
+    exhausted = bool(torch.isneginf(log_pi[:-1]).all())
+    sure = math.exp(float(log_pi[-1]))
+    found = []
+    for i in torch.isfinite(perturbed).nonzero().flatten().tolist():
+        grown = replace(node, log_prob=float(log_probs[i]), perturbed=float(perturbed[i]))
+        if i == len(slots):
+            found.append(replace(grown, stop="exhausted" if exhausted else "policy", sure=sure))
+            continue
+        found.append(
+            replace(
+                grown,
+                evidence=(*node.evidence, slots[i]),
+                hops=(*node.hops, math.exp(float(log_pi[i]))),
+                stops=(*node.stops, sure),
+                stop="budget" if last else None,
+            )
+        )
+    return found
+
+
+def _add_scores(episode: Episode, node: _Node, slots: list[int], log_read: np.ndarray) -> None:
+    for slot, value in zip(slots, np.exp(node.log_prob + log_read).tolist(), strict=True):
+        episode.score[slot] = episode.score.get(slot, 0.0) + value
+
+
+def _finished(walk: _Walk, kept: int) -> tuple[Episode, list[Decided]]:
+    """The episode with its trails and its ranking; the trails that were drawn."""
+    episode, nodes = walk.episode, walk.nodes
+    threshold = nodes[kept - 1].perturbed if len(nodes) == kept else -math.inf
+    drawn = nodes[: kept - 1]
+    log_q = log_inclusion(
+        torch.tensor([n.log_prob for n in drawn], dtype=torch.float64),
+        torch.tensor(threshold, dtype=torch.float64),
+    )
+    episode.prefixes = []
+    episode.ended = [Ending(n.prefix(), n.log_prob, n.stop or "", n.sure) for n in drawn]
+    shown = list(dict.fromkeys(slot for node in drawn for slot in node.evidence))
+    top = max(episode.score.values(), default=0.0)
+    for place, slot in enumerate(shown):
+        episode.score[slot] = top + len(shown) - place
+    return episode, [
+        Decided(n.evidence, n.stop != "budget", n.log_prob, float(q))
+        for n, q in zip(drawn, log_q, strict=True)
+    ]
+
+
+def decided(episode: Episode, most: int) -> list[Decided]:
+    """The likeliest trails of a walk that drew nothing, of those that read something.
+
+    Args:
+        episode: A walk that is over.
+        most: How many trails at most.
+    """
+    reading = [ending for ending in episode.endings()[:most] if ending.prefix.evidence]
+    return [Decided(e.prefix.evidence, e.stop != "budget", e.log_prob) for e in reading]
+
+
+MOST_SEED = 2**63 - 1
+"""What the store can keep of a seed."""
+
+
+def checked_seed(explore: int | None) -> int | None:
+    """The seed as it is.
+
+    Args:
+        explore: A seed, or None for not to explore.
+
+    Raises:
+        InputError: It is no whole number of at least 0.
+    """
+    if explore is None:
+        return None
+    try:
+        return whole(explore, "explore", most=MOST_SEED)
+    except InputError:
+        raise InputError(
+            "explore must be a seed, a whole number of at least 0 and below 2**63, "
+            f"got {shown(explore)}"
+        ) from None

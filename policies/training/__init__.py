@@ -1,0 +1,1 @@
+"""How it is optimised: settings, trainer, stages, checkpoints, calibration, validation."""

@@ -1,0 +1,129 @@
+"""The settings of a training run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hoptrail.errors import ConfigError
+from hoptrail.policies.environment.efforts import DEFAULT, effort
+from hoptrail.policies.networks.policy_network import NetworkConfig
+
+OBJECTIVES = ("imitation", "marginal", "reinforce")
+SELF_SUPERVISED = "self-supervised"
+"""The stage before the objectives, on questions made from the passages themselves."""
+GENTLER = 1 / 3
+"""What the rate of imitation is multiplied by in a policy that is trained already."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """The settings of a training run."""
+
+    objective: str = "imitation"
+    """Stages by name, with commas between: imitation, marginal, reinforce. Empty for none besides
+    self-supervision."""
+    self_supervised: int = 0
+    """How many questions to make from the passages, to learn from before any objective."""
+    seed: int = 0
+    networks: int = 3
+    """How many networks π is the mean of."""
+    epochs: int = 10
+    """Passes over the questions in the imitation stage."""
+    self_supervised_epochs: int = 6
+    """Passes over the questions that were made."""
+    tuning_epochs: int = 1
+    """Passes in each later stage."""
+    batch: int = 16
+    """Questions in a step."""
+    learning_rate: float = 2e-3
+    """Its peak in imitation, of questions that were made too; in a policy that is trained
+    already, a third of it."""
+    tuning_rate: float = 1e-4
+    """Its peak in later stages."""
+    weight_decay: float = 1e-4
+    kept: float = 0.5
+    """How much a policy that is trained already keeps of its weights when it learns from questions
+    that were made: what it ends with is the mean of before and after, this much of it before
+    (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models", arXiv:2109.01903)."""
+    linked: float = 0.2
+    """Share of the questions of an epoch whose mentions are shown as links."""
+    varied: float = 0.0
+    """Questions of `policies.variants` over untitled passages, as a share of those that people
+    asked; there are fewer of likenesses. The first network and every other one learn from them."""
+    samples: int = 4
+    """Trajectories sampled for each question in REINFORCE."""
+    trails: int = 6
+    """Trails of the beam that enter the marginal likelihood."""
+    hop_cost: float = 0.02
+    """Taken off the return for each passage read."""
+    entropy_weight: float = 0.01
+    joint: bool = False
+    """Whether to fit what effort `thorough` gives the joint fit; see `policies.joint_train`."""
+    effort: str = DEFAULT
+    """As in a recall: whether queries that are rewritten in training are encoded."""
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+
+    def __post_init__(self) -> None:
+        unknown = [stage for stage in self.objectives if stage not in OBJECTIVES]
+        effort(self.effort)
+        if unknown or not self.stages:
+            raise ConfigError(
+                f"unknown objective {self.objective!r}: choose from {', '.join(OBJECTIVES)}, "
+                "with commas between stages"
+            )
+        counts = (
+            "networks",
+            "epochs",
+            "tuning_epochs",
+            "self_supervised_epochs",
+            "batch",
+            "trails",
+        )
+        if min(getattr(self, name) for name in counts) < 1:
+            raise ConfigError(f"{', '.join(counts)} must be at least 1")
+        rates = self.learning_rate, self.tuning_rate
+        if not all(0 < rate < float("inf") for rate in rates):
+            raise ConfigError(f"learning_rate and tuning_rate must be above 0, got {rates}")
+        if self.self_supervised < 0:
+            raise ConfigError(
+                f"self_supervised must be 0 or the number of questions to make, "
+                f"got {self.self_supervised}"
+            )
+        if self.seed < 0:
+            raise ConfigError(f"seed must be at least 0, got {self.seed}")
+        for name in ("linked", "kept", "varied"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} is a share, from 0 to 1, got {getattr(self, name)}")
+        if self.samples < 2:
+            raise ConfigError(f"samples must be at least 2 for a baseline, got {self.samples}")
+
+    @property
+    def objectives(self) -> list[str]:
+        """The stages that learn from what people brought, in order."""
+        return [stage.strip() for stage in self.objective.split(",") if stage.strip()]
+
+    @property
+    def stages(self) -> list[str]:
+        """The stages, in order."""
+        return ([SELF_SUPERVISED] if self.self_supervised else []) + self.objectives
+
+    def epochs_of(self, stage: str) -> int:
+        """Passes over the questions in a stage.
+
+        Args:
+            stage: One of `stages`.
+        """
+        if stage == SELF_SUPERVISED:
+            return self.self_supervised_epochs
+        return self.epochs if stage == "imitation" else self.tuning_epochs
+
+    def rate_of(self, stage: str, *, trained: bool = False) -> float:
+        """The peak learning rate of a stage; lower for imitation where weights are trained.
+
+        Args:
+            stage: One of `stages`.
+            trained: Whether training goes on from a trained policy.
+        """
+        if stage in ("imitation", SELF_SUPERVISED):
+            return self.learning_rate * (GENTLER if trained else 1.0)
+        return self.tuning_rate

@@ -1,0 +1,168 @@
+"""Fitting what the joint fit counts for, on questions that the policy has not seen.
+
+A policy is surer of the questions that it was trained on than of any others: next to it nothing
+else would seem to be worth anything. So a fifth of the questions, in whole clusters that share a
+gold passage, is held back from a policy of one network that is trained for this alone; it walks
+them, and the weight is that of a conditional logit: with s the candidates' scores and z their joint
+fits, minimise over (a, b) the mean over gold passages g of
+
+    log(1 + Σ over candidates i that are not gold of exp(u_i - u_g)),    u = a log s + b z
+
+and take b / a. It is one number: it needs few questions, and `policies.joint` works without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hoptrail.learning.single_thread import one_thread
+from hoptrail.memory.encoders.transformer import Encoder
+from hoptrail.policies.data.examples import Example
+from hoptrail.policies.environment.candidates import Sources
+from hoptrail.policies.environment.efforts import EFFORTS
+from hoptrail.policies.environment.reformulation import Reformulator
+from hoptrail.policies.policy import JOINT_WEIGHT, Policy
+from hoptrail.policies.search.beam import BeamSearch, Episode
+from hoptrail.policies.search.reranker import JointScorer
+from hoptrail.policies.training.checkpoint import Checkpoint
+from hoptrail.policies.training.config import TrainConfig
+from hoptrail.policies.training.trainer import Progress, Trainer, seeded
+
+FOLDS = 5
+"""One of so many parts of the questions is held back."""
+AT_ONCE = 16
+"""Questions walked together."""
+SMALLEST, LARGEST = 0.0, 3.0
+"""Bounds of the weight: a handful of questions can ask for anything."""
+STEPS, PRIOR = 60, 1e-2
+"""Steps of L-BFGS, and how strongly a = 1 and b = 0 are preferred."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A walked question as the fit sees it: n candidates that were judged."""
+
+    log_score: NDArray[np.float64]
+    """`(n,)`."""
+    z: NDArray[np.float64]
+    """`(n,)` their joint fit."""
+    gold: NDArray[np.bool_]
+    """`(n,)`."""
+
+
+def fitted_weight(
+    examples: Sequence[Example],
+    config: TrainConfig,
+    encoder: Encoder,
+    checkpoint: Checkpoint,
+    tell: Progress,
+    *,
+    resume: bool = False,
+) -> tuple[float, int]:
+    """The weight for a policy of these questions, and how many were held back for it.
+
+    Args:
+        examples: The questions, prepared.
+        config: The settings of the run.
+        encoder: For what is read on the walks.
+        checkpoint: Where the training of the policy that has not seen them is kept.
+        tell: See `trainer.Progress`.
+        resume: Go on from that checkpoint.
+    """
+    held, rest = split(examples, config.seed)
+    if not held or not rest:
+        return JOINT_WEIGHT, 0
+    alone = replace(config, networks=1, objective="imitation")
+
+    def said(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+        tell(f"joint: {stage}", done, total, figures)
+
+    trainer = Trainer(rest, alone, encoder, checkpoint, said)
+    policy = trainer.train(checkpoint.load() if resume else None)
+    return fit(walked(policy, held, encoder, tell)), len(held)
+
+
+def split(examples: Sequence[Example], seed: int) -> tuple[list[Example], list[Example]]:
+    """A fifth of the questions, and the rest, with no gold passage in common."""
+    parent: dict[tuple[int, int], tuple[int, int]] = {}
+
+    def root(node: tuple[int, int]) -> tuple[int, int]:
+        while parent.setdefault(node, node) != node:
+            node = parent[node]
+        return node
+
+    places = [[(id(e.pool.sources.view), slot) for slot in e.gold] for e in examples]
+    for gold in places:
+        for other in gold[1:]:
+            parent[root(other)] = root(gold[0])
+    clusters = {root: i for i, root in enumerate(dict.fromkeys(root(g[0]) for g in places))}
+    with seeded(seed, FOLDS) as rng:
+        part = rng.permutation(len(clusters)) % FOLDS
+    held = [part[clusters[root(gold[0])]] == 0 for gold in places]
+    chosen = [e for e, out in zip(examples, held, strict=True) if out]
+    return chosen, [e for e, out in zip(examples, held, strict=True) if not out]
+
+
+def walked(
+    policy: Policy, examples: Sequence[Example], encoder: Encoder, tell: Progress
+) -> list[Case]:
+    """The questions as the policy walks them; those without a gold candidate teach nothing."""
+    effort = EFFORTS["thorough"]
+    search = BeamSearch(policy.eval(), Reformulator(encoder, reencode=True), effort)
+    scorers: dict[int, tuple[Sources, JointScorer]] = {}
+    cases = []
+    for start in range(0, len(examples), AT_ONCE):
+        batch = examples[start : start + AT_ONCE]
+        episodes = search.run([example.pool for example in batch])
+        for example, episode in zip(batch, episodes, strict=True):
+            sources = example.pool.sources
+            if id(sources) not in scorers:
+                scorers[id(sources)] = sources, JointScorer(sources, encoder, effort.joint, 0.0)
+            case = _case(scorers[id(sources)][1], example, episode)
+            if case is not None:
+                cases.append(case)
+        tell("joint: walk", min(start + AT_ONCE, len(examples)), len(examples), {})
+    return cases
+
+
+def _case(scorer: JointScorer, example: Example, episode: Episode) -> Case | None:
+    [found] = scorer.compare([episode])
+    gold = np.asarray([slot in example.gold for slot in found.slots], dtype=bool)
+    if not gold.any() or gold.all():
+        return None
+    scores = np.asarray([episode.score[slot] for slot in found.slots])
+    return Case(np.log(np.maximum(scores, 1e-9)), found.z, gold)
+
+
+def fit(cases: Sequence[Case]) -> float:
+    """The weight b / a of the conditional logit; `JOINT_WEIGHT` where there is no case."""
+    if not cases:
+        return JOINT_WEIGHT
+    x = [torch.from_numpy(np.stack([case.log_score, case.z], axis=1)) for case in cases]
+    gold = [torch.from_numpy(case.gold) for case in cases]
+    prior = torch.tensor([1.0, 0.0], dtype=torch.float64)
+    weights = prior.clone().requires_grad_()
+    optimizer = torch.optim.LBFGS([weights], max_iter=STEPS, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = torch.stack([_loss(c @ weights, g) for c, g in zip(x, gold, strict=True)]).mean()
+        loss = loss + PRIOR * (weights - prior).square().sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    with one_thread():
+        optimizer.step(closure)  # type: ignore[no-untyped-call]
+    a, b = weights.tolist()
+    return round(float(min(LARGEST, max(SMALLEST, b / max(a, 0.1)))), 3)
+
+
+def _loss(u: Tensor, gold: Tensor) -> Tensor:
+    others = torch.logsumexp(u[~gold], 0)
+    return torch.nn.functional.softplus(others - u[gold]).mean()

@@ -1,0 +1,140 @@
+"""The objectives of training behind one face: a loss for a batch of questions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hoptrail.errors import ConfigError
+from hoptrail.learning.reader.span_reader import SpanReader
+from hoptrail.memory.encoders.disk_cache import CachedEncoder
+from hoptrail.memory.encoders.transformer import Encoder, TransformerEncoder
+from hoptrail.policies.data.examples import Example
+from hoptrail.policies.environment.efforts import EFFORTS
+from hoptrail.policies.environment.reformulation import Reformulator
+from hoptrail.policies.objectives.imitation import imitation_loss
+from hoptrail.policies.objectives.marginal import TrailReader, marginal
+from hoptrail.policies.objectives.reinforce import reinforce
+from hoptrail.policies.objectives.rewards import Reward
+from hoptrail.policies.policy import Policy
+from hoptrail.policies.search.beam import BeamSearch
+from hoptrail.policies.training.config import OBJECTIVES, SELF_SUPERVISED, TrainConfig
+
+Figures = dict[str, float]
+
+
+class Objective(Protocol):
+    """What a stage of training minimises."""
+
+    modules: Mapping[str, nn.Module]
+    """What is trained beside the policy, by name."""
+
+    def loss(
+        self, examples: Sequence[Example], rng: np.random.Generator
+    ) -> tuple[Tensor, Figures] | None:
+        """The loss of a batch and what to show of it; None where it has nothing to learn.
+
+        Args:
+            examples: A batch of questions.
+            rng: Of everything that is drawn.
+        """
+
+
+def make_objective(
+    name: str, policy: Policy, encoder: Encoder, config: TrainConfig, reward: Reward | None = None
+) -> Objective:
+    """The objective of that name for a policy.
+
+    Args:
+        name: One of `OBJECTIVES`, or the stage of made questions.
+        policy: What is trained.
+        encoder: For rewritten queries, and for token vectors in the marginal objective.
+        config: The settings.
+        reward: Of reinforce; see `Reward` for the default.
+
+    Raises:
+        ConfigError: There is none, or the encoder cannot serve it.
+    """
+    effort = EFFORTS[config.effort]
+    reformulator = Reformulator(encoder, reencode=effort.reencode)
+    if name in ("imitation", SELF_SUPERVISED):
+        return _Imitation(policy)
+    if name == "reinforce":
+        return _Reinforce(policy, reformulator, config, reward or Reward())
+    if name == "marginal":
+        return _Marginal(policy, reformulator, encoder, config)
+    raise ConfigError(f"unknown objective {name!r}: choose from {', '.join(OBJECTIVES)}")
+
+
+def require_tokens(encoder: Encoder) -> TransformerEncoder:
+    """The encoder that gives token vectors, which the marginal objective reads.
+
+    Args:
+        encoder: Any; a cache before it is looked through.
+
+    Raises:
+        ConfigError: This one does not.
+    """
+    inner = encoder.inner if isinstance(encoder, CachedEncoder) else encoder
+    if not isinstance(inner, TransformerEncoder):
+        raise ConfigError(
+            "the marginal objective reads token vectors: it needs a TransformerEncoder, "
+            f"got {type(inner).__name__}"
+        )
+    return inner
+
+
+class _Imitation:
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.modules: Mapping[str, nn.Module] = {}
+
+    def loss(
+        self, examples: Sequence[Example], rng: np.random.Generator
+    ) -> tuple[Tensor, Figures] | None:
+        return imitation_loss(self.policy, examples, rng)
+
+
+class _Reinforce:
+    def __init__(
+        self, policy: Policy, reformulator: Reformulator, config: TrainConfig, reward: Reward
+    ) -> None:
+        self.policy, self.reformulator, self.config = policy, reformulator, config
+        self.reward = reward
+        self.modules: Mapping[str, nn.Module] = {}
+
+    def loss(
+        self, examples: Sequence[Example], rng: np.random.Generator
+    ) -> tuple[Tensor, Figures] | None:
+        return reinforce(
+            self.policy,
+            examples,
+            self.reformulator,
+            samples=self.config.samples,
+            hops=EFFORTS[self.config.effort].hops,
+            hop_cost=self.config.hop_cost,
+            entropy_weight=self.config.entropy_weight,
+            generator=torch.Generator().manual_seed(int(rng.integers(2**62))),
+            reward=self.reward,
+        )
+
+
+class _Marginal:
+    def __init__(
+        self, policy: Policy, reformulator: Reformulator, encoder: Encoder, config: TrainConfig
+    ) -> None:
+        inner = require_tokens(encoder)
+        reader = SpanReader(inner.dim, generator=torch.Generator().manual_seed(config.seed))
+        self.policy, self.trails = policy, config.trails
+        self.reader = TrailReader(inner, reader)
+        self.search = BeamSearch(policy, reformulator, EFFORTS[config.effort])
+        self.modules: Mapping[str, nn.Module] = {"reader": reader}
+
+    def loss(
+        self, examples: Sequence[Example], rng: np.random.Generator
+    ) -> tuple[Tensor, Figures] | None:
+        return marginal(self.policy, self.reader, self.search, examples, trails=self.trails)

@@ -1,0 +1,1 @@
+"""The front: `Memory`, what it is made of, and its asynchronous twin."""

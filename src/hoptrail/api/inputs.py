@@ -1,0 +1,172 @@
+"""Whatever a caller hands to a memory, as passages: strings, dicts, documents, passages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol, cast, runtime_checkable
+
+from hoptrail.errors import InputError
+from hoptrail.formats import tables
+from hoptrail.formats.jsonl import parse_passage
+from hoptrail.memory.passages import cleaning
+from hoptrail.memory.passages.identity import content_id
+from hoptrail.memory.passages.records import check_string, encode_namespace
+from hoptrail.types import Namespace, Passage
+from hoptrail.values.numbers import whole
+
+
+@runtime_checkable
+class Document(Protocol):
+    """What is used of a LangChain document, so that LangChain need not be there."""
+
+    page_content: str
+    metadata: Mapping[str, object]
+
+
+OURS = "hoptrail"
+"""The key of a document's metadata under which stands what a memory added to it."""
+
+UNNAMED = "without an id"
+"""Stands where a passage's id does until it is made of its content."""
+
+Item = str | Passage | Mapping[str, object] | Document
+"""What is one passage."""
+
+
+def passages_from(given: Item | Iterable[Item], namespace: Namespace | None) -> Iterator[Passage]:
+    """The passages that are meant, one or many, each in its namespace.
+
+    Args:
+        given: A string, a dict as a corpus line, a LangChain document, a passage, or an iterable
+            of them; a DataFrame (pandas, polars, Arrow) with a column `text` is a passage a row,
+            a networkx graph one a node. What has no id gets the hash of its content.
+        namespace: Where they go; None leaves each where it says.
+
+    Raises:
+        InputError: Something is none of these, lacks its text, or says another namespace.
+    """
+    if isinstance(given, str | Passage | Mapping | Document):
+        yield _placed(_passage(given, "the passage"), namespace)
+        return
+    tables.check_no_file(given)
+    records = tables.records_of(given)
+    if records is None and not isinstance(given, Iterable):
+        raise InputError(
+            "passages are strings, dicts, documents, Passage objects, or an iterable of them, "
+            f"got {type(given).__name__}"
+        )
+    several: Iterable[object] = given if records is None else records
+    for number, item in enumerate(several, start=1):
+        yield _placed(_passage(item, f"passage {number} of those given"), namespace)
+
+
+def aligned(passages: Sequence[Passage], ids: Sequence[str]) -> list[str]:
+    """An id for each passage given, of those for each different key in their order."""
+    keys = [(passage.namespace, passage.id) for passage in passages]
+    id_of = dict(zip(dict.fromkeys(keys), ids, strict=True))
+    return [id_of[key] for key in keys]
+
+
+def _passage(item: object, where: str) -> Passage:
+    if isinstance(item, Passage):
+        return item
+    if isinstance(item, str):
+        return _identified(Passage(id=UNNAMED, text=item))
+    if isinstance(item, Mapping):
+        return _from_record(item, where)
+    if isinstance(item, Document):
+        return _from_document(item, where)
+    raise InputError(
+        f"{where} must be a string, a dict, a document or a Passage, got {type(item).__name__}"
+    )
+
+
+def _from_record(record: Mapping[str, object], where: str) -> Passage:
+    """A dict as a corpus line has it; its id may be absent."""
+    named = record.get("id") is not None
+    passage = parse_passage(record if named else {**record, "id": UNNAMED}, where)
+    return passage if named else _identified(passage)
+
+
+def _identified(passage: Passage) -> Passage:
+    """A passage that came without an id, under the one of its content."""
+    sound = cleaning.cleaned(passage)
+    return replace(sound, id=content_id(sound))
+
+
+def _from_document(document: Document, where: str) -> Passage:
+    """A LangChain document: its title is in its metadata, its id may be absent.
+
+    One that a memory returned (`hoptrail.integrations.documents`) says where it belongs under a
+    key of its own, which does not become metadata.
+    """
+    if not isinstance(document.metadata, Mapping):
+        raise InputError(
+            f"{where}: a document's metadata must be a dict, got {type(document.metadata).__name__}"
+        )
+    metadata = dict(document.metadata)
+    record: dict[str, object] = {
+        "id": getattr(document, "id", None),
+        "text": document.page_content,
+        "metadata": metadata,
+    }
+    ours = metadata.get(OURS)
+    if not (isinstance(ours, Mapping) and "namespace" in ours):
+        title = metadata.get("title")
+        return _from_record({**record, "title": title if isinstance(title, str) else None}, where)
+    del metadata[OURS]
+    own = ours.get("metadata")
+    if isinstance(own, Mapping):
+        metadata.update(own)
+    record.update({key: ours.get(key) for key in ("title", "namespace", "links")})
+    passage = _from_record(record, where)
+    expires = ours.get("expires_at")
+    return replace(passage, expires_at=expires if isinstance(expires, float) else None)
+
+
+def _placed(passage: Passage, namespace: Namespace | None) -> Passage:
+    """The passage in the namespace asked for; one that says another is not moved silently."""
+    if namespace is None or passage.namespace == namespace:
+        return passage
+    if passage.namespace:
+        raise InputError(
+            f"passage {passage.id!r} says namespace {'/'.join(passage.namespace)!r} and "
+            f"{'/'.join(namespace)!r} was asked for: give one of the two"
+        )
+    return replace(passage, namespace=namespace)
+
+
+def checked_scope(texts: Sequence[str], k: int, namespace: Sequence[str], what: str) -> Namespace:
+    """The namespace as a tuple, once the questions and k are known to make sense.
+
+    Raises:
+        InputError: A question is empty or no string, k is below 1, the namespace is none.
+    """
+    for text in texts:
+        check_string(text, f"a {what}")
+    whole(k, "k", least=1)
+    return checked_namespace(namespace)
+
+
+def checked_namespace(given: Sequence[str]) -> Namespace:
+    """A namespace as a tuple; a bare string is refused, because it would mean its letters.
+
+    Raises:
+        InputError: It is no tuple or list of strings that are not empty.
+    """
+    namespace: Any = tuple(given) if isinstance(given, list) else given
+    encode_namespace(namespace)  # refuses what is no tuple
+    return cast("Namespace", namespace)
+
+
+def checked_path(given: object) -> Path:
+    """A path, once it is known that it is one.
+
+    Raises:
+        InputError: It is neither a string nor a path.
+    """
+    if not isinstance(given, str | Path) or not str(given):
+        raise InputError(f"a path must be a string or a Path, got {type(given).__name__}")
+    return Path(given)

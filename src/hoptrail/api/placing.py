@@ -1,0 +1,103 @@
+"""A caller's batch: documents are cut for the memory's encoder and get ids that nobody else has."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from hoptrail.api.inputs import Item, passages_from
+from hoptrail.errors import InputError
+from hoptrail.formats.chunking import TOKENS, Measure
+from hoptrail.formats.documents import Sources, first_id
+from hoptrail.types import Namespace, Passage
+
+if TYPE_CHECKING:
+    from hoptrail.memory.passages.whole_documents import Whole
+    from hoptrail.memory.store import Store
+
+
+class Batch:
+    """Passages to be written, checked at once; those of documents are cut when the store is there.
+
+    Args:
+        given: As `Memory.add` takes it, or what was read of files.
+        namespace: Where it goes; None leaves each passage where it says.
+        sync: What was read is all that its folders hold: their other documents go.
+
+    Raises:
+        InputError: Something is no passage, or `sync` goes with what is no folder.
+    """
+
+    def __init__(
+        self, given: Item | Iterable[Item], namespace: Namespace | None, *, sync: bool = False
+    ) -> None:
+        self._sources = given if isinstance(given, Sources) else None
+        self._namespace = namespace
+        self._sync = sync
+        if sync and not (self._sources and self._sources.folders):
+            raise InputError("sync takes what read_folder or read_source returned for a folder")
+        plain = self._sources.passages if self._sources else given
+        self._passages = list(passages_from(plain, namespace))
+
+    def __bool__(self) -> bool:
+        return bool(self._passages or (self._sources and self._sources.documents))
+
+    def passages(self, store: Store) -> list[Passage]:
+        """The passages, documents cut for the store's encoder, under ids that nobody else has.
+
+        A document that the store has keeps the id that it has there.
+        """
+        from hoptrail.memory.passages import whole_documents
+
+        sources = self._sources
+        if sources is None or not sources.documents:
+            return self._passages
+        place = self._namespace or ()
+
+        beside = {p.id: p.document for p in self._passages if p.namespace == place}
+
+        def owners(ids: Collection[str]) -> Mapping[str, str | None]:
+            with store.reading() as connection:
+                there = whole_documents.owners(connection, place, ids)
+            return there | {id_: beside[id_] for id_ in ids if id_ in beside}
+
+        with store.reading() as connection:
+            known = whole_documents.names(connection, place)
+        names = {document.name for document in sources.documents}
+        there = {
+            name: first_id(id_)
+            for name, id_ in known.items()
+            if name in names or not (self._sync and name.startswith(sources.folders))
+        }
+        cut = sources.cut(sources.measure or measure_of(store.encoder), there, owners)
+        return list(chain(self._passages, passages_from(cut, self._namespace)))
+
+    def whole(self) -> Whole:
+        """What is given whole: each document, and with `sync` each folder."""
+        from hoptrail.memory.passages.whole_documents import NOTHING, Whole
+
+        if self._sources is None:
+            return NOTHING
+        place = self._namespace or ()
+        return Whole(
+            frozenset((place, document.name) for document in self._sources.documents),
+            frozenset((place, folder) for folder in self._sources.folders if self._sync),
+        )
+
+
+def measure_of(encoder: object) -> Measure:
+    """How large a chunk may be for an encoder, in its own tokens where it counts them."""
+    from hoptrail.memory.encoders.windows import count_tokens, window_of
+
+    if not hasattr(encoder, "count_tokens") or not _counts(encoder):
+        return Measure()
+    window = window_of(encoder)
+    limit = TOKENS if window is None else max(1, min(window, TOKENS))
+    return Measure(lambda texts: count_tokens(encoder, texts), limit)
+
+
+def _counts(encoder: object) -> bool:
+    """Whether an encoder counts tokens itself, and does not estimate for one that it wraps."""
+    inner = getattr(encoder, "inner", None)
+    return hasattr(encoder, "count_tokens") and (inner is None or _counts(inner))

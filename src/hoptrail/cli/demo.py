@@ -1,0 +1,229 @@
+"""`hoptrail demo`: a small memory is indexed, a policy walks it, and its trails are shown."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from importlib.resources import as_file, files
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from hoptrail.cli.arguments import path_argument
+from hoptrail.cli.options import (
+    Commands,
+    command,
+    count_option,
+    encoder_option,
+    new_memory,
+    open_memory,
+    policy_options,
+    say,
+    show_walk,
+)
+from hoptrail.errors import FormatError, StoreError
+from hoptrail.outputs import replaceable
+
+if TYPE_CHECKING:
+    from hoptrail.api.memory import Memory
+    from hoptrail.cli.output import Steps
+    from hoptrail.evaluation.benchmark import Result
+    from hoptrail.types import Passage, Question
+
+KINDS = (("bridge",), ("bridge_comparison", "comparison"))
+"""The kinds of questions of which one each is walked."""
+COMPARED = {"dense": "vector search", "hybrid": "vectors + BM25", "policy": "the walk"}
+"""What is compared, and what it is called here."""
+YOURS = "Where was the author of the first version of Unix born?"
+"""The question that is suggested to whoever has seen the demo."""
+MEASURES = {"recall@5": "found in 5", "all_gold@5": "all in 5"}
+
+
+def register(commands: Commands) -> None:
+    """Add the command to the program's parser."""
+    parser = command(
+        commands,
+        "demo",
+        demo,
+        description="Index a small memory that comes with the package and walk it. Shows how "
+        "often the walk and plain search find what a question needs, and two trails hop by hop.",
+        examples="""
+hoptrail demo
+hoptrail demo --question "Where was the author of the first version of Unix born?"
+hoptrail demo --store demo.db     # keep the memory
+hoptrail demo --export demo       # only write its files""",
+    )
+    parser.add_argument(
+        "--store",
+        type=path_argument,
+        metavar="FILE",
+        help="where to keep the memory: a new file, or the demo's own (default: nowhere)",
+    )
+    parser.add_argument("--question", metavar="TEXT", help="walk this question only")
+    parser.add_argument(
+        "--export",
+        type=path_argument,
+        metavar="DIR",
+        help="write corpus.jsonl and questions.jsonl there, to try the other commands on",
+    )
+    count_option(parser)
+    policy_options(parser)
+    encoder_option(parser)
+
+
+def demo(args: argparse.Namespace) -> int:
+    """Show what a walk is."""
+    from hoptrail.cli.output import Steps
+    from hoptrail.formats.jsonl import read_corpus, read_questions
+
+    kept = args.store is not None
+    with ExitStack() as stack:
+        corpus, asked = stack.enter_context(_packaged())
+        if args.export:
+            return _export(args.export, corpus, asked)
+        if not kept:
+            args.store = Path(stack.enter_context(TemporaryDirectory())) / "demo.db"
+        questions = read_questions(asked)
+        passages = list(read_corpus(corpus))
+        if kept and args.store.exists():
+            _check_store(args, passages)
+        memory = stack.enter_context(new_memory(args))
+        with Steps() as steps:
+            memory.add(passages, on_duplicate="skip", progress=steps.stage("indexing passages"))
+            results = [] if args.question else _compare(memory, questions, args, steps)
+        if args.question:
+            show_walk(memory, args.question, args)
+        else:
+            _print_comparison(results, memory.count())
+            for kinds in KINDS:
+                _print_telling(memory, results, kinds, args)
+        _print_closing(args.store if kept else None)
+    return 0
+
+
+def _check_store(args: argparse.Namespace, passages: Sequence[Passage]) -> None:
+    """Refuse a store that holds anything but the demo's passages; it may be somebody's memory.
+
+    Raises:
+        StoreError: It does.
+    """
+    theirs = {(passage.namespace, passage.id): passage.text for passage in passages}
+    with open_memory(args, read_only=True, encoder=None) as memory:
+        for passage in memory.store.passages():
+            if theirs.get((passage.namespace, passage.id)) != passage.text:
+                raise StoreError(
+                    f"{args.store} holds other passages than the demo's, {passage.id!r} among "
+                    "them: give --store a new file"
+                )
+
+
+@contextmanager
+def _packaged() -> Iterator[tuple[Path, Path]]:
+    """The files of the demo's passages and questions."""
+    home = files("hoptrail")
+    with (
+        as_file(home / "demo/corpus.jsonl") as corpus,
+        as_file(home / "demo/questions.jsonl") as questions,
+    ):
+        yield corpus, questions
+
+
+def _export(folder: Path, corpus: Path, questions: Path) -> int:
+    """Copy the demo's files to where the other commands can be tried on them.
+
+    Raises:
+        FormatError: The folder cannot be written, or holds other files of these names.
+    """
+    copies = {folder / "corpus.jsonl": corpus, folder / "questions.jsonl": questions}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for copy, file in copies.items():
+            replaceable.check_copy(copy, file)
+        for copy, file in copies.items():
+            shutil.copyfile(file, copy)
+            say(copy)
+    except OSError as error:
+        raise FormatError(f"{folder} cannot be written: {error.strerror or error}") from error
+    return 0
+
+
+def _compare(
+    memory: Memory, questions: Sequence[Question], args: argparse.Namespace, steps: Steps
+) -> list[Result]:
+    """What plain search and the walk find for every question."""
+    from hoptrail.evaluation.benchmark import run
+    from hoptrail.evaluation.evaluate import retriever
+
+    retrievers = [retriever(name, memory, args.effort) for name in COMPARED]
+    return run(retrievers, questions, k=10, progress=steps.stage("asking questions"))
+
+
+def _print_comparison(results: Sequence[Result], passages: int) -> None:
+    from statistics import fmean, median
+
+    from hoptrail.cli import output
+    from hoptrail.evaluation.report import MEASURES as MEASURED
+
+    rows = [["", *MEASURES.values(), "passages read", "ms a question"]]
+    for name, called in COMPARED.items():
+        given = [(result.rankings[name], result.question.supporting_ids) for result in results]
+        shares = [
+            fmean(MEASURED[m](ranking.ids, gold) for ranking, gold in given) for m in MEASURES
+        ]
+        rows.append(
+            [
+                called,
+                *(f"{share:.0%}" for share in shares),
+                f"{fmean(ranking.hops for ranking, _ in given):.1f}",
+                f"{median(ranking.milliseconds for ranking, _ in given):.0f}",
+            ]
+        )
+    console = output.output()
+    console.rule("[bold]hoptrail demo[/]")
+    console.print(
+        f"{passages} passages, {len(results)} questions that need two or more of them. How many "
+        "of the needed passages are among the first five, and how often all of them are:"
+    )
+    console.print(output.rows_table("", rows))
+
+
+def _print_telling(
+    memory: Memory, results: Sequence[Result], kinds: Sequence[str], args: argparse.Namespace
+) -> None:
+    """Walk the first question of these kinds that plain search does not get and the walk does.
+
+    Where there is none, the first one of these kinds.
+    """
+    from hoptrail.cli import output
+    from hoptrail.metrics.ranking import all_gold_at
+
+    of_kind = [r for kind in kinds for r in results if r.question.kind == kind]
+    if not of_kind:
+        return
+
+    def found(result: Result, name: str) -> bool:
+        return bool(all_gold_at(result.rankings[name].ids, result.question.supporting_ids, args.k))
+
+    telling = [r for r in of_kind if found(r, "policy") and not found(r, "dense")]
+    question = (telling or of_kind)[0].question
+    which = "that plain vector search misses" if telling else "from the demo"
+    console = output.output()
+    console.print()
+    console.rule(f"[bold]A {(question.kind or '').replace('_', ' ')} question {which}[/]")
+    show_walk(memory, question.text, args, gold=question.supporting_ids)
+    if question.answers:
+        console.print(f"answer: {question.answers[0]}", style="dim", markup=False)
+
+
+def _print_closing(store: Path | None) -> None:
+    if store is None:
+        lines = [
+            f'hoptrail demo --question "{YOURS}"',
+            "hoptrail demo --store demo.db   # keeps this memory",
+        ]
+    else:
+        lines = [f'hoptrail recall --store {shlex.quote(str(store))} "{YOURS}"']
+    say("", "A question of your own:", *(f"  {line}" for line in lines))

@@ -1,0 +1,1 @@
+"""What is read and written: JSON lines, documents, triples, sequences, JSON for machines."""

@@ -1,0 +1,1 @@
+"""Measures: ranking metrics, bootstrap intervals by cluster, reliability of probabilities."""

@@ -1,0 +1,1 @@
+"""Python values as a memory takes them: numbers that are checked, values as JSON has them."""

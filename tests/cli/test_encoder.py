@@ -1,0 +1,125 @@
+"""`hoptrail distill`, and a memory of the encoder that it makes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from hoptrail import Memory
+from hoptrail.cli.main import main
+from hoptrail.memory.encoders import transformer as encoders
+from hoptrail.memory.encoders.static import StaticEncoder
+from hoptrail.memory.testing.hash_encoder import HashEncoder
+
+
+@pytest.fixture(autouse=True)
+def _quick_encoder(monkeypatch) -> None:
+    monkeypatch.setattr(encoders, "minilm", lambda **_: HashEncoder())
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("HOPTRAIL_CACHE", str(tmp_path / "cache"))
+
+
+def test_distill_writes_an_encoder_that_add_and_search_take(
+    capsys, tmp_path, corpus, questions
+) -> None:
+    out = tmp_path / "static"
+    argv = ["distill", "--corpus", str(corpus), "--questions", str(questions), "--dim", "16"]
+    assert main([*argv, "--steps", "40", "--out", str(out), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    encoder = StaticEncoder.load(out)
+    assert (said["fingerprint"], said["texts"]) == (encoder.fingerprint, 12)
+    store = tmp_path / "fast.db"
+    assert main(["add", "--store", str(store), "--encoder", str(out), str(corpus)]) == 0
+    capsys.readouterr()
+    argv = ["search", "--store", str(store), "--encoder", str(out), "--mode", "dense", "--json"]
+    assert main([*argv, "who founds bells in a foundry"]) == 0
+    assert json.loads(capsys.readouterr().out)["passages"][0]["id"] == "p-bell-founding"
+    with Memory(store, encoder=encoder) as memory:
+        assert len(memory) == 12
+
+
+def test_a_width_above_the_teacher_s_is_refused_in_a_sentence(capsys, tmp_path, corpus) -> None:
+    argv = ["distill", "--corpus", str(corpus), "--dim", "999", "--out", str(tmp_path / "static")]
+    assert main(argv) == 1
+    assert "dim must be at most the teacher's 32, got 999" in capsys.readouterr().err
+    assert not (tmp_path / "static").exists()
+
+
+@pytest.fixture
+def store(tmp_path, corpus, capsys):
+    path = tmp_path / "agent.db"
+    assert main(["add", "--store", str(path), str(corpus)]) == 0
+    capsys.readouterr()
+    return path
+
+
+@pytest.fixture
+def static(tmp_path, corpus, capsys):
+    folder = tmp_path / "static"
+    argv = ["distill", "--corpus", str(corpus), "--dim", "16", "--steps", "10"]
+    assert main([*argv, "--out", str(folder)]) == 0
+    capsys.readouterr()
+    return folder
+
+
+def test_reencode_gives_a_memory_another_encoder(capsys, store, static) -> None:
+    assert main(["search", "--store", str(store), "--encoder", str(static), "trout"]) == 1
+    assert f"hoptrail reencode --store {store} --encoder" in capsys.readouterr().err
+    argv = ["reencode", "--store", str(store), "--encoder", str(static)]
+    assert main([*argv, "--json"]) == 0
+    said = capsys.readouterr()
+    found = json.loads(said.out)
+    assert (found["dim"], found["passages"], found["encoded"]) == (16, 12, 12)
+    assert "encoding: 12 in" in said.err
+    assert main([*argv]) == 0
+    assert "12 passages, 0 of them encoded" in capsys.readouterr().out
+    argv = ["search", "--store", str(store), "--encoder", str(static), "--mode", "dense", "--json"]
+    assert main([*argv, "who founds bells in a foundry"]) == 0
+    assert json.loads(capsys.readouterr().out)["passages"]
+    assert main(["reencode", "--store", str(store)]) == 0  # and back to the default
+    assert "has the encoder hash-32 (32 dim) now" in capsys.readouterr().out
+    assert main(["search", "--store", str(store), "trout"]) == 0
+
+
+def test_reencode_goes_on_after_an_interrupt_and_can_be_dropped(
+    capsys, store, static, monkeypatch
+) -> None:
+    encode, left = StaticEncoder.encode, [2]
+
+    def interrupted(self, texts):
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        return encode(self, texts)
+
+    monkeypatch.setattr(StaticEncoder, "encode", interrupted)
+    argv = ["reencode", "--store", str(store), "--encoder", str(static), "--batch", "3"]
+    assert main(argv) == 130
+    said = capsys.readouterr().err
+    assert "6 of 12 passages are done: the same command goes on" in said
+    assert main(["verify", "--store", str(store), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["encoder_change"]["done"] == 6
+    assert main(["info", "--store", str(store)]) == 0
+    assert "6 of 12 passages (hoptrail reencode goes on" in capsys.readouterr().out
+    assert main(["verify", "--store", str(store)]) == 0
+    assert "is sound: 12 passages\nchanging to encoder" in capsys.readouterr().out
+    left[0] = 99
+    assert main([*argv, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["encoded"] == 6
+    assert main(["info", "--store", str(store), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["encoder_change"] is None
+    left[0] = 0
+    monkeypatch.setenv("HOPTRAIL_CACHE", str(store.with_name("other")))
+    monkeypatch.setattr(HashEncoder, "encode", interrupted)
+    assert main(["reencode", "--store", str(store)]) == 130
+    argv = ["reencode", "--store", str(store), "--drop"]
+    assert main(argv) == 0
+    assert "was dropped, with 0 of 12 passages" in capsys.readouterr().out
+    assert main(argv) == 0
+    assert "is in no change" in capsys.readouterr().out
+    assert main([*argv, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"dropped": None}

@@ -1,0 +1,249 @@
+"""A walk from the question to k passages and the trails that led there."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from hoptrail.errors import ConfigError
+from hoptrail.memory.search import hybrid_search
+from hoptrail.policies.environment.efforts import EFFORTS, Effort, effort
+from hoptrail.policies.environment.reformulation import HEAD
+from hoptrail.policies.retriever import Walker, link_between
+from hoptrail.types import Link, Passage
+
+LAKE = "Into which lake flows the river of the town where Ada Lind was born?"
+
+
+class CountingEncoder:
+    """An encoder that counts its passes and texts."""
+
+    def __init__(self, inner) -> None:
+        self.inner, self.passes, self.texts = inner, 0, 0
+        self.fingerprint, self.dim = inner.fingerprint, inner.dim
+
+    def encode(self, texts):
+        self.passes += 1
+        self.texts += len(texts)
+        return self.inner.encode(texts)
+
+
+@pytest.mark.parametrize("name", EFFORTS)
+def test_k_passages_come_wherever_there_are_as_many(demo, demo_questions, random_policy, name):
+    walker = demo.walker(random_policy(), name)
+    for k in (1, 5, 60, 100, 101, 200, 257, 1000):
+        [walk] = walker.walk([demo_questions[0].text], k)
+        assert len(walk.slots) == len(walk.scores) == min(k, 257)
+        assert len(set(walk.slots.tolist())) == len(walk.slots)
+        assert (np.diff(walk.scores) <= 0).all()
+        beyond = walk.scores[walk.candidates :]
+        assert (beyond < 0).all()
+        assert (np.diff(beyond) < 0).all()
+        assert (walk.scores[: walk.candidates] >= 0).all()
+
+
+def test_a_longer_list_begins_with_the_shorter(demo, demo_questions, random_policy) -> None:
+    walker = demo.walker(random_policy())
+    for question in demo_questions[:5]:
+        longest = walker.walk([question.text], 257)[0].slots.tolist()
+        assert sorted(longest) == list(range(257))
+        for k in (3, 60, 99, 130):
+            assert walker.walk([question.text], k)[0].slots.tolist() == longest[:k]
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+@pytest.mark.parametrize("name", EFFORTS)
+def test_a_scope_with_few_passages(world, twelve, random_policy, count, name) -> None:
+    place = world(twelve[:count])
+    for question in (LAKE, "zzyzx", "?"):
+        [walk] = place.walker(random_policy(), name).walk([question], 10)
+        assert sorted(walk.slots.tolist()) == list(range(count))
+        assert walk.candidates == count
+        assert np.isfinite(walk.scores).all()
+        assert sum(t.probability for t in walk.trails) <= 1 + 1e-4
+        assert bool(walk.trails) == bool(count)
+    assert place.walker(random_policy()).walk([]) == []
+
+
+def test_an_empty_scope_costs_nothing(world, random_policy) -> None:
+    place = world([])
+    walker = Walker(
+        random_policy(),
+        place.view,
+        place.graph,
+        encoder := CountingEncoder(place.encoder),
+        EFFORTS["balanced"],
+    )
+    [walk] = walker.walk(["Is there anything?"])
+    assert (walk.texts_encoded, walk.candidates, walk.read, walk.trails) == (0, 0, (), ())
+    assert encoder.passes == 0
+
+
+@pytest.mark.parametrize("name", EFFORTS)
+def test_walking_together_equals_walking_one_by_one(demo, demo_questions, random_policy, name):
+    asked = [question.text for question in demo_questions[:8]]
+    walker = demo.walker(random_policy(2), name)
+    together = walker.walk(asked, 50)
+    alone = [walker.walk([question], 50)[0] for question in asked]
+    for a, b in zip(together, alone, strict=True):
+        assert a.slots.tolist() == b.slots.tolist()
+        np.testing.assert_allclose(a.scores, b.scores, rtol=5e-4)
+        assert a.read == b.read
+        assert a.texts_encoded == b.texts_encoded
+        assert [[h.id for h in t.hops] for t in a.trails] == [
+            [h.id for h in t.hops] for t in b.trails
+        ]
+
+
+def test_the_same_question_gets_the_same_walk(demo, demo_questions, random_policy) -> None:
+    """Whatever was asked of this walker before, and of another one."""
+    policy = random_policy(2)
+    walker = demo.walker(policy)
+    question = demo_questions[11].text
+    [first] = walker.walk([question])
+    walker.walk([q.text for q in demo_questions[:8]])
+    for [again] in (walker.walk([question]), demo.walker(policy).walk([question])):
+        np.testing.assert_array_equal(first.slots, again.slots)
+        np.testing.assert_array_equal(first.scores, again.scores)
+        assert first.trails == again.trails
+
+
+def test_fast_encodes_once_and_balanced_once_a_hop(demo, demo_questions, random_policy) -> None:
+    asked = [question.text for question in demo_questions[:3]]
+    passes = {}
+    for name in EFFORTS:
+        encoder = CountingEncoder(demo.encoder)
+        walker = Walker(random_policy(spread=1.0), demo.view, demo.graph, encoder, EFFORTS[name])
+        walks = walker.walk(asked)
+        passes[name] = encoder.passes
+        assert encoder.texts == sum(walk.texts_encoded for walk in walks)
+        assert all(walk.read for walk in walks)
+        if name == "fast":
+            assert all(walk.texts_encoded == 1 for walk in walks)
+        elif name == "balanced":
+            assert all(walk.texts_encoded == 1 + len(walk.read) for walk in walks)
+        else:
+            assert all(walk.texts_encoded > 1 + len(walk.read) for walk in walks)
+    assert passes["fast"] == 1
+    assert 1 < passes["balanced"] <= 1 + EFFORTS["balanced"].hops
+
+
+def test_an_effort_that_does_not_exist_is_refused_by_name() -> None:
+    with pytest.raises(ConfigError, match=r"'heroic'.*fast, balanced, thorough"):
+        effort("heroic")
+    assert [effort(name).name for name in EFFORTS] == list(EFFORTS)
+
+
+def test_the_ranking_is_that_of_enumeration(
+    world, table_policy, enumerate_walks, few_candidates
+) -> None:
+    few_candidates(2, read=10)
+    place = world([Passage(f"p{i}", f"word{i} thing{i % 3} other{i % 2}.") for i in range(6)])
+    bounds = Effort("everything", beam=1000, hops=2, reads=100, reencode=True, negligible=1e-300)
+    expected = enumerate_walks(place, table_policy(5), "word1 thing0", 2)
+    [walk] = place.walker(table_policy(5), bounds).walk(["word1 thing0"])
+    slots = np.asarray(list(expected.score))
+    [vector] = place.encoder.encode(["word1 thing0"])
+    hybrid = hybrid_search.hybrid_scores(place.view, "word1 thing0", vector, slots)
+    read = np.asarray(list(expected.score.values()))
+    sure = np.minimum(read, 1)
+    fit = hybrid + 10 * (sure @ words_in_common(place, slots)) / sure.sum()  # all were read
+    prior = np.exp(0.3 * (1 - sure) * (fit - fit.max()))
+    score = dict(zip(slots.tolist(), read * prior, strict=True))
+    best = sorted(score, key=lambda slot: -score[slot])
+    assert walk.slots[: len(best)].tolist() == best
+    assert walk.scores[: len(best)] == pytest.approx([score[s] for s in best], rel=1e-4)
+    assert walk.candidates == len(best)
+    ends = sorted(expected.ends.values(), reverse=True)[: len(walk.trails)]
+    assert [trail.probability for trail in walk.trails] == pytest.approx(ends, rel=1e-6)
+
+
+def words_in_common(place, slots) -> np.ndarray:
+    """The cosines of passages' words, weighted by idf, `(n, n)`."""
+    lexicon = place.sources.lexicon
+    idf = lexicon.idf()
+    words = np.zeros((len(slots), len(idf)))
+    for row, known in enumerate(lexicon.known(slots.tolist())):
+        words[row, known.terms] = idf[known.terms]
+    words /= np.linalg.norm(words, axis=1, keepdims=True)
+    return words @ words.T
+
+
+def test_a_trail_shows_its_queries_links_and_stop(small, random_policy) -> None:
+    bounds = Effort("two", beam=3, hops=2, reads=6, reencode=True)
+    [walk] = small.walker(random_policy(spread=1.0), bounds).walk([LAKE])
+    assert walk.trails
+    known = set(small.ids(walk.read))
+    for trail in walk.trails:
+        assert trail.stop in ("policy", "budget", "exhausted")
+        assert len(trail.hops) == 2 or trail.stop == "policy"
+        assert len({hop.id for hop in trail.hops}) == len(trail.hops)
+        assert trail.probability >= 0
+        for previous, hop in itertools.pairwise([None, *trail.hops]):
+            assert hop.id in known
+            assert 0 < hop.probability <= 1
+            read = small.store.get(previous.id).content[:HEAD] if previous else ""
+            assert hop.query == (f"{LAKE} {read}" if previous else LAKE)
+        product = math.prod(hop.probability for hop in trail.hops)
+        assert trail.stop == "budget" or trail.probability <= 1
+        assert product >= 0
+    probabilities = [trail.probability for trail in walk.trails]
+    assert probabilities == sorted(probabilities, reverse=True)
+
+
+def test_which_edge_led_to_a_passage(world) -> None:
+    place = world(
+        [
+            Passage("a", "Alder knows Benta well.", title="Alder", links=(Link("c", "cites"),)),
+            Passage("b", "Nothing else.", title="Benta"),
+            Passage("c", "Far off.", title="Corvan", links=(Link("b", "z"), Link("b", "next"))),
+            Passage("d", "Quite alone.", title="Dorn"),
+        ]
+    )
+    a, b, c, d = place.slots("a", "b", "c", "d")
+    pool = place.pool("Alder")
+    place.read(pool, [a, b, c, d])
+    assert link_between(pool, (), a) is None
+    assert link_between(pool, (a,), b) == "mentions"
+    assert link_between(pool, (b,), a) == "mentioned_by"
+    assert link_between(pool, (a,), c) == "cites"
+    assert link_between(pool, (c,), a) == "~cites"
+    assert link_between(pool, (c,), b) == "next"
+    assert link_between(pool, (a, c), b) == "next"  # the latest read first
+    assert link_between(pool, (a, b, c), d) is None
+
+
+def test_many_equals_are_ranked_to_the_end(world, random_policy) -> None:
+    place = world([Passage(f"p{i}", "The same words.") for i in range(130)])
+    [walk] = place.walker(random_policy()).walk(["The same words?"], 130)
+    assert sorted(walk.slots.tolist()) == list(range(130))
+    assert (np.diff(walk.scores) <= 0).all()
+
+
+def test_a_namespace_is_walked_without_its_neighbours(tmp_path, twelve, random_policy) -> None:
+    from dataclasses import replace
+
+    from hoptrail.graph.graph import Graph
+    from hoptrail.memory.store import Store
+    from hoptrail.memory.testing.hash_encoder import HashEncoder
+
+    policy, encoder = random_policy(), HashEncoder()
+    walks = []
+    for others in (0, 5):
+        with Store(tmp_path / f"{others}.db", encoder=encoder) as store:
+            store.add([replace(p, namespace=("mine",)) for p in twelve])
+            store.add(
+                replace(p, namespace=(f"other{i}",), text=p.text * 2)
+                for i in range(others)
+                for p in twelve
+            )
+            view = store.view(("mine",))
+            walker = Walker(policy, view, Graph(store).view(view), encoder, EFFORTS["balanced"])
+            [walk] = walker.walk([LAKE])
+            walks.append(([p.id for p in view.passages(walk.slots)], walk.scores, walk.trails))
+    assert walks[0][0] == walks[1][0]
+    np.testing.assert_allclose(walks[0][1], walks[1][1], rtol=1e-4)
+    assert len(walks[0][0]) == 12

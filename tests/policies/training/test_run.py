@@ -1,0 +1,638 @@
+"""Training: it learns, it can be stopped and taken up, and it tells early what it cannot do."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hoptrail.errors import ConfigError, FormatError, InputError, PolicyError
+from hoptrail.learning.reader.tokens import encoded_text, trail_tokens
+from hoptrail.memory.encoders.transformer import TransformerEncoder
+from hoptrail.memory.testing.hash_encoder import HashEncoder
+from hoptrail.metrics.ranking import recall_at
+from hoptrail.policies.networks.policy_network import NetworkConfig
+from hoptrail.policies.objectives.marginal import load_reader
+from hoptrail.policies.policy import WEIGHTS, Policy
+from hoptrail.policies.training import calibration
+from hoptrail.policies.training import run as train_module
+from hoptrail.policies.training import trainer as trainer_module
+from hoptrail.policies.training.checkpoint import TENSORS
+from hoptrail.policies.training.config import TrainConfig
+from hoptrail.policies.training.run import TrainingSet, show_made, train
+
+SMALL = TrainConfig(
+    networks=1, epochs=2, batch=4, network=NetworkConfig(width=8, layers=1, dropout=0.1)
+)
+
+
+class Stopped(Exception):
+    """The run is killed here."""
+
+
+def stop_at(label: str, step: int):
+    """A progress that kills the run before the step after this one."""
+
+    def progress(stage, done, total, figures) -> None:
+        if stage == label and done == step:
+            raise Stopped
+
+    return progress
+
+
+@pytest.fixture(autouse=True, scope="module")
+def cache(tmp_path_factory):
+    """One cache for all of them: the demo is built once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOPTRAIL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory, demo_questions):
+    """The demo's questions in two: some to learn from, the rest to be measured on."""
+    folder = tmp_path_factory.mktemp("demo")
+    corpus = Path(__file__).resolve().parents[3] / "src" / "hoptrail" / "demo" / "corpus.jsonl"
+
+    def some(name, questions) -> TrainingSet:
+        file = folder / name
+        records = [
+            {
+                "id": q.id,
+                "question": q.text,
+                "answers": list(q.answers),
+                "supporting_ids": list(q.supporting_ids),
+            }
+            for q in questions
+        ]
+        file.write_text("".join(json.dumps(r) + "\n" for r in records), encoding="utf-8")
+        return TrainingSet(corpus, file)
+
+    return {
+        "learn": some("learn.jsonl", demo_questions[:40]),
+        "held out": some("held-out.jsonl", demo_questions[40:]),
+        "few": some("few.jsonl", demo_questions[:8]),
+    }
+
+
+@pytest.fixture(scope="module")
+def tiny_bert(tmp_path_factory, demo_passages, demo_questions) -> TransformerEncoder:
+    """A transformer of one layer that knows no language but has the demo's words."""
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    folder = tmp_path_factory.mktemp("bert")
+    texts = [p.content for p in demo_passages] + [q.text for q in demo_questions]
+    letters = sorted({c for text in texts for c in text.lower() if not c.isspace()})
+    specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    words = sorted({w for text in texts for w in text.lower().split() if w.isalpha()})
+    vocabulary = dict.fromkeys([*specials, *letters, *(f"##{c}" for c in letters), *words])
+    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
+    BertTokenizerFast(vocab_file=str(folder / "vocab.txt")).save_pretrained(folder)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        config = BertConfig(
+            vocab_size=len(vocabulary),
+            hidden_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=32,
+            max_position_embeddings=256,
+        )
+        BertModel(config).save_pretrained(folder)
+    return TransformerEncoder(folder, device="cpu")
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / WEIGHTS).read_bytes()
+
+
+def test_imitation_learns_what_carries_over(sets, tmp_path, demo, demo_questions) -> None:
+    """Held-out questions on the same passages, against the same untrained and plain search."""
+    config = replace(SMALL, epochs=6, batch=8, network=NetworkConfig(width=24, layers=1))
+    card = train(
+        [sets["learn"]],
+        tmp_path / "policy",
+        config=config,
+        encoder=HashEncoder(),
+        dev=[sets["held out"]],
+    )
+    trained = Policy.load(tmp_path / "policy")
+    untrained = Policy([type(trained.members[0])(config.network)])
+    untrained.members[0].mean.copy_(trained.members[0].mean)
+    untrained.members[0].scale.copy_(trained.members[0].scale)
+
+    held = demo_questions[40:]
+
+    def recall(ranked) -> float:
+        found = [recall_at(ids, q.supporting_ids, 5) for ids, q in zip(ranked, held, strict=True)]
+        return sum(found) / len(found)
+
+    def walked(policy) -> float:
+        walks = demo.walker(policy).walk([q.text for q in held], 5)
+        return recall([demo.ids(walk.slots) for walk in walks])
+
+    after = walked(trained)
+    searched = recall([[hit.passage.id for hit in demo.store.search(q.text, 5)] for q in held])
+    assert after > walked(untrained) + 0.2
+    assert after > searched
+    assert card["dev"][0]["recall@5"] == pytest.approx(after, abs=1e-6)
+    losses = [curve["loss"] for curve in card["curves"]]
+    assert losses[-1] < 0.7 * losses[0]
+    assert card["questions"] == 40
+    assert trained.card == card
+    text = (tmp_path / "policy" / "README.md").read_text(encoding="utf-8")
+    assert "recall@5" in text
+    assert "objective: imitation" in text
+    assert not (tmp_path / "policy" / TENSORS).exists()
+
+
+def test_the_seed_decides(sets, tmp_path) -> None:
+    for name, seed in [("a", 3), ("b", 3), ("c", 4)]:
+        config = replace(SMALL, seed=seed, epochs=1)
+        train([sets["few"]], tmp_path / name, config=config, encoder=HashEncoder())
+        torch.rand(1)  # what else draws from torch's generator must not matter
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+    assert weights(tmp_path / "a") != weights(tmp_path / "c")
+
+
+TWO_STAGES = replace(SMALL, objective="imitation,reinforce", networks=2, tuning_epochs=2)
+
+
+@pytest.fixture(scope="module")
+def never_stopped(sets, tmp_path_factory):
+    """A run of two networks through two stages: its card and its weights."""
+    out = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer_module, "SAMPLED", 3)
+        card = train([sets["few"]], out, config=TWO_STAGES, encoder=HashEncoder())
+    return card, weights(out)
+
+
+@pytest.mark.parametrize(
+    ("label", "step"),
+    [
+        ("imitation, network 1, epoch 2", 1),
+        ("reinforce, network 1, epoch 1", 1),
+        ("reinforce, network 1, epoch 2", 2),
+        ("imitation, network 2, epoch 1", 1),
+        ("reinforce, network 2, epoch 2", 1),
+    ],
+)
+def test_taken_up_again_it_ends_as_if_never_stopped(
+    sets, tmp_path, monkeypatch, never_stopped, label, step
+) -> None:
+    monkeypatch.setattr(trainer_module, "SAMPLED", 3)
+    given = {"config": TWO_STAGES, "encoder": HashEncoder()}
+    with pytest.raises(Stopped):
+        train([sets["few"]], tmp_path, **given, progress=stop_at(label, step))
+    assert not (tmp_path / WEIGHTS).exists()
+    torn = train([sets["few"]], tmp_path, **given, resume=True)
+    whole, expected = never_stopped
+    assert weights(tmp_path) == expected
+    assert torn["curves"] == whole["curves"]
+    places = [(c["network"], c["stage"], c["epoch"]) for c in torn["curves"]]
+    assert len(places) == len(set(places)) == 2 * (2 + 2)
+
+
+def test_all_stages_run_and_are_taken_up(sets, tmp_path, tiny_bert) -> None:
+    config = replace(SMALL, objective="imitation,marginal,reinforce", epochs=1, tuning_epochs=2)
+    given = {"config": config, "encoder": tiny_bert}
+    card = train([sets["few"]], tmp_path / "whole", **given)
+    by_stage = {curve["stage"]: curve for curve in card["curves"]}
+    assert list(by_stage) == ["imitation", "marginal", "reinforce"]
+    assert 0 < by_stage["marginal"]["prior mass covered"] <= 1
+    assert 0 < by_stage["marginal"]["answerable"] <= 1
+    assert by_stage["reinforce"]["return"] > -1
+    with pytest.raises(Stopped):
+        at = stop_at("marginal, network 1, epoch 2", 1)
+        train([sets["few"]], tmp_path / "torn", **given, progress=at)
+    train([sets["few"]], tmp_path / "torn", **given, resume=True)
+    assert weights(tmp_path / "whole") == weights(tmp_path / "torn")
+    reader = load_reader(tmp_path / "whole")
+    again = load_reader(tmp_path / "torn").state_dict()
+    assert all(torch.equal(value, again[name]) for name, value in reader.state_dict().items())
+    question, content = "who?", "Colin Archer built the Fram."
+    encoded = tiny_bert.encode_tokens([encoded_text(question, content)])
+    answer, probability = reader.predict(
+        trail_tokens(question, [content], encoded, dim=tiny_bert.dim)
+    )
+    assert answer in content or answer in ("yes", "no", "")
+    assert 0 < probability <= 1
+
+
+def test_a_reader_that_is_absent_or_damaged_is_told(tmp_path) -> None:
+    with pytest.raises(PolicyError, match="only the objective marginal trains one"):
+        load_reader(tmp_path)
+    (tmp_path / "reader.safetensors").write_bytes(b"nothing of the kind")
+    with pytest.raises(PolicyError, match="damaged"):
+        load_reader(tmp_path)
+
+
+@pytest.mark.parametrize("objective", ["reinforce", "imitation, reinforce"])
+def test_stages_by_name(sets, tmp_path, objective) -> None:
+    config = replace(SMALL, objective=objective, epochs=1)
+    card = train([sets["few"]], tmp_path / "p", config=config, encoder=HashEncoder())
+    assert [curve["stage"] for curve in card["curves"]] == config.stages
+    assert Policy.load(tmp_path / "p").card["objective"] == objective
+
+
+def test_a_checkpoint_of_another_run_is_refused_before_anything_slow(
+    sets, tmp_path, monkeypatch
+) -> None:
+    out, encoder = tmp_path / "p", HashEncoder()
+    with pytest.raises(Stopped):
+        at = stop_at("imitation, network 1, epoch 2", 1)
+        train([sets["few"]], out, config=SMALL, encoder=encoder, progress=at)
+
+    def too_slow(*args):
+        pytest.fail("it began to read the corpora")
+
+    monkeypatch.setattr(train_module, "_examples", too_slow)
+    for config, data in [(replace(SMALL, seed=1), "few"), (SMALL, "learn")]:
+        with pytest.raises(PolicyError, match="other settings or data"):
+            train([sets[data]], out, config=config, encoder=encoder, resume=True)
+    with pytest.raises(PolicyError, match="other settings or data"):
+        train([sets["few"]], out, config=SMALL, encoder=HashEncoder(8), resume=True)
+    file = out / TENSORS
+    file.write_bytes(file.read_bytes()[:-40])
+    with pytest.raises(PolicyError, match="damaged"):
+        train([sets["few"]], out, config=SMALL, encoder=encoder, resume=True)
+
+
+def test_without_resume_a_run_begins_anew(sets, tmp_path) -> None:
+    out, encoder = tmp_path / "p", HashEncoder()
+    with pytest.raises(Stopped):
+        at = stop_at("imitation, network 1, epoch 2", 1)
+        train([sets["few"]], out, config=SMALL, encoder=encoder, progress=at)
+    other = replace(SMALL, seed=1)
+    train([sets["few"]], out, config=other, encoder=encoder)
+    train([sets["few"]], tmp_path / "q", config=other, encoder=encoder, resume=True)
+    assert weights(out) == weights(tmp_path / "q")
+
+
+def test_a_card_says_what_it_was_trained_on(sets, tmp_path) -> None:
+    command = "hoptrail train --set corpus.jsonl few.jsonl"
+    config = replace(SMALL, epochs=1)
+    card = train(
+        [sets["few"], sets["few"]],
+        tmp_path / "p",
+        config=config,
+        encoder=HashEncoder(),
+        command=command,
+    )
+    assert card["questions"] == 16
+    assert card["command"] == command
+    assert [one["questions"].split("/")[-1] for one in card["sets"]] == ["few.jsonl"] * 2
+    assert card["config"]["network"]["width"] == 8
+    assert card["encoder"] == "hash-32"
+    assert card["dev"] == []
+
+
+def test_questions_are_varied_and_the_seed_decides(sets, tmp_path) -> None:
+    config = replace(SMALL, epochs=1, varied=0.5)
+    card = train([sets["learn"]], tmp_path / "a", config=config, encoder=HashEncoder())
+    assert card["questions"] == 40
+    assert 20 < card["varied"] <= 32  # 20 over untitled passages, and up to 12 likenesses
+    train([sets["learn"]], tmp_path / "b", config=config, encoder=HashEncoder())
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+    plain = replace(config, varied=0.0)
+    assert (
+        train([sets["learn"]], tmp_path / "c", config=plain, encoder=HashEncoder())["varied"] == 0
+    )
+    assert weights(tmp_path / "a") != weights(tmp_path / "c")
+
+
+def test_variants_of_what_is_left_out_are_left_out_too(sets, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(calibration, "LEAST", 2)
+    steps, judged = [], []
+
+    def step(objective, batch, *rest):
+        steps.append((objective, batch))
+        return take(objective, batch, *rest)
+
+    def calibrate_stop(network, examples, *rest, **options):
+        judged.extend(examples)
+        return fit(network, examples, *rest, **options)
+
+    take, fit = trainer_module._step, trainer_module.calibrate_stop
+    monkeypatch.setattr(trainer_module, "_step", step)
+    monkeypatch.setattr(trainer_module, "calibrate_stop", calibrate_stop)
+    config = replace(SMALL, epochs=1, varied=1.0)
+    train([sets["learn"]], tmp_path / "p", config=config, encoder=HashEncoder())
+    first, last = steps[0][0], steps[-1][0]
+    held = {example.question for example in judged}
+    assert held
+    assert all(example.asked is None for example in judged)
+    seen = [e for objective, batch in steps if objective is first for e in batch]
+    assert {e.question for e in seen if e.asked in held or e.question in held} >= held
+    for objective, batch in steps:
+        if objective is last:
+            assert not any(e.question in held or e.asked in held for e in batch)
+
+
+def test_every_other_network_learns_from_what_varies_the_questions(
+    sets, tmp_path, monkeypatch
+) -> None:
+    learned: dict[int, set[bool]] = {}
+
+    def step(objective, batch, *rest):
+        learned.setdefault(id(objective), set()).update(e.asked is not None for e in batch)
+        objectives.append(objective)  # kept, so that no two have one id
+        return take(objective, batch, *rest)
+
+    take, objectives = trainer_module._step, []
+    monkeypatch.setattr(trainer_module, "_step", step)
+    config = replace(SMALL, epochs=1, networks=3, varied=1.0)
+    train([sets["few"]], tmp_path / "p", config=config, encoder=HashEncoder())
+    assert list(learned.values())[:3] == [{False, True}, {False}, {False, True}]
+
+
+def test_what_varies_a_question_is_for_imitation_alone(sets, tmp_path, monkeypatch) -> None:
+    stages = {}
+
+    def make(stage, *rest):
+        objective = original(stage, *rest)
+        stages[id(objective)] = stage
+        return objective
+
+    def step(objective, batch, *rest):
+        told.update((stages[id(objective)], e.asked is not None) for e in batch)
+        return take(objective, batch, *rest)
+
+    original, take, told = trainer_module.make_objective, trainer_module._step, set()
+    monkeypatch.setattr(trainer_module, "make_objective", make)
+    monkeypatch.setattr(trainer_module, "_step", step)
+    config = replace(SMALL, epochs=1, varied=1.0, objective="imitation,reinforce")
+    train([sets["few"]], tmp_path / "p", config=config, encoder=HashEncoder())
+    assert told == {("imitation", False), ("imitation", True), ("reinforce", False)}
+
+
+def test_progress_is_told_to_the_end(sets, tmp_path) -> None:
+    seen: dict[str, list[tuple[int, int]]] = {}
+
+    def progress(stage, done, total, figures) -> None:
+        seen.setdefault(stage, []).append((done, total))
+
+    train(
+        [sets["few"]],
+        tmp_path / "p",
+        config=SMALL,
+        encoder=HashEncoder(),
+        dev=[sets["few"]],
+        progress=progress,
+    )
+    assert any(stage.startswith("prepare") for stage in seen)
+    assert any(stage.startswith("measure") for stage in seen)
+    for stage, steps in seen.items():
+        assert steps[-1][0] == steps[-1][1], stage
+        assert [done for done, _ in steps] == sorted(done for done, _ in steps)
+
+
+def test_what_cannot_be_trained_on(sets, tmp_path) -> None:
+    def questions(name, *records) -> TrainingSet:
+        file = tmp_path / name
+        file.write_text("".join(json.dumps(r) + "\n" for r in records), encoding="utf-8")
+        return TrainingSet(sets["few"].corpus, file)
+
+    def run(one) -> None:
+        train([one], tmp_path / "p", config=SMALL, encoder=HashEncoder())
+
+    with pytest.raises(InputError, match="nothing to train on"):
+        run(questions("no-gold.jsonl", {"id": "q", "question": "What is it?"}))
+    lost = {"id": "q", "question": "What is it?", "supporting_ids": ["no-such"]}
+    with pytest.raises(FormatError, match="'no-such'"):
+        run(questions("lost.jsonl", lost))
+    with pytest.raises(FormatError, match="nowhere"):
+        run(TrainingSet(tmp_path / "nowhere.jsonl", sets["few"].questions))
+
+
+def test_a_folder_that_cannot_be_made_is_told_at_once(sets, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(train_module, "_examples", lambda *_: pytest.fail("too late"))
+    (tmp_path / "file").touch()
+    with pytest.raises(PolicyError, match="cannot be made"):
+        train([sets["few"]], tmp_path / "file", config=SMALL, encoder=HashEncoder())
+
+
+def test_an_encoder_without_tokens_is_told_at_once(sets, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(train_module, "_examples", lambda *_: pytest.fail("too late"))
+    config = replace(SMALL, objective="imitation,marginal")
+    with pytest.raises(ConfigError, match="TransformerEncoder, got HashEncoder"):
+        train([sets["few"]], tmp_path / "p", config=config, encoder=HashEncoder())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"objective": "imitation,magic"}, "unknown objective"),
+        ({"objective": " , "}, "unknown objective"),
+        ({"networks": 0}, "at least 1"),
+        ({"epochs": 0}, "at least 1"),
+        ({"tuning_epochs": 0}, "at least 1"),
+        ({"tuning_rate": 0.0}, "tuning_rate must be above 0"),
+        ({"learning_rate": float("nan")}, "learning_rate and tuning_rate must be above 0"),
+        ({"batch": 0}, "at least 1"),
+        ({"samples": 1}, "at least 2"),
+        ({"objective": ""}, "unknown objective"),
+        ({"self_supervised": -1}, "0 or the number"),
+        ({"self_supervised": 5, "self_supervised_epochs": 0}, "at least 1"),
+        ({"effort": "heroic"}, "no effort 'heroic'"),
+    ],
+)
+def test_settings_out_of_range_are_refused(wrong, says) -> None:
+    with pytest.raises(ConfigError, match=says):
+        TrainConfig(**wrong)
+
+
+def test_stop_is_calibrated_by_a_network_that_did_not_see_some_questions(
+    sets, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(calibration, "LEAST", 2)
+    config = replace(SMALL, networks=2)
+    card = train([sets["learn"]], tmp_path / "out", config=config, encoder=HashEncoder())
+    last = card["curves"][-1]
+    assert (last["stage"], last["network"]) == ("calibration", 2)
+    assert {c["network"] for c in card["curves"] if c["stage"] == "imitation"} == {0, 1, 2}
+    policy = Policy.load(tmp_path / "out")
+    assert len(policy.members) == 2
+    for member in policy.members:
+        assert float(member.stop_scale) == pytest.approx(last["scale"])
+        assert float(member.stop_shift) == pytest.approx(last["shift"])
+
+    def stop_before_judging(stage, done, total, figures) -> None:
+        if stage == "imitation, network 3, epoch 2":
+            raise Stopped
+
+    torn = tmp_path / "torn"
+    with pytest.raises(Stopped):
+        train(
+            [sets["learn"]],
+            torn,
+            config=config,
+            encoder=HashEncoder(),
+            progress=stop_before_judging,
+        )
+    again = train([sets["learn"]], torn, config=config, encoder=HashEncoder(), resume=True)
+    assert again["curves"] == card["curves"]
+    assert (torn / WEIGHTS).read_bytes() == (tmp_path / "out" / WEIGHTS).read_bytes()
+
+
+def test_it_learns_from_passages_alone(sets, tmp_path, demo, demo_questions) -> None:
+    """No label is seen; what is asked afterwards are people's questions about the same passages."""
+    corpus = sets["few"].corpus
+    config = replace(
+        SMALL,
+        objective="",
+        self_supervised=60,
+        self_supervised_epochs=6,
+        batch=8,
+        network=NetworkConfig(width=24, layers=1),
+    )
+    card = train([], tmp_path / "p", config=config, encoder=HashEncoder(), unlabelled=[corpus])
+    assert (card["objective"], card["questions"], card["made"]) == ("self-supervised", 0, 60)
+    assert "corpus.jsonl" in card["unlabelled"][0]
+    assert "60 made from passages" in (tmp_path / "p" / "README.md").read_text(encoding="utf-8")
+    losses = [curve["loss"] for curve in card["curves"]]
+    assert losses[-1] < 0.7 * losses[0]
+
+    def recall(ranked) -> float:
+        pairs = zip(ranked, demo_questions, strict=True)
+        return float(np.mean([recall_at(ids, q.supporting_ids, 5) for ids, q in pairs]))
+
+    walks = demo.walker(Policy.load(tmp_path / "p"), "fast").walk(
+        [q.text for q in demo_questions], 5
+    )
+    hits = [demo.store.search(q.text, 5) for q in demo_questions]
+    assert recall([demo.ids(walk.slots) for walk in walks]) > recall(
+        [[hit.passage.id for hit in found] for found in hits]
+    )
+
+
+def test_a_store_is_a_corpus_too_and_a_policy_is_gone_on_from(demo, sets, tmp_path) -> None:
+    config = replace(SMALL, objective="", self_supervised=12, self_supervised_epochs=1, epochs=1)
+    stored = train(
+        [], tmp_path / "a", config=config, encoder=HashEncoder(), unlabelled=[demo.store.path]
+    )
+    corpus = train(
+        [], tmp_path / "b", config=config, encoder=HashEncoder(), unlabelled=[sets["few"].corpus]
+    )
+    assert stored["curves"] == corpus["curves"]
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+    start = Policy.load(tmp_path / "a")
+    both = replace(config, networks=3, network=NetworkConfig(), objective="imitation")
+    card = train([sets["few"]], tmp_path / "c", config=both, encoder=HashEncoder(), start=start)
+    assert card["objective"] == "self-supervised, imitation"
+    assert [curve["stage"] for curve in card["curves"]] == ["self-supervised", "imitation"]
+    found = Policy.load(tmp_path / "c")
+    assert (found.config, len(found.members)) == (start.config, 1)
+    torch.testing.assert_close(found.members[0].mean, start.members[0].mean)
+    assert found.fingerprint != start.fingerprint
+
+
+def test_a_trained_policy_keeps_half_of_itself_when_it_learns_from_passages_alone(
+    sets, tmp_path
+) -> None:
+    config = replace(SMALL, objective="", self_supervised=8, self_supervised_epochs=2)
+    given = {"encoder": HashEncoder(), "unlabelled": [sets["few"].corpus]}
+    train([], tmp_path / "start", config=config, **given)
+    start = Policy.load(tmp_path / "start")
+    ends = {}
+    for kept in (0.0, 0.5, 1.0):
+        changed = replace(config, seed=1, kept=kept)
+        train([], tmp_path / str(kept), config=changed, start=start, **given)
+        ends[kept] = Policy.load(tmp_path / str(kept))
+    for begun, gone, half, same in zip(
+        *(policy.parameters() for policy in (start, ends[0.0], ends[0.5], ends[1.0])), strict=True
+    ):
+        torch.testing.assert_close(half, (begun + gone) / 2)
+        torch.testing.assert_close(same, begun)
+    assert ends[0.0].fingerprint != start.fingerprint
+    with pytest.raises(ConfigError, match="kept is a share"):
+        replace(config, kept=1.5)
+
+
+def test_stopped_after_it_learned_from_passages_it_ends_as_if_never_stopped(sets, tmp_path) -> None:
+    config = replace(SMALL, self_supervised=8, self_supervised_epochs=1)
+    given = {"config": config, "encoder": HashEncoder()}
+    train([sets["few"]], tmp_path / "start", **given)
+    given["start"] = Policy.load(tmp_path / "start")
+    train([sets["few"]], tmp_path / "whole", **given)
+    with pytest.raises(Stopped):
+        at = stop_at("imitation, network 1, epoch 1", 1)
+        train([sets["few"]], tmp_path / "torn", **given, progress=at)
+    train([sets["few"]], tmp_path / "torn", **given, resume=True)
+    assert weights(tmp_path / "whole") == weights(tmp_path / "torn")
+
+
+@pytest.fixture(scope="module")
+def unlabelled(sets, demo_questions) -> dict[str, TrainingSet]:
+    """The demo's questions with answers only, and with nothing."""
+    few = sets["few"]
+
+    def bare(name: str, **fields) -> TrainingSet:
+        file = few.questions.with_name(name)
+        records = [{"id": q.id, "question": q.text} for q in demo_questions[:8]]
+        answers = [{"answers": list(q.answers)} if fields else {} for q in demo_questions[:8]]
+        lines = [json.dumps({**r, **a}) + "\n" for r, a in zip(records, answers, strict=True)]
+        file.write_text("".join(lines), encoding="utf-8")
+        return TrainingSet(few.corpus, file)
+
+    return {"answers": bare("answers.jsonl", answers=True), "nothing": bare("nothing.jsonl")}
+
+
+def test_answers_alone_are_enough(unlabelled, tmp_path, tiny_bert) -> None:
+    """The evidence is latent: no question of the file names a passage."""
+    config = replace(SMALL, objective="marginal,reinforce", effort="fast")
+    card = train([unlabelled["answers"]], tmp_path / "p", config=config, encoder=tiny_bert)
+    first, second = card["curves"]
+    assert (first["stage"], second["stage"]) == ("marginal", "reinforce")
+    assert 0 < first["answerable"] <= 1
+    assert -1 < second["return"] <= 1
+    assert card["reward"] == "evidence or answer"
+
+
+def test_a_reward_alone_is_enough(unlabelled, tmp_path) -> None:
+    """A function of the caller's: here reading as much as can be is all that counts."""
+    config = replace(
+        SMALL, objective="reinforce", tuning_epochs=6, tuning_rate=3e-3, hop_cost=0.0, samples=8
+    )
+    config = replace(config, entropy_weight=0.0, effort="fast")
+    card = train(
+        [unlabelled["nothing"]],
+        tmp_path / "p",
+        config=config,
+        encoder=HashEncoder(),
+        reward=lambda question, read: len(read) / 4,
+    )
+    read = [curve["passages read"] for curve in card["curves"]]
+    assert read[-1] > read[0] or read[-1] > 3.8
+    assert card["questions"] == 8
+
+
+@pytest.mark.parametrize(
+    ("objective", "needs"),
+    [("imitation", "supporting_ids"), ("marginal", "answers"), ("reinforce", "a reward")],
+)
+def test_a_file_that_lacks_what_an_objective_needs_is_told(
+    unlabelled, tmp_path, monkeypatch, tiny_bert, objective, needs
+) -> None:
+    monkeypatch.setattr(train_module, "_opened", lambda *_: pytest.fail("too late"))
+    config = replace(SMALL, objective=objective)
+    with pytest.raises(InputError, match=needs):
+        train([unlabelled["nothing"]], tmp_path / "p", config=config, encoder=tiny_bert)
+
+
+def test_nothing_to_learn_from_is_told(sets, tmp_path) -> None:
+    alone = tmp_path / "alone.jsonl"
+    alone.write_text('{"id": "a", "text": "alder grows."}\n', encoding="utf-8")
+    config = replace(SMALL, objective="", self_supervised=5)
+    with pytest.raises(InputError, match="no question could be made"):
+        train([], tmp_path / "p", config=config, encoder=HashEncoder(), unlabelled=[alone])
+    with pytest.raises(InputError, match="no question could be made"):
+        show_made([alone], count=5, seed=0, encoder=HashEncoder())
+    for wrong, given in ((SMALL, [sets["few"].corpus]), (config, [])):
+        with pytest.raises(InputError, match="nothing to train on"):
+            train([], tmp_path / "p", config=wrong, encoder=HashEncoder(), unlabelled=given)
