@@ -49,7 +49,8 @@ def check_folder(folder: Path, *, card: bool = True) -> None:
             fine = False
         if not fine:
             raise PolicyError(
-                f"{file} is there already and hoptrail did not write it: give another folder"
+                f"{file} is there already and hoptrail did not write it, or it is damaged: "
+                "give another folder, or remove it"
             )
 
 

@@ -73,7 +73,7 @@ def collect(
 
 def _life(ttl: object) -> float:
     """Seconds that passages live."""
-    return above_zero(ttl.total_seconds() if isinstance(ttl, timedelta) else ttl, "ttl")
+    return above_zero(ttl.total_seconds() if isinstance(ttl, timedelta) else ttl, "ttl in seconds")
 
 
 def check_expiry(passage: Passage, now: float) -> None:

@@ -118,15 +118,15 @@ def test_a_purge_follows_a_store_that_was_renamed(tmp_path: Path) -> None:
 KILLED = """
 import os, sys, signal
 from pathlib import Path
-from hoptrail import Memory, outputs
+from hoptrail import Memory
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 replace = os.replace
 os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 memory = Memory(sys.argv[1], encoder=HashEncoder(), policy=None)
 how, target = sys.argv[2:]
 if how == "check":
-    from hoptrail.graph import upkeep
-    upkeep._differences = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    from hoptrail.graph import maintenance
+    maintenance._differences = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
     os.replace = replace
     memory.verify()
 {"backup": memory.backup, "export": memory.export}[how](target)

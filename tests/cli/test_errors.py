@@ -16,9 +16,9 @@ from hoptrail.memory.testing.hash_encoder import HashEncoder
 
 PROGRAM = """
 import sys
-from hoptrail.memory import encoder
+from hoptrail.memory.encoders import transformer
 from hoptrail.memory.testing.hash_encoder import HashEncoder
-encoder.minilm = lambda **_: HashEncoder()
+transformer.minilm = lambda **_: HashEncoder()
 from hoptrail.cli.main import main
 sys.exit(main())
 """

@@ -55,7 +55,7 @@ def test_what_is_no_triple_is_refused_with_its_line(tmp_path, line, says) -> Non
 def test_files_that_cannot_be_read_are_named(tmp_path) -> None:
     with pytest.raises(FormatError, match=r"nowhere\.txt cannot be read"):
         list(read_triples(tmp_path / "nowhere.txt"))
-    with pytest.raises(FormatError, match=r"nowhere\.jsonl cannot be read"):
+    with pytest.raises(FormatError, match=r"nowhere\.jsonl does not exist"):
         read_entity_questions(tmp_path / "nowhere.jsonl")
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9|is|here\n")
     with pytest.raises(FormatError, match="not UTF-8"):

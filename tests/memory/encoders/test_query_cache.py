@@ -71,7 +71,10 @@ def test_threads_share_a_cache() -> None:
     assert cache.looked.hits + cache.looked.misses == 400
 
 
-def test_a_memory_remembers_and_what_is_written_is_found_all_the_same(tmp_path: Path) -> None:
+def test_a_memory_remembers_and_what_is_written_is_found_all_the_same(
+    tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setenv("HOPTRAIL_CACHE", str(tmp_path / "vectors"))  # no other test's vectors
     encoder = HashEncoder()
     with Memory(tmp_path / "a.db", encoder=encoder) as memory:
         memory.add([Passage("a", "an old stone bridge"), Passage("b", "a river")])

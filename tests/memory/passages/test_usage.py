@@ -263,11 +263,11 @@ def test_whatever_is_done_the_counts_are_those_of_the_passages_that_live(
 
 CHILD = """
 import sys
-from hoptrail.memory import statistics
+from hoptrail.memory.passages import usage
 from hoptrail.memory.store import Store
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 
-statistics.RECALLS_KEPT = 10
+usage.RECALLS_KEPT = 10
 store = Store(sys.argv[1], encoder=HashEncoder())
 print("open", flush=True)
 for n in range(100_000):

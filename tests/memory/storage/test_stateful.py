@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import shutil
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from hoptrail.graph import maintenance as graph_upkeep
 from hoptrail.graph.graph import Graph
 from hoptrail.memory import filters
-from hoptrail.memory.asynchronous import AsyncStore
 from hoptrail.memory.index import snapshot
 from hoptrail.memory.maintenance import checks, export, merging, near_duplicates
 from hoptrail.memory.search import hybrid_search
@@ -220,15 +219,13 @@ class Machine(RuleBasedStateMachine):
 
     @rule(batch=st.lists(passages, max_size=5, unique_by=lambda p: (p.namespace, p.id)))
     def at_once(self, batch: list[Passage]) -> None:
-        """From several threads, by way of asynchronous calls."""
+        """From several threads, into two open stores of one file."""
 
-        async def write() -> None:
-            stores = [AsyncStore(self.store), AsyncStore(self.other)]
-            await asyncio.gather(
-                *(stores[i % 2].add([p], on_duplicate="replace") for i, p in enumerate(batch))
-            )
+        def write(number: int) -> None:
+            (self.store, self.other)[number % 2].add([batch[number]], on_duplicate="replace")
 
-        asyncio.run(write())
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(write, range(len(batch))))
         self.model |= {(p.namespace, p.id): self.written(p) for p in batch}
 
     @rule(near=st.sampled_from([0.97, 2.0]), scope=st.sampled_from(SCOPES))

@@ -324,6 +324,9 @@ def test_a_policy_keeps_its_scorer_and_may_have_none(random_policy, tmp_path) ->
     with pytest.raises(PolicyError, match="damaged"):
         Policy.load(tmp_path)
     policy.relations = None
+    with pytest.raises(PolicyError, match="or it is damaged"):
+        policy.save(tmp_path)
+    (tmp_path / FILE).unlink()
     policy.save(tmp_path)
     assert Policy.load(tmp_path).relations is None
 

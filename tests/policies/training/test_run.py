@@ -413,7 +413,7 @@ def test_what_cannot_be_trained_on(sets, tmp_path) -> None:
 def test_a_folder_that_cannot_be_made_is_told_at_once(sets, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(train_module, "_examples", lambda *_: pytest.fail("too late"))
     (tmp_path / "file").touch()
-    with pytest.raises(PolicyError, match="cannot be made"):
+    with pytest.raises(PolicyError, match="file cannot be written: it is no folder"):
         train([sets["few"]], tmp_path / "file", config=SMALL, encoder=HashEncoder())
 
 
