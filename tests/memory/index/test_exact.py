@@ -149,7 +149,7 @@ def test_expiry_can_be_changed_and_the_past_is_refused(store: Store, clock: Cloc
             InputError, match=f"ttl in seconds must be above 0 and finite, got {ttl!r}"
         ):
             store.add([passage("b")], ttl=ttl)
-    with pytest.raises(InputError, match="expires_at must be None or seconds since 1970"):
+    with pytest.raises(InputError, match="expires_at must be seconds since 1970 or a time"):
         store.add([passage("b", expires_at="tomorrow")])
 
 
