@@ -9,7 +9,8 @@ import numpy as np
 from hoptrail.graph.graph import Graph
 from hoptrail.memory.maintenance import near_duplicates
 from hoptrail.memory.maintenance.near_duplicates import Duplicate
-from hoptrail.memory.passages import records, usage
+from hoptrail.memory.passages import usage
+from hoptrail.memory.storage import records
 from hoptrail.memory.store import Store
 from hoptrail.types import Namespace
 from hoptrail.values.numbers import above_zero

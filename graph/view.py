@@ -29,7 +29,7 @@ from hoptrail.graph.ranking.local_push import Walk
 from hoptrail.graph.ranking.pagerank import DAMPING, ITERATIONS
 from hoptrail.graph.ranking.relations import EntityNames, Relations, entities_of
 from hoptrail.graph.ranking.sequence import Steps
-from hoptrail.memory.passages.records import encode_namespace, scope_range
+from hoptrail.memory.storage.records import encode_namespace, scope_range
 
 if TYPE_CHECKING:
     import networkx

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hoptrail.errors import InputError
-from hoptrail.memory.passages import damaged, records
-from hoptrail.memory.storage import schema
+from hoptrail.memory.storage import damaged, records, schema
 from hoptrail.memory.store import Store
 from hoptrail.types import Filter, Namespace
 from hoptrail.values.numbers import finite, shown

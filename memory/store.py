@@ -30,12 +30,11 @@ from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.index import ann_types, sparse_types
 from hoptrail.memory.index.ann_types import IndexName
 from hoptrail.memory.index.sparse_types import SparseName
-from hoptrail.memory.passages import records
 from hoptrail.memory.passages.batches import OnDuplicate, Upserted
 from hoptrail.memory.passages.usage import Recorder
 from hoptrail.memory.passages.writes import Progress
 from hoptrail.memory.searching import Mode, Searcher
-from hoptrail.memory.storage import forks, schema, store_info
+from hoptrail.memory.storage import forks, records, schema, store_info
 from hoptrail.memory.storage.database import Database
 from hoptrail.memory.storage.guarded import guarded
 from hoptrail.memory.views.open_views import Views

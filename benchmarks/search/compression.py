@@ -22,8 +22,9 @@ from hoptrail.formats.jsonl import read_corpus, read_questions
 from hoptrail.memory.encoders.disk_cache import CachedEncoder
 from hoptrail.memory.encoders.static import StaticEncoder
 from hoptrail.memory.encoders.transformer import Vectors, minilm
+from hoptrail.memory.encoders.vectors import unit
 from hoptrail.memory.maintenance.near_duplicates import NEAR
-from hoptrail.memory.search.codecs import Codec, Half, Product, Scalar, Sign, unit
+from hoptrail.memory.search.codecs import Codec, Half, Product, Scalar, Sign
 from hoptrail.memory.search.first_stages import first_dims
 
 SETS = ("musique", "2wikimultihopqa", "hotpotqa")

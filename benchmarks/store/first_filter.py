@@ -20,7 +20,7 @@ import numpy as np
 from store_texts import Texts, WordVectors
 
 from hoptrail.memory import filters
-from hoptrail.memory.passages import records
+from hoptrail.memory.storage import records
 from hoptrail.memory.store import Store
 from hoptrail.types import Passage
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Literal
 from hoptrail.graph.extraction import schema
 from hoptrail.graph.extraction.entities import find_aliases, find_entities
 from hoptrail.graph.extraction.names import NameMatcher, Words, head, heads, name_of, words
-from hoptrail.memory.passages.damaged import check_text
-from hoptrail.memory.passages.records import batches
+from hoptrail.memory.storage.damaged import check_text
+from hoptrail.memory.storage.records import batches
 
 if TYPE_CHECKING:
     import sqlite3

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from hoptrail.errors import StoreUnavailable
+from hoptrail.memory.content_hash import cache_key
 from hoptrail.memory.encoders import cache_file
 from hoptrail.memory.encoders.cache_file import CacheFile
 from hoptrail.memory.encoders.cache_file import cache_folder as cache_folder
@@ -20,7 +21,6 @@ from hoptrail.memory.encoders.windows import (
     window_of,
     windows_of,
 )
-from hoptrail.memory.passages.records import cache_key
 
 CHUNK = 256
 """Texts encoded between two commits: what a killed run loses at most."""

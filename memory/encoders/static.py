@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from hoptrail.errors import FormatError, InputError
 from hoptrail.memory.encoders.transformer import Encoder, TransformerEncoder, Vectors
+from hoptrail.memory.encoders.vectors import TINY, unit
 from hoptrail.memory.encoders.windows import token_counts, token_ids, tokenizer_of
-from hoptrail.memory.search.codecs import TINY, unit
 
 FORMAT = "hoptrail-static-1"
 TABLE, TOKENIZER, CARD = "tokens.safetensors", "tokenizer.json", "static.json"

@@ -24,8 +24,21 @@ Vectors = NDArray[np.float32]
 ROUNDING = 1e-4
 """Up to which a length other than 1 is single precision's doing and left as it is."""
 
+TINY = 1e-12
+"""A shorter vector is none."""
+
 NAMED = 60
 """Characters of a text that an error shows."""
+
+
+def unit(vectors: Vectors) -> Vectors:
+    """Vectors `(n, d)` of length 1; zeros stay zeros.
+
+    Args:
+        vectors: `(n, d)`.
+    """
+    lengths = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), TINY)
+    return np.asarray(vectors / lengths, dtype=np.float32)
 
 
 def checked(vectors: object, texts: Sequence[str], encoder: Encoder) -> Vectors:

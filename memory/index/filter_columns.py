@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hoptrail.memory import filters
 from hoptrail.memory.index.slots import SlotTable
-from hoptrail.memory.passages import damaged, records
+from hoptrail.memory.storage import damaged, records
 
 ROWS_AT_ONCE = 20_000
 """Passages read in one transaction."""

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hoptrail.errors import FormatError, StoreError, StoreUnavailable
+from hoptrail.memory import content_hash
 from hoptrail.memory.encoders import disk_cache
 from hoptrail.memory.index import snapshot
 from hoptrail.memory.maintenance import soundness
 from hoptrail.memory.maintenance.mending import repair
 from hoptrail.memory.maintenance.soundness import Problem
-from hoptrail.memory.passages import checksums, records
-from hoptrail.memory.storage import next_vectors, schema, store_info
+from hoptrail.memory.storage import checksums, next_vectors, schema, store_info
 from hoptrail.memory.store import Store
 from hoptrail.outputs import output_files
 
@@ -195,7 +195,7 @@ def _erase_rows(connection: sqlite3.Connection, keys: Iterable[bytes]) -> None:
 
 
 def _living_keys(store: Store) -> Iterator[bytes]:
-    return (records.cache_key(passage.content) for passage in store.passages())
+    return (content_hash.cache_key(passage.content) for passage in store.passages())
 
 
 def _size(path: Path) -> int:

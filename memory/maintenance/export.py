@@ -24,13 +24,12 @@ from hoptrail.memory.analysis import analyzer
 from hoptrail.memory.analysis.analyzer import ENGLISH
 from hoptrail.memory.encoders.transformer import Vectors
 from hoptrail.memory.encoders.vectors import sound
-from hoptrail.memory.maintenance import provenance
-from hoptrail.memory.maintenance.provenance import Merged
-from hoptrail.memory.passages import records, usage
+from hoptrail.memory.passages import provenance, usage
 from hoptrail.memory.passages.batches import Key, OnDuplicate
+from hoptrail.memory.passages.provenance import Merged
 from hoptrail.memory.passages.usage import Counts
 from hoptrail.memory.passages.writes import Progress
-from hoptrail.memory.storage import store_info
+from hoptrail.memory.storage import records, store_info
 from hoptrail.memory.store import Store
 from hoptrail.outputs import output_files
 from hoptrail.types import Namespace, Passage

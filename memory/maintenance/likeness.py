@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.errors import UnknownId
+from hoptrail.memory import content_hash
 from hoptrail.memory.encoders.transformer import Vectors
 from hoptrail.memory.maintenance import sameness
 from hoptrail.memory.maintenance.sameness import Form
-from hoptrail.memory.passages import records
 from hoptrail.memory.passages.batches import Key
+from hoptrail.memory.storage import records
 from hoptrail.memory.store import Store
 from hoptrail.memory.views.view import View
 from hoptrail.types import Namespace, Passage
@@ -164,7 +165,7 @@ def oldest_first(store: Store, view: View) -> Iterator[tuple[Passage, Vectors]]:
 
 def _exact(view: View, contents: Collection[str], mask: NDArray[np.bool_]) -> dict[str, Like]:
     """For each content that a slot of the mask holds, the first that was written."""
-    texts = {records.content_key(content): content for content in contents}
+    texts = {content_hash.content_key(content): content for content in contents}
     wanted = np.fromiter(texts, dtype=np.uint64, count=len(texts))
     same = np.flatnonzero(mask & np.isin(view.keys, wanted))
     first: dict[int, int] = {}

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from hoptrail.memory.index import snapshot
 from hoptrail.memory.maintenance import soundness
-from hoptrail.memory.passages import checksums, records
-from hoptrail.memory.storage import next_vectors, schema, store_info
+from hoptrail.memory.storage import checksums, next_vectors, records, schema, store_info
 from hoptrail.memory.store import Store
 from hoptrail.outputs import output_files
 

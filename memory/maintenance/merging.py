@@ -11,9 +11,10 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from hoptrail.memory.maintenance import near_duplicates, provenance
+from hoptrail.memory.maintenance import near_duplicates
 from hoptrail.memory.maintenance.near_duplicates import NEAR, Duplicate
-from hoptrail.memory.passages import batches, records
+from hoptrail.memory.passages import batches, provenance
+from hoptrail.memory.storage import records
 from hoptrail.memory.store import Store
 from hoptrail.types import Link, Namespace, Passage
 

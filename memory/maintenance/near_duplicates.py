@@ -18,13 +18,13 @@ from typing import Literal, get_args
 
 from hoptrail.errors import InputError, UnknownId
 from hoptrail.memory.encoders.transformer import Encoder, Vectors, require
-from hoptrail.memory.maintenance import likeness, provenance
+from hoptrail.memory.maintenance import likeness
 from hoptrail.memory.maintenance.likeness import Keepers
-from hoptrail.memory.maintenance.provenance import Merged
-from hoptrail.memory.passages import batches, records
+from hoptrail.memory.passages import batches, provenance
 from hoptrail.memory.passages.batches import Key
+from hoptrail.memory.passages.provenance import Merged
 from hoptrail.memory.passages.settling import own
-from hoptrail.memory.storage import store_info
+from hoptrail.memory.storage import records, store_info
 from hoptrail.memory.store import Store
 from hoptrail.memory.views.view import View
 from hoptrail.types import Link, Namespace, Passage

@@ -12,8 +12,8 @@ import numpy as np
 
 from hoptrail.errors import StoreError
 from hoptrail.memory.encoders.vectors import sound
-from hoptrail.memory.passages import checksums, damaged, vector_rows
-from hoptrail.memory.storage import next_vectors, schema, store_info
+from hoptrail.memory.passages import vector_rows
+from hoptrail.memory.storage import checksums, damaged, next_vectors, schema, store_info
 from hoptrail.types import Link, Passage
 
 SHOWN = 20

@@ -14,9 +14,9 @@ from typing import Literal
 
 from hoptrail.errors import DuplicateId, InputError, StoreError
 from hoptrail.memory import filters
-from hoptrail.memory.passages import cleaning, damaged, records, whole_documents
+from hoptrail.memory.passages import cleaning, whole_documents
 from hoptrail.memory.passages.identity import is_by_content
-from hoptrail.memory.storage import store_info
+from hoptrail.memory.storage import damaged, records, store_info
 from hoptrail.types import Link, Metadata, Namespace, Passage
 from hoptrail.values.numbers import above_zero
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from hoptrail.errors import InputError
-from hoptrail.memory.passages import records
+from hoptrail.memory.storage import records
 from hoptrail.types import Passage
 from hoptrail.values.json_values import copied, plain_mapping, seconds
 from hoptrail.values.numbers import shown

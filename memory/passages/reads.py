@@ -10,8 +10,7 @@ from itertools import islice
 
 from hoptrail.errors import InputError, StoreError, UnknownId
 from hoptrail.memory import filters
-from hoptrail.memory.passages import damaged, records
-from hoptrail.memory.storage import store_info
+from hoptrail.memory.storage import damaged, records, store_info
 from hoptrail.memory.storage.database import Database
 from hoptrail.types import Filter, Namespace, Passage
 from hoptrail.values.numbers import shown

@@ -12,14 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from hoptrail.memory.encoders.transformer import Vectors
-from hoptrail.memory.maintenance import provenance
-from hoptrail.memory.maintenance.provenance import Merged
-from hoptrail.memory.passages import batches, records, usage, whole_documents
+from hoptrail.memory.passages import batches, provenance, usage, whole_documents
 from hoptrail.memory.passages.batches import Key, OnDuplicate
 from hoptrail.memory.passages.identity import content_id, is_by_content
+from hoptrail.memory.passages.provenance import Merged
 from hoptrail.memory.passages.usage import Counts
 from hoptrail.memory.passages.whole_documents import NOTHING
-from hoptrail.memory.storage import store_info
+from hoptrail.memory.storage import records, store_info
 from hoptrail.types import Passage
 
 

@@ -22,10 +22,9 @@ from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any
 
 from hoptrail.errors import FormatError, StoreError
-from hoptrail.memory.maintenance import provenance
-from hoptrail.memory.maintenance.provenance import Merged
-from hoptrail.memory.passages import damaged, records
-from hoptrail.memory.storage import schema
+from hoptrail.memory.passages import provenance
+from hoptrail.memory.passages.provenance import Merged
+from hoptrail.memory.storage import damaged, records, schema
 from hoptrail.memory.storage.database import Database
 from hoptrail.types import Namespace, Passage
 

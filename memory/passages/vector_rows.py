@@ -14,8 +14,7 @@ import numpy as np
 
 from hoptrail.memory.encoders.vectors import Vectors
 from hoptrail.memory.index.slots import Slots
-from hoptrail.memory.passages import damaged, records
-from hoptrail.memory.storage import store_info
+from hoptrail.memory.storage import damaged, records, store_info
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from hoptrail.errors import DuplicateId
-from hoptrail.memory.passages import records
+from hoptrail.memory.storage import records
 from hoptrail.types import Namespace, Passage
 
 DocumentKey = tuple[Namespace, str]

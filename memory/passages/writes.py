@@ -18,14 +18,14 @@ from hoptrail.memory import filters
 from hoptrail.memory.encoders.transformer import Encoder, Vectors, require
 from hoptrail.memory.encoders.vectors import check_known
 from hoptrail.memory.encoders.windows import encode_in_chunks, main_vectors
-from hoptrail.memory.maintenance.provenance import Merged
-from hoptrail.memory.passages import batches, cleaning, records, settling, whole_documents
+from hoptrail.memory.passages import batches, cleaning, settling, whole_documents
 from hoptrail.memory.passages.batches import Key, OnDuplicate, Row, Upserted
+from hoptrail.memory.passages.provenance import Merged
 from hoptrail.memory.passages.reads import Reader, find, list_of_ids
 from hoptrail.memory.passages.settling import Elsewhere
 from hoptrail.memory.passages.usage import Counts
 from hoptrail.memory.passages.whole_documents import NOTHING, Whole
-from hoptrail.memory.storage import store_info
+from hoptrail.memory.storage import records, store_info
 from hoptrail.memory.storage.guarded import guarded
 from hoptrail.types import Filter, Link, Metadata, Namespace, Passage
 

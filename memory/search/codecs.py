@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.errors import ConfigError, FormatError, InputError
-from hoptrail.memory.encoders.transformer import Vectors
+from hoptrail.memory.encoders.vectors import Vectors
 from hoptrail.memory.index.slots import Scores
 from hoptrail.values.numbers import whole
 
@@ -34,8 +34,6 @@ CENTROIDS = 256
 """Of each part of a product code: one byte says which."""
 MANY = 8
 """Queries from which decoding pays."""
-TINY = 1e-12
-"""A shorter vector is none."""
 ROWS_AT_ONCE = 20_000
 """Vectors decoded together: bounds the memory that takes."""
 
@@ -324,16 +322,6 @@ class Product(Codec):
         if card.get("format") != FORMAT or card.get("fingerprint") != codec.fingerprint:
             raise FormatError(f"{path} is no codec of ours, or was changed")
         return codec
-
-
-def unit(vectors: Vectors) -> Vectors:
-    """Vectors `(n, d)` of length 1; zeros stay zeros.
-
-    Args:
-        vectors: `(n, d)`.
-    """
-    lengths = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), TINY)
-    return np.asarray(vectors / lengths, dtype=np.float32)
 
 
 def _bytes(values: NDArray[Any]) -> Codes:

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from hoptrail.errors import ConfigError, InputError
 from hoptrail.memory.encoders.transformer import Vectors
+from hoptrail.memory.encoders.vectors import unit
 from hoptrail.memory.index.slots import Scores, Slots
-from hoptrail.memory.search.codecs import Codec, unit
+from hoptrail.memory.search.codecs import Codec
 from hoptrail.memory.search.derived_rows import ROWS_AT_ONCE, SlotRows
 from hoptrail.memory.search.first_stages import Full, best_of, living
 from hoptrail.memory.search.pipeline import Asked, Opening

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from hoptrail.errors import ConfigError
 from hoptrail.memory.encoders.transformer import Vectors
+from hoptrail.memory.encoders.vectors import unit
 from hoptrail.memory.index.slots import DECIMALS, Scores, Slots
-from hoptrail.memory.passages import records
 from hoptrail.memory.search import fusion as fusion_rules
 from hoptrail.memory.search import hybrid_search as fusion
-from hoptrail.memory.search.codecs import unit
 from hoptrail.memory.search.derived_rows import SlotRows
 from hoptrail.memory.search.pipeline import Asked, Opening
+from hoptrail.memory.storage import records
 from hoptrail.values.numbers import whole
 
 MODES = ("hybrid", "dense", "sparse")

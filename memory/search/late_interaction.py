@@ -21,13 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.errors import ConfigError, InputError
+from hoptrail.memory.content_hash import cache_key
 from hoptrail.memory.encoders.cache_file import CacheFile
 from hoptrail.memory.encoders.transformer import Vectors
-from hoptrail.memory.encoders.vectors import numbers, start_of
+from hoptrail.memory.encoders.vectors import numbers, start_of, unit
 from hoptrail.memory.encoders.windows import windows_of
 from hoptrail.memory.index.slots import Scores
-from hoptrail.memory.passages.records import cache_key
-from hoptrail.memory.search.codecs import Codec, Codes, Scalar, unit
+from hoptrail.memory.search.codecs import Codec, Codes, Scalar
 from hoptrail.memory.search.pipeline import Asked, Stage
 
 CHUNK = 64

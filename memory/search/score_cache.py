@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from hoptrail.memory.passages.records import cache_key
+from hoptrail.memory.content_hash import cache_key
 from hoptrail.memory.search.pipeline import Asked
 
 KEPT = 100_000

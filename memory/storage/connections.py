@@ -22,8 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from hoptrail.errors import SchemaMismatch, StoreError, StoreUnavailable
-from hoptrail.memory.passages import damaged
-from hoptrail.memory.storage import schema
+from hoptrail.memory.storage import damaged, schema
 
 JUST_NOW = 50_000_000
 """Nanoseconds in which a file may change twice and bear the same time."""

@@ -18,8 +18,7 @@ from dataclasses import dataclass
 
 from hoptrail.errors import StoreError
 from hoptrail.memory.encoders.transformer import Vectors
-from hoptrail.memory.passages import checksums, damaged, records
-from hoptrail.memory.storage import schema, store_info
+from hoptrail.memory.storage import checksums, damaged, records, schema, store_info
 
 
 @dataclass(frozen=True, slots=True)

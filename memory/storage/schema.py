@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 
 from hoptrail.errors import SchemaMismatch
-from hoptrail.memory.passages import checksums
+from hoptrail.memory.storage import checksums
 
 APPLICATION_ID = 0x686F7074
 """`hopt` in SQLite's header: says that a database is a store of ours."""

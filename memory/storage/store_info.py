@@ -9,7 +9,7 @@ from pathlib import Path
 from hoptrail.errors import ConfigError, EncoderMismatch, InputError, StoreError
 from hoptrail.memory.analysis.analyzer import ENGLISH
 from hoptrail.memory.encoders.transformer import Encoder
-from hoptrail.memory.passages import checksums
+from hoptrail.memory.storage import checksums
 
 NEXT = "next_encoder"
 """Key of the encoder whose vectors are being made, as described; absent when none are."""

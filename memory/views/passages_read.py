@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from hoptrail.errors import UnknownId
 from hoptrail.memory.encoders.query_cache import Looked
 from hoptrail.memory.index.slots import SlotTable
-from hoptrail.memory.passages import records
+from hoptrail.memory.storage import records
 from hoptrail.memory.storage.pins import Pins
 from hoptrail.types import Passage
 

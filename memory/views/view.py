@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.errors import EncoderMismatch, StoreError
-from hoptrail.memory import filters
+from hoptrail.memory import content_hash, filters
 from hoptrail.memory.encoders.query_cache import Looked
 from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.index import snapshot
@@ -27,8 +27,8 @@ from hoptrail.memory.index.filter_columns import Columns
 from hoptrail.memory.index.mapped_arrays import Mapped
 from hoptrail.memory.index.slots import Slots, SlotTable
 from hoptrail.memory.index.sparse_types import SparseName, sparse_index
-from hoptrail.memory.passages import damaged, records, vector_rows
-from hoptrail.memory.storage import store_info
+from hoptrail.memory.passages import vector_rows
+from hoptrail.memory.storage import damaged, records, store_info
 from hoptrail.memory.storage.database import Database
 from hoptrail.memory.storage.pins import Pins
 from hoptrail.memory.views.passages_read import PassagesRead
@@ -155,7 +155,7 @@ class View:
 
     def has_content(self, content: str) -> NDArray[np.bool_]:
         """Which slots hold exactly this content, `(capacity,)`, by its hash."""
-        return np.asarray(self._table.keys == np.uint64(records.content_key(content)))
+        return np.asarray(self._table.keys == np.uint64(content_hash.content_key(content)))
 
     def order(self, scores: NDArray[np.floating], slots: Slots) -> NDArray[np.int64]:
         """Positions that sort slots `(m,)` by score, best first, equals by content."""
@@ -392,7 +392,7 @@ class View:
             stored.append(vector)
         if not sound:
             return
-        keys = np.asarray([records.content_key(c) for c in contents], dtype=np.uint64)
+        keys = np.asarray([content_hash.content_key(c) for c in contents], dtype=np.uint64)
         width = store_info.width(self._encoder or "") or 0
         vectors = vector_rows.unpacked(connection, stored, sound, width)
         slots = self._table.add(np.asarray(sound, dtype=np.int64), keys)

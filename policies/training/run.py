@@ -29,12 +29,12 @@ from hoptrail.policies.data.pseudo_questions import pseudo_questions
 from hoptrail.policies.environment.efforts import EFFORTS
 from hoptrail.policies.folder import check_folder
 from hoptrail.policies.objectives.rewards import Reward, RewardFunction
-from hoptrail.policies.objectives.supervision import usable
 from hoptrail.policies.policy import JOINT_WEIGHT, Policy
 from hoptrail.policies.training.checkpoint import Checkpoint
 from hoptrail.policies.training.config import TrainConfig
 from hoptrail.policies.training.rerank_weight import fitted_weight
 from hoptrail.policies.training.stages import require_tokens
+from hoptrail.policies.training.supervision import usable
 from hoptrail.policies.training.trainer import Progress, Trainer, silent
 from hoptrail.policies.training.validation import means, recalls
 from hoptrail.types import Passage, Question

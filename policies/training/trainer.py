@@ -17,12 +17,12 @@ from hoptrail.policies.data.examples import Example
 from hoptrail.policies.environment.state import StateInput
 from hoptrail.policies.networks.policy_network import PolicyNetwork
 from hoptrail.policies.objectives.rewards import Reward
-from hoptrail.policies.objectives.supervision import teaches
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.training.calibration import calibrate_stop, left_out
 from hoptrail.policies.training.checkpoint import Checkpoint, Loaded
 from hoptrail.policies.training.config import SELF_SUPERVISED, TrainConfig
 from hoptrail.policies.training.stages import Objective, make_objective
+from hoptrail.policies.training.supervision import teaches
 
 Progress = Callable[[str, int, int, Mapping[str, float]], None]
 """Called with stage, done, total and the latest figures."""

@@ -13,7 +13,7 @@ import pytest
 from hoptrail import Link, Memory, Passage, StoreError
 from hoptrail.errors import HoptrailError
 from hoptrail.memory.index import snapshot
-from hoptrail.memory.passages import damaged
+from hoptrail.memory.storage import damaged
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 
 

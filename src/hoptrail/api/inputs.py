@@ -12,7 +12,7 @@ from hoptrail.formats import tables
 from hoptrail.formats.jsonl import parse_passage
 from hoptrail.memory.passages import cleaning
 from hoptrail.memory.passages.identity import content_id
-from hoptrail.memory.passages.records import check_string, encode_namespace
+from hoptrail.memory.storage.records import check_string, encode_namespace
 from hoptrail.types import Namespace, Passage
 from hoptrail.values.numbers import whole
 

@@ -55,8 +55,8 @@ def register(commands: Commands) -> None:
 def info(args: argparse.Namespace) -> int:
     """Say what a memory holds."""
     from hoptrail.memory.passages import usage, vector_rows
-    from hoptrail.memory.passages.records import encode_namespace
     from hoptrail.memory.storage import store_info
+    from hoptrail.memory.storage.records import encode_namespace
 
     scope = args.namespace or ()
     with open_memory(args, read_only=True) as memory:

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from hoptrail import Memory
 from hoptrail.cli.main import main
 from hoptrail.errors import FormatError, InputError
+from hoptrail.memory.content_hash import cache_key
 from hoptrail.memory.encoders import disk_cache
 from hoptrail.memory.encoders.windows import encode_passages, split, windows_of
 from hoptrail.memory.index import snapshot
 from hoptrail.memory.maintenance.export import export
-from hoptrail.memory.passages.records import cache_key
 from hoptrail.memory.store import Store
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.types import Passage

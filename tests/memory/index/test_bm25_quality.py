@@ -9,9 +9,9 @@ from threading import RLock
 import numpy as np
 import pytest
 
+from hoptrail.memory.content_hash import content_key
 from hoptrail.memory.index.bm25 import SparseIndex
 from hoptrail.memory.index.slots import SlotTable
-from hoptrail.memory.passages.records import content_key
 from hoptrail.types import Passage
 
 K = 5

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hoptrail.errors import ConfigError, MissingExtra
+from hoptrail.memory.content_hash import content_key
 from hoptrail.memory.index import tantivy_bm25
 from hoptrail.memory.index.bm25 import SparseIndex
 from hoptrail.memory.index.slots import SlotTable
 from hoptrail.memory.index.tantivy_bm25 import TantivyIndex
-from hoptrail.memory.passages.records import content_key
 from hoptrail.memory.store import Store
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.types import Passage

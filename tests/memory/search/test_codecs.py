@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from hoptrail.errors import ConfigError, FormatError, InputError
-from hoptrail.memory.search.codecs import Codec, Half, Product, Scalar, Sign, unit
+from hoptrail.memory.encoders.vectors import unit
+from hoptrail.memory.search.codecs import Codec, Half, Product, Scalar, Sign
 
 
 def vectors(count: int, dim: int = 48, seed: int = 0) -> np.ndarray:

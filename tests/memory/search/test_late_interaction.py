@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from hoptrail.errors import ConfigError, FormatError, InputError
+from hoptrail.memory.content_hash import cache_key
 from hoptrail.memory.encoders import disk_cache
+from hoptrail.memory.encoders.vectors import unit
 from hoptrail.memory.maintenance import checks
-from hoptrail.memory.passages.records import cache_key
-from hoptrail.memory.search.codecs import Half, Scalar, unit
+from hoptrail.memory.search.codecs import Half, Scalar
 from hoptrail.memory.search.cross_encoder import CrossEncoder
 from hoptrail.memory.search.first_stages import Search
 from hoptrail.memory.search.late_interaction import (

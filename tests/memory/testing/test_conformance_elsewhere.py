@@ -12,8 +12,8 @@ import numpy as np
 
 from hoptrail.errors import DuplicateId, InputError, StoreError, UnknownId
 from hoptrail.memory import filters
-from hoptrail.memory.passages import records
 from hoptrail.memory.passages.reads import Changes
+from hoptrail.memory.storage import records
 from hoptrail.memory.store import Upserted
 from hoptrail.memory.testing.hash_encoder import HashEncoder, StoreConformance, failures
 from hoptrail.types import Hit, Link

@@ -9,8 +9,8 @@ import pytest
 
 from hoptrail.errors import ConfigError, InputError
 from hoptrail.policies.objectives.rewards import Reward, answered
-from hoptrail.policies.objectives.supervision import usable
 from hoptrail.policies.training.config import TrainConfig
+from hoptrail.policies.training.supervision import usable
 from hoptrail.types import Question
 
 LAKE = "Into which lake flows the river of the town where Ada Lind was born?"

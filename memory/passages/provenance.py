@@ -12,8 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from hoptrail.errors import FormatError, InputError
-from hoptrail.memory.passages import checksums, damaged, records
-from hoptrail.memory.storage import schema
+from hoptrail.memory.storage import checksums, damaged, records, schema
 from hoptrail.types import Metadata, Namespace, Passage
 from hoptrail.values.numbers import real
 

@@ -6,7 +6,6 @@ is a range of an index and ("a",) does not begin ("ab",).
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.errors import InputError
-from hoptrail.memory.passages import checksums, damaged
+from hoptrail.memory.content_hash import cache_key
+from hoptrail.memory.storage import checksums, damaged
 from hoptrail.types import MAX_TEXT, Link, Namespace, Passage
 from hoptrail.values.json_values import plain_mapping
 from hoptrail.values.numbers import above_zero, finite, shown
@@ -187,16 +187,6 @@ def check_choice(value: object, choices: Sequence[str], what: str) -> None:
     """
     if value not in choices:
         raise InputError(f"{what} must be one of {', '.join(choices)}, got {value!r}")
-
-
-def content_key(content: str) -> int:
-    """64 bits of the content's hash: what breaks ties, whatever the order and the ids."""
-    return int.from_bytes(hashlib.blake2b(content.encode(), digest_size=8).digest(), "big")
-
-
-def cache_key(content: str) -> bytes:
-    """The content's whole hash: names what is derived from it outside of the store."""
-    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).digest()
 
 
 def insert(connection: sqlite3.Connection, passage: Passage, version: int, now: float) -> int:
