@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from threading import get_ident
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     import networkx
     from torch_geometric.data import HeteroData
 
-    from hoptrail.graph.graph import Graph
     from hoptrail.memory.views.view import View
 
 KINDS = ("mentions", "mentioned_by", "entity", "link", "linked_by")
@@ -58,13 +57,24 @@ class Mention:
     end: int
 
 
+class Synchronised(Protocol):
+    """A `Graph`, as far as its views need know: its rows can catch up with the store's."""
+
+    def sync(self, *, wait: bool = True) -> bool:
+        """Catch up with what was written, deleted or expired; whether there was anything.
+
+        Args:
+            wait: For other writers; else leave it for later if there is one.
+        """
+
+
 class GraphView:
     """The graph over the slots of a memory view; made by `Graph.view`.
 
     Threads may share one: a query reads one state from its beginning to its end.
     """
 
-    def __init__(self, graph: Graph, view: View) -> None:
+    def __init__(self, graph: Synchronised, view: View) -> None:
         self._graph = graph
         self._view = view
         self._bounds = scope_range(encode_namespace(view.scope))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from threading import RLock
-from typing import TYPE_CHECKING, Literal, cast, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
@@ -22,7 +22,6 @@ from hoptrail.memory.encoders.query_cache import QueryCache
 from hoptrail.memory.encoders.transformer import Encoder, Vectors, require
 from hoptrail.memory.index.slots import Scores, Slots
 from hoptrail.memory.passages import cleaning
-from hoptrail.memory.passages.usage import Recorder
 from hoptrail.memory.passages.writes import Writer
 from hoptrail.memory.search import fusion as fusion_rules
 from hoptrail.memory.search import hybrid_search as one_ranking
@@ -34,7 +33,6 @@ from hoptrail.values.numbers import whole
 
 if TYPE_CHECKING:
     from hoptrail.memory.search.pipeline import Funnel
-    from hoptrail.memory.store import Store
 
 Mode = Literal["hybrid", "dense", "sparse"]
 
@@ -47,7 +45,6 @@ class Searcher(Writer):
 
     path: Path
     queries: QueryCache
-    recorder: Recorder
     changing: RLock
 
     @abstractmethod
@@ -98,11 +95,7 @@ class Searcher(Writer):
                 raise InputError(
                     "a funnel's first stage says how it fuses: give Search(fusion=...)"
                 )
-            return list(
-                funnel.search(
-                    cast("Store", self), query, k, namespace=namespace, filter=filter
-                ).hits
-            )
+            return list(funnel.search(self, query, k, namespace=namespace, filter=filter).hits)
         whole(k, "k", least=1)
         condition = None if filter is None else filters.parse(filter)
         for left in reversed(range(TRIES)):

@@ -8,11 +8,25 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from hoptrail.policies.search.sampled_beam import Decided
+from hoptrail.policies.environment.state import State
 from hoptrail.types import Cost, Trail
 
 TRAILS = 8
 """Trails that a walk reports."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A trail that a walk decided on."""
+
+    slots: State
+    """What it read, in order."""
+    stopped: bool
+    """Whether STOP ended it; otherwise nothing more could be read."""
+    log_prob: float
+    """Of the trail under the policy that walked."""
+    log_inclusion: float | None = None
+    """Log-probability that a recall like this holds the trail; None if nothing was drawn."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,10 +30,10 @@ from hoptrail.policies.environment.state import State
 from hoptrail.policies.environment.terms import Lexicon
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.relations.relation_beam import RelationWalker, scorer_of
-from hoptrail.policies.result import TRAILS, Walk
+from hoptrail.policies.result import TRAILS, Decided, Walk
 from hoptrail.policies.search.beam import BeamSearch, Episode, Prefix, rounded
 from hoptrail.policies.search.reranker import NOTHING, JointFit, JointScorer
-from hoptrail.policies.search.sampled_beam import Decided, SampledBeam, decided
+from hoptrail.policies.search.sampled_beam import SampledBeam, decided
 from hoptrail.types import Hop, Trail
 
 PRIOR = 0.3

@@ -19,15 +19,16 @@ be beaten fairly.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.graph.adjacency.ragged import Ints
+from hoptrail.graph.ranking.local_push import Walk
 
 if TYPE_CHECKING:
-    from hoptrail.graph.view import GraphView
+    from hoptrail.memory.views.view import View
 
 DAMPING = 0.7
 """Chance to walk on; 0.6 and 0.8 cost 0.2 and 0.3 points."""
@@ -47,8 +48,26 @@ NAMED = 3.0
 passages that one name can mean share it."""
 
 
+class Walkable(Protocol):
+    """A `GraphView`, as far as a ranking need know."""
+
+    @property
+    def view(self) -> View:
+        """The memory view whose slots are the nodes."""
+
+    def walk(self) -> Walk:
+        """The walk over its links."""
+
+    def named_lengths(self, text: str) -> dict[int, int]:
+        """The slots whose titles a text names, with the words of the name.
+
+        Args:
+            text: Such as a question.
+        """
+
+
 def pagerank_ranking(
-    graph: GraphView,
+    graph: Walkable,
     hits: Mapping[int, float],
     question: str = "",
     *,
@@ -84,7 +103,7 @@ def pagerank_ranking(
 
 
 def starting_points(
-    graph: GraphView, hits: Mapping[int, float], question: str = ""
+    graph: Walkable, hits: Mapping[int, float], question: str = ""
 ) -> dict[int, float]:
     """What `GraphView.pagerank` takes as seeds: hits by a softmax, and the titles named.
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from hoptrail.errors import InputError, StoreError, UnknownId
 from hoptrail.memory import filters
@@ -14,6 +15,9 @@ from hoptrail.memory.storage import damaged, records, store_info
 from hoptrail.memory.storage.database import Database
 from hoptrail.types import Filter, Namespace, Passage
 from hoptrail.values.numbers import shown
+
+if TYPE_CHECKING:
+    from hoptrail.memory.passages.usage import Recorder
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,7 @@ class Reader:
 
     _db: Database
     _clock: Callable[[], float]
+    recorder: Recorder
 
     @property
     def clock(self) -> Callable[[], float]:

@@ -29,7 +29,7 @@ from hoptrail.memory.storage.database import Database
 from hoptrail.types import Namespace, Passage
 
 if TYPE_CHECKING:
-    from hoptrail.memory.store import Store
+    from hoptrail.memory.passages.reads import Reader
 
 RECALLS_KEPT = 256
 """Searches and recalls that are counted in memory before the counts are written."""
@@ -197,7 +197,7 @@ class Recorder:
             return dict(self._kept)
 
 
-def note(store: Store, passages: Iterable[Passage]) -> None:
+def note(store: Reader, passages: Iterable[Passage]) -> None:
     """Count passages as returned; those that are gone are left out.
 
     Args:
@@ -215,7 +215,7 @@ def note(store: Store, passages: Iterable[Passage]) -> None:
     store.recorder.note(found)
 
 
-def history(store: Store, id: str, namespace: Namespace = ()) -> History:
+def history(store: Reader, id: str, namespace: Namespace = ()) -> History:
     """Where a passage comes from, and what became of it.
 
     Args:
@@ -234,7 +234,7 @@ def history(store: Store, id: str, namespace: Namespace = ()) -> History:
         return replace(told, merged=provenance.of_key(connection, namespace, id))
 
 
-def histories(store: Store, namespace: Namespace = ()) -> Iterator[History]:
+def histories(store: Reader, namespace: Namespace = ()) -> Iterator[History]:
     """That of each of the scope's passages, by namespace and id, of one state of the store.
 
     Args:
@@ -246,7 +246,7 @@ def histories(store: Store, namespace: Namespace = ()) -> Iterator[History]:
     return _histories(store, where, (*bounds, store.clock()))
 
 
-def _histories(store: Store, where: str, values: tuple[object, ...]) -> Iterator[History]:
+def _histories(store: Reader, where: str, values: tuple[object, ...]) -> Iterator[History]:
     with store.recorder.steady(), store.reading() as connection:
         kept = store.recorder.kept()
         counted = schema.applied(connection, schema.STATISTICS) > 0

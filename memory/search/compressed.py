@@ -23,7 +23,7 @@ from hoptrail.memory.search.codecs import Codec
 from hoptrail.memory.search.derived_rows import ROWS_AT_ONCE, SlotRows
 from hoptrail.memory.search.first_stages import Full, best_of, living
 from hoptrail.memory.search.pipeline import Asked, Opening
-from hoptrail.memory.store import Store
+from hoptrail.memory.search.searchable import Searchable
 from hoptrail.memory.views.view import View
 from hoptrail.types import Namespace
 
@@ -36,7 +36,7 @@ ROUNDS = 10
 
 
 def sample_vectors(
-    store: Store, namespace: Namespace = (), *, count: int = SAMPLE, seed: int = 0
+    store: Searchable, namespace: Namespace = (), *, count: int = SAMPLE, seed: int = 0
 ) -> Vectors:
     """Vectors of a scope's passages, `(n, d)`, drawn by chance: for `Product.fit`.
 

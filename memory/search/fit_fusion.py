@@ -20,7 +20,7 @@ from hoptrail.errors import InputError
 from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.index.slots import Floats
 from hoptrail.memory.search.fusion import FEATURES, Evidence, PerQuery, Weighted, gather
-from hoptrail.memory.store import Store
+from hoptrail.memory.search.searchable import Searchable
 from hoptrail.types import Question
 
 RIDGE = 0.02
@@ -39,7 +39,7 @@ class Judged:
 
 
 def judge(
-    store: Store, questions: Iterable[Question], *, encoder: Encoder | None = None
+    store: Searchable, questions: Iterable[Question], *, encoder: Encoder | None = None
 ) -> list[Judged | None]:
     """Each question's evidence and gold; None where no gold passage is in the pool.
 

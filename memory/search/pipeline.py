@@ -21,7 +21,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,14 +29,12 @@ from hoptrail.errors import ConfigError, InputError, UnknownId
 from hoptrail.memory import filters
 from hoptrail.memory.encoders.transformer import Vectors
 from hoptrail.memory.index.slots import DECIMALS, Scores, Slots
+from hoptrail.memory.search.searchable import Searchable
 from hoptrail.memory.storage import records
 from hoptrail.memory.storage.guarded import guarded
 from hoptrail.memory.views.view import View
 from hoptrail.types import Filter, Hit, Namespace, Passage
 from hoptrail.values.numbers import whole
-
-if TYPE_CHECKING:
-    from hoptrail.memory.store import Store
 
 TRIES = 3
 """Times that a search begins again where another process changed what it had found."""
@@ -177,7 +174,7 @@ class Funnel:
 
     def search(
         self,
-        store: Store,
+        store: Searchable,
         query: str,
         k: int = 10,
         *,
@@ -201,7 +198,7 @@ class Funnel:
 
     def search_many(
         self,
-        store: Store,
+        store: Searchable,
         queries: Sequence[str],
         k: int = 10,
         *,
@@ -258,7 +255,7 @@ class Funnel:
 
     @guarded
     def _asked(
-        self, store: Store, queries: Sequence[str], namespace: Namespace, filter: Filter | None
+        self, store: Searchable, queries: Sequence[str], namespace: Namespace, filter: Filter | None
     ) -> Iterator[list[Asked]]:
         """The questions as they are put to the scope's view, which stays as it is meanwhile."""
         with ExitStack() as stack:
@@ -315,7 +312,7 @@ def keep_best(asked: Asked, scores: Scores, count: int) -> None:
 
 
 def _hits(
-    store: Store, asked: Asked, condition: filters.Condition | None, *, fresh: bool = True
+    store: Searchable, asked: Asked, condition: filters.Condition | None, *, fresh: bool = True
 ) -> list[Hit]:
     """The candidates that fulfil a condition.
 

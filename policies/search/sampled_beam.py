@@ -29,22 +29,9 @@ from hoptrail.learning.relaxed import gumbel_noise
 from hoptrail.learning.stochastic_beam import children, log_inclusion
 from hoptrail.policies.environment.candidates import Pool
 from hoptrail.policies.environment.state import State, batch_states, state_input
+from hoptrail.policies.result import Decided
 from hoptrail.policies.search.beam import BeamSearch, Ending, Episode, Prefix
 from hoptrail.values.numbers import shown, whole
-
-
-@dataclass(frozen=True, slots=True)
-class Decided:
-    """A trail that a walk decided on."""
-
-    slots: State
-    """What it read, in order."""
-    stopped: bool
-    """Whether STOP ended it; otherwise nothing more could be read."""
-    log_prob: float
-    """Of the trail under the policy that walked."""
-    log_inclusion: float | None = None
-    """Log-probability that a recall like this holds the trail; None if nothing was drawn."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Imports point one way, third parties stay where they belong, `import hoptrail` is light."""
+"""Imports point one way, folder by folder; third parties stay in their place; names are light."""
 
 from __future__ import annotations
 
@@ -15,18 +15,70 @@ import hoptrail
 
 ROOT = Path(__file__).resolve().parents[2]
 
-LAYERS = (
-    ("ground", {"errors", "types", "values", "outputs", "formats", "metrics"}),
-    ("memory", {"memory"}),
-    ("graph", {"graph"}),
-    ("learning", {"learning"}),
-    ("policies", {"policies"}),
-    ("api", {"api"}),
-    ("evaluation", {"evaluation"}),
-    ("integrations", {"integrations"}),
-    ("cli", {"cli", "__main__"}),
+LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("ground", ("errors", "types", "values", "outputs", "formats", "metrics")),
+    (
+        "memory",
+        (
+            "memory.analysis",
+            "memory.filters",
+            "memory.content_hash",
+            "memory.encoders",
+            "memory.storage",
+            "memory.index",
+            "memory.passages",
+            "memory.views",
+            "memory.search",
+            "memory.searching",
+            "memory.store",
+            "memory.feedback",
+            "memory.maintenance",
+            "memory.testing",
+        ),
+    ),
+    (
+        "graph",
+        (
+            "graph.extraction",
+            "graph.adjacency",
+            "graph.ranking",
+            "graph.gnn",
+            "graph.convert",
+            "graph.view",
+            "graph.graph",
+            "graph.maintenance",
+            "graph.audit",
+        ),
+    ),
+    ("learning", ("learning", "learning.reader")),
+    (
+        "policies",
+        (
+            "policies.environment",
+            "policies.networks",
+            "policies.folder",
+            "policies.policy",
+            "policies.card",
+            "policies.data",
+            "policies.result",
+            "policies.search",
+            "policies.relations",
+            "policies.retriever",
+            "policies.objectives",
+            "policies.training",
+            "policies.feedback",
+        ),
+    ),
+    ("api", ("api",)),
+    ("evaluation", ("evaluation",)),
+    ("integrations", ("integrations",)),
+    ("cli", ("cli", "__main__")),
 )
-"""Lowest first; what may be imported is the same layer or a lower one."""
+"""Lowest first, and within a layer too: a part imports itself and what stands before it.
+
+A part is a folder of modules or, directly below a root, one module. Imports of types alone
+(`if TYPE_CHECKING`) and imports inside functions count like all others.
+"""
 
 CONFINED = {
     "Stemmer": {"memory"},
@@ -47,13 +99,25 @@ CONFINED = {
 """Third parties by the layers that may import them."""
 
 PACKAGES = {"memory", "graph", "learning", "policies", "evaluation", "integrations"}
-_LEVEL = {part: height for height, (_, parts) in enumerate(LAYERS) for part in parts}
-MAX_FILE, MAX_FUNCTION = 500, 70
+PARTS = [(layer, part) for layer, parts in LAYERS for part in parts]
+MAX_FILE, MAX_FUNCTION, MAX_FOLDER = 500, 70, 17
 
 
-def level(part: str) -> int | None:
-    """How high a part of hoptrail lies."""
-    return _LEVEL.get(part)
+def height(module: str) -> int | None:
+    """Where the part that holds a module stands in LAYERS; None if it stands nowhere.
+
+    A face (`hoptrail.memory`) names its parts lazily, and stands above the last of them.
+    """
+    name = module.removeprefix("hoptrail.")
+    heights = [
+        (len(part), at)
+        for at, (_, part) in enumerate(PARTS)
+        if name == part or name.startswith(part + ".")
+    ]
+    if heights:
+        return max(heights)[1]
+    inside = [at for at, (_, part) in enumerate(PARTS) if part.startswith(name + ".")]
+    return max(inside, default=None)
 
 
 def source_files() -> Iterator[tuple[str, Path]]:
@@ -65,6 +129,16 @@ def source_files() -> Iterator[tuple[str, Path]]:
             yield ".".join([package, *(part for part in parts if part != "__init__")]), file
 
 
+MODULES = {module for module, _ in source_files()}
+
+
+def home_of(package: str, name: str) -> str:
+    """The module that `from package import name` reads, through the faces."""
+    if f"{package}.{name}" in MODULES:
+        return f"{package}.{name}"
+    return str(hoptrail._MODULE_OF.get(name)) if package == "hoptrail" else f"{package}.{name}"
+
+
 def imported(tree: ast.AST) -> Iterator[tuple[int, str]]:
     """Line and full name of everything that is imported, also inside functions."""
     for node in ast.walk(tree):
@@ -73,61 +147,59 @@ def imported(tree: ast.AST) -> Iterator[tuple[int, str]]:
         elif isinstance(node, ast.ImportFrom) and not node.level:
             assert node.module
             for alias in node.names:
-                home = hoptrail._MODULE_OF.get(alias.name) if node.module == "hoptrail" else None
-                yield node.lineno, home or f"{node.module}.{alias.name}"
+                yield node.lineno, home_of(node.module, alias.name)
 
 
 def complaints(module: str, source: str) -> list[str]:
     """What is wrong with a module's imports; `module` is its full name."""
-    if module == "hoptrail":  # the trunk names everything, lazily
-        return []
-    own = level(module.split(".")[1])
+    if module in {"hoptrail", *(f"hoptrail.{root}" for root in PACKAGES - {"learning"})}:
+        return []  # a face names everything, lazily
+    own = height(module)
     if own is None:
         return [f"{module} has no layer: give it its place in LAYERS"]
-    layer = LAYERS[own][0]
-    found = []
+    layer, part = PARTS[own]
+    lines = []
     for line, name in imported(ast.parse(source)):
-        top, _, rest = name.partition(".")
-        part = rest.partition(".")[0]
+        top = name.partition(".")[0]
+        above = height(name) if top == "hoptrail" else None
         if top in PACKAGES:
-            found.append(f"{module}:{line} imports {name}: write hoptrail.{top}")
-        elif top == "hoptrail" and (level(part) or 0) > own:
-            found.append(f"{module}:{line} imports {name}: {part} lies above {layer}")
+            lines.append(f"{module}:{line} imports {name}: write hoptrail.{top}")
+        elif above is not None and above > own:
+            lines.append(f"{module}:{line} imports {name}: {PARTS[above][1]} lies above {part}")
         elif top in CONFINED and layer not in CONFINED[top]:
-            found.append(f"{module}:{line} imports {top}: only {sorted(CONFINED[top])} may")
-    return found
+            lines.append(f"{module}:{line} imports {top}: only {sorted(CONFINED[top])} may")
+    return lines
 
 
 def test_imports_point_down_and_third_parties_stay_behind_their_package() -> None:
-    found = [
+    lines = [
         line
         for module, file in source_files()
         for line in complaints(module, file.read_text(encoding="utf-8"))
     ]
-    assert not found, "\n".join(found)
+    assert not lines, "\n".join(lines)
 
 
 @pytest.mark.parametrize(
     ("module", "source", "complaint"),
     [
-        ("hoptrail.memory.store", "import hoptrail.graph.graph", "graph lies above memory"),
-        ("hoptrail.graph.view", "from hoptrail.policies import search", "policies lies above"),
-        ("hoptrail.errors", "def f():\n    from hoptrail import Memory", "api lies above ground"),
-        ("hoptrail.memory.a", "from hoptrail.api import memory", "api lies above memory"),
+        ("hoptrail.memory.store", "import hoptrail.graph.graph", "lies above memory.store"),
+        ("hoptrail.graph.view", "from hoptrail.policies import search", "policies.search lies"),
+        ("hoptrail.errors", "def f():\n    from hoptrail import Memory", "api lies above errors"),
+        ("hoptrail.memory.a", "from hoptrail.api import memory", "hoptrail.memory.a has no layer"),
         (
-            "hoptrail.formats.jsonl",
-            "if TYPE_CHECKING:\n    import hoptrail.memory.views.view",
-            "memory lies",
+            "hoptrail.formats.a",
+            "if 1:\n    import hoptrail.memory.views.view",
+            "lies above formats",
         ),
-        (
-            "hoptrail.evaluation.a",
-            "from hoptrail.cli.main import main",
-            "cli lies above evaluation",
-        ),
-        ("hoptrail.graph.a", "from memory.store import Store", "write hoptrail.memory"),
-        ("hoptrail.policies.a", "import faiss", r"imports faiss: only \['memory'\] may"),
+        ("hoptrail.memory.storage.a", "import hoptrail.memory.store", "store lies above"),
+        ("hoptrail.memory.encoders.a", "from hoptrail.memory.index import slots", "lies above"),
+        ("hoptrail.policies.objectives.a", "import hoptrail.policies.training.run", "lies above"),
+        ("hoptrail.evaluation.a", "from hoptrail.cli.main import main", "cli lies above"),
+        ("hoptrail.graph.view", "from memory.store import Store", "write hoptrail.memory"),
+        ("hoptrail.policies.search.a", "import faiss", r"imports faiss: only \['memory'\] may"),
         ("hoptrail.api.memory", "from langchain_core.documents import Document", "langchain_core"),
-        ("hoptrail.policies.a", "from torch_geometric.nn import GATv2Conv", "torch_geometric"),
+        ("hoptrail.policies.data.a", "from torch_geometric.nn import GATv2Conv", "geometric"),
         ("hoptrail.api.memory", "from hoptrail.cli import demo", "cli lies above api"),
         ("hoptrail.helpers", "", "hoptrail.helpers has no layer"),
     ],
@@ -140,8 +212,8 @@ def test_a_planted_import_is_caught(module, source, complaint) -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("hoptrail.policies.a", "from hoptrail.graph.view import GraphView"),
-        ("hoptrail.graph.a", "import sqlite3\nfrom hoptrail import Passage\nimport torch"),
+        ("hoptrail.policies.search.a", "from hoptrail.graph.view import GraphView"),
+        ("hoptrail.graph.view", "import sqlite3\nfrom hoptrail import Passage\nimport torch"),
         ("hoptrail.cli.main", "from hoptrail import Memory\nimport hoptrail.evaluation.report"),
         ("hoptrail", "from hoptrail.api.memory import Memory"),
     ],
@@ -151,18 +223,31 @@ def test_an_honest_import_is_let_through(module, source) -> None:
 
 
 def test_files_and_functions_stay_within_the_size_of_a_screenful() -> None:
-    found = []
+    lines = []
     for module, file in source_files():
         source = file.read_text(encoding="utf-8")
         if source.count("\n") > MAX_FILE:
-            found.append(f"{module} has {source.count(chr(10))} lines, {MAX_FILE} are allowed")
+            lines.append(f"{module} has {source.count(chr(10))} lines, {MAX_FILE} are allowed")
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 assert node.end_lineno
                 size = node.end_lineno - node.lineno + 1
                 if size > MAX_FUNCTION:
-                    found.append(f"{module}.{node.name} has {size} lines, {MAX_FUNCTION} allowed")
-    assert not found, "\n".join(found)
+                    lines.append(f"{module}.{node.name} has {size} lines, {MAX_FUNCTION} allowed")
+    assert not lines, "\n".join(lines)
+
+
+def test_a_folder_can_be_taken_in_at_a_glance_and_says_what_is_inside() -> None:
+    folders = {file.parent for _, file in source_files()} | {
+        file.parent for top in ("tests", "benchmarks") for file in (ROOT / top).rglob("*.py")
+    }
+    for folder in sorted(folders):
+        entries = [e for e in folder.iterdir() if not e.name.startswith((".", "__pycache__"))]
+        assert len(entries) <= MAX_FOLDER, f"{folder} has {len(entries)} entries"
+    for _, file in source_files():
+        if file.name == "__init__.py":
+            docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8")))
+            assert docstring, f"{file} does not say what is inside"
 
 
 def run(code: str, folder: Path | str = "/") -> str:
@@ -197,7 +282,7 @@ def test_public_names_are_found_lazily_and_others_are_refused() -> None:
 
 def test_no_module_is_imported_under_its_folder_s_name() -> None:
     """From the repository's root `import memory` works by accident and doubles every class."""
-    names = sorted(module for module, _ in source_files() if not module.endswith("__main__"))
+    names = sorted(module for module in MODULES if not module.endswith("__main__"))
     code = f"""
 import importlib, sys
 for name in {names!r}:
