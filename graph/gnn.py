@@ -15,9 +15,11 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch_geometric.nn import MessagePassing
 from torch_geometric.utils import scatter as untyped_scatter
+
+from hoptrail.graph.gnn_weights import RelationalWeights
 
 
 def scatter(
@@ -39,32 +41,20 @@ class RelationalLayer(MessagePassing):
     """One round of message passing.
 
     Args:
-        width: Channels d of a node.
-        relations: Number R of edge kinds.
-        conditions: Number c of scalars that condition the messages.
-        dropout: Share of hidden units dropped in training.
+        weights: What it learns; they stay where they are, and are shared with it.
 
     Shapes:
         h `(n, d)`, edge_index `(2, e)`, edge_kind `(e,)` int64, edge_weight `(e,)`,
         condition `(b, c)`, batch `(n,)` int64 with values below b; the result `(n, d)`.
     """
 
-    def __init__(
-        self, width: int, relations: int, conditions: int, *, dropout: float = 0.0
-    ) -> None:
+    def __init__(self, weights: RelationalWeights) -> None:
         super().__init__(aggr="sum")
-        self.width, self.relations = width, relations
-        self.transform = nn.Linear(width, relations * width, bias=False)
-        self.weight_gate = nn.Parameter(torch.zeros(relations, width))
-        self.condition_gate = nn.Linear(conditions, relations * width)
-        inputs = (relations + 2) * width
-        self.update_node = nn.Sequential(
-            nn.LayerNorm(inputs),
-            nn.Linear(inputs, width),
-            nn.GELU(),
-            nn.Dropout(dropout),
-            nn.Linear(width, width),
-        )
+        self.width, self.relations = weights.width, weights.relations
+        self.transform = weights.transform
+        self.weight_gate = weights.weight_gate
+        self.condition_gate = weights.condition_gate
+        self.update_node = weights.update_node
 
     def forward(
         self,

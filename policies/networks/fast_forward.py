@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hoptrail.graph.gnn import RelationalLayer
+from hoptrail.graph.gnn_weights import RelationalWeights
 from hoptrail.policies.networks.policy_network import NEVER, Inputs, PolicyNetwork
 
 
@@ -108,7 +108,7 @@ def log_pi(network: PolicyNetwork, inputs: Inputs, shared: Shared) -> tuple[Tens
     overall = shared.sums(x[:, x.shape[1] - network.shared :]) / shared.size
     h = _through(network.embed, x)
     for layer in network.rounds:
-        assert isinstance(layer, RelationalLayer)
+        assert isinstance(layer, RelationalWeights)
         h = _round(layer, h, overall, shared)
     read = _through(network.score, h).squeeze(1).masked_fill_(inputs.evidence, -torch.inf)
     held = shared.sums(h * shared.evidence) / shared.held
@@ -122,7 +122,7 @@ def log_pi(network: PolicyNetwork, inputs: Inputs, shared: Shared) -> tuple[Tens
     return read - total.index_select(0, batch), stop - total
 
 
-def _round(layer: RelationalLayer, h: Tensor, overall: Tensor, shared: Shared) -> Tensor:
+def _round(layer: RelationalWeights, h: Tensor, overall: Tensor, shared: Shared) -> Tensor:
     """One round of message passing."""
     n, d, kinds = h.shape[0], layer.width, layer.relations
     sent = functional.linear(h, layer.transform.weight).view(n * kinds, d)

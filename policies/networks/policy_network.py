@@ -2,21 +2,29 @@
 
 Each candidate's scalars are embedded, messages pass over the pool's graph, and every candidate and
 STOP get a score; one softmax over all of them gives the policy.
+
+The messages are passed by PyTorch Geometric, which takes seconds to import: it comes in with the
+first `forward`, which training calls. What answers a recall reads the same weights and sums them
+itself (`fast_forward`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hoptrail.errors import ConfigError
-from hoptrail.graph.gnn import RelationalLayer, scatter
+from hoptrail.graph.gnn_weights import RelationalWeights
 from hoptrail.graph.view import KINDS
 from hoptrail.policies.environment.state import COLUMNS, OVERALL, StateBatch
+
+if TYPE_CHECKING:
+    from hoptrail.graph.gnn import RelationalLayer
 
 _SHARED = frozenset(COLUMNS[-len(OVERALL) :])
 """Names of the columns that are equal in all rows of a state."""
@@ -117,9 +125,11 @@ class PolicyNetwork(nn.Module):
             nn.Linear(width, 2 * d), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(2 * d, d)
         )
         self.rounds = nn.ModuleList(
-            RelationalLayer(d, len(KINDS), self.shared, dropout=config.dropout)
+            RelationalWeights(d, len(KINDS), self.shared, dropout=config.dropout)
             for _ in range(config.layers)
         )
+        # In a list, which is no module of this one: the weights above are the same ones.
+        self._layers: list[RelationalLayer] | None = None
         self.score = _head(d, d, config.dropout)
         self.stop = _head(3 * d + self.shared, d, config.dropout)
 
@@ -157,12 +167,14 @@ class PolicyNetwork(nn.Module):
             Log π(read) `(n,)`, -inf for evidence, and log π(STOP) `(b,)`: the probabilities of a
             state's rows and of its STOP add up to 1.
         """
+        from hoptrail.graph.gnn import scatter
+
         batch, states = inputs.batch, inputs.states
         # A feature far outside what was seen in training says no more than one at its edge.
         x = ((self.known(inputs.x) - self.mean) / self.scale).clamp(-6.0, 6.0)
         overall = scatter(x[:, x.shape[1] - self.shared :], batch, dim_size=states, reduce="mean")
         h = self.embed(x)
-        for layer in self.rounds:
+        for layer in self._message_passing():
             h = layer(h, inputs.edges, inputs.edge_kind, inputs.edge_weight, overall, batch)
         read = self.score(h).squeeze(1).masked_fill(inputs.evidence, -torch.inf)
         evidence = inputs.evidence[:, None].float()
@@ -177,6 +189,18 @@ class PolicyNetwork(nn.Module):
             stop = goes_on + self.stop_scale * (stop - goes_on) + self.stop_shift
         total = _log_sum_exp(read, stop, batch)
         return read - total[batch], stop - total
+
+    def _message_passing(self) -> list[RelationalLayer]:
+        """The layers over the weights of the rounds, made when first needed."""
+        if self._layers is None:
+            from hoptrail.graph.gnn import RelationalLayer
+
+            self._layers = [
+                RelationalLayer(weights)
+                for weights in self.rounds
+                if isinstance(weights, RelationalWeights)
+            ]
+        return self._layers
 
     def known(self, x: Tensor) -> Tensor:
         """The columns of `x` that this network reads.
@@ -214,6 +238,8 @@ def _head(inputs: int, width: int, dropout: float) -> nn.Sequential:
 
 def _log_sum_exp(read: Tensor, stop: Tensor, batch: Tensor) -> Tensor:
     """Log of the sum of exponentials over a state's rows and its STOP, `(b,)`."""
+    from hoptrail.graph.gnn import scatter
+
     with torch.no_grad():
         top = torch.maximum(scatter(read, batch, dim_size=len(stop), reduce="max"), stop)
     parts = scatter((read - top[batch]).exp(), batch, dim_size=len(stop), reduce="sum")

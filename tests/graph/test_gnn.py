@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from hoptrail.graph.gnn import RelationalLayer, scatter
+from hoptrail.graph.gnn_weights import RelationalWeights
 
 WIDTH, RELATIONS, CONDITIONS = 6, 3, 4
 
@@ -15,7 +16,7 @@ WIDTH, RELATIONS, CONDITIONS = 6, 3, 4
 @pytest.fixture
 def layer() -> RelationalLayer:
     torch.manual_seed(0)
-    made = RelationalLayer(WIDTH, RELATIONS, CONDITIONS, dropout=0.5)
+    made = RelationalLayer(RelationalWeights(WIDTH, RELATIONS, CONDITIONS, dropout=0.5))
     torch.nn.init.normal_(made.weight_gate)
     return made.eval()
 
@@ -48,7 +49,7 @@ def test_a_row_comes_out_for_each_node(layer, n, e) -> None:
 
 def test_equals_a_sum_by_hand() -> None:
     """Two nodes, width 1: 0 -> 1 by relation 0 with weight 0.5, twice by relation 1."""
-    layer = RelationalLayer(1, 2, 1)
+    layer = RelationalLayer(RelationalWeights(1, 2, 1))
     with torch.no_grad():
         layer.transform.weight.copy_(torch.tensor([[2.0], [3.0]]))
         layer.weight_gate.copy_(torch.tensor([[1.0], [-1.0]]))

@@ -42,6 +42,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "graph.extraction",
             "graph.adjacency",
             "graph.ranking",
+            "graph.gnn_weights",
             "graph.gnn",
             "graph.convert",
             "graph.view",
@@ -269,6 +270,24 @@ print(spent, *sorted(heavy & set(sys.modules)))
     spent, *heavy = min((run(code).split() for _ in range(3)), key=lambda words: float(words[0]))
     assert heavy == []
     assert float(spent) < 0.3
+
+
+def test_a_recall_leaves_alone_what_only_training_needs(tmp_path) -> None:
+    """PyTorch Geometric takes seconds to import, and writes a file for each layer that is made."""
+    code = f"""
+import sys, tempfile
+tempfile.tempdir = {str(tmp_path / "temporary")!r}
+from hoptrail import Memory
+from hoptrail.memory.testing.hash_encoder import HashEncoder
+
+with Memory({str(tmp_path / "a.db")!r}, encoder=HashEncoder()) as memory:
+    memory.add(["Ada was taught by Mary.", "Mary was born in Jedburgh.", "Jedburgh is a town."])
+    print(len(memory.recall("Where was the teacher of Ada born?").passages))
+print(*sorted({{"torch_geometric", "networkx", "matplotlib", "langchain_core"}} & set(sys.modules)))
+"""
+    (tmp_path / "temporary").mkdir()
+    assert run(code) == "3"
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 def test_public_names_are_found_lazily_and_others_are_refused() -> None:
