@@ -29,7 +29,7 @@ from hoptrail.memory.storage import records, store_info
 from hoptrail.memory.storage.guarded import guarded
 from hoptrail.memory.views.view import View
 from hoptrail.types import Filter, Hit, Namespace, Passage
-from hoptrail.values.numbers import whole
+from hoptrail.values.numbers import shown, whole
 
 if TYPE_CHECKING:
     from hoptrail.memory.search.pipeline import Funnel
@@ -88,9 +88,16 @@ class Searcher(Writer):
         records.check_string(query, "a query")
         records.check_choice(mode, get_args(Mode), "mode")
         rule = None if fusion is None else fusion_rules.rule_of(fusion)
-        if mode != "hybrid" and (rule or funnel):
+        if mode != "hybrid" and (rule is not None or funnel is not None):
             raise InputError(f"a fusion or a funnel takes the place of the mode, got mode {mode!r}")
         if funnel is not None:
+            from hoptrail.memory.search.pipeline import Funnel as Stages
+
+            if not isinstance(funnel, Stages):
+                raise InputError(
+                    f"a funnel must be a Funnel of hoptrail.memory.search.pipeline, "
+                    f"got {shown(funnel)}"
+                )
             if rule:
                 raise InputError(
                     "a funnel's first stage says how it fuses: give Search(fusion=...)"

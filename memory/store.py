@@ -40,6 +40,7 @@ from hoptrail.memory.storage.guarded import guarded
 from hoptrail.memory.views.open_views import Views
 from hoptrail.memory.views.view import View
 from hoptrail.types import Namespace
+from hoptrail.values.flags import flag
 
 if TYPE_CHECKING:
     pass
@@ -93,6 +94,8 @@ class Store(Searcher):
             raise InputError(f"a store's path must be a string or a Path, got {path!r}")
         if encoder is not None:
             store_info.describe(encoder)  # before a file is made for what is no encoder
+        read_only = flag(read_only, "read_only")
+        statistics = flag(statistics, "statistics")
         self.encoder = encoder
         self._clock = clock
         self.queries = QueryCache(queries_kept)

@@ -158,7 +158,7 @@ def checked(language: str) -> str:
     Raises:
         ConfigError: There is none.
     """
-    if language not in LANGUAGES:
+    if not isinstance(language, str) or language not in LANGUAGES:
         raise ConfigError(f"language must be one of {', '.join(LANGUAGES)}, got {language!r}")
     return language
 

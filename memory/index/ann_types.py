@@ -374,7 +374,7 @@ def checked(name: str) -> IndexName:
     """
     names = get_args(IndexName)
     for known in names:
-        if name == known:
+        if isinstance(name, str) and name == known:
             found: IndexName = known
             return found
     raise ConfigError(f"index must be one of {', '.join(names)}, got {name!r}")

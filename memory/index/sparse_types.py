@@ -21,7 +21,7 @@ def checked(name: str) -> SparseName:
         ConfigError: It is none.
         MissingExtra: It needs an extra that is not installed.
     """
-    if name not in get_args(SparseName):
+    if not isinstance(name, str) or name not in get_args(SparseName):
         raise ConfigError(f"sparse must be one of {', '.join(get_args(SparseName))}, got {name!r}")
     if name == "tantivy":
         from hoptrail.memory.index.tantivy_bm25 import tantivy_module

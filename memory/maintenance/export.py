@@ -14,7 +14,7 @@ import sqlite3
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -33,6 +33,7 @@ from hoptrail.memory.storage import records, store_info
 from hoptrail.memory.store import Store
 from hoptrail.outputs import output_files
 from hoptrail.types import Namespace, Passage
+from hoptrail.values.flags import check_function, flag
 
 FORMAT = 1
 """Of the lines; a file of a later one is refused."""
@@ -63,6 +64,7 @@ def export(
     Raises:
         FormatError: The file cannot be written.
     """
+    vectors = flag(vectors, "vectors")
     target = output_files.checked(path)
     count = 0
     try:
@@ -114,6 +116,8 @@ def import_file(
         EncoderMissing: Vectors must be made and the store has no encoder.
         EncoderMismatch: The store's vectors are another encoder's.
     """
+    check_function(progress, "progress")
+    records.check_choice(on_duplicate, get_args(OnDuplicate), "on_duplicate")
     source = Path(path)
     lines = read_objects(source)
     try:

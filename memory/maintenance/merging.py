@@ -17,6 +17,7 @@ from hoptrail.memory.passages import batches, provenance
 from hoptrail.memory.storage import records
 from hoptrail.memory.store import Store
 from hoptrail.types import Link, Namespace, Passage
+from hoptrail.values.flags import flag
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ def merge_duplicates(
         InputError: `near` is not above 0.
     """
     bound = near_duplicates.checked_bound(near)
+    dry_run = flag(dry_run, "dry_run")
     while True:
         found: list[Duplicate] = []
         seen: dict[Namespace, int] = {}

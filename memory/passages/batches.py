@@ -17,7 +17,7 @@ from hoptrail.memory import filters
 from hoptrail.memory.passages import cleaning, whole_documents
 from hoptrail.memory.passages.identity import is_by_content
 from hoptrail.memory.storage import damaged, records, store_info
-from hoptrail.types import Link, Metadata, Namespace, Passage
+from hoptrail.types import Duration, Link, Metadata, Namespace, Passage
 from hoptrail.values.numbers import above_zero
 
 OnDuplicate = Literal["error", "replace", "skip"]
@@ -39,7 +39,7 @@ class Upserted:
 
 
 def collect(
-    passages: Iterable[Passage], on_duplicate: OnDuplicate, now: float, ttl: float | None
+    passages: Iterable[Passage], on_duplicate: OnDuplicate, now: float, ttl: Duration | None
 ) -> dict[Key, Passage]:
     """The passages by key, checked; those given twice as `on_duplicate` says.
 

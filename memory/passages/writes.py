@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import EllipsisType
-from typing import get_args
+from typing import cast, get_args
 
 from hoptrail.errors import InputError
 from hoptrail.memory import filters
@@ -27,7 +27,8 @@ from hoptrail.memory.passages.usage import Counts
 from hoptrail.memory.passages.whole_documents import NOTHING, Whole
 from hoptrail.memory.storage import records, store_info
 from hoptrail.memory.storage.guarded import guarded
-from hoptrail.types import Filter, Link, Metadata, Namespace, Passage
+from hoptrail.types import Duration, Filter, Link, Metadata, Namespace, Passage, Time
+from hoptrail.values.flags import check_function
 
 Progress = Callable[[int, int], None]
 
@@ -43,7 +44,7 @@ class Writer(Reader):
         passages: Iterable[Passage],
         *,
         on_duplicate: OnDuplicate = "error",
-        ttl: float | None = None,
+        ttl: Duration | None = None,
         progress: Progress | None = None,
     ) -> list[str]:
         """Write passages, all of them or none; the ids written, in the order given.
@@ -52,7 +53,8 @@ class Writer(Reader):
             passages: What to write. Their `written_at` is set to now.
             on_duplicate: What to do with an id that its namespace has, or that is given twice:
                 refuse the whole batch, let the later replace the earlier, or skip the later.
-            ttl: Seconds until those expire that have no `expires_at` of their own; None for never.
+            ttl: How long until those expire that have no `expires_at` of their own, in seconds or
+                as a `timedelta`; None for never.
             progress: Called with (texts encoded, texts in all).
 
         Raises:
@@ -62,6 +64,7 @@ class Writer(Reader):
         """
         records.check_choice(on_duplicate, get_args(OnDuplicate), "on_duplicate")
         require(self.encoder, "adding passages")
+        check_function(progress, "progress")
         batch = batches.collect(passages, on_duplicate, self._clock(), ttl)
         return self._add(batch, on_duplicate, {}, progress)
 
@@ -139,7 +142,7 @@ class Writer(Reader):
         self,
         passages: Iterable[Passage],
         *,
-        ttl: float | None = None,
+        ttl: Duration | None = None,
         whole: Whole = NOTHING,
         progress: Progress | None = None,
     ) -> Upserted:
@@ -152,7 +155,8 @@ class Writer(Reader):
 
         Args:
             passages: What the store should hold.
-            ttl: Seconds until those expire that have no `expires_at` of their own; None for never.
+            ttl: How long until those expire that have no `expires_at` of their own, in seconds or
+                as a `timedelta`; None for never.
             whole: Documents that hold nothing any more, and folders that are given whole.
             progress: Called with (texts encoded, texts in all).
 
@@ -161,6 +165,7 @@ class Writer(Reader):
             DuplicateId: A document has the id of a passage that is not its own.
             EncoderMissing: A content is new and the store has no encoder.
         """
+        check_function(progress, "progress")
         given = batches.collect(passages, "replace", self._clock(), ttl)
         vectors: dict[str, Vectors] = {}
         encoder = self.encoder
@@ -218,7 +223,7 @@ class Writer(Reader):
         title: str | EllipsisType | None = ...,
         metadata: Metadata | None = None,
         links: Sequence[Link] | None = None,
-        expires_at: float | EllipsisType | None = ...,
+        expires_at: Time | EllipsisType | None = ...,
         namespace: Namespace = (),
     ) -> Passage:
         """Change what is given of a passage; the passage as it now is.
@@ -238,7 +243,9 @@ class Writer(Reader):
                 title=old.title if isinstance(title, EllipsisType) else title,
                 metadata=old.metadata if metadata is None else metadata,
                 links=old.links if links is None else records.tuple_of_links(links),
-                expires_at=old.expires_at if isinstance(expires_at, EllipsisType) else expires_at,
+                expires_at=old.expires_at
+                if isinstance(expires_at, EllipsisType)
+                else cast("float | None", expires_at),  # whatever time it is: cleaned makes it one
             )
             new = cleaning.cleaned(new)
             batches.check_expiry(new, self._clock())
@@ -279,7 +286,7 @@ class Writer(Reader):
         Raises:
             InputError: It is no filter, or one without a condition.
         """
-        if filter is not None and not filter:
+        if isinstance(filter, Mapping) and not filter:
             raise InputError("a filter without a condition would forget all: say so with None")
         condition = None if filter is None else filters.parse(filter)
         bounds = records.scope_range(records.encode_namespace(namespace))

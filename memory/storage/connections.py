@@ -21,7 +21,7 @@ import weakref
 from contextlib import suppress
 from pathlib import Path
 
-from hoptrail.errors import SchemaMismatch, StoreError, StoreUnavailable
+from hoptrail.errors import InputError, SchemaMismatch, StoreError, StoreUnavailable
 from hoptrail.memory.storage import damaged, schema
 
 JUST_NOW = 50_000_000
@@ -29,6 +29,15 @@ JUST_NOW = 50_000_000
 
 COPIES = 20
 """Tries to copy a file that another process is writing."""
+
+
+def _encodable(text: str) -> bool:
+    """Whether the file system has a name for it; one of bytes that are no text has."""
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def checked_path(path: Path, *, read_only: bool) -> Path:
@@ -44,6 +53,8 @@ def checked_path(path: Path, *, read_only: bool) -> Path:
             f"a store is one file, got {text!r}: give the path of a file, in a temporary folder "
             "(tempfile.TemporaryDirectory) where nothing is to stay"
         )
+    if not _encodable(text):
+        raise InputError(f"a path must be valid Unicode, got {text!r}")
     if "\0" in text:  # SQLite would open what is before it
         raise StoreUnavailable(f"{text!r} is no path for a store")
     try:

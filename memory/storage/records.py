@@ -185,8 +185,8 @@ def check_choice(value: object, choices: Sequence[str], what: str) -> None:
     Raises:
         InputError: It is not.
     """
-    if value not in choices:
-        raise InputError(f"{what} must be one of {', '.join(choices)}, got {value!r}")
+    if not isinstance(value, str) or value not in choices:
+        raise InputError(f"{what} must be one of {', '.join(choices)}, got {shown(value)}")
 
 
 def insert(connection: sqlite3.Connection, passage: Passage, version: int, now: float) -> int:

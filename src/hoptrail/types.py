@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from typing import Any
 
 from hoptrail.errors import InputError
@@ -13,6 +14,12 @@ MAX_TEXT = 1_000_000
 
 Namespace = tuple[str, ...]
 """Isolates one tenant's memory; a scope holds the namespaces that begin with it."""
+
+Time = float | str | date
+"""A moment: seconds since 1970, ISO 8601 text, a `date` or a `datetime`; without an offset, UTC."""
+
+Duration = float | timedelta
+"""How long: seconds, or a `timedelta`."""
 
 Metadata = Mapping[str, Any]
 """What else is known of a passage; JSON values."""

@@ -259,3 +259,17 @@ def test_a_sequence_of_documents_is_refused(run, tmp_path) -> None:
     notes = write(tmp_path / "n", a="A.")
     code, _, err = run("add", "--store", tmp_path / "a.db", "--sequence", "day", notes)
     assert (code, "--sequence goes with a corpus" in err) == (1, True)
+
+
+@pytest.mark.parametrize("text", ["", "\n", " \n\t\n\n"])
+def test_a_corpus_of_no_passage_is_refused_and_makes_no_store(run, tmp_path, text) -> None:
+    corpus, store = tmp_path / "c.jsonl", tmp_path / "a.db"
+    corpus.write_text(text)
+    for command in ("add", "upsert"):
+        code, out, err = run(command, "--store", store, corpus)
+        assert (code, out) == (1, "")
+        assert err == f"hoptrail: {corpus}: no passage in it, so there is nothing to write\n"
+    assert not store.exists()
+    corpus.with_name("d.jsonl").write_text('{"id": "d", "text": "Said."}\n')
+    assert run("add", "--store", store, corpus, corpus.with_name("d.jsonl"))[0] == 0
+    assert held(store) == {"d": "Said."}

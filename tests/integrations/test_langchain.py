@@ -178,6 +178,15 @@ def test_documents_go_back_where_they_came_from_and_keep_nothing_that_was_added(
     assert [d.page_content for d in again] == [d.page_content for d in found]
 
 
+def test_a_document_that_went_through_json_keeps_its_time_to_go(tmp_path) -> None:
+    with Memory(tmp_path / "a.db", encoder=HashEncoder()) as memory:
+        for said in (4_000_000_000, 4e9, "2096-10-02T07:06:40+00:00"):
+            ours = {"namespace": [], "expires_at": said}
+            document = Document(id="a", page_content="Tea.", metadata={"hoptrail": ours})
+            memory.add(document, on_duplicate="replace")
+            assert memory.get("a").expires_at == 4e9
+
+
 def test_a_document_s_title_is_the_passage_s_and_stays_its_metadata(tmp_path) -> None:
     with Memory(tmp_path / "a.db", encoder=HashEncoder()) as memory:
         memory.add(Document(id="a", page_content="Tea.", metadata={"title": "Tea", "page": 1}))

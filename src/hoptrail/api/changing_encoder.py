@@ -8,6 +8,7 @@ from abc import ABC
 from typing import TYPE_CHECKING, Literal, overload
 
 from hoptrail.errors import InputError, StoreError
+from hoptrail.values.flags import check_function, flag
 
 if TYPE_CHECKING:
     from hoptrail.api.walkers import Walkers
@@ -70,6 +71,8 @@ class ChangingEncoder(ABC):
             raise InputError(f'encoder must be "auto" or an Encoder, got {encoder!r}')
         if not isinstance(encoder, str) and not isinstance(encoder, Encoder):
             raise InputError(f'encoder must be "auto" or an Encoder, got {type(encoder).__name__}')
+        check_function(progress, "progress")
+        background = flag(background, "background")
         wanted = itself(minilm() if isinstance(encoder, str) else encoder)
         with self._lock:
             if self._change is not None and self._change[0].running:

@@ -7,13 +7,14 @@ import threading
 import time
 from abc import ABC
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hoptrail.api.inputs import checked_namespace
 from hoptrail.errors import InputError, UnknownId
 from hoptrail.types import Filter, Hit, Namespace, Passage
+from hoptrail.values.numbers import shown
 
 if TYPE_CHECKING:
     from hoptrail.memory.feedback import Feedback, FeedbackLog, LoggedRecall
@@ -236,10 +237,12 @@ def _rowids(
         UnknownId: One was not returned.
         InputError: An id is that of several, or a bare string was given.
     """
-    if isinstance(passages, str):
-        raise InputError(f"expected a list of passages, got the string {passages!r}")
+    if isinstance(passages, str) or not isinstance(passages, Iterable):
+        raise InputError(f"expected a list of passages, got {shown(passages)}")
     found = []
     for wanted in passages:
+        if not isinstance(wanted, str | Passage):
+            raise InputError(f"expected ids or passages, got {shown(wanted)}")
         rows = [
             rowid
             for rowid, (namespace, id) in zip(logged.returned, keys, strict=True)

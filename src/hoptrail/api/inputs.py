@@ -14,6 +14,7 @@ from hoptrail.memory.passages import cleaning
 from hoptrail.memory.passages.identity import content_id
 from hoptrail.memory.storage.records import check_string, encode_namespace
 from hoptrail.types import Namespace, Passage
+from hoptrail.values.json_values import seconds
 from hoptrail.values.numbers import whole
 
 
@@ -122,8 +123,8 @@ def _from_document(document: Document, where: str) -> Passage:
         metadata.update(own)
     record.update({key: ours.get(key) for key in ("title", "namespace", "links")})
     passage = _from_record(record, where)
-    expires = ours.get("expires_at")
-    return replace(passage, expires_at=expires if isinstance(expires, float) else None)
+    expires = ours.get("expires_at")  # a whole number where the document went through JSON
+    return replace(passage, expires_at=None if expires is None else seconds(expires, "expires_at"))
 
 
 def _placed(passage: Passage, namespace: Namespace | None) -> Passage:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from hoptrail.api.inputs import Item, checked_namespace, checked_path
 from hoptrail.api.placing import Batch
 from hoptrail.errors import DuplicateId
-from hoptrail.types import Filter, Link, Metadata, Passage
+from hoptrail.types import Duration, Filter, Link, Metadata, Passage, Time
+from hoptrail.values.flags import flag
 
 if TYPE_CHECKING:
     from hoptrail.graph.audit import Audit
@@ -39,7 +40,7 @@ class Keeping(ABC):
         passages: Item | Iterable[Item],
         *,
         namespace: Sequence[str] | None = None,
-        ttl: float | None = None,
+        ttl: Duration | None = None,
         sync: bool = False,
         progress: Progress | None = None,
     ) -> Upserted:
@@ -56,7 +57,8 @@ class Keeping(ABC):
             namespace: Where they go; by default each goes where it says.
             sync: They were read of folders, and all other documents of these folders that the
                 namespace has were renamed or deleted: they go.
-            ttl: Seconds until those expire that have no `expires_at` of their own; None for never.
+            ttl: How long until those expire that have no `expires_at` of their own, in seconds or
+                as a `timedelta`; None for never.
             progress: Called with (texts encoded, texts in all).
 
         Raises:
@@ -84,7 +86,7 @@ class Keeping(ABC):
         title: str | EllipsisType | None = ...,
         metadata: Metadata | None = None,
         links: Sequence[Link] | None = None,
-        expires_at: float | EllipsisType | None = ...,
+        expires_at: Time | EllipsisType | None = ...,
         namespace: Sequence[str] = (),
     ) -> Passage:
         """Change what is given of a passage; the passage as it now is.
@@ -95,7 +97,8 @@ class Keeping(ABC):
             title: Its new title, or None for none; `...` leaves what is there.
             metadata: Takes the place of all that is there.
             links: Take the place of all that are there.
-            expires_at: Seconds since 1970, or None for never; `...` leaves what is there.
+            expires_at: Seconds since 1970, ISO 8601 text or a `datetime`, or None for never; `...`
+                leaves what is there.
             namespace: Exactly the passage's.
 
         Raises:
@@ -191,6 +194,8 @@ class Keeping(ABC):
         namespace: Sequence[str] | None = None,
     ) -> Distinct:
         """Write passages, looking for what their namespaces say already; what was done.
+
+        Metadata, but for a `speaker`, tells no two passages apart.
 
         Args:
             passages: As `add` takes them, under ids that are not taken.
@@ -302,10 +307,11 @@ class Keeping(ABC):
         from hoptrail.graph.graph import Graph
         from hoptrail.memory.maintenance import checks
 
+        erases = flag(whole_cache, "whole_cache")
         self._store.sweep()
         if graph_upkeep.has_graph(self._store):
             Graph(self._store).sync()  # so that names of what is gone are gone too
-        return checks.purge(self._store, whole_cache=whole_cache)
+        return checks.purge(self._store, whole_cache=erases)
 
     def verify(self) -> list[Problem]:
         """Everything that is wrong with the file and with what is derived from it."""

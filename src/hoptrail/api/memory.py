@@ -23,7 +23,7 @@ from hoptrail.api.walkers import Walkers
 from hoptrail.errors import ConfigError, InputError, StoreError, StoreUnavailable, UnknownId
 from hoptrail.memory.storage import forks
 from hoptrail.memory.storage.guarded import guarded
-from hoptrail.types import Cost, Filter, Recall
+from hoptrail.types import Cost, Duration, Filter, Recall
 
 if TYPE_CHECKING:
     from hoptrail.graph.graph import Graph
@@ -206,7 +206,7 @@ class Memory(Keeping, ChangingEncoder, Recalling, Judging, Reading):
         *,
         namespace: Sequence[str] | None = None,
         on_duplicate: OnDuplicate = "error",
-        ttl: float | None = None,
+        ttl: Duration | None = None,
         progress: Progress | None = None,
     ) -> list[str]:
         """Write passages, all of them or none; the ids that were written.
@@ -218,7 +218,8 @@ class Memory(Keeping, ChangingEncoder, Recalling, Judging, Reading):
             namespace: Where they go; by default each goes where it says.
             on_duplicate: What to do with an id that is taken: refuse them all ("error"),
                 "replace" the old passage, or "skip" the new one.
-            ttl: Seconds until those expire that have no `expires_at` of their own; None for never.
+            ttl: How long until those expire that have no `expires_at` of their own, in seconds or
+                as a `timedelta`; None for never.
             progress: Called with (texts encoded, texts in all).
 
         Raises:

@@ -11,6 +11,7 @@ from hoptrail.errors import InputError
 from hoptrail.formats.chunking import TOKENS, Measure
 from hoptrail.formats.documents import Sources, first_id
 from hoptrail.types import Namespace, Passage
+from hoptrail.values.flags import flag
 
 if TYPE_CHECKING:
     from hoptrail.memory.passages.whole_documents import Whole
@@ -34,7 +35,7 @@ class Batch:
     ) -> None:
         self._sources = given if isinstance(given, Sources) else None
         self._namespace = namespace
-        self._sync = sync
+        self._sync = sync = flag(sync, "sync")
         if sync and not (self._sources and self._sources.folders):
             raise InputError("sync takes what read_folder or read_source returned for a folder")
         plain = self._sources.passages if self._sources else given

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from hoptrail.api.inputs import checked_namespace, checked_scope
 from hoptrail.types import Filter, Hit, Passage
@@ -76,7 +76,13 @@ class Reading(ABC):
                 funnel does not go with.
             MissingExtra: There is no encoder: the `minilm` extra is not installed.
         """
+        from hoptrail.memory import filters, searching
+        from hoptrail.memory.storage import records
+
         scope = checked_scope([query], k, namespace, "query")
+        records.check_choice(mode, get_args(searching.Mode), "mode")
+        if filter is not None:
+            filters.parse(filter)  # also where there is nothing yet that it could leave out
         if not self._store.holds_any(scope):
             return []
         store = self._store if mode == "sparse" else self._with_encoder()

@@ -34,6 +34,9 @@ def read(args: argparse.Namespace) -> Sources:
         sources = Sources(passages=tuple(passages), read=tuple(map(str, args.sources)))
     else:
         sources = read_sources(args.sources, empty=bool(given.get("sync")))
+    if not (sources.passages or sources.documents or sources.folders):
+        places = ", ".join(map(str, args.sources))
+        raise InputError(f"{places}: no passage in it, so there is nothing to write")
     if given.get("sync") and not sources.folders:
         raise InputError("--sync goes with a folder: give one among the sources")
     if given.get("sequence") is not None:
