@@ -151,7 +151,7 @@ class RecallRetriever:
 def _decisions(trail: Trail) -> tuple[Decision, ...]:
     """What the policy decided along a trail."""
     ids = tuple(hop.id for hop in trail.hops)
-    stops = (*(hop.stop for hop in trail.hops), trail.sure)
+    stops = (*(hop.stop_probability for hop in trail.hops), trail.stop_probability)
     return tuple(Decision(ids[:count], stop) for count, stop in enumerate(stops))
 
 

@@ -31,7 +31,9 @@ def main() -> None:
         message = recall_tool(memory).invoke(call)
         print(message.content)
         trail = message.artifact["trails"][0]
-        print("\ntrail:", " -> ".join(hop["id"] for hop in trail["hops"]), "->", trail["stop"])
+        print(
+            "\ntrail:", " -> ".join(hop["id"] for hop in trail["hops"]), "->", trail["stop_reason"]
+        )
 
 
 if __name__ == "__main__":

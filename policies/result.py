@@ -47,7 +47,7 @@ class Walk:
     """The trails as they are learned from."""
     pairs_scored: int = 0
     """Pairs of sub-question and candidate that were judged jointly."""
-    asked: Mapping[int, str] = field(default_factory=dict)
+    sub_questions: Mapping[int, str] = field(default_factory=dict)
     """By slot, the sub-question that a passage answers best; of those that were judged."""
 
     def cost(self, milliseconds: float) -> Cost:

@@ -150,7 +150,7 @@ def _finish(episode: Episode, k: int, trails: Sequence[Decided], fit: JointFit) 
         texts_encoded=episode.encoded + fit.texts,
         decided=tuple(trails),
         pairs_scored=fit.pairs,
-        asked=fit.asked,
+        sub_questions=fit.sub_questions,
     )
 
 
@@ -189,8 +189,8 @@ def _trails(episode: Episode) -> tuple[Trail, ...]:
         Trail(
             _hops(episode.pool, ending.prefix),
             float(np.exp(ending.log_prob)),
-            ending.stop,
-            ending.sure,
+            ending.stop_reason,
+            ending.stop_probability,
         )
         for ending in episode.endings()[:TRAILS]
     )

@@ -79,8 +79,8 @@ class Ending:
 
     path: Path
     probability: float
-    stop: str
-    sure: float
+    stop_reason: str
+    stop_probability: float
     """π(STOP) where it stopped."""
 
 
@@ -312,4 +312,4 @@ class RelationWalker:
             walked.append(relation_words(name))
             query = f"{question} > {' > '.join(walked)}"
             hops.append(Hop(query, passage.id, name, probability, stop, passage.namespace))
-        return Trail(tuple(hops), ending.probability, ending.stop, ending.sure)
+        return Trail(tuple(hops), ending.probability, ending.stop_reason, ending.stop_probability)

@@ -46,9 +46,9 @@ class Ending:
     prefix: Prefix
     log_prob: float
     """Log-probability of the whole trail, its end included."""
-    stop: str
+    stop_reason: str
     """As in `Trail`."""
-    sure: float
+    stop_probability: float
     """π(STOP) in the state in which it ended."""
 
 
@@ -124,13 +124,17 @@ class BeamSearch:
             _add_scores(episode, prefix, inputs[b].slots, log_read)
             exhausted = bool(np.isneginf(log_read).all())
             reason = "exhausted" if exhausted else "policy"
-            sure = float(np.exp(stop[b]))
-            episode.ended.append(Ending(prefix, prefix.log_prob + float(stop[b]), reason, sure))
+            stop_probability = float(np.exp(stop[b]))
+            episode.ended.append(
+                Ending(prefix, prefix.log_prob + float(stop[b]), reason, stop_probability)
+            )
             if last and not exhausted:
                 going_on = float(np.logaddexp.reduce(log_read))
-                episode.ended.append(Ending(prefix, prefix.log_prob + going_on, "budget", sure))
+                episode.ended.append(
+                    Ending(prefix, prefix.log_prob + going_on, "budget", stop_probability)
+                )
             elif not last:
-                self._grow(grown[id(episode)], prefix, inputs[b].slots, log_read, sure)
+                self._grow(grown[id(episode)], prefix, inputs[b].slots, log_read, stop_probability)
         for episode in episodes:
             episode.prefixes = self._best(episode, list(grown[id(episode)].values()))
 

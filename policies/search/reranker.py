@@ -67,7 +67,7 @@ class JointFit:
     """The candidates judged, best first as they were."""
     z: NDArray[np.float64]
     """Their joint fit, in standard deviations, `(n,)`."""
-    asked: Mapping[int, str]
+    sub_questions: Mapping[int, str]
     """For each of them, by slot, the sub-question that it fits best."""
     texts: int
     """Texts encoded."""
@@ -140,7 +140,7 @@ class JointScorer:
                 JointFit(
                     slots=tuple(slots),
                     z=_z(lead.max(0)),
-                    asked={slot: questions[i].text for slot, i in first},
+                    sub_questions={slot: questions[i].text for slot, i in first},
                     texts=len(questions) + fresh,
                     pairs=len(questions) * len(slots),
                 )

@@ -44,9 +44,9 @@ class _Node:
     hops: tuple[float, ...]
     stops: tuple[float, ...]
     """As in `Prefix`."""
-    stop: str | None = None
+    stop_reason: str | None = None
     """Why it ended; None while it goes on."""
-    sure: float = 0.0
+    stop_probability: float = 0.0
     """As in `Ending`; 0 where the bounds ended it, so that nothing was asked."""
 
     def prefix(self) -> Prefix:
@@ -81,13 +81,13 @@ class SampledBeam(BeamSearch):
         walks = [_start(pool, seed) for pool in pools]
         kept = self.effort.beam + 1
         for hop in range(self.effort.hops):
-            active = [w for w in walks if any(node.stop is None for node in w.nodes)]
+            active = [w for w in walks if any(node.stop_reason is None for node in w.nodes)]
             if not active:
                 break
             self._expand(active, kept, last=hop == self.effort.hops - 1)
             for walk in active:
                 walk.episode.prefixes = [
-                    n.prefix() for n in walk.nodes if n.stop in (None, "budget")
+                    n.prefix() for n in walk.nodes if n.stop_reason in (None, "budget")
                 ]
                 walk.episode.read.update(p.evidence[-1] for p in walk.episode.prefixes)
             self._read([walk.episode for walk in active])
@@ -99,13 +99,13 @@ class SampledBeam(BeamSearch):
         for walk in walks:
             found = walk.episode.features.now()
             for node in walk.nodes:
-                if node.stop is None:
+                if node.stop_reason is None:
                     inputs.append(state_input(walk.episode.pool, found, node.evidence))
                     owners.append((walk, node))
         states = batch_states(inputs)
         read, stop = self.policy.decide(states)
         grown: dict[int, list[_Node]] = {
-            id(w): [node for node in w.nodes if node.stop is not None] for w in walks
+            id(w): [node for node in w.nodes if node.stop_reason is not None] for w in walks
         }
         for b, (walk, node) in enumerate(owners):
             log_pi = torch.cat([read[states.starts[b] : states.starts[b + 1]], stop[b : b + 1]])
@@ -136,20 +136,26 @@ def _children(
     most = torch.tensor(node.perturbed, dtype=torch.float64)
     perturbed = children(log_probs, most, generator=generator)
     exhausted = bool(torch.isneginf(log_pi[:-1]).all())
-    sure = math.exp(float(log_pi[-1]))
+    stop_probability = math.exp(float(log_pi[-1]))
     found = []
     for i in torch.isfinite(perturbed).nonzero().flatten().tolist():
         grown = replace(node, log_prob=float(log_probs[i]), perturbed=float(perturbed[i]))
         if i == len(slots):
-            found.append(replace(grown, stop="exhausted" if exhausted else "policy", sure=sure))
+            found.append(
+                replace(
+                    grown,
+                    stop_reason="exhausted" if exhausted else "policy",
+                    stop_probability=stop_probability,
+                )
+            )
             continue
         found.append(
             replace(
                 grown,
                 evidence=(*node.evidence, slots[i]),
                 hops=(*node.hops, math.exp(float(log_pi[i]))),
-                stops=(*node.stops, sure),
-                stop="budget" if last else None,
+                stops=(*node.stops, stop_probability),
+                stop_reason="budget" if last else None,
             )
         )
     return found
@@ -170,13 +176,15 @@ def _finished(walk: _Walk, kept: int) -> tuple[Episode, list[Decided]]:
         torch.tensor(threshold, dtype=torch.float64),
     )
     episode.prefixes = []
-    episode.ended = [Ending(n.prefix(), n.log_prob, n.stop or "", n.sure) for n in drawn]
+    episode.ended = [
+        Ending(n.prefix(), n.log_prob, n.stop_reason or "", n.stop_probability) for n in drawn
+    ]
     shown = list(dict.fromkeys(slot for node in drawn for slot in node.evidence))
     top = max(episode.score.values(), default=0.0)
     for place, slot in enumerate(shown):
         episode.score[slot] = top + len(shown) - place
     return episode, [
-        Decided(n.evidence, n.stop != "budget", n.log_prob, float(q))
+        Decided(n.evidence, n.stop_reason != "budget", n.log_prob, float(q))
         for n, q in zip(drawn, log_q, strict=True)
     ]
 
@@ -189,7 +197,7 @@ def decided(episode: Episode, most: int) -> list[Decided]:
         most: How many trails at most.
     """
     reading = [ending for ending in episode.endings()[:most] if ending.prefix.evidence]
-    return [Decided(e.prefix.evidence, e.stop != "budget", e.log_prob) for e in reading]
+    return [Decided(e.prefix.evidence, e.stop_reason != "budget", e.log_prob) for e in reading]
 
 
 MOST_SEED = 2**63 - 1

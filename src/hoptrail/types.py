@@ -83,7 +83,7 @@ class Hit:
     passage: Passage
     score: float
     """Higher is better; comparable within one result only."""
-    asked: str | None = None
+    sub_question: str | None = None
     """The sub-question that speaks most for it, where it was judged at effort `thorough`."""
 
 
@@ -99,7 +99,7 @@ class Hop:
     """The kind of edge that led here from a passage read before; None for an index hit."""
     probability: float
     """π(read this | state)."""
-    stop: float = 0.0
+    stop_probability: float = 0.0
     """π(STOP | state) before it was read: how sure the policy was to have enough already."""
     namespace: Namespace = ()
     """Where the passage read is; ids are unique within one only."""
@@ -113,9 +113,9 @@ class Trail:
     probability: float
     """Of reading these passages, in any order that the walk followed, and of ending there; so it
     is at least the product of the hops' and of the stop's."""
-    stop: str
+    stop_reason: str
     """Why it ended: `policy` (STOP was chosen), `budget` (no hops left) or `exhausted`."""
-    sure: float = 0.0
+    stop_probability: float = 0.0
     """π(STOP | all that it read): how sure the policy was, in the end, to have enough."""
 
 

@@ -124,11 +124,11 @@ def test_recall_s_json_is_the_contract_and_alone_on_stdout(run, store, policy, t
     found = json.loads(out)
     assert len(found["passages"]) == 3
     for passage in found["passages"]:
-        assert {"id", "title", "text", "score"} <= set(passage)
+        assert {"id", "title", "text", "score", "sub_question"} <= set(passage)
     for trail in found["trails"]:
-        assert {"probability", "stop", "hops"} <= set(trail)
+        assert {"probability", "stop_reason", "stop_probability", "hops"} <= set(trail)
         for hop in trail["hops"]:
-            assert {"query", "id", "link", "probability"} <= set(hop)
+            assert {"query", "id", "link", "probability", "stop_probability"} <= set(hop)
     assert set(found["cost"]) == {
         "milliseconds",
         "texts_encoded",

@@ -107,11 +107,11 @@ def _data(trail: Trail) -> dict[str, Any]:
             "namespace": list(hop.namespace),
             "link": hop.link,
             "probability": hop.probability,
-            "stop": hop.stop,
+            "stop_probability": hop.stop_probability,
         }
         for hop in trail.hops
     ]
-    return {"probability": 0.25, "stop": "policy", "sure": 0.5, "hops": hops}
+    return {"probability": 0.25, "stop_reason": "policy", "stop_probability": 0.5, "hops": hops}
 
 
 def test_documents_carry_the_passage_and_what_is_added_under_one_key() -> None:

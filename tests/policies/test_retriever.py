@@ -178,8 +178,8 @@ def test_a_trail_shows_its_queries_links_and_stop(small, random_policy) -> None:
     assert walk.trails
     known = set(small.ids(walk.read))
     for trail in walk.trails:
-        assert trail.stop in ("policy", "budget", "exhausted")
-        assert len(trail.hops) == 2 or trail.stop == "policy"
+        assert trail.stop_reason in ("policy", "budget", "exhausted")
+        assert len(trail.hops) == 2 or trail.stop_reason == "policy"
         assert len({hop.id for hop in trail.hops}) == len(trail.hops)
         assert trail.probability >= 0
         for previous, hop in itertools.pairwise([None, *trail.hops]):
@@ -188,7 +188,7 @@ def test_a_trail_shows_its_queries_links_and_stop(small, random_policy) -> None:
             read = small.store.get(previous.id).content[:HEAD] if previous else ""
             assert hop.query == (f"{LAKE} {read}" if previous else LAKE)
         product = math.prod(hop.probability for hop in trail.hops)
-        assert trail.stop == "budget" or trail.probability <= 1
+        assert trail.stop_reason == "budget" or trail.probability <= 1
         assert product >= 0
     probabilities = [trail.probability for trail in walk.trails]
     assert probabilities == sorted(probabilities, reverse=True)

@@ -220,7 +220,9 @@ def decision(walk: Walk, view: View, k: int, filter: Filter | None, policy: str)
     )
     return Decision(
         walk,
-        tuple(Hit(p, score, walk.asked.get(slot)) for p, score, slot, right in rows if right),
+        tuple(
+            Hit(p, score, walk.sub_questions.get(slot)) for p, score, slot, right in rows if right
+        ),
         tuple(view.rowids[slots[fulfil]].tolist()),
         tuple(tuple(int(view.rowids[s]) for s in trail.slots) for trail in walk.decided),
         view.version,

@@ -333,7 +333,7 @@ def _name(passage: Passage | None, id_: str) -> str:
 def _stop(trail: Trail) -> Text:
     return Text.assemble(
         ("STOP ", "bold red"),
-        _STOPS.get(trail.stop, printable(trail.stop)),
+        _STOPS.get(trail.stop_reason, printable(trail.stop_reason)),
         (f"  p {trail.probability:.0%}", "magenta"),
     )
 

@@ -17,7 +17,7 @@ def recall_data(recall: Recall) -> dict[str, Any]:
     return {
         "id": recall.id,
         "question": recall.question,
-        "passages": [{**hit_data(hit), "asked": hit.asked} for hit in recall.hits],
+        "passages": [{**hit_data(hit), "sub_question": hit.sub_question} for hit in recall.hits],
         "trails": [trail_data(trail) for trail in recall.trails],
         "cost": asdict(recall.cost),
     }
@@ -51,8 +51,8 @@ def trail_data(trail: Trail) -> dict[str, Any]:
     """A trail as JSON values."""
     return {
         "probability": trail.probability,
-        "stop": trail.stop,
-        "sure": trail.sure,
+        "stop_reason": trail.stop_reason,
+        "stop_probability": trail.stop_probability,
         "hops": [_hop_data(hop) for hop in trail.hops],
     }
 
@@ -72,7 +72,7 @@ def _hop_data(hop: Hop) -> dict[str, Any]:
         "namespace": list(hop.namespace),
         "link": hop.link,
         "probability": hop.probability,
-        "stop": hop.stop,
+        "stop_probability": hop.stop_probability,
     }
 
 

@@ -91,9 +91,9 @@ def test_an_answer_scores_the_probability_of_the_paths_that_end_at_it(art, led) 
     assert [hop.id for hop in likeliest.hops] == ["Mist at Varn 0", "Bram Osk", "Varn"]
     assert [hop.link for hop in likeliest.hops] == [None, "painted_by", "lives_in"]
     assert [hop.probability for hop in likeliest.hops] == pytest.approx([1, 0.75, 0.8])
-    assert [hop.stop for hop in likeliest.hops] == pytest.approx([0, 0, 0.2])
+    assert [hop.stop_probability for hop in likeliest.hops] == pytest.approx([0, 0, 0.2])
     assert likeliest.hops[-1].query.endswith("> painted by > lives in")
-    assert (likeliest.stop, likeliest.sure) == ("policy", pytest.approx(1))
+    assert (likeliest.stop_reason, likeliest.stop_probability) == ("policy", pytest.approx(1))
     assert likeliest.probability == pytest.approx(0.6)
     assert walker._scorer.questions == ["Where is it?"]
 
@@ -101,9 +101,9 @@ def test_an_answer_scores_the_probability_of_the_paths_that_end_at_it(art, led) 
 def test_trails_end_where_the_budget_or_the_links_do(art, led) -> None:
     onward = {(): {"lies_on": 1.0}, ("lies_on",): {"ends_in": 1.0}}
     [walk] = led(onward).walk(["[Varn]"], 3)
-    assert walk.trails[0].stop == "policy"
+    assert walk.trails[0].stop_reason == "policy"
     [walk] = led(onward, hops=1).walk(["[Varn]"], 3)
-    assert (walk.trails[0].stop, walk.trails[0].hops[-1].id) == ("budget", "Ister Beck")
+    assert (walk.trails[0].stop_reason, walk.trails[0].hops[-1].id) == ("budget", "Ister Beck")
 
 
 def test_where_a_relation_leads_nowhere_new_another_is_followed(art, led) -> None:

@@ -53,7 +53,9 @@ def test_the_ranking_and_the_trails_equal_enumeration(
     expected = enumerate_walks(toy, policy, QUESTION, hops)
     episode = run(toy, policy, everything(hops))
     assert episode.score == pytest.approx(expected.score, rel=1e-9, abs=1e-15)
-    ends = {(frozenset(e.prefix.evidence), e.stop): math.exp(e.log_prob) for e in episode.ended}
+    ends = {
+        (frozenset(e.prefix.evidence), e.stop_reason): math.exp(e.log_prob) for e in episode.ended
+    }
     assert len(ends) == len(episode.ended)
     assert ends == pytest.approx(expected.ends, rel=1e-9)
     assert sum(ends.values()) == pytest.approx(1)
@@ -72,7 +74,7 @@ def test_prefixes_of_equal_evidence_are_one_state(toy, table_policy) -> None:
     policy = table_policy(1)
     episode = run(toy, policy, everything(3))
     for reason in ("policy", "budget"):
-        seen = [frozenset(e.prefix.evidence) for e in episode.ended if e.stop == reason]
+        seen = [frozenset(e.prefix.evidence) for e in episode.ended if e.stop_reason == reason]
         assert len(seen) == len(set(seen))
     assert policy.states == len({frozenset(e.prefix.evidence) for e in episode.ended})
     longest = max((e.prefix for e in episode.ended), key=lambda p: len(p.orders))
@@ -90,13 +92,13 @@ def test_prefixes_of_equal_evidence_are_one_state(toy, table_policy) -> None:
 def test_why_a_trail_ended(toy, world, table_policy) -> None:
     ended = run(toy, table_policy(0), everything(2)).ended
     for ending in ended:
-        assert ending.stop == "policy" or len(ending.prefix.evidence) == 2
-    assert {e.stop for e in ended} == {"policy", "budget"}
+        assert ending.stop_reason == "policy" or len(ending.prefix.evidence) == 2
+    assert {e.stop_reason for e in ended} == {"policy", "budget"}
     pair = world([Passage("a", "One."), Passage("b", "Two.")])
     for hops in (2, 3):
         ended = run(pair, table_policy(0), everything(hops)).ended
-        assert [len(e.prefix.evidence) for e in ended if e.stop == "exhausted"] == [2]
-        assert {e.stop for e in ended} == {"policy", "exhausted"}
+        assert [len(e.prefix.evidence) for e in ended if e.stop_reason == "exhausted"] == [2]
+        assert {e.stop_reason for e in ended} == {"policy", "exhausted"}
         assert sum(math.exp(e.log_prob) for e in ended) == pytest.approx(1)
 
 
@@ -106,7 +108,7 @@ def test_the_bounds_hold(demo, demo_questions, random_policy) -> None:
         effort = Effort("bounded", beam, hops, reads, reencode=True)
         for question in demo_questions[:4]:
             episode = run(demo, policy, effort, question.text)
-            lengths = [len(e.prefix.evidence) for e in episode.ended if e.stop != "budget"]
+            lengths = [len(e.prefix.evidence) for e in episode.ended if e.stop_reason != "budget"]
             assert max(lengths) <= hops
             assert all(lengths.count(n) <= beam for n in range(1, hops + 1))
             assert len(episode.pool.reads) <= reads
@@ -147,13 +149,13 @@ def test_endings_come_most_probable_first(toy, table_policy) -> None:
 
 def test_every_hop_says_how_sure_stop_was(toy, table_policy) -> None:
     ended = run(toy, table_policy(1), everything(2)).ended
-    sure = {e.prefix.evidence: e.sure for e in ended}
+    sure = {e.prefix.evidence: e.stop_probability for e in ended}
     assert all(0 < value < 1 for value in sure.values())
     for ending in ended:
         reached = ending.prefix
         assert len(reached.stops) == len(reached.hops)
         if reached.evidence:
             assert reached.stops[0] == sure[()]
-        if ending.stop == "policy":
+        if ending.stop_reason == "policy":
             stopped = math.exp(ending.log_prob - reached.log_prob)
-            assert ending.sure == pytest.approx(stopped)
+            assert ending.stop_probability == pytest.approx(stopped)

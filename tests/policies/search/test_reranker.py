@@ -71,10 +71,10 @@ def test_what_answers_the_open_part_of_a_name_that_was_read_comes_next(place, to
     [fit] = scorer.rescore([episode])
     assert ranked(place, episode)[:2] == ["archive", "staff"]
     [staff] = place.slots("staff")
-    assert fit.asked[staff] == (
+    assert fit.sub_questions[staff] == (
         "How many people work at the school that holds the University of Varn"
     )
-    assert fit.pairs == 5 * len({*fit.asked.values()})
+    assert fit.pairs == 5 * len({*fit.sub_questions.values()})
 
 
 def test_the_total_stays_and_what_is_not_judged_stays_behind(place) -> None:
@@ -117,7 +117,7 @@ def test_several_questions_are_judged_as_each_alone(place) -> None:
     for mine, episode, fit in zip(both, alone, together, strict=True):
         [again] = scorer.rescore([episode])
         assert episode.score == pytest.approx(mine.score, rel=1e-5)
-        assert again.asked == fit.asked
+        assert again.sub_questions == fit.sub_questions
 
 
 def test_token_vectors_are_kept_for_the_next_question(place, monkeypatch) -> None:
@@ -162,8 +162,8 @@ def test_thorough_reorders_the_best_of_balanced_and_says_what_was_asked(
             assert plain.trails == found.trails
             assert plain.cost.pairs_scored == 0 < found.cost.pairs_scored
             assert found.cost.texts_encoded > plain.cost.texts_encoded
-            assert all(hit.asked is None for hit in plain.hits)
-            assert all(hit.asked for hit in found.hits)
+            assert all(hit.sub_question is None for hit in plain.hits)
+            assert all(hit.sub_question for hit in found.hits)
         assert changed
 
 

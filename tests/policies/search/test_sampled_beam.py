@@ -93,14 +93,14 @@ def test_a_beam_that_holds_every_trail_includes_them_for_sure(toy, table_policy)
     assert {(t.slots, t.stopped) for t in drawn} == set(exact)
     assert all(trail.log_inclusion == 0.0 for trail in drawn)
     assert sum(math.exp(e.log_prob) for e in episode.ended) == pytest.approx(1)
-    assert {e.stop for e in episode.ended} == {"policy", "budget"}
+    assert {e.stop_reason for e in episode.ended} == {"policy", "budget"}
 
 
 def test_where_nothing_is_left_to_read_the_trail_is_exhausted(world, table_policy) -> None:
     pair = world([Passage("a", "One."), Passage("b", "Two.")])
     effort = Effort("long", beam=50, hops=4, reads=9, reencode=True)
     [(episode, drawn)] = sampler(pair, table_policy(0), effort).sample([pair.pool("One?")], 0)
-    assert {e.stop for e in episode.ended if len(e.prefix.evidence) == 2} == {"exhausted"}
+    assert {e.stop_reason for e in episode.ended if len(e.prefix.evidence) == 2} == {"exhausted"}
     assert all(trail.stopped for trail in drawn)
     assert sum(math.exp(t.log_prob) for t in drawn) == pytest.approx(1)
 
@@ -141,7 +141,7 @@ def test_a_walk_that_draws_nothing_says_what_it_decided(demo, demo_questions, ra
     for trail, decided in zip(reading, walk.decided, strict=True):
         assert [hop.id for hop in trail.hops] == demo.ids(decided.slots)
         assert trail.probability == pytest.approx(math.exp(decided.log_prob))
-        assert decided.stopped == (trail.stop != "budget")
+        assert decided.stopped == (trail.stop_reason != "budget")
 
 
 @pytest.mark.parametrize("given", [-1, 1.5, True, "1"])
