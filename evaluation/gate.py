@@ -33,7 +33,7 @@ from hoptrail.metrics.ranking import recall_at
 from hoptrail.policies.environment.efforts import DEFAULT, effort
 from hoptrail.policies.feedback.dataset import useful_rows
 from hoptrail.policies.policy import Policy
-from hoptrail.policies.retriever import Walker
+from hoptrail.policies.retriever import PolicyRetriever
 from hoptrail.types import Filter, Namespace, Question
 
 LEAST = 100
@@ -213,7 +213,7 @@ class _Walkers:
     encoder: Encoder
     policy: Policy
     _graph: Graph | None = None
-    _known: dict[tuple[Namespace, str], Walker] = field(default_factory=dict)
+    _known: dict[tuple[Namespace, str], PolicyRetriever] = field(default_factory=dict)
 
     def ranked_again(self, feedback: Feedback) -> dict[int, int]:
         """Place by rowid in today's ranking for the question of a recall."""
@@ -230,19 +230,19 @@ class _Walkers:
         rows = self._rows(walker, question.text, None)
         return recall_at([str(row) for row in rows], [str(row) for row in gold], 5)
 
-    def _rows(self, walker: Walker, question: str, filter: Filter | None) -> list[int]:
+    def _rows(self, walker: PolicyRetriever, question: str, filter: Filter | None) -> list[int]:
         view = walker.sources.view
-        [walk] = walker.walk([question], RANKED, allowed=view.allowed(filter))
+        [walk] = walker.retrieve([question], RANKED, allowed=view.allowed(filter))
         return [int(view.rowids[slot]) for slot in walk.slots]
 
-    def _walker(self, scope: Namespace, named: str) -> Walker:
+    def _walker(self, scope: Namespace, named: str) -> PolicyRetriever:
         found = self._known.get((scope, named))
         if found is None:
             if self._graph is None:
                 self._graph = Graph(self.store)
             view = self.store.view(scope)
             graph = self._graph.view(view)
-            found = Walker(self.policy, view, graph, self.encoder, effort(named))
+            found = PolicyRetriever(self.policy, view, graph, self.encoder, effort(named))
             self._known[scope, named] = found
         return found
 

@@ -30,8 +30,8 @@ class Decided:
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
-    """What the walk over one question found."""
+class RetrievalResult:
+    """What the walk over one question came to: the ranking, the trails and the cost."""
 
     slots: NDArray[np.int64]
     """`(k,)`, best first."""

@@ -29,8 +29,8 @@ from hoptrail.policies.environment.reformulation import Reformulator, content_of
 from hoptrail.policies.environment.state import State
 from hoptrail.policies.environment.terms import Lexicon
 from hoptrail.policies.policy import Policy
-from hoptrail.policies.relations.relation_beam import RelationWalker, scorer_of
-from hoptrail.policies.result import TRAILS, Decided, Walk
+from hoptrail.policies.relations.relation_beam import RelationRetriever, scorer_of
+from hoptrail.policies.result import TRAILS, Decided, RetrievalResult
 from hoptrail.policies.search.beam import BeamSearch, Episode, Prefix, rounded
 from hoptrail.policies.search.reranker import NOTHING, JointFit, JointScorer
 from hoptrail.policies.search.sampled_beam import SampledBeam, decided
@@ -43,12 +43,12 @@ ALIKE = 10.0
 _IN_COMMON = BESIDE.index("weighted term cosine with the read")
 
 
-class Walker:
-    """Walks one scope with one policy.
+class PolicyRetriever:
+    """Retrieves from one scope by walking it with one policy.
 
     Args:
         policy: π.
-        view: The scope's passages and indexes; a walker is good for one version of it.
+        view: The scope's passages and indexes; a retriever is good for one version of it.
         graph: The scope's graph.
         encoder: For questions and rewritten queries.
         effort: The bounds.
@@ -68,19 +68,19 @@ class Walker:
             if effort.joint
             else None
         )
-        self._over_relations: RelationWalker | None = None
+        self._over_relations: RelationRetriever | None = None
         if len(graph.entity_names()):  # a trail that reads the topic has a hop less to walk
             scorer = scorer_of(policy, graph.relations().names, encoder)
-            self._over_relations = RelationWalker(view, graph, scorer, encoder, effort.hops - 1)
+            self._over_relations = RelationRetriever(view, graph, scorer, encoder, effort.hops - 1)
 
-    def walk(
+    def retrieve(
         self,
         questions: Sequence[str],
         k: int = 100,
         *,
         allowed: NDArray[np.bool_] | None = None,
         explore: int | None = None,
-    ) -> list[Walk]:
+    ) -> list[RetrievalResult]:
         """The walk over each question; `k` passages each where the scope holds as many.
 
         Args:
@@ -97,7 +97,7 @@ class Walker:
         named = [bool(self._over_relations.topics(q, allowed)) for q in questions]
         related = [q for q, names in zip(questions, named, strict=True) if names]
         others = [q for q, names in zip(questions, named, strict=True) if not names]
-        over_relations = iter(self._over_relations.walk(related, k, allowed))
+        over_relations = iter(self._over_relations.retrieve(related, k, allowed))
         over_texts = iter(self._over_texts(others, k, allowed, explore))
         return [next(over_relations if names else over_texts) for names in named]
 
@@ -107,7 +107,7 @@ class Walker:
         k: int,
         allowed: NDArray[np.bool_] | None,
         explore: int | None,
-    ) -> list[Walk]:
+    ) -> list[RetrievalResult]:
         """The walks over what passages say; see `hoptrail.policies.search.beam`."""
         if not questions:
             return []
@@ -132,7 +132,7 @@ class Walker:
         ]
 
 
-def _finish(episode: Episode, k: int, trails: Sequence[Decided], fit: JointFit) -> Walk:
+def _finish(episode: Episode, k: int, trails: Sequence[Decided], fit: JointFit) -> RetrievalResult:
     """The ranking and the trails of a question that has been walked."""
     pool = episode.pool
     view = pool.sources.view
@@ -141,7 +141,7 @@ def _finish(episode: Episode, k: int, trails: Sequence[Decided], fit: JointFit) 
     scores = [score[slot] for slot in slots]
     rest = _rest(pool, episode.score, k - len(slots))
     scores += [-1.0 - i for i in range(len(rest))]
-    return Walk(
+    return RetrievalResult(
         slots=np.asarray(slots + rest, dtype=np.int64),
         scores=np.asarray(scores),
         trails=_trails(episode),
@@ -230,5 +230,5 @@ def link_between(pool: Pool, evidence: State, slot: int) -> str | None:
     return None
 
 
-def _nothing() -> Walk:
-    return Walk(np.zeros(0, np.int64), np.zeros(0), (), (), 0, 0)
+def _nothing() -> RetrievalResult:
+    return RetrievalResult(np.zeros(0, np.int64), np.zeros(0), (), (), 0, 0)

@@ -21,7 +21,7 @@ from hoptrail.policies.data.corpora import OpenCorpus
 from hoptrail.policies.environment.candidates import Pool
 from hoptrail.policies.environment.efforts import EFFORTS, Effort
 from hoptrail.policies.policy import Policy
-from hoptrail.policies.retriever import Walker
+from hoptrail.policies.retriever import PolicyRetriever
 from hoptrail.types import Namespace
 
 
@@ -60,12 +60,14 @@ def coverage(
     corpus: OpenCorpus, encoder: Encoder, policy: Policy, effort: Effort
 ) -> dict[str, float]:
     """The mean size of a pool, the share of the gold in it, and how often all of it is there."""
-    walkers: dict[Namespace, Walker] = {}
+    walkers: dict[Namespace, PolicyRetriever] = {}
     sizes, shares = [], []
     for question in corpus.questions:
         if question.namespace not in walkers:
             scope = corpus.scope(question.namespace)
-            walkers[question.namespace] = Walker(policy, scope.view, scope.graph, encoder, effort)
+            walkers[question.namespace] = PolicyRetriever(
+                policy, scope.view, scope.graph, encoder, effort
+            )
         walker = walkers[question.namespace]
         pool = Pool(question.text, walker.encoder.encode([question.text])[0], walker.sources)
         walker.search.run([pool])

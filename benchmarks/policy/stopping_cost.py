@@ -32,7 +32,7 @@ from hoptrail.policies.environment.efforts import DEFAULT, EFFORTS
 from hoptrail.policies.environment.state import StateBatch
 from hoptrail.policies.networks.policy_network import PolicyNetwork
 from hoptrail.policies.policy import Policy
-from hoptrail.policies.retriever import Walker
+from hoptrail.policies.retriever import PolicyRetriever
 
 BUDGETS = (1, 2, 3, 4)
 """Passages that a walk without STOP reads."""
@@ -92,14 +92,14 @@ def walked(
     with closing(OpenCorpus(corpus, questions, encoder)) as opened:
         scope = opened.scope(())
         walkers = {
-            name: Walker(one, scope.view, scope.graph, encoder, bounded)
+            name: PolicyRetriever(one, scope.view, scope.graph, encoder, bounded)
             for name, (one, bounded) in ways.items()
         }
         warm = opened.questions[:FIRST]
         for number, question in enumerate([*warm, *opened.questions]):
             for name, walker in walkers.items():
                 start = time.perf_counter()
-                [walk] = walker.walk([question.text], 10)
+                [walk] = walker.retrieve([question.text], 10)
                 took = 1000 * (time.perf_counter() - start)
                 if number >= len(warm):
                     read = [hop.id for hop in walk.trails[0].hops]

@@ -24,7 +24,7 @@ from hoptrail.metrics.ranking import recall_at
 from hoptrail.policies.data.corpora import OpenCorpus
 from hoptrail.policies.environment.efforts import EFFORTS
 from hoptrail.policies.policy import Policy
-from hoptrail.policies.retriever import Walker
+from hoptrail.policies.retriever import PolicyRetriever
 from hoptrail.policies.search.beam import Episode, rounded
 from hoptrail.policies.search.reranker import JointFit, JointScorer
 
@@ -56,7 +56,7 @@ def main() -> None:
     policy = Policy.load(args.policy) if args.policy else Policy.shipped()
     corpus = OpenCorpus(args.corpus, args.questions, encoder)
     scope = corpus.scope(())
-    walker = Walker(policy, scope.view, scope.graph, encoder, EFFORTS["thorough"])
+    walker = PolicyRetriever(policy, scope.view, scope.graph, encoder, EFFORTS["thorough"])
     before = walker.joint = Before(walker.joint)
     asked = [question for question in corpus.questions if question.supporting_ids]
     values: dict[str, list[float]] = {
@@ -65,7 +65,7 @@ def main() -> None:
     pairs = []
     started = time.process_time()
     for done, question in enumerate(asked, start=1):
-        [walk] = walker.walk([question.text], 100)
+        [walk] = walker.retrieve([question.text], 100)
         scores, key = before.scores, scope.view.content_key
         plain = sorted(scores, key=lambda slot: (-scores[slot], key(slot)))
         gold = [str(slot) for slot in corpus.gold(question)]

@@ -31,7 +31,7 @@ from hoptrail.memory.views.view import View
 from hoptrail.policies.networks.relation_scorer import TOPIC, Scorer, Trained, relation_words
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.relations.similarity import Similarity
-from hoptrail.policies.result import TRAILS, Walk
+from hoptrail.policies.result import TRAILS, RetrievalResult
 from hoptrail.types import Hop, Trail
 
 BEAM = 8
@@ -110,11 +110,11 @@ def masked(question: str, topic: Named) -> str:
     return f"{question[: topic.start]}{TOPIC}{question[topic.end :]}".strip()
 
 
-class RelationWalker:
+class RelationRetriever:
     """Walks the relations of one scope.
 
     Args:
-        view: The scope's passages; a walker is good for one version of it.
+        view: The scope's passages; a retriever is good for one version of it.
         graph: The scope's graph.
         scorer: π over its relations.
         encoder: For questions.
@@ -143,9 +143,9 @@ class RelationWalker:
                 found.append(Named(tuple(slots), named.start, named.end))
         return found
 
-    def walk(
+    def retrieve(
         self, questions: Sequence[str], k: int, allowed: NDArray[np.bool_] | None = None
-    ) -> list[Walk]:
+    ) -> list[RetrievalResult]:
         """The walk over each question, all of which name a topic; `k` passages each.
 
         Args:
@@ -250,7 +250,7 @@ class RelationWalker:
         entered: set[int],
         k: int,
         allowed: NDArray[np.bool_] | None,
-    ) -> Walk:
+    ) -> RetrievalResult:
         """The ranking and the trails of a question that has been walked."""
         score: dict[int, float] = {}
         times: dict[int, int] = {}
@@ -266,7 +266,7 @@ class RelationWalker:
         rest = self._rest(question, vector, score, k, allowed)[: k - len(slots)]
         scores += [-1.0 - i for i in range(len(rest))]
         endings = sorted(endings, key=lambda e: (-round(e.probability, 6), e.path.relations))
-        return Walk(
+        return RetrievalResult(
             slots=np.asarray(slots + rest, dtype=np.int64),
             scores=np.asarray(scores),
             trails=tuple(self._trail(question, e, score) for e in endings[:TRAILS]),

@@ -9,7 +9,7 @@ from hoptrail.metrics.ranking import recall_at
 from hoptrail.policies.data.corpora import OpenCorpus
 from hoptrail.policies.environment.efforts import DEFAULT, EFFORTS
 from hoptrail.policies.policy import Policy
-from hoptrail.policies.retriever import Walker
+from hoptrail.policies.retriever import PolicyRetriever
 from hoptrail.types import Namespace
 
 
@@ -32,16 +32,16 @@ def recalls(
         cuts: Lengths of the ranking.
         progress: Called with (questions done, questions in all).
     """
-    walkers: dict[Namespace, Walker] = {}
+    walkers: dict[Namespace, PolicyRetriever] = {}
     at: dict[int, list[float]] = {cut: [] for cut in cuts}
     questions = [question for question in corpus.questions if question.supporting_ids]
     for done, question in enumerate(questions, start=1):
         if question.namespace not in walkers:
             scope = corpus.scope(question.namespace)
-            walkers[question.namespace] = Walker(
+            walkers[question.namespace] = PolicyRetriever(
                 policy, scope.view, scope.graph, encoder, EFFORTS[effort]
             )
-        [walk] = walkers[question.namespace].walk([question.text], max(cuts))
+        [walk] = walkers[question.namespace].retrieve([question.text], max(cuts))
         ranked = [str(slot) for slot in walk.slots]
         gold = [str(slot) for slot in corpus.gold(question)]
         for cut, values in at.items():

@@ -27,7 +27,7 @@ from hoptrail.policies.environment.state import StateBatch, state_input
 from hoptrail.policies.environment.terms import Lexicon
 from hoptrail.policies.networks.policy_network import NetworkConfig, PolicyNetwork
 from hoptrail.policies.policy import Policy
-from hoptrail.policies.retriever import Walker
+from hoptrail.policies.retriever import PolicyRetriever
 from hoptrail.types import Passage, Question
 
 DEMO = Path(__file__).resolve().parents[2] / "src" / "hoptrail"
@@ -70,9 +70,9 @@ class World:
         example.settle()
         return example
 
-    def walker(self, policy: Policy, effort: Effort | str = "balanced") -> Walker:
+    def walker(self, policy: Policy, effort: Effort | str = "balanced") -> PolicyRetriever:
         bounds = EFFORTS[effort] if isinstance(effort, str) else effort
-        return Walker(policy, self.view, self.graph, self.encoder, bounds)
+        return PolicyRetriever(policy, self.view, self.graph, self.encoder, bounds)
 
 
 OpenWorld = Callable[[Sequence[Passage]], World]

@@ -38,7 +38,7 @@ def test_the_walk_does_not_know_the_names(
     policy = random_policy(2)
     ours, theirs = demo.walker(policy, name), other.walker(policy, name)
     for question in demo_questions[:20]:
-        [a], [b] = ours.walk([question.text], 150), theirs.walk([question.text], 150)
+        [a], [b] = ours.retrieve([question.text], 150), theirs.retrieve([question.text], 150)
         assert demo.ids(a.slots) == [back[i] for i in other.ids(b.slots)]
         np.testing.assert_allclose(a.scores, b.scores, rtol=5e-4)
         assert len(a.trails) == len(b.trails)

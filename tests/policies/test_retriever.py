@@ -12,7 +12,7 @@ from hoptrail.errors import ConfigError
 from hoptrail.memory.search import hybrid_search
 from hoptrail.policies.environment.efforts import EFFORTS, Effort, effort
 from hoptrail.policies.environment.reformulation import HEAD
-from hoptrail.policies.retriever import Walker, link_between
+from hoptrail.policies.retriever import PolicyRetriever, link_between
 from hoptrail.types import Link, Passage
 
 LAKE = "Into which lake flows the river of the town where Ada Lind was born?"
@@ -35,7 +35,7 @@ class CountingEncoder:
 def test_k_passages_come_wherever_there_are_as_many(demo, demo_questions, random_policy, name):
     walker = demo.walker(random_policy(), name)
     for k in (1, 5, 60, 100, 101, 200, 257, 1000):
-        [walk] = walker.walk([demo_questions[0].text], k)
+        [walk] = walker.retrieve([demo_questions[0].text], k)
         assert len(walk.slots) == len(walk.scores) == min(k, 257)
         assert len(set(walk.slots.tolist())) == len(walk.slots)
         assert (np.diff(walk.scores) <= 0).all()
@@ -48,10 +48,10 @@ def test_k_passages_come_wherever_there_are_as_many(demo, demo_questions, random
 def test_a_longer_list_begins_with_the_shorter(demo, demo_questions, random_policy) -> None:
     walker = demo.walker(random_policy())
     for question in demo_questions[:5]:
-        longest = walker.walk([question.text], 257)[0].slots.tolist()
+        longest = walker.retrieve([question.text], 257)[0].slots.tolist()
         assert sorted(longest) == list(range(257))
         for k in (3, 60, 99, 130):
-            assert walker.walk([question.text], k)[0].slots.tolist() == longest[:k]
+            assert walker.retrieve([question.text], k)[0].slots.tolist() == longest[:k]
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
@@ -59,25 +59,25 @@ def test_a_longer_list_begins_with_the_shorter(demo, demo_questions, random_poli
 def test_a_scope_with_few_passages(world, twelve, random_policy, count, name) -> None:
     place = world(twelve[:count])
     for question in (LAKE, "zzyzx", "?"):
-        [walk] = place.walker(random_policy(), name).walk([question], 10)
+        [walk] = place.walker(random_policy(), name).retrieve([question], 10)
         assert sorted(walk.slots.tolist()) == list(range(count))
         assert walk.candidates == count
         assert np.isfinite(walk.scores).all()
         assert sum(t.probability for t in walk.trails) <= 1 + 1e-4
         assert bool(walk.trails) == bool(count)
-    assert place.walker(random_policy()).walk([]) == []
+    assert place.walker(random_policy()).retrieve([]) == []
 
 
 def test_an_empty_scope_costs_nothing(world, random_policy) -> None:
     place = world([])
-    walker = Walker(
+    walker = PolicyRetriever(
         random_policy(),
         place.view,
         place.graph,
         encoder := CountingEncoder(place.encoder),
         EFFORTS["balanced"],
     )
-    [walk] = walker.walk(["Is there anything?"])
+    [walk] = walker.retrieve(["Is there anything?"])
     assert (walk.texts_encoded, walk.candidates, walk.read, walk.trails) == (0, 0, (), ())
     assert encoder.passes == 0
 
@@ -86,8 +86,8 @@ def test_an_empty_scope_costs_nothing(world, random_policy) -> None:
 def test_walking_together_equals_walking_one_by_one(demo, demo_questions, random_policy, name):
     asked = [question.text for question in demo_questions[:8]]
     walker = demo.walker(random_policy(2), name)
-    together = walker.walk(asked, 50)
-    alone = [walker.walk([question], 50)[0] for question in asked]
+    together = walker.retrieve(asked, 50)
+    alone = [walker.retrieve([question], 50)[0] for question in asked]
     for a, b in zip(together, alone, strict=True):
         assert a.slots.tolist() == b.slots.tolist()
         np.testing.assert_allclose(a.scores, b.scores, rtol=5e-4)
@@ -103,9 +103,9 @@ def test_the_same_question_gets_the_same_walk(demo, demo_questions, random_polic
     policy = random_policy(2)
     walker = demo.walker(policy)
     question = demo_questions[11].text
-    [first] = walker.walk([question])
-    walker.walk([q.text for q in demo_questions[:8]])
-    for [again] in (walker.walk([question]), demo.walker(policy).walk([question])):
+    [first] = walker.retrieve([question])
+    walker.retrieve([q.text for q in demo_questions[:8]])
+    for [again] in (walker.retrieve([question]), demo.walker(policy).retrieve([question])):
         np.testing.assert_array_equal(first.slots, again.slots)
         np.testing.assert_array_equal(first.scores, again.scores)
         assert first.trails == again.trails
@@ -116,8 +116,10 @@ def test_fast_encodes_once_and_balanced_once_a_hop(demo, demo_questions, random_
     passes = {}
     for name in EFFORTS:
         encoder = CountingEncoder(demo.encoder)
-        walker = Walker(random_policy(spread=1.0), demo.view, demo.graph, encoder, EFFORTS[name])
-        walks = walker.walk(asked)
+        walker = PolicyRetriever(
+            random_policy(spread=1.0), demo.view, demo.graph, encoder, EFFORTS[name]
+        )
+        walks = walker.retrieve(asked)
         passes[name] = encoder.passes
         assert encoder.texts == sum(walk.texts_encoded for walk in walks)
         assert all(walk.read for walk in walks)
@@ -144,7 +146,7 @@ def test_the_ranking_is_that_of_enumeration(
     place = world([Passage(f"p{i}", f"word{i} thing{i % 3} other{i % 2}.") for i in range(6)])
     bounds = Effort("everything", beam=1000, hops=2, reads=100, reencode=True, negligible=1e-300)
     expected = enumerate_walks(place, table_policy(5), "word1 thing0", 2)
-    [walk] = place.walker(table_policy(5), bounds).walk(["word1 thing0"])
+    [walk] = place.walker(table_policy(5), bounds).retrieve(["word1 thing0"])
     slots = np.asarray(list(expected.score))
     [vector] = place.encoder.encode(["word1 thing0"])
     hybrid = hybrid_search.hybrid_scores(place.view, "word1 thing0", vector, slots)
@@ -174,7 +176,7 @@ def words_in_common(place, slots) -> np.ndarray:
 
 def test_a_trail_shows_its_queries_links_and_stop(small, random_policy) -> None:
     bounds = Effort("two", beam=3, hops=2, reads=6, reencode=True)
-    [walk] = small.walker(random_policy(spread=1.0), bounds).walk([LAKE])
+    [walk] = small.walker(random_policy(spread=1.0), bounds).retrieve([LAKE])
     assert walk.trails
     known = set(small.ids(walk.read))
     for trail in walk.trails:
@@ -218,7 +220,7 @@ def test_which_edge_led_to_a_passage(world) -> None:
 
 def test_many_equals_are_ranked_to_the_end(world, random_policy) -> None:
     place = world([Passage(f"p{i}", "The same words.") for i in range(130)])
-    [walk] = place.walker(random_policy()).walk(["The same words?"], 130)
+    [walk] = place.walker(random_policy()).retrieve(["The same words?"], 130)
     assert sorted(walk.slots.tolist()) == list(range(130))
     assert (np.diff(walk.scores) <= 0).all()
 
@@ -241,8 +243,10 @@ def test_a_namespace_is_walked_without_its_neighbours(tmp_path, twelve, random_p
                 for p in twelve
             )
             view = store.view(("mine",))
-            walker = Walker(policy, view, Graph(store).view(view), encoder, EFFORTS["balanced"])
-            [walk] = walker.walk([LAKE])
+            walker = PolicyRetriever(
+                policy, view, Graph(store).view(view), encoder, EFFORTS["balanced"]
+            )
+            [walk] = walker.retrieve([LAKE])
             walks.append(([p.id for p in view.passages(walk.slots)], walk.scores, walk.trails))
     assert walks[0][0] == walks[1][0]
     np.testing.assert_allclose(walks[0][1], walks[1][1], rtol=1e-4)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hoptrail.memory.feedback import Feedback, FeedbackLog, LoggedRecall
     from hoptrail.memory.store import Store
     from hoptrail.memory.views.view import View
-    from hoptrail.policies.result import Walk
+    from hoptrail.policies.result import RetrievalResult
 
 RECALLS_KEPT = 1000
 """Recalls whose decisions stay in memory for feedback to come; the oldest goes first."""
@@ -42,7 +42,7 @@ class Asked:
 class Decision:
     """A walk, what it returned, where it took place, and whose it was."""
 
-    walk: Walk
+    result: RetrievalResult
     hits: tuple[Hit, ...]
     rowids: tuple[int, ...]
     """The store's, of the hits."""
@@ -175,7 +175,7 @@ class Judging(ABC):
                 trails=tuple(
                     LoggedTrail(place, rowids, trail.stopped, trail.log_prob, trail.log_inclusion)
                     for place, (rowids, trail) in enumerate(
-                        zip(made.trails, made.walk.decided, strict=True)
+                        zip(made.trails, made.result.decided, strict=True)
                     )
                 ),
             )
@@ -203,28 +203,30 @@ class Judging(ABC):
         return logged, tuple((there[row].namespace, there[row].id) for row in logged.returned)
 
 
-def decision(walk: Walk, view: View, k: int, filter: Filter | None, policy: str) -> Decision:
+def decision(
+    result: RetrievalResult, view: View, k: int, filter: Filter | None, policy: str
+) -> Decision:
     """What a walk over a pinned view returns: the k best that fulfil a filter."""
     import numpy as np
 
     from hoptrail.memory import filters
     from hoptrail.memory.passages.cleaning import apart
 
-    slots = walk.slots[:k]
+    slots = result.slots[:k]
     passages = view.passages(slots.tolist())
     fulfil = np.ones(len(slots), dtype=np.bool_)
     if filter:
         fulfil = filters.passages_mask(filters.parse(filter), passages)
     rows = zip(
-        apart(passages), walk.scores[:k].tolist(), slots.tolist(), fulfil.tolist(), strict=True
+        apart(passages), result.scores[:k].tolist(), slots.tolist(), fulfil.tolist(), strict=True
     )
     return Decision(
-        walk,
+        result,
         tuple(
-            Hit(p, score, walk.sub_questions.get(slot)) for p, score, slot, right in rows if right
+            Hit(p, score, result.sub_questions.get(slot)) for p, score, slot, right in rows if right
         ),
         tuple(view.rowids[slots[fulfil]].tolist()),
-        tuple(tuple(int(view.rowids[s]) for s in trail.slots) for trail in walk.decided),
+        tuple(tuple(int(view.rowids[s]) for s in trail.slots) for trail in result.decided),
         view.version,
         policy,
     )

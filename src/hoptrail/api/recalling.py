@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hoptrail.memory.store import Store
     from hoptrail.memory.views.view import View
     from hoptrail.policies.policy import Policy
-    from hoptrail.policies.retriever import Walker
+    from hoptrail.policies.retriever import PolicyRetriever
 
 RANKED = 100
 """Passages that a walk ranks at least: what lies behind the k best is cheap, and evaluation
@@ -76,7 +76,7 @@ class Recalling(Judging, ABC):
         with self._walkers.lent(
             how.effort, view, graph, lambda: self._walker(view, graph, asking, how.effort)
         ) as walker:
-            walks = walker.walk(
+            walks = walker.retrieve(
                 asked, k=max(k, RANKED), allowed=view.allowed(how.filter), explore=how.explore
             )
             decisions = [decision(w, view, k, how.filter, self._fingerprint) for w in walks]
@@ -90,8 +90,8 @@ class Recalling(Judging, ABC):
             Recall(
                 text,
                 one.hits,
-                one.walk.trails,
-                one.walk.cost(spent),
+                one.result.trails,
+                one.result.cost(spent),
                 *self._keep(text, how, one),
             )
             for text, one in zip(asked, decisions, strict=True)
@@ -126,17 +126,19 @@ class Recalling(Judging, ABC):
                 self._fingerprint = policy.fingerprint
                 self._policy = policy
 
-    def _walker(self, view: View, graph: GraphView, asking: Encoder, effort: str) -> Walker:
+    def _walker(
+        self, view: View, graph: GraphView, asking: Encoder, effort: str
+    ) -> PolicyRetriever:
         from hoptrail.memory.encoders.query_cache import RememberingEncoder
         from hoptrail.memory.encoders.transformer import for_questions
         from hoptrail.policies.environment import efforts
-        from hoptrail.policies.retriever import Walker
+        from hoptrail.policies.retriever import PolicyRetriever
 
         assert self._policy is not None
         with self._lock, forks.loading:  # the quick twin is made once
             quick = for_questions(asking)
         encoder = RememberingEncoder(quick, self._store.queries)
-        return Walker(self._policy, view, graph, encoder, efforts.effort(effort))
+        return PolicyRetriever(self._policy, view, graph, encoder, efforts.effort(effort))
 
 
 def loaded_policy(given: Policy | str | Path | None) -> Policy:

@@ -13,7 +13,7 @@ from hoptrail.types import Namespace
 if TYPE_CHECKING:
     from hoptrail.graph.view import GraphView
     from hoptrail.memory.views.view import View
-    from hoptrail.policies.retriever import Walker
+    from hoptrail.policies.retriever import PolicyRetriever
 
 WALKERS_KEPT = 32
 """Scopes and efforts whose terms stay in memory; the one not asked for longest goes first."""
@@ -36,7 +36,7 @@ class Walkers:
         """Begin anew, as in a forked child."""
         self._lock = threading.Lock()
         # Those that nobody has; only with the lock held.
-        self._idle: OrderedDict[Key, list[tuple[State, Walker]]] = OrderedDict()
+        self._idle: OrderedDict[Key, list[tuple[State, PolicyRetriever]]] = OrderedDict()
 
     def clear(self) -> None:
         """Forget all that nobody has."""
@@ -45,8 +45,8 @@ class Walkers:
 
     @guarded
     def lent(
-        self, effort: str, view: View, graph: GraphView, make: Callable[[], Walker]
-    ) -> Iterator[Walker]:
+        self, effort: str, view: View, graph: GraphView, make: Callable[[], PolicyRetriever]
+    ) -> Iterator[PolicyRetriever]:
         """A walker of a pinned view, made if there is none of just this state.
 
         One that an exception comes out of is not used again.
@@ -62,7 +62,9 @@ class Walkers:
             while len(self._idle) > WALKERS_KEPT:
                 self._idle.popitem(last=False)
 
-    def _taken(self, key: Key, state: State, view: View, graph: GraphView) -> Walker | None:
+    def _taken(
+        self, key: Key, state: State, view: View, graph: GraphView
+    ) -> PolicyRetriever | None:
         with self._lock:
             idle = self._idle.get(key, [])
             while idle:  # those of an earlier state are of no use any more

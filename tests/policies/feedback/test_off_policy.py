@@ -159,7 +159,7 @@ def agent(place, walker, questions, *, explore: bool) -> list[Feedback]:
     """Clicks without mistakes on ten passages of each question."""
     out = []
     for number, question in enumerate(questions):
-        [walk] = walker.walk([question.text], 10, explore=number if explore else None)
+        [walk] = walker.retrieve([question.text], 10, explore=number if explore else None)
         rowids = place.view.rowids
         returned = tuple(int(rowids[slot]) for slot in walk.slots)
         trails = tuple(
@@ -186,7 +186,7 @@ def test_a_policy_gets_better_from_clicks(demo, demo_questions, random_policy) -
     tuned, curves = tune(policy, judged, TuneConfig(epochs=8, batch=8, learning_rate=4e-3))
 
     def recall(walked) -> float:
-        walks = demo.walker(walked, "fast").walk([q.text for q in questions], 5)
+        walks = demo.walker(walked, "fast").retrieve([q.text for q in questions], 5)
         found = [
             recall_at(demo.ids(w.slots), q.supporting_ids, 5)
             for w, q in zip(walks, questions, strict=True)

@@ -23,11 +23,11 @@ from hoptrail.policies.networks.relation_scorer import (
     relation_words,
 )
 from hoptrail.policies.policy import Policy
-from hoptrail.policies.relations.relation_beam import RelationWalker, scorer_of
+from hoptrail.policies.relations.relation_beam import RelationRetriever, scorer_of
 from hoptrail.policies.relations.relation_paths import connecting, known_path, meant_paths
 from hoptrail.policies.relations.similarity import Similarity
 from hoptrail.policies.relations.training import Asked, RelationConfig, loss_of, train_relations
-from hoptrail.policies.retriever import Walker
+from hoptrail.policies.retriever import PolicyRetriever
 from hoptrail.types import Passage
 
 STEPS = ("painted_by", "lives_in", "lies_on")
@@ -63,7 +63,7 @@ def led(art):
 
     def make(table, hops=3):
         scorer = Table(art.graph.relations().names, table)
-        return RelationWalker(art.view, art.graph, scorer, art.encoder, hops)
+        return RelationRetriever(art.view, art.graph, scorer, art.encoder, hops)
 
     return make
 
@@ -83,7 +83,7 @@ def test_an_answer_scores_the_probability_of_the_paths_that_end_at_it(art, led) 
             ("shows",): {None: 1.0},
         }
     )
-    [walk] = walker.walk(["Where is [Mist at Varn 0]?"], 8)
+    [walk] = walker.retrieve(["Where is [Mist at Varn 0]?"], 8)
     assert top(art, walk) == pytest.approx({"Varn": 0.85, "Bram Osk": 0.15}, abs=1e-4)
     assert len(walk.slots) == len(set(walk.slots.tolist())) == 8
     assert (np.diff(walk.scores) <= 0).all()
@@ -100,9 +100,9 @@ def test_an_answer_scores_the_probability_of_the_paths_that_end_at_it(art, led) 
 
 def test_trails_end_where_the_budget_or_the_links_do(art, led) -> None:
     onward = {(): {"lies_on": 1.0}, ("lies_on",): {"ends_in": 1.0}}
-    [walk] = led(onward).walk(["[Varn]"], 3)
+    [walk] = led(onward).retrieve(["[Varn]"], 3)
     assert walk.trails[0].stop_reason == "policy"
-    [walk] = led(onward, hops=1).walk(["[Varn]"], 3)
+    [walk] = led(onward, hops=1).retrieve(["[Varn]"], 3)
     assert (walk.trails[0].stop_reason, walk.trails[0].hops[-1].id) == ("budget", "Ister Beck")
 
 
@@ -113,20 +113,22 @@ def test_where_a_relation_leads_nowhere_new_another_is_followed(art, led) -> Non
         ("lies_on",): {"~lies_on": 0.9, "ends_in": 0.1},
         ("lies_on", "ends_in"): {None: 1.0},
     }
-    [walk] = led(back).walk(["[Tolle]"], 3)
+    [walk] = led(back).retrieve(["[Tolle]"], 3)
     assert list(top(art, walk)) == ["Lake Anning"]
 
 
 def test_two_topics_share_the_answers_that_both_lead_to(art, led) -> None:
     walker = led({(): {"lives_in": 1.0}, ("lives_in",): {None: 1.0}})
-    [walk] = walker.walk(["Where do [Bram Osk], [Jon Reth] and [Ida Lund] live?"], 5)
+    [walk] = walker.retrieve(["Where do [Bram Osk], [Jon Reth] and [Ida Lund] live?"], 5)
     assert top(art, walk) == pytest.approx({"Varn": 2 / 3, "Tolle": 1 / 3}, abs=1e-4)
 
 
 def test_questions_together_get_what_each_gets_alone(art, random_policy) -> None:
     walker = art.walker(random_policy())
     asked = [RIVER, "what was painted by [Ida Lund]?", "Who knows?", "where lives Una Sorn?"]
-    for one, alone in zip(walker.walk(asked), (walker.walk([q])[0] for q in asked), strict=True):
+    for one, alone in zip(
+        walker.retrieve(asked), (walker.retrieve([q])[0] for q in asked), strict=True
+    ):
         np.testing.assert_array_equal(one.slots, alone.slots)
         np.testing.assert_array_equal(one.scores, alone.scores)
         assert [t.hops for t in one.trails] == [t.hops for t in alone.trails]
@@ -140,7 +142,7 @@ def test_without_training_the_words_of_relations_lead(art, random_policy) -> Non
         ("where lives who painted [Mist at Varn 0]?", {"Varn"}),
         ("on what lies the town where lives who painted [Mist at Varn 0]?", {"Ister Beck"}),
     ):
-        [walk] = walker.walk([question], 4)
+        [walk] = walker.retrieve([question], 4)
         assert set(art.ids(walk.slots[: len(answers)])) == answers
         assert 0 < sum(trail.probability for trail in walk.trails) <= 1 + 1e-9
 
@@ -150,8 +152,8 @@ def test_a_filter_bounds_what_is_walked_through(art, led) -> None:
     allowed = np.ones(art.view.capacity, dtype=np.bool_)
     allowed[list(art.slots("Ister Beck"))] = False
     walker = led(table)
-    assert top(art, walker.walk(["[Varn]"], 3)[0])
-    assert not top(art, walker.walk(["[Varn]"], 3, allowed)[0])
+    assert top(art, walker.retrieve(["[Varn]"], 3)[0])
+    assert not top(art, walker.retrieve(["[Varn]"], 3, allowed)[0])
     allowed[list(art.slots("Varn"))] = False
     assert walker.topics("[Varn]", allowed) == []
 
@@ -159,7 +161,7 @@ def test_a_filter_bounds_what_is_walked_through(art, led) -> None:
 def test_a_renamed_and_shuffled_graph_is_walked_alike(world, art, triples, random_policy) -> None:
     other = world(list(entities(triples))[::-1])
     for question in (RIVER, "what was painted by [Ida Lund]?"):
-        ours, theirs = (w.walker(random_policy()).walk([question])[0] for w in (art, other))
+        ours, theirs = (w.walker(random_policy()).retrieve([question])[0] for w in (art, other))
         assert art.ids(ours.slots) == other.ids(theirs.slots)
         np.testing.assert_array_equal(ours.scores, theirs.scores)
 
@@ -171,8 +173,8 @@ def test_passages_that_say_something_are_read_and_not_walked_over(world, random_
     linked = world([Passage("a", texts[0].text, "Tolle", links=()), texts[1]])
     walker = linked.walker(random_policy())
     assert walker._over_relations is None
-    assert [t.hops for t in walker.walk(["Where is Tolle?"])[0].trails] == [
-        t.hops for t in plain.walker(random_policy()).walk(["Where is Tolle?"])[0].trails
+    assert [t.hops for t in walker.retrieve(["Where is Tolle?"])[0].trails] == [
+        t.hops for t in plain.walker(random_policy()).retrieve(["Where is Tolle?"])[0].trails
     ]
 
 
@@ -276,9 +278,11 @@ def test_trained_on_answers_it_answers_questions_about_other_entities(
     assert card["relations"]["trained on"] == 64
     assert card["relations"]["curve"][-1]["loss"] < 0.5 * card["relations"]["curve"][0]["loss"]
     assert {"find paths", "train relations"} <= set(told)
-    walker = Walker(Policy.load(files.out), art.view, art.graph, art.encoder, EFFORTS["fast"])
+    walker = PolicyRetriever(
+        Policy.load(files.out), art.view, art.graph, art.encoder, EFFORTS["fast"]
+    )
     unseen = entity_questions[64:]
-    walks = walker.walk([q["question"] for q in unseen], 1)
+    walks = walker.retrieve([q["question"] for q in unseen], 1)
     hits = [art.ids(w.slots)[0] in q["answers"] for w, q in zip(walks, unseen, strict=True)]
     assert len(hits) >= 20
     assert np.mean(hits) >= 0.9
@@ -333,11 +337,11 @@ def test_a_policy_keeps_its_scorer_and_may_have_none(random_policy, tmp_path) ->
 
 def test_a_scorer_of_another_encoder_is_not_used(art, random_policy) -> None:
     policy = random_policy()
-    plain = art.walker(policy).walk([RIVER])[0]
+    plain = art.walker(policy).retrieve([RIVER])[0]
     policy.relations = RelationScorer("another", 7)
-    np.testing.assert_array_equal(art.walker(policy).walk([RIVER])[0].scores, plain.scores)
+    np.testing.assert_array_equal(art.walker(policy).retrieve([RIVER])[0].scores, plain.scores)
     policy.relations = RelationScorer(art.encoder.fingerprint, 32)
-    assert not np.array_equal(art.walker(policy).walk([RIVER])[0].scores, plain.scores)
+    assert not np.array_equal(art.walker(policy).retrieve([RIVER])[0].scores, plain.scores)
 
 
 class QuickTwin(HashEncoder):

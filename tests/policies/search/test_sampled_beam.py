@@ -108,9 +108,9 @@ def test_where_nothing_is_left_to_read_the_trail_is_exhausted(world, table_polic
 def test_a_seed_says_all_whatever_else_is_asked(demo, demo_questions, random_policy) -> None:
     asked = [question.text for question in demo_questions[:3]]
     walker = demo.walker(random_policy(spread=1.0), "fast")
-    together = walker.walk(asked, 5, explore=7)
-    alone = [walker.walk([text], 5, explore=7)[0] for text in asked]
-    other = walker.walk(asked, 5, explore=8)
+    together = walker.retrieve(asked, 5, explore=7)
+    alone = [walker.retrieve([text], 5, explore=7)[0] for text in asked]
+    other = walker.retrieve(asked, 5, explore=8)
     for one, two in zip(together, alone, strict=True):
         assert [t.slots for t in one.decided] == [t.slots for t in two.decided]
         assert one.slots.tolist() == two.slots.tolist()
@@ -122,7 +122,7 @@ def test_what_was_drawn_is_ranked_first_in_the_order_of_the_draw(
 ) -> None:
     walker = demo.walker(random_policy(spread=1.0), "fast")
     for seed in range(3):
-        [walk] = walker.walk([demo_questions[0].text], 30, explore=seed)
+        [walk] = walker.retrieve([demo_questions[0].text], 30, explore=seed)
         read = list(dict.fromkeys(slot for trail in walk.decided for slot in trail.slots))
         assert walk.slots[: len(read)].tolist() == read
         assert len(walk.slots) == 30
@@ -135,7 +135,7 @@ def test_what_was_drawn_is_ranked_first_in_the_order_of_the_draw(
 
 
 def test_a_walk_that_draws_nothing_says_what_it_decided(demo, demo_questions, random_policy):
-    [walk] = demo.walker(random_policy(), "fast").walk([demo_questions[0].text], 5)
+    [walk] = demo.walker(random_policy(), "fast").retrieve([demo_questions[0].text], 5)
     assert {t.log_inclusion for t in walk.decided} == {None}
     reading = [trail for trail in walk.trails if trail.hops]
     for trail, decided in zip(reading, walk.decided, strict=True):

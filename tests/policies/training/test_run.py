@@ -132,7 +132,7 @@ def test_imitation_learns_what_carries_over(sets, tmp_path, demo, demo_questions
         return sum(found) / len(found)
 
     def walked(policy) -> float:
-        walks = demo.walker(policy).walk([q.text for q in held], 5)
+        walks = demo.walker(policy).retrieve([q.text for q in held], 5)
         return recall([demo.ids(walk.slots) for walk in walks])
 
     after = walked(trained)
@@ -502,7 +502,7 @@ def test_it_learns_from_passages_alone(sets, tmp_path, demo, demo_questions) -> 
         pairs = zip(ranked, demo_questions, strict=True)
         return float(np.mean([recall_at(ids, q.supporting_ids, 5) for ids, q in pairs]))
 
-    walks = demo.walker(Policy.load(tmp_path / "p"), "fast").walk(
+    walks = demo.walker(Policy.load(tmp_path / "p"), "fast").retrieve(
         [q.text for q in demo_questions], 5
     )
     hits = [demo.store.search(q.text, 5) for q in demo_questions]
