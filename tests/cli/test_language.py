@@ -17,10 +17,13 @@ def _quick_encoder(monkeypatch) -> None:
     monkeypatch.setattr(encoders, "minilm", lambda **_: HashEncoder())
 
 
-def test_add_settles_the_language_and_info_says_it(tmp_path: Path, capsys) -> None:
+@pytest.mark.parametrize("command", ["add", "upsert"])
+def test_the_first_write_settles_the_language_and_info_says_it(
+    tmp_path: Path, capsys, command: str
+) -> None:
     notes, store = tmp_path / "notes.txt", str(tmp_path / "a.db")
     notes.write_text("Alte Häuser am Fluss.", encoding="utf-8")
-    assert main(["add", "--store", store, "--language", "german", str(notes)]) == 0
+    assert main([command, "--store", store, "--language", "german", str(notes)]) == 0
     assert main(["info", "--store", store]) == 0
     assert "language german" in capsys.readouterr().out
     assert main(["info", "--store", store, "--json"]) == 0

@@ -168,7 +168,7 @@ def test_search_get_and_delete(run, store) -> None:
     )
     assert json.loads(run("get", "--store", store, "--json", "p-varn")[1])[0]["title"] == "Varn"
     assert run("delete", "--store", store, "p-varn")[1] == (
-        f"1 passages deleted from {store}; it holds 11 now\n"
+        f"1 passage deleted from {store}; it holds 11 now\n"
     )
     assert run("delete", "--store", store, "--json", "p-tolle")[1].split() == (
         '{ "deleted": 1, "count": 10 }'.split()
@@ -271,6 +271,14 @@ def test_every_command_explains_itself(run) -> None:
     assert "exit codes:" in out
 
 
+def test_help_fits_eighty_columns_but_for_examples(run, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for command in ("add", "upsert", "search", "audit", "train"):
+        _, out, _ = run(command, "--help")
+        text, _, _ = out.partition("examples:")
+        assert max(map(len, text.splitlines())) <= 80
+
+
 def test_the_version(run) -> None:
     import hoptrail
 
@@ -287,6 +295,29 @@ def test_a_wrong_command_line_is_2(run, argv) -> None:
 
 
 # Bad input: one sentence, a code that is not zero, a store as it was
+
+
+@pytest.mark.parametrize(
+    ("argv", "complaint"),
+    [
+        (("add", "--ttl", "30d", "n.md"), "argument --ttl: must be a number, got '30d'"),
+        (("search", "--k", "3.5", "x"), "argument --k: must be a whole number, got '3.5'"),
+        (("upsert", "--sort", "n.md"), "hoptrail upsert: error: unrecognized arguments: --sort"),
+    ],
+)
+def test_a_wrong_option_is_told_in_words_beside_its_command_s_usage(
+    run, store, argv, complaint
+) -> None:
+    code, out, err = run(argv[0], "--store", store, *argv[1:])
+    assert (code, out) == (2, "")
+    assert err.startswith(f"usage: hoptrail {argv[0]} ")
+    assert complaint in err
+
+
+def test_a_search_without_a_hit_says_where_it_looked(run, store) -> None:
+    code, out, err = run("search", "--store", store, "--namespace", "nobody", "Unix")
+    assert (code, out) == (0, "")
+    assert "no passage in nobody was a hit" in err
 
 
 @pytest.fixture

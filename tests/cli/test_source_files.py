@@ -59,7 +59,7 @@ def test_upsert_replaces_a_document_whole_and_says_so(run, tmp_path) -> None:
     assert out == (
         f"0 passages added to {store}, 1 updated, 2 deleted, 0 unchanged; it holds 1 now\n"
     )
-    assert "2 files read, 1 skipped\n" in err
+    assert "1 file read, 1 skipped\n" in err
     assert f"read: {notes / 'a.md'}\n" in err
     assert f"skipped: {notes / 'b.md'}: it holds no text\n" in err
     assert "deleted: a.md#2\n" in err

@@ -127,7 +127,7 @@ def test_upsert_says_what_it_did(run, store, tmp_path) -> None:
     code, out, _ = run("upsert", "--store", store, tmp_path / "corpus.jsonl")
     assert (code, out) == (
         0,
-        f"1 passages added to {store}, 1 updated, 2 unchanged; it holds 9 now\n",
+        f"1 passage added to {store}, 1 updated, 2 unchanged; it holds 9 now\n",
     )
     again = json.loads(run("upsert", "--store", store, "--json", tmp_path / "corpus.jsonl")[1])
     assert (again["unchanged"], again["count"]) == (["p0", "p1", "p2", "new"], 9)

@@ -29,7 +29,7 @@ class Document(Protocol):
 OURS = "hoptrail"
 """The key of a document's metadata under which stands what a memory added to it."""
 
-UNNAMED = "without an id"
+UNNAMED = "(no id yet)"
 """Stands where a passage's id does until it is made of its content."""
 
 Item = str | Passage | Mapping[str, object] | Document

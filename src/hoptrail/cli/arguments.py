@@ -44,15 +44,26 @@ def path_argument(text: str) -> Path:
 
 def number_argument(text: str) -> float:
     """The finite number that an argument spells."""
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"must be a number, got {text[:100]!r}") from error
     if not math.isfinite(number):
         raise argparse.ArgumentTypeError(f"must be a finite number, got {text!r}")
     return number
 
 
+def whole_argument(text: str) -> int:
+    """The whole number that an argument spells."""
+    try:
+        return int(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"must be a whole number, got {text[:100]!r}") from error
+
+
 def seed_argument(text: str) -> int:
     """The seed that an argument spells."""
-    seed = int(text)
+    seed = whole_argument(text)
     if not 0 <= seed < 2**63:
         raise argparse.ArgumentTypeError(f"a seed is a whole number from 0, got {text!r}")
     return seed

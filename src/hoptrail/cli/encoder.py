@@ -8,7 +8,7 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from hoptrail.cli.arguments import path_argument, seed_argument
+from hoptrail.cli.arguments import path_argument, seed_argument, whole_argument
 from hoptrail.cli.options import (
     Commands,
     command,
@@ -55,8 +55,12 @@ hoptrail add --store fast.db --encoder static notes/""",
         metavar="QUESTIONS.jsonl",
         help="questions like those that will be asked; only their texts are used",
     )
-    parser.add_argument("--dim", type=int, metavar="N", help="width of a vector (default: 256)")
-    parser.add_argument("--steps", type=int, metavar="N", help="batches of the fit (default: 600)")
+    parser.add_argument(
+        "--dim", type=whole_argument, metavar="N", help="width of a vector (default: 256)"
+    )
+    parser.add_argument(
+        "--steps", type=whole_argument, metavar="N", help="batches of the fit (default: 600)"
+    )
     parser.add_argument("--seed", type=seed_argument, default=0, metavar="N", help="(default: 0)")
     encoder_option(parser)
     parser.add_argument(
@@ -79,7 +83,7 @@ hoptrail reencode --store agent.db --drop""",
     encoder_option(parser)
     parser.add_argument(
         "--batch",
-        type=int,
+        type=whole_argument,
         metavar="N",
         help="passages in a transaction (default: 256, and more of a quick encoder)",
     )

@@ -11,6 +11,7 @@ from hoptrail.cli.options import (
     Commands,
     changing_line,
     command,
+    counted,
     json_option,
     name_of,
     open_memory,
@@ -88,10 +89,10 @@ def info(args: argparse.Namespace) -> int:
         print_json(found)
         return 0
     lines = [
-        f"{args.store}: {found['passages']} passages, {found['bytes']:,} bytes, "
+        f"{args.store}: {counted(found['passages'], 'passage')}, {found['bytes']:,} bytes, "
         f"version {found['version']}, encoder {encoder or 'none yet'}, language {language}",
-        f"{split} of them are longer than the encoder's window and have a vector for each part",
-        f"{recalled} were recalled, {recalls} times in all",
+        f"{split} longer than the encoder's window, with a vector for each part",
+        f"{recalled} were recalled, {counted(recalls, 'time')} in all",
         *([changing_line(change)] if change else []),
         *(f"  {space or '(root)'}: {count}" for space, count in spaces.items()),
     ]
@@ -115,8 +116,9 @@ def _lines(entry: History) -> list[str]:
     added = _time(counts.added_at) if counts.added_at else "at a time that is not on record"
     lines = [
         f"[{name_of(entry.namespace, entry.id)}]",
-        f"  added {added}, last written {_time(entry.written_at)}, changed {counts.updates} times",
-        f"  recalled {counts.recalls} times"
+        f"  added {added}, last written {_time(entry.written_at)}, "
+        f"changed {counted(counts.updates, 'time')}",
+        f"  recalled {counted(counts.recalls, 'time')}"
         + (f", last {_time(counts.recalled_at)}" if counts.recalled_at else ""),
     ]
     if entry.source:

@@ -16,7 +16,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from hoptrail.cli.demo import register as register_demo
 from hoptrail.cli.encoder import register as register_encoders
@@ -118,6 +118,13 @@ class _Version(argparse.Action):
 
 class _Parser(argparse.ArgumentParser):
     """A parser whose complaints repeat no orders to a terminal out of the arguments."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Complain of what is not known where the command's own usage can be shown."""
+        values, rest = super().parse_known_args(args, namespace)
+        if unknown := [argument for argument in rest if argument.startswith("-")] or rest:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return values, rest
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)

@@ -6,11 +6,18 @@ import argparse
 import json
 import os
 import sys
+import textwrap
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
-from hoptrail.cli.arguments import namespace_argument, number_argument, object_of, path_argument
+from hoptrail.cli.arguments import (
+    namespace_argument,
+    number_argument,
+    object_of,
+    path_argument,
+    whole_argument,
+)
 from hoptrail.errors import FormatError, StoreUnavailable
 from hoptrail.outputs.printable import (
     namespace_text,
@@ -36,6 +43,15 @@ REFUSED = 3
 """Exit code of a command that did its work and would not let the result through."""
 
 
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Wraps a description to the terminal, and leaves examples as they are written."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if "\n" in text:
+            return super()._fill_text(text, width, indent)
+        return textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent)
+
+
 def command(
     commands: Commands,
     name: str,
@@ -51,7 +67,7 @@ def command(
         help=description.split(". ")[0].rstrip("."),
         description=description,
         epilog=f"examples:\n{lines}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Help,
     )
     parser.set_defaults(run=run)
     return parser
@@ -79,10 +95,13 @@ def store_option(parser: argparse.ArgumentParser) -> None:
 def schedule_options(parser: argparse.ArgumentParser) -> None:
     """How long a policy is trained, and how fast it learns in the stages after imitation."""
     parser.add_argument(
-        "--epochs", type=int, metavar="N", help="passes of imitation, or of feedback"
+        "--epochs", type=whole_argument, metavar="N", help="passes of imitation, or of feedback"
     )
     parser.add_argument(
-        "--tuning-epochs", type=int, metavar="N", help="passes of marginal and of reinforce"
+        "--tuning-epochs",
+        type=whole_argument,
+        metavar="N",
+        help="passes of marginal and of reinforce",
     )
     parser.add_argument(
         "--tuning-rate",
@@ -99,6 +118,15 @@ def encoder_option(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help="a sentence-transformers model (a folder, or a name that the hub knows), or a folder "
         "that `hoptrail distill` wrote (default: MiniLM, from hoptrail[minilm])",
+    )
+
+
+def language_option(parser: argparse.ArgumentParser) -> None:
+    """`--language`."""
+    parser.add_argument(
+        "--language",
+        help="of a new memory: whose stemmer words go through, by Snowball's name (german), or "
+        "none (default: english, or what the memory has)",
     )
 
 
@@ -136,7 +164,9 @@ def json_option(parser: argparse.ArgumentParser) -> None:
 
 def count_option(parser: argparse.ArgumentParser) -> None:
     """`--k`."""
-    parser.add_argument("--k", type=int, default=5, metavar="N", help="passages (default: 5)")
+    parser.add_argument(
+        "--k", type=whole_argument, default=5, metavar="N", help="passages (default: 5)"
+    )
 
 
 def ttl_option(parser: argparse.ArgumentParser) -> None:
@@ -297,6 +327,11 @@ def duplicate_line(duplicate: Duplicate) -> str:
 def name_of(namespace: Namespace, id_: str) -> str:
     """A passage as it is named in a line."""
     return f"{namespace_text(namespace)}: {id_}" if namespace else id_
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things, as it is read: `1 passage`, `2 passages`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def say(*lines: object, stream: TextIO | None = None) -> None:

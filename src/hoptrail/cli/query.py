@@ -13,11 +13,13 @@ from hoptrail.cli.options import (
     Commands,
     command,
     count_option,
+    counted,
     duplicate_line,
     encoder_option,
     filter_option,
     index_option,
     json_option,
+    language_option,
     near_option,
     new_memory,
     open_memory,
@@ -31,6 +33,7 @@ from hoptrail.cli.options import (
     ttl_option,
 )
 from hoptrail.errors import InputError
+from hoptrail.outputs.printable import namespace_text
 
 if TYPE_CHECKING:
     from hoptrail.formats.documents import Sources
@@ -64,11 +67,7 @@ hoptrail add --store agent.db --duplicates merge notes/""",
     )
     store_option(parser)
     encoder_option(parser)
-    parser.add_argument(
-        "--language",
-        help="of a new memory: whose stemmer words go through, by Snowball's name (german), or "
-        "none (default: english, or what the memory has)",
-    )
+    language_option(parser)
     parser.add_argument(
         "--on-duplicate",
         choices=("error", "replace", "skip"),
@@ -198,7 +197,7 @@ def add(args: argparse.Namespace) -> int:
         written = set(ids)
         skipped = sum(passage.id not in written for passage in sources.passages)
         tail = f" ({skipped} skipped)" if skipped else ""
-        say(f"{len(ids)} passages added to {args.store}{tail}; it holds {total} now")
+        say(f"{counted(len(ids), 'passage')} added to {args.store}{tail}; it holds {total} now")
     return 0
 
 
@@ -217,7 +216,7 @@ def _add_distinct(args: argparse.Namespace, sources: Sources) -> int:
         print_json({"added": done.ids, "duplicates": found, "count": total, **reading})
         return 0
     lines = [duplicate_line(duplicate) for duplicate in done.duplicates]
-    lines.append(f"{len(done.ids)} passages added to {args.store}; it holds {total} now")
+    lines.append(f"{counted(len(done.ids), 'passage')} added to {args.store}; it holds {total} now")
     say(*lines)
     return 0
 
@@ -243,7 +242,7 @@ def delete(args: argparse.Namespace) -> int:
     if args.json:
         print_json({"deleted": count, "count": total})
     else:
-        say(f"{count} passages deleted from {args.store}; it holds {total} now")
+        say(f"{counted(count, 'passage')} deleted from {args.store}; it holds {total} now")
     return 0
 
 
@@ -256,12 +255,20 @@ def search(args: argparse.Namespace) -> int:
         hits = memory.search(args.query, args.k, scope, mode=args.mode, filter=args.filter)
     if args.json:
         print_json({"query": args.query, "passages": [hit_data(hit) for hit in hits]})
+    elif not hits:
+        say(f"no passage {_searched(args)} was a hit", stream=sys.stderr)
     else:
         from hoptrail.cli import output
 
         console = output.output()
         console.print(output.hits_table(hits, width=console.width))
     return 0
+
+
+def _searched(args: argparse.Namespace) -> str:
+    """What a search that came back empty looked through."""
+    where = f"in {namespace_text(args.namespace)}" if args.namespace else f"of {args.store}"
+    return f"{where} that fulfils the filter" if args.filter else where
 
 
 def recall(args: argparse.Namespace) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections import Counter
 from dataclasses import asdict, replace
@@ -66,21 +67,24 @@ def reading(
     with memory.store.reading() as connection:
         names = whole_documents.names(connection, args.namespace or ())
     skipped = list(sources.remarks())
-    skipped += (
-        Skipped(document.place, "it holds no text")
+    as_given = {os.path.realpath(file): file for file in sources.read}
+    files = {
+        document.name: as_given.get(os.path.realpath(document.place), document.place)
         for document in sources.documents
-        if document.name not in names
-    )
+    }
+    empty = [file for name, file in files.items() if name not in names]
+    skipped += (Skipped(file, "it holds no text") for file in empty)
     if vars(args).get("on_duplicate") == "skip":
         new = set(written)
         skipped += (
-            Skipped(document.place, "the memory has it: hoptrail upsert replaces it")
+            Skipped(files[document.name], "the memory has it: hoptrail upsert replaces it")
             for document in sources.documents
             if document.name in names and first_id(names[document.name]) not in new
         )
+    read = [file for file in sources.read if file not in empty]
     if not args.json:
-        _say(sources.read, skipped)
-    return {"read": list(sources.read), "skipped": [asdict(one) for one in skipped]}
+        _say(read, skipped)
+    return {"read": read, "skipped": [asdict(one) for one in skipped]}
 
 
 def _say(read: Sequence[str], skipped: Sequence[Skipped]) -> None:

@@ -10,6 +10,7 @@ from hoptrail.cli.options import (
     Commands,
     changing_line,
     command,
+    counted,
     duplicate_line,
     encoder_option,
     file_option,
@@ -187,7 +188,7 @@ def verify(args: argparse.Namespace) -> int:
     else:
         lines = [f"{p.what}: {p.message}" for p in problems]
         if not problems:
-            lines = [f"{args.store} is sound: {count} passages"]
+            lines = [f"{args.store} is sound: {counted(count, 'passage')}"]
         elif all(problem.derived for problem in problems):
             lines.append("all of it can be built anew: hoptrail repair")
         else:
@@ -233,7 +234,7 @@ def audit(args: argparse.Namespace) -> int:
         print_json(asdict(found))
         return 0
     lines = [
-        f"{found.passages} passages, {found.expiring} of them with a time to go, "
+        f"{counted(found.passages, 'passage')}, {found.expiring} of them with a time to go, "
         f"{len(found.never_recalled)} never recalled"
     ]
     lines += map(duplicate_line, found.duplicates)
@@ -255,7 +256,7 @@ def export(args: argparse.Namespace) -> int:
     if args.json:
         print_json({"file": str(args.file), "exported": count})
     else:
-        say(f"{count} passages exported to {args.file}")
+        say(f"{counted(count, 'passage')} exported to {args.file}")
     return 0
 
 
@@ -272,5 +273,5 @@ def import_(args: argparse.Namespace) -> int:
     if args.json:
         print_json({"imported": done.ids, "encoded": done.encoded, "count": total})
     else:
-        say(f"{len(done.ids)} passages imported to {args.store}; it holds {total} now")
+        say(f"{counted(len(done.ids), 'passage')} imported to {args.store}; it holds {total} now")
     return 0

@@ -9,7 +9,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from hoptrail.cli import triples
-from hoptrail.cli.arguments import number_argument, path_argument, seed_argument
+from hoptrail.cli.arguments import (
+    number_argument,
+    path_argument,
+    seed_argument,
+    whole_argument,
+)
 from hoptrail.cli.feedback import check_options, feedback_options, train_from_feedback
 from hoptrail.cli.options import (
     Commands,
@@ -87,7 +92,9 @@ hoptrail train --triples graph.txt --questions qa.jsonl --first 1000 --out my-po
     _register_self_supervision(parser)
     parser.add_argument("--seed", type=seed_argument, default=0, metavar="N", help="(default: 0)")
     schedule_options(parser)
-    parser.add_argument("--networks", type=int, metavar="N", help="networks that are averaged")
+    parser.add_argument(
+        "--networks", type=whole_argument, metavar="N", help="networks that are averaged"
+    )
     parser.add_argument(
         "--joint",
         action="store_true",
@@ -122,7 +129,7 @@ def _register_self_supervision(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--self-supervised",
         nargs="?",
-        type=int,
+        type=whole_argument,
         const=MADE,
         default=0,
         metavar="N",
@@ -139,7 +146,10 @@ def _register_self_supervision(parser: argparse.ArgumentParser) -> None:
         help="a corpus or a store to make them of; repeatable (default: the corpora of --set)",
     )
     parser.add_argument(
-        "--show", type=int, metavar="N", help="make N of these questions, print them, and stop"
+        "--show",
+        type=whole_argument,
+        metavar="N",
+        help="make N of these questions, print them, and stop",
     )
     parser.add_argument(
         "--start",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from hoptrail.cli.arguments import path_argument
+from hoptrail.cli.arguments import path_argument, whole_argument
 from hoptrail.cli.options import check_results, encoder_of, say
 from hoptrail.errors import InputError
 
@@ -19,7 +19,9 @@ def train_options(parser: argparse.ArgumentParser, source: Any) -> None:
         help="learn to walk a knowledge graph, a line head|relation|tail, from --questions",
     )
     group = parser.add_argument_group("with --triples")
-    group.add_argument("--first", type=int, metavar="N", help="only the first N of each file")
+    group.add_argument(
+        "--first", type=whole_argument, metavar="N", help="only the first N of each file"
+    )
     group.add_argument(
         "--paths",
         action="store_true",
@@ -30,8 +32,12 @@ def train_options(parser: argparse.ArgumentParser, source: Any) -> None:
 def evaluate_options(parser: argparse.ArgumentParser) -> None:
     """The options of `evaluate` that go with `--triples`."""
     group = parser.add_argument_group("with --triples, on questions whose answers are entities")
-    group.add_argument("--first", type=int, metavar="N", help="only the first N of each file")
-    group.add_argument("--last", type=int, metavar="N", help="only the last N of each file")
+    group.add_argument(
+        "--first", type=whole_argument, metavar="N", help="only the first N of each file"
+    )
+    group.add_argument(
+        "--last", type=whole_argument, metavar="N", help="only the last N of each file"
+    )
 
 
 def train(args: argparse.Namespace) -> int:

@@ -13,9 +13,11 @@ from hoptrail.cli.arguments import number_argument, object_of, path_argument
 from hoptrail.cli.options import (
     Commands,
     command,
+    counted,
     encoder_option,
     filter_option,
     json_option,
+    language_option,
     name_of,
     new_memory,
     open_memory,
@@ -54,6 +56,7 @@ hoptrail upsert --store agent.db --sync notes/""",
     )
     store_option(parser)
     encoder_option(parser)
+    language_option(parser)
     ttl_option(parser)
     parser.add_argument(
         "--sync",
@@ -163,8 +166,8 @@ def upsert(args: argparse.Namespace) -> int:
     say(*(f"deleted: {id_}" for id_ in done.deleted), stream=sys.stderr)
     gone = f"{len(done.deleted)} deleted, " if done.deleted else ""
     say(
-        f"{len(done.added)} passages added to {args.store}, {len(done.updated)} updated, "
-        f"{gone}{len(done.unchanged)} unchanged; it holds {total} now"
+        f"{counted(len(done.added), 'passage')} added to {args.store}, "
+        f"{len(done.updated)} updated, {gone}{len(done.unchanged)} unchanged; it holds {total} now"
     )
     return 0
 
@@ -232,7 +235,7 @@ def forget(args: argparse.Namespace) -> int:
     if args.json:
         print_json({"fulfil": count, "forgotten": count if args.yes else 0, "count": total})
     elif args.yes:
-        say(f"{count} passages forgotten; {args.store} holds {total} now")
+        say(f"{counted(count, 'passage')} forgotten; {args.store} holds {total} now")
     else:
         say(f"{count} of {total} passages would be forgotten: repeat with --yes")
     return 0
