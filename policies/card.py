@@ -25,7 +25,7 @@ def readme(policy: Policy) -> str:
         f"- objective: {card.get('objective')}",
         f"- questions: {card.get('questions')}{_made(card)}, seed {card.get('seed')}",
         f"- encoder it was trained beside: `{card.get('encoder')}`",
-        *_joint(card.get("joint"), policy.joint_weight),
+        *_joint(card.get("joint"), policy.rerank_weight),
         f"- command: `{card.get('command') or 'hoptrail.policies.training.run.train(...)'}`",
         "",
         "| trained on | sha256 of the questions begins |",
@@ -47,7 +47,7 @@ def _joint(fitted: Mapping[str, Any] | None, weight: float) -> list[str]:
     if not fitted:
         return []
     return [
-        f"- effort `thorough`: a joint weight of {weight:g}, fitted on {fitted['held_back']} "
+        f"- effort `thorough`: a re-rank weight of {weight:g}, fitted on {fitted['held_back']} "
         "questions with a policy that had not seen them"
     ]
 

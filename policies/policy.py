@@ -47,7 +47,7 @@ ROWS_AT_ONCE = 1000
 Eleven thousand at once took 0.97 ms a state, one thousand 0.53."""
 MOST_WIDTH, MOST_LAYERS, MOST_NETWORKS = 4096, 64, 64
 """Of a policy that is loaded."""
-JOINT_WEIGHT = 1.2
+RERANK_WEIGHT = 1.2
 """What a policy gives the joint fit where it says nothing else."""
 
 
@@ -58,7 +58,7 @@ class Policy(nn.Module):
         members: The networks, all of one shape.
         card: What is known of the policy: data, objective, seed, command, figures.
         relations: What leads walks over relations, where one was trained.
-        joint_weight: What effort `thorough` gives the joint fit; see `policies.joint`.
+        rerank_weight: What effort `thorough` gives the joint fit; see `policies.search.reranker`.
     """
 
     def __init__(
@@ -67,14 +67,14 @@ class Policy(nn.Module):
         card: Mapping[str, Any] | None = None,
         relations: RelationScorer | None = None,
         *,
-        joint_weight: float = JOINT_WEIGHT,
+        rerank_weight: float = RERANK_WEIGHT,
     ) -> None:
         super().__init__()
         if not members:
             raise ConfigError("a policy needs at least one network")
         self.members = nn.ModuleList(members)
         self.card: dict[str, Any] = dict(card or {})
-        self.joint_weight = joint_weight
+        self.rerank_weight = rerank_weight
         self.relations = relations
 
     @property
@@ -117,7 +117,7 @@ class Policy(nn.Module):
         if networks is None or networks >= len(self.members):
             return self
         members = [m for m in self.members[:networks] if isinstance(m, PolicyNetwork)]
-        return Policy(members, self.card, self.relations, joint_weight=self.joint_weight)
+        return Policy(members, self.card, self.relations, rerank_weight=self.rerank_weight)
 
     def forward(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """Log π(read) `(n,)` and log π(STOP) `(b,)`.
@@ -169,7 +169,7 @@ class Policy(nn.Module):
             "networks": len(self.members),
             "network": asdict(self.config),
             "columns": list(self.columns),
-            "joint_weight": self.joint_weight,
+            "rerank_weight": self.rerank_weight,
             "card": self.card,
         }
         state = self.members.state_dict(prefix="members.")
@@ -215,9 +215,9 @@ class Policy(nn.Module):
             members = filled(
                 lambda: _Members(PolicyNetwork(config, columns) for _ in range(count)), weights
             ).members
-            weight = _joint_weight(settings)
+            weight = _rerank_weight(settings)
             card = settings.get("card") or {}
-            policy = cls(list(members), card, joint_weight=weight)  # type: ignore[arg-type]
+            policy = cls(list(members), card, rerank_weight=weight)  # type: ignore[arg-type]
         except FAULTS as error:
             raise PolicyError(f"the policy in {folder} is damaged: {reason(error)}") from error
         policy.relations = RelationScorer.load(folder)
@@ -237,11 +237,11 @@ class _Members(nn.Module):
         self.members = nn.ModuleList(members)
 
 
-def _joint_weight(settings: Mapping[str, Any]) -> float:
-    found = settings.get("joint_weight", JOINT_WEIGHT)
-    if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
-        raise ValueError(f"joint_weight should be a number, got {found!r}")
-    return float(found)
+def _rerank_weight(settings: Mapping[str, Any]) -> float:
+    weight = settings.get("rerank_weight", RERANK_WEIGHT)
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not math.isfinite(weight):
+        raise ValueError(f"rerank_weight should be a number, got {weight!r}")
+    return float(weight)
 
 
 def _mean(found: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:

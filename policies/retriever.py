@@ -64,14 +64,16 @@ class PolicyRetriever:
         self.search = BeamSearch(followed, reformulator, effort)
         self.sampled = SampledBeam(followed, reformulator, effort)
         self.joint = (
-            JointScorer(self.sources, encoder, effort.joint, policy.joint_weight)
-            if effort.joint
+            JointScorer(self.sources, encoder, effort.rerank_top, policy.rerank_weight)
+            if effort.rerank_top
             else None
         )
         self._over_relations: RelationRetriever | None = None
         if len(graph.entity_names()):  # a trail that reads the topic has a hop less to walk
             scorer = scorer_of(policy, graph.relations().names, encoder)
-            self._over_relations = RelationRetriever(view, graph, scorer, encoder, effort.hops - 1)
+            self._over_relations = RelationRetriever(
+                view, graph, scorer, encoder, effort.max_hops - 1
+            )
 
     def retrieve(
         self,

@@ -39,8 +39,8 @@ def main() -> None:
     corpus = OpenCorpus(args.corpus, args.questions, encoder)
     sys.stdout.write("hops  candidates  gold in the pool  all gold in the pool\n")
     rows = []
-    for hops in range(EFFORTS[args.effort].hops + 1):
-        row = coverage(corpus, encoder, policy, replace(EFFORTS[args.effort], hops=hops))
+    for hops in range(EFFORTS[args.effort].max_hops + 1):
+        row = coverage(corpus, encoder, policy, replace(EFFORTS[args.effort], max_hops=hops))
         sys.stdout.write(
             f"{hops:4}  {row['candidates']:10.1f}  {100 * row['gold']:15.1f}%  "
             f"{100 * row['all_gold']:19.1f}%\n"

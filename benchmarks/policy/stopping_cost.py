@@ -87,7 +87,7 @@ def walked(
     members = policy.first(bounds.networks).members
     goes_on = GoesOn([m for m in members if isinstance(m, PolicyNetwork)]).eval()
     ways = {"until STOP": (policy, bounds)}
-    ways |= {f"exactly {k}": (goes_on, replace(bounds, hops=k, networks=None)) for k in BUDGETS}
+    ways |= {f"exactly {k}": (goes_on, replace(bounds, max_hops=k, networks=None)) for k in BUDGETS}
     out: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
     with closing(OpenCorpus(corpus, questions, encoder)) as opened:
         scope = opened.scope(())

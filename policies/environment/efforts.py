@@ -9,29 +9,37 @@ from hoptrail.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """The bounds of one recall: its cost is at most beam × hops states and `reads` encodings."""
+    """The bounds of one recall.
+
+    Its cost is at most `beam_width` × `max_hops` states and `max_reads` encodings.
+    """
 
     name: str
-    beam: int
+    beam_width: int
     """Prefixes kept after each hop."""
-    hops: int
+    max_hops: int
     """Passages that one trail may read."""
-    reads: int
+    max_reads: int
     """Different passages that all trails together may read."""
     reencode: bool
     """Encode question ⊕ passage for each passage read; otherwise the query moves as a vector."""
     networks: int | None = None
     """How many of the policy's networks are asked, at most; π is the mean of theirs. None: all."""
-    negligible: float = 1e-2
+    prune_below: float = 1e-2
     """A prefix less probable than this is not expanded; the likeliest first read always is."""
-    joint: int = 0
-    """Candidates that are scored once more, jointly with what was read; see `policies.joint`."""
+    rerank_top: int = 0
+    """Candidates that are scored once more, jointly with what was read; see
+    `hoptrail.policies.search.reranker`."""
 
 
 EFFORTS = {
-    "fast": Effort("fast", beam=3, hops=4, reads=8, reencode=False, networks=1, negligible=5e-2),
-    "balanced": Effort("balanced", beam=4, hops=4, reads=8, reencode=True),
-    "thorough": Effort("thorough", beam=4, hops=4, reads=8, reencode=True, joint=20),
+    "fast": Effort(
+        "fast", beam_width=3, max_hops=4, max_reads=8, reencode=False, networks=1, prune_below=5e-2
+    ),
+    "balanced": Effort("balanced", beam_width=4, max_hops=4, max_reads=8, reencode=True),
+    "thorough": Effort(
+        "thorough", beam_width=4, max_hops=4, max_reads=8, reencode=True, rerank_top=20
+    ),
 }
 
 DEFAULT = "balanced"

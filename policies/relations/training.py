@@ -122,7 +122,7 @@ def train_relations(
     known = relation_vectors(names, cached)
     scorer, curve = fit(asked, vectors, known, encoder.fingerprint, config, tell)
     members = [member for member in policy.members if isinstance(member, PolicyNetwork)]
-    trained = Policy(members, policy.card, scorer, joint_weight=policy.joint_weight)
+    trained = Policy(members, policy.card, scorer, rerank_weight=policy.rerank_weight)
     trained.card["relations"] = {
         "command": command,
         "triples": {"file": triples.name, "sha256": sha256_of(triples)[:16]},

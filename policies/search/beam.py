@@ -100,11 +100,11 @@ class BeamSearch:
             each candidate.
         """
         episodes = [Episode(pool) for pool in pools]
-        for hop in range(self.effort.hops + 1):
+        for hop in range(self.effort.max_hops + 1):
             active = [episode for episode in episodes if episode.prefixes]
             if not active:
                 break
-            self._decide(active, last=hop == self.effort.hops)
+            self._decide(active, last=hop == self.effort.max_hops)
             self._read(active)
         return episodes
 
@@ -147,10 +147,10 @@ class BeamSearch:
         stop: float,
     ) -> None:
         """The likeliest continuations of a prefix; those with equal evidence are merged."""
-        for place, i in enumerate(np.argsort(-log_read, kind="stable")[: self.effort.beam]):
+        for place, i in enumerate(np.argsort(-log_read, kind="stable")[: self.effort.beam_width]):
             log_prob = prefix.log_prob + float(log_read[i])
             # However unsure it is where to begin, it reads something.
-            if log_prob < np.log(self.effort.negligible) and (prefix.evidence or place):
+            if log_prob < np.log(self.effort.prune_below) and (prefix.evidence or place):
                 return
             slot = int(slots[i])
             new = Prefix(
@@ -169,10 +169,10 @@ class BeamSearch:
         beam: list[Prefix] = []
         grown.sort(key=lambda p: (-round(p.log_prob, DECIMALS), [content(s) for s in p.evidence]))
         for prefix in grown:
-            if len(beam) == self.effort.beam:
+            if len(beam) == self.effort.beam_width:
                 break
             last = prefix.evidence[-1]
-            if last in episode.read or len(episode.read) < self.effort.reads:
+            if last in episode.read or len(episode.read) < self.effort.max_reads:
                 episode.read.add(last)
                 beam.append(prefix)
         return beam

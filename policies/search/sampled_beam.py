@@ -79,12 +79,12 @@ class SampledBeam(BeamSearch):
             seed: Of all draws. A question's draws depend on it and the question alone.
         """
         walks = [_start(pool, seed) for pool in pools]
-        kept = self.effort.beam + 1
-        for hop in range(self.effort.hops):
+        kept = self.effort.beam_width + 1
+        for hop in range(self.effort.max_hops):
             active = [w for w in walks if any(node.stop_reason is None for node in w.nodes)]
             if not active:
                 break
-            self._expand(active, kept, last=hop == self.effort.hops - 1)
+            self._expand(active, kept, last=hop == self.effort.max_hops - 1)
             for walk in active:
                 walk.episode.prefixes = [
                     n.prefix() for n in walk.nodes if n.stop_reason in (None, "budget")

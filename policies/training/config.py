@@ -58,7 +58,8 @@ class TrainConfig:
     """Taken off the return for each passage read."""
     entropy_weight: float = 0.01
     joint: bool = False
-    """Whether to fit what effort `thorough` gives the joint fit; see `policies.joint_train`."""
+    """Whether to fit what effort `thorough` gives the joint fit; see
+    `hoptrail.policies.training.rerank_weight`."""
     effort: str = DEFAULT
     """As in a recall: whether queries that are rewritten in training are encoded."""
     network: NetworkConfig = field(default_factory=NetworkConfig)

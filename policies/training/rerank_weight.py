@@ -8,7 +8,8 @@ fits, minimise over (a, b) the mean over gold passages g of
 
     log(1 + Σ over candidates i that are not gold of exp(u_i - u_g)),    u = a log s + b z
 
-and take b / a. It is one number: it needs few questions, and `policies.joint` works without it.
+and take b / a. It is one number: it needs few questions, and `policies.search.reranker` works
+without it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from hoptrail.policies.data.examples import Example
 from hoptrail.policies.environment.candidates import Sources
 from hoptrail.policies.environment.efforts import EFFORTS
 from hoptrail.policies.environment.reformulation import Reformulator
-from hoptrail.policies.policy import JOINT_WEIGHT, Policy
+from hoptrail.policies.policy import RERANK_WEIGHT, Policy
 from hoptrail.policies.search.beam import BeamSearch, Episode
 from hoptrail.policies.search.reranker import JointScorer
 from hoptrail.policies.training.checkpoint import Checkpoint
@@ -77,7 +78,7 @@ def fitted_weight(
     """
     held, rest = split(examples, config.seed)
     if not held or not rest:
-        return JOINT_WEIGHT, 0
+        return RERANK_WEIGHT, 0
     alone = replace(config, networks=1, objective="imitation")
 
     def said(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
@@ -123,7 +124,10 @@ def walked(
         for example, episode in zip(batch, episodes, strict=True):
             sources = example.pool.sources
             if id(sources) not in scorers:
-                scorers[id(sources)] = sources, JointScorer(sources, encoder, effort.joint, 0.0)
+                scorers[id(sources)] = (
+                    sources,
+                    JointScorer(sources, encoder, effort.rerank_top, 0.0),
+                )
             case = _case(scorers[id(sources)][1], example, episode)
             if case is not None:
                 cases.append(case)
@@ -141,9 +145,9 @@ def _case(scorer: JointScorer, example: Example, episode: Episode) -> Case | Non
 
 
 def fit(cases: Sequence[Case]) -> float:
-    """The weight b / a of the conditional logit; `JOINT_WEIGHT` where there is no case."""
+    """The weight b / a of the conditional logit; `RERANK_WEIGHT` where there is no case."""
     if not cases:
-        return JOINT_WEIGHT
+        return RERANK_WEIGHT
     x = [torch.from_numpy(np.stack([case.log_score, case.z], axis=1)) for case in cases]
     gold = [torch.from_numpy(case.gold) for case in cases]
     prior = torch.tensor([1.0, 0.0], dtype=torch.float64)

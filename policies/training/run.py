@@ -29,7 +29,7 @@ from hoptrail.policies.data.pseudo_questions import pseudo_questions
 from hoptrail.policies.environment.efforts import EFFORTS
 from hoptrail.policies.folder import check_folder
 from hoptrail.policies.objectives.rewards import Reward, RewardFunction
-from hoptrail.policies.policy import JOINT_WEIGHT, Policy
+from hoptrail.policies.policy import RERANK_WEIGHT, Policy
 from hoptrail.policies.training.checkpoint import Checkpoint
 from hoptrail.policies.training.config import TrainConfig
 from hoptrail.policies.training.rerank_weight import fitted_weight
@@ -40,7 +40,7 @@ from hoptrail.policies.training.validation import means, recalls
 from hoptrail.types import Passage, Question
 
 JOINT = "joint"
-"""Where in the policy's folder the policy is trained that the joint weight is fitted with."""
+"""Where in the policy's folder the policy is trained that the re-rank weight is fitted with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def train(
             asked + varied, config, cached, checkpoint, tell, made=made, start=start, reward=earns
         )
         policy = trainer.train(resumed)
-    policy.joint_weight = joint.get("weight", JOINT_WEIGHT)
+    policy.rerank_weight = joint.get("weight", RERANK_WEIGHT)
     policy.card = {
         **told,
         "objective": ", ".join(config.stages),

@@ -115,7 +115,7 @@ class _Reinforce:
             examples,
             self.reformulator,
             samples=self.config.samples,
-            hops=EFFORTS[self.config.effort].hops,
+            hops=EFFORTS[self.config.effort].max_hops,
             hop_cost=self.config.hop_cost,
             entropy_weight=self.config.entropy_weight,
             generator=torch.Generator().manual_seed(int(rng.integers(2**62))),

@@ -130,7 +130,7 @@ def test_fast_encodes_once_and_balanced_once_a_hop(demo, demo_questions, random_
         else:
             assert all(walk.texts_encoded > 1 + len(walk.read) for walk in walks)
     assert passes["fast"] == 1
-    assert 1 < passes["balanced"] <= 1 + EFFORTS["balanced"].hops
+    assert 1 < passes["balanced"] <= 1 + EFFORTS["balanced"].max_hops
 
 
 def test_an_effort_that_does_not_exist_is_refused_by_name() -> None:
@@ -144,7 +144,9 @@ def test_the_ranking_is_that_of_enumeration(
 ) -> None:
     few_candidates(2, read=10)
     place = world([Passage(f"p{i}", f"word{i} thing{i % 3} other{i % 2}.") for i in range(6)])
-    bounds = Effort("everything", beam=1000, hops=2, reads=100, reencode=True, negligible=1e-300)
+    bounds = Effort(
+        "everything", beam_width=1000, max_hops=2, max_reads=100, reencode=True, prune_below=1e-300
+    )
     expected = enumerate_walks(place, table_policy(5), "word1 thing0", 2)
     [walk] = place.walker(table_policy(5), bounds).retrieve(["word1 thing0"])
     slots = np.asarray(list(expected.score))
@@ -175,7 +177,7 @@ def words_in_common(place, slots) -> np.ndarray:
 
 
 def test_a_trail_shows_its_queries_links_and_stop(small, random_policy) -> None:
-    bounds = Effort("two", beam=3, hops=2, reads=6, reencode=True)
+    bounds = Effort("two", beam_width=3, max_hops=2, max_reads=6, reencode=True)
     [walk] = small.walker(random_policy(spread=1.0), bounds).retrieve([LAKE])
     assert walk.trails
     known = set(small.ids(walk.read))

@@ -61,7 +61,7 @@ def reader() -> TrailReader:
 
 
 def search(place, policy, *, beam=1000, hops=3) -> BeamSearch:
-    effort = Effort("everything", beam, hops, reads=100, reencode=True, negligible=1e-300)
+    effort = Effort("everything", beam, hops, max_reads=100, reencode=True, prune_below=1e-300)
     return BeamSearch(policy, Reformulator(place.encoder, reencode=True), effort)
 
 

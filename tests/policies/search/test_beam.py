@@ -17,8 +17,8 @@ QUESTION = "Where did Quorl begin?"
 
 
 def everything(hops: int, negligible: float = 1e-300) -> Effort:
-    bounds = {"beam": 10_000, "hops": hops, "reads": 100}
-    return Effort("everything", **bounds, reencode=True, negligible=negligible)
+    bounds = {"beam_width": 10_000, "max_hops": hops, "max_reads": 100}
+    return Effort("everything", **bounds, reencode=True, prune_below=negligible)
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_the_bounds_hold(demo, demo_questions, random_policy) -> None:
 def test_what_a_pool_was_given_to_start_with_is_not_counted(demo, demo_questions, table_policy):
     """In training the gold and some wrong turns were read before the beam sets out."""
     question = demo_questions[2].text
-    effort = Effort("bounded", beam=3, hops=2, reads=4, reencode=True)
+    effort = Effort("bounded", beam_width=3, max_hops=2, max_reads=4, reencode=True)
     fresh = run(demo, table_policy(0), effort, question)
     pool = demo.pool(question)
     unwanted = [s for s in pool.slots if s not in fresh.pool.reads][:6]

@@ -11,7 +11,7 @@ from hoptrail.api.memory import Memory
 from hoptrail.memory.encoders.disk_cache import CachedEncoder
 from hoptrail.memory.encoders.query_cache import QueryCache, RememberingEncoder
 from hoptrail.memory.testing.hash_encoder import HashEncoder
-from hoptrail.policies.policy import JOINT_WEIGHT, Policy
+from hoptrail.policies.policy import RERANK_WEIGHT, Policy
 from hoptrail.policies.search import reranker as joint_module
 from hoptrail.policies.search.beam import Episode
 from hoptrail.policies.search.reranker import JointScorer
@@ -167,10 +167,10 @@ def test_thorough_reorders_the_best_of_balanced_and_says_what_was_asked(
         assert changed
 
 
-def test_a_policy_keeps_its_joint_weight(tmp_path, random_policy) -> None:
+def test_a_policy_keeps_its_rerank_weight(tmp_path, random_policy) -> None:
     policy = random_policy()
-    assert policy.joint_weight == JOINT_WEIGHT
-    policy.joint_weight = 0.5
+    assert policy.rerank_weight == RERANK_WEIGHT
+    policy.rerank_weight = 0.5
     policy.save(tmp_path)
-    assert Policy.load(tmp_path).joint_weight == 0.5
-    assert policy.first(1).joint_weight == 0.5
+    assert Policy.load(tmp_path).rerank_weight == 0.5
+    assert policy.first(1).rerank_weight == 0.5

@@ -16,7 +16,7 @@ from hoptrail.policies.search.sampled_beam import SampledBeam, checked_seed
 from hoptrail.types import Passage
 
 QUESTION = "Where did Quorl begin?"
-TWO_HOPS = Effort("toy", beam=3, hops=2, reads=9, reencode=True)
+TWO_HOPS = Effort("toy", beam_width=3, max_hops=2, max_reads=9, reencode=True)
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_draws_and_weights_are_those_of_the_policy(toy, table_policy) -> None:
 def test_a_beam_that_holds_every_trail_includes_them_for_sure(toy, table_policy) -> None:
     policy = table_policy(1)
     exact = trails_of(toy, policy, 2)
-    wide = Effort("wide", beam=len(exact), hops=2, reads=9, reencode=True)
+    wide = Effort("wide", beam_width=len(exact), max_hops=2, max_reads=9, reencode=True)
     [(episode, drawn)] = sampler(toy, policy, wide).sample([toy.pool(QUESTION)], 5)
     assert {(t.slots, t.stopped) for t in drawn} == set(exact)
     assert all(trail.log_inclusion == 0.0 for trail in drawn)
@@ -98,7 +98,7 @@ def test_a_beam_that_holds_every_trail_includes_them_for_sure(toy, table_policy)
 
 def test_where_nothing_is_left_to_read_the_trail_is_exhausted(world, table_policy) -> None:
     pair = world([Passage("a", "One."), Passage("b", "Two.")])
-    effort = Effort("long", beam=50, hops=4, reads=9, reencode=True)
+    effort = Effort("long", beam_width=50, max_hops=4, max_reads=9, reencode=True)
     [(episode, drawn)] = sampler(pair, table_policy(0), effort).sample([pair.pool("One?")], 0)
     assert {e.stop_reason for e in episode.ended if len(e.prefix.evidence) == 2} == {"exhausted"}
     assert all(trail.stopped for trail in drawn)

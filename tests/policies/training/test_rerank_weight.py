@@ -10,7 +10,7 @@ import pytest
 
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.policies.networks.policy_network import NetworkConfig
-from hoptrail.policies.policy import JOINT_WEIGHT, Policy
+from hoptrail.policies.policy import RERANK_WEIGHT, Policy
 from hoptrail.policies.training import rerank_weight
 from hoptrail.policies.training.checkpoint import TENSORS
 from hoptrail.policies.training.config import TrainConfig
@@ -46,7 +46,7 @@ def test_the_weight_stays_within_bounds() -> None:
     wrong = Case(sure.log_score, -sure.z, sure.gold)
     assert 0 < fit([sure] * 50) <= rerank_weight.LARGEST
     assert fit([wrong] * 50) == rerank_weight.SMALLEST
-    assert fit([]) == JOINT_WEIGHT
+    assert fit([]) == RERANK_WEIGHT
 
 
 def test_what_is_held_back_shares_no_gold_with_the_rest(small) -> None:
@@ -88,6 +88,6 @@ def test_a_run_with_joint_ends_the_same_when_it_was_stopped(some, tmp_path) -> N
     assert again["joint"] == card["joint"]
     assert card["joint"]["held_back"] > 0
     for folder in (straight, broken):
-        assert Policy.load(folder).joint_weight == card["joint"]["weight"]
+        assert Policy.load(folder).rerank_weight == card["joint"]["weight"]
         assert not (folder / "joint").exists()
-        assert "joint weight" in (folder / "README.md").read_text(encoding="utf-8")
+        assert "re-rank weight" in (folder / "README.md").read_text(encoding="utf-8")
