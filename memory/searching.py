@@ -65,7 +65,7 @@ class Searcher(Writer):
         namespace: Namespace = (),
         mode: Mode = "hybrid",
         filter: Filter | None = None,
-        fusion: str | fusion_rules.Rule | None = None,
+        fusion: str | fusion_rules.Fusion | None = None,
         funnel: Funnel | None = None,
     ) -> list[Hit]:
         """The best `k` passages of the scope for a query, best first.
@@ -135,7 +135,7 @@ class Searcher(Writer):
         namespace: Namespace,
         mode: Mode,
         filter: Filter | None,
-        rule: fusion_rules.Rule | None,
+        rule: fusion_rules.Fusion | None,
     ) -> tuple[list[Passage], Scores, Slots, int]:
         """One search: passages, their scores and rowids, and the version that they are of."""
         with self._searched(query, mode, namespace) as (view, vector), view.lock:

@@ -22,7 +22,13 @@ from hoptrail.formats.jsonl import read_questions
 from hoptrail.memory.encoders.disk_cache import CachedEncoder
 from hoptrail.memory.encoders.transformer import minilm
 from hoptrail.memory.search.fit_fusion import Judged, fit_per_query, fit_weighted, judge
-from hoptrail.memory.search.fusion import MinRank, PerQuery, ReciprocalRank, Rule, Weighted
+from hoptrail.memory.search.fusion import (
+    Fusion,
+    LinearFusion,
+    MinRank,
+    QueryAdaptiveFusion,
+    ReciprocalRank,
+)
 from hoptrail.metrics.bootstrap import clusters_of
 from hoptrail.policies.data.corpora import open_corpus
 from hoptrail.types import Question
@@ -32,14 +38,14 @@ FOLDS = 5
 K = 5
 
 Asked = tuple[Question, Judged | None]
-FIXED: dict[str, Rule] = {
-    "words alone": Weighted(0.0, 1.0),
-    "meaning alone": Weighted(1.0, 0.0),
-    "sum of z-scores": Weighted(),
+FIXED: dict[str, Fusion] = {
+    "words alone": LinearFusion(0.0, 1.0),
+    "meaning alone": LinearFusion(1.0, 0.0),
+    "sum of z-scores": LinearFusion(),
     "reciprocal rank": ReciprocalRank(),
     "min-rank": MinRank(),
 }
-FITTED: dict[str, Callable[[Sequence[Judged | None]], Rule]] = {
+FITTED: dict[str, Callable[[Sequence[Judged | None]], Fusion]] = {
     "weighted, fitted": fit_weighted,
     "per query, fitted": fit_per_query,
 }
@@ -80,8 +86,8 @@ def main() -> None:
             shown = "  ".join(f"{name} {100 * value:.1f}" for name, value in figures.items())
             sys.stdout.write(f"  {rule:20s} {shown}\n")
     weighted, per_query = rules["weighted, fitted"], rules["per query, fitted"]
-    assert isinstance(weighted, Weighted)
-    assert isinstance(per_query, PerQuery)
+    assert isinstance(weighted, LinearFusion)
+    assert isinstance(per_query, QueryAdaptiveFusion)
     sys.stdout.write(
         f"weighted: alpha {weighted.alpha:.3f}; per query (mean, least, most): {alphas}\n"
     )
@@ -96,7 +102,7 @@ def main() -> None:
         args.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
-def recall(part: Sequence[Asked], rule: Rule) -> float:
+def recall(part: Sequence[Asked], rule: Fusion) -> float:
     """Mean recall@5 of a rule."""
     values = []
     for question, judged in part:

@@ -36,7 +36,7 @@ class Search(Opening):
     """
 
     def __init__(
-        self, mode: str = "hybrid", *, keep: int, fusion: str | fusion_rules.Rule | None = None
+        self, mode: str = "hybrid", *, keep: int, fusion: str | fusion_rules.Fusion | None = None
     ) -> None:
         records.check_choice(mode, MODES, "mode")
         self.mode = mode

@@ -19,7 +19,13 @@ from numpy.typing import NDArray
 from hoptrail.errors import InputError
 from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.index.slots import Floats
-from hoptrail.memory.search.fusion import FEATURES, Evidence, PerQuery, Weighted, gather
+from hoptrail.memory.search.fusion import (
+    FEATURES,
+    Evidence,
+    LinearFusion,
+    QueryAdaptiveFusion,
+    gather,
+)
 from hoptrail.memory.search.searchable import Searchable
 from hoptrail.types import Question
 
@@ -67,7 +73,7 @@ def judge(
     return found
 
 
-def fit_weighted(judged: Sequence[Judged | None]) -> Weighted:
+def fit_weighted(judged: Sequence[Judged | None]) -> LinearFusion:
     """One weight for all questions; α and β add up to 1.
 
     Args:
@@ -80,10 +86,10 @@ def fit_weighted(judged: Sequence[Judged | None]) -> Weighted:
     features = np.zeros((len(examples), 1))
     bias = _minimise(examples, features)[1]
     alpha = round(float(1 / (1 + np.exp(-bias))), 6)
-    return Weighted(alpha, 1 - alpha)
+    return LinearFusion(alpha, 1 - alpha)
 
 
-def fit_per_query(judged: Sequence[Judged | None]) -> PerQuery:
+def fit_per_query(judged: Sequence[Judged | None]) -> QueryAdaptiveFusion:
     """A weight that each question's features decide.
 
     Args:
@@ -99,7 +105,9 @@ def fit_per_query(judged: Sequence[Judged | None]) -> PerQuery:
     found = _minimise(examples, (raw - mean) / std)
     weights = tuple(float(v) for v in found[2:].round(6))
     assert len(weights) == len(FEATURES)
-    return PerQuery(weights, round(float(found[1]), 6), tuple(mean.tolist()), tuple(std.tolist()))
+    return QueryAdaptiveFusion(
+        weights, round(float(found[1]), 6), tuple(mean.tolist()), tuple(std.tolist())
+    )
 
 
 def _usable(judged: Sequence[Judged | None]) -> list[Judged]:

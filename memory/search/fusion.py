@@ -66,7 +66,7 @@ class Evidence:
     """`(9,)` as named in `FEATURES`."""
 
 
-class Rule(Protocol):
+class Fusion(Protocol):
     """What makes one score of two; any object that does may be given as `fusion=`."""
 
     def fuse(self, evidence: Evidence) -> Floats:
@@ -78,7 +78,7 @@ class Rule(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Weighted:
+class LinearFusion:
     """α z_d + β z_s."""
 
     alpha: float = 1.0
@@ -98,7 +98,7 @@ class Weighted:
 
 
 @dataclass(frozen=True, slots=True)
-class PerQuery:
+class QueryAdaptiveFusion:
     """α z_d + (1 - α) z_s, with α predicted from the query's own features."""
 
     weights: tuple[float, ...]
@@ -160,9 +160,9 @@ class MinRank:
         return found
 
 
-RULES: dict[str, Callable[..., Rule]] = {
-    "weighted": Weighted,
-    "per-query": PerQuery,
+RULES: dict[str, Callable[..., Fusion]] = {
+    "weighted": LinearFusion,
+    "per-query": QueryAdaptiveFusion,
     "reciprocal-rank": ReciprocalRank,
     "min-rank": MinRank,
 }
@@ -170,7 +170,7 @@ NAMES = ("reciprocal-rank", "min-rank")
 """Rules that need no settings, and may be given by name."""
 
 
-def rule_of(given: str | Rule) -> Rule:
+def rule_of(given: str | Fusion) -> Fusion:
     """The rule that a name stands for; a rule itself.
 
     Args:
@@ -188,12 +188,12 @@ def rule_of(given: str | Rule) -> Rule:
     if given not in NAMES:
         raise ConfigError(
             f"there is no fusion {given!r}: it is one of {', '.join(NAMES)}, or a rule such as "
-            "Weighted(alpha=0.3, beta=0.7)"
+            "LinearFusion(alpha=0.3, beta=0.7)"
         )
     return RULES[given]()
 
 
-def save_rule(rule: Rule, path: str | Path) -> None:
+def save_rule(rule: Fusion, path: str | Path) -> None:
     """Write one of the rules above to a JSON file.
 
     Args:
@@ -201,17 +201,19 @@ def save_rule(rule: Rule, path: str | Path) -> None:
         path: The file; one that is there is replaced.
 
     Raises:
-        ConfigError: It is a rule of somebody else's.
+        ConfigError: It is a fusion of somebody else's.
         FormatError: The file cannot be written.
     """
     for name, kind in RULES.items():
-        if type(rule) is kind and isinstance(rule, Weighted | PerQuery | ReciprocalRank | MinRank):
+        if type(rule) is kind and isinstance(
+            rule, LinearFusion | QueryAdaptiveFusion | ReciprocalRank | MinRank
+        ):
             write_json(path, {"format": FORMAT, "rule": name, **asdict(rule)})
             return
     raise ConfigError(f"only {', '.join(RULES)} can be saved, got {rule!r}")
 
 
-def load_rule(path: str | Path) -> Rule:
+def load_rule(path: str | Path) -> Fusion:
     """The rule that `save_rule` wrote.
 
     Args:
@@ -235,7 +237,7 @@ def search(
     text: str,
     vector: Vectors,
     k: int,
-    rule: Rule,
+    rule: Fusion,
     *,
     depth: int = DEPTH,
     allowed: Mask | None = None,

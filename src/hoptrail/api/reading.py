@@ -10,7 +10,7 @@ from hoptrail.api.inputs import checked_namespace, checked_scope
 from hoptrail.types import Filter, Hit, Passage
 
 if TYPE_CHECKING:
-    from hoptrail.memory.search.fusion import Rule
+    from hoptrail.memory.search.fusion import Fusion
     from hoptrail.memory.search.pipeline import Funnel
     from hoptrail.memory.store import Mode, Store
 
@@ -56,7 +56,7 @@ class Reading(ABC):
         *,
         mode: Mode = "hybrid",
         filter: Filter | None = None,
-        fusion: str | Rule | None = None,
+        fusion: str | Fusion | None = None,
         funnel: Funnel | None = None,
     ) -> list[Hit]:
         """The k passages that fit a query best, in one hop: no policy, no trail.

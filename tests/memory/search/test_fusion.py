@@ -14,10 +14,10 @@ from hoptrail.memory.search.fit_fusion import Judged, fit_per_query, fit_weighte
 from hoptrail.memory.search.fusion import (
     FEATURES,
     Evidence,
+    LinearFusion,
     MinRank,
-    PerQuery,
+    QueryAdaptiveFusion,
     ReciprocalRank,
-    Weighted,
     load_rule,
     rule_of,
     save_rule,
@@ -47,11 +47,11 @@ def ids(hits) -> list[str]:
 
 def test_equal_weights_are_the_default_and_one_side_alone_is_its_mode(store) -> None:
     plain = store.search(QUERY, 12)
-    assert store.search(QUERY, 12, fusion=Weighted()) == plain
+    assert store.search(QUERY, 12, fusion=LinearFusion()) == plain
     dense = ids(store.search(QUERY, 12, mode="dense"))
-    assert ids(store.search(QUERY, 12, fusion=Weighted(1.0, 0.0))) == dense
+    assert ids(store.search(QUERY, 12, fusion=LinearFusion(1.0, 0.0))) == dense
     sparse = ids(store.search(QUERY, 12, mode="sparse"))
-    assert ids(store.search(QUERY, 12, fusion=Weighted(0.0, 1.0)))[: len(sparse)] == sparse
+    assert ids(store.search(QUERY, 12, fusion=LinearFusion(0.0, 1.0)))[: len(sparse)] == sparse
 
 
 def test_without_a_fusion_not_a_bit_differs(store) -> None:
@@ -97,9 +97,9 @@ def test_what_is_no_fusion_is_refused(store) -> None:
     with pytest.raises(InputError, match="takes the place of the mode, got mode 'dense'"):
         store.search(QUERY, mode="dense", fusion="min-rank")
     with pytest.raises(ConfigError, match="not both 0"):
-        Weighted(0.0, 0.0)
+        LinearFusion(0.0, 0.0)
     with pytest.raises(ConfigError, match="9 values"):
-        PerQuery((1.0,), 0.0, (0.0,), (1.0,))
+        QueryAdaptiveFusion((1.0,), 0.0, (0.0,), (1.0,))
 
 
 def test_features_say_how_a_query_looks_and_not_how_wide_its_vector_is(store) -> None:
@@ -168,7 +168,7 @@ def test_questions_are_judged_by_what_either_side_finds(store, three_hops) -> No
 def test_a_rule_is_kept_as_json(tmp_path) -> None:
     rng = np.random.default_rng(0)
     fitted = fit_per_query([noisy(rng, bool(i % 2)) for i in range(20)])
-    for rule in (fitted, Weighted(0.25, 0.75), ReciprocalRank(10.0), MinRank()):
+    for rule in (fitted, LinearFusion(0.25, 0.75), ReciprocalRank(10.0), MinRank()):
         save_rule(rule, tmp_path / "rule.json")
         assert load_rule(tmp_path / "rule.json") == rule
     found = json.loads((tmp_path / "rule.json").read_text())
