@@ -3,7 +3,8 @@
 What is in it can be made again, so nothing that is wrong with it stops a caller. A damaged file is
 removed and begun anew; one that cannot be opened, read or written to (full disk, no right to write,
 locked by another process, of a newer version) is done without for a while. A warning names it once.
-Threads may share one. A process that was forked opens the file for itself.
+Threads may share one. A fork waits for its statements, and the child opens the file for itself, or
+does without it where it was in use all the same (see `hoptrail.memory.storage.forks`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from threading import Lock
 from typing import TypeVar
 
 from hoptrail.errors import StoreUnavailable
+from hoptrail.memory.storage import forks
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +43,7 @@ DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 BESIDE = ("", "-wal", "-shm", "-journal")
 """What SQLite adds to the name of a database for the files of one."""
 
-_left: list[sqlite3.Connection] = []  # of the parent, in a forked child: never closed there
+_torn: list[sqlite3.Connection] = []  # in use at a fork, in the child: never closed there
 
 
 def cache_folder() -> Path:
@@ -71,7 +73,6 @@ class CacheFile:
 
     def __init__(self, name: str, folder: Path | None = None) -> None:
         self.path: Path | None = None
-        self._pid = os.getpid()
         self._lock = Lock()
         # All below only with the lock held.
         self._db: sqlite3.Connection | None = None
@@ -81,6 +82,7 @@ class CacheFile:
             self.path = (folder or cache_folder()).absolute() / name
         except (OSError, StoreUnavailable) as error:
             self._warn(f"there is no vector cache ({error})")
+        forks.register(self)
 
     def __repr__(self) -> str:
         return f"<CacheFile {self.path}>"
@@ -118,15 +120,16 @@ class CacheFile:
 
     def close(self) -> None:
         """Close the file; it is opened again when it is next asked."""
-        self._after_fork()
-        with self._lock:
+        with forks.inside(self), self._lock:
             self._drop()
 
     def _tried(self, how: str, work: Callable[[sqlite3.Connection], T]) -> T | None:
         """What the work gives; None where the file does not serve."""
-        self._after_fork()
-        with self._lock:
+        with forks.inside(self), self._lock:
             if self.path is None or time.monotonic() < self._resumed[how]:
+                return None
+            if forks.torn(self.path):
+                self._warn(f"the vector cache {self.path} was in use at a fork and is not used")
                 return None
             for again in (True, False):
                 try:
@@ -159,12 +162,16 @@ class CacheFile:
                 self._db.close()
             self._db = None
 
-    def _after_fork(self) -> None:
-        """Leave the parent's connection and lock to the parent."""
-        if self._pid != os.getpid():
-            if self._db is not None:
-                _left.append(self._db)
-            self._db, self._lock, self._pid = None, Lock(), os.getpid()
+    def _forked(self, *, whole: bool) -> Path | None:
+        """Let go of what a parent process has opened; see `hoptrail.memory.storage.forks`."""
+        self._lock = Lock()
+        if whole:
+            self._drop()
+            return None
+        if self._db is not None:
+            _torn.append(self._db)
+        self._db = None
+        return self.path
 
     def _warn(self, message: str) -> None:
         if not self._warned:
@@ -217,6 +224,17 @@ def _connected(where: str, *, writing: bool) -> sqlite3.Connection:
     return db
 
 
+class _Erasing:
+    """Stands for the connection by which a file of the cache is erased from."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        forks.register(self)
+
+    def _forked(self, *, whole: bool) -> Path | None:
+        return None if whole else self._path
+
+
 def erase(keys: Sequence[tuple[bytes]], which: str, path: Path) -> int:
     """Erase rows of a file of the cache; how many there were.
 
@@ -229,7 +247,10 @@ def erase(keys: Sequence[tuple[bytes]], which: str, path: Path) -> int:
         StoreUnavailable: It cannot be written, or is in use: try again.
     """
     try:
-        with closing(sqlite3.connect(path, timeout=60)) as db:
+        with (
+            forks.inside(_Erasing(path.absolute())),
+            closing(sqlite3.connect(path, timeout=60)) as db,
+        ):
             db.execute("PRAGMA secure_delete=ON")  # overwritten, not only given free
             if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'vectors'").fetchone():
                 return 0

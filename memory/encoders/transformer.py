@@ -100,8 +100,10 @@ class TransformerEncoder:
         self._pooling = pooling(folder)
         self._max_length = max_length(folder, int(self._model.config.max_position_embeddings))
         self._dim = int(self._model.config.hidden_size)
-        # A second tokeniser: cutting is a state of the first, which threads would change in turn.
-        self._reader = tokenizer_of(self.tokenizer_json)
+        # Cutting and filling up are states of a tokeniser, and are not to be changed while another
+        # thread uses it ("Already borrowed"): one that does neither, and one that always does.
+        self._reader = tokenizer_of(self._tokenizer.backend_tokenizer.to_str())
+        self._tokens([""])
         self._window = self._max_length - int(self._tokenizer.num_special_tokens_to_add())
         self._fingerprint = self._compute_fingerprint()
         self._quantized: TransformerEncoder | None = None  # made when it is asked for
@@ -132,7 +134,7 @@ class TransformerEncoder:
     @property
     def tokenizer_json(self) -> str:
         """Its tokeniser, as the library `tokenizers` writes it."""
-        return str(self._tokenizer.backend_tokenizer.to_str())
+        return str(self._reader.to_str())
 
     def __repr__(self) -> str:
         return f"<TransformerEncoder {self._dim} dim, {self._pooling} pooling, {self._fingerprint}>"

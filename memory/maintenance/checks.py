@@ -21,7 +21,7 @@ from hoptrail.memory.index import snapshot
 from hoptrail.memory.maintenance import soundness
 from hoptrail.memory.maintenance.mending import repair
 from hoptrail.memory.maintenance.soundness import Problem
-from hoptrail.memory.storage import checksums, next_vectors, schema, store_info
+from hoptrail.memory.storage import checksums, forks, next_vectors, schema, store_info
 from hoptrail.memory.store import Store
 from hoptrail.outputs import output_files
 
@@ -65,8 +65,10 @@ def backup(store: Store, path: str | Path) -> Path:
     """Copy a store, while others read and write, into a new file of one state; its path.
 
     Raises:
+        StoreError: The store is closed.
         StoreUnavailable: There is a file already, or it cannot be written.
     """
+    store.database.check()
     target = Path(path).absolute()
     if os.path.lexists(target):
         raise StoreUnavailable(f"{target} is there already: a backup is a new file")
@@ -89,7 +91,7 @@ def _copy(store: Store, part: Path) -> None:
     uri = f"{store.database.path.as_uri()}?mode=ro"
     with closing(sqlite3.connect(part)) as new:
         try:
-            with closing(sqlite3.connect(uri, uri=True)) as old:
+            with forks.inside(store.database), closing(sqlite3.connect(uri, uri=True)) as old:
                 old.backup(new)  # beside this process's readers and writers
         except sqlite3.OperationalError:
             with store.reading() as connection:  # which can read what others cannot open

@@ -79,7 +79,7 @@ class Reencoding:
 
     Raises:
         ConfigError: The batch is below 1.
-        StoreError: The store is read-only.
+        StoreError: The store is read-only, or closed.
     """
 
     def __init__(
@@ -93,6 +93,7 @@ class Reencoding:
     ) -> None:
         if batch is not None:
             batch = whole(batch, "batch", least=1, error=ConfigError)
+        store.database.check()
         if store.read_only:
             raise StoreError(f"the store {store.path} is open read-only")
         self.encoder = encoder

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -64,6 +65,7 @@ class CrossEncoder(Stage):
         self._longest = min(LONGEST, positions)
         self._batch_size = batch_size
         self._known = PairScores()
+        self._tokens([("", "")])  # how it cuts is a state, set while no other thread uses it
 
     def score(self, batch: Sequence[Asked]) -> list[Scores]:
         """The network's scores; pairs that it has scored lately are not read again."""
@@ -83,6 +85,16 @@ class CrossEncoder(Stage):
             self._known.put(pair, score)
         return [np.asarray([found[pair] for pair in part], dtype=np.float32) for part in pairs]
 
+    def _tokens(self, pairs: Sequence[tuple[str, str]]) -> Any:
+        return self._tokenizer(
+            [question for question, _ in pairs],
+            [content for _, content in pairs],
+            padding=True,
+            truncation="only_second",
+            max_length=self._longest,
+            return_tensors="pt",
+        )
+
     def _forward(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
         """The scores of pairs of texts, in order; like lengths are read together."""
         import torch
@@ -91,14 +103,7 @@ class CrossEncoder(Stage):
         order = sorted(range(len(pairs)), key=lambda i: -len(pairs[i][0]) - len(pairs[i][1]))
         for start in range(0, len(order), self._batch_size):
             rows = order[start : start + self._batch_size]
-            inputs = self._tokenizer(
-                [pairs[i][0] for i in rows],
-                [pairs[i][1] for i in rows],
-                padding=True,
-                truncation="only_second",
-                max_length=self._longest,
-                return_tensors="pt",
-            ).to(self._device)
+            inputs = self._tokens([pairs[i] for i in rows]).to(self._device)
             with torch.inference_mode():
                 logits = self._model(**inputs).logits.float().cpu().numpy()
             if not np.isfinite(logits).all():

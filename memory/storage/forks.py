@@ -76,13 +76,18 @@ def inside(opened: Inherited) -> Iterator[None]:
         _inside.pop(token, None)
 
 
+def torn(path: Path) -> bool:
+    """Whether the locks of a file were torn apart by a fork, and it cannot be used here."""
+    return path in _torn
+
+
 def check(path: Path) -> None:
     """Refuse a file whose locks were torn apart by a fork.
 
     Raises:
         StoreError: A transaction on it was open when this process was forked.
     """
-    if path in _torn:
+    if torn(path):
         raise StoreError(
             f"the store {path} was in a transaction when this process was forked and cannot be "
             "opened here: fork while no transaction is open, or start the process by spawn"
@@ -105,10 +110,10 @@ def _after() -> None:
 
 def _in_child() -> None:
     me = threading.get_ident()
-    torn = [opened for thread, opened in _inside.values() if thread != me]
+    in_use = [opened for thread, opened in _inside.values() if thread != me]
     _inside.clear()
     for opened in list(_open):
-        path = opened._forked(whole=not any(opened is other for other in torn))
+        path = opened._forked(whole=not any(opened is other for other in in_use))
         if path is not None:
             _torn.add(path)
     _after()

@@ -7,19 +7,31 @@ import os
 import pickle
 import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from hoptrail import AsyncMemory, Memory, Passage
-from hoptrail.errors import HoptrailError, StoreError, StoreUnavailable
+from hoptrail.errors import EncoderMismatch, HoptrailError, StoreError, StoreUnavailable
+from hoptrail.memory.encoders import transformer
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.policies.networks.policy_network import NetworkConfig, PolicyNetwork
 from hoptrail.policies.policy import Policy
+
+_numbers = count()
+
+
+def beside(memory: Memory, ending: str) -> Path:
+    """A new file's path beside the memory's."""
+    return memory.store.path.with_name(f"{next(_numbers)}{ending}")
+
 
 CALLS: dict[str, Callable[[Memory], object]] = {
     "add": lambda memory: memory.add("another river"),
@@ -31,6 +43,9 @@ CALLS: dict[str, Callable[[Memory], object]] = {
     "audit": lambda memory: memory.audit(),
     "verify": lambda memory: memory.verify(),
     "feedback": lambda memory: memory.feedback_given(),
+    "export": lambda memory: memory.export(beside(memory, ".jsonl")),
+    "backup": lambda memory: memory.backup(beside(memory, ".backup")),
+    "change_encoder": lambda memory: memory.change_encoder(HashEncoder(16)),
 }
 
 
@@ -50,6 +65,30 @@ def in_thread(work: Callable[[], object]) -> threading.Thread:
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     return thread
+
+
+def test_a_memory_may_be_closed_beside_a_thread_in_a_transaction(memory: Memory) -> None:
+    entered, close, written = threading.Event(), threading.Event(), []
+
+    def several() -> None:
+        with memory.store.transaction():
+            memory.add(Passage("c", "before it is closed"))
+            entered.set()
+            close.wait(5)
+            time.sleep(0.1)
+        written.append("c")
+
+    writing = in_thread(several)
+    assert entered.wait(5)
+    closing_ = in_thread(lambda: (close.set(), memory.close()))
+    for thread in (writing, closing_):
+        thread.join(20)
+        assert not thread.is_alive()
+    with pytest.raises(StoreError, match="closed"):
+        memory.count()
+    with Memory(memory.store.path, encoder=HashEncoder(), policy=None) as again:
+        assert [passage.id for passage in again.store.passages()] == ["a", "b", *written]
+        assert again.verify() == []
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -198,6 +237,136 @@ def test_a_child_of_a_fork_is_refused_at_once_and_may_open_its_own(memory: Memor
         texts = [passage.text for passage in again.store.passages()]
         assert texts.count("written by the child") == 1
         assert again.verify() == []
+
+
+def until(condition: Callable[[], bool], seconds: float = 15) -> None:
+    """Wait for something that another thread does."""
+    latest = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < latest
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def slow_default(monkeypatch) -> tuple[threading.Event, threading.Event]:
+    """A default encoder that is loaded for as long as a test likes: has it begun, may it end."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def load(**_: object) -> HashEncoder:
+        begun.set()
+        go_on.wait(20)
+        return HashEncoder()
+
+    monkeypatch.setattr(transformer, "minilm", load)
+    return begun, go_on
+
+
+def test_a_change_of_encoder_may_end_while_the_first_one_is_still_loading(
+    tmp_path: Path, monkeypatch, policy, slow_default
+) -> None:
+    monkeypatch.setenv("HOPTRAIL_CACHE", str(tmp_path / "cache"))
+    loading, loaded = slow_default
+    encode, answers, path = threading.Event(), [], tmp_path / "a.db"
+
+    class Next(HashEncoder):
+        def encode(self, texts):
+            encode.wait(20)
+            return super().encode(texts)
+
+    with Memory(path, encoder=HashEncoder(), policy=None) as first:
+        first.add([Passage("a", "the old river"), Passage("b", "a bridge")])
+    with Memory(path, policy=policy) as memory:
+        change = memory.change_encoder(Next(16), background=True)
+        until(lambda: memory.encoder_change() is not None)
+        waiting = [
+            in_thread(lambda: answers.append(memory.search("river", 2))),
+            in_thread(lambda: answers.append(memory.recall("Which river?", 2, effort="fast"))),
+            in_thread(lambda: answers.append(memory.add(Passage("c", "a new river")))),
+        ]
+        assert loading.wait(5)
+        encode.set()
+        until(lambda: memory.encoder_change() is None)
+        loaded.set()
+        for thread in waiting:
+            thread.join(20)
+            assert not thread.is_alive()
+        assert change.wait(10)
+        assert len(answers) == 3
+        assert memory.verify() == []
+
+
+def test_an_encoder_that_did_not_make_the_vectors_is_refused_though_it_was_slow(
+    tmp_path: Path, slow_default
+) -> None:
+    slow_default[1].set()
+    with Memory(tmp_path / "a.db", encoder=HashEncoder(16), policy=None) as first:
+        first.add("the old river")
+    with Memory(tmp_path / "a.db", policy=None) as memory:
+        for _ in range(2):
+            with pytest.raises(EncoderMismatch):
+                memory.search("river")
+
+
+def test_a_fork_waits_for_an_encoder_that_is_being_loaded(tmp_path: Path, slow_default) -> None:
+    loading, loaded = slow_default
+    path = tmp_path / "a.db"
+
+    def own() -> None:
+        with Memory(path, policy=None) as mine:
+            assert mine.search("river", 1)[0].passage.id == "a"
+
+    with Memory(path, encoder=HashEncoder(), policy=None) as first:
+        first.add(Passage("a", "the old river"))
+    with Memory(path, policy=None) as memory:
+        searching = in_thread(lambda: memory.search("river"))
+        assert loading.wait(5)
+        letting = in_thread(lambda: (time.sleep(0.2), loaded.set()))
+        assert child(own) == 0
+        assert loaded.is_set()  # the fork was not before
+        for thread in (searching, letting):
+            thread.join(10)
+            assert not thread.is_alive()
+
+
+OPENING = """
+import sys, time
+from pathlib import Path
+from hoptrail import Memory
+from hoptrail.memory.testing.hash_encoder import HashEncoder
+
+path, number = Path(sys.argv[1]), sys.argv[2]
+print("ready", flush=True)
+sys.stdin.readline()
+with Memory(path, encoder=HashEncoder(), policy=None) as memory:
+    for turn in range(5):
+        memory.add(f"river {number} of turn {turn}")
+    assert memory.search(f"river {number}", 1)
+"""
+
+
+def test_several_processes_may_open_a_new_store_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "new.db"
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", OPENING, str(path), str(n)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for n in range(4)
+    ]
+    for one in children:
+        assert one.stdout
+        assert one.stdout.readline() == "ready\n"
+    for one in children:
+        assert one.stdin
+        one.stdin.write("go\n")
+        one.stdin.flush()
+    assert [one.communicate(timeout=60)[1] for one in children] == [""] * 4
+    with Memory(path, encoder=HashEncoder(), policy=None) as memory:
+        assert memory.count() == 20
+        assert memory.verify() == []
 
 
 def test_opening_and_recalling_wait_for_no_other_process(memory: Memory, policy) -> None:

@@ -66,6 +66,7 @@ class ChangingEncoder(ABC):
         from hoptrail.memory.encoders.disk_cache import CachedEncoder
         from hoptrail.memory.encoders.transformer import Encoder, minilm
         from hoptrail.memory.maintenance.reencoding import Reencoding
+        from hoptrail.memory.storage import forks
 
         if isinstance(encoder, str) and encoder != "auto":
             raise InputError(f'encoder must be "auto" or an Encoder, got {encoder!r}')
@@ -73,7 +74,11 @@ class ChangingEncoder(ABC):
             raise InputError(f'encoder must be "auto" or an Encoder, got {type(encoder).__name__}')
         check_function(progress, "progress")
         background = flag(background, "background")
-        wanted = itself(minilm() if isinstance(encoder, str) else encoder)
+        self._store.database.check()
+        if isinstance(encoder, str):
+            with forks.loading:
+                encoder = minilm()
+        wanted = itself(encoder)
         with self._lock:
             if self._change is not None and self._change[0].running:
                 raise StoreError(

@@ -20,7 +20,14 @@ from hoptrail.api.placing import Batch
 from hoptrail.api.reading import Reading
 from hoptrail.api.recalling import Recalling
 from hoptrail.api.walkers import Walkers
-from hoptrail.errors import ConfigError, InputError, StoreError, StoreUnavailable, UnknownId
+from hoptrail.errors import (
+    ConfigError,
+    EncoderMismatch,
+    InputError,
+    StoreError,
+    StoreUnavailable,
+    UnknownId,
+)
 from hoptrail.memory.storage import forks
 from hoptrail.memory.storage.guarded import guarded
 from hoptrail.types import Cost, Duration, Filter, Recall
@@ -329,6 +336,15 @@ class Memory(Keeping, ChangingEncoder, Recalling, Judging, Reading):
 
     def _with_encoder(self) -> Store:
         """The store, once it has its encoder, where one was asked for."""
+        while True:
+            try:
+                return self._loaded()
+            except EncoderMismatch:
+                with self._store.changing:  # a switch of this memory's, which is waited for
+                    if self._encoder_wanted:
+                        raise
+
+    def _loaded(self) -> Store:
         self._store.database.check()
         with self._lock:
             if self._encoder_wanted:

@@ -20,6 +20,7 @@ from hoptrail.errors import StoreUnavailable
 from hoptrail.memory.content_hash import cache_key
 from hoptrail.memory.encoders import cache_file, disk_cache
 from hoptrail.memory.encoders.disk_cache import CachedEncoder
+from hoptrail.memory.storage import forks
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 
 TEXTS = [f"text {i}" for i in range(300)]
@@ -211,20 +212,88 @@ def test_an_entry_that_is_no_unit_vector_counts_as_missing_and_is_written_over(
     assert fill(folder) == 0
 
 
+def forked(work: Callable[[], bool]) -> bool:
+    """Whether some work is done, and well, in a forked child."""
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            code = 0 if work() else 2
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_fork_waits_for_statements_of_other_threads(folder: Path) -> None:
+    stop = threading.Event()
+
+    def work(encoder: CachedEncoder) -> None:
+        n = 0
+        while not stop.is_set():
+            n += 1
+            encoder.encode([f"busy {n}", TEXTS[0]])
+
+    def in_child() -> bool:
+        with closing(CachedEncoder(HashEncoder(), folder)) as own:
+            own.encode([TEXTS[0], f"child {os.getpid()}"])
+            return own.inner.texts_encoded == 1 and own._file._db is not None
+
+    with closing(CachedEncoder(HashEncoder(), folder)) as cached:
+        threads = [threading.Thread(target=work, args=(cached,)) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        try:
+            assert all(forked(in_child) for _ in range(6))
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+    with closing(sqlite3.connect(folder / NAME)) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_child_does_without_a_file_that_was_in_use_for_long(folder: Path, monkeypatch) -> None:
+    monkeypatch.setattr(forks, "PATIENCE", 0.05)
+    began, go_on = threading.Event(), threading.Event()
+
+    def slow(db: sqlite3.Connection) -> None:
+        began.set()
+        go_on.wait(20)
+
+    def in_child() -> bool:
+        cached.encode(["of the child"])
+        with closing(CachedEncoder(HashEncoder(), folder)) as own:
+            own.encode([TEXTS[0]])
+            return cached._file._db is None and own._file._db is None
+
+    with closing(CachedEncoder(HashEncoder(), folder)) as cached:
+        cached.encode([TEXTS[0]])
+        thread = threading.Thread(target=cached._file._tried, args=("read", slow))
+        thread.start()
+        assert began.wait(5)
+        try:
+            assert forked(in_child)
+        finally:
+            go_on.set()
+            thread.join()
+        cached.encode(["of the parent"])
+        assert cached._file._db is not None
+
+
 def test_a_forked_process_opens_the_file_for_itself(folder: Path) -> None:
     with closing(CachedEncoder(HashEncoder(), folder)) as cached:
         cached.encode(TEXTS[:5])
         mine = cached._file._db
         with cached._file._lock:  # as another thread of the parent may hold it
-            child = os.fork()
-            if not child:
-                code = 1
-                try:
-                    cached.encode(["of the child"])
-                    code = 0 if cached._file._db is not mine else 2
-                finally:
-                    os._exit(code)
-            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+            def in_child() -> bool:
+                closed = cached._file._db is None
+                with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+                    mine.execute("SELECT 1")
+                cached.encode(["of the child"])
+                return closed and cached._file._db is not None
+
+            assert forked(in_child)
         cached.encode(["of the child"])
         assert cached.inner.texts_encoded == 0
         assert cached._file._db is mine

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -277,3 +278,24 @@ def test_the_default_encoders_weights_are_checked(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(encoders, "MINILM_SHA256", "0" * 64)
     with pytest.raises(FormatError, match="is not all-MiniLM-L6-v2"):
         minilm()
+
+
+def test_threads_may_share_one_that_nobody_has_used_before(model: Path) -> None:
+    alone = TransformerEncoder(model, device="cpu")
+    long = [" ".join(TEXTS * 40)]
+    batches = [TEXTS, TEXTS[:1], long, TEXTS[2:]]
+    expected = [alone.encode(batch) for batch in batches]
+    for _ in range(5):
+        encoder = TransformerEncoder(model, device="cpu")
+        together = threading.Barrier(8)
+
+        def work(number: int, encoder=encoder, together=together) -> None:
+            together.wait(10)
+            for turn in range(12):
+                at = (number + turn) % len(batches)
+                assert np.allclose(encoder.encode(batches[at]), expected[at], atol=1e-6)
+                assert encoder.count_tokens(long)[0] > 64
+                encoder.tokenizer_json  # noqa: B018
+
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(work, range(8)))
