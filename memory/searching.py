@@ -20,13 +20,13 @@ from hoptrail.memory import filters
 from hoptrail.memory.encoders.disk_cache import CachedEncoder
 from hoptrail.memory.encoders.query_cache import QueryCache
 from hoptrail.memory.encoders.transformer import Encoder, Vectors, require
+from hoptrail.memory.guarded import guarded
 from hoptrail.memory.index.slots import Scores, Slots
 from hoptrail.memory.passages import cleaning
 from hoptrail.memory.passages.writes import Writer
 from hoptrail.memory.search import fusion as fusion_rules
 from hoptrail.memory.search import hybrid_search as one_ranking
 from hoptrail.memory.storage import records, store_info
-from hoptrail.memory.storage.guarded import guarded
 from hoptrail.memory.views.view import View
 from hoptrail.types import Filter, Hit, Namespace, Passage
 from hoptrail.values.numbers import shown, whole

@@ -24,9 +24,11 @@ from hoptrail.errors import (
     StoreError,
     StoreUnavailable,
 )
+from hoptrail.memory import forks
 from hoptrail.memory.analysis import analyzer
 from hoptrail.memory.encoders.query_cache import CacheInfo, Looked, QueryCache
 from hoptrail.memory.encoders.transformer import Encoder
+from hoptrail.memory.guarded import guarded
 from hoptrail.memory.index import ann_types, sparse_types
 from hoptrail.memory.index.ann_types import IndexName
 from hoptrail.memory.index.sparse_types import SparseName
@@ -34,9 +36,8 @@ from hoptrail.memory.passages.batches import OnDuplicate, Upserted
 from hoptrail.memory.passages.usage import Recorder
 from hoptrail.memory.passages.writes import Progress
 from hoptrail.memory.searching import Mode, Searcher
-from hoptrail.memory.storage import forks, records, schema, store_info
+from hoptrail.memory.storage import records, schema, store_info
 from hoptrail.memory.storage.database import Database
-from hoptrail.memory.storage.guarded import guarded
 from hoptrail.memory.views.open_views import Views
 from hoptrail.memory.views.view import View
 from hoptrail.types import Namespace
@@ -163,7 +164,7 @@ class Store(Searcher):
         return other
 
     def _forked(self, *, whole: bool) -> None:
-        """Be a forked child's, where it is refused; see `hoptrail.memory.storage.forks`."""
+        """Be a forked child's, where it is refused; see `hoptrail.memory.forks`."""
         self.changing = RLock()
         self._views.forked()
         self.recorder.forked()

@@ -4,7 +4,7 @@ What is in it can be made again, so nothing that is wrong with it stops a caller
 removed and begun anew; one that cannot be opened, read or written to (full disk, no right to write,
 locked by another process, of a newer version) is done without for a while. A warning names it once.
 Threads may share one. A fork waits for its statements, and the child opens the file for itself, or
-does without it where it was in use all the same (see `hoptrail.memory.storage.forks`).
+does without it where it was in use all the same (see `hoptrail.memory.forks`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from threading import Lock
 from typing import TypeVar
 
 from hoptrail.errors import StoreUnavailable
-from hoptrail.memory.storage import forks
+from hoptrail.memory import forks
 
 logger = logging.getLogger(__name__)
 
@@ -163,7 +163,7 @@ class CacheFile:
             self._db = None
 
     def _forked(self, *, whole: bool) -> Path | None:
-        """Let go of what a parent process has opened; see `hoptrail.memory.storage.forks`."""
+        """Let go of what a parent process has opened; see `hoptrail.memory.forks`."""
         self._lock = Lock()
         if whole:
             self._drop()

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hoptrail.errors import FormatError, StoreError, StoreUnavailable
-from hoptrail.memory import content_hash
+from hoptrail.memory import content_hash, forks
 from hoptrail.memory.encoders import disk_cache
 from hoptrail.memory.index import snapshot
 from hoptrail.memory.maintenance import soundness
 from hoptrail.memory.maintenance.mending import repair
 from hoptrail.memory.maintenance.soundness import Problem
-from hoptrail.memory.storage import checksums, forks, next_vectors, schema, store_info
+from hoptrail.memory.storage import checksums, next_vectors, schema, store_info
 from hoptrail.memory.store import Store
 from hoptrail.outputs import output_files
 

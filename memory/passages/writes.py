@@ -18,6 +18,7 @@ from hoptrail.memory import filters
 from hoptrail.memory.encoders.transformer import Encoder, Vectors, require
 from hoptrail.memory.encoders.vectors import check_known
 from hoptrail.memory.encoders.windows import encode_in_chunks, main_vectors
+from hoptrail.memory.guarded import guarded
 from hoptrail.memory.passages import batches, cleaning, settling, whole_documents
 from hoptrail.memory.passages.batches import Key, OnDuplicate, Row, Upserted
 from hoptrail.memory.passages.provenance import Merged
@@ -26,7 +27,6 @@ from hoptrail.memory.passages.settling import Elsewhere
 from hoptrail.memory.passages.usage import Counts
 from hoptrail.memory.passages.whole_documents import NOTHING, Whole
 from hoptrail.memory.storage import records, store_info
-from hoptrail.memory.storage.guarded import guarded
 from hoptrail.types import Duration, Filter, Link, Metadata, Namespace, Passage, Time
 from hoptrail.values.flags import check_function
 

@@ -28,10 +28,10 @@ from numpy.typing import NDArray
 from hoptrail.errors import ConfigError, InputError, UnknownId
 from hoptrail.memory import filters
 from hoptrail.memory.encoders.transformer import Vectors
+from hoptrail.memory.guarded import guarded
 from hoptrail.memory.index.slots import DECIMALS, Scores, Slots
 from hoptrail.memory.search.searchable import Searchable
 from hoptrail.memory.storage import records
-from hoptrail.memory.storage.guarded import guarded
 from hoptrail.memory.views.view import View
 from hoptrail.types import Filter, Hit, Namespace, Passage
 from hoptrail.values.numbers import whole

@@ -27,9 +27,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from hoptrail.errors import SchemaMismatch, StoreError, StoreUnavailable
-from hoptrail.memory.storage import connections, forks, schema
+from hoptrail.memory import forks
+from hoptrail.memory.guarded import guarded
+from hoptrail.memory.storage import connections, schema
 from hoptrail.memory.storage.connections import ReadOnlyFile
-from hoptrail.memory.storage.guarded import guarded
 from hoptrail.memory.storage.readers import Readers
 
 BUSY_SECONDS = 30.0
@@ -255,7 +256,7 @@ class Database:
                 )
 
     def _forked(self, *, whole: bool) -> Path | None:
-        """Let go of what a parent process has opened; see `hoptrail.memory.storage.forks`."""
+        """Let go of what a parent process has opened; see `hoptrail.memory.forks`."""
         opened, writer = self._readers.forked(), self._connection
         if writer is not None:
             opened.append(writer)

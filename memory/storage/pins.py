@@ -6,8 +6,8 @@ import sqlite3
 from collections.abc import Iterator
 from threading import get_ident
 
+from hoptrail.memory.guarded import guarded
 from hoptrail.memory.storage.database import Database
-from hoptrail.memory.storage.guarded import guarded
 
 
 class Pins:

@@ -11,9 +11,9 @@ from threading import Lock, get_ident
 from hoptrail.errors import EncoderMismatch, HoptrailError
 from hoptrail.memory.encoders.query_cache import Looked
 from hoptrail.memory.encoders.transformer import Encoder
+from hoptrail.memory.guarded import guarded
 from hoptrail.memory.storage import store_info
 from hoptrail.memory.storage.database import Database
-from hoptrail.memory.storage.guarded import guarded
 from hoptrail.memory.views.view import View
 from hoptrail.types import Namespace
 

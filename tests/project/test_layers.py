@@ -23,6 +23,8 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "memory.analysis",
             "memory.filters",
             "memory.content_hash",
+            "memory.guarded",
+            "memory.forks",
             "memory.encoders",
             "memory.storage",
             "memory.index",

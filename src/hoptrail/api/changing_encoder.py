@@ -63,10 +63,10 @@ class ChangingEncoder(ABC):
             StoreError: It is read-only, in a transaction, or is changing to another encoder.
             MissingExtra: The `minilm` extra is not installed.
         """
+        from hoptrail.memory import forks
         from hoptrail.memory.encoders.disk_cache import CachedEncoder
         from hoptrail.memory.encoders.transformer import Encoder, minilm
         from hoptrail.memory.maintenance.reencoding import Reencoding
-        from hoptrail.memory.storage import forks
 
         if isinstance(encoder, str) and encoder != "auto":
             raise InputError(f'encoder must be "auto" or an Encoder, got {encoder!r}')

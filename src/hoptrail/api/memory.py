@@ -28,8 +28,8 @@ from hoptrail.errors import (
     StoreUnavailable,
     UnknownId,
 )
-from hoptrail.memory.storage import forks
-from hoptrail.memory.storage.guarded import guarded
+from hoptrail.memory import forks
+from hoptrail.memory.guarded import guarded
 from hoptrail.types import Cost, Duration, Filter, Recall
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ class Memory(Keeping, ChangingEncoder, Recalling, Judging, Reading):
             cache.close()
 
     def _forked(self, *, whole: bool) -> None:
-        """Be a forked child's, where it is refused; see `hoptrail.memory.storage.forks`."""
+        """Be a forked child's, where it is refused; see `hoptrail.memory.forks`."""
         self._lock, self._judging = threading.RLock(), threading.Lock()
         self._walkers.forked()
 

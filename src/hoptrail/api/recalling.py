@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from hoptrail.api.feedback_inbox import Asked, Judging, decision
 from hoptrail.api.walkers import Walkers
 from hoptrail.errors import EncoderMismatch, InputError, PolicyError
-from hoptrail.memory.storage import forks
-from hoptrail.memory.storage.guarded import guarded
+from hoptrail.memory import forks
+from hoptrail.memory.guarded import guarded
 from hoptrail.types import Namespace, Recall
 
 if TYPE_CHECKING:

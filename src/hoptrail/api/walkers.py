@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from hoptrail.memory.storage.guarded import guarded
+from hoptrail.memory.guarded import guarded
 from hoptrail.types import Namespace
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from hoptrail import Memory
 from hoptrail.errors import StoreUnavailable
+from hoptrail.memory import forks
 from hoptrail.memory.content_hash import cache_key
 from hoptrail.memory.encoders import cache_file, disk_cache
 from hoptrail.memory.encoders.disk_cache import CachedEncoder
-from hoptrail.memory.storage import forks
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 
 TEXTS = [f"text {i}" for i in range(300)]

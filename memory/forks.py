@@ -20,7 +20,7 @@ from typing import Protocol
 from weakref import WeakSet
 
 from hoptrail.errors import StoreError
-from hoptrail.memory.storage.guarded import guarded
+from hoptrail.memory.guarded import guarded
 
 PATIENCE = 2.0
 """Seconds that a fork waits for other threads' transactions."""
