@@ -63,22 +63,13 @@ class ChangingEncoder(ABC):
             StoreError: It is read-only, in a transaction, or is changing to another encoder.
             MissingExtra: The `minilm` extra is not installed.
         """
-        from hoptrail.memory import forks
         from hoptrail.memory.encoders.disk_cache import CachedEncoder
-        from hoptrail.memory.encoders.transformer import Encoder, minilm
         from hoptrail.memory.maintenance.reencoding import Reencoding
 
-        if isinstance(encoder, str) and encoder != "auto":
-            raise InputError(f'encoder must be "auto" or an Encoder, got {encoder!r}')
-        if not isinstance(encoder, str) and not isinstance(encoder, Encoder):
-            raise InputError(f'encoder must be "auto" or an Encoder, got {type(encoder).__name__}')
         check_function(progress, "progress")
         background = flag(background, "background")
         self._store.database.check()
-        if isinstance(encoder, str):
-            with forks.loading:
-                encoder = minilm()
-        wanted = itself(encoder)
+        wanted = _wanted(encoder)
         with self._lock:
             if self._change is not None and self._change[0].running:
                 raise StoreError(
@@ -150,6 +141,26 @@ class ChangingEncoder(ABC):
             change.stop()
             if not change.finished and not change.running:
                 encoder.close()
+
+
+def _wanted(encoder: Encoder | Literal["auto"]) -> Encoder:
+    """The encoder to change to, loaded where it is named.
+
+    Raises:
+        InputError: It is something else.
+        MissingExtra: The `minilm` extra is not installed.
+    """
+    from hoptrail.memory import forks
+    from hoptrail.memory.encoders.transformer import Encoder, minilm
+
+    if isinstance(encoder, str):
+        if encoder != "auto":
+            raise InputError(f'encoder must be "auto" or an Encoder, got {encoder!r}')
+        with forks.loading:
+            return minilm()
+    if not isinstance(encoder, Encoder):
+        raise InputError(f'encoder must be "auto" or an Encoder, got {type(encoder).__name__}')
+    return itself(encoder)
 
 
 @overload
