@@ -127,9 +127,9 @@ def check_questions(questions: Sequence[Question]) -> None:
 
 
 def _timed(retriever: Retriever, question: Question, k: int) -> Ranking:
-    asked = _blind(question)
+    blinded = _blind(question)
     start = time.perf_counter()
-    ranking = retriever.rank(asked, k)
+    ranking = retriever.rank(blinded, k)
     spent = 1000 * (time.perf_counter() - start)
     ids, scores = ranking.ids, ranking.scores
     if len(ids) != len(scores) or len(ids) > k or len(set(ids)) != len(ids):

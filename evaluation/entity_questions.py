@@ -127,15 +127,15 @@ def evaluate_entities(
     from hoptrail.api.recalling import loaded_policy
     from hoptrail.policies.data.corpora import open_triples
 
-    asked = {file: _chosen(read_entity_questions(file), settings) for file in files}
+    questions_of = {file: _chosen(read_entity_questions(file), settings) for file in files}
     loaded = loaded_policy(policy) if REFERENCE in settings.retrievers else None
     with open_triples(triples, encoder) as store:
         memory = Memory(store, policy=loaded)
         retrievers = [_retriever(name, memory, settings.effort) for name in settings.retrievers]
-        found = {}
-        for file, questions in asked.items():
+        per_file = {}
+        for file, questions in questions_of.items():
             results = run(retrievers, [q.question for q in questions], k=DEPTH, progress=progress)
-            found[file] = _figures(results, questions, settings.seed)
+            per_file[file] = _figures(results, questions, settings.seed)
         entities = len(store)
     return {
         "triples": {"file": str(triples), "sha256": sha256_of(triples), "entities": entities},
@@ -150,7 +150,7 @@ def evaluate_entities(
         },
         "files": [
             {"file": str(file), "sha256": sha256_of(file), **figures}
-            for file, figures in found.items()
+            for file, figures in per_file.items()
         ],
     }
 
@@ -165,12 +165,12 @@ def rows(report: dict[str, Any]) -> list[list[str]]:
     table = [["Hits@1", *(Path(one["file"]).stem for one in files), "median ms"]]
     for name in files[0]["retrievers"]:
         cells = [one["retrievers"][name] for one in files]
-        shown = [
+        intervals = [
             f"{100 * c['hits@1']:.1f} ({100 * c['low']:.1f} to {100 * c['high']:.1f})"
             for c in cells
         ]
         middle = float(np.median([c["median_ms"] for c in cells]))
-        table.append([name, *shown, f"{middle:.0f}"])
+        table.append([name, *intervals, f"{middle:.0f}"])
     return table
 
 
@@ -213,6 +213,6 @@ def _figures(
     return out
 
 
-def _hit(ranking: Ranking, asked: EntityQuestion) -> float:
-    first = next((name for name in ranking.ids if name != asked.topic), None)
-    return float(first in asked.question.answers)
+def _hit(ranking: Ranking, question: EntityQuestion) -> float:
+    first = next((name for name in ranking.ids if name != question.topic), None)
+    return float(first in question.question.answers)

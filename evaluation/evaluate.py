@@ -92,17 +92,17 @@ def evaluate(
     from hoptrail.policies.data.corpora import open_corpus
 
     settings = settings or Settings()
-    asked = read_questions(questions)
-    check_questions(asked)
+    loaded_questions = read_questions(questions)
+    check_questions(loaded_questions)
     walks = REFERENCE in settings.retrievers
     loaded = loaded_policy(policy) if walks else None
     encoding = (lambda done, total: progress("encoding", done, total)) if progress else None
     asking = (lambda done, total: progress("asking", done, total)) if progress else None
     with open_corpus(Path(corpus), encoder, sequence=settings.sequence, progress=encoding) as store:
-        _check_gold(store, asked, corpus, questions)
+        _check_gold(store, loaded_questions, corpus, questions)
         memory = Memory(store, policy=loaded)
         retrievers = [retriever(name, memory, settings.effort) for name in settings.retrievers]
-        results = run(retrievers, asked, progress=asking)
+        results = run(retrievers, loaded_questions, progress=asking)
         passages = len(store)
     return build_report(
         results,
@@ -136,23 +136,23 @@ def retriever(name: str, memory: Memory, effort: str) -> Retriever:
 
 
 def _check_gold(
-    store: Store, asked: Sequence[Question], corpus: str | Path, questions: str | Path
+    store: Store, loaded_questions: Sequence[Question], corpus: str | Path, questions: str | Path
 ) -> None:
     """Refuse gold outside the corpus: it would pass for a passage that nobody found.
 
     Raises:
         FormatError: A question needs a passage that its namespace lacks.
     """
-    held = {
+    names = {
         (passage.namespace[:depth], passage.id)
         for passage in store.passages()
         for depth in range(len(passage.namespace) + 1)
     }
-    for question in asked:
-        for wanted in question.supporting_ids:
-            if (question.namespace, wanted) not in held:
+    for question in loaded_questions:
+        for gold_id in question.supporting_ids:
+            if (question.namespace, gold_id) not in names:
                 raise FormatError(
-                    f"{questions}: question {question.id!r} needs passage {wanted!r}, "
+                    f"{questions}: question {question.id!r} needs passage {gold_id!r}, "
                     f"which is not in {corpus}"
                 )
 

@@ -65,15 +65,15 @@ class Verdict:
         return self.difference.low > MARGIN
 
     def __str__(self) -> str:
-        found = self.difference
+        between = self.difference
         return (
             f"{self.measure} {self.before:.1f} -> {self.after:.1f} on {self.questions} questions "
-            f"that were held back, difference {found.mean:+.1f} [{found.low:.1f}, {found.high:.1f}]"
-            f" points, which must lie above {MARGIN:.0f}"
+            f"that were held back, difference {between.mean:+.1f} "
+            f"[{between.low:.1f}, {between.high:.1f}] points, which must lie above {MARGIN:.0f}"
         )
 
 
-def hold_back(given: Sequence[Feedback]) -> tuple[list[Feedback], list[Feedback]]:
+def hold_back(entries: Sequence[Feedback]) -> tuple[list[Feedback], list[Feedback]]:
     """Feedback to learn from, and feedback to be judged by.
 
     What is held back depends on the questions' text alone, so that it stays so when more comes. It
@@ -81,7 +81,7 @@ def hold_back(given: Sequence[Feedback]) -> tuple[list[Feedback], list[Feedback]
     `LEAST` where that is more; for each of these the latest feedback judges, and none teaches.
 
     Args:
-        given: Feedback, oldest first.
+        entries: Feedback, oldest first.
 
     Returns:
         What may teach, and what judges: feedback on different questions.
@@ -90,30 +90,30 @@ def hold_back(given: Sequence[Feedback]) -> tuple[list[Feedback], list[Feedback]
         InputError: There are too few.
     """
     telling: dict[str, Feedback] = {}
-    for feedback in given:
+    for feedback in entries:
         if tells(feedback):
             telling[_question_key(feedback.recall.question)] = feedback
     if len(telling) < LEAST:
         raise InputError(
-            f"an update is judged on at least {LEAST} questions, and of the {len(given)} recalls "
+            f"an update is judged on at least {LEAST} questions, and of the {len(entries)} recalls "
             f"with feedback {len(telling)} say of different questions what was useful and what was "
             "not: collect more, or give questions whose passages are known with --questions"
         )
     count = max(LEAST, math.ceil(SHARE * len(telling)))
     chosen = set(sorted(telling)[:count])
-    learn = [f for f in given if _question_key(f.recall.question) not in chosen]
+    learn = [f for f in entries if _question_key(f.recall.question) not in chosen]
     return learn, [feedback for key, feedback in telling.items() if key in chosen]
 
 
-def without(given: Sequence[Feedback], questions: Sequence[Question]) -> list[Feedback]:
+def without(feedback: Sequence[Feedback], questions: Sequence[Question]) -> list[Feedback]:
     """The feedback on other questions than these.
 
     Args:
-        given: Feedback.
+        feedback: Feedback.
         questions: Those that will judge, compared by their text.
     """
-    asked = {_question_key(question.text) for question in questions}
-    return [f for f in given if _question_key(f.recall.question) not in asked]
+    judging_keys = {_question_key(question.text) for question in questions}
+    return [f for f in feedback if _question_key(f.recall.question) not in judging_keys]
 
 
 def tells(feedback: Feedback) -> bool:
@@ -127,7 +127,7 @@ def tells(feedback: Feedback) -> bool:
 
 
 def judge_by_feedback(
-    store: Store, encoder: Encoder, before: Policy, after: Policy, held: Sequence[Feedback]
+    store: Store, encoder: Encoder, before: Policy, after: Policy, feedback: Sequence[Feedback]
 ) -> Verdict:
     """The verdict on feedback that was held back.
 
@@ -136,16 +136,16 @@ def judge_by_feedback(
         encoder: The store's.
         before: The policy that the update started from.
         after: The policy that learned.
-        held: Feedback that `after` did not learn from, as `hold_back` gives it.
+        feedback: Feedback that `after` did not learn from, as `hold_back` gives it.
     """
     clusters = [
         Question(f.recall.id, f.recall.question, supporting_ids=tuple(map(str, useful_rows(f))))
-        for f in held
+        for f in feedback
     ]
     values = []
     for policy in (before, after):
         walkers = _Walkers(store, encoder, policy)
-        values.append([_precision(walkers.ranked_again(f), f) for f in held])
+        values.append([_precision(walkers.ranked_again(f), f) for f in feedback])
     return _verdict("average precision", clusters, *values)
 
 
@@ -217,16 +217,16 @@ class _Walkers:
 
     def ranked_again(self, feedback: Feedback) -> dict[int, int]:
         """Place by rowid in today's ranking for the question of a recall."""
-        asked = feedback.recall
-        walker = self._walker(asked.namespace, asked.effort)
-        rows = self._rows(walker, asked.question, asked.filter)
+        recall = feedback.recall
+        walker = self._walker(recall.namespace, recall.effort)
+        rows = self._rows(walker, recall.question, recall.filter)
         return {row: place for place, row in enumerate(rows)}
 
     def recall(self, question: Question) -> float:
         """Recall@5 of a question."""
         walker = self._walker(question.namespace, DEFAULT)
         view = walker.sources.view
-        gold = [_row_of(view, wanted, question) for wanted in question.supporting_ids]
+        gold = [_row_of(view, gold_id, question) for gold_id in question.supporting_ids]
         rows = self._rows(walker, question.text, None)
         return recall_at([str(row) for row in rows], [str(row) for row in gold], 5)
 
@@ -236,23 +236,21 @@ class _Walkers:
         return [int(view.rowids[slot]) for slot in walk.slots]
 
     def _walker(self, scope: Namespace, named: str) -> PolicyRetriever:
-        found = self._known.get((scope, named))
-        if found is None:
+        walker = self._known.get((scope, named))
+        if walker is None:
             if self._graph is None:
                 self._graph = Graph(self.store)
             view = self.store.view(scope)
             graph = self._graph.view(view)
-            found = PolicyRetriever(self.policy, view, graph, self.encoder, effort(named))
-            self._known[scope, named] = found
-        return found
+            walker = PolicyRetriever(self.policy, view, graph, self.encoder, effort(named))
+            self._known[scope, named] = walker
+        return walker
 
 
-def _row_of(view: View, wanted: str, question: Question) -> int:
-    slot = view.slot_of(wanted, question.namespace)
+def _row_of(view: View, id_: str, question: Question) -> int:
+    slot = view.slot_of(id_, question.namespace)
     if slot is None:
-        raise InputError(
-            f"question {question.id!r} needs passage {wanted!r}, which the store lacks"
-        )
+        raise InputError(f"question {question.id!r} needs passage {id_!r}, which the store lacks")
     return int(view.rowids[slot])
 
 

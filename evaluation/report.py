@@ -132,12 +132,12 @@ def load_report(path: str | Path) -> Report:
         FormatError: The file cannot be read, or is no report.
     """
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        report = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise FormatError(f"{path} cannot be read as a report: {error}") from error
-    if not isinstance(found, dict) or not isinstance(found.get("questions"), list):
+    if not isinstance(report, dict) or not isinstance(report.get("questions"), list):
         raise FormatError(f"{path} is not a report of hoptrail evaluate --json")
-    return found
+    return report
 
 
 def summary_rows(report: Report, split: str = "all") -> list[list[str]]:
@@ -165,17 +165,17 @@ def comparison_rows(report: Report, split: str = "all") -> list[list[str]]:
         split: "all" or "unbiased".
     """
     rows = [["comparison", "measure", "difference", "95 % interval", "excludes 0"]]
-    for found in _part(report, split)["comparisons"]:
-        if found["measure"] not in SHOWN:
+    for comparison in _part(report, split)["comparisons"]:
+        if comparison["measure"] not in SHOWN:
             continue
-        low, high = 100 * found["low"], 100 * found["high"]
+        low, high = 100 * comparison["low"], 100 * comparison["high"]
         rows.append(
             [
-                f"{found['retriever']} - {found['against']}",
-                found["measure"],
-                f"{100 * found['difference']:+.1f}",
+                f"{comparison['retriever']} - {comparison['against']}",
+                comparison["measure"],
+                f"{100 * comparison['difference']:+.1f}",
                 f"{low:+.1f} to {high:+.1f}",
-                "yes" if found["excludes_zero"] else "no",
+                "yes" if comparison["excludes_zero"] else "no",
             ]
         )
     return rows
@@ -230,18 +230,18 @@ def recall_curves(report: Report, split: str = "all") -> dict[str, list[float]]:
         report: What `build_report` gave.
         split: "all" or "unbiased".
     """
-    asked = [
+    questions = [
         question
         for question in report["questions"]
         if split == "all" or question["selection"] == split
     ]
     curves: dict[str, list[float]] = {}
     for name in _part(report, split)["retrievers"]:
-        length = max(len(question["ranked"][name]) for question in asked)
-        ranked = [[hit["id"] for hit in question["ranked"][name]] for question in asked]
-        gold = [question["gold_ids"] for question in asked]
+        length = max(len(question["ranked"][name]) for question in questions)
+        ranked = [[hit["id"] for hit in question["ranked"][name]] for question in questions]
+        gold = [question["gold_ids"] for question in questions]
         curves[name] = [
-            fmean(recall_at(ids, wanted, k) for ids, wanted in zip(ranked, gold, strict=True))
+            fmean(recall_at(ids, gold_ids, k) for ids, gold_ids in zip(ranked, gold, strict=True))
             for k in range(1, length + 1)
         ]
     return curves
@@ -250,8 +250,8 @@ def recall_curves(report: Report, split: str = "all") -> dict[str, list[float]]:
 def _by_kind(results: Sequence[Result]) -> dict[str, list[Result]]:
     """The results by kind of question, in the order of the alphabet; none where all are alike."""
     kinds = sorted({result.question.kind for result in results if result.question.kind})
-    found = {k: [result for result in results if result.question.kind == k] for k in kinds}
-    return found if len(found) > 1 else {}
+    by_kind = {k: [result for result in results if result.question.kind == k] for k in kinds}
+    return by_kind if len(by_kind) > 1 else {}
 
 
 def _split(
@@ -329,8 +329,8 @@ def _question(result: Result) -> dict[str, Any]:
         "namespace": list(question.namespace),
         "ranked": {
             name: [
-                {"id": found, "score": score}
-                for found, score in zip(ranking.ids, ranking.scores, strict=True)
+                {"id": id_, "score": score}
+                for id_, score in zip(ranking.ids, ranking.scores, strict=True)
             ]
             for name, ranking in result.rankings.items()
         },
@@ -349,15 +349,15 @@ def _question(result: Result) -> dict[str, Any]:
 def _part(report: Report, split: str) -> dict[str, Any]:
     if split not in report["splits"]:
         raise InputError(f"the report has no split {split!r}, only {', '.join(report['splits'])}")
-    found: dict[str, Any] = report["splits"][split]
-    return found
+    part: dict[str, Any] = report["splits"][split]
+    return part
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for package in _PACKAGES:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:  # faiss-gpu in place of faiss-cpu, say
             continue
-    return found
+    return versions

@@ -186,9 +186,9 @@ def _search(store: Store, view: View, text: str, k: int, mode: Mode) -> _Scored:
     return hybrid_search.search(view, text, vector, k, mode)
 
 
-def _ranking(view: View, found: _Scored, k: int) -> Ranking:
+def _ranking(view: View, scored: _Scored, k: int) -> Ranking:
     """The first k of what was found, made up to k by the rest of the scope at score 0 or below."""
-    scores, slots = found[0][:k], found[1][:k]
+    scores, slots = scored[0][:k], scored[1][:k]
     if len(slots) < min(k, view.size):
         rest = np.flatnonzero(view.alive)
         rest = rest[~np.isin(rest, slots)]

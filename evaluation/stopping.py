@@ -37,14 +37,14 @@ def set_measures(read: Sequence[str], gold: Sequence[str]) -> dict[str, float]:
     Returns:
         `recall`, `precision`, `f1` and `all_gold` in [0, 1], and `passages`, their number.
     """
-    held, wanted = set(read), set(gold)
-    found = len(held & wanted)
+    read_ids, gold_ids = set(read), set(gold)
+    hits = len(read_ids & gold_ids)
     return {
-        "recall": found / len(wanted),
-        "precision": found / len(held) if held else 0.0,
-        "f1": 2 * found / (len(held) + len(wanted)),
-        "all_gold": float(found == len(wanted)),
-        "passages": float(len(held)),
+        "recall": hits / len(gold_ids),
+        "precision": hits / len(read_ids) if read_ids else 0.0,
+        "f1": 2 * hits / (len(read_ids) + len(gold_ids)),
+        "all_gold": float(hits == len(gold_ids)),
+        "passages": float(len(read_ids)),
     }
 
 
@@ -76,44 +76,48 @@ def stopping(reports: Sequence[Report], retriever: str, *, seed: int = 0) -> dic
 
 
 def _stopping(reports: Sequence[Report], retriever: str, seed: int) -> dict[str, Any]:
-    asked = [(number, question) for number, r in enumerate(reports) for question in r["questions"]]
-    if not asked or any(not question.get("decisions", {}).get(retriever) for _, question in asked):
+    numbered = [
+        (number, question) for number, r in enumerate(reports) for question in r["questions"]
+    ]
+    if not numbered or any(
+        not question.get("decisions", {}).get(retriever) for _, question in numbered
+    ):
         raise InputError(
             f"the reports hold no decisions of {retriever!r}: write them with this version's "
             "hoptrail evaluate --json, the policy taking part"
         )
-    sets = {"until STOP": _means(_last(q, retriever) for _, q in asked)}
+    sets = {"until STOP": _means(_last(q, retriever) for _, q in numbered)}
     for k in BUDGETS:
         sets[f"first {k}"] = _means(
-            ([hit["id"] for hit in q["ranked"][retriever][:k]], q["gold_ids"]) for _, q in asked
+            ([hit["id"] for hit in q["ranked"][retriever][:k]], q["gold_ids"]) for _, q in numbered
         )
     return {
-        "questions": len(asked),
+        "questions": len(numbered),
         "sets": sets,
-        "calibration": _calibration(asked, retriever, seed),
+        "calibration": _calibration(numbered, retriever, seed),
     }
 
 
-def stopping_rows(found: Mapping[str, Any]) -> list[list[str]]:
+def stopping_rows(judgement: Mapping[str, Any]) -> list[list[str]]:
     """A table of the sets: a heading row, then a row for STOP and for each budget.
 
     Args:
-        found: What `stopping` gave.
+        judgement: What `stopping` gave.
     """
     rows = [["what is read", "recall", "precision", "F1", "all gold", "passages"]]
-    for name, means in found["sets"].items():
+    for name, means in judgement["sets"].items():
         shares = [f"{100 * means[m]:.1f}" for m in ("recall", "precision", "f1", "all_gold")]
         rows.append([name, *shares, f"{means['passages']:.1f}"])
     return rows
 
 
-def calibration_rows(found: Mapping[str, Any]) -> list[list[str]]:
+def calibration_rows(judgement: Mapping[str, Any]) -> list[list[str]]:
     """The reliability diagram as a table: a heading row, then a row a bin.
 
     Args:
-        found: What `stopping` gave.
+        judgement: What `stopping` gave.
     """
-    bins = found["calibration"]["bins"]
+    bins = judgement["calibration"]["bins"]
     return [
         ["decisions", "stated π(STOP)", "evidence was complete"],
         *(
@@ -123,11 +127,11 @@ def calibration_rows(found: Mapping[str, Any]) -> list[list[str]]:
     ]
 
 
-def plot_calibration(found: Mapping[str, Any], path: str | Path) -> None:
+def plot_calibration(judgement: Mapping[str, Any], path: str | Path) -> None:
     """Write a picture of the reliability diagram.
 
     Args:
-        found: What `stopping` gave.
+        judgement: What `stopping` gave.
         path: The picture's file; its suffix says the format, such as `.png` or `.svg`.
 
     Raises:
@@ -136,24 +140,26 @@ def plot_calibration(found: Mapping[str, Any], path: str | Path) -> None:
     """
     figure = new_figure(4.5, 4.5)
     axes = figure.subplots()
-    bins = found["calibration"]["bins"]
+    bins = judgement["calibration"]["bins"]
     axes.plot([0, 1], [0, 1], color="grey", linewidth=1)
     axes.plot([b["stated"] for b in bins], [b["true"] for b in bins], marker="o")
     axes.set(xlabel="stated π(STOP)", ylabel="share whose evidence was complete")
-    axes.set_title(f"{found['calibration']['decisions']} decisions, {found['questions']} questions")
+    axes.set_title(
+        f"{judgement['calibration']['decisions']} decisions, {judgement['questions']} questions"
+    )
     axes.grid(alpha=0.3)
     save_figure(figure, path)
 
 
-def _calibration(asked: Sequence[tuple[int, Any]], retriever: str, seed: int) -> dict[str, Any]:
+def _calibration(numbered: Sequence[tuple[int, Any]], retriever: str, seed: int) -> dict[str, Any]:
     groups = clusters_of(
         [
             Question(q["id"], "", supporting_ids=tuple(q["gold_ids"]), namespace=(str(number),))
-            for number, q in asked
+            for number, q in numbered
         ]
     )
     stated, true, clusters = [], [], []
-    for (_, question), cluster in zip(asked, groups, strict=True):
+    for (_, question), cluster in zip(numbered, groups, strict=True):
         for decision in question["decisions"][retriever]:
             stated.append(min(1.0, decision["stop"]))
             true.append(set(question["gold_ids"]) <= set(decision["read"]))

@@ -66,31 +66,31 @@ def learn_from_use(
     """
     check_folder(out)
     config, tell = config or TuneConfig(), progress or silent
-    given = FeedbackLog(store).entries(namespace)
-    if not given:
+    feedback = FeedbackLog(store).entries(namespace)
+    if not feedback:
         where = f" in namespace {'/'.join(namespace)}" if namespace else ""
         raise InputError(f"there is no feedback in {store.path}{where}: recall.feedback gives some")
-    asked = None if questions is None else read_questions(questions)
-    held: list[Feedback] = []
-    if asked is None:
-        given, held = gate.hold_back(given)
+    judges = None if questions is None else read_questions(questions)
+    held_back: list[Feedback] = []
+    if judges is None:
+        feedback, held_back = gate.hold_back(feedback)
     else:
-        given = gate.without(given, asked)
+        feedback = gate.without(feedback, judges)
 
     def prepared(done: int, total: int) -> None:
         tell("prepare feedback", done, total, {})
 
-    judged = prepare_judged(store, given, encoder, progress=prepared)
+    judged = prepare_judged(store, feedback, encoder, progress=prepared)
     tuned, curves = tune(policy, judged, config, progress=tell)
-    judge = partial(gate.judge_by_feedback, held=held)
-    if asked is not None:
-        judge = partial(gate.judge_by_questions, questions=asked)
+    judge = partial(gate.judge_by_feedback, feedback=held_back)
+    if judges is not None:
+        judge = partial(gate.judge_by_questions, questions=judges)
     verdict = judge(store, encoder, policy, tuned)
     tuned.card = {
         "objective": "feedback",
         "command": command,
         "seed": config.seed,
-        "questions": len(given),
+        "questions": len(feedback),
         "sets": [],
         "encoder": encoder.fingerprint,
         "config": asdict(config),
@@ -101,7 +101,7 @@ def learn_from_use(
     }
     if verdict.accepted:
         tuned.save(out, readme=readme(tuned))
-    return Update(tuned, len(given), curves, verdict)
+    return Update(tuned, len(feedback), curves, verdict)
 
 
 def _measured_on(questions: Path | None) -> dict[str, str]:

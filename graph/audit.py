@@ -61,13 +61,13 @@ def audit(
     store = graph.store
     doubled = near_duplicates.duplicates(store, namespace=namespace, near=near)
     before = store.clock() - days * DAY
-    held = list(usage.histories(store, namespace))
+    histories = list(usage.histories(store, namespace))
     return Audit(
-        passages=len(held),
+        passages=len(histories),
         duplicates=tuple(doubled),
         orphans=tuple(_orphans(graph, namespace)),
-        stale=tuple((h.namespace, h.id) for h in held if h.used_at < before),
-        never_recalled=tuple((h.namespace, h.id) for h in held if not h.counts.recalls),
+        stale=tuple((h.namespace, h.id) for h in histories if h.used_at < before),
+        never_recalled=tuple((h.namespace, h.id) for h in histories if not h.counts.recalls),
         dangling=tuple(_dangling(store, namespace)),
         expiring=store.count(namespace, filter={"$expires_at": {"$exists": True}}),
     )

@@ -33,8 +33,8 @@ def scatter(
         dim_size: How many rows come out.
         reduce: What is made of those that share an index.
     """
-    found: Tensor = untyped_scatter(values, index, dim_size=dim_size, reduce=reduce)
-    return found
+    reduced: Tensor = untyped_scatter(values, index, dim_size=dim_size, reduce=reduce)
+    return reduced
 
 
 class RelationalLayer(MessagePassing):

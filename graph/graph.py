@@ -155,25 +155,25 @@ class Graph:
 
     def _locked_view(self, view: View) -> GraphView:
         with self._views_lock:
-            found = self._views.get(view.scope)
-            if found is not None and found.view is not view:
-                found = None
+            cached = self._views.get(view.scope)
+            if cached is not None and cached.view is not view:
+                cached = None
         others = view.pins.threads() - {get_ident()}
-        if found is None or (others and found.behind()):
-            found = GraphView(self, view)
+        if cached is None or (others and cached.behind()):
+            cached = GraphView(self, view)
         else:
             try:
-                found.refresh()
+                cached.refresh()
             except BaseException:  # it may be half caught up: the next call starts afresh
                 with self._views_lock:
                     self._views.pop(view.scope, None)
                 raise
         with self._views_lock:
-            self._views[view.scope] = found
+            self._views[view.scope] = cached
             self._views.move_to_end(view.scope)
             while len(self._views) > VIEWS_KEPT:
                 self._views.popitem(last=False)
-        return found
+        return cached
 
 
 def _is_damage(error: Exception) -> bool:

@@ -60,19 +60,19 @@ def _differences(copied: Path, store: Store) -> list[Problem]:
             connection.execute("INSERT INTO graph_words (graph_words) VALUES ('integrity-check')")
         graph.sync()
         with copy.reading() as connection:
-            kept = _rows(connection)
+            stored = _rows(connection)
         graph.rebuild()
         with copy.reading() as connection:
             built = _rows(connection)
     return [
         Problem(
             "graph",
-            f"{len(kept[name] ^ built[name])} rows of {name} are not as built anew, such as "
-            f"{min(kept[name] ^ built[name], key=repr)}",
+            f"{len(stored[name] ^ built[name])} rows of {name} are not as built anew, such as "
+            f"{min(stored[name] ^ built[name], key=repr)}",
             derived=True,
         )
         for name in _ROWS
-        if kept[name] != built[name]
+        if stored[name] != built[name]
     ]
 
 

@@ -149,13 +149,13 @@ class GraphView:
             text: A question.
         """
         a = self._arrays
-        found: dict[int, int] = {}
+        lengths: dict[int, int] = {}
         for match in self._matcher.matches(words(text), question=True):
             length = match.name.count(" ") + 1
             numbers = np.array(sorted(self._ids.get(match.name, ())), dtype=np.int64)
             for slot in meanings(a.bearers, numbers)[1][:, 0].tolist():
-                found[slot] = max(length, found.get(slot, 0))
-        return found
+                lengths[slot] = max(length, lengths.get(slot, 0))
+        return lengths
 
     def out_mentions(self, slot: int) -> list[Mention]:
         """The places in a passage that name other passages, in reading order.
@@ -189,8 +189,8 @@ class GraphView:
         Args:
             slots: Of the passages.
         """
-        a, asked = self._arrays, np.asarray(slots, dtype=np.int64)
-        return a.out.lengths(asked), a.into.lengths(asked)
+        a, places = self._arrays, np.asarray(slots, dtype=np.int64)
+        return a.out.lengths(places), a.into.lengths(places)
 
     def links(self, slot: int, *, steps: bool = True) -> list[tuple[int, str, float]]:
         """The links that a passage holds: target, kind and weight; `next` ones if `steps`.
@@ -235,9 +235,9 @@ class GraphView:
         Args:
             name: As `entities` gives it; one that is unknown has none.
         """
-        found = self._members(name)
-        order = self._view.order(np.zeros(len(found)), found)
-        slots: list[int] = found[order].tolist()
+        members = self._members(name)
+        order = self._view.order(np.zeros(len(members)), members)
+        slots: list[int] = members[order].tolist()
         return slots
 
     def shared_entities(self, slot: int, most: int) -> list[list[int]]:
@@ -247,8 +247,8 @@ class GraphView:
             slot: Of the passage.
             most: Passages that mention the entity, at most: more say little.
         """
-        found = (self._members(name) for name in self.entities(slot))
-        return [members.tolist() for members in found if 2 <= len(members) <= most]
+        groups = (self._members(name) for name in self.entities(slot))
+        return [members.tolist() for members in groups if 2 <= len(members) <= most]
 
     def edges(self, slots: Sequence[int] | Ints) -> EdgeList:
         """Every edge among the given slots, which must differ; see `Among.add`.
@@ -345,12 +345,12 @@ class GraphView:
         means[meanings(a.bearers, names)[0]] = True
         for name, now in zip(names.tolist(), means.tolist(), strict=True):
             text = self._words.texts[name]
-            known = self._ids.get(text, frozenset())
-            if now and name not in known:
-                self._ids[text] = known | {name}
+            numbers = self._ids.get(text, frozenset())
+            if now and name not in numbers:
+                self._ids[text] = numbers | {name}
                 self._matcher.add(text)
-            elif not now and name in known:
-                self._ids[text] = known - {name}
+            elif not now and name in numbers:
+                self._ids[text] = numbers - {name}
                 if not self._ids[text]:
                     del self._ids[text]
                     self._matcher.discard(text)
@@ -365,14 +365,14 @@ class GraphView:
         if not len(living):
             return np.full(len(rowids), -1)
         order = living[np.argsort(view.rowids[living])]
-        held = view.rowids[order]
-        place = np.minimum(np.searchsorted(held, rowids), len(held) - 1)
-        return np.where(held[place] == rowids, order[place], -1)
+        rowids_in_order = view.rowids[order]
+        place = np.minimum(np.searchsorted(rowids_in_order, rowids), len(rowids_in_order) - 1)
+        return np.where(rowids_in_order[place] == rowids, order[place], -1)
 
     def _from_links(self) -> tuple[Relations, EntityNames, Steps]:
         """What all links together make, read once for each state of the graph."""
-        known, arrays, view = self._linked, self._arrays, self._view
-        if known is None or known[0] is not arrays:
+        linked, arrays, view = self._linked, self._arrays, self._view
+        if linked is None or linked[0] is not arrays:
             ranks = Ranks(lambda slots: view.order(np.zeros(len(slots)), slots))
             links = all_links(arrays)
             relations = Relations(links, list(self._words.kinds), arrays.n, ranks)
@@ -381,13 +381,13 @@ class GraphView:
                 with view.lock, view.pins.reading() as connection:
                     named = entities_of(connection, self._bounds, self._slots_of)
             steps = Steps(links, arrays.n)
-            known = self._linked = arrays, relations, EntityNames(named), steps
-        return known[1:]
+            linked = self._linked = arrays, relations, EntityNames(named), steps
+        return linked[1:]
 
     def _members(self, name: str) -> Ints:
         a = self._arrays
-        found = [a.members[i][:, 0] for i in self._words.entity_ids(name)]
-        slots = np.concatenate(found) if found else np.zeros(0)
+        lists = [a.members[i][:, 0] for i in self._words.entity_ids(name)]
+        slots = np.concatenate(lists) if lists else np.zeros(0)
         return slots.astype(np.int64)
 
     def _named_links(self, rows: list[list[int]], steps: bool) -> list[tuple[int, str, float]]:
@@ -404,5 +404,5 @@ def _list(a: Arrays, lists: Lists, slot: int) -> list[list[int]]:
     """The records of a slot's list."""
     if not 0 <= slot < a.n:
         raise InputError(f"a slot must be from 0 to {a.n - 1}, got {slot!r}")
-    found: list[list[int]] = lists[slot].tolist()
-    return found
+    records: list[list[int]] = lists[slot].tolist()
+    return records

@@ -54,28 +54,28 @@ class Asking(BaseModel):
 
     @field_validator("search_kwargs", mode="before")
     @classmethod
-    def _copy_search_kwargs(cls, given: object) -> object:
-        return deepcopy(dict(given)) if isinstance(given, Mapping) else given
+    def _copy_search_kwargs(cls, value: object) -> object:
+        return deepcopy(dict(value)) if isinstance(value, Mapping) else value
 
     @field_validator("namespace", mode="after")
     @classmethod
-    def _check_namespace(cls, given: tuple[str, ...]) -> tuple[str, ...]:
-        return checked_scope([], 1, given, "question")
+    def _check_namespace(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return checked_scope([], 1, value, "question")
 
     @field_validator("effort", mode="after")
     @classmethod
-    def _check_effort(cls, given: str) -> str:
-        return efforts.effort(given).name
+    def _check_effort(cls, value: str) -> str:
+        return efforts.effort(value).name
 
     @field_validator("filter", mode="before")
     @classmethod
-    def _check_filter(cls, given: object) -> dict[str, Any] | None:
-        return checked_filter(given)
+    def _check_filter(cls, value: object) -> dict[str, Any] | None:
+        return checked_filter(value)
 
     @field_validator("score_threshold", mode="before")
     @classmethod
-    def _check_threshold(cls, given: object) -> float | None:
-        return checked_threshold(given)
+    def _check_threshold(cls, value: object) -> float | None:
+        return checked_threshold(value)
 
     @model_validator(mode="after")
     def _check_search_kwargs(self) -> Self:
@@ -94,15 +94,15 @@ class Asking(BaseModel):
         """
         refuse_unknown(call, "the call")
         own = {name: getattr(self, name) for name in SETTINGS if name != "filter"}
-        given = {**own, **self.search_kwargs, **{k: v for k, v in call.items() if v is not None}}
+        merged = {**own, **self.search_kwargs, **{k: v for k, v in call.items() if v is not None}}
         where = (self.filter, self.search_kwargs.get("filter"), call.get("filter"))
         conditions = [one for one in map(checked_filter, where) if one]
         return {
-            "k": given["k"],
-            "namespace": checked_scope([], given["k"], given["namespace"], "question"),
-            "effort": efforts.effort(given["effort"]).name,
+            "k": merged["k"],
+            "namespace": checked_scope([], merged["k"], merged["namespace"], "question"),
+            "effort": efforts.effort(merged["effort"]).name,
             "filter": {"$and": conditions} if len(conditions) > 1 else next(iter(conditions), None),
-            "score_threshold": checked_threshold(given["score_threshold"]),
+            "score_threshold": checked_threshold(merged["score_threshold"]),
         }
 
     def _recall(self, question: str, **call: Any) -> Recall:
@@ -115,39 +115,39 @@ class Asking(BaseModel):
         return replace(recall, hits=tuple(hit for hit in recall.hits if hit.score >= least))
 
 
-def refuse_unknown(given: Mapping[str, Any], where: str) -> None:
+def refuse_unknown(settings: Mapping[str, Any], where: str) -> None:
     """Refuse settings that would be ignored.
 
     Raises:
         InputError: One is none of `SETTINGS`.
     """
-    for name in given:
+    for name in settings:
         if name not in SETTINGS:
             raise InputError(f"{where} takes {', '.join(SETTINGS)}, not {name!r}")
 
 
-def checked_filter(given: object) -> dict[str, Any] | None:
+def checked_filter(value: object) -> dict[str, Any] | None:
     """A copy of a filter that can be used.
 
     Raises:
         InputError: It is none.
     """
-    if given is None:
+    if value is None:
         return None
-    if not isinstance(given, Mapping):
-        raise InputError(f"a filter is a dict of conditions, got {type(given).__name__}")
-    filters.parse(given)
-    return deepcopy(dict(given))
+    if not isinstance(value, Mapping):
+        raise InputError(f"a filter is a dict of conditions, got {type(value).__name__}")
+    filters.parse(value)
+    return deepcopy(dict(value))
 
 
-def checked_threshold(given: object) -> float | None:
+def checked_threshold(value: object) -> float | None:
     """A least score, or None.
 
     Raises:
         InputError: It is no number.
     """
-    if given is None:
+    if value is None:
         return None
-    if isinstance(given, bool) or not isinstance(given, int | float) or math.isnan(given):
-        raise InputError(f"score_threshold must be a number, got {given!r}")
-    return float(given)
+    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+        raise InputError(f"score_threshold must be a number, got {value!r}")
+    return float(value)

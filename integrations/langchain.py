@@ -150,7 +150,7 @@ def recall_tool(
     Raises:
         ValidationError: Something is of the wrong type or outside its range; a `ValueError`.
     """
-    given: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "k": k,
         "namespace": namespace,
         "effort": effort,
@@ -158,7 +158,7 @@ def recall_tool(
         "score_threshold": score_threshold,
     }
     # What is as it is by default may be said in search_kwargs instead.
-    named = {key: value for key, value in given.items() if value != RecallTool.by_default(key)}
+    named = {key: value for key, value in settings.items() if value != RecallTool.by_default(key)}
     return RecallTool(
         memory=memory,
         search_kwargs={} if search_kwargs is None else search_kwargs,

@@ -103,7 +103,7 @@ def distill(
     texts, questions = list(dict.fromkeys(texts)), list(dict.fromkeys(questions))
     if len(texts) < 2:
         raise InputError(f"distilling needs at least 2 different texts, got {len(texts)}")
-    given = {"texts": len(texts), "questions": len(questions)}
+    counts = {"texts": len(texts), "questions": len(questions)}
     texts, questions = _some(texts, rng), _some(questions, rng)
     tokenizer = _tokenizer(teacher, texts)
     reading = tokenizer_of(tokenizer)
@@ -112,7 +112,7 @@ def distill(
     table = _start(reading, teacher, ids, vectors, config, rng, progress)
     with one_thread():
         fitted = _fit(table, ids, vectors, len(texts), config, rng, progress)
-    made_of = {"teacher": f"{teacher.fingerprint} ({teacher.dim} dim)", **given, **asdict(config)}
+    made_of = {"teacher": f"{teacher.fingerprint} ({teacher.dim} dim)", **counts, **asdict(config)}
     return StaticEncoder(fitted, tokenizer, made_of=made_of)
 
 
@@ -214,15 +214,15 @@ def _loss(
 ) -> Tensor:
     """The loss of one batch, drawn around some texts and a quarter as many questions."""
     texts, questions = drawn_from
-    asked = rng.choice(questions, min(config.seeds // 4, len(questions)), replace=False)
-    seeds = rng.choice(texts, min(config.seeds - len(asked), len(texts)), replace=False)
-    cosines = vectors[np.concatenate([seeds, asked])] @ vectors[texts].T
+    queries = rng.choice(questions, min(config.seeds // 4, len(questions)), replace=False)
+    seeds = rng.choice(texts, min(config.seeds - len(queries), len(texts)), replace=False)
+    cosines = vectors[np.concatenate([seeds, queries])] @ vectors[texts].T
     near = np.argpartition(-cosines, min(NEIGHBOURS, len(texts)) - 1, axis=1)[:, :NEIGHBOURS]
     rows = np.union1d(texts[near.ravel()], seeds)
     pieces = [_piece(ids[row], rng) for row in rows]
-    found = _bags(weight, [*(ids[row] for row in [*rows, *asked]), *pieces])
-    passages, both, cut = found[: len(rows)], found[: len(rows) + len(asked)], found[-len(rows) :]
-    taught = torch.from_numpy(vectors[np.concatenate([rows, asked])] @ vectors[rows].T)
+    bags = _bags(weight, [*(ids[row] for row in [*rows, *queries]), *pieces])
+    passages, both, cut = bags[: len(rows)], bags[: len(rows) + len(queries)], bags[-len(rows) :]
+    taught = torch.from_numpy(vectors[np.concatenate([rows, queries])] @ vectors[rows].T)
     itself = torch.zeros_like(taught)
     itself[: len(rows)].fill_diagonal_(-1e4)  # a text is no neighbour of its own
     similar = functional.kl_div(

@@ -63,8 +63,8 @@ def listwise_loss(
         losses = -masked_logsumexp(log_probs, positives)
     elif combine == "mean":
         # where, not a product: 0 * -inf is NaN.
-        kept = log_probs.masked_fill(~positives, 0.0)
-        losses = -kept.sum(-1) / positives.sum(-1)
+        positive_log_probs = log_probs.masked_fill(~positives, 0.0)
+        losses = -positive_log_probs.sum(-1) / positives.sum(-1)
     else:
         raise InputError(f"combine should be 'sum' or 'mean', got {combine!r}")
     return reduce_rows(losses, reduction)

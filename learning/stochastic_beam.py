@@ -133,8 +133,8 @@ def sampled_policy_loss(
         raise InputError(f"baseline should be 'sample' or 'none', got {baseline!r}")
     # Where p is 0 the weight is 0; -inf itself must not enter the product.
     alive = mask & (log_probs.detach() != -math.inf)
-    kept = log_probs.masked_fill(~alive, 0.0)
-    return reduce_rows(-(weights * advantage * kept).sum(-1), reduction)
+    finite_log_probs = log_probs.masked_fill(~alive, 0.0)
+    return reduce_rows(-(weights * advantage * finite_log_probs).sum(-1), reduction)
 
 
 def _log1mexp(x: Tensor) -> Tensor:

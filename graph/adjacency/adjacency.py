@@ -95,8 +95,8 @@ class Arrays:
         if self.living < 2:
             return np.zeros(self.living + 1, dtype=np.float32)
         df = np.maximum(np.arange(self.living + 1), 1)
-        found: Floats = (np.log(self.living / df) / np.log(self.living)).astype(np.float32)
-        return found
+        rarities: Floats = (np.log(self.living / df) / np.log(self.living)).astype(np.float32)
+        return rarities
 
     def targets(self, slots: Ints) -> tuple[Ints, Ints, Floats]:
         """What slots mention, each once: place in `slots`, target, 1 / passages of that name.
@@ -203,14 +203,14 @@ def mentions(spoken: Records, bearers: Lists, ranks: Ranks) -> Records:
     meant = group(owner, slots, len(names))
     which, rows = meant.gather(place)
     shared = meant.counts()[place[which]]
-    found = records(spoken[which, 0], rows[:, 0], spoken[which, 1], spoken[which, 2], shared)
-    return found[np.lexsort((ranks(found[:, 1]), found[:, 2], found[:, 0]))]
+    mentioned = records(spoken[which, 0], rows[:, 0], spoken[which, 1], spoken[which, 2], shared)
+    return mentioned[np.lexsort((ranks(mentioned[:, 1]), mentioned[:, 2], mentioned[:, 0]))]
 
 
 def backwards(out: Records, ranks: Ranks) -> Records:
     """Mentions by their target, in the columns of `Arrays.into`."""
-    found = out[:, [1, 0, 2, 3, 4]]
-    return found[np.lexsort((found[:, 2], ranks(found[:, 1]), found[:, 0]))]
+    turned = out[:, [1, 0, 2, 3, 4]]
+    return turned[np.lexsort((turned[:, 2], ranks(turned[:, 1]), turned[:, 0]))]
 
 
 def by_name(names: NDArray[np.integer], borne: Records, ranks: Ranks) -> Records:

@@ -59,15 +59,15 @@ class Words:
     def of_entities(self, rows: list[tuple[int, str, str]]) -> list[tuple[int, int]]:
         """Rows of (passage, stored namespace, entity) with the entity's number."""
         number, names = self.entities, self.entity_names
-        found = []
+        pairs = []
         for rowid, space, name in rows:
             key = self.spaces.setdefault(space, len(self.spaces)), name
             entity = number.get(key)
             if entity is None:
                 entity = number[key] = len(names)
                 names.append(name)
-            found.append((rowid, entity))
-        return found
+            pairs.append((rowid, entity))
+        return pairs
 
     def of_links(self, rows: list[tuple[int, int, str, float]]) -> list[tuple[int, int, int, int]]:
         """Rows of (source, target, kind, weight) with the kind's number and a packed weight."""
@@ -110,11 +110,11 @@ def read(
     """
     rows = partial(_rows, connection, bounds, since)
 
-    def known(found: Ints, ends: int = 1) -> Records:
+    def known(table: Ints, ends: int = 1) -> Records:
         """Records with slots in place of the rowids that the first columns hold."""
         for column in range(ends):
-            found[:, column] = slots_of(found[:, column])
-        return found[(found[:, :ends] >= 0).all(1)].astype(np.int32)
+            table[:, column] = slots_of(table[:, column])
+        return table[(table[:, :ends] >= 0).all(1)].astype(np.int32)
 
     passages = known(_array(rows(_SELECT_PASSAGES), 1, lambda part: part))
     spoken = _array(rows(_SELECT_MENTIONS), 4, lambda part: part)
@@ -141,15 +141,15 @@ def _array(
 def _numbers(ids: Ints, number: dict[int, int]) -> Ints:
     """The numbers of ids; new ones get the next."""
     different, which = np.unique(ids, return_inverse=True)
-    found = [number.setdefault(each, len(number)) for each in different.tolist()]
-    return np.asarray(found, dtype=np.int64)[which]
+    numbers = [number.setdefault(each, len(number)) for each in different.tolist()]
+    return np.asarray(numbers, dtype=np.int64)[which]
 
 
 def _different(pairs: Records) -> Records:
     """Pairs without repeats, in their order."""
     keys = pairs[:, 0].astype(np.int64) << 32 | pairs[:, 1]
-    found: Records = pairs[np.sort(np.unique(keys, return_index=True)[1])]
-    return found
+    different: Records = pairs[np.sort(np.unique(keys, return_index=True)[1])]
+    return different
 
 
 def _rows(

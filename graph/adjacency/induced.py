@@ -79,8 +79,8 @@ class Among:
                 return open_, open_
             place = np.minimum(np.searchsorted(ascending, target), len(order) - 1)
             here = ascending[place] == target
-            found = source[here], order[place[here]], weight[here]
-            return found, (source[~here], target[~here], weight[~here])
+            within = source[here], order[place[here]], weight[here]
+            return within, (source[~here], target[~here], weight[~here])
 
         mentions, self._mentions = inside(self._mentions, a.targets(slots))
         links, self._links = inside(self._links, a.linked(slots))
@@ -104,8 +104,8 @@ class Among:
         self._entity = entity = np.concatenate([self._entity, entity[keep]])
         column = np.searchsorted(new, entity)
         column[column == len(new)] = 0
-        known = new[column] == entity if len(new) else np.zeros(len(entity), dtype=np.bool_)
-        owner, column = owner[known], column[known]
+        in_new = new[column] == entity if len(new) else np.zeros(len(entity), dtype=np.bool_)
+        owner, column = owner[in_new], column[in_new]
         twice = np.bincount(column, minlength=len(new))[column] > 1
         columns, column = np.unique(column[twice], return_inverse=True)
         rarity = a.rarities[a.members.lengths(new[columns])]
@@ -130,10 +130,10 @@ def _products(owner: Ints, column: Ints, rarity: Floats, first: int, n: int) -> 
 
         shape = (n, len(rarity))
         sparse = csr_matrix((np.ones(len(owner), dtype=np.float32), (owner, column)), shape=shape)
-        found = (sparse[first:].multiply(rarity) @ sparse.T).tocoo()
-        source, target = found.row.astype(np.int64) + first, found.col.astype(np.int64)
+        products = (sparse[first:].multiply(rarity) @ sparse.T).tocoo()
+        source, target = products.row.astype(np.int64) + first, products.col.astype(np.int64)
         apart = source != target
-        return source[apart], target[apart], found.data[apart].astype(np.float32)
+        return source[apart], target[apart], products.data[apart].astype(np.float32)
     incidence = np.zeros((n, len(rarity)), dtype=np.float32)
     incidence[owner, column] = 1
     weight = (incidence[first:] * rarity) @ incidence.T

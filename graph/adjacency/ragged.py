@@ -30,9 +30,9 @@ class Lists:
 
     def __getitem__(self, row: int) -> Records:
         """The list of a row."""
-        found = self.changed.get(row)
-        if found is not None:
-            return found
+        changed = self.changed.get(row)
+        if changed is not None:
+            return changed
         if row >= len(self.starts) - 1:
             return self.values[:0]
         return self.values[self.starts[row] : self.starts[row + 1]]
@@ -42,9 +42,9 @@ class Lists:
         if not len(self.values) and not self.changed:
             return np.zeros(0, dtype=np.int64), self.values
         base = len(self.starts) - 1
-        held = np.minimum(rows, max(base - 1, 0))
-        first = self.starts[held]
-        counts = np.where(rows < base, self.starts[np.minimum(held + 1, base)] - first, 0)
+        old_rows = np.minimum(rows, max(base - 1, 0))
+        first = self.starts[old_rows]
+        counts = np.where(rows < base, self.starts[np.minimum(old_rows + 1, base)] - first, 0)
         owner = np.repeat(np.arange(len(rows)), counts)
         before = np.cumsum(counts) - counts
         values = self.values[np.arange(len(owner)) + np.repeat(first - before, counts)]
@@ -61,9 +61,9 @@ class Lists:
     def lengths(self, rows: NDArray[np.integer]) -> Ints:
         """How many records some rows have."""
         base = len(self.starts) - 1
-        held = np.minimum(rows, max(base - 1, 0))
-        last = self.starts[np.minimum(held + 1, base)]
-        counts: Ints = np.where(rows < base, last - self.starts[held], 0)
+        old_rows = np.minimum(rows, max(base - 1, 0))
+        last = self.starts[np.minimum(old_rows + 1, base)]
+        counts: Ints = np.where(rows < base, last - self.starts[old_rows], 0)
         for i, part in self._new(rows):
             counts[i] = len(part)
         return counts
@@ -111,13 +111,13 @@ def group(keys: NDArray[np.integer], records: Records, rows: int) -> Lists:
     return Lists(starts, records[np.argsort(keys, kind="stable")], rows)
 
 
-def by_key(keys: NDArray[np.integer], records: Records, wanted: Ints) -> dict[int, Records]:
+def by_key(keys: NDArray[np.integer], records: Records, row_keys: Ints) -> dict[int, Records]:
     """Records by key, an empty list for a key that is wanted and has none; order is kept."""
     order = np.argsort(keys, kind="stable")
     keys, records = keys[order], records[order]
-    first = np.searchsorted(keys, wanted, side="left").tolist()
-    last = np.searchsorted(keys, wanted, side="right").tolist()
-    return {key: records[a:b] for key, a, b in zip(wanted.tolist(), first, last, strict=True)}
+    first = np.searchsorted(keys, row_keys, side="left").tolist()
+    last = np.searchsorted(keys, row_keys, side="right").tolist()
+    return {key: records[a:b] for key, a, b in zip(row_keys.tolist(), first, last, strict=True)}
 
 
 def records(*columns: NDArray[np.integer]) -> Records:

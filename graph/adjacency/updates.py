@@ -47,18 +47,18 @@ def updated(
     """
     if _many(len(touched), sizes[0]):
         return make_arrays(_merged(a, tables, touched), sizes, living, ranks)
-    found = replace(a, n=sizes[0], living=living)
-    found = _of_titles(found, tables.titles, touched, sizes, ranks)
-    affected = _speakers(a, found, touched)
+    state = replace(a, n=sizes[0], living=living)
+    state = _of_titles(state, tables.titles, touched, sizes, ranks)
+    affected = _speakers(a, state, touched)
     if _many(len(affected), sizes[0]):
         return make_arrays(_merged(a, tables, touched), sizes, living, ranks)
-    found = _of_spoken(found, tables.spoken, touched, sizes)
-    found = _of_mentions(found, np.union1d(affected, touched), ranks)
-    found = _of_entities(found, tables.entities, touched, sizes)
-    found = _of_links(found, tables.links, touched)
-    if any(_many(len(lists.changed), lists.rows) for lists in _lists(found)):
-        return make_arrays(all_tables(found), sizes, living, ranks)
-    return found
+    state = _of_spoken(state, tables.spoken, touched, sizes)
+    state = _of_mentions(state, np.union1d(affected, touched), ranks)
+    state = _of_entities(state, tables.entities, touched, sizes)
+    state = _of_links(state, tables.links, touched)
+    if any(_many(len(lists.changed), lists.rows) for lists in _lists(state)):
+        return make_arrays(all_tables(state), sizes, living, ranks)
+    return state
 
 
 def _many(some: int, of: int) -> bool:
@@ -89,11 +89,11 @@ def _of_titles(
     a: Arrays, titles: Records, touched: Ints, sizes: tuple[int, int, int], ranks: Ranks
 ) -> Arrays:
     names = np.union1d(a.titles.gather(touched)[1][:, 0], titles[:, 1]).astype(np.int64)
-    owner, held = a.bearers.gather(names)
-    keep = ~np.isin(held[:, 0], touched)
+    owner, bearers = a.bearers.gather(names)
+    keep = ~np.isin(bearers[:, 0], touched)
     borne = by_name(
         np.concatenate([names[owner[keep]], titles[:, 1]]),
-        np.concatenate([held[keep], titles[:, [0, 2]]]),
+        np.concatenate([bearers[keep], titles[:, [0, 2]]]),
         ranks,
     )
     return replace(
@@ -113,9 +113,9 @@ def _speakers(before: Arrays, after: Arrays, touched: Ints) -> NDArray[np.intege
 def _of_spoken(a: Arrays, spoken: Records, touched: Ints, sizes: tuple[int, int, int]) -> Arrays:
     spoken = spoken[np.lexsort((spoken[:, 1], spoken[:, 0]))]
     names = np.union1d(a.spoken.gather(touched)[1][:, 2], spoken[:, 3]).astype(np.int64)
-    owner, held = a.speakers.gather(names)
-    keep = ~np.isin(held[:, 0], touched)
-    pairs = np.concatenate([records(names[owner[keep]], held[keep, 0]), spoken[:, [3, 0]]])
+    owner, speakers = a.speakers.gather(names)
+    keep = ~np.isin(speakers[:, 0], touched)
+    pairs = np.concatenate([records(names[owner[keep]], speakers[keep, 0]), spoken[:, [3, 0]]])
     pairs = np.unique(pairs, axis=0)
     return replace(
         a,
@@ -131,10 +131,10 @@ def _of_mentions(a: Arrays, sources: Ints, ranks: Ranks) -> Arrays:
     spoken = np.concatenate([sources[owner].astype(np.int32)[:, None], said], axis=1)
     out = mentions(spoken, a.bearers, ranks)
     targets = np.union1d(a.out.gather(sources)[1][:, 0], out[:, 1]).astype(np.int64)
-    owner, held = a.into.gather(targets)
-    keep = ~np.isin(held[:, 0], sources)
-    held, owner = held[keep], owner[keep]
-    others = records(held[:, 0], targets[owner], held[:, 1], held[:, 2], held[:, 3])
+    owner, entries = a.into.gather(targets)
+    keep = ~np.isin(entries[:, 0], sources)
+    entries, owner = entries[keep], owner[keep]
+    others = records(entries[:, 0], targets[owner], entries[:, 1], entries[:, 2], entries[:, 3])
     into = backwards(np.concatenate([others, out]), ranks)
     return replace(
         a,
@@ -145,9 +145,9 @@ def _of_mentions(a: Arrays, sources: Ints, ranks: Ranks) -> Arrays:
 
 def _of_entities(a: Arrays, pairs: Records, touched: Ints, sizes: tuple[int, int, int]) -> Arrays:
     entities = np.union1d(a.entities.gather(touched)[1][:, 0], pairs[:, 1]).astype(np.int64)
-    owner, held = a.members.gather(entities)
-    keep = ~np.isin(held[:, 0], touched)
-    members = np.concatenate([records(entities[owner[keep]], held[keep, 0]), pairs[:, ::-1]])
+    owner, entries = a.members.gather(entities)
+    keep = ~np.isin(entries[:, 0], touched)
+    members = np.concatenate([records(entities[owner[keep]], entries[keep, 0]), pairs[:, ::-1]])
     return replace(
         a,
         entities=a.entities.replaced(by_key(pairs[:, 0], pairs[:, 1:], touched), sizes[0]),
@@ -159,14 +159,14 @@ def _of_links(a: Arrays, links: Records, touched: Ints) -> Arrays:
     """Exchange all links that begin or end at a touched slot."""
     sources = np.union1d(touched, a.links_into.gather(touched)[1][:, 0])
     sources = np.union1d(sources, links[:, 0]).astype(np.int64)
-    owner, held = a.links_out.gather(sources)
-    old = np.concatenate([sources[owner].astype(np.int32)[:, None], held], axis=1)
+    owner, entries = a.links_out.gather(sources)
+    old = np.concatenate([sources[owner].astype(np.int32)[:, None], entries], axis=1)
     targets = np.union1d(touched, np.union1d(old[:, 1], links[:, 1])).astype(np.int64)
     stale = np.isin(old[:, 0], touched) | np.isin(old[:, 1], touched)
     out = by_ends(np.concatenate([old[~stale], links]))
-    owner, held = a.links_into.gather(targets)
-    keep = ~np.isin(held[:, 0], sources)
-    others = records(held[keep, 0], targets[owner[keep]], held[keep, 1], held[keep, 2])
+    owner, entries = a.links_into.gather(targets)
+    keep = ~np.isin(entries[:, 0], sources)
+    others = records(entries[keep, 0], targets[owner[keep]], entries[keep, 1], entries[keep, 2])
     into = by_ends(np.concatenate([others, out]))
     return replace(
         a,

@@ -77,11 +77,11 @@ def find_entities(text: Words, title: str | None = None) -> list[EntityMention]:
     """
     own = name_of(title)
     title_words = set(own.split()) if own else set()
-    found: list[EntityMention] = [EntityMention(own, -1, -1)] if own else []
+    mentions: list[EntityMention] = [EntityMention(own, -1, -1)] if own else []
     full: dict[str, str] = {}  # last word -> the longer name that ended in it last
-    kept = {}
+    last_names = {}
     if own and " " in own and title and "," not in title:  # after a comma comes no last name
-        kept[own.rsplit(" ", 1)[1]] = own
+        last_names[own.rsplit(" ", 1)[1]] = own
     runs = list(_runs(text))
     inside = {text.folded[i] for i, j in runs for i in range(i, j + 1) if not _opens(text, i)}
     for first, last in runs:
@@ -89,11 +89,11 @@ def find_entities(text: Words, title: str | None = None) -> list[EntityMention]:
         if first == last:
             if _opens(text, first) and not _is_sure(text, first, inside | title_words):
                 continue
-            name = kept.get(name) or full.get(name, name)
+            name = last_names.get(name) or full.get(name, name)
         else:
             full[text.folded[last]] = name
-        found.append(EntityMention(name, text.spans[first][0], text.spans[last][1]))
-    return found
+        mentions.append(EntityMention(name, text.spans[first][0], text.spans[last][1]))
+    return mentions
 
 
 def find_aliases(title: str | None, text: str) -> list[str]:
@@ -115,14 +115,14 @@ def find_aliases(title: str | None, text: str) -> list[str]:
     if title is None or name is None:
         return []
     start = name_of(title.split(",")[0]) if "," in title else None
-    found = [start] if start and not title.startswith(",") else []
+    names = [start] if start and not title.startswith(",") else []
     opening = words(text[:OPENING])
     first, last = next(_runs(opening), (0, 0))
     if first <= 2 and first < last:
         run = opening.folded[first : last + 1]
         if not STOP_WORDS.issuperset(set(run).intersection(name.split())):
-            found.append(" ".join(run))
-    return [alias for alias in dict.fromkeys(found) if alias != name]
+            names.append(" ".join(run))
+    return [alias for alias in dict.fromkeys(names) if alias != name]
 
 
 def _runs(tokens: Words) -> Iterator[tuple[int, int]]:
@@ -181,10 +181,10 @@ def _breaks(gap: str) -> bool:
     return "\n" in gap or (len(gap) > 1 and not _BREAKS.isdisjoint(gap))
 
 
-def _is_sure(tokens: Words, i: int, known: set[str]) -> bool:
+def _is_sure(tokens: Words, i: int, sure_words: set[str]) -> bool:
     """Whether a lone word that opens a sentence is a name all the same."""
     start, end = tokens.spans[i]
-    if tokens.folded[i] in known:
+    if tokens.folded[i] in sure_words:
         return True
     return end - start > 1 and tokens.text[start:end].isupper()
 

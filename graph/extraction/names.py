@@ -231,9 +231,9 @@ class NameMatcher:
             return
         self._names.add(name)
         first, length = head(name), name.count(" ") + 1
-        known = self._lengths.get(first, ())
-        if length not in known:
-            self._lengths[first] = tuple(sorted({*known, length}, reverse=True))
+        lengths = self._lengths.get(first, ())
+        if length not in lengths:
+            self._lengths[first] = tuple(sorted({*lengths, length}, reverse=True))
 
     def discard(self, name: str) -> None:
         """Forget a name; the lengths of names stay, since they only say where to look."""

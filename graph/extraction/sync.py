@@ -80,15 +80,15 @@ def catch_up(connection: sqlite3.Connection, newest: int) -> bool:
 
 def _written(connection: sqlite3.Connection, since: int, version: int) -> dict[str, _Titles]:
     """By namespace, the passages added or changed since, up to a version."""
-    found: dict[str, _Titles] = {}
+    by_namespace: dict[str, _Titles] = {}
     rows = connection.execute(
         "SELECT rowid, namespace, title, text FROM passages "
         "WHERE version > ? AND version <= ? ORDER BY rowid",
         (since, version),
     )
     for rowid, namespace, title, text in rows:
-        found.setdefault(namespace, []).append((rowid, _names_of(*_sound(title, text))))
-    return found
+        by_namespace.setdefault(namespace, []).append((rowid, _names_of(*_sound(title, text))))
+    return by_namespace
 
 
 def _names_of(title: str | None, text: str) -> list[str]:
@@ -101,9 +101,9 @@ def _add_titles(
     connection: sqlite3.Connection, namespace: str, titles: _Titles, version: int
 ) -> list[str]:
     """Enter passages with their names; the names that were not known before."""
-    wanted = sorted({name for _, names in titles for name in names})
-    ids = _name_ids(connection, namespace, wanted)
-    fresh = [name for name in wanted if name not in ids]
+    all_names = sorted({name for _, names in titles for name in names})
+    ids = _name_ids(connection, namespace, all_names)
+    fresh = [name for name in all_names if name not in ids]
     connection.executemany(
         "INSERT INTO graph_names (namespace, name, head) VALUES (?, ?, ?)",
         [(namespace, name, head(name)) for name in fresh],
@@ -126,14 +126,14 @@ def _name_ids(
     column: Literal["name", "head"] = "name",
 ) -> dict[str, int]:
     """The names of a namespace, with their ids, whose column holds one of the values."""
-    found: dict[str, int] = {}
+    ids: dict[str, int] = {}
     for part, marks in batches(values):
         rows = connection.execute(
             f"SELECT name, id FROM graph_names WHERE namespace = ? AND {column} IN ({marks})",
             (namespace, *part),
         )
-        found.update(rows.fetchall())
-    return found
+        ids.update(rows.fetchall())
+    return ids
 
 
 def _mentioners_of_vanished(connection: sqlite3.Connection) -> set[int]:
@@ -169,14 +169,14 @@ def _could_hold(
         )
         return {rowid for (rowid,) in rows}
     space = _space(namespace)
-    found: set[int] = set()
+    candidates: set[int] = set()
     for name in fresh:
         rows = connection.execute(
             "SELECT rowid FROM graph_words WHERE graph_words MATCH ?",
             (f'space : "{space}" AND words : "{name}"',),
         )
-        found.update(rowid for (rowid,) in rows)
-    return found
+        candidates.update(rowid for (rowid,) in rows)
+    return candidates
 
 
 def _scan(connection: sqlite3.Connection, namespace: str, titles: dict[int, list[str]]) -> None:
@@ -247,7 +247,7 @@ def _mentions_now(
     connection: sqlite3.Connection, rowids: Sequence[int]
 ) -> dict[int, list[_Mention]]:
     """The mentions that are entered for passages, by start."""
-    found: dict[int, list[_Mention]] = {}
+    mentions: dict[int, list[_Mention]] = {}
     for part, marks in batches(rowids):
         rows = connection.execute(
             f'SELECT passage, start, "end", name FROM graph_mentions WHERE passage IN ({marks}) '
@@ -255,8 +255,8 @@ def _mentions_now(
             part,
         )
         for row in rows:
-            found.setdefault(row[0], []).append(row)
-    return found
+            mentions.setdefault(row[0], []).append(row)
+    return mentions
 
 
 def _mentions(

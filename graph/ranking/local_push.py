@@ -95,20 +95,20 @@ class Walk:
         if not tolerance >= 0:
             raise InputError(f"tolerance must not be negative, got {tolerance!r}")
         near = _Nearby(self, slots)
-        found, steps = start, 0
+        visits, steps = start, 0
         for _ in range(ROUNDS if tolerance else iterations):
-            if steps >= iterations or not near.open(found, tolerance):
+            if steps >= iterations or not near.open(visits, tolerance):
                 break
             # A step from a passage to its entities shows which of these to open, another one which
             # passages the last round's entities lead to.
             for _ in range(2):
-                found, steps = near.step(found, start, damping), steps + 1
+                visits, steps = near.step(visits, start, damping), steps + 1
         while steps < iterations:
-            found, steps = near.step(found, start, damping), steps + 1
+            visits, steps = near.step(visits, start, damping), steps + 1
         ids = near.done()
-        reached = np.flatnonzero((ids < self.arrays.n) & (found > 0))
+        reached = np.flatnonzero((ids < self.arrays.n) & (visits > 0))
         reached = reached[np.argsort(ids[reached])]
-        return ids[reached], found[reached] / found.sum()
+        return ids[reached], visits[reached] / visits.sum()
 
     def rows(self, nodes: Ints) -> tuple[Reals, Ints]:
         """The sum of the weights of each node's row, and how many records opening it reads.
@@ -203,9 +203,9 @@ class _Nearby:
         self._chance = np.zeros(0)
         self._places(slots)
 
-    def open(self, found: Reals, tolerance: float) -> bool:
+    def open(self, visits: Reals, tolerance: float) -> bool:
         """Read the edges of what is worth it and is not opened yet; whether anything is."""
-        worth = (found > tolerance * self._costs[: len(found)]) & (self._opened == CLOSED)
+        worth = (visits > tolerance * self._costs[: len(visits)]) & (self._opened == CLOSED)
         new = np.flatnonzero(worth)
         if not len(new):
             return False
@@ -222,11 +222,11 @@ class _Nearby:
         self._chance = np.concatenate([self._chance, *chances])
         return True
 
-    def step(self, found: Reals, start: Reals, damping: float) -> Reals:
+    def step(self, visits: Reals, start: Reals, damping: float) -> Reals:
         """How often it is at each place, a step later; `(places,)`, also those just seen."""
-        known = np.zeros(len(self._ids))
-        known[: len(found)] = found
-        carried = self._chance * known[self._source]
+        padded = np.zeros(len(self._ids))
+        padded[: len(visits)] = visits
+        carried = self._chance * padded[self._source]
         after: NDArray[Any] = np.bincount(self._target, carried, minlength=len(self._ids))
         after = damping * after
         after[: len(start)] += start
@@ -246,8 +246,8 @@ class _Nearby:
             number = np.arange(len(unknown), dtype=np.int32)
             self._table[unknown] = number
             new = unknown[self._table[unknown] == number]
-            held = len(self._ids)
-            self._table[new] = np.arange(held + 1, held + len(new) + 1)
+            size = len(self._ids)
+            self._table[new] = np.arange(size + 1, size + len(new) + 1)
             rows, records = self._walk.rows(new)
             self._ids = np.concatenate([self._ids, new])
             self._rows = np.concatenate([self._rows, np.where(rows == 0, 1.0, rows)])
@@ -275,7 +275,7 @@ def _sums(a: Arrays, max_df: int, before: Walk | None) -> _Sums:
     pairs = [] if before is None else list(zip(_lists(before.arrays), _lists(a), strict=True))
     if before is None or any(old.values is not new.values for old, new in pairs):
         return _sums_of(a, max_df, np.arange(a.n))
-    last, kept = before.arrays, before._sums
+    last, sums = before.arrays, before._sums
     changed = set(range(last.n, a.n))
     for old, new in pairs:
         changed.update(_differ(old, new))
@@ -288,19 +288,19 @@ def _sums(a: Arrays, max_df: int, before: Walk | None) -> _Sums:
     slots = np.asarray(sorted(changed), dtype=np.int64)
     part = _sums_of(a, max_df, slots)
     return _Sums(
-        _put(kept.steps, a.n, slots, part.steps),
-        _put(kept.entities, a.n, slots, part.entities),
-        _put(kept.logs, a.n, slots, part.logs),
-        _put(kept.records, a.n, slots, part.records),
+        _put(sums.steps, a.n, slots, part.steps),
+        _put(sums.entities, a.n, slots, part.entities),
+        _put(sums.logs, a.n, slots, part.logs),
+        _put(sums.records, a.n, slots, part.records),
     )
 
 
 def _put(old: NDArray[Any], size: int, slots: Ints, new: NDArray[Any]) -> NDArray[Any]:
     """Room for `size` slots, with new values at some of them."""
-    found = np.zeros(size, dtype=old.dtype)
-    found[: len(old)] = old
-    found[slots] = new
-    return found
+    grown = np.zeros(size, dtype=old.dtype)
+    grown[: len(old)] = old
+    grown[slots] = new
+    return grown
 
 
 def _sums_of(a: Arrays, max_df: int, slots: Ints) -> _Sums:
@@ -329,5 +329,5 @@ def _lists(a: Arrays) -> tuple[Lists, ...]:
 
 def _differ(old: Lists, new: Lists) -> list[int]:
     """The rows that were replaced between two states."""
-    known = old.changed
-    return [row for row, records in new.changed.items() if known.get(row) is not records]
+    old_records = old.changed
+    return [row for row, records in new.changed.items() if old_records.get(row) is not records]

@@ -96,8 +96,8 @@ def pagerank_ranking(
     shares = np.round(scores / scores.max(initial=0.0), 9)
     if most is not None and most < len(reached):
         # Sort no more than can be among them, equals at the end included.
-        kept = shares >= np.partition(shares, -most)[-most]
-        reached, shares = reached[kept], shares[kept]
+        among_best = shares >= np.partition(shares, -most)[-most]
+        reached, shares = reached[among_best], shares[among_best]
     order = graph.view.order(shares, reached)[:most]
     return reached[order], shares[order]
 

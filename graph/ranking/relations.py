@@ -80,10 +80,10 @@ class Relations:
 
     def leaving(self, slots: Ints) -> NDArray[np.bool_]:
         """Which relations leave any of the slots, `(len(self),)`."""
-        found = np.zeros(len(self.names), dtype=np.bool_)
+        leaves = np.zeros(len(self.names), dtype=np.bool_)
         _, place = self._links(np.unique(slots) * len(self.names), len(self.names))
-        found[self._keys[place] % max(1, len(self.names))] = True
-        return found
+        leaves[self._keys[place] % max(1, len(self.names))] = True
+        return leaves
 
     def follow(self, walks: Ints, relation: int, limit: int = WALKS) -> Ints:
         """Walks one step longer, along a relation, where no entity is entered twice.
@@ -151,13 +151,13 @@ class EntityNames:
 
     def find(self, question: str) -> list[Named]:
         """The entities named, in the order of naming."""
-        found = [
+        entities = [
             Named(tuple(self._exact[match[1]]), *match.span())
             for match in _BRACKETS.finditer(question)
             if match[1] in self._exact
         ]
-        if found:
-            return found
+        if entities:
+            return entities
         text = words(question)
         return [
             Named(
@@ -181,10 +181,10 @@ def entities_of(
         bounds: Of the stored namespaces, `low <= n < high`.
         slots_of: Gives the living slots of rowids, -1 for what has none.
     """
-    found = connection.execute(
+    rows = connection.execute(
         "SELECT text, rowid FROM passages WHERE namespace >= ? AND namespace < ? "
         "AND (text = id OR text = title) ORDER BY text, namespace, id",
         bounds,
     ).fetchall()
-    slots = slots_of(np.asarray([rowid for _, rowid in found], dtype=np.int64))
-    return [(text, s) for (text, _), s in zip(found, slots.tolist(), strict=True) if s >= 0]
+    slots = slots_of(np.asarray([rowid for _, rowid in rows], dtype=np.int64))
+    return [(text, s) for (text, _), s in zip(rows, slots.tolist(), strict=True) if s >= 0]

@@ -54,8 +54,8 @@ def normalize_answer(text: str) -> str:
     """
     folded = text.casefold()
     words = folded.translate(_WITHOUT_PUNCTUATION).split()
-    kept = [word for word in words if word not in ARTICLES]
-    return " ".join(kept or words or folded.split())
+    without_articles = [word for word in words if word not in ARTICLES]
+    return " ".join(without_articles or words or folded.split())
 
 
 def match_spans(
@@ -77,25 +77,25 @@ def match_spans(
     """
     if max_span < 1:
         raise InputError(f"max_span should be at least 1, got {max_span}")
-    wanted = {normalize_answer(answer) for answer in answers} - {""}
-    if not wanted:
+    accepted = {normalize_answer(answer) for answer in answers} - {""}
+    if not accepted:
         return []
-    longest = max(len(answer) for answer in wanted)
-    first_letters = {answer[0] for answer in wanted}
+    longest = max(len(answer) for answer in accepted)
+    first_letters = {answer[0] for answer in accepted}
     bounds = [(int(start), int(end)) for start, end in characters]
     pieces = [text[start:end].casefold() for start, end in bounds]
-    found: list[tuple[int, int]] = []
+    matches: list[tuple[int, int]] = []
     for i, (start, _) in enumerate(bounds):
         if inside_word(text, start) or not _may_begin(pieces[i : i + max_span], first_letters):
             continue
         for j, (_, end) in enumerate(bounds[i : i + max_span], start=i):
             span = normalize_answer(text[start:end])
-            if span in wanted and not inside_word(text, end):
-                found.append((i, j))
+            if span in accepted and not inside_word(text, end):
+                matches.append((i, j))
             # Letters stay once they are in, but for an unfinished article ("th" of "the").
             if sum(map(str.isalnum, span)) > longest + len("the"):
                 break
-    return found
+    return matches
 
 
 def inside_word(text: str, place: int) -> bool:
@@ -113,9 +113,9 @@ def _may_begin(pieces: Sequence[str], first_letters: set[str]) -> bool:
     for piece in pieces:
         if piece[:1] in first_letters:
             return True
-        kept = piece.translate(_WITHOUT_PUNCTUATION).strip()
-        if kept[:1] in first_letters:
+        letters = piece.translate(_WITHOUT_PUNCTUATION).strip()
+        if letters[:1] in first_letters:
             return True
-        if kept and kept not in ARTICLES:
+        if letters and letters not in ARTICLES:
             return False
     return False

@@ -158,9 +158,12 @@ class SpanReader(nn.Module):
             )
         hidden = self.embed(batch.vectors)  # (b, t, w)
         spans = self.span_scores(hidden, batch)  # (b, t, L)
-        asked = batch.asked.unsqueeze(-1)
+        question_tokens = batch.asked.unsqueeze(-1)
         classes = self.class_scores(  # (b, 3)
-            self.embed_pooled(batch.pooled), batch.present, (hidden * asked).sum(1), asked.sum(1)
+            self.embed_pooled(batch.pooled),
+            batch.present,
+            (hidden * question_tokens).sum(1),
+            question_tokens.sum(1),
         )
         total = masked_logsumexp(torch.cat([spans.flatten(1), classes], dim=1))  # (b,)
         return Reading(spans - total[:, None, None], classes - total[:, None])
@@ -241,22 +244,22 @@ class SpanReader(nn.Module):
         return scores.masked_fill(~valid, -math.inf)
 
     def class_scores(
-        self, pooled: Tensor, present: Tensor, asked: Tensor, tokens_asked: Tensor
+        self, pooled: Tensor, present: Tensor, question_sum: Tensor, tokens_asked: Tensor
     ) -> Tensor:
         """Scores of yes, no and no-answer from the passages and the question, `(b, 3)`.
 
         Args:
             pooled: Hidden vectors of the passages, `(b, p, w)`.
             present: Bool `(b, p)`: which there are.
-            asked: Sum of the hidden vectors of the question's own tokens, `(b, w)`: a yes-or-no
-                question shows in them ("Are both ...").
+            question_sum: Sum of the hidden vectors of the question's own tokens, `(b, w)`: a
+                yes-or-no question shows in them ("Are both ...").
             tokens_asked: How many these are, `(b, 1)`.
         """
         there = present.unsqueeze(-1)
         mean = (pooled * there).sum(1) / there.sum(1).clamp(min=1)
         some = present.any(1, keepdim=True)  # (b, 1)
         largest = pooled.masked_fill(~there, -1.0).amax(1).masked_fill(~some, 0.0)
-        question = asked / tokens_asked.clamp(min=1)
+        question = question_sum / tokens_asked.clamp(min=1)
         scores: Tensor = self.classes(torch.cat([mean, largest, question], dim=-1))
         return scores
 
@@ -343,9 +346,9 @@ def _candidate_answers(trail: TrailTokens, reading: Reading) -> dict[str, tuple[
 
 def _occurrences(trail: TrailTokens, answers: Sequence[str], max_span: int) -> list[list[int]]:
     """All spans of the trail that say an accepted answer, as tokens of the trail."""
-    found: list[list[int]] = []
+    occurrences: list[list[int]] = []
     for index, text in enumerate(trail.texts):
         tokens = ((trail.passage == index) & ~trail.asked).nonzero().flatten().tolist()
         spans = match_spans(text, trail.characters[tokens], answers, max_span=max_span)
-        found.extend([tokens[start], tokens[end]] for start, end in spans)
-    return found
+        occurrences.extend([tokens[start], tokens[end]] for start, end in spans)
+    return occurrences

@@ -63,12 +63,12 @@ def read_passages(
     hidden = reader.embed(batch.vectors)
     scores = reader.span_scores(hidden, batch)
     right = right_spans(scores, targets)
-    asked = batch.asked.unsqueeze(-1)
+    question_tokens = batch.asked.unsqueeze(-1)
     return PassageSums(
         right=masked_logsumexp(scores.flatten(1), right.flatten(1)),
         every=masked_logsumexp(scores.flatten(1)),
         pooled=reader.embed_pooled(batch.pooled)[:, 0],
-        asked=(hidden * asked).sum(1),
+        asked=(hidden * question_tokens).sum(1),
         tokens_asked=batch.asked.sum(1).to(hidden.dtype),
     )
 

@@ -87,16 +87,16 @@ class Bootstrap:
         Raises:
             InputError: There is not one value for each question.
         """
-        given = np.asarray(values, dtype=np.float64)
-        if given.shape != self._clusters.shape:
+        measured = np.asarray(values, dtype=np.float64)
+        if measured.shape != self._clusters.shape:
             raise InputError(
                 f"there must be one value for each of the {len(self._clusters)} questions, "
-                f"got shape {given.shape}"
+                f"got shape {measured.shape}"
             )
-        sums = np.bincount(self._clusters, weights=given, minlength=self.count)
+        sums = np.bincount(self._clusters, weights=measured, minlength=self.count)
         means = (self._drawn @ sums) / self._questions_drawn
         low, high = np.quantile(means, self._tails)
-        return Interval(float(given.mean()), float(low), float(high))
+        return Interval(float(measured.mean()), float(low), float(high))
 
     def paired(self, values: ArrayLike, against: ArrayLike) -> Interval:
         """The mean of `values - against`, question by question, and its interval.

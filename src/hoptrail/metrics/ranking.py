@@ -28,8 +28,8 @@ def recall_at(ranked: Sequence[str], gold: Collection[str], k: int) -> float:
         >>> recall_at(["a", "x", "b"], {"a", "b"}, 2)
         0.5
     """
-    wanted = _wanted(gold, k)
-    return len(wanted.intersection(ranked[:k])) / len(wanted)
+    gold_ids = _wanted(gold, k)
+    return len(gold_ids.intersection(ranked[:k])) / len(gold_ids)
 
 
 def all_gold_at(ranked: Sequence[str], gold: Collection[str], k: int) -> float:
@@ -65,8 +65,8 @@ def precision_at(ranked: Sequence[str], gold: Collection[str], k: int) -> float:
         >>> precision_at(["a", "x", "b", "y"], {"a", "b"}, 4)
         0.5
     """
-    wanted = _wanted(gold, k)
-    return len(wanted.intersection(ranked[:k])) / k
+    gold_ids = _wanted(gold, k)
+    return len(gold_ids.intersection(ranked[:k])) / k
 
 
 def reciprocal_rank(ranked: Sequence[str], gold: Collection[str]) -> float:
@@ -83,9 +83,9 @@ def reciprocal_rank(ranked: Sequence[str], gold: Collection[str]) -> float:
         >>> reciprocal_rank(["x", "a", "b"], {"a", "b"})
         0.5
     """
-    wanted = _wanted(gold, 1)
-    for rank, found in enumerate(ranked, start=1):
-        if found in wanted:
+    gold_ids = _wanted(gold, 1)
+    for rank, id_ in enumerate(ranked, start=1):
+        if id_ in gold_ids:
             return 1.0 / rank
     return 0.0
 
@@ -107,12 +107,12 @@ def ndcg_at(ranked: Sequence[str], gold: Collection[str], k: int) -> float:
         >>> round(ndcg_at(["x", "a"], {"a"}, 2), 4)
         0.6309
     """
-    wanted = _wanted(gold, k)
+    gold_ids = _wanted(gold, k)
     place: dict[str, int] = {}
-    for rank, found in enumerate(ranked[:k], start=1):
-        if found in wanted:
-            place.setdefault(found, rank)
-    ideal = range(1, min(k, len(wanted)) + 1)
+    for rank, id_ in enumerate(ranked[:k], start=1):
+        if id_ in gold_ids:
+            place.setdefault(id_, rank)
+    ideal = range(1, min(k, len(gold_ids)) + 1)
     return _discounted(place.values()) / _discounted(ideal)
 
 

@@ -68,9 +68,9 @@ def calibration_error(stated: ArrayLike, true: ArrayLike, *, bins: int = BINS) -
     Raises:
         InputError: There is no statement, one is no probability, or the lengths differ.
     """
-    found = reliability(stated, true, bins=bins)
-    total = sum(b.count for b in found)
-    return sum(b.count * abs(b.stated - b.true) for b in found) / total
+    diagram = reliability(stated, true, bins=bins)
+    total = sum(b.count for b in diagram)
+    return sum(b.count * abs(b.stated - b.true) for b in diagram) / total
 
 
 def calibration_interval(
