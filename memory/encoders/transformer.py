@@ -154,7 +154,7 @@ class TransformerEncoder:
     def encode(self, texts: Sequence[str]) -> Vectors:
         """The vectors of the texts, `(n, d)` float32, L2-normalised.
 
-        That of a text longer than the window is the normalised mean of its windows' vectors.
+        That of a text longer than the window is a mean over all of it: see `windows`.
 
         Args:
             texts: n of them, of any length.
@@ -164,7 +164,7 @@ class TransformerEncoder:
         long = windows_of(self, texts)
         if not long:
             return self._one_pass(texts)
-        return main_vectors(assembled(texts, long, self._one_pass), self._dim)
+        return main_vectors(assembled(self, texts, long, self._one_pass), self._dim)
 
     def _one_pass(self, texts: Sequence[str]) -> Vectors:
         """The vectors of texts that fit the window."""

@@ -7,12 +7,19 @@ it is taken to read every text whole.
 The mean of ten windows drowns a fact that stands in one, and a long window drowns it likewise: of
 eighty texts of a dozen paragraphs each, asked for by a paragraph's title, the best of windows of
 254 tokens put 61 % first, of 127 tokens 76 %, and the mean 30 %. A long text therefore has several
-vectors: first that of the whole, the normalised mean of its windows', then one for each window in
-order. Its score for a query is the best of them:
+vectors: first that of the whole, then one for each window in order.
 
-    score(q, p) = max over the vectors v of p of  q . v
+The whole's is what a pass over the beginning gives, as much as it reads, and the windows behind
+that, each side weighed by its share of the text. A plain mean of windows lies nearer to every
+query than a pass over the same text (by 0.023 on MuSiQue and HotpotQA; this by 0.006), and so put
+long passages before shorter ones that were right.
 
-Source: Dai and Callan 2019 (1905.09217), MaxP, with the mean beside the passages.
+The best of several windows lies nearer to a query than a text as a whole does, whatever it says
+(by 0.06). A passage therefore scores by the whole, and by how much more its best window says:
+
+    score(q, p) = q . whole + SHARE max(0, max over the windows w of p of  q . (w - whole))
+
+Source: Dai and Callan 2019 (1905.09217), MaxP, with the whole beside the passages.
 """
 
 from __future__ import annotations
@@ -38,6 +45,16 @@ BYTES_A_TOKEN = 4
 PARTS = 2
 """A long text's windows have at most what a pass reads over this: the shorter a window, the less of
 a fact is lost in what stands around it, and the more vectors there are."""
+
+SHARE = 0.7
+"""How much of what the best window has over the whole counts.
+
+R@5 on train questions of MuSiQue, 2WikiMultiHopQA and HotpotQA by none of it: 51.7, 61.9, 73.7; by
+0.4: 52.4, 62.6, 73.8; by 0.7: 52.4, 62.7, 73.7; by all: 52.0, 63.0, 73.4. Texts cut off: 52.0,
+61.9, 73.6. The best of the windows and of their plain mean: 52.1, 62.5, 73.2."""
+
+HEAD = 64
+"""Characters a token of what a pass reads, among which its end is looked for."""
 
 ENCODE_CHUNK = 1024
 """Texts given to the encoder at once, at most: between two reports of progress."""
@@ -189,7 +206,9 @@ def encode_passages(
         vectors: list[Vectors] = own(texts)
         return vectors
     windows = windows_of(encoder, texts) if windows is None else windows
-    return assembled(texts, windows, lambda flat: checked(encoder.encode(flat), flat, encoder))
+    return assembled(
+        encoder, texts, windows, lambda flat: checked(encoder.encode(flat), flat, encoder)
+    )
 
 
 def encode_in_chunks(
@@ -218,6 +237,7 @@ def encode_in_chunks(
 
 
 def assembled(
+    encoder: object,
     texts: Sequence[str],
     windows: Mapping[int, list[str]],
     encode: Callable[[list[str]], Vectors],
@@ -225,30 +245,57 @@ def assembled(
     """The vectors of each text, `(m, d)`, all encoded together.
 
     Args:
+        encoder: Counts the tokens.
         texts: Those that fit are encoded themselves.
         windows: Of the others, by their row.
         encode: The vectors of texts that fit, `(n, d)`.
     """
-    short = [text for row, text in enumerate(texts) if row not in windows]
-    flat = short + [part for row in sorted(windows) for part in windows[row]]
-    rows = encode(flat)
-    wholes, at = iter(rows[: len(short)]), len(short)
-    found: list[Vectors] = []
-    for row in range(len(texts)):
+    most = window_of(encoder) or 1
+    counts: dict[str, int] = {}
+    heads = [
+        split(encoder, text[: most * HEAD], most, counts)[0] if row in windows else text
+        for row, text in enumerate(texts)
+    ]
+    rows = encode(heads + [part for row in sorted(windows) for part in windows[row]])
+    at = len(texts)
+    vectors: list[Vectors] = []
+    for row, text in enumerate(texts):
+        head = rows[row]
         if row not in windows:
-            found.append(next(wholes)[None])
+            vectors.append(head[None])
             continue
         parts = rows[at : at + len(windows[row])]
-        found.append(np.concatenate([pooled(parts)[None], parts]))
+        whole = pooled(head, parts, len(heads[row]) / len(text))
+        vectors.append(np.concatenate([whole[None], parts]))
         at += len(parts)
-    return found
+    return vectors
 
 
-def pooled(parts: Vectors) -> Vectors:
-    """The normalised mean `(d,)` of windows' vectors `(m, d)`; the first where they cancel out."""
-    mean = parts.astype(np.float64).mean(axis=0)
+def pooled(head: Vectors, parts: Vectors, share: float) -> Vectors:
+    """The unit vector `(d,)` of a long text as a whole; the head's where all cancel out.
+
+    Args:
+        head: `(d,)` of its beginning, as much as a pass reads.
+        parts: `(m, d)` of its windows.
+        share: Of the text that the head is.
+    """
+    behind = max(1, round(len(parts) * (1 - share)))
+    rest = parts[-behind:].astype(np.float64).mean(axis=0)
+    mean = share * head.astype(np.float64) + (1 - share) * rest
     length = float(np.linalg.norm(mean))
-    return parts[0] if length < 1e-6 else np.asarray(mean / length, dtype=np.float32)
+    return head if length < 1e-6 else np.asarray(mean / length, dtype=np.float32)
+
+
+def leaning(windows: Vectors, wholes: Vectors) -> Vectors:
+    """Windows as they are compared, `(e, d)`: each moved towards its passage's whole.
+
+    The best product of a query with these and the whole is the score above.
+
+    Args:
+        windows: `(e, d)`.
+        wholes: `(e, d)` that of each one's passage.
+    """
+    return wholes + np.float32(SHARE) * (windows - wholes)
 
 
 def main_vectors(passages: Sequence[Vectors], dim: int) -> Vectors:

@@ -5,7 +5,7 @@ index proposes candidates; they are scored from the stored vectors all the same,
 passage's score and the order of equals never depend on the kind.
 
 A passage longer than the encoder's window has a vector for each of its windows beside the one for
-the whole, and the best of them is its score: see `dense_windows`.
+the whole, and the best of them, moved towards the whole, is its score: see `windows`.
 
 The mean and the spread of a query's cosine over every passage follow from two sums that are kept
 up to date, s = sum of v and S = sum of v v^T:  mean = q.s / n,  mean of squares = q^T S q / n.
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from hoptrail.errors import InputError
 from hoptrail.memory.encoders.transformer import Vectors
+from hoptrail.memory.encoders.windows import leaning
 from hoptrail.memory.index.ann import DRIFT, Approximate, Selection
 from hoptrail.memory.index.ann_types import IndexName, kind_for
 from hoptrail.memory.index.dense_windows import ROUNDING, SlotWindows, products
@@ -98,7 +99,8 @@ class DenseIndex:
                 self._rows.append(np.zeros((held, self.dim), dtype=np.float32))
                 self._caught_up = held
             if windows is not None and owners is not None:
-                self._windows.add(windows, owners + len(self._rows))
+                near = leaning(windows, vectors[owners])
+                self._windows.add(near, owners + len(self._rows))
             self._rows.append(vectors)
             self._move(vectors, 1)
             self._living = None

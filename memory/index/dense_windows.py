@@ -1,9 +1,9 @@
 """The windows of long passages beside the dense index: a passage scores by the best of its vectors.
 
 score(q, p) = max over the vectors v of p of q . v, where the index itself has the first vector of
-each passage, that of the whole, and this the others. Of every query the product with every window
-is made, exactly, whatever the kind of index: what costs is the long texts, and nothing where there
-are none. See `windows` for where they come from.
+each passage, that of the whole, and this the others, moved towards it. Of every query the product
+with every window is made, exactly, whatever the kind of index: what costs is the long texts, and
+nothing where there are none. See `windows` for where they come from.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from hoptrail.cli.main import main
 from hoptrail.errors import FormatError, InputError
 from hoptrail.memory.content_hash import cache_key
 from hoptrail.memory.encoders import disk_cache
-from hoptrail.memory.encoders.windows import encode_passages, split, windows_of
+from hoptrail.memory.encoders.windows import SHARE, encode_passages, split, windows_of
 from hoptrail.memory.index import snapshot
 from hoptrail.memory.maintenance.export import export
 from hoptrail.memory.store import Store
@@ -81,6 +81,33 @@ def test_the_fact_at_the_end_is_found_among_distractors(memory: Memory) -> None:
     assert np.allclose(np.linalg.norm(stored, axis=1), 1, atol=1e-5)
     assert score > float(stored[0] @ Narrow().encode([FACT])[0]) + 0.1, "drowned in the mean"
     assert len(rows(memory, "d0")) == 1
+
+
+def test_what_the_best_window_has_over_the_whole_counts_in_part(memory: Memory) -> None:
+    whole, *windows = rows(memory) @ Narrow().encode([FACT])[0]
+    assert max(windows) > whole + 0.1
+    assert best(memory)[1] == pytest.approx(whole + SHARE * (max(windows) - whole), abs=1e-5)
+
+
+def test_the_vector_of_the_whole_weighs_each_part_of_a_text_by_its_length() -> None:
+    words = [f"w{i}" for i in range(70)]
+    head = Narrow(64).encode([" ".join(words[:WINDOW])])[0]
+    lengths = [WINDOW + 1, WINDOW + 2, 30, 40, 70]
+    wholes = [encode_passages(Narrow(64), [" ".join(words[:n])])[0][0] for n in lengths]
+    assert np.linalg.norm(wholes, axis=1) == pytest.approx(1, abs=1e-6)
+    near = [float(whole @ head) for whole in wholes]
+    assert near == sorted(near, reverse=True)
+    assert near[0] > 0.99
+    assert near[-1] < 0.8
+
+
+def test_a_text_that_is_the_beginning_of_a_long_one_is_no_duplicate_of_it(memory: Memory) -> None:
+    words = [f"word{i}" for i in range(100)]
+    memory.add({"id": "hundred", "text": " ".join(words)})
+    for count in (WINDOW // 2, WINDOW):
+        quoted = " ".join(words[:count])
+        done = memory.add_distinct([{"id": f"{count}", "text": quoted}], then="skip")
+        assert done.ids == [f"{count}"]
 
 
 def test_every_way_to_write_has_the_windows_and_follows_the_text(memory: Memory) -> None:
@@ -180,7 +207,7 @@ def test_a_cached_vector_of_a_text_that_was_cut_is_made_again(tmp_path: Path) ->
     long, short = whole.encode_passages([LONG, "short"])
     assert (len(long) > 2, len(short)) == (True, 1)
     made = whole.inner.texts_encoded
-    assert made == len(long) - 1
+    assert made == len(long), "its windows, and what a pass reads of its beginning"
     again = whole.encode_passages(["short", LONG, LONG])
     assert whole.inner.texts_encoded == made
     assert np.array_equal(again[1], long)
@@ -277,10 +304,10 @@ def test_windows_fit_and_nothing_of_the_text_is_left_out(text: str, window: int)
     assert all(count <= max(window, 1) for count in encoder.count_tokens(parts))
     at = 0  # up to where the text is covered
     for part in parts:  # each goes on where the last one ended, or before
-        starts = [m.start() for m in re.finditer(re.escape(part), text)]
+        starts = [m.start() for m in re.finditer(f"(?={re.escape(part)})", text)]
         fitting = [start for start in starts if not text[at:start].strip()]
         assert fitting
-        at = max(at, min(start + len(part) for start in fitting if start + len(part) > at))
+        at = max(at, max(fitting) + len(part))
     assert not text[at:].strip()
 
 

@@ -21,7 +21,7 @@ from hoptrail.memory.encoders.transformer import (
     minilm,
     require,
 )
-from hoptrail.memory.encoders.windows import windows_of
+from hoptrail.memory.encoders.windows import pooled, split, windows_of
 
 TEXTS = ["the old bridge", "river", "the river under the old bridge of the city", "bridge river"]
 VOCABULARY = "[PAD] [UNK] [CLS] [SEP] [MASK] the old bridge river under of city".split()
@@ -190,7 +190,7 @@ def test_tokens_come_with_their_spans_and_the_same_vector(encoder: TransformerEn
         assert np.allclose(vector, expected, atol=1e-6)
 
 
-def test_a_text_beyond_the_folders_length_is_the_mean_of_its_windows(tmp_path: Path) -> None:
+def test_a_text_beyond_the_folders_length_is_a_mean_over_all_of_it(tmp_path: Path) -> None:
     folder = make_model(tmp_path / "short")
     (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 5}')
     short = TransformerEncoder(folder, device="cpu")
@@ -199,8 +199,10 @@ def test_a_text_beyond_the_folders_length_is_the_mean_of_its_windows(tmp_path: P
     assert not np.allclose(whole, windows[0], atol=1e-3)
     parts = windows_of(short, ["the old bridge. of the city"])[0]
     assert max(short.count_tokens(parts)) <= 3
-    mean = short.encode(parts).mean(axis=0)
-    assert np.allclose(whole, mean / np.linalg.norm(mean), atol=1e-6)
+    cut = split(short, "the old bridge. of the city", 3)[0]
+    share = len(cut) / len("the old bridge. of the city")
+    head, *vectors = short.encode([cut, *parts])
+    assert whole == pytest.approx(pooled(head, np.stack(vectors), share), abs=1e-6)
     long = TransformerEncoder(make_model(tmp_path / "long"), device="cpu")
     assert long.encode(["the old bridge " * 100]).shape == (1, 16)  # never past its positions
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hoptrail.memory.encoders.windows import SHARE
 from hoptrail.memory.index import ann_types, dense_windows
 from hoptrail.memory.index.dense import DenseIndex
 from hoptrail.memory.index.slots import SlotTable
@@ -30,7 +31,8 @@ class Index:
         owners = np.repeat(np.arange(len(passages)), [len(p) - 1 for p in passages])
         main = np.stack([p[0] for p in passages])
         self.dense.add(main, np.concatenate([p[1:] for p in passages]), owners)
-        self.all.update(zip(rows.tolist(), passages, strict=True))
+        near = [p[:1] + np.float32(SHARE) * (p - p[:1]) for p in passages]
+        self.all.update(zip(rows.tolist(), near, strict=True))
 
     def remove(self, slots: list[int]) -> None:
         gone = np.asarray(slots, dtype=np.int64)
@@ -161,9 +163,15 @@ def test_an_approximate_index_has_the_windows_beside_it(
     monkeypatch.setattr(ann_types, "LEAST", 100)
     rng = np.random.default_rng(7)
     index = Index(name)
-    index.add(passages(rng, 900, 0.1))
-    facts = {slot: vectors[-1] for slot, vectors in index.all.items() if len(vectors) > 1}
-    scores, slots = index.dense.search(np.stack(list(facts.values())), 3)
+    some = passages(rng, 900, 0.1)
+    exact = Index()
+    for one in (index, exact):
+        one.add(some)
+    facts = np.stack([vectors[-1] for vectors in some if len(vectors) > 1])
+    scores, slots = index.dense.search(facts, 3)
     assert index.dense.approximate is not None
-    assert slots[:, 0].tolist() == list(facts)
-    assert scores[:, 0] == pytest.approx(1, abs=1e-6)
+    expected, best = exact.dense.search(facts, 3)
+    assert slots[:, 0].tolist() == best[:, 0].tolist()
+    assert scores[:, 0] == pytest.approx(expected[:, 0], abs=1e-6)
+    long = [slot for slot, vectors in enumerate(some) if len(vectors) > 1]
+    assert set(best[:, 0].tolist()) & set(long)
