@@ -32,7 +32,7 @@ from hoptrail.types import Filter, Hit, Namespace, Passage
 from hoptrail.values.numbers import shown, whole
 
 if TYPE_CHECKING:
-    from hoptrail.memory.search.pipeline import Funnel
+    from hoptrail.memory.search.pipeline import Pipeline
 
 Mode = Literal["hybrid", "dense", "sparse"]
 
@@ -66,7 +66,7 @@ class Searcher(Writer):
         mode: Mode = "hybrid",
         filter: Filter | None = None,
         fusion: str | fusion_rules.Fusion | None = None,
-        funnel: Funnel | None = None,
+        pipeline: Pipeline | None = None,
     ) -> list[Hit]:
         """The best `k` passages of the scope for a query, best first.
 
@@ -78,31 +78,31 @@ class Searcher(Writer):
             filter: Only passages that fulfil it; see `hoptrail.memory.filters`.
             fusion: How a hybrid search makes one score of two, if not by the sum of z-scores:
                 "reciprocal-rank", "min-rank", or a rule of `hoptrail.memory.search.fusion`.
-            funnel: Stages to search by in place of a mode; see `hoptrail.memory.search.pipeline`.
+            pipeline: Stages to search by in place of a mode; see `hoptrail.memory.search.pipeline`.
 
         Raises:
             InputError: An empty query, a `k` below 1, an unknown mode, no filter, a fusion or a
-                funnel with a mode that it does not go with.
+                pipeline with a mode that it does not go with.
             EncoderMissing: The mode needs vectors and the store has no encoder.
         """
         records.check_string(query, "a query")
         records.check_choice(mode, get_args(Mode), "mode")
         rule = None if fusion is None else fusion_rules.rule_of(fusion)
-        if mode != "hybrid" and (rule is not None or funnel is not None):
-            raise InputError(f"a fusion or a funnel takes the place of the mode, got mode {mode!r}")
-        if funnel is not None:
-            from hoptrail.memory.search.pipeline import Funnel as Stages
+        if mode != "hybrid" and (rule is not None or pipeline is not None):
+            raise InputError(f"a fusion or pipeline takes the place of the mode, got mode {mode!r}")
+        if pipeline is not None:
+            from hoptrail.memory.search.pipeline import Pipeline as Stages
 
-            if not isinstance(funnel, Stages):
+            if not isinstance(pipeline, Stages):
                 raise InputError(
-                    f"a funnel must be a Funnel of hoptrail.memory.search.pipeline, "
-                    f"got {shown(funnel)}"
+                    f"a pipeline must be a Pipeline of hoptrail.memory.search.pipeline, "
+                    f"got {shown(pipeline)}"
                 )
             if rule:
                 raise InputError(
-                    "a funnel's first stage says how it fuses: give Search(fusion=...)"
+                    "a pipeline's first stage says how it fuses: give Search(fusion=...)"
                 )
-            return list(funnel.search(self, query, k, namespace=namespace, filter=filter).hits)
+            return list(pipeline.search(self, query, k, namespace=namespace, filter=filter).hits)
         whole(k, "k", least=1)
         condition = None if filter is None else filters.parse(filter)
         for left in reversed(range(TRIES)):

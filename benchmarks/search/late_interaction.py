@@ -2,11 +2,11 @@
 
     python benchmarks/search/late_interaction.py DATA [--questions 60] [--tokens DIR] [--out FILE]
 
-DATA holds a folder for each set with corpus.jsonl and dev.jsonl. The funnel is
+DATA holds a folder for each set with corpus.jsonl and dev.jsonl. The pipeline is
 `[Search(keep=20), MaxSim(keep=5)]`: the hybrid search's best 20 of each dev question, ranked anew
 by MiniLM's token vectors. Only passages of these pools get any. They are made once, in half
 precision, and lie in --tokens, so that a run that was stopped goes on from there. Shares of time
-are the funnel's own with 8-bit codes, question by question: the question's tokens are encoded,
+are the pipeline's own with 8-bit codes, question by question: the question's tokens are encoded,
 those of the passages lie in their cache.
 """
 
@@ -31,7 +31,7 @@ from hoptrail.memory.encoders.transformer import Vectors, minilm
 from hoptrail.memory.search.codecs import Codec, Half, Product, Scalar, Sign
 from hoptrail.memory.search.first_stages import Search
 from hoptrail.memory.search.late_interaction import MaxSim, TokenCache, TokenEncoder
-from hoptrail.memory.search.pipeline import Funnel, Funnelled
+from hoptrail.memory.search.pipeline import Pipeline, PipelineResult
 from hoptrail.memory.store import Store
 from hoptrail.policies.data.corpora import open_corpus
 from hoptrail.types import Question
@@ -98,7 +98,7 @@ def measure(
     store: Store, questions: list[Question], kept: Kept, folder: Path
 ) -> dict[str, dict[str, Any]]:
     """Every codec on one set."""
-    pool = Funnel([Search(keep=POOL)])
+    pool = Pipeline([Search(keep=POOL)])
     first = [pool.search(store, question.text, POOL) for question in questions]
     rows: dict[str, dict[str, Any]] = {
         "hybrid": {"recall": recall(first, questions, K)},
@@ -116,8 +116,8 @@ def measure(
         kept.anew = {question.text for question in questions} if timed else set()
         stage = MaxSim(kept, keep=K, codec=codec, folder=folder)
         stage.tokens.get(contents)
-        funnel = Funnel([Search(keep=POOL), stage])
-        found = [funnel.search(store, question.text, K) for question in questions]
+        pipeline = Pipeline([Search(keep=POOL), stage])
+        found = [pipeline.search(store, question.text, K) for question in questions]
         rows[codec.name] = {
             "recall": recall(found, questions, K),
             "bytes_per_token": codec.width(kept.dim),
@@ -134,7 +134,7 @@ def measure(
     return rows
 
 
-def recall(found: list[Funnelled], questions: list[Question], k: int) -> float:
+def recall(found: list[PipelineResult], questions: list[Question], k: int) -> float:
     """Mean recall@k."""
     parts = []
     for one, question in zip(found, questions, strict=True):

@@ -1,4 +1,4 @@
-"""First stages of a funnel that look at less than whole vectors: codes, or centroids first.
+"""First stages of a pipeline that look at less than whole vectors: codes, or centroids first.
 
 `Compressed` scores every passage by its code (see `codecs`); `Clustered` scores the centroids of
 clusters of passages, then the passages of the nearest clusters only. Codes and clusters are derived
@@ -22,7 +22,7 @@ from hoptrail.memory.index.slots import Scores, Slots
 from hoptrail.memory.search.codecs import Codec
 from hoptrail.memory.search.derived_rows import ROWS_AT_ONCE, SlotRows
 from hoptrail.memory.search.first_stages import Full, best_of, living
-from hoptrail.memory.search.pipeline import Asked, Opening
+from hoptrail.memory.search.pipeline import Asked, CandidateGenerator
 from hoptrail.memory.search.searchable import Searchable
 from hoptrail.memory.views.view import View
 from hoptrail.types import Namespace
@@ -55,7 +55,7 @@ def sample_vectors(
         return vectors
 
 
-class Compressed(Opening):
+class Compressed(CandidateGenerator):
     """The product of the whole question with every passage's code.
 
     Args:

@@ -1,4 +1,4 @@
-"""The funnel's stages that look at vectors and words alone; each can be the first.
+"""The pipeline's stages that look at vectors and words alone; each can be the first.
 
 `Search` is the store's own one-hop search, `Full` the cosine of whole vectors, `Prefix` that of
 their first dimensions.
@@ -18,14 +18,14 @@ from hoptrail.memory.index.slots import DECIMALS, Scores, Slots
 from hoptrail.memory.search import fusion as fusion_rules
 from hoptrail.memory.search import hybrid_search as fusion
 from hoptrail.memory.search.derived_rows import SlotRows
-from hoptrail.memory.search.pipeline import Asked, Opening
+from hoptrail.memory.search.pipeline import Asked, CandidateGenerator
 from hoptrail.memory.storage import records
 from hoptrail.values.numbers import whole
 
 MODES = ("hybrid", "dense", "sparse")
 
 
-class Search(Opening):
+class Search(CandidateGenerator):
     """The store's own one-hop search: by meaning, by words, or both.
 
     Args:
@@ -84,7 +84,7 @@ class Full(Search):
         super().__init__("dense", keep=keep)
 
 
-class Prefix(Opening):
+class Prefix(CandidateGenerator):
     """The cosine of the first dimensions, normalised anew; every allowed passage is looked at.
 
     An encoder that was trained for it has what matters in its first dimensions (Kusupati et al.

@@ -4,7 +4,7 @@ Never required. A judge may be a large model, a person, a rule; it sees the pass
 together, and may so compare them:
 
     def judge(question: str, passages: Sequence[Passage]) -> Sequence[float]: ...
-    Funnel([Search(keep=50), Judge(judge, keep=5)])
+    Pipeline([Search(keep=50), Judge(judge, keep=5)])
 """
 
 from __future__ import annotations

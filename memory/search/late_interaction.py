@@ -114,7 +114,7 @@ class TokenCache:
 
 
 class MaxSim(Stage):
-    """Late interaction as a stage of a funnel.
+    """Late interaction as a stage of a pipeline.
 
     Args:
         encoder: Gives token vectors, of questions and of passages that the cache does not have.

@@ -1,4 +1,4 @@
-"""A funnel: cheap stages look at many passages, dear ones at the few that are left.
+"""A pipeline: cheap stages look at many passages, dear ones at the few that are left.
 
 The first stage scans the scope and brings candidates; each later one scores what the one before
 it kept, all questions of a batch together, and keeps its best. Namespace and filter hold from the
@@ -6,9 +6,9 @@ first stage on, since no later one sees anything else, and are checked again at 
 that was deleted or changed while a slow stage ran is not returned, but where that goes for all of
 them, in one try after another.
 
-    funnel = Funnel([Prefix(64, keep=200), Full(keep=50), MaxSim(encoder, keep=20)])
-    store.search("Who taught Ada's tutor?", 5, funnel=funnel)
-    funnel.search(store, "Who taught Ada's tutor?", 5).stages   # what each stage took
+    pipeline = Pipeline([Prefix(64, keep=200), Full(keep=50), MaxSim(encoder, keep=20)])
+    store.search("Who taught Ada's tutor?", 5, pipeline=pipeline)
+    pipeline.search(store, "Who taught Ada's tutor?", 5).stages   # what each stage took
 
 Stages: `Search`, `Full`, `Prefix`, `Compressed` and `Clustered` in `scans`, `MaxSim` in
 `late_interaction`, `CrossEncoder` in `cross_encoder`, `Judge` in `judge`; or one's own `Stage`.
@@ -42,7 +42,7 @@ TRIES = 3
 
 @dataclass(slots=True)
 class Asked:
-    """A question on its way through the funnel."""
+    """A question on its way through the pipeline."""
 
     view: View
     text: str
@@ -103,7 +103,7 @@ class Stage(ABC):
         """
 
 
-class Opening(Stage):
+class CandidateGenerator(Stage):
     """A stage that can be the first: it finds candidates by itself."""
 
     @abstractmethod
@@ -128,12 +128,12 @@ class StageCost:
     """Scores that it knew already."""
     milliseconds: float
     share: float
-    """Of the funnel's time, in [0, 1]."""
+    """Of the pipeline's time, in [0, 1]."""
 
 
 @dataclass(frozen=True, slots=True)
-class Funnelled:
-    """What came out of a funnel."""
+class PipelineResult:
+    """What came out of a pipeline."""
 
     hits: tuple[Hit, ...]
     """Best first, with the last stage's scores."""
@@ -143,7 +143,7 @@ class Funnelled:
     """Of the whole batch, the encoding of questions and the reading of passages included."""
 
 
-class Funnel:
+class Pipeline:
     """Stages, one after another.
 
     Args:
@@ -154,23 +154,23 @@ class Funnel:
 
     Examples:
         >>> from hoptrail.memory.search.first_stages import Full, Prefix
-        >>> Funnel([Prefix(64, keep=200), Full(keep=50)])
-        <Funnel prefix 64 -> full>
+        >>> Pipeline([Prefix(64, keep=200), Full(keep=50)])
+        <Pipeline prefix 64 -> full>
     """
 
     def __init__(self, stages: Sequence[Stage]) -> None:
         stages = tuple(stages)
-        if not stages or not isinstance(stages[0], Opening):
+        if not stages or not isinstance(stages[0], CandidateGenerator):
             first = f"{stages[0].name!r}" if stages else "none"
             raise ConfigError(
-                "a funnel's first stage finds the candidates: Search, Prefix, Full or a compressed "
-                f"scan, got {first}"
+                "a pipeline's first stage finds the candidates: Search, Prefix, Full or a "
+                f"compressed scan, got {first}"
             )
         self.stages = stages
         self._first = stages[0]
 
     def __repr__(self) -> str:
-        return f"<Funnel {' -> '.join(stage.name for stage in self.stages)}>"
+        return f"<Pipeline {' -> '.join(stage.name for stage in self.stages)}>"
 
     def search(
         self,
@@ -180,7 +180,7 @@ class Funnel:
         *,
         namespace: Namespace = (),
         filter: Filter | None = None,
-    ) -> Funnelled:
+    ) -> PipelineResult:
         """The best `k` passages of the scope for a query; every stage keeps at least `k`.
 
         Args:
@@ -204,7 +204,7 @@ class Funnel:
         *,
         namespace: Namespace = (),
         filter: Filter | None = None,
-    ) -> list[Funnelled]:
+    ) -> list[PipelineResult]:
         """The same for several queries, each stage taking all of them together.
 
         Args:
@@ -251,7 +251,7 @@ class Funnel:
         for rows in rowids:
             store.recorder.note(rows.tolist())
         spent = 1000 * (time.perf_counter() - began)
-        return [Funnelled(tuple(one), _shares(costs), spent) for one in hits]
+        return [PipelineResult(tuple(one), _shares(costs), spent) for one in hits]
 
     @guarded
     def _asked(

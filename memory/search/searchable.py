@@ -1,4 +1,4 @@
-"""What a funnel, or a fusion to be fitted, needs of a store: scopes, and vectors of queries."""
+"""What a pipeline, or a fusion to be fitted, needs of a store: scopes, and vectors of queries."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from hoptrail.memory.encoders import transformer as encoders
 from hoptrail.memory.encoders.transformer import TransformerEncoder
 from hoptrail.memory.search.first_stages import Search
 from hoptrail.memory.search.late_interaction import MaxSim
-from hoptrail.memory.search.pipeline import Funnel
+from hoptrail.memory.search.pipeline import Pipeline
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.policies.networks.policy_network import NetworkConfig, PolicyNetwork
 from hoptrail.policies.policy import Policy
@@ -151,14 +151,14 @@ def test_an_encoder_that_was_fine_tuned_takes_the_place_of_itself(tmp_path, twel
         after = told(memory)
         assert after != before
         assert after == fresh(tmp_path, twelve, tuned, policy)
-        funnel = Funnel([Search(keep=10), MaxSim(tuned, keep=5)])
-        found = memory.search(QUESTIONS[0], 5, funnel=funnel)
+        pipeline = Pipeline([Search(keep=10), MaxSim(tuned, keep=5)])
+        found = memory.search(QUESTIONS[0], 5, pipeline=pipeline)
         assert memory.change_encoder(encoder).encoded == 12
         assert told(memory) == before
-        old = Funnel([Search(keep=10), MaxSim(encoder, keep=5)])
-        assert memory.search(QUESTIONS[0], 5, funnel=old) != found
+        old = Pipeline([Search(keep=10), MaxSim(encoder, keep=5)])
+        assert memory.search(QUESTIONS[0], 5, pipeline=old) != found
     with Memory(tmp_path / "fresh.db", encoder=tuned, policy=policy) as memory:
-        again = memory.search(QUESTIONS[0], 5, funnel=funnel)
+        again = memory.search(QUESTIONS[0], 5, pipeline=pipeline)
         assert [hit.passage.id for hit in again] == [hit.passage.id for hit in found]
 
 

@@ -18,7 +18,7 @@ from hoptrail.memory.search.codecs import Scalar
 from hoptrail.memory.search.compressed import Clustered, Compressed
 from hoptrail.memory.search.first_stages import Full, Prefix, Search
 from hoptrail.memory.search.judge import Judge
-from hoptrail.memory.search.pipeline import Funnel
+from hoptrail.memory.search.pipeline import Pipeline
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.policies.networks.policy_network import NetworkConfig, PolicyNetwork
 from hoptrail.policies.policy import Policy
@@ -196,7 +196,7 @@ def test_no_stage_draw_merge_or_other_encoder_leads_out(
         def found() -> list[set[tuple[tuple[str, ...], str]]]:
             asked = {"namespace": scope, "filter": filter}
             hits = [
-                memory.search(QUESTIONS[0], 20, scope, filter=filter, funnel=Funnel([*stages]))
+                memory.search(QUESTIONS[0], 20, scope, filter=filter, pipeline=Pipeline([*stages]))
                 for stages in STAGES
             ]
             hits += [memory.search(QUESTIONS[1], 20, scope, filter=filter, fusion="min-rank")]

@@ -198,13 +198,13 @@ def test_delete_takes_one_or_many_and_all_or_none(full) -> None:
     assert full.count() == 9
 
 
-def test_search_takes_a_fusion_or_a_funnel(full) -> None:
+def test_search_takes_a_fusion_or_a_pipeline(full) -> None:
     from hoptrail.memory.search.first_stages import Full, Search
-    from hoptrail.memory.search.pipeline import Funnel
+    from hoptrail.memory.search.pipeline import Pipeline
 
-    funnel = Funnel([Search(keep=12), Full(keep=3)])
+    pipeline = Pipeline([Search(keep=12), Full(keep=3)])
     dense = full.search("a lake of trout", 3, mode="dense")
-    assert full.search("a lake of trout", 3, funnel=funnel) == dense
+    assert full.search("a lake of trout", 3, pipeline=pipeline) == dense
     assert len(full.search("a lake of trout", 3, fusion="min-rank")) == 3
 
 

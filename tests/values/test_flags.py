@@ -60,7 +60,7 @@ def test_what_is_no_name_of_a_choice_is_refused(memory: Memory, value: Any, tmp_
         lambda: memory.add("x", on_duplicate=value),
         lambda: memory.add_distinct("x", then=value),
         lambda: memory.search("river", mode=value),
-        lambda: memory.search("river", funnel=value),
+        lambda: memory.search("river", pipeline=value),
         lambda: memory.recall("river", effort=value),
         lambda: memory.import_file(tmp_path / "x.jsonl", on_duplicate=value),
     ):

@@ -11,7 +11,7 @@ from hoptrail.types import Filter, Hit, Passage
 
 if TYPE_CHECKING:
     from hoptrail.memory.search.fusion import Fusion
-    from hoptrail.memory.search.pipeline import Funnel
+    from hoptrail.memory.search.pipeline import Pipeline
     from hoptrail.memory.store import Mode, Store
 
 
@@ -57,7 +57,7 @@ class Reading(ABC):
         mode: Mode = "hybrid",
         filter: Filter | None = None,
         fusion: str | Fusion | None = None,
-        funnel: Funnel | None = None,
+        pipeline: Pipeline | None = None,
     ) -> list[Hit]:
         """The k passages that fit a query best, in one hop: no policy, no trail.
 
@@ -69,11 +69,11 @@ class Reading(ABC):
             filter: Only passages that fulfil it; see `hoptrail.memory.filters`.
             fusion: How words and meaning become one score, if not by the sum of z-scores:
                 "reciprocal-rank", "min-rank", or a rule of `hoptrail.memory.search.fusion`.
-            funnel: Stages to search by in place of a mode; see `hoptrail.memory.search.pipeline`.
+            pipeline: Stages to search by in place of a mode; see `hoptrail.memory.search.pipeline`.
 
         Raises:
             InputError: An empty query, a `k` below 1, an unknown mode, or one that a fusion or a
-                funnel does not go with.
+                pipeline does not go with.
             MissingExtra: There is no encoder: the `minilm` extra is not installed.
         """
         from hoptrail.memory import filters, searching
@@ -87,5 +87,5 @@ class Reading(ABC):
             return []
         store = self._store if mode == "sparse" else self._with_encoder()
         return store.search(
-            query, k, namespace=scope, mode=mode, filter=filter, fusion=fusion, funnel=funnel
+            query, k, namespace=scope, mode=mode, filter=filter, fusion=fusion, pipeline=pipeline
         )

@@ -25,7 +25,7 @@ from hoptrail.memory.maintenance.reencoding import Reencoding
 from hoptrail.memory.search.codecs import Scalar
 from hoptrail.memory.search.compressed import Clustered, Compressed
 from hoptrail.memory.search.first_stages import Full
-from hoptrail.memory.search.pipeline import Funnel
+from hoptrail.memory.search.pipeline import Pipeline
 from hoptrail.memory.storage import next_vectors, store_info
 from hoptrail.memory.store import Store
 from hoptrail.memory.testing.hash_encoder import HashEncoder
@@ -352,7 +352,7 @@ def test_an_open_store_with_the_old_encoder_says_so(
         for call in (
             lambda: other.search("river"),
             lambda: other.search("river", mode="dense"),
-            lambda: other.search("river", funnel=Funnel([Full(keep=5)])),
+            lambda: other.search("river", pipeline=Pipeline([Full(keep=5)])),
             lambda: other.add([Passage("new", "a river")]),
             lambda: other.upsert([Passage("new", "a river")]),
             lambda: other.update("p1", text="a river"),
@@ -378,10 +378,10 @@ def test_a_query_encoded_before_the_switch_is_not_asked_after_it(
 ) -> None:
     store.add(corpus)
     new = built(tmp_path / "f", corpus, HashEncoder(48))
-    for funnel in (None, Funnel([Full(keep=60)])):
+    for pipeline in (None, Pipeline([Full(keep=60)])):
         first = iter([lambda: Reencoding(store, HashEncoder(48)).run()])
         store.encoder = Meddling(32, lambda first=first: next(first, int)())
-        options = {"mode": "dense"} if funnel is None else {"funnel": funnel}
+        options = {"mode": "dense"} if pipeline is None else {"pipeline": pipeline}
         found = store.search(QUERIES[0], 20, **options)
         assert [h.passage.content for h in found] == [content for content, _ in new[1]]
         assert Reencoding(store, HashEncoder()).run()
@@ -414,18 +414,18 @@ def test_stages_that_keep_something_of_every_vector_follow(
     store: Store, corpus: list[Passage], tmp_path: Path
 ) -> None:
     store.add(corpus)
-    funnels = [
-        Funnel([Compressed(Scalar(8), keep=30), Full(keep=20)]),
-        Funnel([Clustered(keep=20, probe=60)]),
+    pipelines = [
+        Pipeline([Compressed(Scalar(8), keep=30), Full(keep=20)]),
+        Pipeline([Clustered(keep=20, probe=60)]),
     ]
-    for funnel in funnels:
-        store.search("river", funnel=funnel)
+    for pipeline in pipelines:
+        store.search("river", pipeline=pipeline)
     assert Reencoding(store, HashEncoder(48)).run()
     with Store(tmp_path / "f.db", encoder=HashEncoder(48)) as fresh:
         fresh.add(corpus)
-        for funnel in funnels:
+        for pipeline in pipelines:
             found, expected = (
-                [(h.passage.content, h.score) for h in s.search("river", 10, funnel=funnel)]
+                [(h.passage.content, h.score) for h in s.search("river", 10, pipeline=pipeline)]
                 for s in (store, fresh)
             )
             assert found == expected

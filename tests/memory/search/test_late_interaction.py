@@ -24,7 +24,7 @@ from hoptrail.memory.search.late_interaction import (
     maxsim,
     token_vectors,
 )
-from hoptrail.memory.search.pipeline import Funnel
+from hoptrail.memory.search.pipeline import Pipeline
 from hoptrail.memory.store import Store
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 
@@ -62,7 +62,7 @@ def test_a_compressed_score_is_the_exact_one_within_a_bound(tmp_path, store, cod
     encoder = WordEncoder()
     assert isinstance(encoder, TokenEncoder)
     stage = MaxSim(encoder, keep=3, codec=codec, folder=tmp_path / "cache")
-    found = Funnel([Search(keep=12), stage]).search(store, QUERY, 3)
+    found = Pipeline([Search(keep=12), stage]).search(store, QUERY, 3)
     question = unit(encoder.encode_tokens([QUERY])[0][0])
     for hit in found.hits:
         exact = maxsim(question, unit(encoder.encode_tokens([hit.passage.content])[0][0]))
@@ -73,10 +73,10 @@ def test_a_compressed_score_is_the_exact_one_within_a_bound(tmp_path, store, cod
 def test_tokens_are_encoded_once_and_cost_the_stated_bytes(tmp_path, store) -> None:
     encoder = WordEncoder()
     stage = MaxSim(encoder, keep=12, codec=Scalar(4), folder=tmp_path / "cache")
-    funnel = Funnel([Search(keep=12), stage])
-    first = funnel.search(store, QUERY, 12)
+    pipeline = Pipeline([Search(keep=12), stage])
+    first = pipeline.search(store, QUERY, 12)
     read = encoder.texts_encoded
-    again = funnel.search(store, QUERY, 12)
+    again = pipeline.search(store, QUERY, 12)
     assert again.hits == first.hits
     assert [one.stages[1].cached for one in (first, again)] == [0, 12]
     assert encoder.texts_encoded < read + 30  # the question's words, and no passage's
@@ -87,7 +87,7 @@ def test_tokens_are_encoded_once_and_cost_the_stated_bytes(tmp_path, store) -> N
 def test_a_purge_erases_the_tokens_of_what_was_deleted(tmp_path, store) -> None:
     folder = tmp_path / "cache"
     stage = MaxSim(WordEncoder(), keep=12, folder=folder)
-    Funnel([Search(keep=12), stage]).search(store, QUERY, 12)
+    Pipeline([Search(keep=12), stage]).search(store, QUERY, 12)
     key = cache_key(store.get("p-tolle").content)
     stage.tokens.close()
 
@@ -158,14 +158,14 @@ def make_cross_encoder(folder: Path, *, labels: int = 1) -> Path:
 def test_a_cross_encoder_ranks_by_its_own_scores_in_any_batch(tmp_path, store, labels) -> None:
     folder = make_cross_encoder(tmp_path / "cross", labels=labels)
     small, large = (CrossEncoder(folder, keep=4, device="cpu", batch_size=size) for size in (1, 32))
-    found = [Funnel([Search(keep=12), s]).search(store, QUERY, 4) for s in (small, large)]
+    found = [Pipeline([Search(keep=12), s]).search(store, QUERY, 4) for s in (small, large)]
     assert [h.passage for h in found[0].hits] == [h.passage for h in found[1].hits]
     scores = [hit.score for hit in found[0].hits]
     assert scores == sorted(scores, reverse=True)
     assert scores == pytest.approx([h.score for h in found[1].hits], abs=1e-5)
     pair = (QUERY, found[0].hits[0].passage.content)
     assert small._forward([pair]) == pytest.approx(scores[:1], abs=1e-5)
-    again = Funnel([Search(keep=12), small]).search(store, QUERY, 4)
+    again = Pipeline([Search(keep=12), small]).search(store, QUERY, 4)
     assert again.stages[1].cached == 12
     assert again.hits == found[0].hits
 
@@ -230,4 +230,4 @@ def test_a_cross_encoder_s_score_that_is_not_finite_is_refused(tmp_path, store) 
     stage = CrossEncoder(make_cross_encoder(tmp_path / "model", labels=1), keep=4, device="cpu")
     stage._model.classifier.bias.data[:] = float("nan")
     with pytest.raises(InputError, match="not finite for the question"):
-        Funnel([Search(keep=12), stage]).search(store, QUERY, 3)
+        Pipeline([Search(keep=12), stage]).search(store, QUERY, 3)

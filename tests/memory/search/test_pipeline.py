@@ -1,4 +1,4 @@
-"""The funnel: what each stage sees, keeps, remembers and takes."""
+"""The pipeline: what each stage sees, keeps, remembers and takes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hoptrail.memory.search.codecs import Half, Product, Scalar
 from hoptrail.memory.search.compressed import Clustered, Compressed, sample_vectors
 from hoptrail.memory.search.first_stages import Full, Prefix, Search
 from hoptrail.memory.search.judge import Judge
-from hoptrail.memory.search.pipeline import Asked, Funnel, Stage
+from hoptrail.memory.search.pipeline import Asked, Pipeline, Stage
 from hoptrail.memory.store import Store
 from hoptrail.types import Passage
 
@@ -67,17 +67,17 @@ def opening(request):
 
 def test_a_stage_sees_what_the_one_before_it_kept(store) -> None:
     last = Lengths(keep=2)
-    funnel = Funnel([Search(keep=5), last])
-    found = funnel.search(store, QUERY, 2)
+    pipeline = Pipeline([Search(keep=5), last])
+    found = pipeline.search(store, QUERY, 2)
     assert last.seen == [ids(store.search(QUERY, 5))]
     longest = sorted(last.seen[0], key=lambda id_: -len(store.get(id_).content))[:2]
     assert ids(found.hits) == longest
     assert [hit.score for hit in found.hits] == [len(store.get(i).content) for i in longest]
-    assert repr(funnel) == "<Funnel hybrid -> lengths>"
+    assert repr(pipeline) == "<Pipeline hybrid -> lengths>"
 
 
 def test_the_costs_of_stages_add_up(store) -> None:
-    found = Funnel([Search(keep=5), Full(keep=3), Lengths(keep=1)]).search(store, QUERY, 1)
+    found = Pipeline([Search(keep=5), Full(keep=3), Lengths(keep=1)]).search(store, QUERY, 1)
     assert [(s.name, s.taken, s.kept) for s in found.stages] == [
         ("hybrid", 12, 5),
         ("full", 5, 3),
@@ -88,7 +88,7 @@ def test_the_costs_of_stages_add_up(store) -> None:
 
 
 def test_every_stage_keeps_as_many_as_are_asked_for(store) -> None:
-    found = Funnel([Search(keep=2), Lengths(keep=1)]).search(store, QUERY, 7)
+    found = Pipeline([Search(keep=2), Lengths(keep=1)]).search(store, QUERY, 7)
     assert len(found.hits) == 7
 
 
@@ -100,14 +100,14 @@ def test_full_width_stages_rank_as_dense_search_does(store) -> None:
         Clustered(keep=12),
         Compressed(Half(), keep=12),
     ):
-        hits = Funnel([stage]).search(store, QUERY, 12).hits
+        hits = Pipeline([stage]).search(store, QUERY, 12).hits
         assert ids(hits)[:3] == ids(dense)[:3]
         assert [h.score for h in hits] == pytest.approx([h.score for h in dense], abs=2e-3)
-    assert store.search(QUERY, 4, funnel=Funnel([Full(keep=4)])) == dense[:4]
+    assert store.search(QUERY, 4, pipeline=Pipeline([Full(keep=4)])) == dense[:4]
 
 
 def test_a_prefix_is_the_cosine_of_the_first_dimensions(store, hash_encoder) -> None:
-    hit = Funnel([Prefix(8, keep=12)]).search(store, QUERY, 1).hits[0]
+    hit = Pipeline([Prefix(8, keep=12)]).search(store, QUERY, 1).hits[0]
     one, other = (hash_encoder.encode([t])[0, :8] for t in (QUERY, hit.passage.content))
     expected = one @ other / np.linalg.norm(one) / np.linalg.norm(other)
     assert hit.score == pytest.approx(float(expected), abs=1e-6)
@@ -116,23 +116,23 @@ def test_a_prefix_is_the_cosine_of_the_first_dimensions(store, hash_encoder) -> 
 def test_namespace_and_filter_hold_at_every_stage(store, opening) -> None:
     store.add([Passage(f"t{i}", f"The town of Tolle {i}.", namespace=("x",)) for i in range(6)])
     last = Lengths(keep=12)
-    funnel = Funnel([opening, last])
-    found = funnel.search(store, QUERY, 12, namespace=("x",))
+    pipeline = Pipeline([opening, last])
+    found = pipeline.search(store, QUERY, 12, namespace=("x",))
     assert {hit.passage.namespace for hit in found.hits} == {("x",)}
     only = {"$title": {"$in": ["Varn", "Tolle"]}}
-    found = funnel.search(store, QUERY, 12, filter=only)
+    found = pipeline.search(store, QUERY, 12, filter=only)
     assert set(ids(found.hits)) <= {"p-varn", "p-tolle"}
     assert "p-tolle" in ids(found.hits)
     assert set(last.seen[1]) <= {"p-varn", "p-tolle"}
-    assert funnel.search(store, QUERY, 3, namespace=("nobody",)).hits == ()
+    assert pipeline.search(store, QUERY, 3, namespace=("nobody",)).hits == ()
 
 
 def test_writes_and_deletes_are_seen_at_once(store, opening) -> None:
-    funnel = Funnel([opening])
-    assert "p-tolle" in ids(funnel.search(store, QUERY, 3).hits)
+    pipeline = Pipeline([opening])
+    assert "p-tolle" in ids(pipeline.search(store, QUERY, 3).hits)
     store.delete(["p-tolle"])
     store.add([Passage("new", "The clock tower of the town of Tolle.")])
-    found = ids(funnel.search(store, QUERY, 13).hits)
+    found = ids(pipeline.search(store, QUERY, 13).hits)
     assert found[0] == "new"
     assert "p-tolle" not in found
 
@@ -146,7 +146,7 @@ def test_what_changed_while_a_slow_stage_ran_is_not_returned(store) -> None:
             return super().score(batch)
 
     stage = Meanwhile(keep=12)
-    found = Funnel([Search(keep=12), stage]).search(store, QUERY, 12)
+    found = Pipeline([Search(keep=12), stage]).search(store, QUERY, 12)
     assert len(stage.seen) == 2  # the first time, what was there when it began
     assert len(found.hits) == 11
     assert "p-tolle" not in ids(found.hits)
@@ -166,9 +166,9 @@ def test_what_came_after_the_filter_was_asked_is_not_found(store, opening) -> No
 
 def test_several_questions_go_together_and_get_their_own(store) -> None:
     queries = [QUERY, "grey trout of the lake", "a mountain road in winter"]
-    funnel = Funnel([Prefix(16, keep=8), Full(keep=3)])
-    together = funnel.search_many(store, queries, 2)
-    alone = [funnel.search(store, query, 2) for query in queries]
+    pipeline = Pipeline([Prefix(16, keep=8), Full(keep=3)])
+    together = pipeline.search_many(store, queries, 2)
+    alone = [pipeline.search(store, query, 2) for query in queries]
     assert [one.hits for one in together] == [one.hits for one in alone]
     assert together[0].stages[1].taken == 24
 
@@ -177,7 +177,7 @@ def test_a_product_code_is_fitted_to_the_scope_s_vectors(tmp_path, hash_encoder)
     with Store(tmp_path / "s.db", encoder=hash_encoder) as store:
         store.add(Passage(str(i), f"Ship {i} of harbour {i % 7} sails.") for i in range(300))
         codec = Product(16).fit(sample_vectors(store, count=280))
-        found = Funnel([Compressed(codec, keep=50), Full(keep=5)]).search(
+        found = Pipeline([Compressed(codec, keep=50), Full(keep=5)]).search(
             store, "ship 17 of harbour 3", 5
         )
         assert found.hits[0].passage.id == "17"
@@ -204,22 +204,22 @@ def test_a_judge_sees_each_passage_once(store) -> None:
         shown.append(len(passages))
         return [1.0 if "trout" in p.text else 0.0 for p in passages]
 
-    funnel = Funnel([Search(keep=6), Judge(judge, keep=2, at_once=4, name="rule")])
-    first = funnel.search(store, "grey trout of the lake", 2)
+    pipeline = Pipeline([Search(keep=6), Judge(judge, keep=2, at_once=4, name="rule")])
+    first = pipeline.search(store, "grey trout of the lake", 2)
     assert shown == [4, 2]
     assert all("trout" in hit.passage.text for hit in first.hits)
-    again = funnel.search(store, "grey trout of the lake", 2)
+    again = pipeline.search(store, "grey trout of the lake", 2)
     assert shown == [4, 2]
     assert again.stages[1].cached == 6
     assert again.hits == first.hits
     store.update(first.hits[0].passage.id, text="No fish at all.")
-    funnel.search(store, "grey trout of the lake", 2)
+    pipeline.search(store, "grey trout of the lake", 2)
     assert shown[2:] in ([1], [2])  # what it says of a content is not said of another
 
 
 def test_a_judge_that_says_too_little_is_named(store) -> None:
     with pytest.raises(InputError, match="must give 3 finite scores for 3 passages"):
-        Funnel([Search(keep=3), Judge(lambda q, p: [1.0], keep=1)]).search(store, QUERY, 1)
+        Pipeline([Search(keep=3), Judge(lambda q, p: [1.0], keep=1)]).search(store, QUERY, 1)
     with pytest.raises(ConfigError, match="called with a question and passages"):
         Judge("gpt")  # type: ignore[arg-type]
 
@@ -227,17 +227,17 @@ def test_a_judge_that_says_too_little_is_named(store) -> None:
 def test_words_alone_need_no_encoder(store, tmp_path) -> None:
     store.close()
     with Store(tmp_path / "s.db") as bare:
-        funnel = Funnel([Search("sparse", keep=5), Lengths(keep=1)])
-        assert len(funnel.search(bare, QUERY, 1).hits) == 1
+        pipeline = Pipeline([Search("sparse", keep=5), Lengths(keep=1)])
+        assert len(pipeline.search(bare, QUERY, 1).hits) == 1
         with pytest.raises(EncoderMissing):
-            Funnel([Full(keep=5)]).search(bare, QUERY, 1)
+            Pipeline([Full(keep=5)]).search(bare, QUERY, 1)
 
 
-def test_what_is_no_funnel_is_refused(store) -> None:
+def test_what_is_no_pipeline_is_refused(store) -> None:
     with pytest.raises(ConfigError, match=r"first stage finds the candidates.*got 'lengths'"):
-        Funnel([Lengths(keep=3)])
+        Pipeline([Lengths(keep=3)])
     with pytest.raises(ConfigError, match="got none"):
-        Funnel([])
+        Pipeline([])
     with pytest.raises(ConfigError, match="full: keep must be a whole number"):
         Full(keep=0)
     with pytest.raises(ConfigError, match="dims must be"):
@@ -246,12 +246,12 @@ def test_what_is_no_funnel_is_refused(store) -> None:
         Clustered(keep=3, probe=0)
     with pytest.raises(ConfigError, match="a codec is one of"):
         Compressed("int8", keep=3)  # type: ignore[arg-type]
-    funnel = Funnel([Full(keep=3)])
+    pipeline = Pipeline([Full(keep=3)])
     with pytest.raises(InputError, match="k must be"):
-        funnel.search(store, QUERY, 0)
+        pipeline.search(store, QUERY, 0)
     with pytest.raises(InputError, match="list of queries"):
-        funnel.search_many(store, QUERY)
+        pipeline.search_many(store, QUERY)
     with pytest.raises(InputError, match="takes the place of the mode"):
-        store.search(QUERY, mode="dense", funnel=funnel)
+        store.search(QUERY, mode="dense", pipeline=pipeline)
     with pytest.raises(InputError, match="Search\\(fusion"):
-        store.search(QUERY, funnel=funnel, fusion="min-rank")
+        store.search(QUERY, pipeline=pipeline, fusion="min-rank")
