@@ -129,4 +129,5 @@ def _lengths(rows: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float6
         peak = np.abs(wide).max(axis=1, initial=0.0)
         scaled = wide / peak[:, None]
         parts = np.linalg.norm(scaled, axis=1)
-        return np.where(peak > 0, parts * peak, 0.0), scaled / parts[:, None]
+        lengths = np.minimum(parts * peak, np.finfo(np.float64).max)  # NaN stays
+        return np.where(peak > 0, lengths, 0.0), scaled / parts[:, None]
