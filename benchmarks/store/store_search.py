@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 from store_texts import Texts, WordVectors
 
-from hoptrail.memory.index.ann_types import MOST, FastLists, IndexName, Kind, kind_for
+from hoptrail.memory.index.ann_types import MOST, AnnIndexType, IndexName, IvfFastScan, kind_for
 from hoptrail.memory.store import Store
 
 AT_ONCE = 20_000
@@ -201,7 +201,7 @@ def _turns(
 class _Beside:
     """What one would put together by hand: a BM25 library and raw FAISS, ranks fused."""
 
-    def __init__(self, texts: list[str], encoder: WordVectors, kind: Kind | None) -> None:
+    def __init__(self, texts: list[str], encoder: WordVectors, kind: AnnIndexType | None) -> None:
         import bm25s
         import faiss
         import Stemmer
@@ -214,9 +214,9 @@ class _Beside:
         self.flat = faiss.IndexFlatIP(encoder.dim)
         for start in range(0, len(texts), AT_ONCE):
             self.flat.add(encoder.encode(texts[start : start + AT_ONCE]))
-        self.lists: Any = self._of_lists(kind) if isinstance(kind, FastLists) else None
+        self.lists: Any = self._of_lists(kind) if isinstance(kind, IvfFastScan) else None
 
-    def _of_lists(self, kind: FastLists) -> Any:
+    def _of_lists(self, kind: IvfFastScan) -> Any:
         """The store's kind of index as FAISS's factory has it, over the vectors of the flat one."""
         import faiss
 

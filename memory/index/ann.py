@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.memory.encoders.transformer import Vectors
-from hoptrail.memory.index.ann_types import KINDS, Kind
+from hoptrail.memory.index.ann_types import KINDS, AnnIndexType
 from hoptrail.memory.index.slots import Scores, Slots
 from hoptrail.memory.index.vector_table import Mask, Rows, selector, threads
 
@@ -46,7 +46,9 @@ class Selection:
 class Approximate:
     """One index of one kind over a view's slots. Not locked: the index that owns it is."""
 
-    def __init__(self, kind: Kind, index: Any, places: Slots, trained: int, moved: float) -> None:
+    def __init__(
+        self, kind: AnnIndexType, index: Any, places: Slots, trained: int, moved: float
+    ) -> None:
         self.kind = kind
         self._index = index
         self._places = places  # the slot at each position, -1 for none
@@ -66,7 +68,7 @@ class Approximate:
         return (self._moved + new * self.kind.adding) / max(1, self._trained)
 
     @classmethod
-    def build(cls, kind: Kind, rows: Rows, alive: Mask, reason: str) -> Approximate:
+    def build(cls, kind: AnnIndexType, rows: Rows, alive: Mask, reason: str) -> Approximate:
         """One trained on the living, and holding them; this is announced, because it takes time."""
         slots = np.flatnonzero(alive)
         logger.info(

@@ -41,7 +41,7 @@ MOST = 1 / 6
 """Of the lists, the share that is looked at for that; more would take the time that lists spare."""
 
 
-class Kind(ABC):
+class AnnIndexType(ABC):
     """What is particular to one kind. FAISS knows vectors by position, in the order they came."""
 
     name: str
@@ -127,7 +127,7 @@ class Kind(ABC):
         return rough, found
 
 
-class Scan(Kind):
+class ScalarQuantized(AnnIndexType):
     """Scalar quantisation: every vector in a byte a dimension, all of them looked at."""
 
     name = "sq8"
@@ -148,7 +148,7 @@ class Scan(Kind):
         return faiss.SearchParameters(sel=only)
 
 
-class Hash(Kind):
+class Lsh(AnnIndexType):
     """Locality-sensitive hashing: two bits a dimension, of random rotations, all looked at."""
 
     name = "lsh"
@@ -179,7 +179,7 @@ class Hash(Kind):
         return -distances, found
 
 
-class Lists(Kind):
+class Ivf(AnnIndexType):
     """Inverted lists around centroids, of which the nearest are looked at.
 
     How many of them depends on the vectors: a sample of these says behind how many lists their
@@ -256,7 +256,7 @@ class Lists(Kind):
         return np.where(gone, -1, places)
 
 
-class FastLists(Lists):
+class IvfFastScan(Ivf):
     """Lists of product codes of four bits, which FAISS compares 32 at a time.
 
     André et al. 2015, cache locality is not enough: tables of 16 products fit a register, and are
@@ -305,7 +305,7 @@ class FastLists(Lists):
         return left
 
 
-class Neighbours(Kind):
+class Hnsw(AnnIndexType):
     """A navigable graph of neighbours (HNSW) over vectors in a byte a dimension."""
 
     name = "hnsw"
@@ -352,16 +352,16 @@ class Neighbours(Kind):
         return np.where(gone, -1, places)
 
 
-KINDS: dict[str, Kind] = {
+KINDS: dict[str, AnnIndexType] = {
     kind.name: kind
     for kind in (
-        Scan(),
-        Hash(),
-        Neighbours(),
-        Lists("ivf", "Flat", 1),
-        Lists("ivf-sq8", "SQ8", 2),
-        Lists("ivf-pq", "", 8),
-        FastLists("ivf-pq4", "", 4),
+        ScalarQuantized(),
+        Lsh(),
+        Hnsw(),
+        Ivf("ivf", "Flat", 1),
+        Ivf("ivf-sq8", "SQ8", 2),
+        Ivf("ivf-pq", "", 8),
+        IvfFastScan("ivf-pq4", "", 4),
     )
 }
 
@@ -380,7 +380,7 @@ def checked(name: str) -> IndexName:
     raise ConfigError(f"index must be one of {', '.join(names)}, got {name!r}")
 
 
-def kind_for(name: IndexName, size: int, current: Kind | None) -> Kind | None:
+def kind_for(name: IndexName, size: int, current: AnnIndexType | None) -> AnnIndexType | None:
     """The kind that a store of this size is searched with; None for exact search.
 
     What is in use stays until the size is half of what brought it in, so that a store whose size
