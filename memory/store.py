@@ -60,7 +60,7 @@ class Store(Searcher):
         encoder: Makes the vectors. Without one, passages can be read, deleted and found by
             their words, but not added.
         read_only: Never write to the file.
-        statistics: Count what searches and recalls return; see `hoptrail.memory.passages.usage`.
+        track_usage: Count what searches and recalls return; see `hoptrail.memory.passages.usage`.
         queries_kept: Vectors of queries that stay in memory; 0, the default, encodes every one,
             so that timings are true.
         index: The kind of dense index: "auto" by size, "flat" for exact search whatever the size,
@@ -84,7 +84,7 @@ class Store(Searcher):
         *,
         encoder: Encoder | None = None,
         read_only: bool = False,
-        statistics: bool = True,
+        track_usage: bool = True,
         queries_kept: int = 0,
         index: IndexName = "auto",
         sparse: SparseName = "auto",
@@ -96,7 +96,7 @@ class Store(Searcher):
         if encoder is not None:
             store_info.describe(encoder)  # before a file is made for what is no encoder
         read_only = flag(read_only, "read_only")
-        statistics = flag(statistics, "statistics")
+        track_usage = flag(track_usage, "track_usage")
         self.encoder = encoder
         self._clock = clock
         self.queries = QueryCache(queries_kept)
@@ -110,7 +110,7 @@ class Store(Searcher):
         self.changing = RLock()
         """Held while it goes on to another encoder; first in the order of
         `hoptrail.memory.storage.database`."""
-        self.recorder = Recorder(self._db, clock, on=statistics)
+        self.recorder = Recorder(self._db, clock, on=track_usage)
         """Counts what is returned."""
         self._views = Views(
             self._db, lambda scope: View(self._db, scope, self._clock, self._index, self._sparse)

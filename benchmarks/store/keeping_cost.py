@@ -78,7 +78,7 @@ def added(folder: Path, passages: Sequence[Passage]) -> Times:
 def counted(path: Path, queries: Sequence[str]) -> Times:
     """Seconds a search, on a store that counts and on one that does not, of the same file."""
     with (
-        Store(path, encoder=HashEncoder(), statistics=False) as silent,
+        Store(path, encoder=HashEncoder(), track_usage=False) as silent,
         Store(path, encoder=HashEncoder()) as counting,
     ):
         return in_turn({"without statistics": silent, "with statistics": counting}, queries)

@@ -98,7 +98,7 @@ def _open(
     if not (folder / COMPLETE).is_file():
         _build(folder, lambda: read(file), encoder, progress)
     # What training and evaluation ask is no use of it, and is timed.
-    return Store(folder / STORE, encoder=encoder, statistics=False, queries_kept=0)
+    return Store(folder / STORE, encoder=encoder, track_usage=False, queries_kept=0)
 
 
 def is_store(path: Path) -> bool:

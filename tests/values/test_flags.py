@@ -38,7 +38,7 @@ def test_a_flag_is_true_or_false_whoever_has_it(truth: bool) -> None:
 def test_what_is_no_flag_is_refused_by_its_name(memory: Memory, value: Any, tmp_path: Path) -> None:
     for name, call in {
         "read_only": lambda: Memory(tmp_path / "n.db", read_only=value),
-        "statistics": lambda: Memory(tmp_path / "n.db", statistics=value),
+        "track_usage": lambda: Memory(tmp_path / "n.db", track_usage=value),
         "sync": lambda: memory.upsert([], sync=value),
         "dry_run": lambda: memory.merge_duplicates(dry_run=value),
         "whole_cache": lambda: memory.purge(whole_cache=value),

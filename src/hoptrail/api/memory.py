@@ -57,7 +57,7 @@ class Memory(Keeping, ChangingEncoder, Recalling, Judging, Reading):
         policy: What walks the memory: the one that ships with the package, a folder that
             `hoptrail train` wrote, a loaded `Policy`, or None to do without `recall`.
         read_only: Never write to the file.
-        statistics: Count what is recalled, for `history` and `audit`.
+        track_usage: Count what is recalled, for `history` and `audit`.
         queries_kept: Vectors of the last queries that stay in memory; 0 for none. An open `Store`
             has settings of its own for both.
         index: The kind of dense index: "auto" is exact for small memories and approximate for
@@ -90,7 +90,7 @@ class Memory(Keeping, ChangingEncoder, Recalling, Judging, Reading):
         encoder: Encoder | Literal["auto"] | None = "auto",
         policy: Policy | str | Path | None = "shipped",
         read_only: bool = False,
-        statistics: bool = True,
+        track_usage: bool = True,
         queries_kept: int = 1024,
         index: IndexName = "auto",
         language: str | None = None,
@@ -126,7 +126,7 @@ class Memory(Keeping, ChangingEncoder, Recalling, Judging, Reading):
                 path,
                 encoder=wanted,
                 read_only=read_only,
-                statistics=statistics,
+                track_usage=track_usage,
                 queries_kept=queries_kept,
                 index=index,
                 language=language,

@@ -94,7 +94,7 @@ def test_closing_writes_what_is_left(store: Store, clock: Clock) -> None:
         assert counts(reader, "p1").recalls == 1
         reader.search("river 1", 1)
         assert counts(reader, "p1").recalls == 1
-    with opened(store.path, clock, statistics=False) as silent:
+    with opened(store.path, clock, track_usage=False) as silent:
         silent.search("river 1", 1)
         assert counts(silent, "p1").recalls == 1
 
