@@ -94,10 +94,7 @@ class Searcher(Writer):
             from hoptrail.memory.search.pipeline import Pipeline as Stages
 
             if not isinstance(pipeline, Stages):
-                raise InputError(
-                    f"a pipeline must be a Pipeline of hoptrail.memory.search.pipeline, "
-                    f"got {shown(pipeline)}"
-                )
+                raise InputError(f"a pipeline is a Pipeline of stages, got {shown(pipeline)}")
             if rule:
                 raise InputError(
                     "a pipeline's first stage says how it fuses: give Search(fusion=...)"

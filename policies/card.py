@@ -26,7 +26,7 @@ def readme(policy: Policy) -> str:
         f"- questions: {card.get('questions')}{_made(card)}, seed {card.get('seed')}",
         f"- encoder it was trained beside: `{card.get('encoder')}`",
         *_joint(card.get("joint"), policy.rerank_weight),
-        f"- command: `{card.get('command') or 'hoptrail.policies.training.run.train(...)'}`",
+        f"- command: `{card.get('command') or 'train(...)'}`",
         "",
         "| trained on | sha256 of the questions begins |",
         "|---|---|",

@@ -67,7 +67,7 @@ class Compressed(CandidateGenerator):
 
     def __init__(self, codec: Codec, *, keep: int) -> None:
         if not isinstance(codec, Codec):
-            raise ConfigError(f"a codec is one of hoptrail.memory.search.codecs, got {codec!r}")
+            raise ConfigError(f"a codec is Half, Scalar, Sign or a fitted Product, got {codec!r}")
         self.codec = codec
         self.name = codec.name
         super().__init__(keep)

@@ -182,7 +182,7 @@ def rule_of(given: str | Fusion) -> Fusion:
     if not isinstance(given, str):
         if not callable(getattr(given, "fuse", None)):
             raise ConfigError(
-                f"fusion must be a rule of hoptrail.memory.search.fusion, got {given!r}"
+                f"fusion is one of {', '.join(NAMES)}, or a rule with a method fuse, got {given!r}"
             )
         return given
     if given not in NAMES:

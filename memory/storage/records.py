@@ -118,8 +118,7 @@ def check_length(value: str, what: str) -> None:
     if len(value) > MAX_TEXT:
         raise InputError(
             f"{what} has {len(value):,} characters, and {MAX_TEXT:,} is the most: cut it (a text "
-            "in a file is cut by hoptrail add, one at hand by "
-            "hoptrail.formats.documents.passages_of)"
+            "in a file is cut by hoptrail add, one at hand by passages_of)"
         )
 
 

@@ -109,9 +109,7 @@ def describe(encoder: Encoder) -> str:
         return f"{encoder.fingerprint} ({encoder.dim} dim)"
     except AttributeError as error:
         raise InputError(
-            "an encoder has a fingerprint, a dim and encode, see "
-            "hoptrail.memory.encoders.transformer.Encoder, "
-            f"got {type(encoder).__name__}"
+            f"an encoder has a fingerprint, a dim and a method encode, got {type(encoder).__name__}"
         ) from error
 
 

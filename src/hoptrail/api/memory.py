@@ -118,8 +118,8 @@ class Memory(Keeping, ChangingEncoder, Recalling, Judging, Reading):
         else:
             if isinstance(encoder, str) and encoder != "auto":
                 raise ConfigError(
-                    f"encoder is 'auto', an encoder or None, got {encoder!r}: load_encoder of "
-                    "hoptrail.memory.encoders.static loads one from a folder"
+                    f"encoder is 'auto', an encoder or None, got {encoder!r}: "
+                    "load_encoder(folder) loads one"
                 )
             wanted = None if isinstance(encoder, str) else encoder
             self._store = Store(

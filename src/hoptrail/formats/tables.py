@@ -53,8 +53,7 @@ def check_no_file(given: object) -> None:
     if isinstance(given, os.PathLike | IOBase):
         raise InputError(
             f"{shown(given)} is a file, not a passage: "
-            "hoptrail.formats.jsonl.read_source(path) gives the passages of a folder, a text or "
-            "a corpus"
+            "read_source(path) gives the passages of a folder, a text or a corpus"
         )
     if isinstance(given, bytes | bytearray | memoryview):
         raise InputError(f"passages are text, got {type(given).__name__}: decode it first")

@@ -92,7 +92,7 @@ def test_by_name_and_within_namespace_and_filter(store, twelve) -> None:
 def test_what_is_no_fusion_is_refused(store) -> None:
     with pytest.raises(ConfigError, match="there is no fusion 'rrf'"):
         store.search(QUERY, fusion="rrf")
-    with pytest.raises(ConfigError, match="must be a rule"):
+    with pytest.raises(ConfigError, match="or a rule with a method fuse"):
         rule_of(3)
     with pytest.raises(InputError, match="takes the place of the mode, got mode 'dense'"):
         store.search(QUERY, mode="dense", fusion="min-rank")
