@@ -38,7 +38,7 @@ DEPTH = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class EntitySettings:
     """What a comparison depends on, besides its files and the encoder."""
 
     retrievers: tuple[str, ...] = RETRIEVERS
@@ -98,7 +98,7 @@ class TopicPageRank:
 def evaluate_entities(
     triples: Path,
     files: Sequence[Path],
-    settings: Settings,
+    settings: EntitySettings,
     *,
     encoder: Encoder,
     policy: Policy | str | Path = "shipped",
@@ -174,7 +174,7 @@ def rows(report: dict[str, Any]) -> list[list[str]]:
     return table
 
 
-def _chosen(questions: list[EntityQuestion], settings: Settings) -> list[EntityQuestion]:
+def _chosen(questions: list[EntityQuestion], settings: EntitySettings) -> list[EntityQuestion]:
     if settings.last:
         return questions[-settings.last :]
     return questions[: settings.first]

@@ -9,9 +9,8 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hoptrail import Memory
-from hoptrail.formats.jsonl import read_corpus, read_questions
-from hoptrail.metrics.ranking import recall_at
+from hoptrail import Memory, read_corpus, read_questions
+from hoptrail.metrics import recall_at
 
 QUESTIONS = 12
 

@@ -9,9 +9,8 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hoptrail import Memory
-from hoptrail.formats.jsonl import read_corpus
-from hoptrail.integrations.langchain import recall_tool
+from hoptrail import Memory, read_corpus
+from hoptrail.integrations import recall_tool
 
 
 def main() -> None:

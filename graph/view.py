@@ -25,7 +25,7 @@ from hoptrail.graph.adjacency.induced import MAX_DF, Among, EdgeList
 from hoptrail.graph.adjacency.ragged import Ints, Lists
 from hoptrail.graph.adjacency.updates import updated
 from hoptrail.graph.extraction.names import NameMatcher, words
-from hoptrail.graph.ranking.local_push import Walk
+from hoptrail.graph.ranking.local_push import LocalPush
 from hoptrail.graph.ranking.pagerank import DAMPING, ITERATIONS
 from hoptrail.graph.ranking.relations import EntityNames, Relations, entities_of
 from hoptrail.graph.ranking.sequence import Steps
@@ -89,7 +89,7 @@ class GraphView:
         self._alive = np.zeros(0, dtype=np.bool_)  # the slots that they know as living
         self._matcher = NameMatcher()
         self._ids: dict[str, frozenset[int]] = {}  # its names' numbers, one for each namespace
-        self._walk: Walk | None = None
+        self._walk: LocalPush | None = None
         self._linked: tuple[Arrays, Relations, EntityNames, Steps] | None = None
         self.refresh()
 
@@ -285,11 +285,11 @@ class GraphView:
         visits[slots] = often
         return visits
 
-    def walk(self) -> Walk:
+    def walk(self) -> LocalPush:
         """The chances of each step of a walk over the graph as it is now."""
         walk = self._walk
         if walk is None or walk.arrays is not self._arrays:
-            walk = self._walk = Walk(self._arrays, MAX_DF, walk)
+            walk = self._walk = LocalPush(self._arrays, MAX_DF, walk)
         return walk
 
     def sequence(self) -> Steps:

@@ -26,7 +26,7 @@ from hoptrail.graph.adjacency.adjacency import Arrays, Ranks, Tables, make_array
 from hoptrail.graph.adjacency.induced import MAX_DF
 from hoptrail.graph.adjacency.ragged import none, records
 from hoptrail.graph.adjacency.updates import updated
-from hoptrail.graph.ranking.local_push import Walk
+from hoptrail.graph.ranking.local_push import LocalPush
 from hoptrail.graph.ranking.pagerank import DAMPING, ITERATIONS, TOLERANCE
 
 SPOKEN, ENTITIES = 4, 8
@@ -57,7 +57,7 @@ def one_size(n: int) -> dict[str, Any]:
     tables = passages(np.arange(n), n, rng)
     entities = 2 * n
     a, made = timed(lambda: make_arrays(tables, (n + ADDED, n, entities), n, ranks))
-    walk, first = timed(lambda: Walk(a, MAX_DF))
+    walk, first = timed(lambda: LocalPush(a, MAX_DF))
     adding, walking = [], []
     for slot in range(n, n + ADDED):
         new = passages(np.array([slot]), n, rng)
@@ -78,7 +78,9 @@ def one_size(n: int) -> dict[str, Any]:
     }
 
 
-def visits(walk: Walk, n: int, rng: np.random.Generator, tolerance: float, times: int) -> float:
+def visits(
+    walk: LocalPush, n: int, rng: np.random.Generator, tolerance: float, times: int
+) -> float:
     """What a walk from a hundred hits takes, which fit less and less, as those of a question do."""
     weights = np.exp(-np.arange(100) / 10)
     found = []
@@ -116,8 +118,8 @@ def _update(
     return lambda: updated(a, new, np.array([slot]), sizes, slot + 1, ranks)
 
 
-def _walk(a: Arrays, before: Walk) -> Callable[[], Walk]:
-    return lambda: Walk(a, MAX_DF, before)
+def _walk(a: Arrays, before: LocalPush) -> Callable[[], LocalPush]:
+    return lambda: LocalPush(a, MAX_DF, before)
 
 
 if __name__ == "__main__":

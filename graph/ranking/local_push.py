@@ -41,7 +41,7 @@ another and open that takes three."""
 CLOSED = np.iinfo(np.int64).max
 
 
-class Walk:
+class LocalPush:
     """The chances of each step over one state of the graph.
 
     From passage i to passage j the weight is F(i, j) + `BACKWARDS` F(j, i), F the weights of
@@ -57,7 +57,7 @@ class Walk:
         before: A walk over an earlier state, whose sums serve again where nothing changed.
     """
 
-    def __init__(self, arrays: Arrays, max_df: int, before: Walk | None = None) -> None:
+    def __init__(self, arrays: Arrays, max_df: int, before: LocalPush | None = None) -> None:
         self.arrays, self.max_df = arrays, max_df
         self._rarity = np.zeros(max_df + 1)  # by df; one passage alone is nobody's neighbour
         if arrays.living > 1:
@@ -191,7 +191,7 @@ class _Nearby:
         slots: Where the walk starts: the first places.
     """
 
-    def __init__(self, walk: Walk, slots: Ints) -> None:
+    def __init__(self, walk: LocalPush, slots: Ints) -> None:
         self._walk = walk
         self._table = walk.take_table()  # of a node that is seen: 1 + its place
         self._ids = np.zeros(0, dtype=np.int64)  # slots; an entity is n + its number
@@ -270,7 +270,7 @@ class _Sums:
     """How many records opening it reads."""
 
 
-def _sums(a: Arrays, max_df: int, before: Walk | None) -> _Sums:
+def _sums(a: Arrays, max_df: int, before: LocalPush | None) -> _Sums:
     """The sums of a state, from those of an earlier one if its lists were only replaced in part."""
     pairs = [] if before is None else list(zip(_lists(before.arrays), _lists(a), strict=True))
     if before is None or any(old.values is not new.values for old, new in pairs):

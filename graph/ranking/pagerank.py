@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.graph.adjacency.ragged import Ints
-from hoptrail.graph.ranking.local_push import Walk
+from hoptrail.graph.ranking.local_push import LocalPush
 
 if TYPE_CHECKING:
     from hoptrail.memory.views.view import View
@@ -55,7 +55,7 @@ class Walkable(Protocol):
     def view(self) -> View:
         """The memory view whose slots are the nodes."""
 
-    def walk(self) -> Walk:
+    def walk(self) -> LocalPush:
         """The walk over its links."""
 
     def named_lengths(self, text: str) -> dict[int, int]:

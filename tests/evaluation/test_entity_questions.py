@@ -9,7 +9,7 @@ import pytest
 
 from hoptrail.cli.main import main
 from hoptrail.errors import FormatError, InputError, PolicyError
-from hoptrail.evaluation.entity_questions import Settings, evaluate_entities, rows
+from hoptrail.evaluation.entity_questions import EntitySettings, evaluate_entities, rows
 from hoptrail.policies.networks.policy_network import NetworkConfig, PolicyNetwork
 from hoptrail.policies.policy import Policy
 
@@ -32,7 +32,7 @@ def test_the_walk_leads_what_ranks_by_names(files, hash_encoder, policy) -> None
     report = evaluate_entities(
         files.triples,
         [files.one],
-        Settings(last=20),
+        EntitySettings(last=20),
         encoder=hash_encoder,
         policy=policy,
     )
@@ -51,7 +51,7 @@ def test_the_walk_leads_what_ranks_by_names(files, hash_encoder, policy) -> None
 
 
 def test_the_first_and_the_last_questions_are_other_ones(files, hash_encoder, policy) -> None:
-    asked = Settings(retrievers=("policy",), first=8), Settings(retrievers=("policy",))
+    asked = EntitySettings(retrievers=("policy",), first=8), EntitySettings(retrievers=("policy",))
     few, all_ = (
         evaluate_entities(files.triples, [files.one], s, encoder=hash_encoder, policy=policy)
         for s in asked
@@ -71,25 +71,25 @@ def test_the_first_and_the_last_questions_are_other_ones(files, hash_encoder, po
 )
 def test_settings_that_mean_nothing_are_refused(wrong) -> None:
     with pytest.raises(InputError):
-        Settings(**wrong)
+        EntitySettings(**wrong)
 
 
 def test_what_cannot_be_measured_is_refused(files, hash_encoder, policy) -> None:
     files.one.write_text('{"question": "who is [Varn]?"}\n', encoding="utf-8")
     with pytest.raises(InputError, match="one:1"):
         evaluate_entities(
-            files.triples, [files.one], Settings(), encoder=hash_encoder, policy=policy
+            files.triples, [files.one], EntitySettings(), encoder=hash_encoder, policy=policy
         )
     with pytest.raises(FormatError, match="nowhere"):
         evaluate_entities(
-            files.triples, [files.folder / "nowhere"], Settings(), encoder=hash_encoder
+            files.triples, [files.folder / "nowhere"], EntitySettings(), encoder=hash_encoder
         )
     files.one.write_text('{"question": "who?", "answers": ["Varn"]}\n', encoding="utf-8")
     with pytest.raises(PolicyError, match="nowhere"):
         evaluate_entities(
             files.triples,
             [files.one],
-            Settings(),
+            EntitySettings(),
             encoder=hash_encoder,
             policy=files.folder / "nowhere",
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import inspect
 import subprocess
 import sys
 import tomllib
@@ -10,8 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-import hoptrail
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -102,6 +102,9 @@ CONFINED = {
 """Third parties by the layers that may import them."""
 
 PACKAGES = {"memory", "graph", "learning", "policies", "evaluation", "integrations"}
+FACES = ["hoptrail", *(f"hoptrail.{name}" for name in sorted({*PACKAGES, "formats", "metrics"}))]
+_SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+FOLDERS: dict[str, str] = _SETTINGS["tool"]["setuptools"]["package-dir"]
 PARTS = [(layer, part) for layer, parts in LAYERS for part in parts]
 MAX_FILE, MAX_FUNCTION, MAX_FOLDER = 500, 70, 17
 
@@ -125,8 +128,7 @@ def height(module: str) -> int | None:
 
 def source_files() -> Iterator[tuple[str, Path]]:
     """Each module's name and file, by pyproject's package-dir."""
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    for package, folder in settings["tool"]["setuptools"]["package-dir"].items():
+    for package, folder in FOLDERS.items():
         for file in sorted((ROOT / folder).rglob("*.py")):
             parts = file.relative_to(ROOT / folder).with_suffix("").parts
             yield ".".join([package, *(part for part in parts if part != "__init__")]), file
@@ -135,11 +137,27 @@ def source_files() -> Iterator[tuple[str, Path]]:
 MODULES = {module for module, _ in source_files()}
 
 
+def homes(package: str) -> dict[str, str]:
+    """The module of each name of a package's face, which its stub lists; none without a face."""
+    root = next((r for r in sorted(FOLDERS, key=len, reverse=True) if package.startswith(r)), None)
+    if root is None:
+        return {}
+    stub = ROOT.joinpath(FOLDERS[root], *package[len(root) + 1 :].split("."), "__init__.pyi")
+    if not stub.exists():
+        return {}
+    return {
+        alias.name: f"{package}.{node.module}"
+        for node in ast.walk(ast.parse(stub.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+
 def home_of(package: str, name: str) -> str:
     """The module that `from package import name` reads, through the faces."""
     if f"{package}.{name}" in MODULES:
         return f"{package}.{name}"
-    return str(hoptrail._MODULE_OF.get(name)) if package == "hoptrail" else f"{package}.{name}"
+    return homes(package).get(name, f"{package}.{name}")
 
 
 def imported(tree: ast.AST) -> Iterator[tuple[int, str]]:
@@ -155,8 +173,8 @@ def imported(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 def complaints(module: str, source: str) -> list[str]:
     """What is wrong with a module's imports; `module` is its full name."""
-    if module in {"hoptrail", *(f"hoptrail.{root}" for root in PACKAGES - {"learning"})}:
-        return []  # a face names everything, lazily
+    if module in FACES:
+        return []  # a face names its parts in a stub, to be imported when a name is used
     own = height(module)
     if own is None:
         return [f"{module} has no layer: give it its place in LAYERS"]
@@ -245,7 +263,8 @@ def test_a_folder_can_be_taken_in_at_a_glance_and_says_what_is_inside() -> None:
         file.parent for top in ("tests", "benchmarks") for file in (ROOT / top).rglob("*.py")
     }
     for folder in sorted(folders):
-        entries = [e for e in folder.iterdir() if not e.name.startswith((".", "__pycache__"))]
+        names = {entry.name for entry in folder.iterdir()} - {"__init__.pyi"}  # of __init__.py
+        entries = [name for name in names if not name.startswith((".", "__pycache__"))]
         assert len(entries) <= MAX_FOLDER, f"{folder} has {len(entries)} entries"
     for _, file in source_files():
         if file.name == "__init__.py":
@@ -265,6 +284,8 @@ def test_importing_hoptrail_is_quick_and_loads_nothing_heavy() -> None:
 import sys, time
 start = time.perf_counter()
 import hoptrail
+import hoptrail.memory, hoptrail.graph, hoptrail.learning, hoptrail.policies
+import hoptrail.evaluation, hoptrail.integrations, hoptrail.formats, hoptrail.metrics
 spent = time.perf_counter() - start
 heavy = {"torch", "transformers", "numpy", "faiss", "networkx", "langchain_core", "rich"}
 print(spent, *sorted(heavy & set(sys.modules)))
@@ -292,13 +313,35 @@ print(*sorted({{"torch_geometric", "networkx", "matplotlib", "langchain_core"}} 
     assert list((tmp_path / "temporary").iterdir()) == []
 
 
-def test_public_names_are_found_lazily_and_others_are_refused() -> None:
-    assert set(hoptrail._MODULE_OF) | {"__version__"} == set(hoptrail.__all__)
-    assert set(hoptrail.__all__) <= set(dir(hoptrail))
-    for name in hoptrail.__all__:
-        assert getattr(hoptrail, name) is not None
-    with pytest.raises(AttributeError, match="module 'hoptrail' has no attribute 'Memmory'"):
-        _ = hoptrail.Memmory
+@pytest.mark.parametrize("package", FACES)
+def test_public_names_are_found_lazily_and_others_are_refused(package) -> None:
+    face = importlib.import_module(package)
+    assert set(homes(package)) == set(face.__all__) - {"__version__"}
+    assert set(face.__all__) <= set(dir(face))
+    for name in face.__all__:
+        assert not inspect.ismodule(getattr(face, name))
+    with pytest.raises(AttributeError, match="Memmory"):
+        _ = face.Memmory
+
+
+@pytest.mark.parametrize("package", ["graph", "evaluation", "metrics"])
+def test_a_function_is_found_beside_the_module_of_its_name(package) -> None:
+    name = {"graph": "audit", "evaluation": "evaluate", "metrics": "reliability"}[package]
+    code = f"""
+import hoptrail.{package}.{name}
+from hoptrail.{package} import {name}
+print(callable({name}))
+"""
+    assert run(code) == "True"
+
+
+def test_a_name_means_the_same_in_every_face() -> None:
+    """One name, one meaning: two faces that have a name have the same object under it."""
+    meanings: dict[str, set[str]] = {}
+    for package in FACES:
+        for name, module in homes(package).items():
+            meanings.setdefault(name, set()).add(module)
+    assert {name: modules for name, modules in meanings.items() if len(modules) > 1} == {}
 
 
 def test_no_module_is_imported_under_its_folder_s_name() -> None:

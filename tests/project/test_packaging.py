@@ -90,6 +90,7 @@ def test_the_wheel_holds_every_file_and_only_hoptrail(tmp_path) -> None:
     sources = {
         file.relative_to(ROOT).as_posix()
         for folder in FOLDERS.values()
-        for file in (ROOT / folder).rglob("*.py")
+        for file in (ROOT / folder).rglob("*.py*")
+        if file.suffix in {".py", ".pyi"}
     }
     assert sources - within == set()

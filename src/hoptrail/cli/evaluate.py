@@ -143,24 +143,25 @@ def evaluate(args: argparse.Namespace) -> int:
 def stopping(args: argparse.Namespace) -> int:
     """Judge when a policy stops."""
     from hoptrail.cli import output
-    from hoptrail.evaluation import stopping as judged
     from hoptrail.evaluation.report import REFERENCE, load_report, save_report
+    from hoptrail.evaluation.stopping import calibration_rows, plot_calibration, stopping_rows
+    from hoptrail.evaluation.stopping import stopping as judged
 
     check_results(args, inputs=args.reports)
     reports = [load_report(file) for file in args.reports]
-    found = judged.stopping(reports, REFERENCE, seed=args.seed)
+    found = judged(reports, REFERENCE, seed=args.seed)
     if args.json:
         save_report(found, args.json)
     console = output.output()
-    console.print(output.rows_table(f"{found['questions']} questions", judged.stopping_rows(found)))
-    console.print(output.rows_table("", judged.calibration_rows(found)))
+    console.print(output.rows_table(f"{found['questions']} questions", stopping_rows(found)))
+    console.print(output.rows_table("", calibration_rows(found)))
     error, (low, high) = found["calibration"]["error"], found["calibration"]["interval"]
     say(
         f"expected calibration error {100 * error:.1f} points, "
         f"95 % interval {100 * low:.1f} to {100 * high:.1f}"
     )
     if args.plot:
-        judged.plot_calibration(found, args.plot)
+        plot_calibration(found, args.plot)
     return 0
 
 

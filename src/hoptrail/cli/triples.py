@@ -74,13 +74,13 @@ def train(args: argparse.Namespace) -> int:
 def evaluate(args: argparse.Namespace) -> int:
     """Hits@1 of retrievers."""
     from hoptrail.cli import output
-    from hoptrail.evaluation.entity_questions import Settings, evaluate_entities, rows
+    from hoptrail.evaluation.entity_questions import EntitySettings, evaluate_entities, rows
     from hoptrail.formats.jsonl import write_json
 
     if args.plot:
         raise InputError("--plot does not go with --triples")
     names = (name.strip() for name in args.retrievers.split(","))
-    settings = Settings(
+    settings = EntitySettings(
         tuple(filter(None, names)),
         first=args.first,
         last=args.last,

@@ -1,3 +1,5 @@
 """What is read and written: JSON lines, documents, triples, sequences, JSON for machines."""
 
-from hoptrail.formats.jsonl import read_source as read_source
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,1 +1,5 @@
 """Measures: ranking metrics, bootstrap intervals by cluster, reliability of probabilities."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

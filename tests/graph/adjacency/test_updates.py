@@ -14,7 +14,7 @@ from hoptrail.graph.adjacency import updates
 from hoptrail.graph.adjacency.adjacency import Arrays, Ranks, Tables, make_arrays, no_arrays, packed
 from hoptrail.graph.adjacency.ragged import Lists, by_key, group
 from hoptrail.graph.adjacency.updates import updated
-from hoptrail.graph.ranking.local_push import Walk
+from hoptrail.graph.ranking.local_push import LocalPush
 
 NAMES, ENTITIES = 6, 5
 
@@ -127,7 +127,7 @@ def test_any_changes_give_what_is_made_from_everything(
         patch.setattr(updates, "FEW", few)
         patch.setattr(arrays_module, "MAX_SHARED", shared)
         world, found = World(), no_arrays()
-        walk = Walk(found, 3)
+        walk = LocalPush(found, 3)
         for step in steps:
             before, seen = found, picture(found)
             new, gone = apply(world, step)
@@ -137,11 +137,11 @@ def test_any_changes_give_what_is_made_from_everything(
             assert picture(before) == seen  # who still reads it is not disturbed
             whole = make_arrays(world.tables(set(world.rows)), world.sizes, living, Ranks(ranks))
             assert picture(found) == picture(whole)
-            walk = Walk(found, 3, walk)
+            walk = LocalPush(found, 3, walk)
             if living:
                 seeds = dict.fromkeys(world.rows, 1.0)
                 slots, one = walk.visits(seeds, damping=0.7, iterations=5)
-                same, other = Walk(whole, 3).visits(seeds, damping=0.7, iterations=5)
+                same, other = LocalPush(whole, 3).visits(seeds, damping=0.7, iterations=5)
                 assert slots.tolist() == same.tolist()
                 np.testing.assert_allclose(one, other, atol=1e-12)
 

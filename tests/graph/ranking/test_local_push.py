@@ -7,7 +7,7 @@ from hoptrail.errors import InputError
 from hoptrail.graph.adjacency.adjacency import Arrays, Ranks, Tables, make_arrays
 from hoptrail.graph.adjacency.ragged import none, records
 from hoptrail.graph.adjacency.updates import updated
-from hoptrail.graph.ranking.local_push import Walk
+from hoptrail.graph.ranking.local_push import LocalPush
 
 BLOCK = 100
 """Passages that name each other and share entities; nothing leads from one block to the next but
@@ -39,7 +39,7 @@ def graph(n: int) -> Arrays:
     return make_arrays(found, (n, n, 30 * (n // BLOCK)), n, RANKS)
 
 
-class Counted(Walk):
+class Counted(LocalPush):
     """A walk that knows how much of the graph it has read."""
 
     read = 0
@@ -50,7 +50,7 @@ class Counted(Walk):
         return found
 
 
-def visits(walk: Walk, tolerance: float, seeds: range = range(200, 230)) -> np.ndarray:
+def visits(walk: LocalPush, tolerance: float, seeds: range = range(200, 230)) -> np.ndarray:
     weights = {slot: 0.8 ** (slot - seeds[0]) for slot in seeds}
     slots, often = walk.visits(weights, damping=0.7, iterations=20, tolerance=tolerance)
     found = np.zeros(walk.arrays.n)
@@ -79,14 +79,14 @@ def test_what_it_reads_does_not_grow_with_the_graph() -> None:
 
 
 def test_walks_over_one_graph_do_not_disturb_each_other() -> None:
-    walk = Walk(graph(2000), 50)
+    walk = LocalPush(graph(2000), 50)
     alone = visits(walk, 1e-3)
     visits(walk, 1e-3, range(900, 950))
     assert visits(walk, 1e-3).tolist() == alone.tolist()
 
 
 def test_the_rows_of_a_walk_sum_up_their_edges() -> None:
-    walk = Walk(graph(2000), 50)
+    walk = LocalPush(graph(2000), 50)
     nodes = np.array([HUB, 5, 207, 2000, 2031])
     place, _, forth, _ = walk.edges(nodes)
     total, read = walk.rows(nodes)
@@ -103,11 +103,12 @@ def test_a_passage_more_leaves_most_sums_as_they_were() -> None:
     after = updated(before, new, np.array([n]), room, n + 1, RANKS)
     assert after.out.values is before.out.values
     nodes = np.arange(after.n + after.members.rows)
-    grown, made = Walk(after, 50, Walk(before, 50)).rows(nodes), Walk(after, 50).rows(nodes)
+    grown = LocalPush(after, 50, LocalPush(before, 50)).rows(nodes)
+    made = LocalPush(after, 50).rows(nodes)
     np.testing.assert_allclose(grown[0], made[0], rtol=1e-12)
     assert grown[1].tolist() == made[1].tolist()
 
 
 def test_a_tolerance_below_0_is_refused() -> None:
     with pytest.raises(InputError, match="tolerance must not be negative, got -1"):
-        visits(Walk(graph(2000), 50), -1.0)
+        visits(LocalPush(graph(2000), 50), -1.0)

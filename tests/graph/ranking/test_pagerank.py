@@ -5,7 +5,7 @@ import pytest
 
 from hoptrail.errors import InputError
 from hoptrail.graph.graph import Graph
-from hoptrail.graph.ranking.local_push import BACKWARDS, Walk
+from hoptrail.graph.ranking.local_push import BACKWARDS, LocalPush
 from hoptrail.graph.ranking.pagerank import pagerank_ranking, starting_points
 from hoptrail.graph.view import GraphView
 from hoptrail.types import Link, Passage
@@ -106,7 +106,7 @@ def test_a_shuffled_corpus_gives_the_same_ranking(graph: Graph, twelve: list[Pas
 
 def test_a_walk_is_made_anew_only_when_the_graph_changes(view: GraphView) -> None:
     walk = view.walk()
-    assert isinstance(walk, Walk)
+    assert isinstance(walk, LocalPush)
     assert view.walk() is walk
     view.view.refresh()
     assert not view.refresh()

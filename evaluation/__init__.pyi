@@ -1,0 +1,45 @@
+from .benchmark import (
+    Decision as Decision,
+    Ranking as Ranking,
+    Result as Result,
+    Retriever as Retriever,
+    run as run,
+)
+from .entity_questions import (
+    EntitySettings as EntitySettings,
+    TopicPageRank as TopicPageRank,
+    evaluate_entities as evaluate_entities,
+)
+from .evaluate import (
+    Settings as Settings,
+    evaluate as evaluate,
+)
+from .gate import (
+    Verdict as Verdict,
+    judge_by_feedback as judge_by_feedback,
+    judge_by_questions as judge_by_questions,
+)
+from .report import (
+    build_report as build_report,
+    comparison_rows as comparison_rows,
+    load_report as load_report,
+    plot_recall as plot_recall,
+    recall_curves as recall_curves,
+    save_report as save_report,
+    summary_rows as summary_rows,
+)
+from .retrievers import (
+    IndexRetriever as IndexRetriever,
+    PageRankRetriever as PageRankRetriever,
+    RecallRetriever as RecallRetriever,
+    baseline as baseline,
+)
+from .stopping import (
+    plot_calibration as plot_calibration,
+    set_measures as set_measures,
+    stopping as stopping,
+)
+from .use import (
+    Update as Update,
+    learn_from_use as learn_from_use,
+)

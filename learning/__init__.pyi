@@ -1,0 +1,56 @@
+from .distillation import (
+    DistillConfig as DistillConfig,
+    distill as distill,
+)
+from .losses import (
+    info_nce_loss as info_nce_loss,
+    listwise_loss as listwise_loss,
+    pairwise_logistic_loss as pairwise_logistic_loss,
+    retrieval_likelihood_loss as retrieval_likelihood_loss,
+)
+from .marginal import (
+    Marginal as Marginal,
+    marginal_likelihood as marginal_likelihood,
+)
+from .masked import (
+    masked_log_softmax as masked_log_softmax,
+    masked_logsumexp as masked_logsumexp,
+)
+from .policy_gradient import (
+    entropy as entropy,
+    evidence_reward as evidence_reward,
+    leave_one_out_advantages as leave_one_out_advantages,
+    reinforce_loss as reinforce_loss,
+)
+from .reader.answers import (
+    match_spans as match_spans,
+    normalize_answer as normalize_answer,
+)
+from .reader.span_reader import (
+    Reading as Reading,
+    SpanReader as SpanReader,
+    Target as Target,
+    answer_target as answer_target,
+    no_answer_target as no_answer_target,
+    target_log_prob as target_log_prob,
+)
+from .relaxed import (
+    OrderedSample as OrderedSample,
+    gumbel_noise as gumbel_noise,
+    gumbel_top_k as gumbel_top_k,
+    plackett_luce_log_prob as plackett_luce_log_prob,
+    relaxed_top_k as relaxed_top_k,
+    straight_through_top_k as straight_through_top_k,
+    temperature_softmax as temperature_softmax,
+)
+from .set_likelihood import (
+    set_log_likelihood as set_log_likelihood,
+    subset_code as subset_code,
+    subsets as subsets,
+)
+from .stochastic_beam import (
+    children as children,
+    importance_weights as importance_weights,
+    log_inclusion as log_inclusion,
+    sampled_policy_loss as sampled_policy_loss,
+)

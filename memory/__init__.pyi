@@ -1,0 +1,76 @@
+from .encoders.query_cache import CacheInfo as CacheInfo
+from .encoders.static import (
+    StaticEncoder as StaticEncoder,
+    load_encoder as load_encoder,
+)
+from .encoders.transformer import (
+    Encoder as Encoder,
+    TransformerEncoder as TransformerEncoder,
+    minilm as minilm,
+)
+from .feedback import (
+    Feedback as Feedback,
+    LoggedRecall as LoggedRecall,
+    LoggedTrail as LoggedTrail,
+)
+from .index.ann_types import IndexName as IndexName
+from .maintenance.checks import (
+    Problem as Problem,
+    Purged as Purged,
+)
+from .maintenance.export import Imported as Imported
+from .maintenance.merging import (
+    Merge as Merge,
+    Pruned as Pruned,
+    merge_duplicates as merge_duplicates,
+)
+from .maintenance.near_duplicates import (
+    Distinct as Distinct,
+    Duplicate as Duplicate,
+)
+from .maintenance.reencoding import Reencoding as Reencoding
+from .passages.batches import Upserted as Upserted
+from .passages.usage import History as History
+from .search.codecs import (
+    Half as Half,
+    Product as Product,
+    Scalar as Scalar,
+    Sign as Sign,
+)
+from .search.compressed import (
+    Clustered as Clustered,
+    Clusters as Clusters,
+    Compressed as Compressed,
+)
+from .search.cross_encoder import CrossEncoder as CrossEncoder
+from .search.first_stages import (
+    Full as Full,
+    Prefix as Prefix,
+    Search as Search,
+)
+from .search.fit_fusion import (
+    Judged as Judged,
+    fit_per_query as fit_per_query,
+    fit_weighted as fit_weighted,
+    judge as judge,
+)
+from .search.fusion import (
+    Fusion as Fusion,
+    LinearFusion as LinearFusion,
+    MinRank as MinRank,
+    QueryAdaptiveFusion as QueryAdaptiveFusion,
+    ReciprocalRank as ReciprocalRank,
+    load_rule as load_rule,
+    save_rule as save_rule,
+)
+from .search.judge import Judge as Judge
+from .search.late_interaction import MaxSim as MaxSim
+from .search.pipeline import (
+    Pipeline as Pipeline,
+    PipelineResult as PipelineResult,
+    Stage as Stage,
+    StageCost as StageCost,
+)
+from .store import Store as Store
+from .testing.conformance import StoreConformance as StoreConformance
+from .testing.hash_encoder import HashEncoder as HashEncoder

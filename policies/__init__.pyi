@@ -1,0 +1,45 @@
+from .data.pseudo_questions import pseudo_questions as pseudo_questions
+from .environment.efforts import (
+    Effort as Effort,
+    effort as effort,
+)
+from .feedback.off_policy import (
+    TuneConfig as TuneConfig,
+    tune as tune,
+)
+from .networks.policy_network import (
+    NetworkConfig as NetworkConfig,
+    PolicyNetwork as PolicyNetwork,
+)
+from .networks.relation_scorer import RelationScorer as RelationScorer
+from .objectives.imitation import (
+    Trust as Trust,
+    imitation_loss as imitation_loss,
+)
+from .objectives.marginal import (
+    load_reader as load_reader,
+    marginal as marginal,
+)
+from .objectives.reinforce import reinforce as reinforce
+from .objectives.rewards import Reward as Reward
+from .objectives.rollout import (
+    Trajectory as Trajectory,
+    sample as sample,
+)
+from .policy import Policy as Policy
+from .relations.relation_beam import RelationRetriever as RelationRetriever
+from .relations.training import (
+    RelationConfig as RelationConfig,
+    train_relations as train_relations,
+)
+from .result import (
+    Decided as Decided,
+    RetrievalResult as RetrievalResult,
+)
+from .retriever import PolicyRetriever as PolicyRetriever
+from .training.config import TrainConfig as TrainConfig
+from .training.run import (
+    TrainingSet as TrainingSet,
+    train as train,
+)
+from .training.stages import Objective as Objective

@@ -1,0 +1,51 @@
+__version__: str
+
+from .api.async_memory import AsyncMemory as AsyncMemory
+from .api.memory import Memory as Memory
+from .errors import (
+    ConfigError as ConfigError,
+    DuplicateId as DuplicateId,
+    EncoderMismatch as EncoderMismatch,
+    EncoderMissing as EncoderMissing,
+    FormatError as FormatError,
+    HoptrailError as HoptrailError,
+    InputError as InputError,
+    MissingExtra as MissingExtra,
+    PolicyError as PolicyError,
+    SchemaMismatch as SchemaMismatch,
+    StoreError as StoreError,
+    StoreUnavailable as StoreUnavailable,
+    UnknownId as UnknownId,
+)
+from .evaluation.evaluate import evaluate as evaluate
+from .formats.jsonl import (
+    read_corpus as read_corpus,
+    read_questions as read_questions,
+    read_source as read_source,
+)
+from .formats.sequences import in_sequence as in_sequence
+from .graph.graph import Graph as Graph
+from .memory.encoders.static import StaticEncoder as StaticEncoder
+from .memory.encoders.transformer import (
+    Encoder as Encoder,
+    TransformerEncoder as TransformerEncoder,
+    minilm as minilm,
+)
+from .memory.feedback import Feedback as Feedback
+from .memory.store import Store as Store
+from .policies.policy import Policy as Policy
+from .policies.training.config import TrainConfig as TrainConfig
+from .policies.training.run import train as train
+from .types import (
+    Cost as Cost,
+    Filter as Filter,
+    Hit as Hit,
+    Hop as Hop,
+    Link as Link,
+    Metadata as Metadata,
+    Namespace as Namespace,
+    Passage as Passage,
+    Question as Question,
+    Recall as Recall,
+    Trail as Trail,
+)

@@ -1,0 +1,15 @@
+from .documents import passages_of as passages_of
+from .folders import read_folder as read_folder
+from .jsonl import (
+    read_corpus as read_corpus,
+    read_questions as read_questions,
+    read_source as read_source,
+    write_jsonl as write_jsonl,
+)
+from .sequences import in_sequence as in_sequence
+from .triples import (
+    EntityQuestion as EntityQuestion,
+    entities as entities,
+    read_entity_questions as read_entity_questions,
+    read_triples as read_triples,
+)
