@@ -2,9 +2,10 @@
 
 Words are what Unicode calls letters, marks and digits in a row, down to one character. Where more
 is meant by a piece of text than its words, both are terms: `1.2.1`, `INV-1042`, `get_user`, `C++`
-and `jane@example.org` are found whole and by their parts. Scripts without spaces between words give
-every character and every pair of neighbours, as Lucene's CJK analyzer does, so that any word in
-them is found without a dictionary; Korean does too, whose particles stand at the noun.
+and `jane@example.org` are found whole and by their parts; emoji are words. Scripts without spaces
+between words give every character and every pair of neighbours, as Lucene's CJK analyzer does, so
+that any word in them is found without a dictionary; Korean does too, whose particles stand at the
+noun.
 """
 
 from __future__ import annotations
@@ -44,6 +45,10 @@ STOP_WORDS = frozenset(
 
 # A letter alone next to an apostrophe is what an elision leaves behind ("don't", "l'eau").
 _WORD = re.compile(rf"\w(?:[\w{MARKS}]+|(?<!_)(?<![^\W_]'\w)(?!'[^\W\d_])|(?<=\d))")
+
+_SIGN = re.compile("[\U0001f1e6-\U0001f1ff]{2}|[\u2600-\u27bf\u2b50-\u2b55\U0001f000-\U0001faff]")
+"""A sign that is a word of its own: emoji, with two letters for a flag. What is joined of several,
+or has a colour of skin, is found by its parts."""
 
 # Text is cut at blanks, once what joins no words has become one.
 _JOINTS = "_.:/@&+#'-"
@@ -121,9 +126,12 @@ class Analyzer:
         What comes out depends on the text alone, not on what else is indexed.
         """
         text = one_spelling(text)
-        if text.isascii() or not UNSEGMENTED.search(text):
+        if text.isascii():
             return _spaced(text)
-        words = _spaced(_RUN.sub(" ", text))
+        signs = _SIGN.findall(text)
+        if not UNSEGMENTED.search(text):
+            return _spaced(text) + signs
+        words = _spaced(_RUN.sub(" ", text)) + signs
         for run in _RUN.findall(text):
             letters = CLUSTER.findall(run)
             words += letters

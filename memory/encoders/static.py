@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from hoptrail.errors import FormatError, InputError
 from hoptrail.memory.encoders.transformer import Encoder, TransformerEncoder, Vectors
 from hoptrail.memory.encoders.vectors import TINY, unit
+from hoptrail.memory.encoders.widths import plain_width
 from hoptrail.memory.encoders.windows import token_counts, token_ids, tokenizer_of
 
 FORMAT = "hoptrail-static-1"
@@ -184,7 +185,7 @@ class StaticEncoder:
         Args:
             texts: n of them, of any length.
         """
-        found = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        found = self._tokenizer.encode_batch(plain_width(texts), add_special_tokens=False)
         return [
             (
                 self._table[np.asarray(one.ids, dtype=np.int64)],

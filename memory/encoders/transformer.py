@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from hoptrail.errors import EncoderMissing, FormatError, InputError, MissingExtra
 from hoptrail.memory.encoders.model_folder import max_length, pooling
 from hoptrail.memory.encoders.vectors import Vectors as Vectors
+from hoptrail.memory.encoders.widths import plain_width
 from hoptrail.memory.encoders.windows import (
     assembled,
     main_vectors,
@@ -219,7 +220,7 @@ class TransformerEncoder:
 
     def _tokens(self, texts: list[str]) -> Any:
         return self._tokenizer(
-            texts,
+            plain_width(texts),
             padding=True,
             truncation=True,
             max_length=self._max_length,

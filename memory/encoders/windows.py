@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 
 from hoptrail.errors import FormatError, InputError
 from hoptrail.memory.encoders.vectors import Vectors, checked
+from hoptrail.memory.encoders.widths import plain_width
 
 if TYPE_CHECKING:
     from hoptrail.memory.encoders.transformer import Encoder
@@ -128,7 +129,7 @@ def tokenizer_of(text: str) -> Any:
 
 def token_ids(tokenizer: Any, texts: Sequence[str]) -> list[NDArray[np.int64]]:
     """The ids of each text's tokens, in order, special ones left out."""
-    encodings = tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+    encodings = tokenizer.encode_batch_fast(plain_width(texts), add_special_tokens=False)
     return [np.asarray(one.ids, dtype=np.int64) for one in encodings]
 
 
@@ -140,7 +141,10 @@ def token_counts(tokenizer: Any, texts: Sequence[str]) -> list[int]:
     """
     if isinstance(texts, str):
         raise InputError("count_tokens takes a list of texts, not one string")
-    return [len(one) for one in tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+    return [
+        len(one)
+        for one in tokenizer.encode_batch_fast(plain_width(texts), add_special_tokens=False)
+    ]
 
 
 def windows_of(encoder: object, texts: Sequence[str]) -> dict[int, list[str]]:

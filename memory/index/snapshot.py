@@ -24,7 +24,7 @@ from hoptrail.outputs import output_files
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 6
+FORMAT = 7
 """Of the arrays and of how text becomes terms. It ends a file's name; others are passed over."""
 
 MINIMUM = 1000

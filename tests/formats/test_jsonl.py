@@ -219,3 +219,11 @@ def test_a_failed_write_leaves_what_was_there(tmp_path) -> None:
 @pytest.mark.parametrize(("name", "count"), [("musique", 8674), ("locomo", 1451), ("cacm", 3204)])
 def test_the_real_corpora_are_read_whole(data_folder, name, count) -> None:
     assert sum(1 for _ in read_corpus(data_folder / name / "corpus.jsonl")) == count
+
+
+@pytest.mark.parametrize("value", [2, 1.0, True, "1", [1], {"a": 1}, None])
+def test_a_key_with_two_values_is_refused_and_not_halved(value: object) -> None:
+    record = {"id": "a", "text": "Tea.", "page": value, "metadata": {"page": 1}}
+    with pytest.raises(FormatError, match=r'line 3: "page" is .* give one of the two'):
+        parse_passage(record, "line 3")
+    assert parse_passage({**record, "page": 1}, "line 3").metadata == {"page": 1}

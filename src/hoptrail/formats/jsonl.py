@@ -121,6 +121,8 @@ def parse_passage(record: Mapping[str, Any], where: str) -> Passage:
     inner = record.get("metadata")
     if inner is not None and not isinstance(inner, Mapping):
         raise FormatError(f'{where}: "metadata" must be an object, got {_shown(inner)}')
+    for key in metadata.keys() & (inner or {}).keys():
+        _check_once(key, metadata[key], (inner or {})[key], where)
     return Passage(
         id=_string(record, "id", where),
         text=_string(record, "text", where),
@@ -130,6 +132,16 @@ def parse_passage(record: Mapping[str, Any], where: str) -> Passage:
         links=tuple(_link(item, where) for item in _list(record, "links", where)),
         expires_at=_time(record, "expires_at", where),
     )
+
+
+def _check_once(key: str, beside: object, inside: object, where: str) -> None:
+    """Refuse two values of one key of the metadata, of which one would be lost."""
+    plain = isinstance(beside, str | int | float) and type(beside) is type(inside)
+    if beside is not inside and not (plain and beside == inside):
+        raise FormatError(
+            f'{where}: {_shown(key)} is {_shown(beside)} beside "metadata" and {_shown(inside)} in '
+            "it: give one of the two"
+        )
 
 
 def parse_question(record: Mapping[str, Any], where: str) -> Question:

@@ -138,9 +138,27 @@ def test_letters_that_are_function_words_are_terms_only_where_they_are_none() ->
     assert terms("make plans A") == ["make", "plan", "plan a"]
 
 
-@pytest.mark.parametrize("text", ["", "  ", "!?", "😀🎉", "___", "…—–", "\u0301", "\ufe0f", "'"])
+@pytest.mark.parametrize("text", ["", "  ", "!?", "→≠", "___", "…—–", "\u0301", "\ufe0f", "'"])
 def test_signs_alone_are_no_terms(text: str) -> None:
     assert terms(text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "queries"),
+    [
+        ("Party tonight 🎉🎂!", ["🎉", "🎂", "party"]),
+        ("great👍🏽", ["👍", "👍🏽", "great"]),
+        ("I ❤️ Delft", ["❤", "❤️"]),
+        ("from 🇳🇴 to 🇸🇪", ["🇳🇴", "🇸🇪"]),
+        ("the 👨‍👩‍👧 next door", ["👨‍👩‍👧", "👧"]),
+        ("東京☀️晴れ", ["☀", "晴れ"]),
+    ],
+)
+def test_emoji_are_words(text: str, queries: list[str]) -> None:
+    for query in queries:
+        assert terms(query)
+        assert set(terms(query)) <= set(terms(text)), query
+    assert not set(terms("🇳🇪 🎈 👎")) & set(terms(text))  # a flag is not its letters
 
 
 @given(st.text(max_size=60))

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import sys
 import threading
+import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hoptrail.errors import EncoderMissing, FormatError, InputError, MissingExtra
 from hoptrail.memory.encoders import transformer as encoders
@@ -21,6 +24,7 @@ from hoptrail.memory.encoders.transformer import (
     minilm,
     require,
 )
+from hoptrail.memory.encoders.widths import plain_width
 from hoptrail.memory.encoders.windows import pooled, split, windows_of
 
 TEXTS = ["the old bridge", "river", "the river under the old bridge of the city", "bridge river"]
@@ -61,6 +65,26 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def encoder(model: Path) -> TransformerEncoder:
     return TransformerEncoder(model, device="cpu")
+
+
+def test_wide_and_mathematical_letters_are_read_as_plain_ones(model: Path) -> None:
+    encoder = TransformerEncoder(model, device="cpu")
+    word = next(text for text in VOCABULARY if text.isascii() and text.isalpha() and len(text) > 2)
+    wide = "".join(chr(ord(letter) + 0xFEE0) for letter in word)
+    bold = "".join(chr(0x1D41A + ord(letter) - ord("a")) for letter in word)
+    plain, *others = encoder.encode([f"{word} {word}", f"{wide}\u3000{wide}", f"{bold} {bold}"])
+    assert all(np.array_equal(plain, other) for other in others)
+    assert encoder.count_tokens([wide, bold]) == encoder.count_tokens([word, word])
+    (_, spans, _), (_, same, _) = encoder.encode_tokens([f"{word} {word}", f"{wide}\u3000{wide}"])
+    assert np.array_equal(spans, same)  # places in the text as it is written
+
+
+@given(st.text(max_size=40))
+def test_only_letters_and_digits_of_another_width_are_read_otherwise(text: str) -> None:
+    (read,) = plain_width([text])
+    assert len(read) == len(text)
+    for mark, other in zip(text, read, strict=True):
+        assert mark == other or unicodedata.normalize("NFKC", mark) in (other, f" {other}")
 
 
 def test_vectors_are_unit_and_do_not_depend_on_the_batch(encoder: TransformerEncoder) -> None:
