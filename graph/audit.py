@@ -43,7 +43,7 @@ def audit(
     graph: Graph,
     *,
     namespace: Namespace = (),
-    near: float = near_duplicates.NEAR,
+    similarity_threshold: float = near_duplicates.NEAR,
     stale_days: float = 365.0,
 ) -> Audit:
     """Look through a scope.
@@ -51,7 +51,7 @@ def audit(
     Args:
         graph: Of the store.
         namespace: The scope.
-        near: Cosine from which two passages are near duplicates.
+        similarity_threshold: Cosine from which two passages are near duplicates.
         stale_days: Days after which a passage that nobody wrote or recalled is stale, above 0.
 
     Raises:
@@ -59,7 +59,9 @@ def audit(
     """
     days = above_zero(stale_days, "stale_days")
     store = graph.store
-    doubled = near_duplicates.duplicates(store, namespace=namespace, near=near)
+    doubled = near_duplicates.duplicates(
+        store, namespace=namespace, similarity_threshold=similarity_threshold
+    )
     before = store.clock() - days * DAY
     histories = list(usage.histories(store, namespace))
     return Audit(

@@ -46,21 +46,25 @@ class Pruned:
 
 
 def merge_duplicates(
-    store: Store, *, namespace: Namespace = (), near: float = NEAR, dry_run: bool = True
+    store: Store,
+    *,
+    namespace: Namespace = (),
+    similarity_threshold: float = NEAR,
+    dry_run: bool = True,
 ) -> Pruned:
     """Merge the duplicates of a scope into the first of each group, in one transaction.
 
     Args:
         store: Able to write, if it is not a dry run.
         namespace: The scope; passages of different namespaces are never merged.
-        near: Cosine from which passages that say the same are merged; above 1, only the same text
-            counts.
+        similarity_threshold: Cosine from which passages that say the same are merged; above 1,
+            only the same text counts.
         dry_run: Only say what would be done.
 
     Raises:
-        InputError: `near` is not above 0.
+        InputError: `similarity_threshold` is not above 0.
     """
-    bound = near_duplicates.checked_bound(near)
+    bound = near_duplicates.checked_bound(similarity_threshold)
     dry_run = flag(dry_run, "dry_run")
     while True:
         found: list[Duplicate] = []

@@ -33,7 +33,7 @@ from hoptrail.values.numbers import finite, shown
 NEAR = 0.97
 """Cosine from which two contents that say the same are duplicates."""
 
-Then = Literal["report", "skip", "merge"]
+DuplicateAction = Literal["report", "skip", "merge"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +62,8 @@ def add_distinct(
     store: Store,
     passages: Iterable[Passage],
     *,
-    then: Then = "skip",
-    near: float = NEAR,
+    then: DuplicateAction = "skip",
+    similarity_threshold: float = NEAR,
 ) -> Distinct:
     """Write passages, looking for duplicates first, all of them or none.
 
@@ -76,16 +76,16 @@ def add_distinct(
         then: What to do with a duplicate: write it all the same ("report"), leave it out
             ("skip"), or let the first keep it ("merge"): id, title, text and metadata, which
             `history` tells, and its links joined to the first's.
-        near: Cosine from which two passages that say the same are near duplicates, in (0, 1]; above
-            1, only exact ones are found.
+        similarity_threshold: Cosine from which two passages that say the same are near duplicates,
+            in (0, 1]; above 1, only exact ones are found.
 
     Raises:
-        InputError: A passage cannot be stored, or `near` is not above 0.
+        InputError: A passage cannot be stored, or `similarity_threshold` is not above 0.
         DuplicateId: An id is taken.
         EncoderMissing: The store has no encoder.
     """
-    records.check_choice(then, get_args(Then), "then")
-    bound = checked_bound(near)
+    records.check_choice(then, get_args(DuplicateAction), "then")
+    bound = checked_bound(similarity_threshold)
     now = store.clock()
     batch = batches.collect(passages, "error", now, None)
     encoder = require(store.encoder, "encoding passages")
@@ -116,15 +116,17 @@ def add_distinct(
         return Distinct(ids, tuple(doubled))
 
 
-def duplicates(store: Store, *, namespace: Namespace = (), near: float = NEAR) -> list[Duplicate]:
+def duplicates(
+    store: Store, *, namespace: Namespace = (), similarity_threshold: float = NEAR
+) -> list[Duplicate]:
     """The duplicates that a scope holds, each beside the first that says the same.
 
     Of a bound above 1 there are none: no cosine reaches it.
 
     Raises:
-        InputError: `near` is not above 0.
+        InputError: `similarity_threshold` is not above 0.
     """
-    bound = checked_bound(near)
+    bound = checked_bound(similarity_threshold)
     return [
         one
         for space in store.namespaces()
@@ -134,12 +136,14 @@ def duplicates(store: Store, *, namespace: Namespace = (), near: float = NEAR) -
     ]
 
 
-def among_old(store: Store, namespace: Namespace, near: float) -> tuple[int, list[Duplicate]]:
+def among_old(
+    store: Store, namespace: Namespace, similarity_threshold: float
+) -> tuple[int, list[Duplicate]]:
     """The duplicates that exactly one namespace holds, at the version that comes first."""
     while True:
         with store.pinned(namespace) as view, view.lock:
             try:
-                return view.version, _clusters(store, view, near)
+                return view.version, _clusters(store, view, similarity_threshold)
             except UnknownId:  # another process deleted one just now: look again
                 continue
 
@@ -155,15 +159,17 @@ def changed(connection: sqlite3.Connection, namespace: Namespace, version: int) 
     return bool(row[0])
 
 
-def checked_bound(near: object) -> float:
+def checked_bound(similarity_threshold: object) -> float:
     """A cosine from which passages are near duplicates.
 
     Raises:
         InputError: It is no number above 0.
     """
-    bound = finite(near)
+    bound = finite(similarity_threshold)
     if bound is None or not bound > 0:
-        raise InputError(f"near must be a cosine above 0, got {shown(near)}")
+        raise InputError(
+            f"similarity_threshold must be a cosine above 0, got {shown(similarity_threshold)}"
+        )
     return bound
 
 
@@ -186,17 +192,17 @@ def _among_new(
     encoder: Encoder,
     batch: Mapping[Key, Passage],
     vectors: Mapping[Key, Vectors],
-    near: float,
+    similarity_threshold: float,
 ) -> tuple[int, list[Duplicate]]:
     """The duplicates among new passages of one namespace, and of what it holds at a version."""
     namespace = next(iter(batch))[0]
     while True:
         with store.pinned(namespace, encoder) as view, view.lock:
             try:
-                there = likeness.of_new(store, view, batch, vectors, near)
+                there = likeness.of_new(store, view, batch, vectors, similarity_threshold)
             except UnknownId:  # another process deleted one just now: look again
                 continue
-            firsts = Keepers(near)
+            firsts = Keepers(similarity_threshold)
             found = []
             for key, passage in batch.items():
                 vector = vectors[key]
@@ -210,9 +216,9 @@ def _among_new(
             return view.version, found
 
 
-def _clusters(store: Store, view: View, near: float) -> list[Duplicate]:
+def _clusters(store: Store, view: View, similarity_threshold: float) -> list[Duplicate]:
     """The duplicates of a namespace, which its view holds; only with its lock held."""
-    firsts = Keepers(near)
+    firsts = Keepers(similarity_threshold)
     found = []
     for passage, vector in likeness.oldest_first(store, view):
         like = firsts.like(passage.content, vector)

@@ -145,7 +145,7 @@ def test_no_report_names_another_s_passage(
         assert {(h.namespace, h.id) for h in histories(memory.store, scope)} == keys
 
         memory.search(question, 20, ("a", "x"))  # what others ask is no business of the scope's
-        audit = memory.audit(namespace=scope, near=0.5)
+        audit = memory.audit(namespace=scope, similarity_threshold=0.5)
         named = {*audit.orphans, *audit.stale, *audit.never_recalled}
         named |= {(space, source) for space, source, _ in audit.dangling}
         named |= {(d.namespace, id_) for d in audit.duplicates for id_ in (d.id, d.of)}
@@ -214,11 +214,11 @@ def test_no_stage_draw_merge_or_other_encoder_leads_out(
 
         others = [p for p in memory.store.passages() if p.namespace[: len(scope)] != scope]
         same = [Passage(f"new{i}", p.text, p.title, namespace=scope) for i, p in enumerate(others)]
-        distinct = memory.add_distinct(same, near=2.0)
+        distinct = memory.add_distinct(same, similarity_threshold=2.0)
         own = {p.content for p in batch if p.namespace == scope}
         for d in distinct.duplicates:  # of the scope's own, or of each other
             assert d.of.startswith("new") or memory.get(d.of, scope).content in own
-        merged = memory.merge_duplicates(namespace=scope, near=0.5, dry_run=False)
+        merged = memory.merge_duplicates(namespace=scope, similarity_threshold=0.5, dry_run=False)
         for merge in merged.merges:
             assert merge.namespace[: len(scope)] == scope
             assert {m.namespace for m in merge.merged} == {merge.namespace}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hoptrail.memory.maintenance.checks import Problem, Purged
     from hoptrail.memory.maintenance.export import Imported
     from hoptrail.memory.maintenance.merging import Pruned
-    from hoptrail.memory.maintenance.near_duplicates import Distinct, Then
+    from hoptrail.memory.maintenance.near_duplicates import Distinct, DuplicateAction
     from hoptrail.memory.passages.usage import History
     from hoptrail.memory.store import OnDuplicate, Progress, Store, Upserted
 
@@ -189,8 +189,8 @@ class Keeping(ABC):
         self,
         passages: Item | Iterable[Item],
         *,
-        then: Then = "skip",
-        near: float | None = None,
+        then: DuplicateAction = "skip",
+        similarity_threshold: float | None = None,
         namespace: Sequence[str] | None = None,
     ) -> Distinct:
         """Write passages, looking for what their namespaces say already; what was done.
@@ -201,8 +201,8 @@ class Keeping(ABC):
             passages: As `add` takes them, under ids that are not taken.
             then: Write a duplicate all the same ("report"), leave it out ("skip"), or let the
                 first keep it in its history and take its links ("merge").
-            near: Cosine from which passages with the same words are duplicates (0.97 by default);
-                above 1, only the same text is one.
+            similarity_threshold: Cosine from which passages with the same words are duplicates
+                (0.97 by default); above 1, only the same text is one.
             namespace: Where they go; by default each goes where it says.
 
         Raises:
@@ -214,22 +214,25 @@ class Keeping(ABC):
 
         place = None if namespace is None else checked_namespace(namespace)
         batch = Batch(passages, place)
-        bound = near_duplicates.NEAR if near is None else near
+        bound = near_duplicates.NEAR if similarity_threshold is None else similarity_threshold
         with self._cached_writes() as store:
-            return near_duplicates.add_distinct(store, batch.passages(store), then=then, near=bound)
+            return near_duplicates.add_distinct(
+                store, batch.passages(store), then=then, similarity_threshold=bound
+            )
 
     def audit(
         self,
         *,
         namespace: Sequence[str] = (),
-        near: float | None = None,
+        similarity_threshold: float | None = None,
         stale_days: float = 365.0,
     ) -> Audit:
         """What nobody may miss: duplicates, orphans, passages out of use, links to nowhere.
 
         Args:
             namespace: Where to look: every namespace that begins with it.
-            near: Cosine from which passages with the same words are duplicates (0.97 by default).
+            similarity_threshold: Cosine from which passages with the same words are duplicates
+                (0.97 by default).
             stale_days: Days after which a passage that nobody wrote or recalled is stale.
 
         Raises:
@@ -242,7 +245,9 @@ class Keeping(ABC):
         return audit(
             Graph(self._store),
             namespace=checked_namespace(namespace),
-            near=near_duplicates.NEAR if near is None else near,
+            similarity_threshold=near_duplicates.NEAR
+            if similarity_threshold is None
+            else similarity_threshold,
             stale_days=stale_days,
         )
 
@@ -265,7 +270,11 @@ class Keeping(ABC):
         return self._store.cache_info()
 
     def merge_duplicates(
-        self, *, namespace: Sequence[str] = (), near: float | None = None, dry_run: bool = True
+        self,
+        *,
+        namespace: Sequence[str] = (),
+        similarity_threshold: float | None = None,
+        dry_run: bool = True,
     ) -> Pruned:
         """Merge what says the same into what was written first; what was done, or would be.
 
@@ -274,19 +283,21 @@ class Keeping(ABC):
 
         Args:
             namespace: Where: every namespace that begins with it; never across two of them.
-            near: Cosine from which passages with the same words are merged (0.97 by default);
-                above 1, only the same text is.
+            similarity_threshold: Cosine from which passages with the same words are merged (0.97
+                by default); above 1, only the same text is.
             dry_run: Change nothing.
 
         Raises:
-            InputError: `near` is not above 0.
+            InputError: `similarity_threshold` is not above 0.
         """
         from hoptrail.memory.maintenance import merging, near_duplicates
 
         return merging.merge_duplicates(
             self._store,
             namespace=checked_namespace(namespace),
-            near=near_duplicates.NEAR if near is None else near,
+            similarity_threshold=near_duplicates.NEAR
+            if similarity_threshold is None
+            else similarity_threshold,
             dry_run=dry_run,
         )
 

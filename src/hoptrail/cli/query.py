@@ -207,7 +207,7 @@ def _add_distinct(args: argparse.Namespace, sources: Sources) -> int:
         raise InputError("--duplicates goes with neither --on-duplicate nor --ttl")
     with new_memory(args) as memory:
         done = memory.add_distinct(
-            sources, then=args.duplicates, near=args.near, namespace=args.namespace
+            sources, then=args.duplicates, similarity_threshold=args.near, namespace=args.namespace
         )
         total = memory.count()
         reading = source_files.reading(args, sources, memory)

@@ -228,7 +228,9 @@ def audit(args: argparse.Namespace) -> int:
     """Say what nobody may miss."""
     with open_memory(args) as memory:
         found = memory.audit(
-            namespace=args.namespace or (), near=args.near, stale_days=args.stale_days
+            namespace=args.namespace or (),
+            similarity_threshold=args.near,
+            stale_days=args.stale_days,
         )
     if args.json:
         print_json(asdict(found))

@@ -269,7 +269,7 @@ def prune(args: argparse.Namespace) -> int:
     """Merge duplicates."""
     with open_memory(args, read_only=not args.apply) as memory:
         found = memory.merge_duplicates(
-            namespace=args.namespace or (), near=args.near, dry_run=not args.apply
+            namespace=args.namespace or (), similarity_threshold=args.near, dry_run=not args.apply
         )
         total = memory.count()
     if args.json:

@@ -71,10 +71,10 @@ def test_namespaces_are_never_merged_and_nothing_is_left_to_do(store) -> None:
 
 
 def test_a_bound_above_one_takes_the_same_text_only(store) -> None:
-    found = merge_duplicates(store, near=1.5)
+    found = merge_duplicates(store, similarity_threshold=1.5)
     assert [one.id for merge in found.merges for one in merge.merged] == ["c"]
-    with pytest.raises(InputError, match="near must be a cosine"):
-        merge_duplicates(store, near=0)
+    with pytest.raises(InputError, match="similarity_threshold must be a cosine"):
+        merge_duplicates(store, similarity_threshold=0)
 
 
 def test_prune_on_the_command_line_is_a_dry_run_until_told(store, tmp_path, capsys) -> None:

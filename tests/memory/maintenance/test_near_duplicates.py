@@ -52,7 +52,7 @@ def test_report_writes_all(store: Store) -> None:
     found = {(d.id, d.exact) for d in duplicates(store)}
     assert found == {("same", True), ("near", False)}
     assert all(d.of in ("old", "same") for d in duplicates(store))
-    assert len(duplicates(store, near=1.1)) == 0
+    assert len(duplicates(store, similarity_threshold=1.1)) == 0
 
 
 def test_merge_keeps_where_it_came_from(store: Store) -> None:
@@ -87,12 +87,16 @@ def test_namespaces_are_not_compared(store: Store) -> None:
 
 def test_a_bound_above_one_finds_only_the_same_text(store: Store) -> None:
     store.add([OLD])
-    assert add_distinct(store, [NEAR, SAME], near=1.5).ids == ["near"]
+    assert add_distinct(store, [NEAR, SAME], similarity_threshold=1.5).ids == ["near"]
 
 
 def test_wrong_arguments_write_nothing(store: Store) -> None:
     store.add([OLD])
-    for wrong, says in (({"then": "drop"}, "then must be one of"), ({"near": 0}, "above 0, got 0")):
+    bad = (
+        ({"then": "drop"}, "then must be one of"),
+        ({"similarity_threshold": 0}, "above 0, got 0"),
+    )
+    for wrong, says in bad:
         with pytest.raises(InputError, match=says):
             add_distinct(store, [OTHER], **wrong)
     with pytest.raises(DuplicateId):

@@ -231,7 +231,9 @@ class Machine(RuleBasedStateMachine):
     @rule(near=st.sampled_from([0.97, 2.0]), scope=st.sampled_from(SCOPES))
     def merge(self, near: float, scope: Namespace) -> None:
         """What that keeps is for others to test: here it is that no index misses it."""
-        found = merging.merge_duplicates(self.store, namespace=scope, near=near, dry_run=False)
+        found = merging.merge_duplicates(
+            self.store, namespace=scope, similarity_threshold=near, dry_run=False
+        )
         for merged in (one for merge in found.merges for one in merge.merged):
             assert merged.namespace[: len(scope)] == scope
             del self.model[merged.namespace, merged.id]
@@ -242,7 +244,7 @@ class Machine(RuleBasedStateMachine):
     @rule(batch=st.lists(passages, max_size=4, unique_by=lambda p: (p.namespace, p.id)))
     def add_distinct(self, batch: list[Passage]) -> None:
         new = [p for p in batch if (p.namespace, p.id) not in self.model]
-        found = near_duplicates.add_distinct(self.store, new, then="skip", near=2)
+        found = near_duplicates.add_distinct(self.store, new, then="skip", similarity_threshold=2)
         doubled = {(d.namespace, d.id) for d in found.duplicates}
         held = {(p.namespace, p.content) for p in self.model.values()}
         for p in new:
