@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hoptrail.cli import main
+from hoptrail.cli.main import main
 from hoptrail.memory.encoders import transformer as encoders
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 
@@ -22,7 +22,7 @@ def run(capsys, monkeypatch, tmp_path_factory) -> Run:
     monkeypatch.setenv("HOPTRAIL_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
     def call(*argv: object) -> tuple[int, str, str]:
-        code = main.main([str(a) for a in argv])
+        code = main([str(a) for a in argv])
         out, err = capsys.readouterr()
         return code, out, err
 
