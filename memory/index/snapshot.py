@@ -13,6 +13,7 @@ import hashlib
 import logging
 import os
 import secrets
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -53,6 +54,7 @@ def save(database: Database, scope: str, version: int, arrays: Arrays) -> bool:
         with output_files.scratch(folder / name, database.path) as part:
             with part.open("r+b") as file:
                 digest = mapped_arrays.write(file, arrays)
+            _settle(part)
             with database.writing(wait=False) as connection:
                 old = connection.execute(
                     "SELECT file, version FROM snapshots WHERE namespace = ?", (scope,)
@@ -97,6 +99,13 @@ def load(database: Database, scope: str) -> tuple[int, mapped_arrays.Mapped] | N
             return None
         return version, arrays
     return None
+
+
+def _settle(file: Path) -> None:
+    """Have nobody write to a whole file: one that is cut short crashes whoever has it mapped."""
+    if sys.platform != "win32":  # which would not let it be removed either
+        with suppress(OSError):
+            file.chmod(file.stat().st_mode & 0o444)
 
 
 def problems(database: Database) -> list[str]:

@@ -61,6 +61,15 @@ def test_front_matter_is_metadata_and_title_and_no_text() -> None:
         "---\nx0: &x0 [kept]\n"
         + "".join(f"x{n}: &x{n} [{','.join([f'*x{n - 1}'] * 9)}]\n" for n in range(1, 30))
         + "---\ntext",
+        "---\nx0: &x0 {kept: 1}\n"
+        + "".join(
+            f"x{n}: &x{n}\n  <<: [{','.join([f'*x{n - 1}'] * 9)}]\n  y{n}: 1\n"
+            for n in range(1, 30)
+        )
+        + "---\ntext",
+        f"---\na: &a {'kept ' * 1_000}\nb: [{','.join(['*a'] * 2_000)}]\n---\ntext",
+        f"---\nkept: {':'.join(['59'] * 9_000)}\n---\ntext",
+        f"---\nkept: {{a: 0x{'f' * 9_000}}}\n---\ntext",
     ],
 )
 def test_what_only_looks_like_front_matter_stays_text(text) -> None:
@@ -77,6 +86,14 @@ def test_front_matter_that_is_none_is_named_and_an_empty_one_is_taken_away() -> 
     assert "no valid YAML" in odd.why
     assert cut(a="---\n---\n\ntext")["a.md"].text == "text"
     assert cut(a="---\ntitle: only\n---\n") == {}
+
+
+def test_values_that_are_merged_stay_metadata() -> None:
+    front = "base: &base {author: Ann, year: 1999}\nthis: {<<: *base, year: 2001}"
+    assert cut(a=f"---\n{front}\n---\ntext")["a.md"].metadata["this"] == {
+        "author": "Ann",
+        "year": 2001,
+    }
 
 
 def test_wikilinks_lead_by_name_path_alias_and_heading() -> None:

@@ -82,8 +82,19 @@ def _parsed(text: str, mark: str, lines: int) -> FrontMatter:
 def _yaml(text: str) -> object:
     import yaml
 
+    class Loader(yaml.SafeLoader):  # not by libyaml: it overflows the stack on what nests deeply
+        """One that merges (`<<`) a bounded number of values: each can hold all before it again."""
+
+        merged = 0
+
+        def flatten_mapping(self, node: yaml.MappingNode) -> None:
+            super().flatten_mapping(node)
+            self.merged += len(node.value)
+            if self.merged > VALUES:
+                raise _Unusable(f"more than {VALUES} values, those that are merged among them")
+
     try:
-        return yaml.safe_load(text)  # not by libyaml: it overflows the stack on what nests deeply
+        return yaml.load(text, Loader)  # noqa: S506 - as safe as the one it extends
     except yaml.YAMLError as error:
         raise _Unusable(getattr(error, "problem", None) or str(error)) from error
 
@@ -99,6 +110,7 @@ class _Plain:
 
     def __init__(self) -> None:
         self._left = VALUES
+        self._characters = LONGEST
 
     def mapping(self, given: Mapping[Any, Any], depth: int) -> dict[str, Any]:
         return {self._key(key): self._value(value, depth + 1) for key, value in given.items()}
@@ -115,7 +127,11 @@ class _Plain:
             return self.mapping(value, depth)
         if isinstance(value, list | tuple | set | frozenset):
             return [self._value(item, depth + 1) for item in value]
-        return _scalar(value)
+        plain = _scalar(value)
+        self._characters -= len(plain) if isinstance(plain, str) else 0
+        if self._characters < 0:  # what stands there once, and is named many times
+            raise _Unusable(f"more than {LONGEST} characters")
+        return plain
 
 
 def _scalar(value: object) -> object:
@@ -125,6 +141,8 @@ def _scalar(value: object) -> object:
         return base64.b64encode(value).decode()
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
+    if isinstance(value, int):
+        str(value)  # nor can JSON hold what Python does not write out
     if isinstance(value, str):
         value.encode("utf-8")  # an escape may spell half of a character
     return value

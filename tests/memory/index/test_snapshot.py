@@ -6,6 +6,8 @@ import hashlib
 import logging
 import mmap
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -293,6 +295,32 @@ def test_a_file_that_is_cut_short_while_it_is_in_use_is_no_crash(
         assert ("was cut short" in caplog.text) == (read_whole == 0)
         store.delete([expected[0]])
         assert [hit.passage.id for hit in store.search("river", 9)] == expected[1:10]
+
+
+CUT = """
+import os, sys
+from pathlib import Path
+import numpy as np
+from hoptrail.memory.index import mapped_arrays
+file = Path(sys.argv[1])
+with file.open("w+b") as out:
+    digest = mapped_arrays.write(out, {"vectors": np.ones(12_000_000, dtype=np.float32)})
+vectors = mapped_arrays.read(file, digest)["vectors"]
+os.truncate(file, 0)
+print(int(vectors.sum(dtype=np.float64)))
+"""
+
+
+def test_a_file_of_fifty_megabytes_may_be_cut_short_in_the_middle_of_a_search(tmp_path) -> None:
+    command = [sys.executable, "-c", CUT, str(tmp_path / "arrays")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "12000000"), done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="such files cannot be removed there")
+def test_nobody_may_write_to_an_index_file(saved: Path) -> None:
+    [file] = saved.with_name("a.db.index").glob("*.v*")
+    assert not file.stat().st_mode & 0o222
 
 
 def test_an_emptied_store_with_another_encoder_starts_from_it_too(saved: Path) -> None:
