@@ -129,8 +129,9 @@ class Graph:
 
     def reset(self) -> None:
         """Drop the tables, whatever their state, and make them anew, with nothing in them."""
-        with self.store.transaction() as connection:
+        with self.store.reading() as connection:  # what finds damage can write no more in SQLite
             whole = soundness.whole(connection, schema.PREFIX)
+        with self.store.transaction() as connection:
             memory_schema.forget_owner(connection, schema.OWNER, schema.PREFIX, readable=whole)
         self.store.migrate(schema.OWNER, schema.MIGRATIONS)
 

@@ -115,7 +115,8 @@ def problems(database: Database) -> list[str]:
             "SELECT namespace, file, sha256, version FROM snapshots ORDER BY file"
         ).fetchall()
     found = []
-    for scope, name, digest, version in rows:
+    for scope, *columns, version in rows:
+        name, digest = map(str, columns)
         if not name.startswith(_prefix(scope, version)):
             found.append(f"the row of the index file {name} is not as it was written")
             continue
@@ -159,12 +160,17 @@ def _prefix(scope: str, version: int) -> str:
 
 
 def _named(database: Database, scope: str) -> tuple[str, str, int] | None:
-    with database.reading() as connection:
-        row = connection.execute(
-            "SELECT file, sha256, version FROM snapshots WHERE namespace = ?", (scope,)
-        ).fetchone()
-    # The name only: whatever a damaged store says, no file outside the folder is touched.
-    return (Path(row[0]).name, str(row[1]), int(row[2])) if row else None
+    """File, digest and version of a scope's snapshot; None if there is none, or none to be read."""
+    try:
+        with database.reading() as connection:
+            row = connection.execute(
+                "SELECT file, sha256, version FROM snapshots WHERE namespace = ?", (scope,)
+            ).fetchone()
+        # The name only: whatever a damaged store says, no file outside the folder is touched.
+        return (Path(str(row[0])).name, str(row[1]), int(row[2])) if row else None
+    except (StoreUnavailable, ValueError) as error:  # all that it could tell is derived
+        logger.warning("what %s says of its snapshots cannot be read: %s", database.path, error)
+        return None
 
 
 def _usable(name: str) -> bool:

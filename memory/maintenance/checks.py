@@ -56,9 +56,11 @@ def verify(store: Store) -> list[Problem]:
         problems = soundness.problems(connection)
     if any(not problem.derived for problem in problems):
         return problems
-    return problems + [
-        Problem("snapshot", message, derived=True) for message in snapshot.problems(store.database)
-    ]
+    try:
+        messages = snapshot.problems(store.database)
+    except StoreUnavailable as error:
+        messages = [str(error)]
+    return problems + [Problem("snapshot", message, derived=True) for message in messages]
 
 
 def backup(store: Store, path: str | Path) -> Path:
@@ -88,12 +90,8 @@ def backup(store: Store, path: str | Path) -> Path:
 
 def _copy(store: Store, part: Path) -> None:
     """Copy a store's file, as of one moment, into an empty one."""
-    uri = f"{store.database.path.as_uri()}?mode=ro"
     with closing(sqlite3.connect(part)) as new:
-        try:
-            with forks.inside(store.database), closing(sqlite3.connect(uri, uri=True)) as old:
-                old.backup(new)  # beside this process's readers and writers
-        except sqlite3.OperationalError:
+        if not _copied(store, new):
             with store.reading() as connection:  # which can read what others cannot open
                 connection.backup(new)
         new.execute("DELETE FROM snapshots")  # their files are not copied
@@ -101,6 +99,31 @@ def _copy(store: Store, part: Path) -> None:
         new.execute("PRAGMA journal_mode=DELETE")  # one file, no log beside it
     with part.open("rb") as file:
         os.fsync(file.fileno())
+
+
+def _copied(store: Store, new: sqlite3.Connection) -> bool:
+    """Copy beside this process's readers and writers; False if the file cannot be read so."""
+    with forks.inside(store.database):
+        old = _opened(f"{store.database.path.as_uri()}?mode=ro")
+        if old is None:
+            return False
+        with closing(old):
+            old.backup(new)
+    return True
+
+
+def _opened(uri: str) -> sqlite3.Connection | None:
+    """A connection of its own to a file; None if that cannot be read so."""
+    try:
+        connection = sqlite3.connect(uri, uri=True)
+    except sqlite3.OperationalError:
+        return None
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError:
+        connection.close()
+        return None
+    return connection
 
 
 def purge(store: Store, *, cache: Path | None = None, whole_cache: bool = False) -> Purged:

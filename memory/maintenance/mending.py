@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from hoptrail.memory.index import snapshot
@@ -23,8 +24,11 @@ def repair(store: Store) -> list[str]:
     done: list[str] = []
     if left := _sweep(store):
         done.append(f"removed {left} files that killed commands had left behind")
+    with store.reading() as connection:  # what finds damage can write no more in SQLite
+        whole = not soundness.integrity(connection)
+        lost = [] if whole else [table for table in schema.SPARE if _lost(connection, table)]
     with store.transaction() as connection:
-        spare = _structures(connection, done)
+        _structures(connection, lost, done)
         if orphans := schema.remove_orphans(connection):
             done.append(f"removed {orphans} rows that belonged to no passage")
         _rows(connection, done)
@@ -32,6 +36,8 @@ def repair(store: Store) -> list[str]:
             next_vectors.again(connection, again)
             done.append(f"{len(again)} passages are to be encoded again by the next encoder")
     _vectors(store, done)
+    with store.reading() as connection:
+        spare = not whole and soundness.integrity(connection)
     if spare:
         store.database.compact()
         done.append("rewrote the file without pages that nothing used")
@@ -47,29 +53,34 @@ def _sweep(store: Store) -> int:
     return sum(map(output_files.sweep, places))
 
 
-def _structures(connection: sqlite3.Connection, done: list[str]) -> bool:
-    """Mend indexes, triggers and tables of vectors; whether the file should be rewritten."""
-    done += [f"made {what} anew" for what in schema.mend(connection)]
-    whole = soundness.integrity(connection)
+def _lost(connection: sqlite3.Connection, table: str) -> bool:
+    """Whether the rows of a table, not only its indexes, are damaged."""
+    return any(" index " not in message for message in soundness.integrity(connection, table))
+
+
+def _structures(connection: sqlite3.Connection, lost: Sequence[str], done: list[str]) -> None:
+    """Mend indexes and triggers, and put empty tables in the place of lost ones."""
+    mended = schema.mend(connection)
     for table in soundness.tables(connection):
-        messages = soundness.integrity(connection, table) if whole else []
-        if table == "vectors" and any(" index " not in message for message in messages):
-            _new_vectors(connection)
-            done.append("made the table of vectors anew")
+        if table in lost:
+            _anew(connection, table)
+            mended.append(f"the table {table}")
         elif not table.startswith("graph_"):  # those are the graph's to mend
             connection.execute(f'REINDEX "{table}"')
-    return bool(whole) and bool(soundness.integrity(connection))
+    if "the table erased" in mended:
+        store_info.put(connection, "unrecorded", "1")  # so that a purge says so
+    done += [f"made {what} anew" for what in mended]
 
 
-def _new_vectors(connection: sqlite3.Connection) -> None:
-    """An empty table of vectors in the place of one that cannot be read."""
+def _anew(connection: sqlite3.Connection, table: str) -> None:
+    """An empty table in the place of one that cannot be read."""
     (declaration,) = connection.execute(
-        "SELECT sql FROM sqlite_master WHERE name = 'vectors'"
+        "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)
     ).fetchone()
     triggers = connection.execute(
-        "SELECT sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'vectors'"
+        "SELECT sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ?", (table,)
     ).fetchall()
-    schema.drop(connection, ["vectors"], readable=False)
+    schema.drop(connection, [table], readable=False)
     for (statement,) in [(declaration,), *triggers]:
         connection.execute(statement)
 
@@ -86,11 +97,11 @@ def _rows(connection: sqlite3.Connection, done: list[str]) -> None:
             store_info.put(connection, "unrecorded", "1")  # so that a purge says so
         done.append(f"removed the row {key!r} of {table}, which was not as it was written")
     highest, stored = (
-        soundness.highest_version(connection),
+        store_info.highest_version(connection),
         store_info.get(connection, "version") or "",
     )
-    version = int(stored) if stored.isdigit() else 0
-    if highest > version or ("meta", "version") in wrong or not stored.isdigit():
+    version = int(stored) if store_info.is_version(stored) else 0
+    if highest > version or ("meta", "version") in wrong or not store_info.is_version(stored):
         store_info.put(connection, "version", str(max(highest, version)))
         done.append(f"moved the version on to {max(highest, version)}")
 

@@ -19,8 +19,8 @@ from hoptrail.types import Link, Passage
 SHOWN = 20
 """Problems of one kind that are named one by one."""
 
-DERIVED = ("graph_", "snapshots", "vectors", "next_vectors", "unencoded", "aside_")
-"""How the names of tables begin that can be made anew from the passages."""
+DERIVED = ("graph_", "snapshots", "vectors", "next_vectors", "unencoded", "aside_", "erased")
+"""How the names of tables begin that can be made anew from the passages, or be spared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,10 @@ def problems(connection: sqlite3.Connection) -> list[Problem]:
         try:
             found += part(connection)
         except (sqlite3.Error, StoreError, ValueError, TypeError, OverflowError) as error:
-            anew = what in ("reference", "vector", "encoder", "version")
+            # Of the file all that is wrong so far can be made anew, and may be why.
+            anew = what in ("reference", "vector", "encoder", "version") or (
+                what == "file" and bool(found)
+            )
             found.append(Problem(what, f"it cannot be read: {error}", anew))
     return found
 
@@ -105,15 +108,6 @@ def wrong_vectors(connection: sqlite3.Connection) -> list[int]:
     return wrong
 
 
-def highest_version(connection: sqlite3.Connection) -> int:
-    """The highest version of a row."""
-    row = connection.execute(
-        "SELECT max(version) FROM (SELECT max(version) AS version FROM passages "
-        "UNION ALL SELECT max(version) FROM tombstones)"
-    ).fetchone()
-    return int(row[0] or 0)
-
-
 def _file_problems(connection: sqlite3.Connection) -> list[Problem]:
     """What SQLite says of its structures, and whether tables are declared as they should be."""
     found = []
@@ -130,7 +124,11 @@ def _file_problems(connection: sqlite3.Connection) -> list[Problem]:
             Problem("file", m, derived=bool(named) or _spare(m)) for m in messages if m not in named
         ]
     found += [
-        Problem("file", f"the {kind} {name} is not declared as it should be", kind != "table")
+        Problem(
+            "file",
+            f"the {kind} {name} is not declared as it should be",
+            derived=kind != "table" or name in schema.SPARE,
+        )
         for kind, name, _ in schema.misdeclared(connection)
     ]
     return found
@@ -237,7 +235,7 @@ def _encoder_problems(connection: sqlite3.Connection) -> list[Problem]:
 
 
 def _version_problems(connection: sqlite3.Connection) -> list[Problem]:
-    newest, highest = store_info.version(connection), highest_version(connection)
+    newest, highest = store_info.version(connection), store_info.highest_version(connection)
     if highest <= newest:
         return []
     return [Problem("version", f"the version is {newest} and a row has {highest}", derived=True)]

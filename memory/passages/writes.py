@@ -13,7 +13,7 @@ from pathlib import Path
 from types import EllipsisType
 from typing import cast, get_args
 
-from hoptrail.errors import InputError
+from hoptrail.errors import InputError, StoreUnavailable
 from hoptrail.memory import filters
 from hoptrail.memory.encoders.transformer import Encoder, Vectors, require
 from hoptrail.memory.encoders.vectors import check_known
@@ -392,6 +392,12 @@ class Writer(Reader):
     def _write(self) -> Iterator[tuple[sqlite3.Connection, float]]:
         """A transaction that begins without what has expired by its time; and that time."""
         now = self._clock()
-        with self._db.writing() as connection:
-            batches.bury(connection, records.due(connection, now))
-            yield connection, now
+        try:
+            with self._db.writing() as connection:
+                batches.bury(connection, records.due(connection, now))
+                yield connection, now
+        except sqlite3.IntegrityError as error:  # no statement here makes one of sound rows
+            raise StoreUnavailable(
+                f"the store {self.path} could not be written: its rows contradict each other "
+                f"({error}), hoptrail repair mends what can be"
+            ) from error

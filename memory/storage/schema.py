@@ -216,10 +216,14 @@ def migrate(
     )
 
 
+SPARE = ("vectors", "snapshots", "erased")
+"""Tables that may be made anew, empty: what they hold is derived, or can be spared."""
+
+
 def misdeclared(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
     """Kind, name and right declaration of what the store's own tables lack, or declare otherwise.
 
-    The vectors are left out: a change of encoder puts another table in the place of theirs.
+    Vectors may be declared otherwise: a change of encoder puts another table in their place.
     """
     query = "SELECT name, type, sql FROM sqlite_master WHERE sql IS NOT NULL"
     with closing(sqlite3.connect(":memory:")) as fresh:
@@ -231,7 +235,9 @@ def misdeclared(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
     return [
         (kind, name, sql)
         for name, (kind, sql) in expected.items()
-        if name not in ("vectors", "migrations", "sqlite_sequence") and declared.get(name) != sql
+        if name not in ("migrations", "sqlite_sequence")
+        and declared.get(name) != sql
+        and not (name == "vectors" and name in declared)
     ]
 
 
@@ -268,10 +274,10 @@ def _dropped(connection: sqlite3.Connection, name: str) -> bool:
 
 
 def mend(connection: sqlite3.Connection) -> list[str]:
-    """Make indexes and triggers anew that are missing or declared otherwise; their names."""
+    """Make anew what is missing or declared otherwise and can be spared; the names."""
     mended = []
     for kind, name, declaration in misdeclared(connection):
-        if kind != "table":
+        if kind != "table" or name in SPARE:
             connection.execute(f'DROP {kind} IF EXISTS "{name}"')
             connection.execute(declaration)
             mended.append(f"the {kind} {name}")

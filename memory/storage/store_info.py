@@ -46,20 +46,23 @@ def version(connection: sqlite3.Connection) -> int:
     Raises:
         StoreError: The file says no number.
     """
-    found = get(connection, "version") or "0"
-    try:
-        return int(found)
-    except ValueError as error:
-        raise StoreError(
-            f"the file's version is {found!r}, which is no number: hoptrail repair"
-        ) from error
+    return _number(connection, "version")
 
 
 def bump(connection: sqlite3.Connection, count: int) -> int:
     """Take `count` new versions; the first of them."""
-    newest = version(connection)
+    newest = max(version(connection), highest_version(connection))
     put(connection, "version", str(newest + count))
     return newest + 1
+
+
+def highest_version(connection: sqlite3.Connection) -> int:
+    """The highest version of a row: above the newest, if the file is damaged."""
+    row = connection.execute(
+        "SELECT max(version) FROM (SELECT max(version) AS version FROM passages "
+        "UNION ALL SELECT max(version) FROM tombstones)"
+    ).fetchone()
+    return int(row[0] or 0)
 
 
 def language(connection: sqlite3.Connection) -> str:
@@ -100,7 +103,26 @@ def check_language(connection: sqlite3.Connection, wanted: str, where: str) -> N
 
 def encoder_since(connection: sqlite3.Connection) -> int:
     """The version from which on the vectors are those of the present encoder; 0 for all."""
-    return int(get(connection, SINCE) or 0)
+    return _number(connection, SINCE)
+
+
+def is_version(value: str) -> bool:
+    """Whether a value that is written down is a version, as SQLite can hold one."""
+    return value.isascii() and value.isdigit() and len(value) < 19
+
+
+def _number(connection: sqlite3.Connection, key: str) -> int:
+    """A version that is written down; 0 if there is none.
+
+    Raises:
+        StoreError: It is no number.
+    """
+    value = get(connection, key) or "0"
+    if not is_version(value):
+        raise StoreError(
+            f"the file's {key} is {value[:40]!r}, which is no version: hoptrail repair"
+        )
+    return int(value)
 
 
 def describe(encoder: Encoder) -> str:
@@ -116,7 +138,7 @@ def describe(encoder: Encoder) -> str:
 def width(described: str) -> int | None:
     """The width of a described encoder's vectors, if it says one."""
     digits = described.rpartition("(")[2].partition(" ")[0]
-    return int(digits) if digits.isdigit() else None
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 9 else None
 
 
 def check_encoder(connection: sqlite3.Connection, encoder: Encoder | None, where: str) -> None:
@@ -179,6 +201,7 @@ def caches(connection: sqlite3.Connection) -> list[Path]:
         known = json.loads(get(connection, CACHES) or "[]")
     except ValueError:  # damaged, which verify says
         return []
+    known = known if isinstance(known, list) else []
     return [Path(folder) for folder in known if isinstance(folder, str)]
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import random
 import sqlite3
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -253,3 +254,106 @@ def test_deleting_and_purging_do_not_need_what_is_derived(path: Path, what: str)
         memory.purge()
         memory.graph.view(memory.store.view())
         assert memory.count() == 39
+
+
+def wipe(path: Path, root: str, fill: bytes) -> None:
+    """Write over the page that a table or an index begins with."""
+    with closing(sqlite3.connect(path)) as connection:
+        size = connection.execute("PRAGMA page_size").fetchone()[0]
+        (page,) = connection.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = ?", (root,)
+        ).fetchone()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write((fill * size)[:size])
+
+
+@pytest.mark.parametrize("fill", [b"\0", b"\xff\x07"])
+@pytest.mark.parametrize(
+    "root",
+    ["vectors", "snapshots", "erased", "graph_names_head", "graph_words_data", "graph_words_idx"]
+    + [f"graph_{name}" for name in TABLES],
+)
+def test_a_derived_table_whose_first_page_is_lost_is_made_anew(
+    path: Path, root: str, fill: bytes
+) -> None:
+    with opened(path) as memory:
+        expected = [hit.passage.id for hit in memory.search("Varn7 harbour", 5)]
+    wipe(path, root, fill)
+    with opened(path) as memory:
+        problems = memory.verify()
+        assert problems
+        assert all(problem.derived for problem in problems)
+        assert memory.repair()
+        assert memory.verify() == []
+        assert [hit.passage.id for hit in memory.search("Varn7 harbour", 5)] == expected
+        memory.delete("p8")
+        memory.purge()
+        assert memory.count() == 39
+
+
+@pytest.mark.parametrize("table", ["vectors", "snapshots", "erased"])
+def test_a_table_that_can_be_spared_and_is_missing_is_made_anew(path: Path, table: str) -> None:
+    sql(path, f"DROP TABLE {table}")
+    with opened(path) as memory:
+        assert all(problem.derived for problem in memory.verify())
+        assert memory.repair()
+        assert memory.verify() == []
+        memory.delete("p8")
+        assert memory.purge().unrecorded == (table == "erased")
+
+
+def test_a_search_goes_on_where_nothing_of_the_snapshots_can_be_read(path: Path, caplog) -> None:
+    wipe(path, "snapshots", b"\0")
+    with opened(path) as memory:
+        assert memory.search("Varn7 harbour")
+    assert "snapshots cannot be read" in caplog.text
+
+
+SAID = ["", "x", "-5", "1", "9" * 40, "\u00b2", "1e3", " 4", "null", "7", "{}", "[[1]]", "[7]"]
+SAID += ["hash-32 (\u00b2 dim)", "hash-32 (0 dim)", f"hash-32 ({'9' * 30} dim)", "klingon"]
+
+
+@pytest.mark.parametrize("key", ["version", "encoder", "encoder_since", "language", "caches"])
+@pytest.mark.parametrize("value", SAID)
+def test_whatever_a_file_says_of_itself_no_call_fails_but_in_a_sentence(
+    path: Path, key: str, value: str
+) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(
+            "INSERT INTO meta (key, value) VALUES (?, ?) "
+            "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            (key, value),
+        )
+    with suppress(HoptrailError), opened(path) as memory:
+        calls: list[Callable[[], object]] = [
+            lambda: memory.search("Varn7"),
+            lambda: memory.add(Passage("new", "Ada Lind left Larvik.")),
+            lambda: memory.update("p4", text="Ada Lind stayed."),
+            lambda: memory.delete("p6"),
+            memory.verify,
+            memory.purge,
+            memory.repair,
+            lambda: memory.search("Varn7"),
+        ]
+        for call in calls:
+            with suppress(HoptrailError):
+                call()
+
+
+def test_a_version_that_fell_behind_gives_no_version_twice(path: Path) -> None:
+    sql(path, "UPDATE meta SET value = '1' WHERE key = 'version'")
+    with opened(path) as memory:
+        memory.add(Passage("new", "Ada Lind left Larvik."))
+        memory.update("p4", text="Ada Lind stayed.")
+        assert memory.search("Who left Larvik?", 1)[0].passage.id == "new"
+
+
+def test_rows_that_contradict_each_other_are_no_raw_error(path: Path) -> None:
+    sql(
+        path,
+        "CREATE UNIQUE INDEX odd ON passages (title) WHERE title = 'Varn40'",
+        "UPDATE passages SET title = 'Varn40' WHERE id = 'p3'",
+    )
+    with opened(path) as memory, pytest.raises(StoreError, match="contradict each other"):
+        memory.add(Passage("new", "Ada Lind left Larvik.", "Varn40"))

@@ -330,8 +330,10 @@ class Keeping(ABC):
         from hoptrail.memory.maintenance import checks
 
         problems = checks.verify(self._store)
-        if any(not problem.derived for problem in problems):
-            return problems  # a graph of damaged passages could not even be built
+        if any(problem.what == "file" or not problem.derived for problem in problems):
+            return (
+                problems  # of a damaged file no copy can be made, whose graph could be built anew
+            )
         return problems + graph_upkeep.verify(self._store)
 
     def repair(self) -> list[str]:

@@ -94,7 +94,7 @@ def _yaml(text: str) -> object:
                 raise _Unusable(f"more than {VALUES} values, those that are merged among them")
 
     try:
-        return yaml.load(text, Loader)  # noqa: S506 - as safe as the one it extends
+        return yaml.load(text, Loader)  # as safe as the one it extends
     except yaml.YAMLError as error:
         raise _Unusable(getattr(error, "problem", None) or str(error)) from error
 
