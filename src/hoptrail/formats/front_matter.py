@@ -82,7 +82,8 @@ def _parsed(text: str, mark: str, lines: int) -> FrontMatter:
 def _yaml(text: str) -> object:
     import yaml
 
-    class Loader(yaml.SafeLoader):  # not by libyaml: it overflows the stack on what nests deeply
+    # Not by libyaml: it overflows the stack on what nests deeply.
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]
         """One that merges (`<<`) a bounded number of values: each can hold all before it again."""
 
         merged = 0
