@@ -78,6 +78,8 @@ def backup(store: Store, path: str | Path) -> Path:
         output_files.checked(target)
     except FormatError as error:
         raise StoreUnavailable(f"no backup could be written: {error}") from error
+    with store.reading():  # a store that is not there any more is no fault of the target's
+        pass
     store.recorder.flush(wait=False)
     try:
         with output_files.scratch(target, store.database.path) as part:

@@ -66,6 +66,8 @@ def export(
     """
     vectors = flag(vectors, "vectors")
     target = output_files.checked(path)
+    with store.reading():  # a store that is not there any more is no fault of the target's
+        pass
     count = 0
     try:
         store.recorder.flush(wait=False)

@@ -88,6 +88,7 @@ class Database:
         forks.check(self.path)
         forks.register(self)
         self._open()
+        self._file = self._file_now()  # what is open, whatever its path comes to name
 
     @property
     def closed(self) -> bool:
@@ -170,6 +171,7 @@ class Database:
                 yield self._thread.connection
                 return
             with self.inside():
+                self._check_file()
                 lent = self._readers.begun()
                 connection = lent[1]
             yield connection
@@ -248,6 +250,7 @@ class Database:
             state = "open read-only" if self.read_only else "in a transaction"
             raise StoreError(f"the store {self.path} is {state}")
         with self._errors("compacted"), self._writer() as connection:
+            self._check_file()
             connection.execute("VACUUM")
             if connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
                 raise StoreError(
@@ -282,7 +285,26 @@ class Database:
         except sqlite3.Error as error:
             raise StoreUnavailable(f"{self.path} cannot be opened as a store: {error}") from error
 
+    def _file_now(self) -> tuple[int, int] | None:
+        """What tells the file at the path from every other one; None if there is none."""
+        try:
+            entry = os.stat(self.path)
+        except OSError:
+            return None
+        return entry.st_dev, entry.st_ino
+
+    def _check_file(self) -> None:
+        """Refuse to go on with a file that nobody would find again at its path.
+
+        Raises:
+            StoreUnavailable: It was removed, moved, or another was put in its place.
+        """
+        if (now := self._file_now()) != self._file:
+            what = "is not there any more" if now is None else "is another file than was opened"
+            raise StoreUnavailable(f"the store {self.path} {what}: open it again where it is")
+
     def _begin(self, connection: sqlite3.Connection, *, wait: bool | float, checked: bool) -> None:
+        self._check_file()
         if connection.in_transaction:  # whoever began it was interrupted
             connection.execute("ROLLBACK")
         milliseconds = int(1000 * self._patience) if wait is True else 0
@@ -351,6 +373,7 @@ class Database:
     def _snapshot(self) -> Iterator[sqlite3.Connection]:
         """A state of the file, and a connection that reads it."""
         lent: tuple[int, sqlite3.Connection] | None = None
+        self._check_file()
         try:
             lent = self._readers.begun()
             yield lent[1]

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -201,3 +202,34 @@ def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
 
     with pytest.raises(StoreUnavailable, match="cannot be opened as a store"):
         Store("/proc/a.db")
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+@pytest.mark.parametrize("fate", ["removed", "moved", "replaced"])
+def test_a_file_that_is_no_more_where_it_was_takes_no_write_and_gives_no_answer(
+    tmp_path: Path, fate: str, read_only: bool
+) -> None:
+    path, other = tmp_path / "a.db", tmp_path / "other.db"
+    for file in (path, other):
+        with Store(file, encoder=HashEncoder()) as store:
+            store.add([Passage("a", f"a river of {file.stem}")])
+    store = Store(path, encoder=HashEncoder(), read_only=read_only)
+    assert store.search("river")
+    if fate == "removed":
+        path.unlink()
+    elif fate == "moved":
+        path.rename(tmp_path / "moved.db")
+    else:
+        other.replace(path)
+    calls: list[Callable[[], object]] = [
+        lambda: store.search("river"),
+        lambda: store.get("a"),
+        lambda: store.add([Passage("b", "a bridge")]),
+        lambda: store.delete(["a"]),
+        lambda: checks.purge(store),
+        lambda: checks.backup(store, tmp_path / "backup.db"),
+    ]
+    for call in calls:
+        with pytest.raises(StoreError, match=r"not there any more|another file|read-only"):
+            call()
+    store.close()
