@@ -30,7 +30,7 @@ def register(commands: Commands) -> None:
     parser = command(
         commands,
         "distill",
-        distill,
+        _distill,
         description="Distil an encoder into a table of token vectors. Some hundred times as fast "
         "on a CPU and weaker by meaning; --encoder takes the folder it writes. The teacher reads "
         "every text once; its vectors are cached.",
@@ -93,7 +93,7 @@ hoptrail reencode --store agent.db --drop""",
     json_option(parser)
 
 
-def distill(args: argparse.Namespace) -> int:
+def _distill(args: argparse.Namespace) -> int:
     """Distil an encoder."""
     from hoptrail.cli import output
     from hoptrail.formats.jsonl import read_questions, read_source
