@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
@@ -16,6 +15,7 @@ from hoptrail.errors import InputError
 from hoptrail.memory import filters
 from hoptrail.policies.environment import efforts
 from hoptrail.types import Recall
+from hoptrail.values.numbers import finite, shown
 
 SETTINGS = ("k", "namespace", "effort", "filter", "score_threshold")
 """What `search_kwargs` may hold, and what a retriever takes for one call."""
@@ -148,6 +148,7 @@ def checked_threshold(value: object) -> float | None:
     """
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
-        raise InputError(f"score_threshold must be a number, got {value!r}")
-    return float(value)
+    threshold = finite(value)
+    if threshold is None:
+        raise InputError(f"score_threshold must be a finite number, got {shown(value)}")
+    return threshold

@@ -38,6 +38,7 @@ from hoptrail.policies.networks.weights import (
     reason,
     whole,
 )
+from hoptrail.values.numbers import finite, shown
 
 WEIGHTS, SETTINGS, CARD = "policy.safetensors", "policy.json", "README.md"
 SHIPPED = Path(__file__).parent / "pretrained"
@@ -238,10 +239,11 @@ class _Members(nn.Module):
 
 
 def _rerank_weight(settings: Mapping[str, Any]) -> float:
-    weight = settings.get("rerank_weight", RERANK_WEIGHT)
-    if isinstance(weight, bool) or not isinstance(weight, int | float) or not math.isfinite(weight):
-        raise ValueError(f"rerank_weight should be a number, got {weight!r}")
-    return float(weight)
+    value = settings.get("rerank_weight", RERANK_WEIGHT)
+    weight = finite(value)
+    if weight is None:
+        raise ValueError(f"rerank_weight should be a finite number, got {shown(value)}")
+    return weight
 
 
 def _mean(found: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:

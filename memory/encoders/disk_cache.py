@@ -15,12 +15,11 @@ from hoptrail.memory.encoders.cache_file import cache_folder as cache_folder
 from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.encoders.vectors import Vectors, sound
 from hoptrail.memory.encoders.windows import (
-    count_tokens,
     encode_passages,
     main_vectors,
-    window_of,
     windows_of,
 )
+from hoptrail.memory.encoders.wrapped import WrappedEncoder
 
 CHUNK = 256
 """Texts encoded between two commits: what a killed run loses at most."""
@@ -62,7 +61,7 @@ def _erase(keys: Iterable[bytes], which: str, folder: Path | None) -> int:
     return sum(cache_file.erase(given, which, file) for file in files if file.is_file())
 
 
-class CachedEncoder:
+class CachedEncoder(WrappedEncoder):
     """An encoder that remembers on disk; itself an `Encoder`.
 
     A cache that cannot be used costs time and nothing else: see `cache_file`.
@@ -80,33 +79,14 @@ class CachedEncoder:
         *,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        self.inner = encoder
+        super().__init__(encoder)
         self._progress = progress
         self._file = CacheFile(f"vectors-{encoder.fingerprint}.db", folder)
-
-    @property
-    def fingerprint(self) -> str:
-        """The inner encoder's."""
-        return self.inner.fingerprint
-
-    @property
-    def dim(self) -> int:
-        """The inner encoder's."""
-        return self.inner.dim
 
     @property
     def folder(self) -> Path | None:
         """Where its file lies; None where there is no place for one."""
         return self._file.path.parent if self._file.path else None
-
-    @property
-    def window(self) -> int | None:
-        """The inner encoder's; None where it names none."""
-        return window_of(self.inner)
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """The inner encoder's count, or an estimate where it has none."""
-        return count_tokens(self.inner, texts)
 
     def close(self) -> None:
         """Close the cache's file."""

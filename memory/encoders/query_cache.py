@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hoptrail.errors import ConfigError
 from hoptrail.memory.encoders.transformer import Encoder, Vectors
 from hoptrail.memory.encoders.vectors import checked
-from hoptrail.memory.encoders.windows import count_tokens, window_of
+from hoptrail.memory.encoders.wrapped import WrappedEncoder
 from hoptrail.values.numbers import whole
 
 QUERIES_KEPT = 1024
@@ -120,31 +120,12 @@ class QueryCache:
             return Looked(self._hits, self._misses, len(self._vectors), self.room)
 
 
-class RememberingEncoder:
+class RememberingEncoder(WrappedEncoder):
     """An encoder with a cache before it; itself an `Encoder`, and equal to the one inside."""
 
     def __init__(self, encoder: Encoder, cache: QueryCache) -> None:
-        self.inner = encoder
+        super().__init__(encoder)
         self._cache = cache
-
-    @property
-    def fingerprint(self) -> str:
-        """The inner encoder's."""
-        return self.inner.fingerprint
-
-    @property
-    def dim(self) -> int:
-        """The inner encoder's."""
-        return self.inner.dim
-
-    @property
-    def window(self) -> int | None:
-        """The inner encoder's; None where it names none."""
-        return window_of(self.inner)
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """The inner encoder's count, or an estimate where it has none."""
-        return count_tokens(self.inner, texts)
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """The vectors of the texts, `(n, d)`."""

@@ -265,6 +265,7 @@ WRONG: list[dict[str, Any]] = [
     {"score_threshold": "high"},
     {"score_threshold": float("nan")},
     {"score_threshold": True},
+    {"score_threshold": 10**400},
     {"search_kwargs": {"fetch_k": 20}},
     {"search_kwargs": {"k": 0}},
     {"search_kwargs": {"filter": {"$no": 1}}},

@@ -74,6 +74,7 @@ SPOILED: dict[str, Callable[[Path], object]] = {
     "dropout that is no number": settings_with(network__dropout=float("nan")),
     "a weight that is no number": settings_with(rerank_weight=float("nan")),
     "a weight in words": settings_with(rerank_weight="much"),
+    "a weight that no float can hold": settings_with(rerank_weight=10**400),
     "columns of numbers": settings_with(columns=[1, 2]),
     "the same column twice": settings_with(columns=["dense", "dense"]),
     "a card that is a list": settings_with(card=[1]),
