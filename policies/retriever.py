@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.graph.view import GraphView
-from hoptrail.memory.encoders.transformer import Encoder, for_questions
+from hoptrail.memory.encoders.query_side import for_questions
+from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.views.view import View
 from hoptrail.policies.environment.candidates import LISTED, Pool, Sources
 from hoptrail.policies.environment.efforts import Effort

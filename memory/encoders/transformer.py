@@ -2,18 +2,16 @@
 
 A model folder is read with `transformers` alone: the pooling and the maximum length come from the
 sentence-transformers files beside the weights. Vectors are L2-normalised, so that a dot product is
-a cosine.
+a cosine. What such a folder may ask for besides (prompts, other poolings, further layers) is done
+by `hoptrail.memory.encoders.sentence_transformer`.
 """
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import importlib.util
-import warnings
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -24,25 +22,17 @@ from hoptrail.errors import EncoderMissing, FormatError, InputError, MissingExtr
 from hoptrail.memory.encoders.model_folder import max_length, pooling
 from hoptrail.memory.encoders.vectors import Vectors as Vectors
 from hoptrail.memory.encoders.widths import plain_width
-from hoptrail.memory.encoders.windows import (
-    assembled,
-    main_vectors,
-    token_counts,
-    tokenizer_of,
-    windows_of,
-)
+from hoptrail.memory.encoders.windowed import WindowedEncoder
+from hoptrail.memory.encoders.windows import truncating_tokenizer
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """model.safetensors of sentence-transformers/all-MiniLM-L6-v2, as pinned by its users."""
 
-QUICK = "-int8"
-"""Behind an encoder's fingerprint: that of its quick twin."""
-
-ALONE = 64
-"""Tokens of a pass up to which it stays on one thread."""
-
 HUB_FILES = ["*.json", "*.txt", "*.model", "model*.safetensors"]
 """What is fetched of a model that is given by its name on the hub."""
+
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+"""What a tokeniser gives that a network may take."""
 
 
 @runtime_checkable
@@ -69,45 +59,67 @@ class Encoder(Protocol):
         """
 
 
-class TransformerEncoder:
+@dataclass(frozen=True)
+class TransformerModel:
+    """A network in memory, with what it takes to make vectors of texts by it."""
+
+    network: Any
+    """A `transformers` model that gives a `last_hidden_state` `(b, t, d)`."""
+    tokenizer: str
+    """Its tokeniser, as the library `tokenizers` writes it in JSON."""
+    pooling: str
+    """How token vectors become one: `mean` or `cls`."""
+    max_length: int
+    """Tokens that one pass reads, the special ones among them."""
+    inputs: tuple[str, ...] = ("input_ids", "attention_mask")
+    """The arguments that the network takes of a tokeniser's output."""
+    padding: tuple[int, str, int] = (0, "[PAD]", 0)
+    """The token that fills up a batch: its id, itself, and its type."""
+    padded_side: str = "right"
+    """Where a batch is filled up, `left` or `right`."""
+
+
+class TransformerEncoder(WindowedEncoder):
     """A sentence-transformers model, from a folder or a hub name, run by `transformers`.
 
     Args:
-        model: A folder that holds the model, or a name that the hub knows.
+        model: A folder that holds the model, a name that the hub knows, or a model in memory, such
+            as `dataclasses.replace(encoder.model, network=another)`: its network is moved to the
+            device and takes no more gradients.
         device: Where to run it; CUDA when there is one, otherwise the CPU.
         batch_size: Texts a forward pass.
 
     Raises:
-        FormatError: The folder holds no model, or pools in a way that is not supported.
+        FormatError: The folder holds no model, or asks for what is not done here (a pooling that
+            is neither mean nor cls, prompts, further layers).
     """
 
     def __init__(
-        self, model: str | Path, *, device: str | None = None, batch_size: int = 32
+        self,
+        model: str | Path | TransformerModel,
+        *,
+        device: str | None = None,
+        batch_size: int = 32,
     ) -> None:
         import torch
-        from transformers import AutoModel, AutoTokenizer
-        from transformers.utils import logging as transformers_logging
 
-        transformers_logging.disable_progress_bar()
-        try:
-            folder = _folder(model)
-            self._tokenizer = AutoTokenizer.from_pretrained(folder)
-            self._model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
-        except (OSError, ValueError) as error:
-            raise FormatError(f"no encoder could be loaded from {str(model)!r}: {error}") from error
+        self._model = model if isinstance(model, TransformerModel) else load_model(model)
+        super().__init__(self._model.tokenizer, self._model.max_length)
         self._device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        self._model.to(self._device).requires_grad_(False)
+        self._network = self._model.network.to(self._device).requires_grad_(False).eval()
         self._batch_size = batch_size
-        self._pooling = pooling(folder)
-        self._max_length = max_length(folder, int(self._model.config.max_position_embeddings))
-        self._dim = int(self._model.config.hidden_size)
+        self._dim = int(self._network.config.hidden_size)
         # Cutting and filling up are states of a tokeniser, and are not to be changed while another
         # thread uses it ("Already borrowed"): one that does neither, and one that always does.
-        self._reader = tokenizer_of(self._tokenizer.backend_tokenizer.to_str())
-        self._tokens([""])
-        self._window = self._max_length - int(self._tokenizer.num_special_tokens_to_add())
+        self._batcher = truncating_tokenizer(self._model.tokenizer, self._model.max_length)
+        pad_id, pad_token, pad_type = self._model.padding
+        self._batcher.enable_padding(
+            direction=self._model.padded_side,
+            pad_id=pad_id,
+            pad_token=pad_token,
+            pad_type_id=pad_type,
+        )
         self._fingerprint = self._compute_fingerprint()
-        self._quantized: TransformerEncoder | None = None  # made when it is asked for
 
     @property
     def fingerprint(self) -> str:
@@ -120,59 +132,18 @@ class TransformerEncoder:
         return self._dim
 
     @property
-    def window(self) -> int:
-        """Tokens of content that one pass reads, the special ones left out."""
-        return self._window
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """How many tokens of content each text has, however long it is.
-
-        Args:
-            texts: n of them, of any length.
-        """
-        return token_counts(self._reader, texts)
+    def model(self) -> TransformerModel:
+        """What it runs."""
+        return self._model
 
     @property
-    def tokenizer_json(self) -> str:
-        """Its tokeniser, as the library `tokenizers` writes it."""
-        return str(self._reader.to_str())
+    def device(self) -> str:
+        """Where its network runs, in PyTorch's words."""
+        return self._device
 
     def __repr__(self) -> str:
-        return f"<TransformerEncoder {self._dim} dim, {self._pooling} pooling, {self._fingerprint}>"
-
-    def quantized(self) -> TransformerEncoder:
-        """The same model with 8-bit integers in its linear layers, for a CPU: twice as quick.
-
-        Weights are rounded for each output channel, activations for each text: texts go one by
-        one, so that a vector does not depend on what else is encoded with it. Vectors lie within a
-        cosine of about 0.98 of the full model's, enough to ask with, not to be stored. Where
-        PyTorch has no such kernels, or on a GPU, it is the encoder itself.
-        """
-        if self._quantized is None:
-            self._quantized = _quantized(self)
-        return self._quantized
-
-    def encode(self, texts: Sequence[str]) -> Vectors:
-        """The vectors of the texts, `(n, d)` float32, L2-normalised.
-
-        That of a text longer than the window is a mean over all of it: see `windows`.
-
-        Args:
-            texts: n of them, of any length.
-        """
-        if isinstance(texts, str):
-            raise InputError("encode takes a list of texts, not one string")
-        long = windows_of(self, texts)
-        if not long:
-            return self._one_pass(texts)
-        return main_vectors(assembled(self, texts, long, self._one_pass), self._dim)
-
-    def _one_pass(self, texts: Sequence[str]) -> Vectors:
-        """The vectors of texts that fit the window."""
-        out = np.zeros((len(texts), self._dim), dtype=np.float32)
-        for rows, _, pooled, _, _ in self._forward(texts):
-            out[rows] = pooled
-        return out
+        pooling = self._model.pooling
+        return f"<TransformerEncoder {self._dim} dim, {pooling} pooling, {self._fingerprint}>"
 
     def encode_tokens(
         self, texts: Sequence[str]
@@ -184,113 +155,101 @@ class TransformerEncoder:
 
         Args:
             texts: n of them, of any length.
+
+        Raises:
+            InputError: The texts are one string.
         """
-        found: list[tuple[Vectors, NDArray[np.int64], Vectors] | None] = [None] * len(texts)
+        if isinstance(texts, str):
+            raise InputError("encode takes a list of texts, not one string")
+        encoded: dict[int, tuple[Vectors, NDArray[np.int64], Vectors]] = {}
         for rows, hidden, pooled, offsets, mask in self._forward(texts):
             for i, row in enumerate(rows):
-                keep = mask[i] & (offsets[i, :, 1] > offsets[i, :, 0])
-                found[row] = (hidden[i][keep], offsets[i][keep], pooled[i])
-        return [f for f in found if f is not None]
+                content = mask[i] & (offsets[i, :, 1] > offsets[i, :, 0])
+                encoded[row] = (hidden[i][content], offsets[i][content], pooled[i])
+        return [encoded[row] for row in range(len(texts))]
+
+    def _encode_short(self, texts: Sequence[str]) -> Vectors:
+        out = np.zeros((len(texts), self._dim), dtype=np.float32)
+        for rows, _, pooled, _, _ in self._forward(texts):
+            out[rows] = pooled
+        return out
 
     def _forward(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Any, Any, Any, Any]]:
         """Batches of similar length: rows, hidden `(b, t, d)`, vectors, offsets, mask."""
-        import torch
-
-        if isinstance(texts, str):
-            raise InputError("encode takes a list of texts, not one string")
         order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
-        starts = range(0, len(order), self._batch_size)
-        batches = (order[start : start + self._batch_size] for start in starts)
-        threads = min(torch.get_num_threads(), len(starts))
-        if threads < 2 or not self._fingerprint.endswith(QUICK):
-            for rows in batches:
-                yield self._pass(rows, self._tokens([texts[i] for i in rows]))
-            return
-        # The twin's passes are of one text on one thread each: as many go side by side as torch may
-        # take threads. They wait for nobody before they are done.
-        tokens = [(rows, self._tokens([texts[i] for i in rows])) for rows in batches]
-        before = torch.get_num_threads()
-        try:
-            with ThreadPoolExecutor(
-                threads, initializer=torch.set_num_threads, initargs=(1,)
-            ) as pool:
-                yield from pool.map(lambda each: self._pass(*each), tokens)
-        finally:
-            torch.set_num_threads(before)
+        for start in range(0, len(order), self._batch_size):
+            rows = order[start : start + self._batch_size]
+            yield rows, *self._pass([texts[i] for i in rows])
 
-    def _tokens(self, texts: list[str]) -> Any:
-        return self._tokenizer(
-            plain_width(texts),
-            padding=True,
-            truncation=True,
-            max_length=self._max_length,
-            return_tensors="pt",
-            return_offsets_mapping=True,
-        )
-
-    def _pass(self, rows: list[int], batch: Any) -> tuple[list[int], Any, Any, Any, Any]:
-        """One pass of the model over a batch of tokens."""
+    def _pass(self, texts: list[str]) -> tuple[Any, Any, Any, Any]:
+        """One pass of the network: hidden `(b, t, d)`, vectors, offsets `(b, t, 2)`, mask."""
         import torch
 
-        offsets = batch.pop("offset_mapping").numpy()
-        inputs = {name: value.to(self._device) for name, value in batch.items()}
-        with self._threads(offsets.shape[0] * offsets.shape[1]), torch.inference_mode():
-            hidden = self._model(**inputs).last_hidden_state
-            mask = inputs["attention_mask"].unsqueeze(-1)
-            if self._pooling == "cls":
+        batch = self._batcher.encode_batch(plain_width(texts))
+        columns = {
+            "input_ids": [each.ids for each in batch],
+            "attention_mask": [each.attention_mask for each in batch],
+            "token_type_ids": [each.type_ids for each in batch],
+        }
+        inputs = {
+            name: torch.tensor(columns[name], device=self._device) for name in self._model.inputs
+        }
+        mask = inputs["attention_mask"]
+        with torch.inference_mode():
+            hidden = self._network(**inputs).last_hidden_state
+            if self._model.pooling == "cls":
                 pooled = hidden[:, 0]
             else:
-                pooled = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
+                pooled = (hidden * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True).clamp(1)
             pooled = torch.nn.functional.normalize(pooled, dim=1)
         return (
-            rows,
             hidden.cpu().numpy(),
             pooled.cpu().numpy(),
-            offsets,
-            batch["attention_mask"].numpy().astype(bool),
+            np.array([each.offsets for each in batch], dtype=np.int64),
+            mask.cpu().numpy().astype(bool),
         )
 
-    @contextmanager
-    def _threads(self, tokens: int) -> Iterator[None]:
-        """Keep a small pass in its own thread.
-
-        Threads wait for each other at every operation. Where another program wanted the cores too,
-        a question took 16 ms on one thread and 28 on two, and beside several up to seconds.
-        """
-        import torch
-
-        before = torch.get_num_threads()
-        alone = self._quantized is self or tokens <= ALONE
-        torch.set_num_threads(1 if alone else before)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
-
     def _compute_fingerprint(self) -> str:
-        digest = hashlib.sha256(f"{self._pooling} {self._max_length}".encode())
-        for name, tensor in sorted(self._model.state_dict().items()):
+        digest = hashlib.sha256(f"{self._model.pooling} {self._model.max_length}".encode())
+        for name, tensor in sorted(self._network.state_dict().items()):
             digest.update(name.encode())
             digest.update(tensor.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
 
 
-def for_questions(encoder: Encoder) -> Encoder:
-    """What encodes questions and rewritten queries on a walk: the quick twin, if there is one.
+def load_model(source: str | Path) -> TransformerModel:
+    """A model with its tokeniser, from a folder or the hub.
 
     Args:
-        encoder: The memory's.
+        source: A folder that holds a sentence-transformers model, or a name that the hub knows.
+
+    Raises:
+        FormatError: The folder holds no model, or asks for what `TransformerEncoder` does not do.
     """
-    return encoder.quantized() if isinstance(encoder, TransformerEncoder) else encoder
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+    from transformers.utils import logging as transformers_logging
 
-
-def family(encoder: Encoder) -> str:
-    """The fingerprint of the encoder, or of the one that it is the quick twin of.
-
-    Args:
-        encoder: Any.
-    """
-    return encoder.fingerprint.removesuffix(QUICK)
+    transformers_logging.disable_progress_bar()
+    try:
+        folder = _folder(source)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        network = AutoModel.from_pretrained(folder, dtype=torch.float32)
+    except (OSError, ValueError) as error:
+        raise FormatError(f"no encoder could be loaded from {str(source)!r}: {error}") from error
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None or tokenizer.pad_token is None:
+        lack = "of the library `tokenizers`" if backend is None else "with a padding token"
+        raise FormatError(f"{folder} should have a tokeniser {lack}, got {type(tokenizer)}")
+    return TransformerModel(
+        network,
+        backend.to_str(),
+        pooling(folder),
+        max_length(folder, int(network.config.max_position_embeddings)),
+        inputs=tuple(name for name in tokenizer.model_input_names if name in INPUTS),
+        padding=(tokenizer.pad_token_id, tokenizer.pad_token, tokenizer.pad_token_type_id),
+        padded_side=tokenizer.padding_side,
+    )
 
 
 def minilm(*, batch_size: int = 32) -> TransformerEncoder:
@@ -308,11 +267,11 @@ def minilm(*, batch_size: int = 32) -> TransformerEncoder:
         raise MissingExtra("the default encoder's weights are not installed", "minilm")
     folder = Path(next(iter(spec.submodule_search_locations))) / "model"
     weights = folder / "model.safetensors"
-    found = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else "no file"
-    if found != MINILM_SHA256:
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else "no file"
+    if digest != MINILM_SHA256:
         raise FormatError(
             f"{weights} is not all-MiniLM-L6-v2: sha256 should be {MINILM_SHA256[:12]}…, "
-            f"got {found[:12]}"
+            f"got {digest[:12]}"
         )
     return TransformerEncoder(folder, batch_size=batch_size)
 
@@ -333,29 +292,6 @@ def require(encoder: Encoder | None, what: str) -> Encoder:
             "install hoptrail[minilm] or pass encoder=TransformerEncoder(folder)"
         )
     return encoder
-
-
-def _quantized(encoder: TransformerEncoder) -> TransformerEncoder:
-    import torch
-
-    if encoder._device != "cpu" or torch.backends.quantized.engine == "none":
-        return encoder
-    with warnings.catch_warnings():
-        # PyTorch moves quantisation to torchao, whose kernels want a compiler at run time. Until
-        # these are gone they are the quick ones; after that, the full model does it.
-        warnings.simplefilter("ignore")
-        try:
-            from torch.ao.quantization import per_channel_dynamic_qconfig, quantize_dynamic
-
-            linear = {torch.nn.Linear: per_channel_dynamic_qconfig}
-            model = quantize_dynamic(encoder._model, linear)  # type: ignore[no-untyped-call]
-        except (ImportError, AttributeError):
-            return encoder
-    twin = copy.copy(encoder)
-    twin._model, twin._batch_size = model, 1
-    twin._fingerprint = encoder.fingerprint + QUICK
-    twin._quantized = twin
-    return twin
 
 
 def _folder(model: str | Path) -> Path:

@@ -127,6 +127,21 @@ def tokenizer_of(text: str) -> Any:
     return tokenizer
 
 
+def truncating_tokenizer(text: str, max_length: int) -> Any:
+    """A tokeniser from its JSON that adds special tokens, and cuts behind what a pass reads.
+
+    Args:
+        text: The tokeniser, as the library `tokenizers` writes it.
+        max_length: Tokens, the special ones among them.
+
+    Raises:
+        FormatError: It is none.
+    """
+    tokenizer = tokenizer_of(text)
+    tokenizer.enable_truncation(max_length)
+    return tokenizer
+
+
 def token_ids(tokenizer: Any, texts: Sequence[str]) -> list[NDArray[np.int64]]:
     """The ids of each text's tokens, in order, special ones left out."""
     encodings = tokenizer.encode_batch_fast(plain_width(texts), add_special_tokens=False)

@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from hoptrail.graph.adjacency.ragged import Ints
 from hoptrail.graph.ranking.relations import Named
 from hoptrail.graph.view import GraphView
-from hoptrail.memory.encoders.transformer import Encoder, Vectors, family
+from hoptrail.memory.encoders.query_side import family
+from hoptrail.memory.encoders.transformer import Encoder, Vectors
 from hoptrail.memory.search import hybrid_search
 from hoptrail.memory.views.view import View
 from hoptrail.policies.networks.relation_scorer import TOPIC, Scorer, Trained, relation_words

@@ -89,6 +89,8 @@ CONFINED = {
     "yaml": {"ground"},
     "faiss": {"memory"},
     "tantivy": {"memory"},
+    "onnx": {"memory"},
+    "onnxruntime": {"memory"},
     "sqlite3": {"memory", "graph"},
     "networkx": {"graph"},
     "torch_geometric": {"graph"},

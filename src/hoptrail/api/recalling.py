@@ -130,12 +130,12 @@ class Recalling(Judging, ABC):
         self, view: View, graph: GraphView, asking: Encoder, effort: str
     ) -> PolicyRetriever:
         from hoptrail.memory.encoders.query_cache import RememberingEncoder
-        from hoptrail.memory.encoders.transformer import for_questions
+        from hoptrail.memory.encoders.query_side import for_questions
         from hoptrail.policies.environment import efforts
         from hoptrail.policies.retriever import PolicyRetriever
 
         assert self._policy is not None
-        with self._lock, forks.loading:  # the quick twin is made once
+        with self._lock, forks.loading:  # exported once
             quick = for_questions(asking)
         encoder = RememberingEncoder(quick, self._store.queries)
         return PolicyRetriever(self._policy, view, graph, encoder, efforts.effort(effort))

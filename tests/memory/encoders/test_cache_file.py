@@ -190,7 +190,9 @@ def test_a_file_that_is_removed_meanwhile_comes_again(folder: Path) -> None:
     assert fill(folder) == 0
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None
+)
 @given(
     entry=st.one_of(
         st.binary(max_size=300),

@@ -10,7 +10,7 @@ import pytest
 
 from hoptrail import Memory, Passage
 from hoptrail.errors import ConfigError
-from hoptrail.memory.encoders import transformer as encoder_module
+from hoptrail.memory.encoders import query_side
 from hoptrail.memory.encoders.query_cache import Looked, QueryCache, RememberingEncoder
 from hoptrail.memory.store import Store
 from hoptrail.memory.testing.hash_encoder import HashEncoder
@@ -113,17 +113,17 @@ def test_a_recall_repeated_encodes_nothing_and_is_the_same(tmp_path: Path, twelv
         assert memory.cache_info().queries == Looked(0, 0, 0, 0)
 
 
-def test_what_is_remembered_is_the_quick_twin_s(tmp_path: Path, twelve, monkeypatch) -> None:
+def test_what_is_remembered_is_the_query_side_s(tmp_path: Path, twelve, monkeypatch) -> None:
     import torch
 
-    twin = HashEncoder()
-    monkeypatch.setattr(encoder_module, "for_questions", lambda encoder: twin)
+    quick = HashEncoder()
+    monkeypatch.setattr(query_side, "for_questions", lambda encoder: quick)
     torch.manual_seed(0)
     policy = Policy([PolicyNetwork(NetworkConfig())])
     with Memory(tmp_path / "a.db", encoder=HashEncoder(), policy=policy) as memory:
         memory.add(twelve)
         memory.recall("Where was Ada Lind born?")
-        assert twin.texts_encoded == memory.cache_info().queries.misses > 0
+        assert quick.texts_encoded == memory.cache_info().queries.misses > 0
 
 
 def test_a_bare_store_remembers_only_when_told(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import threading
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +18,6 @@ from hoptrail.memory.encoders import transformer as encoders
 from hoptrail.memory.encoders.transformer import (
     Encoder,
     TransformerEncoder,
-    for_questions,
     minilm,
     require,
 )
@@ -101,80 +98,10 @@ def test_vectors_are_unit_and_do_not_depend_on_the_batch(encoder: TransformerEnc
 def test_the_window_leaves_room_for_special_tokens_and_counting_does_not_cut(
     encoder: TransformerEncoder,
 ) -> None:
-    assert encoder.window == encoder.quantized().window == 62
+    assert encoder.window == 62
     assert encoder.count_tokens(["the old bridge", "", "river " * 500]) == [3, 0, 500]
     assert encoder.encode(["river " * 500]).shape == (1, 16)  # which does not change the counter
     assert encoder.count_tokens(["river " * 500]) == [500]
-
-
-def test_the_8_bit_twin_is_close_and_does_not_depend_on_the_batch(
-    encoder: TransformerEncoder,
-) -> None:
-    texts = ["one", "a rather longer text about ships and the people who built them"]
-    twin = encoder.quantized()
-    assert twin is not encoder, "this machine's PyTorch has no 8-bit kernels"
-    assert twin is encoder.quantized()
-    assert twin is twin.quantized()
-    assert twin.fingerprint != encoder.fingerprint
-    vectors = twin.encode(texts)
-    np.testing.assert_array_equal(vectors[1], twin.encode(texts[1:])[0])
-    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
-    assert ((vectors * encoder.encode(texts)).sum(1) > 0.97).all()
-    assert not np.array_equal(vectors, encoder.encode(texts))
-
-
-def test_a_question_is_encoded_on_one_thread_and_a_batch_on_all(
-    encoder: TransformerEncoder,
-) -> None:
-    seen = []
-    watched = encoder._model.register_forward_pre_hook(
-        lambda *_: seen.append(torch.get_num_threads())
-    )
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
-    try:
-        encoder.encode(["Who found Triton?"])
-        encoder.encode([f"{'Triton is a moon. ' * 5} {i}" for i in range(20)])
-        assert torch.get_num_threads() == 3
-    finally:
-        watched.remove()
-        torch.set_num_threads(before)
-    assert seen == [1, 3]
-
-
-def test_texts_side_by_side_have_the_vectors_that_each_has_alone(
-    encoder: TransformerEncoder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    twin = encoder.quantized()
-    before = torch.get_num_threads()
-    ran: set[str] = set()
-    whole = TransformerEncoder._pass
-
-    def noted(self: TransformerEncoder, *given: object) -> object:
-        ran.add(threading.current_thread().name)
-        return whole(self, *given)
-
-    monkeypatch.setattr(TransformerEncoder, "_pass", noted)
-    texts = [f"{text} {text}" for text in TEXTS] + TEXTS
-    try:
-        torch.set_num_threads(2)
-        together = twin.encode(texts)
-        assert torch.get_num_threads() == 2
-        assert threading.current_thread().name not in ran
-        torch.set_num_threads(1)
-        ran.clear()
-        np.testing.assert_array_equal(together, twin.encode(texts))
-        assert ran == {threading.current_thread().name}
-    finally:
-        torch.set_num_threads(before)
-
-
-def test_without_8_bit_kernels_the_full_model_is_asked(
-    model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "torch.ao.quantization", None)
-    encoder = TransformerEncoder(model)
-    assert for_questions(encoder) is encoder
 
 
 def test_mean_pooling_is_the_mean_of_all_tokens(encoder: TransformerEncoder, model: Path) -> None:
@@ -184,11 +111,11 @@ def test_mean_pooling_is_the_mean_of_all_tokens(encoder: TransformerEncoder, mod
 
 def test_cls_pooling_is_the_first_token(tmp_path: Path) -> None:
     folder = make_model(tmp_path / "cls", pooling="cls")
-    found = TransformerEncoder(folder, device="cpu")
+    encoder = TransformerEncoder(folder, device="cpu")
     assert np.allclose(
-        found.encode(TEXTS[:1])[0], unit(hidden_states(folder, TEXTS[0])[0]), atol=1e-6
+        encoder.encode(TEXTS[:1])[0], unit(hidden_states(folder, TEXTS[0])[0]), atol=1e-6
     )
-    assert "cls pooling" in repr(found)
+    assert "cls pooling" in repr(encoder)
 
 
 def hidden_states(folder: Path, text: str) -> np.ndarray:

@@ -11,7 +11,7 @@ import torch
 
 from hoptrail.errors import ConfigError, InputError, PolicyError
 from hoptrail.formats.triples import entities
-from hoptrail.memory.encoders.transformer import QUICK
+from hoptrail.memory.encoders.onnx_encoder import SUFFIXES
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.policies.environment.efforts import EFFORTS
 from hoptrail.policies.networks.relation_scorer import (
@@ -344,16 +344,16 @@ def test_a_scorer_of_another_encoder_is_not_used(art, random_policy) -> None:
     assert not np.array_equal(art.walker(policy).retrieve([RIVER])[0].scores, plain.scores)
 
 
-class QuickTwin(HashEncoder):
-    """As an encoder's 8-bit twin is: other in name, near in its vectors."""
+class Exported(HashEncoder):
+    """As an encoder's export in 8 bits is: other in name, near in its vectors."""
 
-    fingerprint = HashEncoder().fingerprint + QUICK
+    fingerprint = HashEncoder().fingerprint + SUFFIXES["int8"]
 
 
-def test_a_scorer_is_used_beside_the_quick_twin_of_its_encoder(random_policy) -> None:
+def test_a_scorer_is_used_beside_the_export_of_its_encoder(random_policy) -> None:
     policy = random_policy()
     policy.relations = RelationScorer(HashEncoder().fingerprint, 32)
-    assert isinstance(scorer_of(policy, ["a", "~a"], QuickTwin()), Trained)
+    assert isinstance(scorer_of(policy, ["a", "~a"], Exported()), Trained)
     assert isinstance(scorer_of(policy, ["a", "~a"], HashEncoder(16)), Similarity)
 
 
