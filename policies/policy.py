@@ -24,7 +24,8 @@ from hoptrail.errors import ConfigError, PolicyError
 from hoptrail.graph.view import KINDS
 from hoptrail.learning.masked import masked_logsumexp
 from hoptrail.learning.single_thread import one_thread
-from hoptrail.policies.environment.state import COLUMNS, FEATURES_VERSION, StateBatch, portions
+from hoptrail.policies.environment.feature_names import COLUMNS, FEATURES_VERSION
+from hoptrail.policies.environment.state import StateBatch, portions
 from hoptrail.policies.folder import check_folder
 from hoptrail.policies.networks.fast_forward import Shared, log_pi
 from hoptrail.policies.networks.policy_network import Inputs, NetworkConfig, PolicyNetwork

@@ -25,7 +25,7 @@ from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.views.view import View
 from hoptrail.policies.environment.candidates import LISTED, Pool, Sources
 from hoptrail.policies.environment.efforts import Effort
-from hoptrail.policies.environment.feature_columns import BESIDE
+from hoptrail.policies.environment.feature_names import PairFeature
 from hoptrail.policies.environment.reformulation import Reformulator, content_of, rewritten
 from hoptrail.policies.environment.state import State
 from hoptrail.policies.environment.terms import Lexicon
@@ -41,7 +41,6 @@ PRIOR = 0.3
 """What a standard deviation of the hybrid score counts in the log of a score that is near 0."""
 ALIKE = 10.0
 """How many of these deviations it is worth to have all words in common with what was read."""
-_IN_COMMON = BESIDE.index("weighted term cosine with the read")
 
 
 class PolicyRetriever:
@@ -168,7 +167,7 @@ def _let_search_say(episode: Episode) -> None:
     weights = np.asarray([min(episode.score.get(slot, 0.0), 1) for slot in by])
     if weights.sum() > 0:
         at = [episode.pool.position[slot] for slot in slots]
-        in_common = found.beside[list(by.values())][:, at, _IN_COMMON]
+        in_common = found.beside[list(by.values())][:, at, PairFeature.TERM_COSINE]
         fit += ALIKE * (weights @ in_common) / weights.sum()
     factor = np.exp(PRIOR * (1 - read) * (fit - fit.max(initial=-np.inf)))
     for slot, change in zip(slots, factor.tolist(), strict=True):

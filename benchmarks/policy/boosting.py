@@ -30,7 +30,8 @@ from hoptrail.memory.encoders.transformer import minilm
 from hoptrail.policies.data.corpora import OpenCorpus
 from hoptrail.policies.data.examples import Example, prepare
 from hoptrail.policies.environment.efforts import EFFORTS
-from hoptrail.policies.environment.state import OVERALL, State, StateBatch
+from hoptrail.policies.environment.feature_names import StateFeature
+from hoptrail.policies.environment.state import State, StateBatch
 from hoptrail.policies.networks.policy_network import NetworkConfig, PolicyNetwork
 from hoptrail.policies.objectives.imitation import gold_of
 from hoptrail.policies.policy import Policy
@@ -51,7 +52,7 @@ class Boosted(Policy):
         read = self.reads.decision_function(states.x)
         read[states.evidence] = -np.inf
         firsts = states.starts[:-1]
-        stop = self.stops.decision_function(states.x[firsts][:, -len(OVERALL) :])
+        stop = self.stops.decision_function(states.x[firsts][:, -len(StateFeature) :])
         for i, (start, end) in enumerate(zip(firsts, states.starts[1:], strict=True)):
             total = np.logaddexp.reduce([*read[start:end], stop[i]])
             read[start:end] -= total
@@ -98,7 +99,7 @@ def fitted(sets: Sequence[tuple[Path, Path]], encoder: CachedEncoder, seed: int)
                 open_ = ~state.evidence
                 read_x.append(state.x[open_])
                 read_y.append(np.isin(state.slots[open_], missing))
-                stop_x.append(state.x[:1, -len(OVERALL) :])
+                stop_x.append(state.x[:1, -len(StateFeature) :])
                 stop_y.append([not missing])
     return Boosted(_boosting(read_x, read_y, seed), _boosting(stop_x, stop_y, seed))
 

@@ -2,7 +2,7 @@
 
 Nothing here depends on the width or the axes of the encoder's vectors, and nothing on ids or on
 the order of passages, so that a trained policy survives a change of encoder and of corpus.
-`hoptrail.policies.environment.feature_columns` works out the numbers.
+`feature_names` beside this file lists them all, and says what to do to add one.
 """
 
 from __future__ import annotations
@@ -14,19 +14,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.graph.view import KINDS
-from hoptrail.policies.environment.candidates import Pool, Read
-from hoptrail.policies.environment.feature_columns import (
-    ALONE,
-    BESIDE,
-    Array,
-    Candidates,
-    Columns,
-    Readings,
+from hoptrail.policies.environment.candidate_features import (
+    CandidateInputs,
+    QuestionContext,
+    candidate_features,
 )
+from hoptrail.policies.environment.candidates import Pool, Read
+from hoptrail.policies.environment.feature_inputs import CandidateRows, Readings
+from hoptrail.policies.environment.feature_names import Array, CandidateFeature, PairFeature
+from hoptrail.policies.environment.pair_features import PairInputs, pair_features
 
-MENTIONED, MENTIONS, SHARED = slice(2, 5), slice(5, 7), 13
-"""Columns of BESIDE that tell of titles named in texts."""
-LINKED, LINKS = 14, 15
+NAMED_IN_TEXTS = (
+    PairFeature.IS_MENTIONED,
+    PairFeature.QUESTION_IDF_NEAR_MENTION,
+    PairFeature.MENTION_EARLINESS,
+    PairFeature.MENTIONS_READ,
+    PairFeature.MENTIONS_READ_RARITY,
+    PairFeature.SHARED_MENTIONS,
+)
+"""What titles named in texts say of a candidate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +40,9 @@ class Features:
     """The features of a pool of n candidates of which r were read, for a question of t terms."""
 
     alone: Array
-    """`(n, len(ALONE))`."""
+    """`(n, len(CandidateFeature))`."""
     beside: Array
-    """`(r, n, len(BESIDE))`, in the order of `rows`."""
+    """`(r, n, len(PairFeature))`, in the order of `rows`."""
     rows: dict[int, int]
     """Slot of a read to its row in `beside`."""
     covers: Array
@@ -83,14 +89,14 @@ class FeatureTable:
 
     def _begin(self) -> None:
         pool = self._pool
-        self._columns, self._among = Columns(pool), pool.sources.graph.among()
+        self._question, self._among = QuestionContext(pool), pool.sources.graph.among()
         self._slots: list[int] = []
         self._reads: list[Read] = []
-        self._called: dict[str, int] = {}  # titles by number
-        self._candidates: Candidates | None = None
+        self._title_numbers: dict[str, int] = {}
+        self._candidates: CandidateRows | None = None
         self._readings: Readings | None = None
-        self._alone = np.zeros((0, len(ALONE)), dtype=np.float32)
-        self._beside = np.zeros((0, 0, len(BESIDE)), dtype=np.float32)
+        self._alone = np.zeros((0, len(CandidateFeature)), dtype=np.float32)
+        self._beside = np.zeros((0, 0, len(PairFeature)), dtype=np.float32)
         self._covers = np.zeros((0, len(pool.terms)), dtype=np.float32)
         # An edge as one number, its kind before its source before its target: in this order sums
         # over them have the same bits whatever the order of slots.
@@ -101,28 +107,31 @@ class FeatureTable:
         """Take in new candidates."""
         if not slots:
             return
-        known = self._pool.sources.lexicon.known(slots)
-        new = Candidates.of(self._pool, slots, known, self._called)
-        covered = self._columns.covered(new.holds)
-        block = self._columns.beside(self._readings, new)
+        passages = self._pool.sources.lexicon.known(slots)
+        new = CandidateRows.of(self._pool, slots, passages, self._title_numbers)
+        covered = self._question.covered(new.holds)
+        inputs = CandidateInputs(self._question, new, passages, covered)
+        block = np.zeros((0, len(slots), len(PairFeature)), dtype=np.float32)
+        if self._readings:
+            block = pair_features(PairInputs(self._question, self._readings, new))
         self._covers = np.concatenate([self._covers, covered])
-        self._alone = np.concatenate([self._alone, self._columns.alone(new, known, covered)])
+        self._alone = np.concatenate([self._alone, candidate_features(inputs)])
         self._beside = np.concatenate([self._beside, block], axis=1)
         self._candidates = self._candidates.plus(new) if self._candidates else new
         self._slots += slots
-        found = self._among.add(np.asarray(slots, dtype=np.int64))
-        edges = found.kind.astype(np.int64) << 40 | found.index[0] << 20 | found.index[1]
+        added = self._among.add(np.asarray(slots, dtype=np.int64))
+        edges = added.kind.astype(np.int64) << 40 | added.index[0] << 20 | added.index[1]
         edges = np.concatenate([self._edges, edges])
         order = np.argsort(edges, kind="stable")
         self._edges = edges[order]
-        self._weights = np.concatenate([self._weights, found.weight])[order]
+        self._weights = np.concatenate([self._weights, added.weight])[order]
 
     def _read(self, reads: list[Read]) -> None:
         """Take in new reads, whose passages are candidates."""
         if not reads or self._candidates is None:
             return
         new = Readings.of(self._pool, reads, self._candidates)
-        block = self._columns.beside(new, self._candidates)
+        block = pair_features(PairInputs(self._question, new, self._candidates))
         self._beside = np.concatenate([self._beside, block])
         self._readings = self._readings.plus(new) if self._readings else new
         self._reads += reads
@@ -133,20 +142,25 @@ def features(pool: Pool) -> Features:
     return FeatureTable(pool).now()
 
 
-def as_links(found: Features) -> Features:
+def as_links(table: Features) -> Features:
     """The same pool as if every mention were a link that somebody had written.
 
     Corpora to learn from have titles and few links, and others have links and no titles: a policy
     that saw links only where there were none would not know what to make of them.
+
+    Args:
+        table: The features of a pool.
     """
-    alone, beside = found.alone.copy(), found.beside.copy()
-    alone[:, [ALONE.index("mentions out"), ALONE.index("mentions in")]] = 0.0
-    one = np.float32(np.log1p(1.0))  # of weight 1
-    beside[..., LINKED] = np.where(beside[..., MENTIONED.start] > 0, one, beside[..., LINKED])
-    beside[..., LINKS] = np.where(beside[..., MENTIONS.start] > 0, one, beside[..., LINKS])
-    for columns in (MENTIONED, MENTIONS, SHARED):
-        beside[..., columns] = 0.0
-    kind = found.edge_kind.copy()
-    for mention, link in (("mentions", "link"), ("mentioned_by", "linked_by")):
-        kind[kind == KINDS.index(mention)] = KINDS.index(link)
-    return replace(found, alone=alone, beside=beside, edge_kind=kind)
+    alone, beside = table.alone.copy(), table.beside.copy()
+    alone[:, [CandidateFeature.MENTIONS_OUT, CandidateFeature.MENTIONS_IN]] = 0.0
+    weight_one = np.float32(np.log1p(1.0))
+    for mention, link in (
+        (PairFeature.IS_MENTIONED, PairFeature.LINKS_FROM_READ),
+        (PairFeature.MENTIONS_READ, PairFeature.LINKS_TO_READ),
+    ):
+        beside[..., link] = np.where(beside[..., mention] > 0, weight_one, beside[..., link])
+    beside[..., NAMED_IN_TEXTS] = 0.0
+    kind = table.edge_kind.copy()
+    for mention_kind, link_kind in (("mentions", "link"), ("mentioned_by", "linked_by")):
+        kind[kind == KINDS.index(mention_kind)] = KINDS.index(link_kind)
+    return replace(table, alone=alone, beside=beside, edge_kind=kind)

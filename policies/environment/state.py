@@ -14,44 +14,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.policies.environment.candidates import Pool
-from hoptrail.policies.environment.feature_columns import ALONE, BESIDE
+from hoptrail.policies.environment.feature_names import (
+    AVERAGED,
+    WIDTH,
+    Array,
+    CandidateFeature,
+    EvidenceFeature,
+    PairFeature,
+)
 from hoptrail.policies.environment.features import Features
+from hoptrail.policies.environment.state_features import (
+    StateContext,
+    evidence_features,
+    state_features,
+)
 
-Array = NDArray[np.float32]
-
-MEANS = (0, 1, 7, 9)
-"""Columns of BESIDE whose mean over the evidence says more than the largest."""
-EVIDENCE = (
-    "is evidence",
-    "share of the question's idf that it covers and the evidence does not",
-    "share of what the evidence leaves open that it covers",
-    "best rank for a rewritten query",
-    "rank for the last rewritten query",
+_GROUPS = np.cumsum(
+    [len(CandidateFeature), len(PairFeature), len(PairFeature), len(AVERAGED), len(EvidenceFeature)]
 )
-OVERALL = (
-    "nothing is read",
-    "passages read",
-    "share of the question's idf left open",
-    "terms of the question",
-    "passages named",
-    "passages named and not read",
-    "best z-score for a rewritten query",
-    "candidates that the evidence mentions",
-)
-COLUMNS = (
-    *(f"alone: {name}" for name in ALONE),
-    *(f"beside the evidence, largest: {name}" for name in BESIDE),
-    *(f"beside the last read: {name}" for name in BESIDE),
-    *(f"beside the evidence, mean: {BESIDE[column]}" for column in MEANS),
-    *(f"evidence: {name}" for name in EVIDENCE),
-    *(f"overall: {name}" for name in OVERALL),
-)
-"""The name of each column of `StateInput.x`. A policy keeps the names of those that it reads, so
-that one trained before a column was added still decides as it did."""
-WIDTH = len(COLUMNS)
-_GROUPS = np.cumsum([len(ALONE), len(BESIDE), len(BESIDE), len(MEANS), len(EVIDENCE)])
-FEATURES_VERSION = 1
-"""Changes when a column changes its meaning under the same name: a policy is bound to it."""
+"""Where the groups of `feature_names.COLUMNS` end, but for the last."""
 
 State = tuple[int, ...]
 """The evidence as slots, in the order read; the last is the last passage read."""
@@ -62,7 +43,7 @@ class StateInput:
     """One state: m candidates with f = WIDTH features, and the e edges among them."""
 
     x: Array
-    """`(m, f)`; the last `len(OVERALL)` columns are equal in all rows."""
+    """`(m, f)`; the last `len(StateFeature)` columns are equal in all rows."""
     slots: NDArray[np.int64]
     """`(m,)` which passage each row is."""
     evidence: NDArray[np.bool_]
@@ -73,69 +54,53 @@ class StateInput:
     edge_weight: Array
 
 
-def state_input(pool: Pool, found: Features, evidence: State) -> StateInput:
+def state_input(pool: Pool, table: Features, evidence: State) -> StateInput:
     """What the policy sees in the state with this evidence.
 
     Args:
         pool: The question's candidates.
-        found: The pool's features as it is now.
+        table: The pool's features as it is now.
         evidence: Slots of what was read, in order; each must have been read in this pool.
 
     Returns:
         m rows: the candidates that the question or this evidence brought, evidence among them.
     """
-    open_ = pool.member(evidence)
-    index = np.flatnonzero(open_)
-    at = [pool.position[slot] for slot in evidence]
-    total = float(found.idf.sum()) + 1e-6
-    covered = found.covers[at].max(0) if at else np.zeros(len(found.idf), dtype=np.float32)
-    left = (1.0 - covered) * found.idf
-    unsaid = float(left.sum())
-    adds = (found.covers[index] * left).sum(1)
-    is_evidence = np.zeros(len(open_), dtype=bool)
-    is_evidence[at] = True
-    is_evidence = is_evidence[index]
+    is_open = pool.member(evidence)
+    index = np.flatnonzero(is_open)
+    positions = [pool.position[slot] for slot in evidence]
+    is_evidence = np.zeros(len(is_open), dtype=bool)
+    is_evidence[positions] = True
+    rows = np.asarray([table.rows[slot] for slot in evidence], dtype=np.int64)
+    pairs = table.beside[np.ix_(rows, index)]
     x = np.empty((len(index), WIDTH), dtype=np.float32)
     alone, largest, last, means, about, overall = np.split(x, _GROUPS, axis=1)
-    alone[:] = found.alone[index]
-    if at:
-        rows = np.asarray([found.rows[slot] for slot in evidence], dtype=np.int64)
-        beside = found.beside[np.ix_(rows, index)]
-        largest[:], last[:] = beside.max(0), beside[-1]
-        means[:] = beside[..., MEANS].mean(0)
-        ranks = np.log1p(_ranks(beside[..., 0]))
-        about[:, 3], about[:, 4] = ranks.min(0), ranks[-1]
+    alone[:] = table.alone[index]
+    if evidence:
+        largest[:], last[:] = pairs.max(0), pairs[-1]
+        means[:] = pairs[..., AVERAGED].mean(0)
     else:
-        largest[:] = last[:] = means[:] = about[:, 3:] = 0.0
-    about[:, 0], about[:, 1], about[:, 2] = is_evidence, adds / total, adds / (unsaid + 1e-6)
-    overall[:] = [
-        float(not evidence),
-        len(evidence) / 4,
-        unsaid / total,
-        len(found.idf) / 20,
-        len(pool.named) / 4,
-        sum(slot not in evidence for slot in pool.named) / 4,
-        largest[:, 0].max(initial=0.0),
-        largest[:, 2].sum() / 10,
-    ]
-    row_of = np.cumsum(open_) - 1
-    inside = np.flatnonzero(open_[found.edges[0]] & open_[found.edges[1]])
+        largest[:] = last[:] = means[:] = 0.0
+    context = StateContext(
+        evidence=evidence,
+        named=frozenset(pool.named),
+        idf=table.idf,
+        covered_by_evidence=table.covers[positions].max(0, initial=0.0),
+        covered=table.covers[index],
+        is_evidence=is_evidence[index],
+        pairs=pairs,
+        largest=largest,
+    )
+    about[:], overall[:] = evidence_features(context), state_features(context)
+    row_of = np.cumsum(is_open) - 1
+    inside = np.flatnonzero(is_open[table.edges[0]] & is_open[table.edges[1]])
     return StateInput(
         x=x,
         slots=np.asarray(pool.slots, dtype=np.int64)[index],
-        evidence=is_evidence,
-        edges=row_of[found.edges[:, inside]],
-        edge_kind=found.edge_kind[inside],
-        edge_weight=found.edge_weight[inside],
+        evidence=context.is_evidence,
+        edges=row_of[table.edges[:, inside]],
+        edge_kind=table.edge_kind[inside],
+        edge_weight=table.edge_weight[inside],
     )
-
-
-def _ranks(scores: Array) -> NDArray[np.int64]:
-    """Rank of each column within its row, 0 for the best; `(r, m)`."""
-    order = np.argsort(-scores, axis=1, kind="stable")
-    ranks = np.empty_like(order)
-    ranks[np.arange(len(scores))[:, None], order] = np.arange(scores.shape[1])
-    return ranks
 
 
 @dataclass(frozen=True, slots=True)

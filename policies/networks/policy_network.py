@@ -21,12 +21,13 @@ from torch import Tensor, nn
 from hoptrail.errors import ConfigError
 from hoptrail.graph.gnn_weights import RelationalWeights
 from hoptrail.graph.view import KINDS
-from hoptrail.policies.environment.state import COLUMNS, OVERALL, StateBatch
+from hoptrail.policies.environment.feature_names import COLUMNS, StateFeature
+from hoptrail.policies.environment.state import StateBatch
 
 if TYPE_CHECKING:
     from hoptrail.graph.gnn import RelationalLayer
 
-_SHARED = frozenset(COLUMNS[-len(OVERALL) :])
+_SHARED = frozenset(COLUMNS[-len(StateFeature) :])
 """Names of the columns that are equal in all rows of a state."""
 
 
@@ -93,8 +94,8 @@ class PolicyNetwork(nn.Module):
 
     Args:
         config: Its shape.
-        columns: The names of the columns that it reads, in this order, those of `OVERALL` last;
-            it never sees the others.
+        columns: The names of the columns that it reads, in this order, those of `StateFeature`
+            last; it never sees the others.
 
     Raises:
         ConfigError: There is no column of a name, or none of a group, or the order is another.

@@ -12,8 +12,9 @@ import torch
 from hoptrail.errors import ConfigError, PolicyError
 from hoptrail.policies import policy as policy_module
 from hoptrail.policies.card import readme
+from hoptrail.policies.environment.feature_names import COLUMNS, WIDTH, StateFeature
 from hoptrail.policies.environment.features import features
-from hoptrail.policies.environment.state import COLUMNS, OVERALL, WIDTH, batch_states, state_input
+from hoptrail.policies.environment.state import batch_states, state_input
 from hoptrail.policies.networks import policy_network as network_module
 from hoptrail.policies.networks.policy_network import NetworkConfig
 from hoptrail.policies.policy import SETTINGS, WEIGHTS, Policy
@@ -169,7 +170,9 @@ def test_the_networks_have_the_shape_that_they_say(random_policy) -> None:
 
 def test_every_column_has_a_name_of_its_own() -> None:
     assert len(set(COLUMNS)) == len(COLUMNS) == WIDTH
-    assert COLUMNS[-len(OVERALL) :] == tuple(f"overall: {name}" for name in OVERALL)
+    assert COLUMNS[-len(StateFeature) :] == tuple(
+        f"overall: {feature.label}" for feature in StateFeature
+    )
 
 
 @pytest.mark.parametrize("places", [[0], [5, 30, 68], [60, 61, 70]], ids=str)
@@ -180,7 +183,7 @@ def test_a_policy_decides_to_the_bit_as_before_where_columns_were_added(
     policy, folder = saved
     names, x = list(COLUMNS), states.x
     for place in places:
-        group = "overall" if place >= len(names) - len(OVERALL) else "alone"
+        group = "overall" if place >= len(names) - len(StateFeature) else "alone"
         names.insert(place, f"{group}: added at {place}")
         x = np.insert(x, place, 7.5, axis=1)
     added = [name for name in names if name.startswith("overall")]

@@ -8,9 +8,14 @@ import numpy as np
 import pytest
 
 from hoptrail.graph.view import KINDS
-from hoptrail.policies.environment.feature_columns import ALONE, BESIDE
+from hoptrail.policies.environment.feature_names import (
+    WIDTH,
+    CandidateFeature,
+    PairFeature,
+    StateFeature,
+)
 from hoptrail.policies.environment.features import as_links, features
-from hoptrail.policies.environment.state import OVERALL, WIDTH, batch_states, state_input
+from hoptrail.policies.environment.state import batch_states, state_input
 from hoptrail.types import Link, Passage
 
 LAKE = "Into which lake flows the river of the town where Ada Lind was born?"
@@ -40,15 +45,15 @@ def test_every_number_is_finite_and_in_its_column(demo, demo_questions, reads) -
         pool = demo.pool(question.text)
         demo.read(pool, pool.slots[:reads])
         found = features(pool)
-        assert found.alone.shape == (len(pool.slots), len(ALONE))
-        assert found.beside.shape == (reads, len(pool.slots), len(BESIDE))
+        assert found.alone.shape == (len(pool.slots), len(CandidateFeature))
+        assert found.beside.shape == (reads, len(pool.slots), len(PairFeature))
         seen = state_input(pool, found, tuple(pool.slots[:reads]))
         assert seen.x.shape == (len(seen.slots), WIDTH)
         assert seen.x.dtype == np.float32
         assert np.isfinite(seen.x).all()
         assert np.isfinite(seen.edge_weight).all()
         assert seen.evidence.sum() == reads
-        assert (seen.x[:, -len(OVERALL) :] == seen.x[0, -len(OVERALL) :]).all()
+        assert (seen.x[:, -len(StateFeature) :] == seen.x[0, -len(StateFeature) :]).all()
         assert np.abs(seen.x).max() < 1e3
         assert np.isfinite(batch_states([seen, seen]).x).all()
 
@@ -87,7 +92,7 @@ def test_evidence_is_symmetric_but_for_the_last_passage(small) -> None:
     ]
     last = set.union(*columns)
     assert last
-    assert len(last) <= len(BESIDE) + 1  # the columns beside the last read, and its rank
+    assert len(last) <= len(PairFeature) + 1  # the columns beside the last read, and its rank
 
 
 def test_a_state_does_not_show_what_others_read(demo, demo_questions) -> None:
@@ -165,19 +170,24 @@ def test_a_pool_shown_with_links_has_no_mentions_left(demo, demo_questions) -> N
     gold = demo.slots(*demo_questions[0].supporting_ids)
     demo.read(pool, gold)
     found = features(pool)
-    assert found.beside[..., BESIDE.index("is mentioned by the read")].any()
+    assert found.beside[..., PairFeature.IS_MENTIONED].any()
     linked = as_links(found)
-    for name in ("is mentioned by the read", "mentions the read", "titles that both mention"):
-        assert not linked.beside[..., BESIDE.index(name)].any()
-    was = found.beside[..., BESIDE.index("is mentioned by the read")] > 0
-    assert (linked.beside[..., BESIDE.index("links from the read")] > 0)[was].all()
-    back = found.beside[..., BESIDE.index("mentions the read")] > 0
-    assert (linked.beside[..., BESIDE.index("links to the read")] > 0)[back].all()
+    for feature in (
+        PairFeature.IS_MENTIONED,
+        PairFeature.MENTIONS_READ,
+        PairFeature.SHARED_MENTIONS,
+    ):
+        assert not linked.beside[..., feature].any()
+    was = found.beside[..., PairFeature.IS_MENTIONED] > 0
+    assert (linked.beside[..., PairFeature.LINKS_FROM_READ] > 0)[was].all()
+    back = found.beside[..., PairFeature.MENTIONS_READ] > 0
+    assert (linked.beside[..., PairFeature.LINKS_TO_READ] > 0)[back].all()
     counts = np.bincount(found.edge_kind, minlength=len(KINDS))
     turned = np.bincount(linked.edge_kind, minlength=len(KINDS))
     assert turned[KINDS.index("mentions")] == turned[KINDS.index("mentioned_by")] == 0
     both = counts[KINDS.index("mentions")] + counts[KINDS.index("link")]
     assert turned[KINDS.index("link")] == both
     assert turned[KINDS.index("entity")] == counts[KINDS.index("entity")]
-    kept = [i for i, name in enumerate(ALONE) if name not in ("mentions out", "mentions in")]
-    assert (linked.alone[:, kept] == found.alone[:, kept]).all()
+    counted = {CandidateFeature.MENTIONS_OUT, CandidateFeature.MENTIONS_IN}
+    others = [feature for feature in CandidateFeature if feature not in counted]
+    assert (linked.alone[:, others] == found.alone[:, others]).all()

@@ -8,8 +8,9 @@ import torch
 
 from hoptrail.errors import ConfigError
 from hoptrail.policies import policy as policy_module
+from hoptrail.policies.environment.feature_names import COLUMNS
 from hoptrail.policies.environment.features import features
-from hoptrail.policies.environment.state import COLUMNS, batch_states, portions, state_input
+from hoptrail.policies.environment.state import batch_states, portions, state_input
 from hoptrail.policies.networks.policy_network import Inputs, NetworkConfig, PolicyNetwork
 from hoptrail.types import Passage
 
