@@ -23,7 +23,7 @@ from hoptrail.graph.view import GraphView
 from hoptrail.memory.encoders.query_side import for_questions
 from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.views.view import View
-from hoptrail.policies.environment.candidates import LISTED, Pool, Sources
+from hoptrail.policies.environment.candidates import LISTED, CandidatePool, Sources
 from hoptrail.policies.environment.efforts import Effort
 from hoptrail.policies.environment.feature_names import PairFeature
 from hoptrail.policies.environment.reformulation import Reformulator, content_of, rewritten
@@ -116,7 +116,7 @@ class PolicyRetriever:
         vectors = self.encoder.encode(list(questions))
         near = self.sources.view.dense.search(vectors, LISTED, allowed=allowed)[1]
         pools = [
-            Pool(question, vector, self.sources, allowed, slots)
+            CandidatePool(question, vector, self.sources, allowed, slots)
             for question, vector, slots in zip(questions, vectors, near, strict=True)
         ]
         if explore is not None:
@@ -174,7 +174,7 @@ def _let_search_say(episode: Episode) -> None:
         episode.score[slot] *= change
 
 
-def _rest(pool: Pool, scored: Mapping[int, float], count: int) -> list[int]:
+def _rest(pool: CandidatePool, scored: Mapping[int, float], count: int) -> list[int]:
     """Passages that were never in the pool, by fusion with the question, at most `count`."""
     listed = [slot for slot in pool.listed[0] if slot not in scored]
     view = pool.sources.view
@@ -198,7 +198,7 @@ def _trails(episode: Episode) -> tuple[Trail, ...]:
     )
 
 
-def _hops(pool: Pool, prefix: Prefix) -> tuple[Hop, ...]:
+def _hops(pool: CandidatePool, prefix: Prefix) -> tuple[Hop, ...]:
     passages = pool.sources.view.passages(list(prefix.evidence))
     hops: list[Hop] = []
     steps = zip(passages, prefix.hops, prefix.stops, strict=True)
@@ -211,7 +211,7 @@ def _hops(pool: Pool, prefix: Prefix) -> tuple[Hop, ...]:
     return tuple(hops)
 
 
-def link_between(pool: Pool, evidence: State, slot: int) -> str | None:
+def link_between(pool: CandidatePool, evidence: State, slot: int) -> str | None:
     """The kind of edge that led from the evidence to a passage, the latest read first.
 
     Args:

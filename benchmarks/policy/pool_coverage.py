@@ -18,7 +18,7 @@ from statistics import fmean
 
 from hoptrail.memory.encoders.transformer import Encoder, minilm
 from hoptrail.policies.data.corpora import OpenCorpus
-from hoptrail.policies.environment.candidates import Pool
+from hoptrail.policies.environment.candidates import CandidatePool
 from hoptrail.policies.environment.efforts import EFFORTS, Effort
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.retriever import PolicyRetriever
@@ -69,7 +69,9 @@ def coverage(
                 policy, scope.view, scope.graph, encoder, effort
             )
         walker = walkers[question.namespace]
-        pool = Pool(question.text, walker.encoder.encode([question.text])[0], walker.sources)
+        pool = CandidatePool(
+            question.text, walker.encoder.encode([question.text])[0], walker.sources
+        )
         walker.search.run([pool])
         gold = corpus.gold(question)
         sizes.append(len(pool.slots))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.policies.data.corpora import OpenCorpus
-from hoptrail.policies.environment.candidates import Pool, Sources
+from hoptrail.policies.environment.candidates import CandidatePool, Sources
 from hoptrail.policies.environment.features import Features, as_links, features
 from hoptrail.policies.environment.reformulation import Reformulator
 from hoptrail.policies.environment.state import State, StateInput, state_input
@@ -26,7 +26,7 @@ class Example:
     """A question with its pool. Reading more widens the pool; what was true stays true."""
 
     question: Question
-    pool: Pool
+    pool: CandidatePool
     gold: tuple[int, ...]
     """Slots of the supporting passages; none where they are not known."""
     asked: Question | None = None
@@ -113,7 +113,7 @@ def prepare(
                     sources[question.namespace] = Sources(
                         scope.view, scope.graph, Lexicon(scope.view, scope.graph)
                     )
-                pool = Pool(question.text, vector, sources[question.namespace])
+                pool = CandidatePool(question.text, vector, sources[question.namespace])
                 examples.append(Example(question, pool, corpus.gold(question)))
             read_all([(e, slot) for e in examples for slot in to_read(e)], reformulator)
             for example in examples:

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from hoptrail.policies.environment.candidates import LISTED, Pool
+from hoptrail.policies.environment.candidates import LISTED, CandidatePool
 from hoptrail.policies.environment.feature_inputs import (
     EPSILON,
     CandidateRows,
@@ -38,7 +38,7 @@ class QuestionContext:
         pool: The question's.
     """
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: CandidatePool) -> None:
         self.pool = pool
         self.lookup = TermLookup(pool.sources.lexicon)
         rankings = [{slot: i for i, slot in enumerate(ranking)} for ranking in pool.listed]
@@ -68,7 +68,7 @@ class CandidateInputs:
     """`(n, t)`: 1 where a candidate holds a term of the question."""
 
     @property
-    def pool(self) -> Pool:
+    def pool(self) -> CandidatePool:
         """The question's."""
         return self.question.pool
 

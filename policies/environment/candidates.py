@@ -64,7 +64,7 @@ class Read:
     """Slots that name its title."""
 
 
-class Pool:
+class CandidatePool:
     """The candidates of one question, in the order in which they were found.
 
     Args:
@@ -255,7 +255,7 @@ class Pool:
                 self.slots.append(slot)
 
 
-def nearest(pools: Sequence[Pool], queries: Vectors) -> list[Slots]:
+def nearest(pools: Sequence[CandidatePool], queries: Vectors) -> list[Slots]:
     """The slots nearest to each rewritten query, in the scope of its pool: one search for all.
 
     Args:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.memory.encoders.transformer import Vectors
-from hoptrail.policies.environment.candidates import Pool, Read
+from hoptrail.policies.environment.candidates import CandidatePool, Read
 from hoptrail.policies.environment.terms import Ids, Incidence, Known, Lexicon
 
 Reals = NDArray[np.float64]
@@ -62,7 +62,7 @@ class CandidateRows(Rows):
     @classmethod
     def of(
         cls,
-        pool: Pool,
+        pool: CandidatePool,
         slots: list[int],
         passages: Sequence[Known],
         title_numbers: dict[str, int],
@@ -123,7 +123,7 @@ class Readings(Rows):
     """By slot that links to a read, the same."""
 
     @classmethod
-    def of(cls, pool: Pool, reads: list[Read], candidates: CandidateRows) -> Readings:
+    def of(cls, pool: CandidatePool, reads: list[Read], candidates: CandidateRows) -> Readings:
         """The rows of some reads.
 
         Args:

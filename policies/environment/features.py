@@ -19,7 +19,7 @@ from hoptrail.policies.environment.candidate_features import (
     QuestionContext,
     candidate_features,
 )
-from hoptrail.policies.environment.candidates import Pool, Read
+from hoptrail.policies.environment.candidates import CandidatePool, Read
 from hoptrail.policies.environment.feature_inputs import CandidateRows, Readings
 from hoptrail.policies.environment.feature_names import Array, CandidateFeature, PairFeature
 from hoptrail.policies.environment.pair_features import PairInputs, pair_features
@@ -64,7 +64,7 @@ class FeatureTable:
     stays, and only what has come to the pool since costs anything.
     """
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: CandidatePool) -> None:
         self._pool = pool
         self._begin()
 
@@ -137,7 +137,7 @@ class FeatureTable:
         self._reads += reads
 
 
-def features(pool: Pool) -> Features:
+def features(pool: CandidatePool) -> Features:
     """All features of a pool that is looked at once."""
     return FeatureTable(pool).now()
 

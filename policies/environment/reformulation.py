@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hoptrail.memory.encoders.transformer import Encoder, Vectors
-from hoptrail.policies.environment.candidates import Pool
+from hoptrail.policies.environment.candidates import CandidatePool
 
 HEAD = 400
 """Characters of a passage that enter the rewritten query: its head says what it is about, and
@@ -41,7 +41,7 @@ class Reformulator:
     def __init__(self, encoder: Encoder, *, reencode: bool) -> None:
         self.encoder, self.reencode = encoder, reencode
 
-    def rewrite(self, reads: Sequence[tuple[Pool, int]]) -> Vectors:
+    def rewrite(self, reads: Sequence[tuple[CandidatePool, int]]) -> Vectors:
         """The query of each (question, passage read), `(n, d)`, L2-normalised.
 
         Args:
@@ -60,7 +60,7 @@ class Reformulator:
         return unit
 
 
-def content_of(pool: Pool, slot: int) -> str:
+def content_of(pool: CandidatePool, slot: int) -> str:
     """The content of a candidate.
 
     Args:

@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from hoptrail.policies.environment.candidates import Pool
+from hoptrail.policies.environment.candidates import CandidatePool
 from hoptrail.policies.environment.feature_names import (
     AVERAGED,
     WIDTH,
@@ -54,7 +54,7 @@ class StateInput:
     edge_weight: Array
 
 
-def state_input(pool: Pool, table: Features, evidence: State) -> StateInput:
+def state_input(pool: CandidatePool, table: Features, evidence: State) -> StateInput:
     """What the policy sees in the state with this evidence.
 
     Args:

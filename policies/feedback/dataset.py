@@ -21,7 +21,7 @@ from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.feedback import Feedback
 from hoptrail.memory.store import Store
 from hoptrail.policies.data.examples import AT_ONCE, Example, read_all, to_read
-from hoptrail.policies.environment.candidates import Pool, Sources
+from hoptrail.policies.environment.candidates import CandidatePool, Sources
 from hoptrail.policies.environment.efforts import effort
 from hoptrail.policies.environment.reformulation import Reformulator
 from hoptrail.policies.environment.state import State
@@ -97,7 +97,7 @@ def prepare_judged(
         for feedback, vector in zip(part, vectors, strict=True):
             sources = places.sources(feedback.recall.namespace)
             allowed = sources.view.allowed(feedback.recall.filter)
-            pool = Pool(feedback.recall.question, vector, sources, allowed)
+            pool = CandidatePool(feedback.recall.question, vector, sources, allowed)
             made.append(_judged(feedback, pool, mean))
         for reencode in (False, True):
             reformulator = Reformulator(encoder, reencode=reencode)
@@ -131,7 +131,7 @@ class _Places:
         return self._known[scope]
 
 
-def _judged(feedback: Feedback, pool: Pool, mean: float) -> Judged:
+def _judged(feedback: Feedback, pool: CandidatePool, mean: float) -> Judged:
     useful = _slots(pool, useful_rows(feedback))
     ids = tuple(p.id for p in pool.sources.view.passages(list(useful)))
     question = Question(
@@ -149,7 +149,7 @@ def _judged(feedback: Feedback, pool: Pool, mean: float) -> Judged:
     )
 
 
-def _drawn(feedback: Feedback, pool: Pool, mean: float) -> tuple[DrawnTrail, ...]:
+def _drawn(feedback: Feedback, pool: CandidatePool, mean: float) -> tuple[DrawnTrail, ...]:
     view = pool.sources.view
     found = []
     for trail in feedback.recall.trails:
@@ -175,7 +175,7 @@ def _reads(judged: Judged, feedback: Feedback) -> list[int]:
     return list(dict.fromkeys([*to_read(judged.example), *drawn, *_slots(pool, useless)]))
 
 
-def _slots(pool: Pool, rewards: dict[int, float]) -> dict[int, float]:
+def _slots(pool: CandidatePool, rewards: dict[int, float]) -> dict[int, float]:
     """Rewards by slot instead of rowid; what the scope no longer holds is left out."""
     view = pool.sources.view
     slots = {view.slot_of_rowid(rowid): reward for rowid, reward in rewards.items()}

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hoptrail.policies.environment.candidates import Pool, nearest
+from hoptrail.policies.environment.candidates import CandidatePool, nearest
 from hoptrail.policies.environment.efforts import Effort
 from hoptrail.policies.environment.features import FeatureTable
 from hoptrail.policies.environment.reformulation import Reformulator
@@ -56,7 +56,7 @@ class Ending:
 class Episode:
     """One question on its way; `prefixes` is the beam of the hop at hand."""
 
-    pool: Pool
+    pool: CandidatePool
     prefixes: list[Prefix] = field(default_factory=lambda: [Prefix((), 0.0, (), (), ((),))])
     score: dict[int, float] = field(default_factory=dict)
     ended: list[Ending] = field(default_factory=list)
@@ -89,7 +89,7 @@ class BeamSearch:
     def __init__(self, policy: Policy, reformulator: Reformulator, effort: Effort) -> None:
         self.policy, self.reformulator, self.effort = policy, reformulator, effort
 
-    def run(self, pools: Sequence[Pool]) -> list[Episode]:
+    def run(self, pools: Sequence[CandidatePool]) -> list[Episode]:
         """Walk every pool's question to its end; the pools widen by what is read.
 
         Args:

@@ -27,7 +27,7 @@ import torch
 from hoptrail.errors import InputError
 from hoptrail.learning.relaxed import gumbel_noise
 from hoptrail.learning.stochastic_beam import children, log_inclusion
-from hoptrail.policies.environment.candidates import Pool
+from hoptrail.policies.environment.candidates import CandidatePool
 from hoptrail.policies.environment.state import State, batch_states, state_input
 from hoptrail.policies.result import Decided
 from hoptrail.policies.search.beam import BeamSearch, Ending, Episode, Prefix
@@ -71,7 +71,9 @@ class SampledBeam(BeamSearch):
     they are `(beam + 1) x hops` at most, and less where trails begin alike.
     """
 
-    def sample(self, pools: Sequence[Pool], seed: int) -> list[tuple[Episode, list[Decided]]]:
+    def sample(
+        self, pools: Sequence[CandidatePool], seed: int
+    ) -> list[tuple[Episode, list[Decided]]]:
         """Walk every pool's question; its episode, and the trails in the order of the draw.
 
         Args:
@@ -116,7 +118,7 @@ class SampledBeam(BeamSearch):
             walk.nodes = sorted(grown[id(walk)], key=lambda n: -n.perturbed)[:kept]
 
 
-def _start(pool: Pool, seed: int) -> _Walk:
+def _start(pool: CandidatePool, seed: int) -> _Walk:
     digest = hashlib.sha256(f"{seed}\n{pool.question}".encode()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
     root = float(gumbel_noise(torch.zeros(1, dtype=torch.float64), generator=generator))

@@ -19,7 +19,7 @@ from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.memory.views.view import View
 from hoptrail.policies.data.examples import Example, read_all
 from hoptrail.policies.environment import candidates as pool_module
-from hoptrail.policies.environment.candidates import Pool, Sources
+from hoptrail.policies.environment.candidates import CandidatePool, Sources
 from hoptrail.policies.environment.efforts import EFFORTS, Effort
 from hoptrail.policies.environment.features import features
 from hoptrail.policies.environment.reformulation import Reformulator
@@ -55,10 +55,10 @@ class World:
     def ids(self, slots: Sequence[int] | np.ndarray) -> list[str]:
         return [passage.id for passage in self.view.passages(list(slots))]
 
-    def pool(self, question: str, *, allowed: np.ndarray | None = None) -> Pool:
-        return Pool(question, self.encoder.encode([question])[0], self.sources, allowed)
+    def pool(self, question: str, *, allowed: np.ndarray | None = None) -> CandidatePool:
+        return CandidatePool(question, self.encoder.encode([question])[0], self.sources, allowed)
 
-    def read(self, pool: Pool, slots: Sequence[int], *, reencode: bool = True) -> None:
+    def read(self, pool: CandidatePool, slots: Sequence[int], *, reencode: bool = True) -> None:
         reformulator = Reformulator(self.encoder, reencode=reencode)
         pool.read(list(slots), reformulator.rewrite([(pool, slot) for slot in slots]))
 
