@@ -225,13 +225,13 @@ class _Walkers:
     def recall(self, question: Question) -> float:
         """Recall@5 of a question."""
         walker = self._walker(question.namespace, DEFAULT)
-        view = walker.sources.view
+        view = walker.scope.view
         gold = [_row_of(view, gold_id, question) for gold_id in question.supporting_ids]
         rows = self._rows(walker, question.text, None)
         return recall_at([str(row) for row in rows], [str(row) for row in gold], 5)
 
     def _rows(self, walker: PolicyRetriever, question: str, filter: Filter | None) -> list[int]:
-        view = walker.sources.view
+        view = walker.scope.view
         [walk] = walker.retrieve([question], RANKED, allowed=view.allowed(filter))
         return [int(view.rowids[slot]) for slot in walk.slots]
 

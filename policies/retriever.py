@@ -23,7 +23,7 @@ from hoptrail.graph.view import GraphView
 from hoptrail.memory.encoders.query_side import for_questions
 from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.views.view import View
-from hoptrail.policies.environment.candidates import LISTED, CandidatePool, Sources
+from hoptrail.policies.environment.candidates import LISTED, CandidatePool, RetrievalScope
 from hoptrail.policies.environment.efforts import Effort
 from hoptrail.policies.environment.feature_names import PairFeature
 from hoptrail.policies.environment.reformulation import Reformulator, content_of, rewritten
@@ -58,13 +58,13 @@ class PolicyRetriever:
         self, policy: Policy, view: View, graph: GraphView, encoder: Encoder, effort: Effort
     ) -> None:
         self.encoder = encoder = for_questions(encoder)
-        self.sources = Sources(view, graph, Lexicon(view, graph))
+        self.scope = RetrievalScope(view, graph, Lexicon(view, graph))
         reformulator = Reformulator(encoder, reencode=effort.reencode)
         followed = policy.first(effort.networks).eval()
         self.search = BeamSearch(followed, reformulator, effort)
         self.sampled = SampledBeam(followed, reformulator, effort)
         self.joint = (
-            JointScorer(self.sources, encoder, effort.rerank_top, policy.rerank_weight)
+            JointScorer(self.scope, encoder, effort.rerank_top, policy.rerank_weight)
             if effort.rerank_top
             else None
         )
@@ -92,7 +92,7 @@ class PolicyRetriever:
             explore: A seed to draw trails with, rather than follow the likeliest; walks over
                 relations, which are not learned from feedback, follow the likeliest all the same.
         """
-        if not (self.sources.view.size if allowed is None else allowed.any()):
+        if not (self.scope.view.size if allowed is None else allowed.any()):
             return [_nothing() for _ in questions]
         if self._over_relations is None:
             return self._over_texts(questions, k, allowed, explore)
@@ -114,9 +114,9 @@ class PolicyRetriever:
         if not questions:
             return []
         vectors = self.encoder.encode(list(questions))
-        near = self.sources.view.dense.search(vectors, LISTED, allowed=allowed)[1]
+        near = self.scope.view.dense.search(vectors, LISTED, allowed=allowed)[1]
         pools = [
-            CandidatePool(question, vector, self.sources, allowed, slots)
+            CandidatePool(question, vector, self.scope, allowed, slots)
             for question, vector, slots in zip(questions, vectors, near, strict=True)
         ]
         if explore is not None:
@@ -137,7 +137,7 @@ class PolicyRetriever:
 def _finish(episode: Episode, k: int, trails: Sequence[Decided], fit: JointFit) -> RetrievalResult:
     """The ranking and the trails of a question that has been walked."""
     pool = episode.pool
-    view = pool.sources.view
+    view = pool.scope.view
     score = {slot: rounded(value) for slot, value in episode.score.items()}
     slots = sorted(score, key=lambda slot: (-score[slot], view.content_key(slot)))[:k]
     scores = [score[slot] for slot in slots]
@@ -177,7 +177,7 @@ def _let_search_say(episode: Episode) -> None:
 def _rest(pool: CandidatePool, scored: Mapping[int, float], count: int) -> list[int]:
     """Passages that were never in the pool, by fusion with the question, at most `count`."""
     listed = [slot for slot in pool.listed[0] if slot not in scored]
-    view = pool.sources.view
+    view = pool.scope.view
     if len(listed) >= count or len(pool.listed[0]) == view.size:
         return listed[:count]
     alive = np.flatnonzero(view.alive if pool.allowed is None else pool.allowed)
@@ -199,7 +199,7 @@ def _trails(episode: Episode) -> tuple[Trail, ...]:
 
 
 def _hops(pool: CandidatePool, prefix: Prefix) -> tuple[Hop, ...]:
-    passages = pool.sources.view.passages(list(prefix.evidence))
+    passages = pool.scope.view.passages(list(prefix.evidence))
     hops: list[Hop] = []
     steps = zip(passages, prefix.hops, prefix.stops, strict=True)
     for i, (passage, probability, stop) in enumerate(steps):
@@ -219,7 +219,7 @@ def link_between(pool: CandidatePool, evidence: State, slot: int) -> str | None:
         evidence: Slots of what was read before, in order.
         slot: The passage that came next.
     """
-    graph = pool.sources.graph
+    graph = pool.scope.graph
     for source in reversed(evidence):
         if any(m.target == slot for m in pool.reads[source].mentions):
             return "mentions"

@@ -69,9 +69,7 @@ def coverage(
                 policy, scope.view, scope.graph, encoder, effort
             )
         walker = walkers[question.namespace]
-        pool = CandidatePool(
-            question.text, walker.encoder.encode([question.text])[0], walker.sources
-        )
+        pool = CandidatePool(question.text, walker.encoder.encode([question.text])[0], walker.scope)
         walker.search.run([pool])
         gold = corpus.gold(question)
         sizes.append(len(pool.slots))

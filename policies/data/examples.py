@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.policies.data.corpora import OpenCorpus
-from hoptrail.policies.environment.candidates import CandidatePool, Sources
+from hoptrail.policies.environment.candidates import CandidatePool, RetrievalScope
 from hoptrail.policies.environment.features import Features, as_links, features
 from hoptrail.policies.environment.reformulation import Reformulator
 from hoptrail.policies.environment.state import State, StateInput, state_input
@@ -103,17 +103,17 @@ def prepare(
     out: list[Example] = []
     done = 0
     for corpus in corpora:
-        sources: dict[Namespace, Sources] = {}
+        scopes: dict[Namespace, RetrievalScope] = {}
         for chunk in _chunks(corpus.questions):
             vectors = encoder.encode([question.text for question in chunk])
             examples = []
             for question, vector in zip(chunk, vectors, strict=True):
-                if question.namespace not in sources:
+                if question.namespace not in scopes:
                     scope = corpus.scope_of(question)
-                    sources[question.namespace] = Sources(
+                    scopes[question.namespace] = RetrievalScope(
                         scope.view, scope.graph, Lexicon(scope.view, scope.graph)
                     )
-                pool = CandidatePool(question.text, vector, sources[question.namespace])
+                pool = CandidatePool(question.text, vector, scopes[question.namespace])
                 examples.append(Example(question, pool, corpus.gold(question)))
             read_all([(e, slot) for e in examples for slot in to_read(e)], reformulator)
             for example in examples:
@@ -128,7 +128,7 @@ def prepare(
 def to_read(example: Example) -> list[int]:
     """What is read of an example before training: its gold, and some wrong turns."""
     pool = example.pool
-    named = sorted(pool.named, key=pool.sources.view.content_key)[:WRONG_NAMED]
+    named = sorted(pool.named, key=pool.scope.view.content_key)[:WRONG_NAMED]
     return list(dict.fromkeys([*example.gold, *pool.listed[0][:WRONG_HITS], *named]))
 
 

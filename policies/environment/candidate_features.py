@@ -40,7 +40,7 @@ class QuestionContext:
 
     def __init__(self, pool: CandidatePool) -> None:
         self.pool = pool
-        self.lookup = TermLookup(pool.sources.lexicon)
+        self.lookup = TermLookup(pool.scope.lexicon)
         rankings = [{slot: i for i, slot in enumerate(ranking)} for ranking in pool.listed]
         self.hybrid_ranks, self.dense_ranks, self.sparse_ranks = rankings
         self.pagerank_ranks = {slot: i for i, slot in enumerate(pool.walked)}
@@ -86,7 +86,7 @@ class CandidateInputs:
     @cached_property
     def idf(self) -> Array:
         """By term."""
-        return self.pool.sources.lexicon.idf()
+        return self.pool.scope.lexicon.idf()
 
     @cached_property
     def question_idf(self) -> Array:

@@ -39,7 +39,7 @@ WINDOW = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Sources:
+class RetrievalScope:
     """Where candidates come from: one scope's indexes, its graph, and its terms."""
 
     view: View
@@ -70,7 +70,7 @@ class CandidatePool:
     Args:
         question: In words.
         vector: Its vector, `(d,)`.
-        sources: Where candidates come from.
+        scope: Where candidates come from.
         allowed: `(capacity,)` the slots that may be candidates; all by default.
         near: The `LISTED` slots nearest to the vector, where they are known.
 
@@ -84,12 +84,12 @@ class CandidatePool:
         self,
         question: str,
         vector: Vectors,
-        sources: Sources,
+        scope: RetrievalScope,
         allowed: NDArray[np.bool_] | None = None,
         near: Slots | None = None,
     ) -> None:
-        view, graph, lexicon = sources.view, sources.graph, sources.lexicon
-        self.question, self.vector, self.sources = question, vector, sources
+        view, graph, lexicon = scope.view, scope.graph, scope.lexicon
+        self.question, self.vector, self.scope = question, vector, scope
         self.allowed = allowed
         self.terms: Ids = lexicon.ids(question)
         named = graph.named_lengths(question)
@@ -123,7 +123,7 @@ class CandidatePool:
         self.best_hybrid = float((z_sparse + z_dense)[order[0]]) if len(order) else 0.0
         hits = {slot: float(score) for slot, score in zip(union, fused, strict=True)}
         most = LISTED if self.allowed is None else None
-        walked, shares = pagerank_ranking(self.sources.graph, hits, self.question, most=most)
+        walked, shares = pagerank_ranking(self.scope.graph, hits, self.question, most=most)
         if self.allowed is not None:  # a walk may pass through what it may not end at
             kept = self.allowed[walked]
             walked, shares = walked[kept], shares[kept]
@@ -133,7 +133,7 @@ class CandidatePool:
     def _rank_by_words(self, view: View) -> Slots:
         """Score the scope by the question's words; the best slots, at most `LISTED`."""
         self.sparse_scores = view.sparse.scores(self.question)
-        sequence = self.sources.graph.sequence()
+        sequence = self.scope.graph.sequence()
         if not len(sequence):
             self.sparse_moments = view.sparse.moments(self.question)
             return view.sparse.search(self.question, LISTED, allowed=self.allowed)[1]
@@ -157,7 +157,7 @@ class CandidatePool:
             slots: n of them, candidates or not.
         """
         at = np.asarray(slots, dtype=np.int64)
-        cosine = self.sources.view.dense.cosines(self.vector, at)
+        cosine = self.scope.view.dense.cosines(self.vector, at)
         sparse = standard(self.sparse_scores[at], *self.sparse_moments)
         dense = standard(cosine, *self.dense_moments)
         return sparse.astype(np.float32), dense.astype(np.float32), cosine
@@ -174,7 +174,7 @@ class CandidatePool:
         """
         if not len(slots):
             return
-        view, graph = self.sources.view, self.sources.graph
+        view, graph = self.scope.view, self.scope.graph
         key = view.content_key  # what the graph gives comes in the order of slots
         if found is None:
             found = nearest([self] * len(slots), queries)
@@ -232,7 +232,7 @@ class CandidatePool:
 
     def _asked_around(self, slot: int, mentions: Sequence[Mention]) -> tuple[float, ...]:
         """The share of the question's idf in the text around each mention."""
-        lexicon = self.sources.lexicon
+        lexicon = self.scope.lexicon
         text = lexicon.known([slot])[0].passage.text
         idf, asked = lexicon.idf(), set(self.terms.tolist())
         total = float(idf[self.terms].sum()) + 1e-6
@@ -268,10 +268,10 @@ def nearest(pools: Sequence[CandidatePool], queries: Vectors) -> list[Slots]:
     found: list[Slots] = [np.zeros(0, dtype=np.int64)] * len(pools)
     scopes: dict[tuple[int, int], list[int]] = {}
     for row, pool in enumerate(pools):
-        scopes.setdefault((id(pool.sources.view), id(pool.allowed)), []).append(row)
+        scopes.setdefault((id(pool.scope.view), id(pool.allowed)), []).append(row)
     for rows in scopes.values():
         pool = pools[rows[0]]
-        search = pool.sources.view.dense.search
+        search = pool.scope.view.dense.search
         near = search(queries[rows], READ_HITS + 1, allowed=pool.allowed)[1]
         for row, slots in zip(rows, near, strict=True):
             found[row] = slots

@@ -76,7 +76,7 @@ class CandidateRows(Rows):
             title_numbers: By title; titles are numbered here as they come.
         """
         # Squares of the idf need float64 to add up exactly; see `terms.IDF_STEPS`.
-        idf = pool.sources.lexicon.idf()
+        idf = pool.scope.lexicon.idf()
         holds = Incidence.of([passage.terms for passage in passages])
         titles = Incidence.of([passage.title for passage in passages])
         weight = idf[holds.items].astype(np.float64)
@@ -86,7 +86,7 @@ class CandidateRows(Rows):
         ]
         return cls(
             slots=slots,
-            vectors=pool.sources.view.dense.vectors(np.asarray(slots, dtype=np.int64)),
+            vectors=pool.scope.view.dense.vectors(np.asarray(slots, dtype=np.int64)),
             holds=holds,
             titles=titles,
             names=Incidence.of([passage.targets for passage in passages]),
@@ -136,10 +136,10 @@ class Readings(Rows):
         vectors = candidates.vectors[at]
         latent = pool.vector + vectors
         latent /= np.linalg.norm(latent, axis=1, keepdims=True)
-        mean, spread = pool.sources.view.dense.moments(np.concatenate([queries, latent]))
+        mean, spread = pool.scope.view.dense.moments(np.concatenate([queries, latent]))
         moments = np.stack([mean, spread + EPSILON], axis=1)
-        graph = pool.sources.graph
-        passages = pool.sources.lexicon.known([read.slot for read in reads])
+        graph = pool.scope.graph
+        passages = pool.scope.lexicon.known([read.slot for read in reads])
         return cls(
             reads=reads,
             queries=queries,

@@ -81,7 +81,7 @@ class FeatureTable:
             beside=self._beside,
             rows={slot: row for row, slot in enumerate(pool.reads)},
             covers=self._covers,
-            idf=pool.sources.lexicon.idf()[pool.terms],
+            idf=pool.scope.lexicon.idf()[pool.terms],
             edges=np.stack([self._edges >> 20 & 0xFFFFF, self._edges & 0xFFFFF]),
             edge_kind=self._edges >> 40,
             edge_weight=self._weights,
@@ -89,7 +89,7 @@ class FeatureTable:
 
     def _begin(self) -> None:
         pool = self._pool
-        self._question, self._among = QuestionContext(pool), pool.sources.graph.among()
+        self._question, self._among = QuestionContext(pool), pool.scope.graph.among()
         self._slots: list[int] = []
         self._reads: list[Read] = []
         self._title_numbers: dict[str, int] = {}
@@ -107,7 +107,7 @@ class FeatureTable:
         """Take in new candidates."""
         if not slots:
             return
-        passages = self._pool.sources.lexicon.known(slots)
+        passages = self._pool.scope.lexicon.known(slots)
         new = CandidateRows.of(self._pool, slots, passages, self._title_numbers)
         covered = self._question.covered(new.holds)
         inputs = CandidateInputs(self._question, new, passages, covered)

@@ -72,7 +72,7 @@ class PairInputs:
     @cached_property
     def idf(self) -> Array:
         """By term."""
-        return self.question.pool.sources.lexicon.idf()
+        return self.question.pool.scope.lexicon.idf()
 
     @cached_property
     def read_terms(self) -> tuple[Ids, Reals]:

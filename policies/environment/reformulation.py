@@ -54,7 +54,7 @@ class Reformulator:
                 [rewritten(pool.question, content_of(pool, slot)) for pool, slot in reads]
             )
         moved = np.stack(
-            [p.vector + p.sources.view.dense.vectors(np.asarray([s]))[0] for p, s in reads]
+            [p.vector + p.scope.view.dense.vectors(np.asarray([s]))[0] for p, s in reads]
         )
         unit: Vectors = moved / np.linalg.norm(moved, axis=1, keepdims=True)
         return unit
@@ -67,4 +67,4 @@ def content_of(pool: CandidatePool, slot: int) -> str:
         pool: The question's.
         slot: Of the candidate.
     """
-    return pool.sources.lexicon.known([slot])[0].passage.content
+    return pool.scope.lexicon.known([slot])[0].passage.content

@@ -21,7 +21,7 @@ from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.feedback import Feedback
 from hoptrail.memory.store import Store
 from hoptrail.policies.data.examples import AT_ONCE, Example, read_all, to_read
-from hoptrail.policies.environment.candidates import CandidatePool, Sources
+from hoptrail.policies.environment.candidates import CandidatePool, RetrievalScope
 from hoptrail.policies.environment.efforts import effort
 from hoptrail.policies.environment.reformulation import Reformulator
 from hoptrail.policies.environment.state import State
@@ -95,9 +95,9 @@ def prepare_judged(
         vectors = encoder.encode([f.recall.question for f in part])
         made = []
         for feedback, vector in zip(part, vectors, strict=True):
-            sources = places.sources(feedback.recall.namespace)
-            allowed = sources.view.allowed(feedback.recall.filter)
-            pool = CandidatePool(feedback.recall.question, vector, sources, allowed)
+            scope = places.scope(feedback.recall.namespace)
+            allowed = scope.view.allowed(feedback.recall.filter)
+            pool = CandidatePool(feedback.recall.question, vector, scope, allowed)
             made.append(_judged(feedback, pool, mean))
         for reencode in (False, True):
             reformulator = Reformulator(encoder, reencode=reencode)
@@ -121,19 +121,19 @@ class _Places:
 
     def __init__(self, store: Store) -> None:
         self.store, self.graph = store, Graph(store)
-        self._known: dict[Namespace, Sources] = {}
+        self._known: dict[Namespace, RetrievalScope] = {}
 
-    def sources(self, scope: Namespace) -> Sources:
-        if scope not in self._known:
-            view = self.store.view(scope)
+    def scope(self, namespace: Namespace) -> RetrievalScope:
+        if namespace not in self._known:
+            view = self.store.view(namespace)
             graph = self.graph.view(view)
-            self._known[scope] = Sources(view, graph, Lexicon(view, graph))
-        return self._known[scope]
+            self._known[namespace] = RetrievalScope(view, graph, Lexicon(view, graph))
+        return self._known[namespace]
 
 
 def _judged(feedback: Feedback, pool: CandidatePool, mean: float) -> Judged:
     useful = _slots(pool, useful_rows(feedback))
-    ids = tuple(p.id for p in pool.sources.view.passages(list(useful)))
+    ids = tuple(p.id for p in pool.scope.view.passages(list(useful)))
     question = Question(
         id=feedback.recall.id,
         text=feedback.recall.question,
@@ -150,7 +150,7 @@ def _judged(feedback: Feedback, pool: CandidatePool, mean: float) -> Judged:
 
 
 def _drawn(feedback: Feedback, pool: CandidatePool, mean: float) -> tuple[DrawnTrail, ...]:
-    view = pool.sources.view
+    view = pool.scope.view
     found = []
     for trail in feedback.recall.trails:
         slots = [view.slot_of_rowid(rowid) for rowid in trail.passages]
@@ -177,6 +177,6 @@ def _reads(judged: Judged, feedback: Feedback) -> list[int]:
 
 def _slots(pool: CandidatePool, rewards: dict[int, float]) -> dict[int, float]:
     """Rewards by slot instead of rowid; what the scope no longer holds is left out."""
-    view = pool.sources.view
+    view = pool.scope.view
     slots = {view.slot_of_rowid(rowid): reward for rowid, reward in rewards.items()}
     return {slot: reward for slot, reward in slots.items() if slot is not None}

@@ -70,7 +70,7 @@ class Episode:
 
     def endings(self) -> list[Ending]:
         """The trails, most probable first; equals by content."""
-        key = self.pool.sources.view.content_key
+        key = self.pool.scope.view.content_key
         return sorted(
             self.ended,
             key=lambda e: (-round(e.log_prob, DECIMALS), [key(s) for s in e.prefix.evidence]),
@@ -165,7 +165,7 @@ class BeamSearch:
 
     def _best(self, episode: Episode, grown: list[Prefix]) -> list[Prefix]:
         """The next beam: the likeliest prefixes, within the budget of passages read."""
-        content = episode.pool.sources.view.content_key
+        content = episode.pool.scope.view.content_key
         beam: list[Prefix] = []
         grown.sort(key=lambda p: (-round(p.log_prob, DECIMALS), [content(s) for s in p.evidence]))
         for prefix in grown:

@@ -32,7 +32,7 @@ from hoptrail.memory.encoders.disk_cache import CachedEncoder
 from hoptrail.memory.encoders.query_cache import RememberingEncoder
 from hoptrail.memory.encoders.transformer import Encoder, Vectors
 from hoptrail.memory.index.bm25 import SparseIndex
-from hoptrail.policies.environment.candidates import Sources
+from hoptrail.policies.environment.candidates import RetrievalScope
 from hoptrail.policies.environment.reformulation import content_of
 from hoptrail.policies.search.beam import Episode, rounded
 from hoptrail.policies.search.sub_questions import SubQuestion, subquestions
@@ -85,14 +85,14 @@ class JointScorer:
     """Judges the best candidates of walked questions jointly with what was read.
 
     Args:
-        sources: The scope; a scorer is good for one version of it.
+        scope: What was walked; a scorer is good for one version of it.
         encoder: For sub-questions and candidates.
         count: How many candidates of a question are judged.
         weight: How much the joint fit counts.
     """
 
-    def __init__(self, sources: Sources, encoder: Encoder, count: int, weight: float) -> None:
-        self.sources, self.count, self.weight = sources, count, weight
+    def __init__(self, scope: RetrievalScope, encoder: Encoder, count: int, weight: float) -> None:
+        self.scope, self.count, self.weight = scope, count, weight
         self.encoder = encoder
         while isinstance(encoder, CachedEncoder | RememberingEncoder):  # they keep whole vectors
             encoder = encoder.inner
@@ -151,9 +151,9 @@ class JointScorer:
         """The sub-questions of the passages likeliest to be read; none for a single candidate."""
         if len(slots) < 2:
             return []
-        pool, sparse = episode.pool, self.sources.view.sparse
+        pool, sparse = episode.pool, self.scope.view.sparse
         reads = sorted(episode.read & pool.reads.keys(), key=self._order(episode))[:READS]
-        known = self.sources.lexicon.known(reads)
+        known = self.scope.lexicon.known(reads)
         return [
             question
             for slot, one in zip(reads, known, strict=True)
@@ -164,7 +164,7 @@ class JointScorer:
         return sorted(episode.score, key=self._order(episode))[: self.count]
 
     def _order(self, episode: Episode) -> Callable[[int], tuple[float, bytes]]:
-        key = self.sources.view.content_key
+        key = self.scope.view.content_key
         return lambda slot: (-rounded(episode.score.get(slot, 0.0)), key(slot))
 
     def _encoded(self, texts: list[str]) -> list[Tokens]:
@@ -172,7 +172,7 @@ class JointScorer:
             return []
         if self._tokens is None:
             return [(vector[None], np.ones(1)) for vector in self.encoder.encode(texts)]
-        sparse = self.sources.view.sparse
+        sparse = self.scope.view.sparse
         found = self._tokens.encode_tokens(texts)
         return [
             (_unit(tokens if len(tokens) else whole[None]), _weights(text, spans, sparse))
@@ -185,7 +185,7 @@ class JointScorer:
         """The token vectors of all candidates; how many of each episode's were encoded for it."""
         wanted = dict.fromkeys(slot for slots in best for slot in slots)
         if self._tokens is None:
-            vectors = self.sources.view.dense.vectors(np.asarray(list(wanted), dtype=np.int64))
+            vectors = self.scope.view.dense.vectors(np.asarray(list(wanted), dtype=np.int64))
             return dict(zip(wanted, vectors[:, None], strict=True)), [0] * len(best)
         missing: dict[int, str] = {}
         new = []

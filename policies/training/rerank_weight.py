@@ -25,7 +25,7 @@ from torch import Tensor
 from hoptrail.learning.single_thread import one_thread
 from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.policies.data.examples import Example
-from hoptrail.policies.environment.candidates import Sources
+from hoptrail.policies.environment.candidates import RetrievalScope
 from hoptrail.policies.environment.efforts import EFFORTS
 from hoptrail.policies.environment.reformulation import Reformulator
 from hoptrail.policies.policy import RERANK_WEIGHT, Policy
@@ -98,7 +98,7 @@ def split(examples: Sequence[Example], seed: int) -> tuple[list[Example], list[E
             node = parent[node]
         return node
 
-    places = [[(id(e.pool.sources.view), slot) for slot in e.gold] for e in examples]
+    places = [[(id(e.pool.scope.view), slot) for slot in e.gold] for e in examples]
     for gold in places:
         for other in gold[1:]:
             parent[root(other)] = root(gold[0])
@@ -116,19 +116,19 @@ def walked(
     """The questions as the policy walks them; those without a gold candidate teach nothing."""
     effort = EFFORTS["thorough"]
     search = BeamSearch(policy.eval(), Reformulator(encoder, reencode=True), effort)
-    scorers: dict[int, tuple[Sources, JointScorer]] = {}
+    scorers: dict[int, tuple[RetrievalScope, JointScorer]] = {}
     cases = []
     for start in range(0, len(examples), AT_ONCE):
         batch = examples[start : start + AT_ONCE]
         episodes = search.run([example.pool for example in batch])
         for example, episode in zip(batch, episodes, strict=True):
-            sources = example.pool.sources
-            if id(sources) not in scorers:
-                scorers[id(sources)] = (
-                    sources,
-                    JointScorer(sources, encoder, effort.rerank_top, 0.0),
+            scope = example.pool.scope
+            if id(scope) not in scorers:
+                scorers[id(scope)] = (
+                    scope,
+                    JointScorer(scope, encoder, effort.rerank_top, 0.0),
                 )
-            case = _case(scorers[id(sources)][1], example, episode)
+            case = _case(scorers[id(scope)][1], example, episode)
             if case is not None:
                 cases.append(case)
         tell("joint: walk", min(start + AT_ONCE, len(examples)), len(examples), {})

@@ -19,7 +19,7 @@ from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.memory.views.view import View
 from hoptrail.policies.data.examples import Example, read_all
 from hoptrail.policies.environment import candidates as pool_module
-from hoptrail.policies.environment.candidates import CandidatePool, Sources
+from hoptrail.policies.environment.candidates import CandidatePool, RetrievalScope
 from hoptrail.policies.environment.efforts import EFFORTS, Effort
 from hoptrail.policies.environment.features import features
 from hoptrail.policies.environment.reformulation import Reformulator
@@ -41,11 +41,11 @@ class World:
     view: View
     graph: GraphView
     encoder: HashEncoder
-    sources: Sources
+    scope: RetrievalScope
 
     def forget_terms(self) -> None:
         """As if nothing had been asked yet."""
-        self.sources = Sources(self.view, self.graph, Lexicon(self.view, self.graph))
+        self.scope = RetrievalScope(self.view, self.graph, Lexicon(self.view, self.graph))
 
     def slots(self, *ids: str) -> tuple[int, ...]:
         found = [self.view.slot_of(i) for i in ids]
@@ -56,7 +56,7 @@ class World:
         return [passage.id for passage in self.view.passages(list(slots))]
 
     def pool(self, question: str, *, allowed: np.ndarray | None = None) -> CandidatePool:
-        return CandidatePool(question, self.encoder.encode([question])[0], self.sources, allowed)
+        return CandidatePool(question, self.encoder.encode([question])[0], self.scope, allowed)
 
     def read(self, pool: CandidatePool, slots: Sequence[int], *, reencode: bool = True) -> None:
         reformulator = Reformulator(self.encoder, reencode=reencode)
@@ -90,7 +90,7 @@ def world(tmp_path: Path) -> Iterator[OpenWorld]:
         store.add(passages)
         view = store.view()
         graph = Graph(store).view(view)
-        return World(store, view, graph, encoder, Sources(view, graph, Lexicon(view, graph)))
+        return World(store, view, graph, encoder, RetrievalScope(view, graph, Lexicon(view, graph)))
 
     yield opened
     for store in stores:

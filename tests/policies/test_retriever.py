@@ -167,7 +167,7 @@ def test_the_ranking_is_that_of_enumeration(
 
 def words_in_common(place, slots) -> np.ndarray:
     """The cosines of passages' words, weighted by idf, `(n, n)`."""
-    lexicon = place.sources.lexicon
+    lexicon = place.scope.lexicon
     idf = lexicon.idf()
     words = np.zeros((len(slots), len(idf)))
     for row, known in enumerate(lexicon.known(slots.tolist())):

@@ -69,7 +69,7 @@ class Walkers:
             idle = self._idle.get(key, [])
             while idle:  # those of an earlier state are of no use any more
                 known, walker = idle.pop()
-                sources = walker.sources
-                if known == state and sources.view is view and sources.graph is graph:
+                scope = walker.scope
+                if known == state and scope.view is view and scope.graph is graph:
                     return walker
         return None

@@ -66,7 +66,7 @@ EVEN = {"archive": 0.9, "river": 0.11, "school": 0.1, "staff": 0.09, "tower": 0.
 @pytest.mark.parametrize("tokens", [False, True])
 def test_what_answers_the_open_part_of_a_name_that_was_read_comes_next(place, tokens) -> None:
     encoder = TokenHashEncoder(256) if tokens else place.encoder
-    scorer = JointScorer(place.sources, encoder, 5, 1.2)
+    scorer = JointScorer(place.scope, encoder, 5, 1.2)
     episode = walked(place, EVEN)
     [fit] = scorer.rescore([episode])
     assert ranked(place, episode)[:2] == ["archive", "staff"]
@@ -80,7 +80,7 @@ def test_what_answers_the_open_part_of_a_name_that_was_read_comes_next(place, to
 def test_the_total_stays_and_what_is_not_judged_stays_behind(place) -> None:
     episode = walked(place, EVEN)
     before = sum(episode.score.values())
-    JointScorer(place.sources, place.encoder, 3, 5.0).rescore([episode])
+    JointScorer(place.scope, place.encoder, 3, 5.0).rescore([episode])
     assert sum(episode.score.values()) == pytest.approx(before)
     first = ranked(place, walked(place, EVEN))[:3]
     assert set(ranked(place, episode)[:3]) == set(first)
@@ -89,7 +89,7 @@ def test_the_total_stays_and_what_is_not_judged_stays_behind(place) -> None:
 def test_a_passage_does_not_answer_what_it_left_open_itself(place) -> None:
     """Its name is in every one of its own sub-questions: that would always speak for it."""
     episode = walked(place, EVEN)
-    scorer = JointScorer(place.sources, place.encoder, 5, 1.2)
+    scorer = JointScorer(place.scope, place.encoder, 5, 1.2)
     asked = scorer._asked(episode, [0, 1])
     slots = list(episode.score)
     fit = np.full((len(asked), 5), 0.2)
@@ -98,7 +98,7 @@ def test_a_passage_does_not_answer_what_it_left_open_itself(place) -> None:
 
 
 def test_nothing_to_ask_leaves_the_ranking_alone(place) -> None:
-    scorer = JointScorer(place.sources, place.encoder, 5, 1.2)
+    scorer = JointScorer(place.scope, place.encoder, 5, 1.2)
     for episode in (walked(place, EVEN, read=()), walked(place, {"archive": 0.9})):
         before = dict(episode.score)
         encoded = place.encoder.texts_encoded
@@ -112,7 +112,7 @@ def test_several_questions_are_judged_as_each_alone(place) -> None:
     other = {"archive": 0.2, "staff": 0.3, "tower": 0.4}
     both = [walked(place, EVEN), walked(place, {"archive": 1.0}), walked(place, other)]
     alone = [walked(place, EVEN), walked(place, {"archive": 1.0}), walked(place, other)]
-    scorer = JointScorer(place.sources, TokenHashEncoder(), 5, 1.2)
+    scorer = JointScorer(place.scope, TokenHashEncoder(), 5, 1.2)
     together = scorer.rescore(both)
     for mine, episode, fit in zip(both, alone, together, strict=True):
         [again] = scorer.rescore([episode])
@@ -122,7 +122,7 @@ def test_several_questions_are_judged_as_each_alone(place) -> None:
 
 def test_token_vectors_are_kept_for_the_next_question(place, monkeypatch) -> None:
     encoder = TokenHashEncoder()
-    scorer = JointScorer(place.sources, encoder, 5, 1.2)
+    scorer = JointScorer(place.scope, encoder, 5, 1.2)
     [first] = scorer.rescore([walked(place, EVEN)])
     assert encoder.texts_encoded == first.texts
     [second] = scorer.rescore([walked(place, EVEN)])
@@ -138,8 +138,8 @@ def test_what_keeps_whole_vectors_does_not_hide_the_token_vectors(place, tmp_pat
     inner = TokenHashEncoder(256)
     kept = RememberingEncoder(CachedEncoder(inner, folder=tmp_path), QueryCache(100))
     ours, theirs = walked(place, EVEN), walked(place, EVEN)
-    JointScorer(place.sources, inner, 5, 1.2).rescore([ours])
-    JointScorer(place.sources, kept, 5, 1.2).rescore([theirs])
+    JointScorer(place.scope, inner, 5, 1.2).rescore([ours])
+    JointScorer(place.scope, kept, 5, 1.2).rescore([theirs])
     assert ours.score == theirs.score
 
 
