@@ -21,7 +21,7 @@ from hoptrail.policies.environment.feature_inputs import (
     indicators,
 )
 from hoptrail.policies.environment.feature_names import Array, CandidateFeature, FeatureFunctions
-from hoptrail.policies.environment.terms import Incidence, Known
+from hoptrail.policies.environment.terms import Incidence, PassageTerms
 
 UNRANKED = LISTED + 50
 """The rank of what a ranking does not hold: well behind the last that it holds."""
@@ -62,7 +62,7 @@ class CandidateInputs:
 
     question: QuestionContext
     rows: CandidateRows
-    passages: Sequence[Known]
+    passages: Sequence[PassageTerms]
     """What the lexicon knows of each, in the order of `rows`."""
     covered: Array
     """`(n, t)`: 1 where a candidate holds a term of the question."""

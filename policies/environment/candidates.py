@@ -233,7 +233,7 @@ class CandidatePool:
     def _asked_around(self, slot: int, mentions: Sequence[Mention]) -> tuple[float, ...]:
         """The share of the question's idf in the text around each mention."""
         lexicon = self.scope.lexicon
-        text = lexicon.known([slot])[0].passage.text
+        text = lexicon.passage_terms([slot])[0].passage.text
         idf, asked = lexicon.idf(), set(self.terms.tolist())
         total = float(idf[self.terms].sum()) + 1e-6
         around: dict[tuple[int, int], float] = {}

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hoptrail.memory.encoders.transformer import Vectors
 from hoptrail.policies.environment.candidates import CandidatePool, Read
-from hoptrail.policies.environment.terms import Ids, Incidence, Known, Lexicon
+from hoptrail.policies.environment.terms import Ids, Incidence, Lexicon, PassageTerms
 
 Reals = NDArray[np.float64]
 
@@ -64,7 +64,7 @@ class CandidateRows(Rows):
         cls,
         pool: CandidatePool,
         slots: list[int],
-        passages: Sequence[Known],
+        passages: Sequence[PassageTerms],
         title_numbers: dict[str, int],
     ) -> CandidateRows:
         """The rows of some candidates.
@@ -139,7 +139,7 @@ class Readings(Rows):
         mean, spread = pool.scope.view.dense.moments(np.concatenate([queries, latent]))
         moments = np.stack([mean, spread + EPSILON], axis=1)
         graph = pool.scope.graph
-        passages = pool.scope.lexicon.known([read.slot for read in reads])
+        passages = pool.scope.lexicon.passage_terms([read.slot for read in reads])
         return cls(
             reads=reads,
             queries=queries,

@@ -107,7 +107,7 @@ class FeatureTable:
         """Take in new candidates."""
         if not slots:
             return
-        passages = self._pool.scope.lexicon.known(slots)
+        passages = self._pool.scope.lexicon.passage_terms(slots)
         new = CandidateRows.of(self._pool, slots, passages, self._title_numbers)
         covered = self._question.covered(new.holds)
         inputs = CandidateInputs(self._question, new, passages, covered)

@@ -67,4 +67,4 @@ def content_of(pool: CandidatePool, slot: int) -> str:
         pool: The question's.
         slot: Of the candidate.
     """
-    return pool.scope.lexicon.known([slot])[0].passage.content
+    return pool.scope.lexicon.passage_terms([slot])[0].passage.content

@@ -1,4 +1,4 @@
-"""What is known of passages whatever the question: terms and mentions as arrays, kept by slot."""
+"""Terms and mentions of passages, which no question changes: as arrays, kept by slot."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _STOP = -1
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class PassageTerms:
     """What features need of one passage."""
 
     passage: Passage
@@ -57,7 +57,7 @@ class Lexicon:
         self._of_word: dict[str, int] = {}  # the same by the words that stand for them
         self._idf = np.zeros(1024, dtype=np.float32)  # by number, with room for more
         self._unweighed: list[str] = []  # the last terms, whose idf nobody has asked for yet
-        self._known: dict[int, Known] = {}
+        self._passage_terms: dict[int, PassageTerms] = {}
 
     def ids(self, text: str) -> Ids:
         """The numbers of the different terms of a text, ascending, `(t,)`."""
@@ -74,15 +74,19 @@ class Lexicon:
             self._unweighed = []
         return self._idf[:held]
 
-    def known(self, slots: Sequence[int]) -> list[Known]:
-        """What is known of the passages of these slots; read from the store in one go."""
-        missing = [slot for slot in slots if slot not in self._known]
-        if len(self._known) + len(missing) > REMEMBERED:
-            self._known.clear()
+    def passage_terms(self, slots: Sequence[int]) -> list[PassageTerms]:
+        """The terms and mentions of some passages; those that are new are read in one go.
+
+        Args:
+            slots: Of the passages.
+        """
+        missing = [slot for slot in slots if slot not in self._passage_terms]
+        if len(self._passage_terms) + len(missing) > REMEMBERED:
+            self._passage_terms.clear()
             missing = list(slots)
         if missing:
             self._learn(missing)
-        return [self._known[slot] for slot in slots]
+        return [self._passage_terms[slot] for slot in slots]
 
     def _learn(self, slots: list[int]) -> None:
         place, named = self.graph.mentioned(slots)
@@ -91,7 +95,7 @@ class Lexicon:
         mentions, mentioned = (counts.tolist() for counts in self.graph.mention_counts(slots))
         for i, passage in enumerate(self.view.passages(slots)):
             numbers = self._numbers(passage.content)
-            self._known[slots[i]] = Known(
+            self._passage_terms[slots[i]] = PassageTerms(
                 passage=passage,
                 terms=_different(numbers),
                 title=self.ids(passage.title) if passage.title else np.zeros(0, np.int32),

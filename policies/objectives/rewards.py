@@ -77,7 +77,7 @@ class Reward:
         """
         question = example.question
         if callable(self.given):
-            passages = [k.passage for k in example.pool.scope.lexicon.known(list(evidence))]
+            passages = [k.passage for k in example.pool.scope.lexicon.passage_terms(list(evidence))]
             value = self.given(question, passages)
             try:
                 earned = float(value)
@@ -91,7 +91,9 @@ class Reward:
             return earned
         if self.given != "answer" and example.gold:
             return _f1(example.gold, evidence)
-        contents = [k.passage.content for k in example.pool.scope.lexicon.known(list(evidence))]
+        contents = [
+            k.passage.content for k in example.pool.scope.lexicon.passage_terms(list(evidence))
+        ]
         return float(answered(question, contents))
 
 

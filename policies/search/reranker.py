@@ -153,7 +153,7 @@ class JointScorer:
             return []
         pool, sparse = episode.pool, self.scope.view.sparse
         reads = sorted(episode.read & pool.reads.keys(), key=self._order(episode))[:READS]
-        known = self.scope.lexicon.known(reads)
+        known = self.scope.lexicon.passage_terms(reads)
         return [
             question
             for slot, one in zip(reads, known, strict=True)

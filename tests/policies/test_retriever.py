@@ -170,7 +170,7 @@ def words_in_common(place, slots) -> np.ndarray:
     lexicon = place.scope.lexicon
     idf = lexicon.idf()
     words = np.zeros((len(slots), len(idf)))
-    for row, known in enumerate(lexicon.known(slots.tolist())):
+    for row, known in enumerate(lexicon.passage_terms(slots.tolist())):
         words[row, known.terms] = idf[known.terms]
     words /= np.linalg.norm(words, axis=1, keepdims=True)
     return words @ words.T
