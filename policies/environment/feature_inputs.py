@@ -97,7 +97,7 @@ class CandidateRows(Rows):
 
 
 @dataclass(frozen=True, slots=True)
-class Readings(Rows):
+class ReadPassages(Rows):
     """What is needed of r passages that were read, to see others beside them."""
 
     reads: list[Read]
@@ -123,7 +123,7 @@ class Readings(Rows):
     """By slot that links to a read, the same."""
 
     @classmethod
-    def of(cls, pool: CandidatePool, reads: list[Read], candidates: CandidateRows) -> Readings:
+    def of(cls, pool: CandidatePool, reads: list[Read], candidates: CandidateRows) -> ReadPassages:
         """The rows of some reads.
 
         Args:

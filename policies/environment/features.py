@@ -20,7 +20,7 @@ from hoptrail.policies.environment.candidate_features import (
     candidate_features,
 )
 from hoptrail.policies.environment.candidates import CandidatePool, Read
-from hoptrail.policies.environment.feature_inputs import CandidateRows, Readings
+from hoptrail.policies.environment.feature_inputs import CandidateRows, ReadPassages
 from hoptrail.policies.environment.feature_names import Array, CandidateFeature, PairFeature
 from hoptrail.policies.environment.pair_features import PairInputs, pair_features
 
@@ -94,7 +94,7 @@ class FeatureTable:
         self._reads: list[Read] = []
         self._title_numbers: dict[str, int] = {}
         self._candidates: CandidateRows | None = None
-        self._readings: Readings | None = None
+        self._read_passages: ReadPassages | None = None
         self._alone = np.zeros((0, len(CandidateFeature)), dtype=np.float32)
         self._beside = np.zeros((0, 0, len(PairFeature)), dtype=np.float32)
         self._covers = np.zeros((0, len(pool.terms)), dtype=np.float32)
@@ -112,8 +112,8 @@ class FeatureTable:
         covered = self._question.covered(new.holds)
         inputs = CandidateInputs(self._question, new, passages, covered)
         block = np.zeros((0, len(slots), len(PairFeature)), dtype=np.float32)
-        if self._readings:
-            block = pair_features(PairInputs(self._question, self._readings, new))
+        if self._read_passages:
+            block = pair_features(PairInputs(self._question, self._read_passages, new))
         self._covers = np.concatenate([self._covers, covered])
         self._alone = np.concatenate([self._alone, candidate_features(inputs)])
         self._beside = np.concatenate([self._beside, block], axis=1)
@@ -130,10 +130,10 @@ class FeatureTable:
         """Take in new reads, whose passages are candidates."""
         if not reads or self._candidates is None:
             return
-        new = Readings.of(self._pool, reads, self._candidates)
+        new = ReadPassages.of(self._pool, reads, self._candidates)
         block = pair_features(PairInputs(self._question, new, self._candidates))
         self._beside = np.concatenate([self._beside, block])
-        self._readings = self._readings.plus(new) if self._readings else new
+        self._read_passages = self._read_passages.plus(new) if self._read_passages else new
         self._reads += reads
 
 

@@ -17,7 +17,7 @@ from hoptrail.memory.encoders.transformer import Vectors
 from hoptrail.policies.environment.candidate_features import QuestionContext
 from hoptrail.policies.environment.feature_inputs import (
     CandidateRows,
-    Readings,
+    ReadPassages,
     Reals,
     indicators,
     union_of,
@@ -50,7 +50,7 @@ class PairInputs:
     """What the features of n candidates beside r reads are computed from."""
 
     question: QuestionContext
-    reads: Readings
+    reads: ReadPassages
     candidates: CandidateRows
 
     @property
