@@ -2,7 +2,7 @@
 
 The pool starts with index hits for the question and the passages it names, and widens with every
 passage read: hits of the rewritten query, and the passage's neighbours in the graph. Which
-candidates a state may choose from depends on its own evidence alone (`member`), so that π(a|s) is
+candidates a state may choose from depends on its own evidence alone (`action_mask`), so that π(a|s) is
 a function of the state, whatever other beams have read.
 """
 
@@ -54,11 +54,11 @@ class Read:
     slot: int
     query: Vectors
     """The query as rewritten from it, `(d,)`."""
-    brought: frozenset[int]
+    introduced: frozenset[int]
     """Slots that it makes available."""
     mentions: tuple[Mention, ...]
     """The titles that it names."""
-    asked_there: tuple[float, ...]
+    question_idf_near_mention: tuple[float, ...]
     """For each mention, the share of the question's idf in the text around it."""
     mentioned_by: frozenset[int]
     """Slots that name its title."""
@@ -76,7 +76,7 @@ class CandidatePool:
 
     Attributes:
         slots: The candidates' slots in the view.
-        base: How many of them the question alone brought.
+        base: How many of them the question alone introduced.
         reads: The passages read so far, by slot.
     """
 
@@ -181,7 +181,7 @@ class CandidatePool:
         for slot, query, hits in zip(slots, queries, found, strict=True):
             mentions = tuple(m for m in graph.out_mentions(slot) if self._may(m.target))
             mentioned_by = {m.source for m in graph.in_mentions(slot)}
-            brought = list(
+            introduced = list(
                 dict.fromkeys(
                     [
                         *[int(h) for h in hits if h >= 0 and h != slot][:READ_HITS],
@@ -193,16 +193,16 @@ class CandidatePool:
                     ]
                 )
             )
-            brought = [other for other in brought if self._may(other)]
+            introduced = [other for other in introduced if self._may(other)]
             self.reads[slot] = Read(
                 slot,
                 query,
-                frozenset(brought),
+                frozenset(introduced),
                 mentions,
-                self._asked_around(slot, mentions),
+                self._question_idf_near(slot, mentions),
                 frozenset(mentioned_by),
             )
-            self._admit([slot, *brought])
+            self._admit([slot, *introduced])
 
     def forget(self, reads: int, candidates: int) -> None:
         """Go back to when it had only its first so many reads and candidates.
@@ -217,7 +217,7 @@ class CandidatePool:
             del self.position[slot]
         del self.slots[candidates:]
 
-    def member(self, evidence: Iterable[int]) -> NDArray[np.bool_]:
+    def action_mask(self, evidence: Iterable[int]) -> NDArray[np.bool_]:
         """Which candidates a state with this evidence (slots) may choose from, `(n,)`.
 
         Args:
@@ -226,11 +226,11 @@ class CandidatePool:
         available = np.zeros(len(self.slots), dtype=bool)
         available[: self.base] = True
         for slot in evidence:
-            available[[self.position[s] for s in self.reads[slot].brought]] = True
+            available[[self.position[s] for s in self.reads[slot].introduced]] = True
             available[self.position[slot]] = True
         return available
 
-    def _asked_around(self, slot: int, mentions: Sequence[Mention]) -> tuple[float, ...]:
+    def _question_idf_near(self, slot: int, mentions: Sequence[Mention]) -> tuple[float, ...]:
         """The share of the question's idf in the text around each mention."""
         lexicon = self.scope.lexicon
         text = lexicon.passage_terms([slot])[0].passage.text

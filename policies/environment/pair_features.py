@@ -103,7 +103,7 @@ class PairInputs:
         """Who names whom."""
         matrices = MentionMatrices(*np.zeros((5, *self.shape), dtype=np.float32))
         for row, read in enumerate(self.reads.reads):
-            for mention, idf in zip(read.mentions, read.asked_there, strict=True):
+            for mention, idf in zip(read.mentions, read.question_idf_near_mention, strict=True):
                 column = self.position.get(mention.target)
                 if column is not None:
                     at = row, column

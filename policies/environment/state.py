@@ -65,7 +65,7 @@ def state_input(pool: CandidatePool, table: Features, evidence: State) -> StateI
     Returns:
         m rows: the candidates that the question or this evidence brought, evidence among them.
     """
-    is_open = pool.member(evidence)
+    is_open = pool.action_mask(evidence)
     index = np.flatnonzero(is_open)
     positions = [pool.position[slot] for slot in evidence]
     is_evidence = np.zeros(len(is_open), dtype=bool)

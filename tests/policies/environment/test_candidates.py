@@ -15,7 +15,9 @@ LAKE = "Into which lake flows the river of the town where Ada Lind was born?"
 
 
 def members(pool, evidence) -> set[int]:
-    return {slot for slot, open_ in zip(pool.slots, pool.member(evidence), strict=True) if open_}
+    return {
+        slot for slot, open_ in zip(pool.slots, pool.action_mask(evidence), strict=True) if open_
+    }
 
 
 @pytest.fixture
@@ -125,7 +127,7 @@ def test_a_scope_smaller_than_every_bound(world, twelve, count) -> None:
     assert sorted(pool.slots) == list(range(count))
     place.read(pool, pool.slots)
     assert len(pool.slots) == count
-    assert pool.member(pool.slots).all()
+    assert pool.action_mask(pool.slots).all()
 
 
 def test_a_question_with_no_known_word_is_answered_by_meaning(small) -> None:
@@ -221,4 +223,4 @@ def test_a_neighbour_is_brought_in_by_no_link(world, narrow) -> None:
     answer = memory.view.slot_of("answer")
     pool = memory.pool("cello")
     memory.read(pool, [answer])
-    assert not pool.reads[answer].brought
+    assert not pool.reads[answer].introduced
