@@ -23,7 +23,7 @@ from hoptrail.graph.view import GraphView
 from hoptrail.memory.encoders.query_side import for_questions
 from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.views.view import View
-from hoptrail.policies.environment.candidates import LISTED, CandidatePool, RetrievalScope
+from hoptrail.policies.environment.candidates import RANKING_DEPTH, CandidatePool, RetrievalScope
 from hoptrail.policies.environment.efforts import Effort
 from hoptrail.policies.environment.feature_names import PairFeature
 from hoptrail.policies.environment.reformulation import Reformulator, content_of, rewritten
@@ -114,7 +114,7 @@ class PolicyRetriever:
         if not questions:
             return []
         vectors = self.encoder.encode(list(questions))
-        near = self.scope.view.dense.search(vectors, LISTED, allowed=allowed)[1]
+        near = self.scope.view.dense.search(vectors, RANKING_DEPTH, allowed=allowed)[1]
         pools = [
             CandidatePool(question, vector, self.scope, allowed, slots)
             for question, vector, slots in zip(questions, vectors, near, strict=True)
@@ -176,9 +176,9 @@ def _let_search_say(episode: Episode) -> None:
 
 def _rest(pool: CandidatePool, scored: Mapping[int, float], count: int) -> list[int]:
     """Passages that were never in the pool, by fusion with the question, at most `count`."""
-    listed = [slot for slot in pool.listed[0] if slot not in scored]
+    listed = [slot for slot in pool.rankings[0] if slot not in scored]
     view = pool.scope.view
-    if len(listed) >= count or len(pool.listed[0]) == view.size:
+    if len(listed) >= count or len(pool.rankings[0]) == view.size:
         return listed[:count]
     alive = np.flatnonzero(view.alive if pool.allowed is None else pool.allowed)
     sparse, dense, _ = pool.z_scores(alive.tolist())

@@ -129,7 +129,7 @@ def to_read(example: Example) -> list[int]:
     """What is read of an example before training: its gold, and some wrong turns."""
     pool = example.pool
     named = sorted(pool.named, key=pool.scope.view.content_key)[:WRONG_NAMED]
-    return list(dict.fromkeys([*example.gold, *pool.listed[0][:WRONG_HITS], *named]))
+    return list(dict.fromkeys([*example.gold, *pool.rankings[0][:WRONG_HITS], *named]))
 
 
 def _chunks(questions: list[Question]) -> Iterator[list[Question]]:

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from hoptrail.policies.environment.candidates import LISTED, CandidatePool
+from hoptrail.policies.environment.candidates import RANKING_DEPTH, CandidatePool
 from hoptrail.policies.environment.feature_inputs import (
     EPSILON,
     CandidateRows,
@@ -23,7 +23,7 @@ from hoptrail.policies.environment.feature_inputs import (
 from hoptrail.policies.environment.feature_names import Array, CandidateFeature, FeatureFunctions
 from hoptrail.policies.environment.terms import Incidence, PassageTerms
 
-UNRANKED = LISTED + 50
+UNRANKED = RANKING_DEPTH + 50
 """The rank of what a ranking does not hold: well behind the last that it holds."""
 UNVISITED = 1e-3
 """Share of the best candidate's visits below which it makes no difference."""
@@ -41,9 +41,9 @@ class QuestionContext:
     def __init__(self, pool: CandidatePool) -> None:
         self.pool = pool
         self.lookup = TermLookup(pool.scope.lexicon)
-        rankings = [{slot: i for i, slot in enumerate(ranking)} for ranking in pool.listed]
+        rankings = [{slot: i for i, slot in enumerate(ranking)} for ranking in pool.rankings]
         self.hybrid_ranks, self.dense_ranks, self.sparse_ranks = rankings
-        self.pagerank_ranks = {slot: i for i, slot in enumerate(pool.walked)}
+        self.pagerank_ranks = {slot: i for i, slot in enumerate(pool.pagerank_ranking)}
 
     def covered(self, holds: Incidence) -> Array:
         """Which of n passages holds which of the question's t terms, `(n, t)` of 0 and 1.
@@ -239,7 +239,7 @@ def hybrid_below_best(inputs: CandidateInputs) -> Array:
 @_computes(CandidateFeature.PAGERANK_SHARE)
 def pagerank_share(inputs: CandidateInputs) -> Reals:
     """Logarithm of its visits, as a share of the best candidate's."""
-    shares = inputs.pool.shares
+    shares = inputs.pool.pagerank_shares
     log_shares: Reals = np.log([shares.get(slot, 0.0) + UNVISITED for slot in inputs.rows.slots])
     return log_shares
 

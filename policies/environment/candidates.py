@@ -24,9 +24,9 @@ from hoptrail.policies.environment.terms import Ids, Lexicon
 
 HYBRID_HITS, DENSE_HITS, SPARSE_HITS = 25, 12, 12
 """Candidates that the question alone brings, from each ranking."""
-LISTED = 100
+RANKING_DEPTH = 100
 """How deep the rankings of the question are known."""
-WALKED = 15
+PAGERANK_CANDIDATES = 15
 """Candidates that a random walk from the question's hits and names brings."""
 READ_HITS = 10
 """Dense hits that a rewritten query brings."""
@@ -72,7 +72,7 @@ class CandidatePool:
         vector: Its vector, `(d,)`.
         scope: Where candidates come from.
         allowed: `(capacity,)` the slots that may be candidates; all by default.
-        near: The `LISTED` slots nearest to the vector, where they are known.
+        near: The `RANKING_DEPTH` slots nearest to the vector, where they are known.
 
     Attributes:
         slots: The candidates' slots in the view.
@@ -98,55 +98,59 @@ class CandidatePool:
         self.slots: list[int] = []
         self.position: dict[int, int] = {}
         self._rank_all(view, near)
-        self._admit(self.listed[0][:HYBRID_HITS])
-        self._admit(self.listed[1][:DENSE_HITS])
-        self._admit(self.listed[2][:SPARSE_HITS])
-        self._admit(self.walked[:WALKED])
+        self._admit(self.rankings[0][:HYBRID_HITS])
+        self._admit(self.rankings[1][:DENSE_HITS])
+        self._admit(self.rankings[2][:SPARSE_HITS])
+        self._admit(self.pagerank_ranking[:PAGERANK_CANDIDATES])
         self._admit(sorted(self.named, key=view.content_key))
         self.base = len(self.slots)
 
     def _rank_all(self, view: View, near: Slots | None) -> None:
-        """Score the scope for the question: hybrid, dense and sparse rankings, `LISTED` deep."""
+        """Score the scope for the question: hybrid, dense and sparse rankings, `RANKING_DEPTH` deep."""
         found = self._rank_by_words(view)
         self.best_sparse = float(self.sparse_scores.max(initial=0.0))
         mean, std = view.dense.moments(self.vector[None])
         self.dense_moments = float(mean[0]), float(std[0])
         if near is None:
-            near = view.dense.search(self.vector[None], LISTED, allowed=self.allowed)[1][0]
+            near = view.dense.search(self.vector[None], RANKING_DEPTH, allowed=self.allowed)[1][0]
         dense = [slot for slot in near.tolist() if slot >= 0]
         sparse = [int(s) for s in found]
         union = list(dict.fromkeys([*dense, *sparse]))
         z_sparse, z_dense, _ = self.z_scores(union)
         fused = np.round(z_sparse + z_dense, 5)
         order = view.order(fused, np.asarray(union, dtype=np.int64))
-        self.listed = [union[i] for i in order[:LISTED]], dense, sparse
+        self.rankings = [union[i] for i in order[:RANKING_DEPTH]], dense, sparse
         self.best_hybrid = float((z_sparse + z_dense)[order[0]]) if len(order) else 0.0
         hits = {slot: float(score) for slot, score in zip(union, fused, strict=True)}
-        most = LISTED if self.allowed is None else None
+        most = RANKING_DEPTH if self.allowed is None else None
         walked, shares = pagerank_ranking(self.scope.graph, hits, self.question, most=most)
         if self.allowed is not None:  # a walk may pass through what it may not end at
             kept = self.allowed[walked]
             walked, shares = walked[kept], shares[kept]
-        self.walked = [int(slot) for slot in walked[:LISTED]]
-        self.shares = dict(zip(self.walked, shares[:LISTED].tolist(), strict=True))
+        self.pagerank_ranking = [int(slot) for slot in walked[:RANKING_DEPTH]]
+        self.pagerank_shares = dict(
+            zip(self.pagerank_ranking, shares[:RANKING_DEPTH].tolist(), strict=True)
+        )
 
     def _rank_by_words(self, view: View) -> Slots:
-        """Score the scope by the question's words; the best slots, at most `LISTED`."""
+        """Score the scope by the question's words; the best slots, at most `RANKING_DEPTH`."""
         self.sparse_scores = view.sparse.scores(self.question)
         sequence = self.scope.graph.sequence()
         if not len(sequence):
             self.sparse_moments = view.sparse.moments(self.question)
-            return view.sparse.search(self.question, LISTED, allowed=self.allowed)[1]
+            return view.sparse.search(self.question, RANKING_DEPTH, allowed=self.allowed)[1]
         self.sparse_scores = sequence.in_context(self.sparse_scores)
         living = self.sparse_scores[view.alive]
         self.sparse_moments = float(living.mean()), float(living.std())
         may = view.alive if self.allowed is None else self.allowed
         found = np.flatnonzero(may & (self.sparse_scores > 0))
         scores = self.sparse_scores[found]
-        if len(found) > LISTED:  # the best and what equals the last of them, before content decides
-            best = scores >= np.partition(scores, -LISTED)[-LISTED]
+        if (
+            len(found) > RANKING_DEPTH
+        ):  # the best and what equals the last of them, before content decides
+            best = scores >= np.partition(scores, -RANKING_DEPTH)[-RANKING_DEPTH]
             found, scores = found[best], scores[best]
-        return found[view.order(scores, found)[:LISTED]]
+        return found[view.order(scores, found)[:RANKING_DEPTH]]
 
     def z_scores(
         self, slots: Sequence[int]

@@ -125,7 +125,7 @@ def few_candidates(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def narrow(question: int, *, read: int = 0) -> None:
         for name in ("HYBRID_HITS", "DENSE_HITS", "SPARSE_HITS"):
             monkeypatch.setattr(pool_module, name, question)
-        monkeypatch.setattr(pool_module, "WALKED", 0, raising=False)
+        monkeypatch.setattr(pool_module, "PAGERANK_CANDIDATES", 0, raising=False)
         monkeypatch.setattr(pool_module, "READ_HITS", read)
 
     return narrow

@@ -133,7 +133,7 @@ def test_a_scope_smaller_than_every_bound(world, twelve, count) -> None:
 def test_a_question_with_no_known_word_is_answered_by_meaning(small) -> None:
     pool = small.pool("zzyzx qwrt?")
     assert not pool.sparse_scores.any()
-    assert not pool.listed[2]
+    assert not pool.rankings[2]
     assert len(pool.slots) > 0
     assert all(np.isfinite(scores).all() for scores in pool.z_scores(pool.slots))
 
@@ -195,7 +195,7 @@ def test_what_answers_a_question_is_found_by_the_words_of_the_question_before_it
     slot = {name: memory.view.slot_of(name) for name in ("asked", "answer", "after")}
     pool = memory.pool("instrument of Ada")
     assert pool.sparse_scores[slot["asked"]] > pool.sparse_scores[slot["answer"]] > 0
-    assert pool.listed[1] != pool.listed[2] == [slot["asked"], slot["answer"]]
+    assert pool.rankings[1] != pool.rankings[2] == [slot["asked"], slot["answer"]]
     assert {slot["asked"], slot["answer"]} <= set(pool.slots)
     apart = world([Passage(p.id, p.text) for p in TALK]).pool("instrument of Ada")
     assert apart.sparse_scores[slot["answer"]] == 0
@@ -204,9 +204,9 @@ def test_what_answers_a_question_is_found_by_the_words_of_the_question_before_it
 def test_in_a_sequence_no_more_are_listed_than_elsewhere(world, monkeypatch) -> None:
     memory = world(TALK)
     for listed in (1, 2):
-        monkeypatch.setattr(pool_module, "LISTED", listed)
+        monkeypatch.setattr(pool_module, "RANKING_DEPTH", listed)
         pool = memory.pool("instrument of Ada, cello, how nice")
-        assert pool.listed[2] == np.argsort(-pool.sparse_scores, kind="stable")[:listed].tolist()
+        assert pool.rankings[2] == np.argsort(-pool.sparse_scores, kind="stable")[:listed].tolist()
 
 
 def test_who_may_not_be_read_is_heard_by_neighbours_and_not_found(world) -> None:
@@ -214,7 +214,7 @@ def test_who_may_not_be_read_is_heard_by_neighbours_and_not_found(world) -> None
     allowed = memory.view.alive.copy()
     allowed[memory.view.slot_of("asked")] = False
     pool = memory.pool("instrument of Ada", allowed=allowed)
-    assert pool.listed[2] == [memory.view.slot_of("answer")]
+    assert pool.rankings[2] == [memory.view.slot_of("answer")]
     assert memory.view.slot_of("asked") not in pool.slots
 
 
