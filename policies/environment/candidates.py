@@ -2,8 +2,8 @@
 
 The pool starts with index hits for the question and the passages it names, and widens with every
 passage read: hits of the rewritten query, and the passage's neighbours in the graph. Which
-candidates a state may choose from depends on its own evidence alone (`action_mask`), so that π(a|s) is
-a function of the state, whatever other beams have read.
+candidates a state may choose from depends on its own evidence alone (`action_mask`), so that π(a|s)
+is a function of the state, whatever other beams have read.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class CandidatePool:
         self.base = len(self.slots)
 
     def _rank_all(self, view: View, near: Slots | None) -> None:
-        """Score the scope for the question: hybrid, dense and sparse rankings, `RANKING_DEPTH` deep."""
+        """Score the scope for the question, and rank it in four ways, `RANKING_DEPTH` deep."""
         found = self._rank_by_words(view)
         self.best_sparse = float(self.sparse_scores.max(initial=0.0))
         mean, std = view.dense.moments(self.vector[None])

@@ -75,7 +75,7 @@ class Choice(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class PathTerminal:
     """A path that stopped."""
 
     path: Path
@@ -170,7 +170,7 @@ class RelationRetriever:
                 ]
             )
             row += len(found)
-        endings: list[list[Ending]] = [[] for _ in questions]
+        endings: list[list[PathTerminal]] = [[] for _ in questions]
         entered = [{int(s) for path in paths for s in path.walks[:, 0]} for paths in frontier]
         for hop in range(self._hops + 1):
             frontier = self._step(frontier, endings, read, hop == self._hops, allowed)
@@ -186,7 +186,7 @@ class RelationRetriever:
     def _step(
         self,
         frontier: list[list[Path]],
-        endings: list[list[Ending]],
+        endings: list[list[PathTerminal]],
         asked: Any,
         last: bool,
         allowed: NDArray[np.bool_] | None,
@@ -212,7 +212,9 @@ class RelationRetriever:
                 here, stop = log_probs[row, :-1], float(np.exp(log_probs[row, -1]))
                 if path.relations:
                     reason = "policy" if going_on[row] else "budget" if last else "exhausted"
-                    ended.append(Ending(path, float(np.exp(path.log_prob)) * stop, reason, stop))
+                    ended.append(
+                        PathTerminal(path, float(np.exp(path.log_prob)) * stop, reason, stop)
+                    )
                 likely = np.flatnonzero(path.log_prob + here > np.log(NEGLIGIBLE))
                 chosen += [Choice(path, int(r), float(here[r]), stop) for r in likely]
             at += len(ones)
@@ -247,7 +249,7 @@ class RelationRetriever:
         self,
         question: str,
         vector: Vectors,
-        endings: list[Ending],
+        endings: list[PathTerminal],
         entered: set[int],
         k: int,
         allowed: NDArray[np.bool_] | None,
@@ -298,7 +300,7 @@ class RelationRetriever:
             listed = list(dict.fromkeys([*listed, *alive[order].tolist()]))
         return [slot for slot in listed if slot not in score]
 
-    def _trail(self, question: str, ending: Ending, score: dict[int, float]) -> Trail:
+    def _trail(self, question: str, ending: PathTerminal, score: dict[int, float]) -> Trail:
         """The path as one of its walks shows it: one to the best of its answers."""
         path = ending.path
         ends = path.walks[:, -1].tolist()
