@@ -189,12 +189,12 @@ def _rest(pool: CandidatePool, scored: Mapping[int, float], count: int) -> list[
 def _trails(episode: Episode) -> tuple[Trail, ...]:
     return tuple(
         Trail(
-            _hops(episode.pool, ending.prefix),
-            float(np.exp(ending.log_prob)),
-            ending.stop_reason,
-            ending.stop_probability,
+            _hops(episode.pool, terminal.prefix),
+            float(np.exp(terminal.log_prob)),
+            terminal.stop_reason,
+            terminal.stop_probability,
         )
-        for ending in episode.endings()[:TRAILS]
+        for terminal in episode.ranked_terminals()[:TRAILS]
     )
 
 

@@ -155,7 +155,7 @@ def marginal(
 
 def _trails(example: Example, episode: Episode, count: int) -> list[State]:
     """The likeliest trails of the beam in all orders that it followed, and one to the gold."""
-    stopped = [ending for ending in episode.endings() if ending.stop_reason != "budget"]
+    stopped = [ending for ending in episode.ranked_terminals() if ending.stop_reason != "budget"]
     found = [order for ending in stopped[:count] for order in ending.prefix.orders]
     if example.gold and all(slot in example.pool.reads for slot in example.gold):
         found.append(example.gold)

@@ -40,7 +40,7 @@ class Prefix:
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class Terminal:
     """A trail that is over."""
 
     prefix: Prefix
@@ -59,7 +59,7 @@ class Episode:
     pool: CandidatePool
     prefixes: list[Prefix] = field(default_factory=lambda: [Prefix((), 0.0, (), (), ((),))])
     score: dict[int, float] = field(default_factory=dict)
-    ended: list[Ending] = field(default_factory=list)
+    terminals: list[Terminal] = field(default_factory=list)
     read: set[int] = field(default_factory=set)
     """Slots that this walk read; the pool may have been given others to start with."""
     encoded: int = 1
@@ -68,11 +68,11 @@ class Episode:
     def __post_init__(self) -> None:
         self.features = FeatureTable(self.pool)
 
-    def endings(self) -> list[Ending]:
+    def ranked_terminals(self) -> list[Terminal]:
         """The trails, most probable first; equals by content."""
         key = self.pool.scope.view.content_key
         return sorted(
-            self.ended,
+            self.terminals,
             key=lambda e: (-round(e.log_prob, DECIMALS), [key(s) for s in e.prefix.evidence]),
         )
 
@@ -125,13 +125,13 @@ class BeamSearch:
             exhausted = bool(np.isneginf(log_read).all())
             reason = "exhausted" if exhausted else "policy"
             stop_probability = float(np.exp(stop[b]))
-            episode.ended.append(
-                Ending(prefix, prefix.log_prob + float(stop[b]), reason, stop_probability)
+            episode.terminals.append(
+                Terminal(prefix, prefix.log_prob + float(stop[b]), reason, stop_probability)
             )
             if last and not exhausted:
                 going_on = float(np.logaddexp.reduce(log_read))
-                episode.ended.append(
-                    Ending(prefix, prefix.log_prob + going_on, "budget", stop_probability)
+                episode.terminals.append(
+                    Terminal(prefix, prefix.log_prob + going_on, "budget", stop_probability)
                 )
             elif not last:
                 self._grow(grown[id(episode)], prefix, inputs[b].slots, log_read, stop_probability)

@@ -30,7 +30,7 @@ from hoptrail.learning.stochastic_beam import children, log_inclusion
 from hoptrail.policies.environment.candidates import CandidatePool
 from hoptrail.policies.environment.state import State, batch_states, state_input
 from hoptrail.policies.result import Decided
-from hoptrail.policies.search.beam import BeamSearch, Ending, Episode, Prefix
+from hoptrail.policies.search.beam import BeamSearch, Episode, Prefix, Terminal
 from hoptrail.values.numbers import shown, whole
 
 
@@ -47,7 +47,7 @@ class _Node:
     stop_reason: str | None = None
     """Why it ended; None while it goes on."""
     stop_probability: float = 0.0
-    """As in `Ending`; 0 where the bounds ended it, so that nothing was asked."""
+    """As in `Terminal`; 0 where the bounds ended it, so that nothing was asked."""
 
     def prefix(self) -> Prefix:
         """It as the beam knows prefixes."""
@@ -178,8 +178,8 @@ def _finished(walk: _Walk, kept: int) -> tuple[Episode, list[Decided]]:
         torch.tensor(threshold, dtype=torch.float64),
     )
     episode.prefixes = []
-    episode.ended = [
-        Ending(n.prefix(), n.log_prob, n.stop_reason or "", n.stop_probability) for n in drawn
+    episode.terminals = [
+        Terminal(n.prefix(), n.log_prob, n.stop_reason or "", n.stop_probability) for n in drawn
     ]
     shown = list(dict.fromkeys(slot for node in drawn for slot in node.evidence))
     top = max(episode.score.values(), default=0.0)
@@ -198,7 +198,7 @@ def decided(episode: Episode, most: int) -> list[Decided]:
         episode: A walk that is over.
         most: How many trails at most.
     """
-    reading = [ending for ending in episode.endings()[:most] if ending.prefix.evidence]
+    reading = [ending for ending in episode.ranked_terminals()[:most] if ending.prefix.evidence]
     return [Decided(e.prefix.evidence, e.stop_reason != "budget", e.log_prob) for e in reading]
 
 

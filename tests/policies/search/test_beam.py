@@ -54,9 +54,10 @@ def test_the_ranking_and_the_trails_equal_enumeration(
     episode = run(toy, policy, everything(hops))
     assert episode.score == pytest.approx(expected.score, rel=1e-9, abs=1e-15)
     ends = {
-        (frozenset(e.prefix.evidence), e.stop_reason): math.exp(e.log_prob) for e in episode.ended
+        (frozenset(e.prefix.evidence), e.stop_reason): math.exp(e.log_prob)
+        for e in episode.terminals
     }
-    assert len(ends) == len(episode.ended)
+    assert len(ends) == len(episode.terminals)
     assert ends == pytest.approx(expected.ends, rel=1e-9)
     assert sum(ends.values()) == pytest.approx(1)
 
@@ -67,20 +68,20 @@ def test_a_real_network_equals_enumeration(toy, random_policy, enumerate_walks) 
     expected = enumerate_walks(toy, policy, QUESTION, 1)
     episode = run(toy, policy, everything(1))
     assert episode.score == pytest.approx(expected.score, rel=1e-3, abs=1e-7)
-    assert sum(math.exp(e.log_prob) for e in episode.ended) == pytest.approx(1, abs=1e-4)
+    assert sum(math.exp(e.log_prob) for e in episode.terminals) == pytest.approx(1, abs=1e-4)
 
 
 def test_prefixes_of_equal_evidence_are_one_state(toy, table_policy) -> None:
     policy = table_policy(1)
     episode = run(toy, policy, everything(3))
     for reason in ("policy", "budget"):
-        seen = [frozenset(e.prefix.evidence) for e in episode.ended if e.stop_reason == reason]
+        seen = [frozenset(e.prefix.evidence) for e in episode.terminals if e.stop_reason == reason]
         assert len(seen) == len(set(seen))
-    assert policy.states == len({frozenset(e.prefix.evidence) for e in episode.ended})
-    longest = max((e.prefix for e in episode.ended), key=lambda p: len(p.orders))
+    assert policy.states == len({frozenset(e.prefix.evidence) for e in episode.terminals})
+    longest = max((e.prefix for e in episode.terminals), key=lambda p: len(p.orders))
     assert 1 < len(longest.orders) <= math.factorial(len(longest.evidence))
     assert longest.orders[0] == longest.evidence
-    for ending in episode.ended:
+    for ending in episode.terminals:
         assert {frozenset(order) for order in ending.prefix.orders} == {
             frozenset(ending.prefix.evidence)
         }
@@ -90,13 +91,13 @@ def test_prefixes_of_equal_evidence_are_one_state(toy, table_policy) -> None:
 
 
 def test_why_a_trail_ended(toy, world, table_policy) -> None:
-    ended = run(toy, table_policy(0), everything(2)).ended
+    ended = run(toy, table_policy(0), everything(2)).terminals
     for ending in ended:
         assert ending.stop_reason == "policy" or len(ending.prefix.evidence) == 2
     assert {e.stop_reason for e in ended} == {"policy", "budget"}
     pair = world([Passage("a", "One."), Passage("b", "Two.")])
     for hops in (2, 3):
-        ended = run(pair, table_policy(0), everything(hops)).ended
+        ended = run(pair, table_policy(0), everything(hops)).terminals
         assert [len(e.prefix.evidence) for e in ended if e.stop_reason == "exhausted"] == [2]
         assert {e.stop_reason for e in ended} == {"policy", "exhausted"}
         assert sum(math.exp(e.log_prob) for e in ended) == pytest.approx(1)
@@ -108,7 +109,9 @@ def test_the_bounds_hold(demo, demo_questions, random_policy) -> None:
         effort = Effort("bounded", beam, hops, reads, reencode=True)
         for question in demo_questions[:4]:
             episode = run(demo, policy, effort, question.text)
-            lengths = [len(e.prefix.evidence) for e in episode.ended if e.stop_reason != "budget"]
+            lengths = [
+                len(e.prefix.evidence) for e in episode.terminals if e.stop_reason != "budget"
+            ]
             assert max(lengths) <= hops
             assert all(lengths.count(n) <= beam for n in range(1, hops + 1))
             assert len(episode.pool.reads) <= reads
@@ -127,8 +130,8 @@ def test_what_a_pool_was_given_to_start_with_is_not_counted(demo, demo_questions
     search = BeamSearch(table_policy(0), Reformulator(demo.encoder, reencode=True), effort)
     [given] = search.run([pool])
     assert given.read == set(fresh.pool.reads)
-    assert [e.log_prob for e in given.endings()] == pytest.approx(
-        [e.log_prob for e in fresh.endings()]
+    assert [e.log_prob for e in given.ranked_terminals()] == pytest.approx(
+        [e.log_prob for e in fresh.ranked_terminals()]
     )
 
 
@@ -139,16 +142,16 @@ def test_unlikely_prefixes_are_not_followed_but_something_is_read(
     alone = run(
         demo, random_policy(), Effort("one", 1, 1, 1, reencode=True), demo_questions[0].text
     )
-    assert [e.prefix.evidence for e in episode.ended] == [(), tuple(alone.read)]
+    assert [e.prefix.evidence for e in episode.terminals] == [(), tuple(alone.read)]
 
 
 def test_endings_come_most_probable_first(toy, table_policy) -> None:
-    endings = run(toy, table_policy(2), everything(3)).endings()
+    endings = run(toy, table_policy(2), everything(3)).ranked_terminals()
     assert all(a.log_prob >= b.log_prob - 1e-5 for a, b in itertools.pairwise(endings))
 
 
 def test_every_hop_says_how_sure_stop_was(toy, table_policy) -> None:
-    ended = run(toy, table_policy(1), everything(2)).ended
+    ended = run(toy, table_policy(1), everything(2)).terminals
     sure = {e.prefix.evidence: e.stop_probability for e in ended}
     assert all(0 < value < 1 for value in sure.values())
     for ending in ended:

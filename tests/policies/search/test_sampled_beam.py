@@ -92,15 +92,17 @@ def test_a_beam_that_holds_every_trail_includes_them_for_sure(toy, table_policy)
     [(episode, drawn)] = sampler(toy, policy, wide).sample([toy.pool(QUESTION)], 5)
     assert {(t.slots, t.stopped) for t in drawn} == set(exact)
     assert all(trail.log_inclusion == 0.0 for trail in drawn)
-    assert sum(math.exp(e.log_prob) for e in episode.ended) == pytest.approx(1)
-    assert {e.stop_reason for e in episode.ended} == {"policy", "budget"}
+    assert sum(math.exp(e.log_prob) for e in episode.terminals) == pytest.approx(1)
+    assert {e.stop_reason for e in episode.terminals} == {"policy", "budget"}
 
 
 def test_where_nothing_is_left_to_read_the_trail_is_exhausted(world, table_policy) -> None:
     pair = world([Passage("a", "One."), Passage("b", "Two.")])
     effort = Effort("long", beam_width=50, max_hops=4, max_reads=9, reencode=True)
     [(episode, drawn)] = sampler(pair, table_policy(0), effort).sample([pair.pool("One?")], 0)
-    assert {e.stop_reason for e in episode.ended if len(e.prefix.evidence) == 2} == {"exhausted"}
+    assert {e.stop_reason for e in episode.terminals if len(e.prefix.evidence) == 2} == {
+        "exhausted"
+    }
     assert all(trail.stopped for trail in drawn)
     assert sum(math.exp(t.log_prob) for t in drawn) == pytest.approx(1)
 
