@@ -1,15 +1,8 @@
 """Walking a scope: from questions to rankings and trails.
 
-    read(i)  = Σ over the prefixes s that the beam expanded of π(s) · π(i | s)
-    fit(i)   = h(i) + ALIKE · Σ over r read of read(r) · cos(r, i) / Σ over r read of read(r)
-    score(i) = read(i) · exp(PRIOR · (1 - read(i)) · (fit(i) - max fit))
-
-with read(i) the probability that passage i is read next, summed (1 at the most in the two lower
-lines), h(i) its hybrid score for the question, and cos the cosine of the words of two passages,
-weighted by idf: search for the question, and for more like what was read for it (as in relevance
-feedback, Rocchio 1971). What the policy is sure of stays; search has a say in the rest. STOP ends
-reading, not the list: candidates that no prefix favours are ranked by the little that each gives
-them, and what was never in the pool follows by fusion rank.
+Formulas of the scores are in `hoptrail.policies.search.scoring`. STOP ends reading, not the list:
+candidates that no prefix favours are ranked by the little that each gives them, and what was never
+in the pool follows by fusion rank.
 """
 
 from __future__ import annotations
@@ -32,15 +25,17 @@ from hoptrail.policies.environment.terms import Lexicon
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.relations.relation_beam import RelationRetriever, scorer_of
 from hoptrail.policies.result import TRAILS, Decided, RetrievalResult
-from hoptrail.policies.search.beam import BeamSearch, Episode, Prefix, rounded
-from hoptrail.policies.search.reranker import NOTHING, JointFit, JointScorer
+from hoptrail.policies.search.beam import BeamSearch, Episode, Prefix
+from hoptrail.policies.search.reranker import NOT_RERANKED, Reranker, RerankFit
 from hoptrail.policies.search.sampled_beam import SampledBeam, decided
+from hoptrail.policies.search.scoring import (
+    Scores,
+    blend_with_search,
+    rank_first,
+    round_score,
+    search_fit,
+)
 from hoptrail.types import Hop, Trail
-
-PRIOR = 0.3
-"""What a standard deviation of the hybrid score counts in the log of a score that is near 0."""
-ALIKE = 10.0
-"""How many of these deviations it is worth to have all words in common with what was read."""
 
 
 class PolicyRetriever:
@@ -63,8 +58,8 @@ class PolicyRetriever:
         followed = policy.first(effort.networks).eval()
         self.search = BeamSearch(followed, reformulator, effort)
         self.sampled = SampledBeam(followed, reformulator, effort)
-        self.joint = (
-            JointScorer(self.scope, encoder, effort.rerank_top, policy.rerank_weight)
+        self.reranker = (
+            Reranker(self.scope, encoder, effort.rerank_top, policy.rerank_weight)
             if effort.rerank_top
             else None
         )
@@ -120,32 +115,35 @@ class PolicyRetriever:
             for question, vector, slots in zip(questions, vectors, near, strict=True)
         ]
         if explore is not None:
-            walked = self.sampled.sample(pools, explore)
+            walks = self.sampled.sample(pools, explore)
+            scores = [
+                rank_first(episode.read_mass, (slot for trail in drawn for slot in trail.slots))
+                for episode, drawn in walks
+            ]
         else:
-            walked = [(e, decided(e, TRAILS)) for e in self.search.run(pools)]
-            for episode, _ in walked:
-                _let_search_say(episode)
-        judged = [NOTHING] * len(walked)
-        if self.joint:
-            judged = self.joint.rescore([episode for episode, _ in walked])
+            walks = [(e, decided(e, TRAILS)) for e in self.search.run(pools)]
+            scores = [blend_with_search(e.read_mass, _search_fit(e)) for e, _ in walks]
+        reranked = [(one, NOT_RERANKED) for one in scores]
+        if self.reranker:
+            reranked = self.reranker.rerank([episode for episode, _ in walks], scores)
         return [
-            _finish(episode, k, trails, fit)
-            for (episode, trails), fit in zip(walked, judged, strict=True)
+            _finish(episode, one, k, trails, fit)
+            for (episode, trails), (one, fit) in zip(walks, reranked, strict=True)
         ]
 
 
-def _finish(episode: Episode, k: int, trails: Sequence[Decided], fit: JointFit) -> RetrievalResult:
+def _finish(
+    episode: Episode, scores: Scores, k: int, trails: Sequence[Decided], fit: RerankFit
+) -> RetrievalResult:
     """The ranking and the trails of a question that has been walked."""
     pool = episode.pool
     view = pool.scope.view
-    score = {slot: rounded(value) for slot, value in episode.score.items()}
+    score = {slot: round_score(value) for slot, value in scores.items()}
     slots = sorted(score, key=lambda slot: (-score[slot], view.content_key(slot)))[:k]
-    scores = [score[slot] for slot in slots]
-    rest = _rest(pool, episode.score, k - len(slots))
-    scores += [-1.0 - i for i in range(len(rest))]
+    rest = _rest(pool, score, k - len(slots))
     return RetrievalResult(
         slots=np.asarray(slots + rest, dtype=np.int64),
-        scores=np.asarray(scores),
+        scores=np.asarray([score[s] for s in slots] + [-1.0 - i for i in range(len(rest))]),
         trails=_trails(episode),
         read=tuple(pool.reads),
         candidates=len(pool.slots),
@@ -156,22 +154,18 @@ def _finish(episode: Episode, k: int, trails: Sequence[Decided], fit: JointFit) 
     )
 
 
-def _let_search_say(episode: Episode) -> None:
-    """Take into each candidate's score how well it fits the question, and what was read for it."""
-    slots = list(episode.score)
-    read = np.minimum(np.asarray(list(episode.score.values())), 1)
-    sparse, dense, _ = episode.pool.z_scores(slots)
-    fit = (sparse + dense).astype(np.float64)
-    found = episode.features.now()
-    by = {slot: row for slot, row in found.rows.items() if slot in episode.read}
-    weights = np.asarray([min(episode.score.get(slot, 0.0), 1) for slot in by])
-    if weights.sum() > 0:
-        at = [episode.pool.position[slot] for slot in slots]
-        in_common = found.beside[list(by.values())][:, at, PairFeature.TERM_COSINE]
-        fit += ALIKE * (weights @ in_common) / weights.sum()
-    factor = np.exp(PRIOR * (1 - read) * (fit - fit.max(initial=-np.inf)))
-    for slot, change in zip(slots, factor.tolist(), strict=True):
-        episode.score[slot] *= change
+def _search_fit(episode: Episode) -> NDArray[np.float64]:
+    """How well each candidate with read mass fits the question, and what was read for it."""
+    mass, pool = episode.read_mass, episode.pool
+    sparse, dense, _ = pool.z_scores(list(mass))
+    table = episode.features.now()
+    rows = {slot: row for slot, row in table.rows.items() if slot in episode.read}
+    columns = [pool.position[slot] for slot in mass]
+    return search_fit(
+        (sparse + dense).astype(np.float64),
+        table.beside[list(rows.values())][:, columns, PairFeature.TERM_COSINE],
+        np.asarray([mass.get(slot, 0.0) for slot in rows]),
+    )
 
 
 def _rest(pool: CandidatePool, scored: Mapping[int, float], count: int) -> list[int]:

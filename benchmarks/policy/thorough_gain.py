@@ -25,23 +25,26 @@ from hoptrail.policies.data.corpora import OpenCorpus
 from hoptrail.policies.environment.efforts import EFFORTS
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.retriever import PolicyRetriever
-from hoptrail.policies.search.beam import Episode, rounded
-from hoptrail.policies.search.reranker import JointFit, JointScorer
+from hoptrail.policies.search.beam import Episode
+from hoptrail.policies.search.reranker import Reranker, RerankFit
+from hoptrail.policies.search.scoring import Scores, round_score
 
 CUTS = (2, 5, 10)
 
 
 class Before:
-    """A scorer that keeps the scores it was given."""
+    """A reranker that keeps the scores it was given."""
 
-    def __init__(self, scorer: JointScorer) -> None:
+    def __init__(self, scorer: Reranker) -> None:
         self.inner, self.scores = scorer, dict[int, float]()
 
-    def rescore(self, episodes: Sequence[Episode]) -> list[JointFit]:
-        """As the scorer inside does."""
-        [episode] = episodes
-        self.scores = {slot: rounded(score) for slot, score in episode.score.items()}
-        return self.inner.rescore(episodes)
+    def rerank(
+        self, episodes: Sequence[Episode], scores: Sequence[Scores]
+    ) -> list[tuple[Scores, RerankFit]]:
+        """As the reranker inside does."""
+        [before] = scores
+        self.scores = {slot: round_score(score) for slot, score in before.items()}
+        return self.inner.rerank(episodes, scores)
 
 
 def main() -> None:
@@ -57,7 +60,7 @@ def main() -> None:
     corpus = OpenCorpus(args.corpus, args.questions, encoder)
     scope = corpus.scope(())
     walker = PolicyRetriever(policy, scope.view, scope.graph, encoder, EFFORTS["thorough"])
-    before = walker.joint = Before(walker.joint)
+    before = walker.reranker = Before(walker.reranker)
     asked = [question for question in corpus.questions if question.supporting_ids]
     values: dict[str, list[float]] = {
         f"{e}@{k}": [] for e in ("balanced", "thorough") for k in CUTS

@@ -33,6 +33,7 @@ from hoptrail.policies.networks.relation_scorer import TOPIC, Scorer, Trained, r
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.relations.similarity import Similarity
 from hoptrail.policies.result import TRAILS, RetrievalResult
+from hoptrail.policies.search.scoring import round_score
 from hoptrail.types import Hop, Trail
 
 BEAM = 8
@@ -262,7 +263,7 @@ class RelationRetriever:
             for slot, count in zip(found.tolist(), counts.tolist(), strict=True):
                 score[slot] = score.get(slot, 0.0) + ending.probability
                 times[slot] = times.get(slot, 0) + count
-        score = {slot: float(f"{value:.4e}") for slot, value in score.items()}
+        score = {slot: round_score(value) for slot, value in score.items()}
         key = self._view.content_key
         slots = sorted(score, key=lambda s: (-score[s], -times[s], key(s)))[:k]
         scores = [score[slot] for slot in slots]

@@ -18,6 +18,7 @@ from hoptrail.policies.environment.features import FeatureTable
 from hoptrail.policies.environment.reformulation import Reformulator
 from hoptrail.policies.environment.state import State, batch_states, state_input
 from hoptrail.policies.policy import Policy
+from hoptrail.policies.search.scoring import Scores, add_read_mass
 
 DECIMALS = 5
 """Log-probabilities are rounded to this before they are compared: what a network gives differs by
@@ -58,7 +59,8 @@ class Episode:
 
     pool: CandidatePool
     prefixes: list[Prefix] = field(default_factory=lambda: [Prefix((), 0.0, (), (), ((),))])
-    score: dict[int, float] = field(default_factory=dict)
+    read_mass: Scores = field(default_factory=dict)
+    """By candidate, how probable it is to be read next; see `hoptrail.policies.search.scoring`."""
     terminals: list[Terminal] = field(default_factory=list)
     read: set[int] = field(default_factory=set)
     """Slots that this walk read; the pool may have been given others to start with."""
@@ -121,7 +123,9 @@ class BeamSearch:
         grown: dict[int, dict[frozenset[int], Prefix]] = {id(e): {} for e in episodes}
         for b, (episode, prefix) in enumerate(owners):
             log_read = read[states.starts[b] : states.starts[b + 1]]
-            _add_scores(episode, prefix, inputs[b].slots, log_read)
+            episode.read_mass = add_read_mass(
+                episode.read_mass, inputs[b].slots, prefix.log_prob, log_read
+            )
             exhausted = bool(np.isneginf(log_read).all())
             reason = "exhausted" if exhausted else "policy"
             stop_probability = float(np.exp(stop[b]))
@@ -199,19 +203,3 @@ def _merged(one: Prefix, other: Prefix) -> Prefix:
     first, second = (one, other) if np.prod(one.hops) >= np.prod(other.hops) else (other, one)
     log_prob = float(np.logaddexp(one.log_prob, other.log_prob))
     return replace(first, log_prob=log_prob, orders=first.orders + second.orders)
-
-
-def _add_scores(
-    episode: Episode, prefix: Prefix, slots: NDArray[np.int64], log_read: NDArray[np.float64]
-) -> None:
-    for slot, value in zip(slots.tolist(), np.exp(prefix.log_prob + log_read), strict=True):
-        episode.score[slot] = episode.score.get(slot, 0.0) + float(value)
-
-
-def rounded(score: float) -> float:
-    """The score to five digits: beyond them, it depends on the order of a network's sums.
-
-    Args:
-        score: A log-probability, or a sum of them.
-    """
-    return float(f"{score:.4e}")

@@ -6,9 +6,9 @@ candidate i and a sub-question (e, x), of the name x that passage e brings,
 
     fit(i, e, x) = Σ_t w_t max_j cos(token t of the sub-question, token j of i) / Σ_t w_t
     joint(i)     = max over (e, x), e not i, of fit(i, e, x) less its mean over the candidates
-    score'(i)    = score(i) · exp(weight · z(joint(i)))
 
-with z in standard deviations over the candidates of the question. The first line is late
+What counts is z(joint(i)), in standard deviations over the candidates of the question
+(`hoptrail.policies.search.scoring`). The first line is late
 interaction (Khattab and Zaharia 2020, arXiv:2004.12832, eq. 3), its tokens weighted by how rare
 their words are; where we differ is in what is asked: the question as it stands adds nothing to what
 the policy knows already. Only what lies between candidates counts, never a cosine's own height, so
@@ -18,7 +18,6 @@ one vector in their place.
 
 from __future__ import annotations
 
-import math
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
@@ -34,7 +33,8 @@ from hoptrail.memory.encoders.transformer import Encoder, Vectors
 from hoptrail.memory.index.bm25 import SparseIndex
 from hoptrail.policies.environment.candidates import RetrievalScope
 from hoptrail.policies.environment.reformulation import content_of
-from hoptrail.policies.search.beam import Episode, rounded
+from hoptrail.policies.search.beam import Episode
+from hoptrail.policies.search.scoring import Scores, rerank, round_score
 from hoptrail.policies.search.sub_questions import SubQuestion, subquestions
 
 READS, NAMES = 4, 4
@@ -60,7 +60,7 @@ class TokenEncoder(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class JointFit:
+class RerankFit:
     """How well the best candidates of one question fit what was read, and what it took to tell."""
 
     slots: tuple[int, ...]
@@ -75,13 +75,13 @@ class JointFit:
     """Pairs of sub-question and candidate."""
 
 
-NOTHING = JointFit((), np.zeros(0), {}, 0, 0)
+NOT_RERANKED = RerankFit((), np.zeros(0), {}, 0, 0)
 
 Tokens = tuple[Vectors, NDArray[np.float64]]
 """Token vectors `(t, d)`, L2-normalised, and their weights `(t,)`."""
 
 
-class JointScorer:
+class Reranker:
     """Judges the best candidates of walked questions jointly with what was read.
 
     Args:
@@ -99,45 +99,48 @@ class JointScorer:
         self._tokens = encoder if isinstance(encoder, TokenEncoder) else None
         self._known: dict[int, Vectors] = {}  # in half precision; the oldest goes first
 
-    def rescore(self, episodes: Sequence[Episode]) -> list[JointFit]:
-        """Score the best candidates of each episode anew, in place.
-
-        The total of an episode's scores stays. Candidates that are not judged count as ones that
-        fit as badly as the worst that are, and so stay behind them.
+    def rerank(
+        self, episodes: Sequence[Episode], scores: Sequence[Scores]
+    ) -> list[tuple[Scores, RerankFit]]:
+        """Score the best candidates of each episode anew.
 
         Args:
             episodes: Walks that are over.
+            scores: Of each episode's candidates.
 
         Returns:
-            What it took for each, and how well its best candidates fit.
+            For each episode its new scores, and how well its best candidates fit.
         """
-        found = self.compare(episodes)
-        for episode, fit in zip(episodes, found, strict=True):
-            if fit.slots:
-                _rescore(episode.score, fit, self.weight)
-        return found
+        return [
+            (rerank(before, fit.slots, fit.z, self.weight) if fit.slots else before, fit)
+            for before, fit in zip(scores, self.compare(episodes, scores), strict=True)
+        ]
 
-    def compare(self, episodes: Sequence[Episode]) -> list[JointFit]:
+    def compare(self, episodes: Sequence[Episode], scores: Sequence[Scores]) -> list[RerankFit]:
         """How well the best candidates of each episode fit what it read.
 
         Args:
-            episodes: Walks that are over; they stay as they are.
+            episodes: Walks that are over.
+            scores: Of each episode's candidates, which say which are the best.
         """
-        best = [self._best(episode) for episode in episodes]
-        asked = [self._asked(e, slots) for e, slots in zip(episodes, best, strict=True)]
-        best = [slots if asks else [] for slots, asks in zip(best, asked, strict=True)]
-        texts = self._encoded([one.text for questions in asked for one in questions])
+        best = [sorted(one, key=self._order(one))[: self.count] for one in scores]
+        sub_questions = [
+            self._sub_questions(episode, one) if len(slots) > 1 else []
+            for episode, one, slots in zip(episodes, scores, best, strict=True)
+        ]
+        best = [slots if any_ else [] for slots, any_ in zip(best, sub_questions, strict=True)]
+        texts = self._encoded([one.text for questions in sub_questions for one in questions])
         passages, new = self._passages(episodes, best)
         out = []
-        for questions, slots, fresh in zip(asked, best, new, strict=True):
+        for questions, slots, fresh in zip(sub_questions, best, new, strict=True):
             sides, texts = texts[: len(questions)], texts[len(questions) :]
             if not questions:
-                out.append(NOTHING)
+                out.append(NOT_RERANKED)
                 continue
             lead = _lead(fits(sides, [passages[slot] for slot in slots]), questions, slots)
             first = zip(slots, lead.argmax(0).tolist(), strict=True)
             out.append(
-                JointFit(
+                RerankFit(
                     slots=tuple(slots),
                     z=_z(lead.max(0)),
                     sub_questions={slot: questions[i].text for slot, i in first},
@@ -147,25 +150,20 @@ class JointScorer:
             )
         return out
 
-    def _asked(self, episode: Episode, slots: Sequence[int]) -> list[SubQuestion]:
-        """The sub-questions of the passages likeliest to be read; none for a single candidate."""
-        if len(slots) < 2:
-            return []
+    def _sub_questions(self, episode: Episode, scores: Scores) -> list[SubQuestion]:
+        """The sub-questions of the passages likeliest to be read."""
         pool, sparse = episode.pool, self.scope.view.sparse
-        reads = sorted(episode.read & pool.reads.keys(), key=self._order(episode))[:READS]
-        known = self.scope.lexicon.passage_terms(reads)
+        reads = sorted(episode.read & pool.reads.keys(), key=self._order(scores))[:READS]
+        passages = [terms.passage for terms in self.scope.lexicon.passage_terms(reads)]
         return [
             question
-            for slot, one in zip(reads, known, strict=True)
-            for question in subquestions(pool.question, slot, one.passage, sparse, NAMES)
+            for slot, passage in zip(reads, passages, strict=True)
+            for question in subquestions(pool.question, slot, passage, sparse, NAMES)
         ]
 
-    def _best(self, episode: Episode) -> list[int]:
-        return sorted(episode.score, key=self._order(episode))[: self.count]
-
-    def _order(self, episode: Episode) -> Callable[[int], tuple[float, bytes]]:
+    def _order(self, scores: Scores) -> Callable[[int], tuple[float, bytes]]:
         key = self.scope.view.content_key
-        return lambda slot: (-rounded(episode.score.get(slot, 0.0)), key(slot))
+        return lambda slot: (-round_score(scores.get(slot, 0.0)), key(slot))
 
     def _encoded(self, texts: list[str]) -> list[Tokens]:
         if not texts:
@@ -223,18 +221,6 @@ def fits(texts: Sequence[Tokens], passages: Sequence[Vectors]) -> NDArray[np.flo
         nearest = np.maximum.reduceat(tokens @ stacked.T, starts, axis=1)
         out[row] = weights @ nearest / weights.sum()
     return out
-
-
-def _rescore(score: dict[int, float], fit: JointFit, weight: float) -> None:
-    before = math.fsum(score.values())
-    factor = np.exp(weight * fit.z)
-    worst = float(factor.min())
-    of = dict(zip(fit.slots, factor.tolist(), strict=True))
-    for slot in score:
-        score[slot] *= of.get(slot, worst)
-    after = math.fsum(score.values())
-    for slot in score:
-        score[slot] *= before / after if after else 1.0
 
 
 def _lead(

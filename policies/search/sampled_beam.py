@@ -21,7 +21,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 
 from hoptrail.errors import InputError
@@ -31,6 +30,7 @@ from hoptrail.policies.environment.candidates import CandidatePool
 from hoptrail.policies.environment.state import State, batch_states, state_input
 from hoptrail.policies.result import Decided
 from hoptrail.policies.search.beam import BeamSearch, Episode, Prefix, Terminal
+from hoptrail.policies.search.scoring import add_read_mass
 from hoptrail.values.numbers import shown, whole
 
 
@@ -112,7 +112,12 @@ class SampledBeam(BeamSearch):
         for b, (walk, node) in enumerate(owners):
             log_pi = torch.cat([read[states.starts[b] : states.starts[b + 1]], stop[b : b + 1]])
             slots = inputs[b].slots.tolist()
-            _add_scores(walk.episode, node, slots, log_pi[:-1].double().numpy())
+            walk.episode.read_mass = add_read_mass(
+                walk.episode.read_mass,
+                inputs[b].slots,
+                node.log_prob,
+                log_pi[:-1].double().numpy(),
+            )
             grown[id(walk)] += _children(node, slots, log_pi.double(), walk.generator, last=last)
         for walk in walks:
             walk.nodes = sorted(grown[id(walk)], key=lambda n: -n.perturbed)[:kept]
@@ -163,13 +168,8 @@ def _children(
     return found
 
 
-def _add_scores(episode: Episode, node: _Node, slots: list[int], log_read: np.ndarray) -> None:
-    for slot, value in zip(slots, np.exp(node.log_prob + log_read).tolist(), strict=True):
-        episode.score[slot] = episode.score.get(slot, 0.0) + value
-
-
 def _finished(walk: _Walk, kept: int) -> tuple[Episode, list[Decided]]:
-    """The episode with its trails and its ranking; the trails that were drawn."""
+    """The episode with its trails; the trails that were drawn."""
     episode, nodes = walk.episode, walk.nodes
     threshold = nodes[kept - 1].perturbed if len(nodes) == kept else -math.inf
     drawn = nodes[: kept - 1]
@@ -181,10 +181,6 @@ def _finished(walk: _Walk, kept: int) -> tuple[Episode, list[Decided]]:
     episode.terminals = [
         Terminal(n.prefix(), n.log_prob, n.stop_reason or "", n.stop_probability) for n in drawn
     ]
-    shown = list(dict.fromkeys(slot for node in drawn for slot in node.evidence))
-    top = max(episode.score.values(), default=0.0)
-    for place, slot in enumerate(shown):
-        episode.score[slot] = top + len(shown) - place
     return episode, [
         Decided(n.evidence, n.stop_reason != "budget", n.log_prob, float(q))
         for n, q in zip(drawn, log_q, strict=True)

@@ -30,7 +30,7 @@ from hoptrail.policies.environment.efforts import EFFORTS
 from hoptrail.policies.environment.reformulation import Reformulator
 from hoptrail.policies.policy import RERANK_WEIGHT, Policy
 from hoptrail.policies.search.beam import BeamSearch, Episode
-from hoptrail.policies.search.reranker import JointScorer
+from hoptrail.policies.search.reranker import Reranker
 from hoptrail.policies.training.checkpoint import Checkpoint
 from hoptrail.policies.training.config import TrainConfig
 from hoptrail.policies.training.trainer import Progress, Trainer, seeded
@@ -116,7 +116,7 @@ def walked(
     """The questions as the policy walks them; those without a gold candidate teach nothing."""
     effort = EFFORTS["thorough"]
     search = BeamSearch(policy.eval(), Reformulator(encoder, reencode=True), effort)
-    scorers: dict[int, tuple[RetrievalScope, JointScorer]] = {}
+    scorers: dict[int, tuple[RetrievalScope, Reranker]] = {}
     cases = []
     for start in range(0, len(examples), AT_ONCE):
         batch = examples[start : start + AT_ONCE]
@@ -126,7 +126,7 @@ def walked(
             if id(scope) not in scorers:
                 scorers[id(scope)] = (
                     scope,
-                    JointScorer(scope, encoder, effort.rerank_top, 0.0),
+                    Reranker(scope, encoder, effort.rerank_top, 0.0),
                 )
             case = _case(scorers[id(scope)][1], example, episode)
             if case is not None:
@@ -135,12 +135,12 @@ def walked(
     return cases
 
 
-def _case(scorer: JointScorer, example: Example, episode: Episode) -> Case | None:
-    [found] = scorer.compare([episode])
+def _case(scorer: Reranker, example: Example, episode: Episode) -> Case | None:
+    [found] = scorer.compare([episode], [episode.read_mass])
     gold = np.asarray([slot in example.gold for slot in found.slots], dtype=bool)
     if not gold.any() or gold.all():
         return None
-    scores = np.asarray([episode.score[slot] for slot in found.slots])
+    scores = np.asarray([episode.read_mass[slot] for slot in found.slots])
     return Case(np.log(np.maximum(scores, 1e-9)), found.z, gold)
 
 

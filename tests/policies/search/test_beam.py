@@ -52,7 +52,7 @@ def test_the_ranking_and_the_trails_equal_enumeration(
     policy = table_policy(seed)
     expected = enumerate_walks(toy, policy, QUESTION, hops)
     episode = run(toy, policy, everything(hops))
-    assert episode.score == pytest.approx(expected.score, rel=1e-9, abs=1e-15)
+    assert episode.read_mass == pytest.approx(expected.score, rel=1e-9, abs=1e-15)
     ends = {
         (frozenset(e.prefix.evidence), e.stop_reason): math.exp(e.log_prob)
         for e in episode.terminals
@@ -67,7 +67,7 @@ def test_a_real_network_equals_enumeration(toy, random_policy, enumerate_walks) 
     policy = random_policy(2, spread=3.0)
     expected = enumerate_walks(toy, policy, QUESTION, 1)
     episode = run(toy, policy, everything(1))
-    assert episode.score == pytest.approx(expected.score, rel=1e-3, abs=1e-7)
+    assert episode.read_mass == pytest.approx(expected.score, rel=1e-3, abs=1e-7)
     assert sum(math.exp(e.log_prob) for e in episode.terminals) == pytest.approx(1, abs=1e-4)
 
 
@@ -116,7 +116,7 @@ def test_the_bounds_hold(demo, demo_questions, random_policy) -> None:
             assert all(lengths.count(n) <= beam for n in range(1, hops + 1))
             assert len(episode.pool.reads) <= reads
             assert episode.encoded == 1 + len(episode.pool.reads)
-            assert set(episode.score) == set(episode.pool.slots)
+            assert set(episode.read_mass) == set(episode.pool.slots)
 
 
 def test_what_a_pool_was_given_to_start_with_is_not_counted(demo, demo_questions, table_policy):

@@ -12,9 +12,10 @@ from hoptrail.memory.encoders.disk_cache import CachedEncoder
 from hoptrail.memory.encoders.query_cache import QueryCache, RememberingEncoder
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.policies.policy import RERANK_WEIGHT, Policy
-from hoptrail.policies.search import reranker as joint_module
+from hoptrail.policies.search import reranker as reranker_module
 from hoptrail.policies.search.beam import Episode
-from hoptrail.policies.search.reranker import JointScorer
+from hoptrail.policies.search.reranker import Reranker, RerankFit
+from hoptrail.policies.search.scoring import Scores
 from hoptrail.types import Passage
 
 QUESTION = "How many people work at the school that holds the Kanter Archive?"
@@ -52,12 +53,17 @@ def walked(place, scores: dict[str, float], read: tuple[str, ...] = ("archive",)
     place.read(pool, place.slots(*read))
     episode = Episode(pool)
     episode.read = set(place.slots(*read))
-    episode.score = dict(zip(place.slots(*scores), scores.values(), strict=True))
+    episode.read_mass = dict(zip(place.slots(*scores), scores.values(), strict=True))
     return episode
 
 
-def ranked(place, episode: Episode) -> list[str]:
-    return place.ids(sorted(episode.score, key=lambda slot: -episode.score[slot]))
+def rerank(scorer: Reranker, *episodes: Episode) -> list[tuple[Scores, RerankFit]]:
+    """With the read mass as the scores."""
+    return scorer.rerank(episodes, [episode.read_mass for episode in episodes])
+
+
+def ranked(place, scores: Scores) -> list[str]:
+    return place.ids(sorted(scores, key=lambda slot: -scores[slot]))
 
 
 EVEN = {"archive": 0.9, "river": 0.11, "school": 0.1, "staff": 0.09, "tower": 0.08}
@@ -66,10 +72,10 @@ EVEN = {"archive": 0.9, "river": 0.11, "school": 0.1, "staff": 0.09, "tower": 0.
 @pytest.mark.parametrize("tokens", [False, True])
 def test_what_answers_the_open_part_of_a_name_that_was_read_comes_next(place, tokens) -> None:
     encoder = TokenHashEncoder(256) if tokens else place.encoder
-    scorer = JointScorer(place.scope, encoder, 5, 1.2)
+    scorer = Reranker(place.scope, encoder, 5, 1.2)
     episode = walked(place, EVEN)
-    [fit] = scorer.rescore([episode])
-    assert ranked(place, episode)[:2] == ["archive", "staff"]
+    [(scores, fit)] = rerank(scorer, episode)
+    assert ranked(place, scores)[:2] == ["archive", "staff"]
     [staff] = place.slots("staff")
     assert fit.sub_questions[staff] == (
         "How many people work at the school that holds the University of Varn"
@@ -79,72 +85,68 @@ def test_what_answers_the_open_part_of_a_name_that_was_read_comes_next(place, to
 
 def test_the_total_stays_and_what_is_not_judged_stays_behind(place) -> None:
     episode = walked(place, EVEN)
-    before = sum(episode.score.values())
-    JointScorer(place.scope, place.encoder, 3, 5.0).rescore([episode])
-    assert sum(episode.score.values()) == pytest.approx(before)
-    first = ranked(place, walked(place, EVEN))[:3]
-    assert set(ranked(place, episode)[:3]) == set(first)
+    [(scores, _)] = rerank(Reranker(place.scope, place.encoder, 3, 5.0), episode)
+    assert sum(scores.values()) == pytest.approx(sum(episode.read_mass.values()))
+    first = ranked(place, episode.read_mass)[:3]
+    assert set(ranked(place, scores)[:3]) == set(first)
 
 
 def test_a_passage_does_not_answer_what_it_left_open_itself(place) -> None:
     """Its name is in every one of its own sub-questions: that would always speak for it."""
     episode = walked(place, EVEN)
-    scorer = JointScorer(place.scope, place.encoder, 5, 1.2)
-    asked = scorer._asked(episode, [0, 1])
-    slots = list(episode.score)
-    fit = np.full((len(asked), 5), 0.2)
+    scorer = Reranker(place.scope, place.encoder, 5, 1.2)
+    questions = scorer._sub_questions(episode, episode.read_mass)
+    slots = list(episode.read_mass)
+    fit = np.full((len(questions), 5), 0.2)
     fit[:, slots.index(place.slots("archive")[0])] = 0.9
-    np.testing.assert_allclose(joint_module._lead(fit, asked, slots), 0.0)
+    np.testing.assert_allclose(reranker_module._lead(fit, questions, slots), 0.0)
 
 
 def test_nothing_to_ask_leaves_the_ranking_alone(place) -> None:
-    scorer = JointScorer(place.scope, place.encoder, 5, 1.2)
+    scorer = Reranker(place.scope, place.encoder, 5, 1.2)
     for episode in (walked(place, EVEN, read=()), walked(place, {"archive": 0.9})):
-        before = dict(episode.score)
         encoded = place.encoder.texts_encoded
-        assert scorer.rescore([episode]) == [joint_module.NOTHING]
-        assert episode.score == before
+        assert rerank(scorer, episode) == [(episode.read_mass, reranker_module.NOT_RERANKED)]
         assert place.encoder.texts_encoded == encoded
-    assert scorer.rescore([]) == []
+    assert scorer.rerank([], []) == []
 
 
 def test_several_questions_are_judged_as_each_alone(place) -> None:
     other = {"archive": 0.2, "staff": 0.3, "tower": 0.4}
-    both = [walked(place, EVEN), walked(place, {"archive": 1.0}), walked(place, other)]
-    alone = [walked(place, EVEN), walked(place, {"archive": 1.0}), walked(place, other)]
-    scorer = JointScorer(place.scope, TokenHashEncoder(), 5, 1.2)
-    together = scorer.rescore(both)
-    for mine, episode, fit in zip(both, alone, together, strict=True):
-        [again] = scorer.rescore([episode])
-        assert episode.score == pytest.approx(mine.score, rel=1e-5)
+    episodes = [walked(place, EVEN), walked(place, {"archive": 1.0}), walked(place, other)]
+    scorer = Reranker(place.scope, TokenHashEncoder(), 5, 1.2)
+    together = rerank(scorer, *episodes)
+    for episode, (scores, fit) in zip(episodes, together, strict=True):
+        [(alone, again)] = rerank(scorer, episode)
+        assert alone == pytest.approx(scores, rel=1e-5)
         assert again.sub_questions == fit.sub_questions
 
 
 def test_token_vectors_are_kept_for_the_next_question(place, monkeypatch) -> None:
     encoder = TokenHashEncoder()
-    scorer = JointScorer(place.scope, encoder, 5, 1.2)
-    [first] = scorer.rescore([walked(place, EVEN)])
+    scorer = Reranker(place.scope, encoder, 5, 1.2)
+    [(_, first)] = rerank(scorer, walked(place, EVEN))
     assert encoder.texts_encoded == first.texts
-    [second] = scorer.rescore([walked(place, EVEN)])
+    [(_, second)] = rerank(scorer, walked(place, EVEN))
     assert encoder.texts_encoded == first.texts + second.texts
     assert first.texts - second.texts == 5  # the candidates were known
-    monkeypatch.setattr(joint_module, "REMEMBERED", 2)
-    scorer.rescore([walked(place, EVEN)])
+    monkeypatch.setattr(reranker_module, "REMEMBERED", 2)
+    rerank(scorer, walked(place, EVEN))
     assert len(scorer._known) == 2
 
 
 def test_what_keeps_whole_vectors_does_not_hide_the_token_vectors(place, tmp_path) -> None:
     """A memory puts caches before its encoder."""
     inner = TokenHashEncoder(256)
-    kept = RememberingEncoder(CachedEncoder(inner, folder=tmp_path), QueryCache(100))
-    ours, theirs = walked(place, EVEN), walked(place, EVEN)
-    JointScorer(place.scope, inner, 5, 1.2).rescore([ours])
-    JointScorer(place.scope, kept, 5, 1.2).rescore([theirs])
-    assert ours.score == theirs.score
+    cached = RememberingEncoder(CachedEncoder(inner, folder=tmp_path), QueryCache(100))
+    episode = walked(place, EVEN)
+    [(ours, _)] = rerank(Reranker(place.scope, inner, 5, 1.2), episode)
+    [(theirs, _)] = rerank(Reranker(place.scope, cached, 5, 1.2), episode)
+    assert ours == theirs != episode.read_mass
 
 
 def test_equal_fits_change_nothing() -> None:
-    np.testing.assert_array_equal(joint_module._z(np.full(3, 0.1)), np.zeros(3))
+    np.testing.assert_array_equal(reranker_module._z(np.full(3, 0.1)), np.zeros(3))
 
 
 def test_thorough_reorders_the_best_of_balanced_and_says_what_was_asked(

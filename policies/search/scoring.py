@@ -1,0 +1,129 @@
+"""How a candidate gets its score: every formula of a walk over texts, each a pure function.
+
+Beam search adds up how probable it is that a passage is read next, over the prefixes s that it
+expanded. This is the read mass (`add_read_mass`):
+
+    read_mass(i) = Σ over s of π(s) · π(i | s)
+
+Search has a say in what the policy is not sure of (`search_fit`, `blend_with_search`), where
+p(i) = min(read_mass(i), 1), r are the passages read, h(i) is the hybrid score for the question in
+standard deviations, and cos the cosine of the terms of two passages, weighted by idf:
+
+    fit(i)   = h(i) + SIMILARITY_WEIGHT · Σ over r of p(r) · cos(r, i) / Σ over r of p(r)
+    score(i) = read_mass(i) · exp(SEARCH_WEIGHT · (1 - p(i)) · (fit(i) - max fit))
+
+It is search for the question, and for more like what was read for it, as in relevance feedback
+(Rocchio 1971). Effort `thorough` then multiplies by a fit z(i) with what was read
+(`rerank`; `hoptrail.policies.search.reranker` gives z), leaving the total as it was:
+
+    score'(i) = score(i) · exp(weight · z(i)) · Σ score / Σ score · exp(weight · z)
+
+A recall that explores ranks what it drew first instead of the second step (`rank_first`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Reals = NDArray[np.float64]
+Scores = dict[int, float]
+"""By slot."""
+
+SEARCH_WEIGHT = 0.3
+"""What a standard deviation of the hybrid score counts in the log of a score that is near 0."""
+SIMILARITY_WEIGHT = 10.0
+"""How many of these deviations it is worth to have all terms in common with what was read."""
+
+
+def add_read_mass(
+    read_mass: Mapping[int, float],
+    slots: NDArray[np.int64],
+    log_prefix: float,
+    log_read: NDArray[np.float64],
+) -> Scores:
+    """The read mass with that of one more prefix.
+
+    Args:
+        read_mass: Of the prefixes before, by slot.
+        slots: `(m,)` the candidates of the prefix's state.
+        log_prefix: log π(s).
+        log_read: `(m,)` log π(i | s).
+    """
+    total = dict(read_mass)
+    mass = np.exp(log_prefix + log_read).tolist()
+    for slot, added in zip(slots.tolist(), mass, strict=True):
+        total[slot] = total.get(slot, 0.0) + added
+    return total
+
+
+def search_fit(hybrid_z: Reals, term_cosines: NDArray[np.float32], read_mass: Reals) -> Reals:
+    """How well candidates fit the question and what was read for it, `(n,)`.
+
+    Args:
+        hybrid_z: `(n,)` hybrid scores for the question, in standard deviations.
+        term_cosines: `(r, n)` of the candidates with the passages read.
+        read_mass: `(r,)` of the passages read.
+    """
+    weights = np.minimum(read_mass, 1)
+    if not weights.sum() > 0:
+        return hybrid_z
+    fit: Reals = hybrid_z + SIMILARITY_WEIGHT * (weights @ term_cosines) / weights.sum()
+    return fit
+
+
+def blend_with_search(read_mass: Mapping[int, float], fit: Reals) -> Scores:
+    """Scores from the read mass, and from search where the policy is not sure.
+
+    Args:
+        read_mass: By slot.
+        fit: `(n,)` of the same candidates in the same order, from `search_fit`.
+    """
+    probability = np.minimum(np.asarray(list(read_mass.values())), 1)
+    factors = np.exp(SEARCH_WEIGHT * (1 - probability) * (fit - fit.max(initial=-np.inf)))
+    return {
+        slot: mass * factor
+        for (slot, mass), factor in zip(read_mass.items(), factors.tolist(), strict=True)
+    }
+
+
+def rerank(scores: Mapping[int, float], slots: Sequence[int], z: Reals, weight: float) -> Scores:
+    """Scores after reranking; their total stays.
+
+    Args:
+        scores: By slot.
+        slots: The n candidates that were reranked, at least one. The others count as ones that
+            fit as badly as the worst of these, and so stay behind them.
+        z: `(n,)` their fit, in standard deviations.
+        weight: How much it counts.
+    """
+    factors = np.exp(weight * z)
+    by_slot, worst = dict(zip(slots, factors.tolist(), strict=True)), float(factors.min())
+    reranked = {slot: score * by_slot.get(slot, worst) for slot, score in scores.items()}
+    before, after = math.fsum(scores.values()), math.fsum(reranked.values())
+    share = before / after if after else 1.0
+    return {slot: score * share for slot, score in reranked.items()}
+
+
+def rank_first(scores: Mapping[int, float], slots: Iterable[int]) -> Scores:
+    """Scores that put some candidates before all others, in a given order.
+
+    Args:
+        scores: By slot.
+        slots: Those that come first; one that is named again keeps its first place.
+    """
+    first = list(dict.fromkeys(slots))
+    top = max(scores.values(), default=0.0)
+    return {**scores, **{slot: top + len(first) - i for i, slot in enumerate(first)}}
+
+
+def round_score(score: float) -> float:
+    """The score to five digits: beyond them, it depends on the order of a network's sums.
+
+    Args:
+        score: At least 0.
+    """
+    return float(f"{score:.4e}")
