@@ -60,11 +60,14 @@ def relation_words(name: str) -> str:
 class Scorer(Protocol):
     """What can lead a walk over relations."""
 
-    def read(self, questions: Sequence[str]) -> Any:
-        """What it needs to know of questions, their topics' names taken out; a row for each.
+    def read(self, questions: Sequence[str]) -> tuple[Any, list[int]]:
+        """What it needs to know of questions, their topics' names taken out.
 
         Args:
-            questions: In words.
+            questions: b of them, in words.
+
+        Returns:
+            A row for each, and how many texts were encoded for each.
         """
 
     def log_probs(
@@ -213,13 +216,13 @@ class Trained:
         self._scorer, self._encoder = scorer.eval(), encoder
         self._relations = torch.from_numpy(relation_vectors(names, encoder))
 
-    def read(self, questions: Sequence[str]) -> Vectors:
-        """Their vectors, `(b, d)`.
+    def read(self, questions: Sequence[str]) -> tuple[Vectors, list[int]]:
+        """Their vectors, `(b, d)`, and that each was encoded; see `Scorer`.
 
         Args:
-            questions: In words.
+            questions: b of them, in words.
         """
-        return self._encoder.encode(questions)
+        return self._encoder.encode(questions), [1] * len(questions)
 
     def log_probs(
         self,

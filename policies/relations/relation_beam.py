@@ -16,7 +16,7 @@ names none is walked over texts, as ever.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -156,31 +156,40 @@ class RelationRetriever:
             allowed: `(capacity,)` the slots that may be ranked; all by default.
         """
         topics = [self.topics(question, allowed) for question in questions]
-        asked = [masked(q, t) for q, found in zip(questions, topics, strict=True) for t in found]
-        read = self._scorer.read(asked)
+        rows, encoded = self._scorer.read(
+            [
+                masked(q, topic)
+                for q, named in zip(questions, topics, strict=True)
+                for topic in named
+            ]
+        )
         vectors = self._encoder.encode(list(questions))
         frontier: list[list[Path]] = []
+        texts: list[int] = []
         row = 0
-        for found in topics:
-            share = float(-np.log(len(found)))
-            starts = [np.asarray(topic.slots, dtype=np.int64)[:, None] for topic in found]
+        for named in topics:
+            share = float(-np.log(len(named)))
+            starts = [np.asarray(topic.slots, dtype=np.int64)[:, None] for topic in named]
             frontier.append(
                 [
                     Path(topic, row + i, (), start, share, (), ())
-                    for i, (topic, start) in enumerate(zip(found, starts, strict=True))
+                    for i, (topic, start) in enumerate(zip(named, starts, strict=True))
                 ]
             )
-            row += len(found)
+            texts.append(1 + sum(encoded[row : row + len(named)]))  # the question itself is one
+            row += len(named)
         endings: list[list[PathTerminal]] = [[] for _ in questions]
         entered = [{int(s) for path in paths for s in path.walks[:, 0]} for paths in frontier]
         for hop in range(self._hops + 1):
-            frontier = self._step(frontier, endings, read, hop == self._hops, allowed)
+            frontier = self._step(frontier, endings, rows, hop == self._hops, allowed)
             for seen, paths in zip(entered, frontier, strict=True):
                 seen.update(*(np.unique(path.walks[:, -1]).tolist() for path in paths))
         return [
-            self._finish(question, vector, ended, seen, k, allowed)
-            for question, vector, ended, seen in zip(
-                questions, vectors, endings, entered, strict=True
+            replace(
+                self._finish(question, vector, terminals, seen, k, allowed), texts_encoded=count
+            )
+            for question, vector, terminals, seen, count in zip(
+                questions, vectors, endings, entered, texts, strict=True
             )
         ]
 

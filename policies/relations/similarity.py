@@ -41,28 +41,36 @@ class Similarity:
 
     def __init__(self, names: Sequence[str], encoder: Encoder) -> None:
         self._encoder = encoder
-        self._known: dict[str, Vectors] = {}
+        self._vectors: dict[str, Vectors] = {}
         kinds = list(dict.fromkeys(relation_words(name) for name in names))
         self._kind = np.asarray([kinds.index(relation_words(name)) for name in names])
         self._kinds = encoder.encode(kinds)
 
-    def read(self, questions: Sequence[str]) -> NDArray[np.object_]:
-        """How well each of a question's words fits each kind, `(w, kinds)` for every question.
+    def read(self, questions: Sequence[str]) -> tuple[NDArray[np.object_], list[int]]:
+        """How well each of a question's words fits each kind.
 
         Args:
-            questions: In words.
+            questions: b of them, in words.
+
+        Returns:
+            `(b,)` arrays `(w, kinds)`, and how many texts were encoded for each question: a new
+            word that several questions hold counts for the first of them.
         """
-        asked = [
+        question_words = [
             [word for word in words(question).folded if word not in STOP_WORDS]
             for question in questions
         ]
-        self._learn({word for ones in asked for word in ones})
-        fits = np.empty(len(asked), dtype=object)
-        for place, ones in enumerate(asked):
-            vectors = [self._known[word] for word in ones]
+        new = self._learn({word for ones in question_words for word in ones})
+        counts = []
+        for ones in question_words:
+            counts.append(len(new.intersection(ones)))
+            new.difference_update(ones)
+        fits = np.empty(len(question_words), dtype=object)
+        for place, ones in enumerate(question_words):
+            vectors = [self._vectors[word] for word in ones]
             near = np.reshape(vectors, (len(ones), self._kinds.shape[1])) @ self._kinds.T
             fits[place] = np.minimum(near, 2 * (near - near.mean(1, keepdims=True)))
-        return fits
+        return fits, counts
 
     def log_probs(
         self,
@@ -87,10 +95,12 @@ class Similarity:
         rows, columns = linear_sum_assignment(gains, maximize=True)
         return float(gains[rows, columns].sum()) - COST * len(path)
 
-    def _learn(self, asked: set[str]) -> None:
-        new = sorted(asked - set(self._known))
+    def _learn(self, question_words: set[str]) -> set[str]:
+        """Encode those that are new; which these were."""
+        new = sorted(question_words - self._vectors.keys())
         if new:
-            if len(self._known) + len(new) > WORDS_KEPT:
-                self._known.clear()
-                new = sorted(asked)
-            self._known.update(zip(new, self._encoder.encode(new), strict=True))
+            if len(self._vectors) + len(new) > WORDS_KEPT:
+                self._vectors.clear()
+                new = sorted(question_words)
+            self._vectors.update(zip(new, self._encoder.encode(new), strict=True))
+        return set(new)

@@ -42,7 +42,7 @@ class Table:
 
     def read(self, questions):
         self.questions = list(questions)
-        return np.arange(len(self.questions))
+        return np.arange(len(self.questions)), [0] * len(self.questions)
 
     def log_probs(self, asked, paths, available):
         told = [self.table.get(tuple(self.names[r] for r in path), {}) for path in paths]
@@ -156,6 +156,26 @@ def test_a_filter_bounds_what_is_walked_through(art, led) -> None:
     assert not top(art, walker.retrieve(["[Varn]"], 3, allowed)[0])
     allowed[list(art.slots("Varn"))] = False
     assert walker.topics("[Varn]", allowed) == []
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_walk_counts_the_texts_that_its_encoder_saw(art, trained) -> None:
+    names = art.graph.relations().names
+    scorer = (
+        Trained(RelationScorer("x", art.encoder.dim, width=8), names, art.encoder)
+        if trained
+        else Similarity(names, art.encoder)
+    )
+    walker = RelationRetriever(art.view, art.graph, scorer, art.encoder, 2)
+    questions = [RIVER, "what was painted by [Ida Lund]?", "[Varn] and [Tolle] have which river?"]
+    before = art.encoder.texts_encoded
+    results = walker.retrieve(questions, 5)
+    assert sum(r.texts_encoded for r in results) == art.encoder.texts_encoded - before
+    assert results[0].texts_encoded > 1  # its words too
+    before = art.encoder.texts_encoded
+    [again] = walker.retrieve(questions[2:], 5)
+    assert again.texts_encoded == art.encoder.texts_encoded - before
+    assert again.texts_encoded == (3 if trained else 1)  # the words are known by now
 
 
 def test_a_renamed_and_shuffled_graph_is_walked_alike(world, art, triples, random_policy) -> None:
