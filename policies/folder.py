@@ -60,8 +60,11 @@ def _is_card(file: Path) -> bool:
 
 
 def _are_settings(file: Path) -> bool:
-    found = json.loads(file.read_text(encoding="utf-8"))
-    return isinstance(found, dict) and {"format", "features", "networks", "columns"} <= found.keys()
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    return (
+        isinstance(settings, dict)
+        and {"format", "features", "networks", "columns"} <= settings.keys()
+    )
 
 
 def _are_weights(file: Path) -> bool:

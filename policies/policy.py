@@ -143,15 +143,15 @@ class Policy(nn.Module):
             As `forward` gives it.
         """
         members = [m for m in self.members if isinstance(m, PolicyNetwork)]
-        found = []
+        parts = []
         with one_thread(), torch.inference_mode():
             for part in portions(states, ROWS_AT_ONCE):
                 inputs = Inputs.of(part)
                 shared = Shared.of(inputs, len(KINDS))
-                found.append(_mean([log_pi(member, inputs, shared) for member in members]))
-        if len(found) == 1:
-            return found[0]
-        return torch.cat([read for read, _ in found]), torch.cat([stop for _, stop in found])
+                parts.append(_mean([log_pi(member, inputs, shared) for member in members]))
+        if len(parts) == 1:
+            return parts[0]
+        return torch.cat([read for read, _ in parts]), torch.cat([stop for _, stop in parts])
 
     def save(self, folder: Path | str, *, readme: str | None = None) -> None:
         """Write the policy to a folder, made where it is absent.
@@ -247,13 +247,13 @@ def _rerank_weight(settings: Mapping[str, Any]) -> float:
     return weight
 
 
-def _mean(found: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+def _mean(decisions: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     """The logarithm of the mean of probabilities, of reading and of STOP."""
-    if len(found) == 1:
-        return found[0]
-    share = math.log(len(found))
-    read = masked_logsumexp(torch.stack([f[0] for f in found]), dim=0) - share
-    stop = masked_logsumexp(torch.stack([f[1] for f in found]), dim=0) - share
+    if len(decisions) == 1:
+        return decisions[0]
+    share = math.log(len(decisions))
+    read = masked_logsumexp(torch.stack([f[0] for f in decisions]), dim=0) - share
+    stop = masked_logsumexp(torch.stack([f[1] for f in decisions]), dim=0) - share
     # A sure thing may come out as a rounding error above 0.
     return read.clamp(max=0.0), stop.clamp(max=0.0)
 

@@ -107,14 +107,14 @@ class CandidatePool:
 
     def _rank_all(self, view: View, near: Slots | None) -> None:
         """Score the scope for the question, and rank it in four ways, `RANKING_DEPTH` deep."""
-        found = self._rank_by_words(view)
+        sparse_hits = self._rank_by_words(view)
         self.best_sparse = float(self.sparse_scores.max(initial=0.0))
         mean, std = view.dense.moments(self.vector[None])
         self.dense_moments = float(mean[0]), float(std[0])
         if near is None:
             near = view.dense.search(self.vector[None], RANKING_DEPTH, allowed=self.allowed)[1][0]
         dense = [slot for slot in near.tolist() if slot >= 0]
-        sparse = [int(s) for s in found]
+        sparse = [int(s) for s in sparse_hits]
         union = list(dict.fromkeys([*dense, *sparse]))
         z_sparse, z_dense, _ = self.z_scores(union)
         fused = np.round(z_sparse + z_dense, 5)
@@ -125,8 +125,8 @@ class CandidatePool:
         most = RANKING_DEPTH if self.allowed is None else None
         walked, shares = pagerank_ranking(self.scope.graph, hits, self.question, most=most)
         if self.allowed is not None:  # a walk may pass through what it may not end at
-            kept = self.allowed[walked]
-            walked, shares = walked[kept], shares[kept]
+            rankable = self.allowed[walked]
+            walked, shares = walked[rankable], shares[rankable]
         self.pagerank_ranking = [int(slot) for slot in walked[:RANKING_DEPTH]]
         self.pagerank_shares = dict(
             zip(self.pagerank_ranking, shares[:RANKING_DEPTH].tolist(), strict=True)
@@ -143,14 +143,14 @@ class CandidatePool:
         living = self.sparse_scores[view.alive]
         self.sparse_moments = float(living.mean()), float(living.std())
         may = view.alive if self.allowed is None else self.allowed
-        found = np.flatnonzero(may & (self.sparse_scores > 0))
-        scores = self.sparse_scores[found]
+        hits = np.flatnonzero(may & (self.sparse_scores > 0))
+        scores = self.sparse_scores[hits]
         if (
-            len(found) > RANKING_DEPTH
+            len(hits) > RANKING_DEPTH
         ):  # the best and what equals the last of them, before content decides
             best = scores >= np.partition(scores, -RANKING_DEPTH)[-RANKING_DEPTH]
-            found, scores = found[best], scores[best]
-        return found[view.order(scores, found)[:RANKING_DEPTH]]
+            hits, scores = hits[best], scores[best]
+        return hits[view.order(scores, hits)[:RANKING_DEPTH]]
 
     def z_scores(
         self, slots: Sequence[int]
@@ -167,22 +167,22 @@ class CandidatePool:
         return sparse.astype(np.float32), dense.astype(np.float32), cosine
 
     def read(
-        self, slots: Sequence[int], queries: Vectors, found: Sequence[Slots] | None = None
+        self, slots: Sequence[int], queries: Vectors, query_hits: Sequence[Slots] | None = None
     ) -> None:
         """Take passages as read: widen by what their rewritten queries and their links bring.
 
         Args:
             slots: n passages of the scope.
             queries: `(n, d)`, the query as rewritten from each.
-            found: What `nearest` gives for the queries, where somebody has asked.
+            query_hits: What `nearest` gives for the queries, where somebody has asked.
         """
         if not len(slots):
             return
         view, graph = self.scope.view, self.scope.graph
         key = view.content_key  # what the graph gives comes in the order of slots
-        if found is None:
-            found = nearest([self] * len(slots), queries)
-        for slot, query, hits in zip(slots, queries, found, strict=True):
+        if query_hits is None:
+            query_hits = nearest([self] * len(slots), queries)
+        for slot, query, hits in zip(slots, queries, query_hits, strict=True):
             mentions = tuple(m for m in graph.out_mentions(slot) if self._may(m.target))
             mentioned_by = {m.source for m in graph.in_mentions(slot)}
             introduced = list(
@@ -238,14 +238,16 @@ class CandidatePool:
         """The share of the question's idf in the text around each mention."""
         lexicon = self.scope.lexicon
         text = lexicon.passage_terms([slot])[0].passage.text
-        idf, asked = lexicon.idf(), set(self.terms.tolist())
+        idf, question_terms = lexicon.idf(), set(self.terms.tolist())
         total = float(idf[self.terms].sum()) + 1e-6
         around: dict[tuple[int, int], float] = {}
         for mention in mentions:
             span = mention.start, mention.end
             if span not in around:
                 near = lexicon.ids(text[max(0, span[0] - WINDOW) : span[1] + WINDOW])
-                around[span] = float(sum(idf[t] for t in near.tolist() if t in asked)) / total
+                around[span] = (
+                    float(sum(idf[t] for t in near.tolist() if t in question_terms)) / total
+                )
         return tuple(around[m.start, m.end] for m in mentions)
 
     def _may(self, slot: int) -> bool:
@@ -269,7 +271,7 @@ def nearest(pools: Sequence[CandidatePool], queries: Vectors) -> list[Slots]:
     Returns:
         For each query its nearest slots, best first, -1 where there are no more.
     """
-    found: list[Slots] = [np.zeros(0, dtype=np.int64)] * len(pools)
+    nearest_slots: list[Slots] = [np.zeros(0, dtype=np.int64)] * len(pools)
     scopes: dict[tuple[int, int], list[int]] = {}
     for row, pool in enumerate(pools):
         scopes.setdefault((id(pool.scope.view), id(pool.allowed)), []).append(row)
@@ -278,8 +280,8 @@ def nearest(pools: Sequence[CandidatePool], queries: Vectors) -> list[Slots]:
         search = pool.scope.view.dense.search
         near = search(queries[rows], READ_HITS + 1, allowed=pool.allowed)[1]
         for row, slots in zip(rows, near, strict=True):
-            found[row] = slots
-    return found
+            nearest_slots[row] = slots
+    return nearest_slots
 
 
 def _unless_hub(slots: set[int], key: Callable[[int], bytes]) -> list[int]:
@@ -295,8 +297,8 @@ def _entity_neighbours(
         for other in members:
             if other != slot:
                 weight[other] = weight.get(other, 0.0) + 1.0 / len(members)
-    rounded = {other: round(found, 6) for other, found in weight.items()}
+    rounded = {other: round(share, 6) for other, share in weight.items()}
     # Whoever is behind so many others need not be told apart from its equals.
     least = sorted(rounded.values(), reverse=True)[:ENTITY_HITS][-1] if rounded else 0.0
-    best = [other for other, found in rounded.items() if found >= least]
+    best = [other for other, share in rounded.items() if share >= least]
     return sorted(best, key=lambda s: (-rounded[s], content_key(s)))[:ENTITY_HITS]

@@ -57,5 +57,5 @@ def effort(name: str) -> Effort:
     try:
         return EFFORTS[name]
     except (KeyError, TypeError):
-        known = ", ".join(EFFORTS)
-        raise ConfigError(f"there is no effort {name!r} in this version; choose {known}") from None
+        names = ", ".join(EFFORTS)
+        raise ConfigError(f"there is no effort {name!r} in this version; choose {names}") from None

@@ -65,14 +65,14 @@ class Lexicon:
 
     def idf(self) -> NDArray[np.float32]:
         """Inverse document frequency by number, `(terms so far,)`."""
-        held = len(self._number)
+        size = len(self._number)
         if self._unweighed:
-            if held > len(self._idf):
-                self._idf = grown(self._idf, 2 * held)
-            found = self.view.sparse.idfs(self._unweighed) * IDF_STEPS
-            self._idf[held - len(found) : held] = np.round(found) / IDF_STEPS
+            if size > len(self._idf):
+                self._idf = grown(self._idf, 2 * size)
+            new_idf = self.view.sparse.idfs(self._unweighed) * IDF_STEPS
+            self._idf[size - len(new_idf) : size] = np.round(new_idf) / IDF_STEPS
             self._unweighed = []
-        return self._idf[:held]
+        return self._idf[:size]
 
     def passage_terms(self, slots: Sequence[int]) -> list[PassageTerms]:
         """The terms and mentions of some passages; those that are new are read in one go.
@@ -108,14 +108,14 @@ class Lexicon:
     def _numbers(self, text: str) -> list[int]:
         """The numbers of a text's terms, repeats too."""
         words = self.view.sparse.words(text)
-        known = self._of_word
+        by_word = self._of_word
         try:
-            numbers = [known[word] for word in words]
+            numbers = [by_word[word] for word in words]
         except KeyError:
             for word in words:
-                if word not in known:
-                    known[word] = self._number_of(word)
-            numbers = [known[word] for word in words]
+                if word not in by_word:
+                    by_word[word] = self._number_of(word)
+            numbers = [by_word[word] for word in words]
         return [number for number in numbers if number != _STOP]
 
     def _number_of(self, word: str) -> int:
@@ -130,8 +130,8 @@ class Lexicon:
 
 def _different(numbers: list[int]) -> Ids:
     """Each once, ascending."""
-    found = sorted(set(numbers))
-    return np.asarray(found, dtype=np.int32)
+    different = sorted(set(numbers))
+    return np.asarray(different, dtype=np.int32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,5 +161,5 @@ class Incidence:
 
     def sums(self, values: NDArray[Any]) -> NDArray[np.float64]:
         """What a value for each pair `(m,)` adds up to in each passage, `(n,)`."""
-        found = np.bincount(self.rows, weights=values, minlength=self.n)
-        return found.astype(np.float64, copy=False)
+        totals = np.bincount(self.rows, weights=values, minlength=self.n)
+        return totals.astype(np.float64, copy=False)

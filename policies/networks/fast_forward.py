@@ -28,7 +28,7 @@ class Shared:
     """`(b, 1)`: rows of each state."""
     evidence: Tensor
     """`(n, 1)` float: 1 where a row is evidence."""
-    held: Tensor
+    evidence_size: Tensor
     """`(b, 1)`: rows that are evidence, at least 1."""
     kind: Tensor
     weight: Tensor
@@ -57,13 +57,13 @@ class Shared:
         degree = torch.zeros(n * kinds).index_add_(0, into, torch.ones(len(into)))
         size = torch.zeros(states).index_add_(0, batch, torch.ones(n))
         evidence = inputs.evidence.float()
-        held = torch.zeros(states).index_add_(0, batch, evidence)
+        evidence_size = torch.zeros(states).index_add_(0, batch, evidence)
         return cls(
             batch=batch,
             states=states,
             size=size.clamp_(min=1.0)[:, None],
             evidence=evidence[:, None],
-            held=held.clamp_(min=1.0)[:, None],
+            evidence_size=evidence_size.clamp_(min=1.0)[:, None],
             kind=kind,
             weight=inputs.edge_weight[:, None],
             sent=source * kinds + kind,
@@ -86,9 +86,9 @@ class Shared:
         Args:
             values: `(n, ...)`.
         """
-        found = torch.full((self.states, *values.shape[1:]), -torch.inf)
+        maxima = torch.full((self.states, *values.shape[1:]), -torch.inf)
         where = self.batch if values.dim() == 1 else self.batch[:, None].expand_as(values)
-        return found.scatter_reduce_(0, where, values, "amax")
+        return maxima.scatter_reduce_(0, where, values, "amax")
 
 
 def log_pi(network: PolicyNetwork, inputs: Inputs, shared: Shared) -> tuple[Tensor, Tensor]:
@@ -111,8 +111,10 @@ def log_pi(network: PolicyNetwork, inputs: Inputs, shared: Shared) -> tuple[Tens
         assert isinstance(layer, RelationalWeights)
         h = _round(layer, h, overall, shared)
     read = _through(network.score, h).squeeze(1).masked_fill_(inputs.evidence, -torch.inf)
-    held = shared.sums(h * shared.evidence) / shared.held
-    summary = torch.cat([shared.sums(h) / shared.size, held, shared.largest(h), overall], dim=1)
+    evidence_mean = shared.sums(h * shared.evidence) / shared.evidence_size
+    summary = torch.cat(
+        [shared.sums(h) / shared.size, evidence_mean, shared.largest(h), overall], dim=1
+    )
     stop = _through(network.stop, summary).squeeze(1)
     scale, shift = float(network.stop_scale), float(network.stop_shift)
     if scale != 1.0 or shift != 0.0:

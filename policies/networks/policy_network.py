@@ -180,10 +180,10 @@ class PolicyNetwork(nn.Module):
         read = self.score(h).squeeze(1).masked_fill(inputs.evidence, -torch.inf)
         evidence = inputs.evidence[:, None].float()
         size = scatter(evidence, batch, dim_size=states, reduce="sum").clamp(min=1.0)
-        held = scatter(h * evidence, batch, dim_size=states, reduce="sum") / size
+        evidence_mean = scatter(h * evidence, batch, dim_size=states, reduce="sum") / size
         mean = scatter(h, batch, dim_size=states, reduce="mean")
         largest = scatter(h, batch, dim_size=states, reduce="max")
-        stop = self.stop(torch.cat([mean, held, largest, overall], dim=1)).squeeze(1)
+        stop = self.stop(torch.cat([mean, evidence_mean, largest, overall], dim=1)).squeeze(1)
         # Left out where it changes nothing, so that it does not change the last bits either.
         if float(self.stop_scale) != 1.0 or float(self.stop_shift) != 0.0:
             goes_on = _log_sum_exp(read, torch.full_like(stop, NEVER), batch)

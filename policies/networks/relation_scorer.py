@@ -72,14 +72,14 @@ class Scorer(Protocol):
 
     def log_probs(
         self,
-        asked: Any,
+        questions: Any,
         paths: Sequence[tuple[int, ...]],
         available: NDArray[np.bool_],
     ) -> NDArray[np.float64]:
         """Log π over the relations, STOP last, `(b, R + 1)`; -inf for what is not available.
 
         Args:
-            asked: Rows of what `read` gave.
+            questions: Rows of what `read` gave.
             paths: The relations walked so far, by number.
             available: `(b, R + 1)`, at least one in each row.
         """
@@ -133,14 +133,14 @@ class RelationScorer(nn.Module):
         Returns:
             `(b, R + 1)`, -inf for what is not available.
         """
-        asked = self.question(questions)
-        known = self.relation(relations)
-        h = torch.zeros_like(asked)
+        question = self.question(questions)
+        relation = self.relation(relations)
+        h = torch.zeros_like(question)
         for step in paths.T:
-            walked = self.walked(known[step.clamp(min=0)], h)
+            walked = self.walked(relation[step.clamp(min=0)], h)
             h = torch.where((step >= 0)[:, None], walked, h)
-        state = self.asks(torch.cat([asked, h], dim=1))
-        scores = self.points(state) @ known.T / self.width**0.5
+        state = self.asks(torch.cat([question, h], dim=1))
+        scores = self.points(state) @ relation.T / self.width**0.5
         both = torch.cat([scores, self.stop(state)], dim=1)
         return both.masked_fill(~available, -torch.inf).log_softmax(dim=1)
 
@@ -226,17 +226,17 @@ class Trained:
 
     def log_probs(
         self,
-        asked: Vectors,
+        questions: Vectors,
         paths: Sequence[tuple[int, ...]],
         available: NDArray[np.bool_],
     ) -> NDArray[np.float64]:
         """See `Scorer`."""
         with one_thread(), torch.inference_mode():
-            found = self._scorer(
-                torch.from_numpy(asked),
+            log_pi = self._scorer(
+                torch.from_numpy(questions),
                 torch.from_numpy(padded(paths)),
                 torch.from_numpy(available),
                 self._relations,
             )
-        log_probs: NDArray[np.float64] = found.double().numpy()
+        log_probs: NDArray[np.float64] = log_pi.double().numpy()
         return log_probs

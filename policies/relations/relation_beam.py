@@ -138,12 +138,12 @@ class RelationRetriever:
             question: In words.
             allowed: `(capacity,)` the slots that count; all by default.
         """
-        found = []
+        topics = []
         for named in self._names.find(question):
             slots = [slot for slot in named.slots if allowed is None or allowed[slot]]
             if self.relations.leaving(np.asarray(slots, dtype=np.int64)).any():
-                found.append(Named(tuple(slots), named.start, named.end))
-        return found
+                topics.append(Named(tuple(slots), named.start, named.end))
+        return topics
 
     def retrieve(
         self, questions: Sequence[str], k: int, allowed: NDArray[np.bool_] | None = None
@@ -197,7 +197,7 @@ class RelationRetriever:
         self,
         frontier: list[list[Path]],
         endings: list[list[PathTerminal]],
-        asked: Any,
+        rows: Any,
         last: bool,
         allowed: NDArray[np.bool_] | None,
     ) -> list[list[Path]]:
@@ -212,7 +212,7 @@ class RelationRetriever:
                 choices[:-1] = self.relations.leaving(path.walks[:, -1])
         going_on = [bool(choices[:-1].any()) for choices in available]
         log_probs = self._scorer.log_probs(
-            asked[[path.asked for path in paths]], [path.relations for path in paths], available
+            rows[[path.asked for path in paths]], [path.relations for path in paths], available
         )
         grown: list[list[Path]] = []
         at = 0
@@ -268,8 +268,8 @@ class RelationRetriever:
         score: dict[int, float] = {}
         times: dict[int, int] = {}
         for ending in endings:
-            found, counts = np.unique(ending.path.walks[:, -1], return_counts=True)
-            for slot, count in zip(found.tolist(), counts.tolist(), strict=True):
+            ends, counts = np.unique(ending.path.walks[:, -1], return_counts=True)
+            for slot, count in zip(ends.tolist(), counts.tolist(), strict=True):
                 score[slot] = score.get(slot, 0.0) + ending.probability
                 times[slot] = times.get(slot, 0) + count
         score = {slot: round_score(value) for slot, value in score.items()}
@@ -299,12 +299,12 @@ class RelationRetriever:
         """What no trail ended at, by hybrid score, as many as a list of k can need."""
         if len(score) >= k:
             return []
-        wanted = min(k + len(score), self._view.size)
-        _, found = hybrid_search.search(
-            self._view, question, vector, wanted, "hybrid", allowed=allowed
+        count = min(k + len(score), self._view.size)
+        _, hits = hybrid_search.search(
+            self._view, question, vector, count, "hybrid", allowed=allowed
         )
-        listed = [int(slot) for slot in found]
-        if len(listed) < wanted:
+        listed = [int(slot) for slot in hits]
+        if len(listed) < count:
             alive = np.flatnonzero(self._view.alive if allowed is None else allowed)
             order = self._view.order(np.zeros(len(alive)), alive)
             listed = list(dict.fromkeys([*listed, *alive[order].tolist()]))

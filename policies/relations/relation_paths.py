@@ -44,11 +44,11 @@ def meant_paths(relations: Relations, topics: Ints, answers: Ints, hops: int) ->
         answers: The answers' slots.
         hops: Relations in a path at most.
     """
-    found: set[tuple[int, ...]] | None = None
+    shared_paths: set[tuple[int, ...]] | None = None
     for answer in answers[:LOOKED_AT].tolist():
         leading = connecting(relations, topics, answer, hops)
-        found = leading if found is None else (found & leading or found)
-    meant = (known_path(relations, topics, answers, path) for path in sorted(found or ()))
+        shared_paths = leading if shared_paths is None else (shared_paths & leading or shared_paths)
+    meant = (known_path(relations, topics, answers, path) for path in sorted(shared_paths or ()))
     return [path for path in meant if path is not None and path.fit >= LEAST]
 
 

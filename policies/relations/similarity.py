@@ -74,13 +74,13 @@ class Similarity:
 
     def log_probs(
         self,
-        asked: NDArray[np.object_],
+        questions: NDArray[np.object_],
         paths: Sequence[tuple[int, ...]],
         available: NDArray[np.bool_],
     ) -> NDArray[np.float64]:
         """See `hoptrail.policies.networks.relation_scorer.Scorer`."""
         scores = np.full(available.shape, -np.inf)
-        for row, (fits, path) in enumerate(zip(asked, paths, strict=True)):
+        for row, (fits, path) in enumerate(zip(questions, paths, strict=True)):
             for action in np.flatnonzero(available[row]).tolist():
                 longer = path if action == len(self._kind) else (*path, action)
                 scores[row, action] = SHARPNESS * self._value(fits, longer)

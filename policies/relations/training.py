@@ -106,21 +106,21 @@ def train_relations(
     """
     tell = progress or (lambda *_: None)
     check_folder(out)
-    given = [read_entity_questions(file)[: config.first] for file in questions]
+    question_sets = [read_entity_questions(file)[: config.first] for file in questions]
     with open_triples(triples, encoder, progress=lambda a, b: tell("index", a, b, {})) as store:
         view = store.view()
         graph = Graph(store).view(view)
         names = graph.relations().names
-        asked = _ready([q for file in given for q in file], graph, config, tell)
-    if not asked:
+        ready = _ready([q for one in question_sets for q in one], graph, config, tell)
+    if not ready:
         raise InputError(
             "there is nothing to train on: no question names an entity of the triples from which "
             f"at most {config.hops} relations lead to its answers"
         )
     cached = CachedEncoder(encoder)
-    vectors = cached.encode([question.text for question in asked])
-    known = relation_vectors(names, cached)
-    scorer, curve = fit(asked, vectors, known, encoder.fingerprint, config, tell)
+    vectors = cached.encode([question.text for question in ready])
+    vectors_of_relations = relation_vectors(names, cached)
+    scorer, curve = fit(ready, vectors, vectors_of_relations, encoder.fingerprint, config, tell)
     members = [member for member in policy.members if isinstance(member, PolicyNetwork)]
     trained = Policy(members, policy.card, scorer, rerank_weight=policy.rerank_weight)
     trained.card["relations"] = {
@@ -128,9 +128,9 @@ def train_relations(
         "triples": {"file": triples.name, "sha256": sha256_of(triples)[:16]},
         "questions": [
             {"file": file.name, "sha256": sha256_of(file)[:16], "read": len(read)}
-            for file, read in zip(questions, given, strict=True)
+            for file, read in zip(questions, question_sets, strict=True)
         ],
-        "trained on": len(asked),
+        "trained on": len(ready),
         "encoder": encoder.fingerprint,
         "config": asdict(config),
         "curve": curve,
@@ -146,26 +146,30 @@ def _ready(
     relations, names = graph.relations(), graph.entity_names()
     number = {name: i for i, name in enumerate(relations.names)}
     ready = []
-    for done, given in enumerate(questions, start=1):
-        slots = (graph.view.slot_of(answer) for answer in given.question.answers)
+    for done, entity_question in enumerate(questions, start=1):
+        slots = (graph.view.slot_of(answer) for answer in entity_question.question.answers)
         answers = np.asarray([slot for slot in slots if slot is not None], dtype=np.int64)
-        for topic in names.find(given.question.text):
+        for topic in names.find(entity_question.question.text):
             starts = np.asarray(topic.slots, dtype=np.int64)
             if config.supervision == "paths":
-                path = [number[name] for name in given.path if name in number]
-                known = known_path(relations, starts, answers, path) if path else None
-                meant = [known] if known and known.fit > 0 and len(path) == len(given.path) else []
+                path = [number[name] for name in entity_question.path if name in number]
+                path_meant = known_path(relations, starts, answers, path) if path else None
+                meant = (
+                    [path_meant]
+                    if path_meant and path_meant.fit > 0 and len(path) == len(entity_question.path)
+                    else []
+                )
             else:
                 meant = meant_paths(relations, starts, answers, config.hops)
             if meant:
-                ready.append(Asked(masked(given.question.text, topic), tuple(meant)))
+                ready.append(Asked(masked(entity_question.question.text, topic), tuple(meant)))
         if done % 100 == 0 or done == len(questions):
             tell("find paths", done, len(questions), {})
     return ready
 
 
 def fit(
-    asked: Sequence[Asked],
+    questions: Sequence[Asked],
     vectors: Vectors,
     relations: Vectors,
     encoder: str,
@@ -175,7 +179,7 @@ def fit(
     """A scorer trained from weights that the seed draws, and its loss by epoch.
 
     Args:
-        asked: The questions.
+        questions: The questions.
         vectors: `(n, d)`, theirs.
         relations: `(R, d + 1)`.
         encoder: The fingerprint of the one whose vectors these are.
@@ -190,20 +194,23 @@ def fit(
         optimizer = torch.optim.AdamW(
             scorer.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
-        steps = config.epochs * -(-len(asked) // config.batch)
+        steps = config.epochs * -(-len(questions) // config.batch)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, config.learning_rate, total_steps=max(2, steps)
         )
-        known = torch.from_numpy(relations)
+        relation_tensor = torch.from_numpy(relations)
         order = np.random.default_rng(config.seed)
         curve = []
         for epoch in range(1, config.epochs + 1):
             total = 0.0
-            places = order.permutation(len(asked))
+            places = order.permutation(len(questions))
             for start in range(0, len(places), config.batch):
                 chosen = places[start : start + config.batch]
                 loss = loss_of(
-                    scorer, [asked[i] for i in chosen], torch.from_numpy(vectors[chosen]), known
+                    scorer,
+                    [questions[i] for i in chosen],
+                    torch.from_numpy(vectors[chosen]),
+                    relation_tensor,
                 )
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
@@ -211,20 +218,20 @@ def fit(
                 optimizer.step()
                 schedule.step()
                 total += loss.item() * len(chosen)
-            figures = {"epoch": epoch, "loss": round(total / len(asked), 5)}
+            figures = {"epoch": epoch, "loss": round(total / len(questions), 5)}
             curve.append(figures)
             tell("train relations", epoch, config.epochs, figures)
     return scorer.eval(), curve
 
 
 def loss_of(
-    scorer: RelationScorer, asked: Sequence[Asked], vectors: Tensor, relations: Tensor
+    scorer: RelationScorer, questions: Sequence[Asked], vectors: Tensor, relations: Tensor
 ) -> Tensor:
     """−log Σ_p π(p, STOP) · fit(p)², the mean over the questions.
 
     Args:
         scorer: π over relations.
-        asked: Questions, each with the paths that may be meant.
+        questions: Questions, each with the paths that may be meant.
         vectors: `(n, d)`, the questions'.
         relations: `(R, d + 1)`.
 
@@ -232,7 +239,7 @@ def loss_of(
         vectors `(n, d)`, relations `(R, d + 1)`; a scalar.
     """
     stop = len(relations)
-    paths = [(row, path) for row, question in enumerate(asked) for path in question.meant]
+    paths = [(row, path) for row, question in enumerate(questions) for path in question.meant]
     states = [
         (row, owner, path.relations[:t], path.available[t], (*path.relations, stop)[t])
         for owner, (row, path) in enumerate(paths)
@@ -249,6 +256,6 @@ def loss_of(
     of_path = torch.zeros(len(paths)).index_add(0, owner, chosen)
     of_path = of_path + 2 * torch.tensor([path.fit for _, path in paths]).log()
     question = torch.tensor([row for row, _ in paths])
-    table = torch.full((len(asked), len(paths)), -torch.inf)
+    table = torch.full((len(questions), len(paths)), -torch.inf)
     table[question, torch.arange(len(paths))] = of_path
     return -table.logsumexp(dim=1).mean()

@@ -114,9 +114,9 @@ class BeamSearch:
         """Score every prefix of every beam in one pass, then choose the next beams."""
         inputs, owners = [], []
         for episode in episodes:
-            found = episode.features.now()
+            table = episode.features.now()
             for prefix in episode.prefixes:
-                inputs.append(state_input(episode.pool, found, prefix.evidence))
+                inputs.append(state_input(episode.pool, table, prefix.evidence))
                 owners.append((episode, prefix))
         states = batch_states(inputs)
         read, stop = (t.double().numpy() for t in self.policy.decide(states))
@@ -183,18 +183,18 @@ class BeamSearch:
 
     def _read(self, episodes: list[Episode]) -> None:
         """Read what the beams chose and was not read yet: encoded and searched for together."""
-        wanted = [
+        unread = [
             (episode, slot)
             for episode in episodes
             for slot in dict.fromkeys(prefix.evidence[-1] for prefix in episode.prefixes)
             if slot not in episode.pool.reads
         ]
-        queries = self.reformulator.rewrite([(e.pool, slot) for e, slot in wanted])
-        found = nearest([e.pool for e, _ in wanted], queries)
+        queries = self.reformulator.rewrite([(e.pool, slot) for e, slot in unread])
+        hits = nearest([e.pool for e, _ in unread], queries)
         for episode in episodes:
-            rows = [i for i, (owner, _) in enumerate(wanted) if owner is episode]
-            slots = [wanted[i][1] for i in rows]
-            episode.pool.read(slots, queries[rows], [found[i] for i in rows])
+            rows = [i for i, (owner, _) in enumerate(unread) if owner is episode]
+            slots = [unread[i][1] for i in rows]
+            episode.pool.read(slots, queries[rows], [hits[i] for i in rows])
             episode.encoded += len(rows) if self.effort.reencode else 0
 
 

@@ -171,34 +171,34 @@ class Reranker:
         if self._tokens is None:
             return [(vector[None], np.ones(1)) for vector in self.encoder.encode(texts)]
         sparse = self.scope.view.sparse
-        found = self._tokens.encode_tokens(texts)
+        encoded = self._tokens.encode_tokens(texts)
         return [
             (_unit(tokens if len(tokens) else whole[None]), _weights(text, spans, sparse))
-            for text, (tokens, spans, whole) in zip(texts, found, strict=True)
+            for text, (tokens, spans, whole) in zip(texts, encoded, strict=True)
         ]
 
     def _passages(
         self, episodes: Sequence[Episode], best: Sequence[Sequence[int]]
     ) -> tuple[dict[int, Vectors], list[int]]:
         """The token vectors of all candidates; how many of each episode's were encoded for it."""
-        wanted = dict.fromkeys(slot for slots in best for slot in slots)
+        needed = dict.fromkeys(slot for slots in best for slot in slots)
         if self._tokens is None:
-            vectors = self.scope.view.dense.vectors(np.asarray(list(wanted), dtype=np.int64))
-            return dict(zip(wanted, vectors[:, None], strict=True)), [0] * len(best)
+            vectors = self.scope.view.dense.vectors(np.asarray(list(needed), dtype=np.int64))
+            return dict(zip(needed, vectors[:, None], strict=True)), [0] * len(best)
         missing: dict[int, str] = {}
         new = []
         for episode, slots in zip(episodes, best, strict=True):
             fresh = [s for s in slots if s not in self._known and s not in missing]
             missing.update((slot, content_of(episode.pool, slot)[:HEAD]) for slot in fresh)
             new.append(len(fresh))
-        held = {slot: self._known[slot] for slot in wanted if slot in self._known}
+        vectors_of = {slot: self._known[slot] for slot in needed if slot in self._known}
         encoded = self._tokens.encode_tokens(list(missing.values())) if missing else []
         for slot, (tokens, _, whole) in zip(missing, encoded, strict=True):
-            held[slot] = _unit(tokens if len(tokens) else whole[None]).astype(np.float16)
-        self._known.update(held)
+            vectors_of[slot] = _unit(tokens if len(tokens) else whole[None]).astype(np.float16)
+        self._known.update(vectors_of)
         while len(self._known) > REMEMBERED:
             del self._known[next(iter(self._known))]
-        return {slot: vectors.astype(np.float32) for slot, vectors in held.items()}, new
+        return {slot: vectors.astype(np.float32) for slot, vectors in vectors_of.items()}, new
 
 
 def fits(texts: Sequence[Tokens], passages: Sequence[Vectors]) -> NDArray[np.float64]:
@@ -224,10 +224,10 @@ def fits(texts: Sequence[Tokens], passages: Sequence[Vectors]) -> NDArray[np.flo
 
 
 def _lead(
-    fit: NDArray[np.float64], asked: Sequence[SubQuestion], slots: Sequence[int]
+    fit: NDArray[np.float64], questions: Sequence[SubQuestion], slots: Sequence[int]
 ) -> NDArray[np.float64]:
     """Each fit less the mean of the sub-question's; 0 where a passage would answer its own."""
-    own = np.asarray([[one.read == slot for slot in slots] for one in asked])
+    own = np.asarray([[one.read == slot for slot in slots] for one in questions])
     others = np.where(own, 0.0, fit)
     mean = others.sum(1, keepdims=True) / np.maximum((~own).sum(1, keepdims=True), 1)
     return np.where(own, 0.0, fit - mean)
@@ -247,15 +247,15 @@ def _unit(vectors: Vectors) -> Vectors:
 
 def _weights(text: str, spans: NDArray[np.int64], sparse: SparseIndex) -> NDArray[np.float64]:
     """The weight of each token: the idf of the word that it is a piece of."""
-    found = list(_WORD.finditer(text))
-    starts = [word.start() for word in found]
+    matches = list(_WORD.finditer(text))
+    starts = [word.start() for word in matches]
     rarity = [
         max((sparse.idf(term) for term in sparse.terms(word.group())), default=0.0)
-        for word in found
+        for word in matches
     ]
     places = [bisect_right(starts, start) - 1 for start in spans[:, 0].tolist()]
     inside = [
-        rarity[i] if i >= 0 and found[i].end() > s else 0.0
+        rarity[i] if i >= 0 and matches[i].end() > s else 0.0
         for i, s in zip(places, spans[:, 0].tolist(), strict=True)
     ]
     return FUNCTION_WORD + np.asarray(inside or [0.0])

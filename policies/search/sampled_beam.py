@@ -81,28 +81,28 @@ class SampledBeam(BeamSearch):
             seed: Of all draws. A question's draws depend on it and the question alone.
         """
         walks = [_start(pool, seed) for pool in pools]
-        kept = self.effort.beam_width + 1
+        width = self.effort.beam_width + 1
         for hop in range(self.effort.max_hops):
             active = [w for w in walks if any(node.stop_reason is None for node in w.nodes)]
             if not active:
                 break
-            self._expand(active, kept, last=hop == self.effort.max_hops - 1)
+            self._expand(active, width, last=hop == self.effort.max_hops - 1)
             for walk in active:
                 walk.episode.prefixes = [
                     n.prefix() for n in walk.nodes if n.stop_reason in (None, "budget")
                 ]
                 walk.episode.read.update(p.evidence[-1] for p in walk.episode.prefixes)
             self._read([walk.episode for walk in active])
-        return [_finished(walk, kept) for walk in walks]
+        return [_finished(walk, width) for walk in walks]
 
-    def _expand(self, walks: Sequence[_Walk], kept: int, *, last: bool) -> None:
+    def _expand(self, walks: Sequence[_Walk], width: int, *, last: bool) -> None:
         """One hop: every prefix's actions in one pass, then the best of what there is."""
         inputs, owners = [], []
         for walk in walks:
-            found = walk.episode.features.now()
+            table = walk.episode.features.now()
             for node in walk.nodes:
                 if node.stop_reason is None:
-                    inputs.append(state_input(walk.episode.pool, found, node.evidence))
+                    inputs.append(state_input(walk.episode.pool, table, node.evidence))
                     owners.append((walk, node))
         states = batch_states(inputs)
         read, stop = self.policy.decide(states)
@@ -120,7 +120,7 @@ class SampledBeam(BeamSearch):
             )
             grown[id(walk)] += _children(node, slots, log_pi.double(), walk.generator, last=last)
         for walk in walks:
-            walk.nodes = sorted(grown[id(walk)], key=lambda n: -n.perturbed)[:kept]
+            walk.nodes = sorted(grown[id(walk)], key=lambda n: -n.perturbed)[:width]
 
 
 def _start(pool: CandidatePool, seed: int) -> _Walk:
@@ -144,11 +144,11 @@ def _children(
     perturbed = children(log_probs, most, generator=generator)
     exhausted = bool(torch.isneginf(log_pi[:-1]).all())
     stop_probability = math.exp(float(log_pi[-1]))
-    found = []
+    nodes = []
     for i in torch.isfinite(perturbed).nonzero().flatten().tolist():
         grown = replace(node, log_prob=float(log_probs[i]), perturbed=float(perturbed[i]))
         if i == len(slots):
-            found.append(
+            nodes.append(
                 replace(
                     grown,
                     stop_reason="exhausted" if exhausted else "policy",
@@ -156,7 +156,7 @@ def _children(
                 )
             )
             continue
-        found.append(
+        nodes.append(
             replace(
                 grown,
                 evidence=(*node.evidence, slots[i]),
@@ -165,14 +165,14 @@ def _children(
                 stop_reason="budget" if last else None,
             )
         )
-    return found
+    return nodes
 
 
-def _finished(walk: _Walk, kept: int) -> tuple[Episode, list[Decided]]:
+def _finished(walk: _Walk, width: int) -> tuple[Episode, list[Decided]]:
     """The episode with its trails; the trails that were drawn."""
     episode, nodes = walk.episode, walk.nodes
-    threshold = nodes[kept - 1].perturbed if len(nodes) == kept else -math.inf
-    drawn = nodes[: kept - 1]
+    threshold = nodes[width - 1].perturbed if len(nodes) == width else -math.inf
+    drawn = nodes[: width - 1]
     log_q = log_inclusion(
         torch.tensor([n.log_prob for n in drawn], dtype=torch.float64),
         torch.tensor(threshold, dtype=torch.float64),

@@ -52,11 +52,11 @@ def subquestions(
 
 def open_part(question: str, passage: Passage, sparse: SparseIndex) -> str:
     """The question without the words that the passage holds; function words stay."""
-    held = set(sparse.terms(passage.content))
+    passage_terms = set(sparse.terms(passage.content))
     left = [
         word
         for word in _WORD.findall(question)
-        if not (terms := sparse.terms(word)) or not held.issuperset(terms)
+        if not (terms := sparse.terms(word)) or not passage_terms.issuperset(terms)
     ]
     return " ".join(left)
 
@@ -66,11 +66,11 @@ def names_brought(question: str, passage: Passage) -> list[tuple[str, str]]:
 
     Those that the passage repeats come first, then those that stand first.
     """
-    asked = set(words(question).folded)
+    question_words = set(words(question).folded)
     count: dict[str, int] = {}
     written: dict[str, str] = {}
     for mention in find_entities(words(passage.text), passage.title):
-        if not asked.issuperset(mention.name.split()):
+        if not question_words.issuperset(mention.name.split()):
             count[mention.name] = count.get(mention.name, 0) + 1
             written.setdefault(mention.name, _as_written(mention, passage))
     return [(name, written[name]) for name in sorted(count, key=lambda name: -count[name])]
