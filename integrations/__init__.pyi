@@ -1,7 +1,13 @@
 from .documents import documents as documents
+from .function_calling import (
+    MemoryTools as MemoryTools,
+    anthropic_result as anthropic_result,
+    openai_output as openai_output,
+)
 from .langchain import (
     HoptrailRetriever as HoptrailRetriever,
     RecallInput as RecallInput,
     RecallTool as RecallTool,
     recall_tool as recall_tool,
 )
+from .operations.bound_memory import BoundMemory as BoundMemory, Outcome as Outcome

@@ -26,7 +26,7 @@ from hoptrail.errors import InputError
 from hoptrail.formats.json_views import recall_data
 from hoptrail.integrations.asking import STRICT, Asking
 from hoptrail.integrations.documents import documents as documents
-from hoptrail.integrations.documents import for_a_model
+from hoptrail.integrations.operations.passage_text import passages_text
 from hoptrail.outputs.printable import printable
 
 LONGEST = 20_000
@@ -121,7 +121,7 @@ class RecallTool(Asking, BaseTool):
             recall = self._recall(question, k=k)
         except InputError as error:
             raise ToolException(printable(error)) from error
-        return for_a_model(recall, self._settings({})["namespace"]), recall_data(recall)
+        return passages_text(recall.hits, self._settings({})["namespace"]), recall_data(recall)
 
 
 def recall_tool(

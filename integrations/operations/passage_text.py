@@ -1,0 +1,55 @@
+"""Passages as text that a model reads, in a form that no stored text can imitate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hoptrail.outputs.printable import printable_lines, quoted
+from hoptrail.types import Hit, Namespace, Recall
+
+NOTHING = "Nothing is remembered here."
+"""What a model reads where there is no passage."""
+MAX_SHOWN = 20_000
+"""Characters of one passage's text that a model is shown."""
+
+
+def recall_text(recall: Recall, scope: Namespace = ()) -> str:
+    """A recall as a model reads it: its id, by which it can be judged, then the passages.
+
+    Args:
+        recall: With the passages.
+        scope: The namespace that the model knows of; another one is named behind the id.
+    """
+    if not recall.hits:
+        return NOTHING
+    return f"Recall (recall: {quoted(recall.id)})\n\n{passages_text(recall.hits, scope)}"
+
+
+def passages_text(hits: Sequence[Hit], scope: Namespace = ()) -> str:
+    """The passages as a model reads them.
+
+    A passage is a line `[number] "title" (id: "id")`, title and id as JSON strings, and then the
+    lines of its text, each behind `> `. So whatever a text, a title or an id holds, it neither
+    begins a line that is not behind `> ` nor ends the quotation it stands in; and what could hide
+    or turn around is shown as its escape. Of a text longer than `MAX_SHOWN` the line of its id
+    says how much is shown.
+
+    Args:
+        hits: The passages, best first.
+        scope: The namespace that the model knows of; another one is named behind the id.
+    """
+    if not hits:
+        return NOTHING
+    return "\n\n".join(_passage_text(number, hit, scope) for number, hit in enumerate(hits, 1))
+
+
+def _passage_text(number: int, hit: Hit, scope: Namespace) -> str:
+    passage = hit.passage
+    title = quoted(passage.title) if passage.title else "Untitled"
+    about = [f"id: {quoted(passage.id)}"]
+    if passage.namespace != scope:
+        about.append(f"namespace: [{', '.join(map(quoted, passage.namespace))}]")
+    if len(passage.text) > MAX_SHOWN:
+        about.append(f"the first {MAX_SHOWN} of {len(passage.text)} characters")
+    lines = [f"> {line}".rstrip() for line in printable_lines(passage.text[:MAX_SHOWN])]
+    return "\n".join([f"[{number}] {title} ({', '.join(about)})", *lines])

@@ -1,0 +1,119 @@
+"""What each operation returns to a program, as JSON values; `json_views` fills the common parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+
+class LinkResult(BaseModel):
+    """A link, as a passage holds it."""
+
+    target: str
+    kind: str
+    weight: float
+
+
+class HitResult(BaseModel):
+    """A passage that was found, and how well it fits."""
+
+    id: str
+    title: str | None
+    text: str
+    score: float
+    namespace: list[str]
+    metadata: dict[str, Any]
+    links: list[LinkResult]
+
+
+class RecalledResult(HitResult):
+    """A passage of a recall."""
+
+    sub_question: str | None
+
+
+class HopResult(BaseModel):
+    """One step of a trail."""
+
+    query: str
+    id: str
+    namespace: list[str]
+    link: str | None
+    probability: float
+    stop_probability: float
+
+
+class TrailResult(BaseModel):
+    """One path through the memory."""
+
+    probability: float
+    stop_reason: str
+    stop_probability: float
+    hops: list[HopResult]
+
+
+class CostResult(BaseModel):
+    """What a recall took."""
+
+    milliseconds: float
+    texts_encoded: int
+    candidates: int
+    passages_read: int
+    pairs_scored: int
+
+
+class RecallResult(BaseModel):
+    """Of `recall`."""
+
+    id: str
+    question: str
+    passages: list[RecalledResult]
+    trails: list[TrailResult]
+    cost: CostResult
+
+
+class SearchResult(BaseModel):
+    """Of `search`."""
+
+    passages: list[HitResult]
+
+
+class RememberResult(BaseModel):
+    """Of `remember`."""
+
+    id: str
+    """Of the passage that says it now."""
+    written: bool
+    """False where a passage that says the same was there already."""
+
+
+class UpdateResult(BaseModel):
+    """Of `update`: the passage as it now is."""
+
+    id: str
+    title: str | None
+    text: str
+    metadata: dict[str, Any]
+    expires_at: float | None
+
+
+class ForgetResult(BaseModel):
+    """Of `forget`."""
+
+    deleted: list[str]
+
+
+class LinkedResult(BaseModel):
+    """Of `link`."""
+
+    source: str
+    target: str
+    kind: str
+
+
+class FeedbackResult(BaseModel):
+    """Of `feedback`."""
+
+    recall: str
+    reward: float
