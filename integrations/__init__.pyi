@@ -10,4 +10,6 @@ from .langchain import (
     RecallTool as RecallTool,
     recall_tool as recall_tool,
 )
+from .mcp_server.serving import serve as serve
+from .mcp_server.tokens import Access as Access, read_tokens as read_tokens
 from .operations.bound_memory import BoundMemory as BoundMemory, Outcome as Outcome

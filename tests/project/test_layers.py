@@ -99,6 +99,8 @@ CONFINED = {
     "langgraph": {"integrations"},
     "llama_index": {"integrations"},
     "mcp": {"integrations"},
+    "starlette": {"integrations"},
+    "uvicorn": {"integrations"},
     "pydantic": {"integrations"},
     "rich": {"cli"},
 }
@@ -244,6 +246,35 @@ def test_a_planted_import_is_caught(module, source, complaint) -> None:
 )
 def test_an_honest_import_is_let_through(module, source) -> None:
     assert complaints(module, source) == []
+
+
+FRAMEWORKS = {
+    "langchain_core": {"langchain", "documents"},
+    "langgraph": set[str](),
+    "llama_index": set[str](),
+    "mcp": {"mcp_server"},
+    "mcp_types": {"mcp_server"},
+    "starlette": {"mcp_server"},
+    "uvicorn": {"mcp_server"},
+}
+"""Frameworks by the integrations that import them."""
+SHARED = {"operations", "asking", "documents"}
+"""Below all integrations, in no framework's terms but for LangChain's documents."""
+
+
+def test_an_integration_imports_its_framework_and_nothing_of_its_neighbours() -> None:
+    lines = []
+    for module, file in source_files():
+        if not module.startswith("hoptrail.integrations."):
+            continue
+        own = module.split(".")[2]
+        for line, name in imported(ast.parse(file.read_text(encoding="utf-8"))):
+            top, *rest = name.split(".")
+            if own not in FRAMEWORKS.get(top, {own}):
+                lines.append(f"{module}:{line} imports {top}")
+            if top == "hoptrail" and rest[0] == "integrations" and rest[1] not in {own, *SHARED}:
+                lines.append(f"{module}:{line} imports {name}, a neighbour")
+    assert not lines, "\n".join(lines)
 
 
 def test_files_and_functions_stay_within_the_size_of_a_screenful() -> None:
