@@ -26,6 +26,7 @@ from hoptrail.errors import InputError
 from hoptrail.graph.graph import Graph
 from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.feedback import Feedback
+from hoptrail.memory.filters import Filter
 from hoptrail.memory.store import Store
 from hoptrail.memory.views.view import View
 from hoptrail.metrics.bootstrap import Bootstrap, Interval, clusters_of
@@ -34,7 +35,7 @@ from hoptrail.policies.environment.efforts import DEFAULT, effort
 from hoptrail.policies.feedback.dataset import useful_rows
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.retriever import PolicyRetriever
-from hoptrail.types import Filter, Namespace, Question
+from hoptrail.types import FilterDict, Namespace, Question
 
 LEAST = 100
 """Questions that a verdict needs."""
@@ -230,9 +231,10 @@ class _Walkers:
         rows = self._rows(walker, question.text, None)
         return recall_at([str(row) for row in rows], [str(row) for row in gold], 5)
 
-    def _rows(self, walker: PolicyRetriever, question: str, filter: Filter | None) -> list[int]:
+    def _rows(self, walker: PolicyRetriever, question: str, filter: FilterDict | None) -> list[int]:
         view = walker.scope.view
-        [walk] = walker.retrieve([question], RANKED, allowed=view.allowed(filter))
+        allowed = view.allowed(Filter.parse_optional(filter))
+        [walk] = walker.retrieve([question], RANKED, allowed=allowed)
         return [int(view.rowids[slot]) for slot in walk.slots]
 
     def _walker(self, scope: Namespace, named: str) -> PolicyRetriever:

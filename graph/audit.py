@@ -10,7 +10,7 @@ from hoptrail.graph.graph import Graph
 from hoptrail.memory.maintenance import near_duplicates
 from hoptrail.memory.maintenance.near_duplicates import Duplicate
 from hoptrail.memory.passages import usage
-from hoptrail.memory.storage import records
+from hoptrail.memory.storage.namespaces import Scope, ScopeLike, decode_namespace
 from hoptrail.memory.store import Store
 from hoptrail.types import Namespace
 from hoptrail.values.numbers import above_zero
@@ -42,7 +42,7 @@ class Audit:
 def audit(
     graph: Graph,
     *,
-    namespace: Namespace = (),
+    namespace: ScopeLike = (),
     similarity_threshold: float = near_duplicates.NEAR,
     stale_days: float = 365.0,
 ) -> Audit:
@@ -57,28 +57,28 @@ def audit(
     Raises:
         InputError: A bound is not above 0.
     """
-    days = above_zero(stale_days, "stale_days")
+    days, scope = above_zero(stale_days, "stale_days"), Scope.parse(namespace)
     store = graph.store
     doubled = near_duplicates.duplicates(
-        store, namespace=namespace, similarity_threshold=similarity_threshold
+        store, namespace=scope, similarity_threshold=similarity_threshold
     )
     before = store.clock() - days * DAY
-    histories = list(usage.histories(store, namespace))
+    histories = list(usage.histories(store, scope))
     return Audit(
         passages=len(histories),
         duplicates=tuple(doubled),
-        orphans=tuple(_orphans(graph, namespace)),
+        orphans=tuple(_orphans(graph, scope)),
         stale=tuple((h.namespace, h.id) for h in histories if h.used_at < before),
         never_recalled=tuple((h.namespace, h.id) for h in histories if not h.counts.recalls),
-        dangling=tuple(_dangling(store, namespace)),
-        expiring=store.count(namespace, filter={"$expires_at": {"$exists": True}}),
+        dangling=tuple(_dangling(store, scope)),
+        expiring=store.count(scope, filter={"$expires_at": {"$exists": True}}),
     )
 
 
-def _orphans(graph: Graph, namespace: Namespace) -> list[Key]:
+def _orphans(graph: Graph, scope: Scope) -> list[Key]:
     """Passages that no edge of the graph touches."""
     graph.sync()
-    with graph.store.pinned(namespace) as view, view.lock:
+    with graph.store.pinned(scope) as view, view.lock:
         seen = graph.view(view)
         alone = [
             slot
@@ -94,7 +94,7 @@ def _orphans(graph: Graph, namespace: Namespace) -> list[Key]:
         return sorted((p.namespace, p.id) for p in view.passages(alone))
 
 
-def _dangling(store: Store, namespace: Namespace) -> list[tuple[Namespace, str, str]]:
+def _dangling(store: Store, scope: Scope) -> list[tuple[Namespace, str, str]]:
     with store.reading() as connection:
         rows = connection.execute(
             "SELECT p.namespace, p.id, l.target FROM passages AS p "
@@ -102,6 +102,6 @@ def _dangling(store: Store, namespace: Namespace) -> list[tuple[Namespace, str, 
             "LEFT JOIN passages AS t ON t.namespace = p.namespace AND t.id = l.target "
             "WHERE t.rowid IS NULL AND p.namespace >= ? AND p.namespace < ? "
             "ORDER BY p.namespace, p.id, l.position",
-            records.scope_range(records.encode_namespace(namespace)),
+            scope.bounds,
         ).fetchall()
-    return [(records.decode_namespace(space), source, target) for space, source, target in rows]
+    return [(decode_namespace(space), source, target) for space, source, target in rows]

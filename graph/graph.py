@@ -16,7 +16,7 @@ from hoptrail.graph.view import GraphView
 from hoptrail.memory.maintenance import soundness
 from hoptrail.memory.storage import schema as memory_schema
 from hoptrail.memory.storage import store_info
-from hoptrail.types import Namespace
+from hoptrail.memory.storage.namespaces import Scope
 
 if TYPE_CHECKING:
     from hoptrail.memory.store import Store
@@ -55,7 +55,7 @@ class Graph:
         self.store = store
         self.mends = True
         """Whether rows that are damaged are built anew; those that look for damage do not."""
-        self._views: OrderedDict[Namespace, GraphView] = OrderedDict()  # with _views_lock held
+        self._views: OrderedDict[Scope, GraphView] = OrderedDict()  # with _views_lock held
         self._views_lock = Lock()
         self._syncing = RLock()  # held while rows are caught up; taken before the writer's
 

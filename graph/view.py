@@ -29,7 +29,6 @@ from hoptrail.graph.ranking.local_push import LocalPush
 from hoptrail.graph.ranking.pagerank import DAMPING, ITERATIONS
 from hoptrail.graph.ranking.relations import EntityNames, Relations, entities_of
 from hoptrail.graph.ranking.sequence import Steps
-from hoptrail.memory.storage.records import encode_namespace, scope_range
 
 if TYPE_CHECKING:
     import networkx
@@ -77,7 +76,7 @@ class GraphView:
     def __init__(self, graph: Synchronised, view: View) -> None:
         self._graph = graph
         self._view = view
-        self._bounds = scope_range(encode_namespace(view.scope))
+        self._bounds = view.scope.bounds
         # All below only written to with the memory view's lock held.
         self._words = rows.Words()
         self._arrays = no_arrays()

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from hoptrail.api.inputs import checked_scope
 from hoptrail.api.memory import Memory
 from hoptrail.errors import InputError
-from hoptrail.memory import filters
+from hoptrail.memory.filters import Filter, FilterLike
 from hoptrail.policies.environment import efforts
 from hoptrail.types import Recall
 from hoptrail.values.numbers import finite, shown
@@ -60,7 +60,7 @@ class Asking(BaseModel):
     @field_validator("namespace", mode="after")
     @classmethod
     def _check_namespace(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return checked_scope([], 1, value, "question")
+        return checked_scope([], 1, value, "question").namespace
 
     @field_validator("effort", mode="after")
     @classmethod
@@ -99,7 +99,7 @@ class Asking(BaseModel):
         conditions = [one for one in map(checked_filter, where) if one]
         return {
             "k": merged["k"],
-            "namespace": checked_scope([], merged["k"], merged["namespace"], "question"),
+            "namespace": checked_scope([], merged["k"], merged["namespace"], "question").namespace,
             "effort": efforts.effort(merged["effort"]).name,
             "filter": {"$and": conditions} if len(conditions) > 1 else next(iter(conditions), None),
             "score_threshold": checked_threshold(merged["score_threshold"]),
@@ -132,12 +132,7 @@ def checked_filter(value: object) -> dict[str, Any] | None:
     Raises:
         InputError: It is none.
     """
-    if value is None:
-        return None
-    if not isinstance(value, Mapping):
-        raise InputError(f"a filter is a dict of conditions, got {type(value).__name__}")
-    filters.parse(value)
-    return deepcopy(dict(value))
+    return None if value is None else dict(Filter.parse(cast("FilterLike", value)).json)
 
 
 def checked_threshold(value: object) -> float | None:

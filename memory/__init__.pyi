@@ -13,6 +13,7 @@ from .feedback import (
     LoggedRecall as LoggedRecall,
     LoggedTrail as LoggedTrail,
 )
+from .filters import Filter as Filter
 from .index.ann_types import IndexName as IndexName
 from .maintenance.checks import (
     Problem as Problem,

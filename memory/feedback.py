@@ -15,8 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from hoptrail.errors import InputError
 from hoptrail.memory.storage import damaged, records, schema
+from hoptrail.memory.storage.namespaces import (
+    Scope,
+    ScopeLike,
+    decode_namespace,
+    encode_namespace,
+)
 from hoptrail.memory.store import Store
-from hoptrail.types import Filter, Namespace
+from hoptrail.types import FilterDict, Namespace
 from hoptrail.values.numbers import finite, shown
 
 if TYPE_CHECKING:
@@ -110,7 +116,7 @@ class LoggedRecall:
     question: str
     namespace: Namespace
     """The scope that was asked."""
-    filter: Filter | None
+    filter: FilterDict | None
     effort: str
     explore: int | None
     """The seed of a recall that drew its trails."""
@@ -201,7 +207,7 @@ class FeedbackLog:
             number = _number(connection, id)
             return None if number is None else _read(connection, number).recall
 
-    def entries(self, namespace: Namespace = ()) -> list[Feedback]:
+    def entries(self, namespace: ScopeLike = ()) -> list[Feedback]:
         """All feedback on recalls that asked a namespace which begins with this one, as it came.
 
         A recall of a wider scope is not among them: it may name what lies outside.
@@ -209,7 +215,7 @@ class FeedbackLog:
         Args:
             namespace: The scope: every namespace that begins with it.
         """
-        bounds = records.scope_range(records.encode_namespace(namespace))
+        bounds = Scope.parse(namespace).bounds
         with self.store.reading() as connection:
             if not _has_tables(connection):
                 return []
@@ -220,13 +226,13 @@ class FeedbackLog:
             ).fetchall()
             return [_read(connection, row[0]) for row in numbers]
 
-    def count(self, namespace: Namespace = ()) -> int:
+    def count(self, namespace: ScopeLike = ()) -> int:
         """How many recalls of a scope were judged.
 
         Args:
             namespace: The scope: every namespace that begins with it.
         """
-        bounds = records.scope_range(records.encode_namespace(namespace))
+        bounds = Scope.parse(namespace).bounds
         with self.store.reading() as connection:
             if not _has_tables(connection):
                 return 0
@@ -236,13 +242,13 @@ class FeedbackLog:
             ).fetchone()
             return int(row[0])
 
-    def forget(self, namespace: Namespace = ()) -> int:
+    def forget(self, namespace: ScopeLike = ()) -> int:
         """Delete the feedback on recalls of a scope; of how many. A purge erases its bytes.
 
         Args:
             namespace: The scope: every namespace that begins with it.
         """
-        bounds = records.scope_range(records.encode_namespace(namespace))
+        bounds = Scope.parse(namespace).bounds
         with self.store.transaction() as connection:
             if not _has_tables(connection):
                 return 0
@@ -288,7 +294,7 @@ def _insert(connection: Connection, recall: LoggedRecall, now: float) -> int | N
         "version, asked_at, rewarded_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             recall.id,
-            records.encode_namespace(recall.namespace),
+            encode_namespace(recall.namespace),
             recall.question,
             None if recall.filter is None else json.dumps(recall.filter),
             recall.effort,
@@ -356,7 +362,7 @@ def _read(connection: Connection, number: int) -> Feedback:
     recall = LoggedRecall(
         id=row[0],
         question=row[2],
-        namespace=records.decode_namespace(row[1]),
+        namespace=decode_namespace(row[1]),
         filter=None if row[3] is None else damaged.metadata_or_none(row[3]),
         effort=row[4],
         explore=row[5],

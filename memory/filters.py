@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.errors import InputError
-from hoptrail.types import Filter, Passage
+from hoptrail.types import FilterDict, Passage
 from hoptrail.values.json_values import plain_mapping, seconds
 from hoptrail.values.numbers import shown
 
@@ -47,7 +47,7 @@ OPERATORS = ("$eq", "$ne", "$in", "$nin", *_COMPARE, "$contains", "$exists")
 JOINS = ("$and", "$or", "$not")
 DEEPEST = 32
 """Filters inside one another."""
-MOST_TESTS = 1000
+MOST_COMPARISONS = 1000
 """Conditions in one filter."""
 
 
@@ -59,10 +59,8 @@ ABSENT = _Absent()
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
+class Comparison:
     """One field against one value."""
-
-    __test__ = False  # not pytest's
 
     field: str
     operator: str
@@ -79,7 +77,7 @@ class Join:
     parts: tuple[Condition, ...]
 
 
-Condition = Test | Join
+Condition = Comparison | Join
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,43 +89,77 @@ class Column:
     values: list[Any]
 
 
-def parse(given: Filter) -> Condition:
-    """A filter, checked.
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A filter that was checked; made by `Filter.parse`, and taken wherever a dict is.
 
-    Raises:
-        InputError: It is none; the message says where and why.
+    Examples:
+        >>> english = Filter.parse({"lang": "en"})
+        >>> english.passages_mask([Passage("a", "text", metadata={"lang": "en"})]).tolist()
+        [True]
     """
-    if not isinstance(given, Mapping):
-        raise InputError(f"the filter must be a dict, got {shown(given)}")
-    condition = _parse(plain_mapping(given, "the filter"), "the filter", 0)
-    tests = _count(condition)
-    if tests > MOST_TESTS:
-        raise InputError(
-            f"the filter has {tests:,} conditions, and {MOST_TESTS:,} is the most that one takes: "
-            "$in asks for many values at once"
-        )
-    return condition
+
+    condition: Condition
+    json: FilterDict = dataclasses.field(repr=False, compare=False)
+    """The JSON values that say it; nobody else holds them."""
+
+    @classmethod
+    def parse(cls, conditions: FilterLike) -> Filter:
+        """The filter that a dict says; one that was parsed is given back as it is.
+
+        Args:
+            conditions: As a caller gave them.
+
+        Raises:
+            InputError: They are no filter; the message says where and why.
+        """
+        if isinstance(conditions, Filter):
+            return conditions
+        if not isinstance(conditions, Mapping):
+            raise InputError(f"the filter must be a dict, got {shown(conditions)}")
+        plain = plain_mapping(conditions, "the filter")
+        condition = _parse(plain, "the filter", 0)
+        count = _count(condition)
+        if count > MOST_COMPARISONS:
+            raise InputError(
+                f"the filter has {count:,} conditions, and {MOST_COMPARISONS:,} is the most that "
+                "one takes: $in asks for many values at once"
+            )
+        return cls(condition, plain)
+
+    @classmethod
+    def parse_optional(cls, conditions: FilterLike | None) -> Filter | None:
+        """As `parse`; None, which lets everything through, stays None.
+
+        Args:
+            conditions: As a caller gave them.
+
+        Raises:
+            InputError: They are no filter; the message says where and why.
+        """
+        return None if conditions is None else cls.parse(conditions)
+
+    def mask(self, column: Callable[[str], Column], rows: int) -> NDArray[np.bool_]:
+        """Which rows it lets through, `(rows,)`.
+
+        Args:
+            column: Gives a field's values.
+            rows: How many there are.
+        """
+        return _mask(self.condition, column, rows, {})
+
+    def passages_mask(self, passages: Iterable[Passage]) -> NDArray[np.bool_]:
+        """Which of n passages it lets through, `(n,)`.
+
+        Args:
+            passages: n of them.
+        """
+        rows = list(passages)
+        return self.mask(lambda name: column_of(value_of(p, name) for p in rows), len(rows))
 
 
-def plain(given: Filter) -> Filter:
-    """A filter of JSON values that says the same and shares nothing with what was given.
-
-    Raises:
-        InputError: It is none; the message says where and why.
-    """
-    parse(given)
-    return plain_mapping(given, "the filter")
-
-
-def mask(condition: Condition, column: Callable[[str], Column], rows: int) -> NDArray[np.bool_]:
-    """Which rows a condition holds for, `(rows,)`.
-
-    Args:
-        condition: From `parse`.
-        column: Gives a field's values.
-        rows: How many there are.
-    """
-    return _mask(condition, column, rows, {})
+FilterLike = FilterDict | Filter
+"""What a caller may give for a filter: a dict, or one that was parsed before."""
 
 
 def _mask(
@@ -137,30 +169,24 @@ def _mask(
     keys: dict[str, list[str]],
 ) -> NDArray[np.bool_]:
     """As `mask`; `keys` are those of the values of fields that were asked for so far."""
-    if isinstance(condition, Test):
-        # Tested once for each different value: rows are many, languages and years are few.
-        field = column(condition.field)
+    if isinstance(condition, Comparison):
+        # Compared once for each different value: rows are many, languages and years are few.
+        values = column(condition.field)
         if condition.operator in EQUALITIES:
-            known = keys.get(condition.field)
-            if known is None:
-                known = keys[condition.field] = [key_of(value) for value in field.values]
-            wanted = condition.operator in ("$eq", "$in")
-            held = ((key in condition.keys) == wanted for key in known)
+            value_keys = keys.get(condition.field)
+            if value_keys is None:
+                value_keys = keys[condition.field] = [key_of(value) for value in values.values]
+            among = condition.operator in ("$eq", "$in")
+            truths = ((key in condition.keys) == among for key in value_keys)
         else:
-            held = (_holds(condition, value) for value in field.values)
-        return np.fromiter(held, np.bool_, len(field.values))[field.codes]
+            truths = (_holds(condition, value) for value in values.values)
+        return np.fromiter(truths, np.bool_, len(values.values))[values.codes]
     any_of = condition.how == "$or"
     out = np.full(rows, not any_of)
     for part in condition.parts:
         one = _mask(part, column, rows, keys)
         (np.logical_or if any_of else np.logical_and)(out, one, out=out)
     return ~out if condition.how == "$not" else out
-
-
-def passages_mask(condition: Condition, passages: Iterable[Passage]) -> NDArray[np.bool_]:
-    """Which of some passages a condition holds for, `(n,)`."""
-    rows = list(passages)
-    return mask(condition, lambda name: column_of(value_of(p, name) for p in rows), len(rows))
 
 
 def value_of(passage: Passage, name: str) -> Any:
@@ -213,51 +239,53 @@ def _key(value: Any) -> Any:
     return type(value), json.dumps(value, sort_keys=True)
 
 
-def _parse(given: object, where: str, depth: int) -> Condition:
-    if not isinstance(given, Mapping):
-        raise InputError(f"{where} must be a dict, got {shown(given)}")
+def _parse(conditions: object, where: str, depth: int) -> Condition:
+    if not isinstance(conditions, Mapping):
+        raise InputError(f"{where} must be a dict, got {shown(conditions)}")
     if depth > DEEPEST:
         raise InputError(f"{where} is more than {DEEPEST} filters deep")
     parts: list[Condition] = []
-    for name, wanted in given.items():
+    for name, operand in conditions.items():
         if name in JOINS:
-            parts.append(_parse_join(name, wanted, f"{where}: {name}", depth))
+            parts.append(_parse_join(name, operand, f"{where}: {name}", depth))
         elif name.startswith("$") and name not in OWN:
             raise InputError(
                 f"{where}: there is no {name!r}: a key of the metadata, one of "
                 f"{', '.join(OWN)}, or {', '.join(JOINS)}"
             )
         else:
-            parts += _parse_field(name, wanted, f"{where}: {name!r}")
+            parts += _parse_field(name, operand, f"{where}: {name!r}")
     return parts[0] if len(parts) == 1 else Join("$and", tuple(parts))
 
 
-def _parse_join(how: str, given: object, where: str, depth: int) -> Join:
+def _parse_join(how: str, parts: object, where: str, depth: int) -> Join:
     if how == "$not":
-        return Join(how, (_parse(given, where, depth + 1),))
-    if not isinstance(given, list | tuple) or not given:
-        raise InputError(f"{where} takes a list of filters, at least one, got {shown(given)}")
-    return Join(how, tuple(_parse(part, where, depth + 1) for part in given))
+        return Join(how, (_parse(parts, where, depth + 1),))
+    if not isinstance(parts, list | tuple) or not parts:
+        raise InputError(f"{where} takes a list of filters, at least one, got {shown(parts)}")
+    return Join(how, tuple(_parse(part, where, depth + 1) for part in parts))
 
 
-def _parse_field(name: str, wanted: object, where: str) -> list[Condition]:
-    """The tests of one field: of operators where its dict has some, of equality otherwise."""
-    if not isinstance(wanted, Mapping) or not any(str(key).startswith("$") for key in wanted):
-        return [_test(name, "$eq", _value(name, wanted, where))]
-    tests: list[Condition] = []
-    for operator, value in wanted.items():
+def _parse_field(name: str, operand: object, where: str) -> list[Condition]:
+    """A field's comparisons: by the operators that its dict has, by equality where it has none."""
+    if not isinstance(operand, Mapping) or not any(str(key).startswith("$") for key in operand):
+        return [_comparison(name, "$eq", _value(name, operand, where))]
+    comparisons: list[Condition] = []
+    for operator, value in operand.items():
         if operator not in OPERATORS:
             raise InputError(
                 f"{where}: there is no operator {operator!r}: it is one of {', '.join(OPERATORS)}"
             )
-        tests.append(_test(name, operator, _operand(name, operator, value, f"{where} {operator}")))
-    return tests
+        value = _operand(name, operator, value, f"{where} {operator}")
+        comparisons.append(_comparison(name, operator, value))
+    return comparisons
 
 
-def _test(name: str, operator: str, value: Any) -> Test:
+def _comparison(name: str, operator: str, value: Any) -> Comparison:
     several = value if operator in ("$in", "$nin") else [value]
     asks = operator in EQUALITIES or operator == "$contains"
-    return Test(name, operator, value, frozenset(map(key_of, several)) if asks else frozenset())
+    keys = frozenset(map(key_of, several)) if asks else frozenset()
+    return Comparison(name, operator, value, keys)
 
 
 def _operand(name: str, operator: str, value: object, where: str) -> Any:
@@ -269,12 +297,12 @@ def _operand(name: str, operator: str, value: object, where: str) -> Any:
         if not isinstance(value, bool):
             raise InputError(f"{where} takes true or false, got {shown(value)}")
         return value
-    found = _value(name, value, where)
+    bound = _value(name, value, where)
     if operator in _COMPARE and (
-        isinstance(found, bool) or not isinstance(found, int | float | str)
+        isinstance(bound, bool) or not isinstance(bound, int | float | str)
     ):
         raise InputError(f"{where} takes a number or a string, got {shown(value)}")
-    return found
+    return bound
 
 
 def _value(name: str, value: object, where: str) -> Any:
@@ -282,12 +310,12 @@ def _value(name: str, value: object, where: str) -> Any:
     return seconds(value, where) if name in TIMES and value is not None else value
 
 
-def _holds(test: Test, value: Any) -> bool:
-    if test.operator == "$exists":
-        return bool((value is not ABSENT) == test.value)
-    if test.operator == "$contains":
-        return isinstance(value, list) and any(key_of(one) in test.keys for one in value)
-    return _in_range(value, test.operator, test.value)
+def _holds(comparison: Comparison, value: Any) -> bool:
+    if comparison.operator == "$exists":
+        return bool((value is not ABSENT) == comparison.value)
+    if comparison.operator == "$contains":
+        return isinstance(value, list) and any(key_of(one) in comparison.keys for one in value)
+    return _in_range(value, comparison.operator, comparison.value)
 
 
 def _in_range(value: Any, operator: str, bound: Any) -> bool:
@@ -324,7 +352,7 @@ def _number(text: str) -> int | float:
 
 
 def _count(condition: Condition) -> int:
-    """How many tests a condition has."""
-    if isinstance(condition, Test):
+    """How many comparisons a condition has."""
+    if isinstance(condition, Comparison):
         return 1
     return sum(map(_count, condition.parts))

@@ -16,20 +16,22 @@ from hoptrail.errors import (
     InputError,
     UnknownId,
 )
-from hoptrail.memory import filters
 from hoptrail.memory.encoders.disk_cache import CachedEncoder
 from hoptrail.memory.encoders.query_cache import QueryCache
 from hoptrail.memory.encoders.transformer import Encoder, Vectors, require
+from hoptrail.memory.filters import Filter, FilterLike
 from hoptrail.memory.guarded import guarded
 from hoptrail.memory.index.slots import Scores, Slots
 from hoptrail.memory.passages import cleaning
 from hoptrail.memory.passages.writes import Writer
 from hoptrail.memory.search import fusion as fusion_rules
 from hoptrail.memory.search import hybrid_search as one_ranking
-from hoptrail.memory.storage import records, store_info
+from hoptrail.memory.storage import store_info
+from hoptrail.memory.storage.namespaces import Scope, ScopeLike
 from hoptrail.memory.views.view import View
-from hoptrail.types import Filter, Hit, Namespace, Passage
+from hoptrail.types import Hit, Passage
 from hoptrail.values.numbers import shown, whole
+from hoptrail.values.strings import check_choice, check_string
 
 if TYPE_CHECKING:
     from hoptrail.memory.search.pipeline import Pipeline
@@ -49,12 +51,12 @@ class Searcher(Writer):
 
     @abstractmethod
     def pinned(
-        self, namespace: Namespace = (), encoder: Encoder | None = None
+        self, namespace: ScopeLike = (), encoder: Encoder | None = None
     ) -> AbstractContextManager[View]:
         """The scope's view, caught up with the last commit and kept as it is meanwhile."""
 
     @abstractmethod
-    def view(self, namespace: Namespace = ()) -> View:
+    def view(self, namespace: ScopeLike = ()) -> View:
         """The scope's indexes in memory, caught up with the last commit."""
 
     def search(
@@ -62,9 +64,9 @@ class Searcher(Writer):
         query: str,
         k: int = 10,
         *,
-        namespace: Namespace = (),
+        namespace: ScopeLike = (),
         mode: Mode = "hybrid",
-        filter: Filter | None = None,
+        filter: FilterLike | None = None,
         fusion: str | fusion_rules.Fusion | None = None,
         pipeline: Pipeline | None = None,
     ) -> list[Hit]:
@@ -85,8 +87,8 @@ class Searcher(Writer):
                 pipeline with a mode that it does not go with.
             EncoderMissing: The mode needs vectors and the store has no encoder.
         """
-        records.check_string(query, "a query")
-        records.check_choice(mode, get_args(Mode), "mode")
+        check_string(query, "a query")
+        check_choice(mode, get_args(Mode), "mode")
         rule = None if fusion is None else fusion_rules.rule_of(fusion)
         if mode != "hybrid" and (rule is not None or pipeline is not None):
             raise InputError(f"a fusion or pipeline takes the place of the mode, got mode {mode!r}")
@@ -101,19 +103,19 @@ class Searcher(Writer):
                 )
             return list(pipeline.search(self, query, k, namespace=namespace, filter=filter).hits)
         whole(k, "k", least=1)
-        condition = None if filter is None else filters.parse(filter)
+        conditions, scope = Filter.parse_optional(filter), Scope.parse(namespace)
         for left in reversed(range(TRIES)):
             try:
                 passages, scores, rowids, version = self._search(
-                    query, k, namespace, mode, filter, rule
+                    query, k, scope, mode, conditions, rule
                 )
             except UnknownId:  # it is damaged, and left out from now on
                 if not left:
                     raise
                 continue
             fulfil = np.ones(len(passages), dtype=np.bool_)
-            if condition is not None:  # its columns may have been read when one was changed
-                fulfil = filters.passages_mask(condition, passages)
+            if conditions is not None:  # its columns may have been read when one was changed
+                fulfil = conditions.passages_mask(passages)
             if fulfil.all() and self.unchanged(version, rowids.tolist()):
                 break  # else another has replaced one just now: look again
         self.recorder.note(rowids[fulfil].tolist())
@@ -129,13 +131,13 @@ class Searcher(Writer):
         self,
         query: str,
         k: int,
-        namespace: Namespace,
+        scope: Scope,
         mode: Mode,
         filter: Filter | None,
         rule: fusion_rules.Fusion | None,
     ) -> tuple[list[Passage], Scores, Slots, int]:
         """One search: passages, their scores and rowids, and the version that they are of."""
-        with self._searched(query, mode, namespace) as (view, vector), view.lock:
+        with self._searched(query, mode, scope) as (view, vector), view.lock:
             allowed = view.allowed(filter)
             if rule is None or vector is None:
                 scores, slots = one_ranking.search(view, query, vector, k, mode, allowed=allowed)
@@ -155,7 +157,7 @@ class Searcher(Writer):
         """
         return self._encode_queries(require(self.encoder, "encoding a query"), texts)
 
-    def view_of(self, encoder: Encoder, namespace: Namespace = ()) -> View:
+    def view_of(self, encoder: Encoder, namespace: ScopeLike = ()) -> View:
         """The scope's view, its vectors by this encoder: what it encodes may be asked of them.
 
         Args:
@@ -170,18 +172,19 @@ class Searcher(Writer):
 
     @guarded
     def asked(
-        self, texts: Sequence[str], namespace: Namespace = ()
+        self, texts: Sequence[str], namespace: ScopeLike = ()
     ) -> Iterator[tuple[View, Vectors]]:
         """A scope's view, pinned, and vectors of queries `(n, d)` by the encoder of its own.
 
         Raises what `encode_queries` raises.
         """
+        scope = Scope.parse(namespace)
         while True:
             encoder = require(self.encoder, "encoding a query")
             with ExitStack() as stack:
                 try:
                     vectors = self._encode_queries(encoder, texts)
-                    view = stack.enter_context(self.pinned(namespace, encoder))
+                    view = stack.enter_context(self.pinned(scope, encoder))
                 except EncoderMismatch:
                     if not self._changed(encoder):
                         raise
@@ -196,14 +199,14 @@ class Searcher(Writer):
 
     @guarded
     def _searched(
-        self, query: str, mode: Mode, namespace: Namespace
+        self, query: str, mode: Mode, scope: Scope
     ) -> Iterator[tuple[View, Vectors | None]]:
         if mode == "sparse":
-            with self.pinned(namespace) as view:
+            with self.pinned(scope) as view:
                 yield view, None
         else:
             require(self.encoder, f"{mode} search")
-            with self.asked([query], namespace) as (view, vectors):
+            with self.asked([query], scope) as (view, vectors):
                 yield view, vectors[0]
 
     def _encode_queries(self, encoder: Encoder, texts: Sequence[str]) -> Vectors:

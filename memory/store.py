@@ -36,12 +36,13 @@ from hoptrail.memory.passages.batches import OnDuplicate, Upserted
 from hoptrail.memory.passages.usage import Recorder
 from hoptrail.memory.passages.writes import Progress
 from hoptrail.memory.searching import Mode, Searcher
-from hoptrail.memory.storage import records, schema, store_info
+from hoptrail.memory.storage import schema, store_info
 from hoptrail.memory.storage.database import Database
+from hoptrail.memory.storage.namespaces import Scope, ScopeLike
 from hoptrail.memory.views.open_views import Views
 from hoptrail.memory.views.view import View
-from hoptrail.types import Namespace
 from hoptrail.values.flags import flag
+from hoptrail.values.strings import check_string
 
 if TYPE_CHECKING:
     pass
@@ -209,7 +210,7 @@ class Store(Searcher):
         with self._db.writing() as connection:
             store_info.claim_language(connection, language, str(self.path))
 
-    def view(self, namespace: Namespace = ()) -> View:
+    def view(self, namespace: ScopeLike = ()) -> View:
         """The scope's indexes in memory, caught up with the last commit.
 
         Args:
@@ -219,7 +220,7 @@ class Store(Searcher):
             return view
 
     @guarded
-    def pinned(self, namespace: Namespace = (), encoder: Encoder | None = None) -> Iterator[View]:
+    def pinned(self, namespace: ScopeLike = (), encoder: Encoder | None = None) -> Iterator[View]:
         """The scope's view, caught up with the last commit and kept as it is meanwhile.
 
         Whatever others write or delete, its passages can be read until the block ends. Several
@@ -233,14 +234,14 @@ class Store(Searcher):
             StoreError: This thread has a write transaction open.
             EncoderMismatch: The store's vectors are another encoder's.
         """
-        records.encode_namespace(namespace)
+        scope = Scope.parse(namespace)
         self._db.check()
         # On a full disk, or while another writes, what has expired stays in the file: the view
         # leaves it out all the same, and a reader waits for nobody.
         if not self.read_only and self._db.busy is None:
             with suppress(StoreUnavailable):
                 self.sweep(wait=False)
-        with self._views.pinned(namespace, encoder) as view:
+        with self._views.pinned(scope, encoder) as view:
             yield view
 
     def cache_info(self) -> CacheInfo:
@@ -276,7 +277,7 @@ class Store(Searcher):
             InputError: The owner is the store itself.
             SchemaMismatch: The file has seen more of them than the list holds.
         """
-        records.check_string(owner, "an owner of migrations")
+        check_string(owner, "an owner of migrations")
         if owner == schema.OWNER:
             raise InputError(f"the migrations of {owner!r} are the store's own")
         self._db.migrate(owner, migrations, wait=wait)

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from store_texts import Texts, WordVectors
 
-from hoptrail.memory import filters
+from hoptrail.memory.filters import Filter
 from hoptrail.memory.storage import records
 from hoptrail.memory.store import Store
 from hoptrail.types import Passage
@@ -50,12 +50,13 @@ def main() -> None:
             texts = Texts(start).texts(count)
             store.add(_passage(i, text) for i, text in enumerate(texts, start))
         view = store.view()
-        for name, wanted in FILTERS.items():
-            every, before = _timed(lambda wanted=wanted: _by_passages(store, wanted))  # type: ignore[misc]
-            mask, after = _timed(lambda wanted=wanted: view.allowed(wanted))  # type: ignore[misc]
+        for name, conditions in FILTERS.items():
+            chosen = Filter.parse(conditions)
+            every, before = _timed(lambda chosen=chosen: _by_passages(store, chosen))  # type: ignore[misc]
+            mask, after = _timed(lambda chosen=chosen: view.allowed(chosen))  # type: ignore[misc]
             assert np.array_equal(every, mask)
             found[name] = {"every passage": before, "first": after, "times": before / after}
-            found[name]["again"] = _timed(lambda wanted=wanted: view.allowed(wanted))[1]  # type: ignore[misc]
+            found[name]["again"] = _timed(lambda chosen=chosen: view.allowed(chosen))[1]  # type: ignore[misc]
             sys.stdout.write(f"{name}: {json.dumps(found[name])}\n")
             sys.stdout.flush()
     if args.out:
@@ -69,15 +70,15 @@ def _passage(i: int, text: str) -> Passage:
     return Passage(id=f"p{i}", text=text, metadata=metadata)
 
 
-def _by_passages(store: Store, wanted: dict[str, object]) -> np.ndarray:
+def _by_passages(store: Store, chosen: Filter) -> np.ndarray:
     """The mask, of all passages, in the order of slots."""
     rows = store.view().rowids.tolist()
-    condition, masks = filters.parse(wanted), []
+    masks = []
     for start in range(0, len(rows), AT_ONCE):
         part = rows[start : start + AT_ONCE]
         with store.reading() as connection:
             read = records.read(connection, part, links=False)
-        masks.append(filters.passages_mask(condition, [read[row] for row in part]))
+        masks.append(chosen.passages_mask([read[row] for row in part]))
     return np.concatenate(masks)
 
 

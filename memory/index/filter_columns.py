@@ -35,7 +35,7 @@ MASKS_KEPT = 16
 """Filters whose answers stay in memory; the one not asked for longest goes first."""
 
 
-class Columns:
+class FilterColumns:
     """The fields of a view's slots. Not locked: the view that owns it is.
 
     A slot's passage never changes, because an updated passage gets a new slot: what was read once
@@ -47,22 +47,22 @@ class Columns:
     ) -> None:
         self._reading = reading
         self._table = table
-        self._known: dict[str, filters.Column] = {}
-        self._masks: dict[str, NDArray[np.bool_]] = {}  # of conditions asked lately, with the dead
+        self._columns: dict[str, filters.Column] = {}
+        self._masks: dict[str, NDArray[np.bool_]] = {}  # of the last filters, with the dead
 
-    def mask(self, condition: filters.Condition) -> NDArray[np.bool_]:
-        """Which slots live and fulfil a condition, `(capacity,)`."""
-        name = repr(condition)
-        found = self._masks.pop(name, None)
-        if found is None or len(found) < self._table.capacity:
-            found = filters.mask(condition, self._column, self._table.capacity)
-        self._masks[name] = found  # now the youngest
+    def mask(self, filter: filters.Filter) -> NDArray[np.bool_]:
+        """Which slots live and fulfil a filter, `(capacity,)`."""
+        name = repr(filter.condition)
+        mask = self._masks.pop(name, None)
+        if mask is None or len(mask) < self._table.capacity:
+            mask = filter.mask(self._column, self._table.capacity)
+        self._masks[name] = mask  # now the youngest
         while len(self._masks) > MASKS_KEPT:
             del self._masks[next(iter(self._masks))]
-        return found & self._table.alive
+        return mask & self._table.alive
 
     def _column(self, name: str) -> filters.Column:
-        column = self._known.get(name)
+        column = self._columns.get(name)
         first = 0 if column is None else len(column.codes)
         if column is None or first < self._table.capacity:
             what, value = field(name)
@@ -71,7 +71,7 @@ class Columns:
             grown = filters.column_of((value(text) for text in number), column)
             new = grown.codes[first:][np.asarray(codes, dtype=np.int64)]
             column = filters.Column(np.concatenate([grown.codes[:first], new]), grown.values)
-            self._known[name] = column
+            self._columns[name] = column
         return column
 
     def _texts(self, what: str, first: int) -> Iterator[Any]:
@@ -81,12 +81,12 @@ class Columns:
             part = rowids[start : start + ROWS_AT_ONCE]
             with self._reading() as connection:
                 try:
-                    found = _read(connection, what, part)
+                    texts = _read(connection, what, part)
                 except sqlite3.OperationalError:  # metadata that is no JSON, among all the others
-                    found = _read(
+                    texts = _read(
                         connection, f"CASE WHEN json_valid(metadata) THEN {what} END", part
                     )
-            yield from map(found.get, part)
+            yield from map(texts.get, part)
 
 
 def field(name: str) -> tuple[str, Callable[[Any], Any]]:
@@ -114,22 +114,22 @@ def field(name: str) -> tuple[str, Callable[[Any], Any]]:
 
 def _paths(name: str) -> list[list[str]]:
     """The keys that a name may mean, one inside another; as `filters.inside` tries them."""
-    found = [[name]]
+    paths = [[name]]
     for at, mark in enumerate(name):
         if mark == ".":
-            found += [[name[:at], *rest] for rest in _paths(name[at + 1 :])]
-    return found
+            paths += [[name[:at], *rest] for rest in _paths(name[at + 1 :])]
+    return paths
 
 
 def _read(connection: sqlite3.Connection, what: str, rowids: list[int]) -> dict[int, Any]:
     """What SQLite gives for some rows, by rowid."""
     first, last = min(rowids), max(rowids)
-    found: dict[int, Any] = {}
+    texts: dict[int, Any] = {}
     if last - first < SCATTERED * len(rowids):
         within = f"SELECT rowid, {what} FROM passages WHERE rowid BETWEEN ? AND ?"
-        found.update(connection.execute(within, (first, last)).fetchall())
-        return found
+        texts.update(connection.execute(within, (first, last)).fetchall())
+        return texts
     for part, marks in records.batches(rowids):
         those = f"SELECT rowid, {what} FROM passages WHERE rowid IN ({marks})"
-        found.update(connection.execute(those, part).fetchall())
-    return found
+        texts.update(connection.execute(those, part).fetchall())
+    return texts

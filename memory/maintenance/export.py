@@ -30,10 +30,12 @@ from hoptrail.memory.passages.provenance import Merged
 from hoptrail.memory.passages.usage import Counts
 from hoptrail.memory.passages.writes import Progress
 from hoptrail.memory.storage import records, store_info
+from hoptrail.memory.storage.namespaces import ScopeLike, encode_namespace
 from hoptrail.memory.store import Store
 from hoptrail.outputs import output_files
-from hoptrail.types import Namespace, Passage
+from hoptrail.types import Passage
 from hoptrail.values.flags import check_function, flag
+from hoptrail.values.strings import check_choice
 
 FORMAT = 1
 """Of the lines; a file of a later one is refused."""
@@ -51,7 +53,7 @@ class Imported:
 
 
 def export(
-    store: Store, path: str | Path, *, namespace: Namespace = (), vectors: bool = False
+    store: Store, path: str | Path, *, namespace: ScopeLike = (), vectors: bool = False
 ) -> int:
     """Write the scope's passages to a file of JSON lines, of one state of the store; how many.
 
@@ -87,7 +89,9 @@ def export(
                 record = record_of(passage)
                 if counts := usage.counts_record(connection, passage):
                     record["counts"] = counts
-                if merged := provenance.of_key(connection, passage.namespace, passage.id):
+                if merged := provenance.of_key(
+                    connection, encode_namespace(passage.namespace), passage.id
+                ):
                     record["merged"] = [asdict(entry) for entry in merged]
                 if vectors:
                     record["vector"] = _vector_text(connection, passage)
@@ -119,7 +123,7 @@ def import_file(
         EncoderMismatch: The store's vectors are another encoder's.
     """
     check_function(progress, "progress")
-    records.check_choice(on_duplicate, get_args(OnDuplicate), "on_duplicate")
+    check_choice(on_duplicate, get_args(OnDuplicate), "on_duplicate")
     source = Path(path)
     lines = read_objects(source)
     try:
@@ -209,7 +213,7 @@ def _vector_text(connection: sqlite3.Connection, passage: Passage) -> str:
     row = connection.execute(
         "SELECT v.vector FROM passages p JOIN vectors v ON v.passage = p.rowid "
         "WHERE p.namespace = ? AND p.id = ?",
-        (records.encode_namespace(passage.namespace), passage.id),
+        (encode_namespace(passage.namespace), passage.id),
     ).fetchone()
     return base64.b64encode(row[0]).decode()
 

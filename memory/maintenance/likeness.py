@@ -22,7 +22,7 @@ from hoptrail.memory.passages.batches import Key
 from hoptrail.memory.storage import records
 from hoptrail.memory.store import Store
 from hoptrail.memory.views.view import View
-from hoptrail.types import Namespace, Passage
+from hoptrail.types import Passage
 
 AT_ONCE = 256
 """New passages compared with all others in one go, and old ones read."""
@@ -130,7 +130,7 @@ def of_new(
     Raises:
         UnknownId: A passage was deleted after the view was last refreshed.
     """
-    mask = _exactly(store, view, view.scope)
+    mask = _exactly(store, view)
     exact = _exact(view, {passage.content for passage in batch.values()}, mask)
     found = {key: exact[p.content] for key, p in batch.items() if p.content in exact}
     rest = [key for key in batch if key not in found]
@@ -151,7 +151,7 @@ def oldest_first(store: Store, view: View) -> Iterator[tuple[Passage, Vectors]]:
     Raises:
         UnknownId: A passage was deleted after the view was last refreshed.
     """
-    slots = np.flatnonzero(_exactly(store, view, view.scope))
+    slots = np.flatnonzero(_exactly(store, view))
     slots = slots[np.argsort(view.rowids[slots], kind="stable")]
     for start in range(0, len(slots), AT_ONCE):
         part = slots[start : start + AT_ONCE]
@@ -215,11 +215,11 @@ def _nearest(
     return keepers.like(content, vector)
 
 
-def _exactly(store: Store, view: View, namespace: Namespace) -> NDArray[np.bool_]:
-    """Which living slots of a view are of exactly this namespace, `(capacity,)`."""
+def _exactly(store: Store, view: View) -> NDArray[np.bool_]:
+    """Which living slots of a view are of exactly its scope's namespace, `(capacity,)`."""
     with store.reading() as connection:
         rows = connection.execute(
-            "SELECT rowid FROM passages WHERE namespace = ?", (records.encode_namespace(namespace),)
+            "SELECT rowid FROM passages WHERE namespace = ?", (view.scope.encoded,)
         ).fetchall()
     rowids = np.asarray([row[0] for row in rows], dtype=np.int64)
     exactly: NDArray[np.bool_] = np.isin(view.rowids, rowids) & view.alive

@@ -15,6 +15,7 @@ from hoptrail.memory.maintenance import near_duplicates
 from hoptrail.memory.maintenance.near_duplicates import NEAR, Duplicate
 from hoptrail.memory.passages import batches, provenance
 from hoptrail.memory.storage import records
+from hoptrail.memory.storage.namespaces import Scope, ScopeLike, encode_namespace
 from hoptrail.memory.store import Store
 from hoptrail.types import Link, Namespace, Passage
 from hoptrail.values.flags import flag
@@ -48,7 +49,7 @@ class Pruned:
 def merge_duplicates(
     store: Store,
     *,
-    namespace: Namespace = (),
+    namespace: ScopeLike = (),
     similarity_threshold: float = NEAR,
     dry_run: bool = True,
 ) -> Pruned:
@@ -62,15 +63,15 @@ def merge_duplicates(
         dry_run: Only say what would be done.
 
     Raises:
-        InputError: `similarity_threshold` is not above 0.
+        InputError: `similarity_threshold` is not above 0, or the namespace is none.
     """
-    bound = near_duplicates.checked_bound(similarity_threshold)
+    bound, scope = near_duplicates.checked_bound(similarity_threshold), Scope.parse(namespace)
     dry_run = flag(dry_run, "dry_run")
     while True:
         found: list[Duplicate] = []
         seen: dict[Namespace, int] = {}
         for space in store.namespaces():
-            if space[: len(namespace)] == namespace:
+            if scope.includes(space):
                 seen[space], among = near_duplicates.among_old(store, space, bound)
                 found += among
         merges = _groups(found)
@@ -79,7 +80,7 @@ def merge_duplicates(
         with store.transaction() as connection:
             # What has expired meanwhile goes first, and counts as a change.
             now = store.clock()
-            batches.bury(connection, records.due(connection, now))
+            batches.delete_rows(connection, records.expired_rowids(connection, now))
             if any(near_duplicates.changed(connection, *one) for one in seen.items()):
                 continue  # another process wrote meanwhile: look again
             for merge in merges:
@@ -133,7 +134,7 @@ def _linking_to(
             "SELECT DISTINCT source FROM links INDEXED BY links_target "
             "CROSS JOIN passages ON passages.rowid = links.source "
             f"WHERE passages.namespace = ? AND links.target IN ({marks})",
-            (records.encode_namespace(namespace), *part),
+            (encode_namespace(namespace), *part),
         )
         rowids.update(row[0] for row in rows)
     found = store.read_rows(sorted(rowids))

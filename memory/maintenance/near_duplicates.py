@@ -24,11 +24,13 @@ from hoptrail.memory.passages import batches, provenance
 from hoptrail.memory.passages.batches import Key
 from hoptrail.memory.passages.provenance import Merged
 from hoptrail.memory.passages.settling import own
-from hoptrail.memory.storage import records, store_info
+from hoptrail.memory.storage import store_info
+from hoptrail.memory.storage.namespaces import Scope, ScopeLike, encode_namespace
 from hoptrail.memory.store import Store
 from hoptrail.memory.views.view import View
 from hoptrail.types import Link, Namespace, Passage
 from hoptrail.values.numbers import finite, shown
+from hoptrail.values.strings import check_choice
 
 NEAR = 0.97
 """Cosine from which two contents that say the same are duplicates."""
@@ -84,7 +86,7 @@ def add_distinct(
         DuplicateId: An id is taken.
         EncoderMissing: The store has no encoder.
     """
-    records.check_choice(then, get_args(DuplicateAction), "then")
+    check_choice(then, get_args(DuplicateAction), "then")
     bound = checked_bound(similarity_threshold)
     now = store.clock()
     batch = batches.collect(passages, "error", now, None)
@@ -117,20 +119,25 @@ def add_distinct(
 
 
 def duplicates(
-    store: Store, *, namespace: Namespace = (), similarity_threshold: float = NEAR
+    store: Store, *, namespace: ScopeLike = (), similarity_threshold: float = NEAR
 ) -> list[Duplicate]:
     """The duplicates that a scope holds, each beside the first that says the same.
 
     Of a bound above 1 there are none: no cosine reaches it.
 
+    Args:
+        store: Holds the passages.
+        namespace: The scope; passages of different namespaces are never duplicates.
+        similarity_threshold: Cosine from which two passages are near duplicates, above 0.
+
     Raises:
-        InputError: `similarity_threshold` is not above 0.
+        InputError: `similarity_threshold` is not above 0, or the namespace is none.
     """
-    bound = checked_bound(similarity_threshold)
+    bound, scope = checked_bound(similarity_threshold), Scope.parse(namespace)
     return [
         one
         for space in store.namespaces()
-        if space[: len(namespace)] == namespace
+        if scope.includes(space)
         for one in among_old(store, space, bound)[1]
         if one.cosine >= bound - likeness.ROUNDING
     ]
@@ -150,7 +157,7 @@ def among_old(
 
 def changed(connection: sqlite3.Connection, namespace: Namespace, version: int) -> bool:
     """Whether exactly this namespace was written to after a version."""
-    stored = records.encode_namespace(namespace)
+    stored = encode_namespace(namespace)
     row = connection.execute(
         "SELECT EXISTS (SELECT 1 FROM passages WHERE version > ? AND +namespace = ?) "
         "OR EXISTS (SELECT 1 FROM tombstones WHERE version > ? AND namespace = ?)",
@@ -225,7 +232,8 @@ def _clusters(store: Store, view: View, similarity_threshold: float) -> list[Dup
         if like is None:
             firsts.add(passage.id, passage.content, vector)
         else:
-            found.append(Duplicate(passage.id, like.id, like.cosine, like.exact, view.scope))
+            space = view.scope.namespace
+            found.append(Duplicate(passage.id, like.id, like.cosine, like.exact, space))
     return found
 
 

@@ -1,10 +1,11 @@
-"""What the writer does with many passages at once: checked, compared with what is there, buried.
+"""What the writer does with many passages at once: checked, compared with what is there, deleted.
 
 Every function that takes a connection runs inside its caller's transaction.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -13,10 +14,11 @@ from datetime import timedelta
 from typing import Literal
 
 from hoptrail.errors import DuplicateId, InputError, StoreError
-from hoptrail.memory import filters
+from hoptrail.memory.filters import Filter
 from hoptrail.memory.passages import cleaning, whole_documents
 from hoptrail.memory.passages.identity import is_by_content
 from hoptrail.memory.storage import damaged, records, store_info
+from hoptrail.memory.storage.namespaces import encode_namespace
 from hoptrail.types import Duration, Link, Metadata, Namespace, Passage
 from hoptrail.values.numbers import above_zero
 
@@ -97,9 +99,7 @@ def taken(connection: sqlite3.Connection, batch: Iterable[Key], now: float) -> d
     return {
         (namespace, id_): rowid
         for namespace, ids in by_namespace.items()
-        for id_, rowid in records.rowids(
-            connection, records.encode_namespace(namespace), ids, now
-        ).items()
+        for id_, rowid in records.rowids(connection, encode_namespace(namespace), ids, now).items()
     }
 
 
@@ -199,23 +199,21 @@ def put(
     return rowid
 
 
-def bury(connection: sqlite3.Connection, rowids: Sequence[int]) -> int:
+def delete_rows(connection: sqlite3.Connection, rowids: Sequence[int]) -> int:
     """Delete passages that are there; how many."""
     if rowids:
         records.delete(connection, rowids, store_info.bump(connection, len(rowids)))
     return len(rowids)
 
 
-def matching(
-    connection: sqlite3.Connection, rowids: Sequence[int], condition: filters.Condition
-) -> list[int]:
-    """Those of these rows whose passages fulfil a condition."""
-    matched: list[int] = []
+def matching(connection: sqlite3.Connection, rowids: Sequence[int], filter: Filter) -> list[int]:
+    """Those of these rows whose passages fulfil a filter."""
+    matching_rowids: list[int] = []
     for part, _ in records.batches(rowids):
-        found = records.read(connection, part, links=False)
-        held = filters.passages_mask(condition, list(found.values()))
-        matched += (rowid for rowid, holds in zip(found, held.tolist(), strict=True) if holds)
-    return matched
+        passage_of = records.read(connection, part, links=False)
+        mask = filter.passages_mask(passage_of.values())
+        matching_rowids += itertools.compress(passage_of, mask.tolist())
+    return matching_rowids
 
 
 def merged(old: tuple[Link, ...], new: Sequence[Link]) -> tuple[Link, ...]:

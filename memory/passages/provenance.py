@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 
 from hoptrail.errors import FormatError, InputError
 from hoptrail.memory.storage import checksums, damaged, records, schema
-from hoptrail.types import Metadata, Namespace, Passage
+from hoptrail.types import Metadata, Passage
 from hoptrail.values.numbers import real
 
 
@@ -67,14 +67,14 @@ def move(connection: sqlite3.Connection, sources: Sequence[int], target: int) ->
         after += len(entries)
 
 
-def of_key(connection: sqlite3.Connection, namespace: Namespace, id: str) -> tuple[Merged, ...]:
-    """What a passage keeps, in the order of merging."""
+def of_key(connection: sqlite3.Connection, stored: str, id: str) -> tuple[Merged, ...]:
+    """What a passage of a namespace, as stored, keeps; in the order of merging."""
     if not schema.applied(connection, schema.MERGES):  # a file that may not be written
         return ()
     rows = connection.execute(
         "SELECT record FROM merges JOIN passages p ON p.rowid = merges.passage "
         "WHERE p.namespace = ? AND p.id = ? ORDER BY position",
-        (records.encode_namespace(namespace), id),
+        (stored, id),
     )
     return tuple(found for row in rows if (found := _loaded(row[0])) is not None)
 

@@ -10,11 +10,13 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from hoptrail.errors import InputError, StoreError, UnknownId
-from hoptrail.memory import filters
+from hoptrail.memory.filters import Filter, FilterLike
 from hoptrail.memory.storage import damaged, records, store_info
 from hoptrail.memory.storage.database import Database
-from hoptrail.types import Filter, Namespace, Passage
+from hoptrail.memory.storage.namespaces import Scope, ScopeLike, decode_namespace
+from hoptrail.types import Namespace, Passage
 from hoptrail.values.numbers import shown
+from hoptrail.values.strings import check_string
 
 if TYPE_CHECKING:
     from hoptrail.memory.passages.usage import Recorder
@@ -66,7 +68,7 @@ class Reader:
         with self._db.reading() as connection:
             return store_info.version(connection)
 
-    def get(self, id: str, namespace: Namespace = ()) -> Passage:
+    def get(self, id: str, namespace: ScopeLike = ()) -> Passage:
         """The passage with this id in exactly this namespace.
 
         Args:
@@ -78,7 +80,7 @@ class Reader:
         """
         return self.get_many([id], namespace)[0]
 
-    def get_many(self, ids: Iterable[str], namespace: Namespace = ()) -> list[Passage]:
+    def get_many(self, ids: Iterable[str], namespace: ScopeLike = ()) -> list[Passage]:
         """The passages with these ids, in this order.
 
         Args:
@@ -88,27 +90,27 @@ class Reader:
         Raises:
             UnknownId: One of them is not there.
         """
-        wanted = list_of_ids(ids)
+        id_list, place = list_of_ids(ids), Scope.parse(namespace)
         with self._db.reading() as connection:
-            found = find(connection, wanted, namespace, self._clock())
-            passages = records.read(connection, list(found.values()))
-        for id_ in wanted:
-            if found[id_] not in passages:
+            rowid_of = find(connection, id_list, place, self._clock())
+            passages = records.read(connection, list(rowid_of.values()))
+        for id_ in id_list:
+            if rowid_of[id_] not in passages:
                 raise StoreError(damaged.message(id_, self._db.path))
-        return [passages[found[id_]] for id_ in wanted]
+        return [passages[rowid_of[id_]] for id_ in id_list]
 
-    def has(self, id: str, namespace: Namespace = ()) -> bool:
+    def has(self, id: str, namespace: ScopeLike = ()) -> bool:
         """Whether exactly this namespace has this id.
 
         Args:
             id: The passage's.
             namespace: Exactly the passage's.
         """
-        stored = records.encode_namespace(namespace)
+        place, ids = Scope.parse(namespace), list_of_ids([id])
         with self._db.reading() as connection:
-            return bool(records.rowids(connection, stored, list_of_ids([id]), self._clock()))
+            return bool(records.rowids(connection, place.encoded, ids, self._clock()))
 
-    def count(self, namespace: Namespace = (), *, filter: Filter | None = None) -> int:
+    def count(self, namespace: ScopeLike = (), *, filter: FilterLike | None = None) -> int:
         """How many passages the scope holds, or how many of them fulfil a filter.
 
         Args:
@@ -118,27 +120,27 @@ class Reader:
         Raises:
             InputError: It is no filter.
         """
-        if filter is not None:
-            condition = filters.parse(filter)
-            held, count = self.passages(namespace), 0
+        conditions, scope = Filter.parse_optional(filter), Scope.parse(namespace)
+        if conditions is not None:
+            passages, count = self.passages(scope), 0
             with self._db.reading():  # of one state, however many there are
-                while part := list(islice(held, records.BATCH)):
-                    count += int(filters.passages_mask(condition, part).sum())
+                while part := list(islice(passages, records.BATCH)):
+                    count += int(conditions.passages_mask(part).sum())
             return count
-        bounds = records.scope_range(records.encode_namespace(namespace))
         with self._db.reading() as connection:
             row = connection.execute(
-                "SELECT count(*) FROM passages WHERE namespace >= ? AND namespace < ?", bounds
+                "SELECT count(*) FROM passages WHERE namespace >= ? AND namespace < ?",
+                scope.bounds,
             ).fetchone()
-            return int(row[0]) - len(records.due(connection, self._clock(), namespace))
+            return int(row[0]) - len(records.expired_rowids(connection, self._clock(), scope))
 
-    def holds_any(self, namespace: Namespace = ()) -> bool:
+    def holds_any(self, namespace: ScopeLike = ()) -> bool:
         """Whether the scope holds a passage: what it costs does not grow with how many.
 
         Args:
             namespace: The scope: every namespace that begins with it.
         """
-        bounds = records.scope_range(records.encode_namespace(namespace))
+        bounds = Scope.parse(namespace).bounds
         with self._db.reading() as connection:
             row = connection.execute(
                 "SELECT 1 FROM passages WHERE namespace >= ? AND namespace < ? "
@@ -152,18 +154,18 @@ class Reader:
         with self._db.reading() as connection:
             query = "SELECT DISTINCT namespace FROM passages"
             now = self._clock()
-            if records.due(connection, now):  # else the index of namespaces is enough
+            if records.expired_rowids(connection, now):  # else the index of namespaces is enough
                 query += f" WHERE expires_at IS NULL OR expires_at > {now!r}"
             rows = connection.execute(query).fetchall()
-        return sorted(records.decode_namespace(row[0]) for row in rows)
+        return sorted(decode_namespace(row[0]) for row in rows)
 
-    def passages(self, namespace: Namespace = ()) -> Iterator[Passage]:
+    def passages(self, namespace: ScopeLike = ()) -> Iterator[Passage]:
         """The scope's passages by namespace and id; what is written meanwhile may be missed.
 
         Args:
             namespace: The scope: every namespace that begins with it.
         """
-        low, high = records.scope_range(records.encode_namespace(namespace))
+        low, high = Scope.parse(namespace).bounds
         after = (low, "")
         while True:
             with self._db.reading() as connection:
@@ -173,12 +175,12 @@ class Reader:
                     "ORDER BY namespace, id LIMIT ?",
                     (*after, high, records.BATCH),
                 ).fetchall()
-                found = records.read(connection, [row[2] for row in rows])
+                by_rowid = records.read(connection, [row[2] for row in rows])
             if not rows:
                 return
             now = self._clock()
             for row in rows:
-                passage = found.get(row[2])  # none is damaged
+                passage = by_rowid.get(row[2])  # none is damaged
                 if passage and (passage.expires_at is None or passage.expires_at > now):
                     yield passage
             after = (rows[-1][0], rows[-1][1])
@@ -194,15 +196,15 @@ class Reader:
 
     def unchanged(self, since: int, rowids: Iterable[int]) -> bool:
         """Whether passages are there yet, and none of them was written after a version."""
-        wanted = list(dict.fromkeys(rowids))
+        different = list(dict.fromkeys(rowids))
         count = 0
         with self._db.reading() as connection:
-            for part, marks in records.batches(wanted):
+            for part, marks in records.batches(different):
                 count += connection.execute(
                     f"SELECT count(*) FROM passages WHERE rowid IN ({marks}) AND version <= ?",
                     (*part, since),
                 ).fetchone()[0]
-        return count == len(wanted)
+        return count == len(different)
 
     def changes(self, since: int) -> Changes:
         """What was written and deleted with a version above `since`.
@@ -237,23 +239,24 @@ def list_of_ids(ids: Iterable[str]) -> list[str]:
         raise InputError(f"expected a list of ids, got the string {ids!r}")
     if not isinstance(ids, Iterable) or isinstance(ids, Mapping | bytes):
         raise InputError(f"expected a list of ids, got {shown(ids)}")
-    wanted = list(ids)
-    for id_ in wanted:
-        records.check_string(id_, "an id")
-    return wanted
+    id_list = list(ids)
+    for id_ in id_list:
+        check_string(id_, "an id")
+    return id_list
 
 
 def find(
-    connection: sqlite3.Connection, ids: Sequence[str], namespace: Namespace, now: float
+    connection: sqlite3.Connection, ids: Sequence[str], place: Scope, now: float
 ) -> dict[str, int]:
-    """The rowids of these ids.
+    """The rowids of these ids, in exactly a scope's namespace.
 
     Raises:
         UnknownId: One of them is not in this namespace.
     """
-    found = records.rowids(connection, records.encode_namespace(namespace), ids, now)
+    rowid_of = records.rowids(connection, place.encoded, ids, now)
     for id_ in ids:
-        if id_ not in found:
-            where = f"namespace {'/'.join(namespace)}" if namespace else "the root namespace"
+        if id_ not in rowid_of:
+            name = "/".join(place.namespace)
+            where = f"namespace {name}" if name else "the root namespace"
             raise UnknownId(f"no passage has the id {id_!r} in {where}")
-    return found
+    return rowid_of

@@ -129,7 +129,7 @@ def put(
     batch = {own(passage): passage for passage in writing.values()}
     if old is None and any(passage.document is not None for passage in writing.values()):
         whole_documents.check_owners(batch, batches.held(connection, batch, now))
-        batches.bury(connection, list(whole_documents.stale(connection, batch, NOTHING)))
+        batches.delete_rows(connection, list(whole_documents.stale(connection, batch, NOTHING)))
     taken = batches.taken(connection, batch, now)
     version = store_info.bump(connection, len(writing))
     for i, (key, passage) in enumerate(writing.items()):

@@ -26,6 +26,12 @@ from hoptrail.memory.passages import provenance
 from hoptrail.memory.passages.provenance import Merged
 from hoptrail.memory.storage import damaged, records, schema
 from hoptrail.memory.storage.database import Database
+from hoptrail.memory.storage.namespaces import (
+    Scope,
+    ScopeLike,
+    decode_namespace,
+    encode_namespace,
+)
 from hoptrail.types import Namespace, Passage
 
 if TYPE_CHECKING:
@@ -210,12 +216,12 @@ def note(store: Reader, passages: Iterable[Passage]) -> None:
     found: list[int] = []
     with store.reading() as connection:
         for space, ids in by_space.items():
-            stored = records.encode_namespace(space)
+            stored = encode_namespace(space)
             found += records.rowids(connection, stored, ids, store.clock()).values()
     store.recorder.note(found)
 
 
-def history(store: Reader, id: str, namespace: Namespace = ()) -> History:
+def history(store: Reader, id: str, namespace: ScopeLike = ()) -> History:
     """Where a passage comes from, and what became of it.
 
     Args:
@@ -226,22 +232,23 @@ def history(store: Reader, id: str, namespace: Namespace = ()) -> History:
     Raises:
         UnknownId: It is not there.
     """
-    if not store.has(id, namespace):
-        store.get(id, namespace)  # which says so
+    place = Scope.parse(namespace)
+    if not store.has(id, place):
+        store.get(id, place)  # which says so
     where = "p.namespace = ? AND p.id = ?"
-    told = next(_histories(store, where, (records.encode_namespace(namespace), id)))
+    entry = next(_histories(store, where, (place.encoded, id)))
     with store.reading() as connection:
-        return replace(told, merged=provenance.of_key(connection, namespace, id))
+        return replace(entry, merged=provenance.of_key(connection, place.encoded, id))
 
 
-def histories(store: Reader, namespace: Namespace = ()) -> Iterator[History]:
+def histories(store: Reader, namespace: ScopeLike = ()) -> Iterator[History]:
     """That of each of the scope's passages, by namespace and id, of one state of the store.
 
     Args:
         store: Holds the passages.
         namespace: The scope: every namespace that begins with it.
     """
-    bounds = records.scope_range(records.encode_namespace(namespace))
+    bounds = Scope.parse(namespace).bounds
     where = "p.namespace >= ? AND p.namespace < ? AND (p.expires_at IS NULL OR p.expires_at > ?)"
     return _histories(store, where, (*bounds, store.clock()))
 
@@ -264,7 +271,7 @@ def _histories(store: Reader, where: str, values: tuple[object, ...]) -> Iterato
         known = damaged.metadata_or_none(metadata)
         source = known.get(SOURCE)
         yield History(
-            records.decode_namespace(stored),
+            decode_namespace(stored),
             id_,
             written_at,
             Counts(added_at, updates or 0, (recalls or 0) + more, later or recalled_at),
@@ -280,7 +287,7 @@ def counts_record(connection: sqlite3.Connection, passage: Passage) -> dict[str,
     row = connection.execute(
         "SELECT s.added_at, s.updates, s.recalls, s.recalled_at FROM statistics s "
         "JOIN passages p ON p.rowid = s.passage WHERE p.namespace = ? AND p.id = ?",
-        (records.encode_namespace(passage.namespace), passage.id),
+        (encode_namespace(passage.namespace), passage.id),
     ).fetchone()
     return None if row is None else asdict(Counts(*row))
 

@@ -15,6 +15,7 @@ import numpy as np
 from hoptrail.memory.encoders.vectors import Vectors
 from hoptrail.memory.index.slots import Slots
 from hoptrail.memory.storage import damaged, records, store_info
+from hoptrail.memory.storage.namespaces import Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +85,14 @@ def read(connection: sqlite3.Connection, rowids: Sequence[int], width: int) -> S
     return unpacked(connection, [blob_of[rowid] for rowid in rowids], rowids, width)
 
 
-def split_passages(connection: sqlite3.Connection, namespace: str) -> int:
-    """How many passages of a scope, as stored, are longer than their encoder's window."""
+def split_passages(connection: sqlite3.Connection, scope: Scope) -> int:
+    """How many passages of a scope are longer than their encoder's window."""
     width = store_info.width(store_info.get(connection, "encoder") or "")
     if not width:
         return 0
     row = connection.execute(
         "SELECT count(*) FROM vectors v JOIN passages p ON p.rowid = v.passage "
         "WHERE length(v.vector) > ? AND p.namespace >= ? AND p.namespace < ?",
-        (4 * width, *records.scope_range(namespace)),
+        (4 * width, *scope.bounds),
     ).fetchone()
     return int(row[0])

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from hoptrail.errors import DuplicateId
 from hoptrail.memory.storage import records
+from hoptrail.memory.storage.namespaces import encode_namespace
 from hoptrail.types import Namespace, Passage
 
 DocumentKey = tuple[Namespace, str]
@@ -50,7 +51,7 @@ def there(connection: sqlite3.Connection, documents: Collection[DocumentKey]) ->
         for part, marks in records.batches(names)
         for (name,) in connection.execute(
             f"SELECT DISTINCT document FROM passages WHERE namespace = ? AND document IN ({marks})",
-            (records.encode_namespace(namespace), *part),
+            (encode_namespace(namespace), *part),
         )
     }
 
@@ -65,7 +66,7 @@ def stale(
         for part, marks in records.batches(names):
             found = connection.execute(
                 f"SELECT rowid, id FROM passages WHERE namespace = ? AND document IN ({marks})",
-                (records.encode_namespace(namespace), *part),
+                (encode_namespace(namespace), *part),
             )
             rows |= {rowid: id_ for rowid, id_ in found if (namespace, id_) not in batch}
     present = {(p.namespace, p.document) for p in batch.values()}
@@ -73,7 +74,7 @@ def stale(
         within = connection.execute(
             "SELECT rowid, id, document FROM passages "
             "WHERE namespace = ? AND document >= ? AND document < ?",
-            (records.encode_namespace(namespace), prefix, _after(prefix)),
+            (encode_namespace(namespace), prefix, _after(prefix)),
         )
         rows |= {
             rowid: id_
@@ -129,7 +130,7 @@ def names(connection: sqlite3.Connection, namespace: Namespace) -> dict[str, str
     rows = connection.execute(
         "SELECT document, id, min(length(id)) FROM passages "
         "WHERE namespace = ? AND document IS NOT NULL GROUP BY document",
-        (records.encode_namespace(namespace),),
+        (encode_namespace(namespace),),
     )
     return {name: id_ for name, id_, _ in rows}
 
@@ -143,7 +144,7 @@ def owners(
         for part, marks in records.batches(list(ids))
         for id_, name in connection.execute(
             f"SELECT id, document FROM passages WHERE namespace = ? AND id IN ({marks})",
-            (records.encode_namespace(namespace), *part),
+            (encode_namespace(namespace), *part),
         )
     }
 

@@ -14,10 +14,10 @@ from types import EllipsisType
 from typing import cast, get_args
 
 from hoptrail.errors import InputError, StoreUnavailable
-from hoptrail.memory import filters
 from hoptrail.memory.encoders.transformer import Encoder, Vectors, require
 from hoptrail.memory.encoders.vectors import check_known
 from hoptrail.memory.encoders.windows import encode_in_chunks, main_vectors
+from hoptrail.memory.filters import Filter, FilterLike
 from hoptrail.memory.guarded import guarded
 from hoptrail.memory.passages import batches, cleaning, settling, whole_documents
 from hoptrail.memory.passages.batches import Key, OnDuplicate, Row, Upserted
@@ -27,8 +27,10 @@ from hoptrail.memory.passages.settling import Elsewhere
 from hoptrail.memory.passages.usage import Counts
 from hoptrail.memory.passages.whole_documents import NOTHING, Whole
 from hoptrail.memory.storage import records, store_info
-from hoptrail.types import Duration, Filter, Link, Metadata, Namespace, Passage, Time
+from hoptrail.memory.storage.namespaces import Scope, ScopeLike
+from hoptrail.types import Duration, Link, Metadata, Passage, Time
 from hoptrail.values.flags import check_function
+from hoptrail.values.strings import check_choice, check_string
 
 Progress = Callable[[int, int], None]
 
@@ -62,7 +64,7 @@ class Writer(Reader):
             DuplicateId: An id is taken and `on_duplicate` is "error".
             EncoderMissing: The store has no encoder.
         """
-        records.check_choice(on_duplicate, get_args(OnDuplicate), "on_duplicate")
+        check_choice(on_duplicate, get_args(OnDuplicate), "on_duplicate")
         require(self.encoder, "adding passages")
         check_function(progress, "progress")
         batch = batches.collect(passages, on_duplicate, self._clock(), ttl)
@@ -96,7 +98,7 @@ class Writer(Reader):
             EncoderMismatch: The store's vectors were made by another encoder.
             InputError: A vector is not finite, not of length 1, or of another width.
         """
-        records.check_choice(on_duplicate, get_args(OnDuplicate), "on_duplicate")
+        check_choice(on_duplicate, get_args(OnDuplicate), "on_duplicate")
         batch = batches.collect(passages, on_duplicate, self._clock(), None)
         check_known(vectors, store_info.width(made_by or ""))
         old = Elsewhere(counts or {}, merged or {})
@@ -186,7 +188,7 @@ class Writer(Reader):
                     store_info.claim_encoder(connection, encoder, str(self.path))
                 whole_documents.check_owners(batch, held)
                 stale = whole_documents.stale(connection, batch, whole)
-                batches.bury(connection, list(stale))
+                batches.delete_rows(connection, list(stale))
                 done = self._upsert(connection, now, batches.owned(batch, held), held, vectors)
                 return replace(done, deleted=tuple(stale.values()))
 
@@ -224,7 +226,7 @@ class Writer(Reader):
         metadata: Metadata | None = None,
         links: Sequence[Link] | None = None,
         expires_at: Time | EllipsisType | None = ...,
-        namespace: Namespace = (),
+        namespace: ScopeLike = (),
     ) -> Passage:
         """Change what is given of a passage; the passage as it now is.
 
@@ -235,8 +237,9 @@ class Writer(Reader):
             InputError: A value cannot be stored.
             EncoderMissing: The content changes and the store has no encoder.
         """
+        place = Scope.parse(namespace)
         while True:
-            old = self.get(id, namespace)
+            old = self.get(id, place)
             new = replace(
                 old,
                 text=old.text if text is None else text,
@@ -253,7 +256,7 @@ class Writer(Reader):
             changed = new.content != old.content
             vectors = self._encode(encoder, [new.content]) if changed else None
             with self._write() as (connection, now):
-                rowid = find(connection, [id], namespace, now)[id]
+                rowid = find(connection, [id], place, now)[id]
                 if batches.one(connection, rowid, id) != old:
                     continue  # someone wrote it while we encoded: start from what they wrote
                 if vectors is not None and encoder is not None:
@@ -263,7 +266,7 @@ class Writer(Reader):
                 records.overwrite(connection, rowid, new, version, now)
                 return batches.one(connection, rowid, id)
 
-    def delete(self, ids: Iterable[str], namespace: Namespace = ()) -> int:
+    def delete(self, ids: Iterable[str], namespace: ScopeLike = ()) -> int:
         """Delete passages, all of them or none; how many.
 
         Links that lead to them from elsewhere stay: they lead somewhere again if the id returns.
@@ -271,12 +274,12 @@ class Writer(Reader):
         Raises:
             UnknownId: One of them is not there; nothing is deleted.
         """
-        wanted = list_of_ids(ids)
+        id_list, place = list_of_ids(ids), Scope.parse(namespace)
         with self._write() as (connection, now):
-            found = find(connection, wanted, namespace, now)
-            return batches.bury(connection, list(found.values()))
+            rowid_of = find(connection, id_list, place, now)
+            return batches.delete_rows(connection, list(rowid_of.values()))
 
-    def forget(self, filter: Filter | None, *, namespace: Namespace = ()) -> int:
+    def forget(self, filter: FilterLike | None, *, namespace: ScopeLike = ()) -> int:
         """Delete every passage of the scope that fulfils a filter; how many.
 
         Args:
@@ -286,19 +289,18 @@ class Writer(Reader):
         Raises:
             InputError: It is no filter, or one without a condition.
         """
-        if isinstance(filter, Mapping) and not filter:
+        conditions, scope = Filter.parse_optional(filter), Scope.parse(namespace)
+        if conditions is not None and not conditions.json:
             raise InputError("a filter without a condition would forget all: say so with None")
-        condition = None if filter is None else filters.parse(filter)
-        bounds = records.scope_range(records.encode_namespace(namespace))
         with self._write() as (connection, _):
             rows = connection.execute(
                 "SELECT rowid FROM passages WHERE namespace >= ? AND namespace < ? ORDER BY rowid",
-                bounds,
+                scope.bounds,
             )
             rowids = [row[0] for row in rows]
-            if condition is not None:
-                rowids = batches.matching(connection, rowids, condition)
-            return batches.bury(connection, rowids)
+            if conditions is not None:
+                rowids = batches.matching(connection, rowids, conditions)
+            return batches.delete_rows(connection, rowids)
 
     def sweep(self, *, wait: bool = True) -> int:
         """Delete what has expired; how much that was. Reading and writing do it by themselves.
@@ -310,13 +312,14 @@ class Writer(Reader):
             StoreUnavailable: The file cannot be written, or another writer was not waited for.
         """
         with self._db.reading() as connection:
-            if not records.due(connection, self._clock()):
+            if not records.expired_rowids(connection, self._clock()):
                 return 0
         with self._db.writing(wait=wait) as connection:
-            return batches.bury(connection, records.due(connection, self._clock()))
+            expired = records.expired_rowids(connection, self._clock())
+            return batches.delete_rows(connection, expired)
 
     def link(
-        self, source: str, links: Link | Iterable[Link], *, namespace: Namespace = ()
+        self, source: str, links: Link | Iterable[Link], *, namespace: ScopeLike = ()
     ) -> Passage:
         """Add links to a passage; it as it now is. `written_at` stays: its text is no newer.
 
@@ -326,12 +329,12 @@ class Writer(Reader):
             UnknownId: The source is not there. The target may be written later.
             InputError: A link cannot be stored.
         """
-        given = (links,) if isinstance(links, Link) else records.tuple_of_links(links)
-        records.check_links(given)
-        return self.relink(source, namespace, lambda old: batches.merged(old, given))
+        new = (links,) if isinstance(links, Link) else records.tuple_of_links(links)
+        records.check_links(new)
+        return self.relink(source, namespace, lambda old: batches.merged(old, new))
 
     def unlink(
-        self, source: str, target: str, kind: str | None = None, *, namespace: Namespace = ()
+        self, source: str, target: str, kind: str | None = None, *, namespace: ScopeLike = ()
     ) -> Passage:
         """Take a passage's links to another away; it as it now is.
 
@@ -344,8 +347,8 @@ class Writer(Reader):
         Raises:
             UnknownId: The source is not there. Links that are not there are no error.
         """
-        records.check_string(target, "a link's target")
-        records.check_string("any" if kind is None else kind, "a link's kind")
+        check_string(target, "a link's target")
+        check_string("any" if kind is None else kind, "a link's kind")
 
         def without(old: tuple[Link, ...]) -> tuple[Link, ...]:
             return tuple(
@@ -357,13 +360,13 @@ class Writer(Reader):
     def relink(
         self,
         source: str,
-        namespace: Namespace,
+        namespace: ScopeLike,
         change: Callable[[tuple[Link, ...]], tuple[Link, ...]],
     ) -> Passage:
         """Change a passage's links in one go; it as it now is. `written_at` stays."""
-        wanted = list_of_ids([source])
+        id_list, place = list_of_ids([source]), Scope.parse(namespace)
         with self._write() as (connection, now):
-            rowid = find(connection, wanted, namespace, now)[source]
+            rowid = find(connection, id_list, place, now)[source]
             old = batches.one(connection, rowid, source)
             new = replace(old, links=change(old.links))
             if new != old:
@@ -394,7 +397,7 @@ class Writer(Reader):
         now = self._clock()
         try:
             with self._db.writing() as connection:
-                batches.bury(connection, records.due(connection, now))
+                batches.delete_rows(connection, records.expired_rowids(connection, now))
                 yield connection, now
         except sqlite3.IntegrityError as error:  # no statement here makes one of sound rows
             raise StoreUnavailable(

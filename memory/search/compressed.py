@@ -24,8 +24,8 @@ from hoptrail.memory.search.derived_rows import ROWS_AT_ONCE, SlotRows
 from hoptrail.memory.search.first_stages import Full, best_of, living
 from hoptrail.memory.search.pipeline import Asked, CandidateGenerator
 from hoptrail.memory.search.searchable import Searchable
+from hoptrail.memory.storage.namespaces import ScopeLike
 from hoptrail.memory.views.view import View
-from hoptrail.types import Namespace
 
 SAMPLE = 10_000
 """Vectors that a codec is fitted to, at most."""
@@ -36,7 +36,7 @@ ROUNDS = 10
 
 
 def sample_vectors(
-    store: Searchable, namespace: Namespace = (), *, count: int = SAMPLE, seed: int = 0
+    store: Searchable, namespace: ScopeLike = (), *, count: int = SAMPLE, seed: int = 0
 ) -> Vectors:
     """Vectors of a scope's passages, `(n, d)`, drawn by chance: for `Product.fit`.
 

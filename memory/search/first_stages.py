@@ -19,8 +19,8 @@ from hoptrail.memory.search import fusion as fusion_rules
 from hoptrail.memory.search import hybrid_search as fusion
 from hoptrail.memory.search.derived_rows import SlotRows
 from hoptrail.memory.search.pipeline import Asked, CandidateGenerator
-from hoptrail.memory.storage import records
 from hoptrail.values.numbers import whole
+from hoptrail.values.strings import check_choice
 
 MODES = ("hybrid", "dense", "sparse")
 
@@ -38,7 +38,7 @@ class Search(CandidateGenerator):
     def __init__(
         self, mode: str = "hybrid", *, keep: int, fusion: str | fusion_rules.Fusion | None = None
     ) -> None:
-        records.check_choice(mode, MODES, "mode")
+        check_choice(mode, MODES, "mode")
         self.mode = mode
         if type(self) is Search:
             self.name = mode

@@ -26,15 +26,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.errors import ConfigError, InputError, UnknownId
-from hoptrail.memory import filters
 from hoptrail.memory.encoders.transformer import Vectors
+from hoptrail.memory.filters import Filter, FilterLike
 from hoptrail.memory.guarded import guarded
 from hoptrail.memory.index.slots import DECIMALS, Scores, Slots
 from hoptrail.memory.search.searchable import Searchable
-from hoptrail.memory.storage import records
+from hoptrail.memory.storage.namespaces import Scope, ScopeLike
 from hoptrail.memory.views.view import View
-from hoptrail.types import Filter, Hit, Namespace, Passage
+from hoptrail.types import Hit, Passage
 from hoptrail.values.numbers import whole
+from hoptrail.values.strings import check_string
 
 TRIES = 3
 """Times that a search begins again where another process changed what it had found."""
@@ -178,8 +179,8 @@ class Pipeline:
         query: str,
         k: int = 10,
         *,
-        namespace: Namespace = (),
-        filter: Filter | None = None,
+        namespace: ScopeLike = (),
+        filter: FilterLike | None = None,
     ) -> PipelineResult:
         """The best `k` passages of the scope for a query; every stage keeps at least `k`.
 
@@ -202,8 +203,8 @@ class Pipeline:
         queries: Sequence[str],
         k: int = 10,
         *,
-        namespace: Namespace = (),
-        filter: Filter | None = None,
+        namespace: ScopeLike = (),
+        filter: FilterLike | None = None,
     ) -> list[PipelineResult]:
         """The same for several queries, each stage taking all of them together.
 
@@ -224,13 +225,13 @@ class Pipeline:
         if isinstance(queries, str):
             raise InputError("search_many takes a list of queries, not one string")
         for query in queries:
-            records.check_string(query, "a query")
+            check_string(query, "a query")
         k = whole(k, "k", least=1)
-        condition = None if filter is None else filters.parse(filter)
+        conditions, scope = Filter.parse_optional(filter), Scope.parse(namespace)
         began = time.perf_counter()
         for left in reversed(range(TRIES)):
             try:
-                with self._asked(store, queries, namespace, filter) as batch:
+                with self._asked(store, queries, scope, conditions) as batch:
                     costs = self._run(batch, k)
                     for asked in batch:
                         asked.slots, asked.scores = asked.slots[:k], asked.scores[:k]
@@ -240,12 +241,12 @@ class Pipeline:
                 if not left:
                     raise
                 continue
-            hits = [_hits(store, asked, condition) for asked in batch]
+            hits = [_hits(store, asked, conditions) for asked in batch]
             if all(len(one) == len(asked.slots) for one, asked in zip(hits, batch, strict=True)):
                 break  # else another process changed one meanwhile: look again
         # Where all were replaced meanwhile, each time: what they were when the search began.
         hits = [
-            one or _hits(store, asked, condition, fresh=False)
+            one or _hits(store, asked, conditions, fresh=False)
             for one, asked in zip(hits, batch, strict=True)
         ]
         for rows in rowids:
@@ -255,16 +256,16 @@ class Pipeline:
 
     @guarded
     def _asked(
-        self, store: Searchable, queries: Sequence[str], namespace: Namespace, filter: Filter | None
+        self, store: Searchable, queries: Sequence[str], scope: Scope, filter: Filter | None
     ) -> Iterator[list[Asked]]:
         """The questions as they are put to the scope's view, which stays as it is meanwhile."""
         with ExitStack() as stack:
             vectors: Sequence[Vectors | None] = [None] * len(queries)
             if any(stage.needs_vector for stage in self.stages):
-                view, encoded = stack.enter_context(store.asked(queries, namespace))
+                view, encoded = stack.enter_context(store.asked(queries, scope))
                 vectors = list(encoded)
             else:
-                view = stack.enter_context(store.pinned(namespace))
+                view = stack.enter_context(store.pinned(scope))
             allowed = view.allowed(filter)
             yield [Asked(view, q, v, allowed) for q, v in zip(queries, vectors, strict=True)]
 
@@ -312,14 +313,14 @@ def keep_best(asked: Asked, scores: Scores, count: int) -> None:
 
 
 def _hits(
-    store: Searchable, asked: Asked, condition: filters.Condition | None, *, fresh: bool = True
+    store: Searchable, asked: Asked, filter: Filter | None, *, fresh: bool = True
 ) -> list[Hit]:
-    """The candidates that fulfil a condition.
+    """The candidates that fulfil a filter.
 
     Args:
         store: Where they are.
         asked: The candidates, with their scores.
-        condition: What they must fulfil.
+        filter: What they must fulfil.
         fresh: Only those that the store holds yet, as they were when they were scored.
     """
     rowids = [int(rowid) for rowid in asked.view.rowids[asked.slots]]
@@ -332,7 +333,7 @@ def _hits(
             continue
         if passage.expires_at is not None and passage.expires_at <= now:
             continue
-        if condition and not filters.passages_mask(condition, [passage]).all():
+        if filter and not filter.passages_mask([passage]).all():
             continue
         hits.append(Hit(passage, float(score)))
     return hits

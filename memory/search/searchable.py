@@ -8,8 +8,9 @@ from typing import Protocol
 
 from hoptrail.memory.encoders.vectors import Vectors
 from hoptrail.memory.passages.usage import Recorder
+from hoptrail.memory.storage.namespaces import ScopeLike
 from hoptrail.memory.views.view import View
-from hoptrail.types import Namespace, Passage
+from hoptrail.types import Passage
 
 
 class Searchable(Protocol):
@@ -28,14 +29,14 @@ class Searchable(Protocol):
             rowids: Of the passages.
         """
 
-    def view(self, namespace: Namespace = ()) -> View:
+    def view(self, namespace: ScopeLike = ()) -> View:
         """The scope's indexes in memory, caught up with the last commit.
 
         Args:
             namespace: The scope.
         """
 
-    def pinned(self, namespace: Namespace = ()) -> AbstractContextManager[View]:
+    def pinned(self, namespace: ScopeLike = ()) -> AbstractContextManager[View]:
         """The scope's view, caught up with the last commit and kept as it is meanwhile.
 
         Args:
@@ -43,7 +44,7 @@ class Searchable(Protocol):
         """
 
     def asked(
-        self, texts: Sequence[str], namespace: Namespace = ()
+        self, texts: Sequence[str], namespace: ScopeLike = ()
     ) -> AbstractContextManager[tuple[View, Vectors]]:
         """A scope's view, pinned, and vectors of queries `(n, d)` by the encoder of its own.
 

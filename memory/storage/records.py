@@ -1,8 +1,4 @@
-"""Passages as rows: checked on the way in, read in bulk on the way out.
-
-A namespace is stored as one string, each of its parts closed by a separator, so that "begins with"
-is a range of an index and ("a",) does not begin ("ab",).
-"""
+"""Passages as rows: checked on the way in, read in bulk on the way out."""
 
 from __future__ import annotations
 
@@ -17,12 +13,17 @@ from numpy.typing import NDArray
 from hoptrail.errors import InputError
 from hoptrail.memory.content_hash import cache_key
 from hoptrail.memory.storage import checksums, damaged
-from hoptrail.types import MAX_TEXT, Link, Namespace, Passage
+from hoptrail.memory.storage.namespaces import (
+    EVERYTHING,
+    Scope,
+    checked_namespace,
+    decode_namespace,
+    encode_namespace,
+)
+from hoptrail.types import MAX_TEXT, Link, Passage
 from hoptrail.values.json_values import plain_mapping
 from hoptrail.values.numbers import above_zero, finite, shown
-
-SEPARATOR = "\x1f"
-"""Closes each part of a stored namespace; ASCII's own unit separator."""
+from hoptrail.values.strings import check_length, check_string, check_unicode
 
 BATCH = 500
 """Parameters in one statement; SQLite's oldest limit is 999."""
@@ -30,57 +31,6 @@ BATCH = 500
 T = TypeVar("T")
 
 _COLUMNS = "rowid, namespace, id, title, text, metadata, written_at, expires_at, document"
-
-
-def encode_namespace(namespace: Namespace) -> str:
-    """A namespace as it is stored.
-
-    Raises:
-        InputError: It is not a tuple of strings that are neither empty nor hold the separator.
-    """
-    if not isinstance(namespace, tuple):
-        raise InputError(
-            f"a namespace is a tuple of strings such as ('team', 'ann'), got {namespace!r}"
-        )
-    for part in namespace:
-        check_string(part, "each part of a namespace")
-        if SEPARATOR in part:
-            raise InputError(f"a namespace must not hold the control character 1f, got {part!r}")
-    return "".join(part + SEPARATOR for part in namespace)
-
-
-def decode_namespace(stored: str) -> Namespace:
-    """The tuple that was stored."""
-    return tuple(stored.split(SEPARATOR)[:-1])
-
-
-def scope_range(stored: str) -> tuple[str, str | bytes]:
-    """Bounds `low <= n < high` of the stored namespaces that begin with this one."""
-    if not stored:
-        return "", b""  # to SQLite any blob is above any text
-    return stored, stored[:-1] + chr(ord(SEPARATOR) + 1)
-
-
-def check_string(value: object, what: str) -> None:
-    """Refuse what is not a string with something in it that can be stored.
-
-    Raises:
-        InputError: It is something else, blank, or not valid Unicode.
-    """
-    if not isinstance(value, str):
-        raise InputError(f"{what} must be a string, got {type(value).__name__}")
-    check_length(value, what)
-    if not value.strip():
-        raise InputError(f"{what} must not be empty, got {shown(value)}")
-    check_unicode(value, what)
-
-
-def check_unicode(value: str, what: str) -> None:
-    """Refuse half a surrogate pair: no file could hold it."""
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise InputError(f"{what} is not valid Unicode: {error}") from error
 
 
 def check_passage(passage: Passage) -> None:
@@ -93,7 +43,7 @@ def check_passage(passage: Passage) -> None:
         raise InputError(f"expected a Passage, got {type(passage).__name__}")
     check_string(passage.id, "a passage's id")
     try:
-        encode_namespace(passage.namespace)
+        checked_namespace(passage.namespace)
         check_string(passage.text, "the text")
         if passage.title is not None:
             if not isinstance(passage.title, str):
@@ -107,19 +57,6 @@ def check_passage(passage: Passage) -> None:
         check_time(passage.expires_at, "expires_at")
     except InputError as error:
         raise InputError(f"passage {shown(passage.id)}: {error}") from error
-
-
-def check_length(value: str, what: str) -> None:
-    """Refuse a string of more than `MAX_TEXT` characters.
-
-    Raises:
-        InputError: It is that long.
-    """
-    if len(value) > MAX_TEXT:
-        raise InputError(
-            f"{what} has {len(value):,} characters, and {MAX_TEXT:,} is the most: cut it (a text "
-            "in a file is cut by hoptrail add, one at hand by passages_of)"
-        )
 
 
 def encode_metadata(metadata: Mapping[str, Any]) -> str:
@@ -176,16 +113,6 @@ def tuple_of_links(links: object) -> tuple[Any, ...]:
     if isinstance(links, str | bytes | Mapping) or not isinstance(links, Iterable):
         raise InputError(f"links must be Link objects in a list, got {shown(links)}")
     return tuple(links)
-
-
-def check_choice(value: object, choices: Sequence[str], what: str) -> None:
-    """Refuse what is not among the choices.
-
-    Raises:
-        InputError: It is not.
-    """
-    if not isinstance(value, str) or value not in choices:
-        raise InputError(f"{what} must be one of {', '.join(choices)}, got {shown(value)}")
 
 
 def insert(connection: sqlite3.Connection, passage: Passage, version: int, now: float) -> int:
@@ -266,13 +193,15 @@ def delete(connection: sqlite3.Connection, rowids: Sequence[int], version: int) 
         connection.executemany("DELETE FROM passages WHERE rowid = ?", [(rowid,) for rowid in part])
 
 
-def due(connection: sqlite3.Connection, now: float, scope: Namespace = ()) -> list[int]:
+def expired_rowids(
+    connection: sqlite3.Connection, now: float, scope: Scope = EVERYTHING
+) -> list[int]:
     """The rowids of the scope's passages that have expired and are not yet deleted."""
     # By the small index of what expires at all: SQLite would rather read every passage in order.
     rows = connection.execute(
         "SELECT rowid FROM passages INDEXED BY passages_expires "
         "WHERE expires_at <= ? AND namespace >= ? AND namespace < ? ORDER BY rowid",
-        (now, *scope_range(encode_namespace(scope))),
+        (now, *scope.bounds),
     )
     return [row[0] for row in rows]
 
@@ -333,18 +262,18 @@ def _passage(row: tuple[Any, ...], links: tuple[Link, ...]) -> Passage:
 
 
 def rowids(
-    connection: sqlite3.Connection, namespace: str, ids: Sequence[str], now: float
+    connection: sqlite3.Connection, stored: str, ids: Sequence[str], now: float
 ) -> dict[str, int]:
-    """The rowids of those of these ids that are in a namespace (as stored) and not expired."""
-    found: dict[str, int] = {}
+    """The rowids of those of these ids that are in a namespace, as stored, and not expired."""
+    rowid_of: dict[str, int] = {}
     for part, marks in batches(ids):
         rows = connection.execute(
             "SELECT id, rowid FROM passages "
             f"WHERE namespace = ? AND id IN ({marks}) AND (expires_at IS NULL OR expires_at > ?)",
-            (namespace, *part, now),
+            (stored, *part, now),
         )
-        found.update(rows.fetchall())
-    return found
+        rowid_of.update(rows.fetchall())
+    return rowid_of
 
 
 def batches(values: Sequence[T]) -> Iterator[tuple[Sequence[T], str]]:

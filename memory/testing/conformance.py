@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from hoptrail.errors import DuplicateId, InputError, StoreError, UnknownId
-from hoptrail.memory import filters
+from hoptrail.memory.filters import Filter
 from hoptrail.memory.testing.protocol import Clock, PassageStore, equal, refused
 from hoptrail.types import Hit, Link, Namespace, Passage
 
@@ -244,8 +244,8 @@ class StoreConformance:
             for mode in MODES:
                 ranking = store.search("river bridge", 40, mode=mode)
                 for given in ({"n": {"$lt": 3}}, {"n": {"$in": [7, 31, 38]}}, {"n": 99}):
-                    test = filters.parse(given)
-                    kept = [h for h in ranking if filters.passages_mask(test, [h.passage])[0]][:2]
+                    test = Filter.parse(given)
+                    kept = [h for h in ranking if test.passages_mask([h.passage])[0]][:2]
                     found = store.search("river bridge", 2, mode=mode, filter=given)
                     equal(_scored(found), _scored(kept), f"{mode} search with {given}")
             for wrong in ({"$near": 1}, {"n": {"$like": "x"}}, {"n": {"$gt": None}}, ["n"]):

@@ -14,8 +14,8 @@ from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.guarded import guarded
 from hoptrail.memory.storage import store_info
 from hoptrail.memory.storage.database import Database
+from hoptrail.memory.storage.namespaces import Scope
 from hoptrail.memory.views.view import View
-from hoptrail.types import Namespace
 
 VIEWS_KEPT = 32
 """Scopes whose indexes stay in memory; the one not asked for longest goes first."""
@@ -32,11 +32,11 @@ class Views:
         make: Makes the view of a scope, with nothing in it yet.
     """
 
-    def __init__(self, database: Database, make: Callable[[Namespace], View]) -> None:
+    def __init__(self, database: Database, make: Callable[[Scope], View]) -> None:
         self._db = database
         self._make = make
         self._lock = Lock()
-        self._views: OrderedDict[Namespace, View] = OrderedDict()  # only with the lock held
+        self._views: OrderedDict[Scope, View] = OrderedDict()  # only with the lock held
 
     def forked(self) -> None:
         """Be a forked child's: no thread of its parent's has the lock there."""
@@ -53,7 +53,7 @@ class Views:
             return [view.looked for view in self._views.values()]
 
     @guarded
-    def pinned(self, namespace: Namespace, encoder: Encoder | None) -> Iterator[View]:
+    def pinned(self, scope: Scope, encoder: Encoder | None) -> Iterator[View]:
         """A scope's view; see `Store.pinned`."""
         token, latest = object(), time.monotonic() + PATIENCE
         while True:
@@ -61,7 +61,7 @@ class Views:
                 if encoder is not None:
                     with self._db.inside():
                         store_info.check_encoder(connection, encoder, str(self._db.path))
-                view = self._kept(namespace)
+                view = self._view_of(scope)
                 try:
                     if self._pin(view, token, connection):
                         yield view
@@ -93,12 +93,12 @@ class Views:
             self._drop(view)
             raise
 
-    def _kept(self, namespace: Namespace) -> View:
+    def _view_of(self, scope: Scope) -> View:
         with self._lock:
-            view = self._views.get(namespace)
+            view = self._views.get(scope)
             if view is None:
-                view = self._views[namespace] = self._make(namespace)
-            self._views.move_to_end(namespace)
+                view = self._views[scope] = self._make(scope)
+            self._views.move_to_end(scope)
             while len(self._views) > VIEWS_KEPT:
                 self._views.popitem(last=False)
             return view

@@ -17,23 +17,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.errors import EncoderMismatch, StoreError
-from hoptrail.memory import content_hash, filters
+from hoptrail.memory import content_hash
 from hoptrail.memory.encoders.query_cache import Looked
 from hoptrail.memory.encoders.transformer import Encoder
+from hoptrail.memory.filters import Filter
 from hoptrail.memory.index import snapshot
 from hoptrail.memory.index.ann_types import IndexName
 from hoptrail.memory.index.dense import DenseIndex
-from hoptrail.memory.index.filter_columns import Columns
+from hoptrail.memory.index.filter_columns import FilterColumns
 from hoptrail.memory.index.mapped_arrays import Mapped
 from hoptrail.memory.index.slots import Slots, SlotTable
 from hoptrail.memory.index.sparse_types import SparseName, sparse_index
 from hoptrail.memory.passages import vector_rows
 from hoptrail.memory.storage import damaged, records, store_info
 from hoptrail.memory.storage.database import Database
+from hoptrail.memory.storage.namespaces import Scope, ScopeLike
 from hoptrail.memory.storage.pins import Pins
 from hoptrail.memory.views.passages_read import PassagesRead
 from hoptrail.memory.views.view_state import Spent, named, part
-from hoptrail.types import Filter, Namespace, Passage
+from hoptrail.types import Passage
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +59,7 @@ class View:
     def __init__(
         self,
         database: Database,
-        scope: Namespace,
+        scope: Scope,
         clock: Callable[[], float],
         index: IndexName = "auto",
         sparse: SparseName = "auto",
@@ -68,7 +70,6 @@ class View:
         `hoptrail.memory.storage.database`."""
         self._db = database
         self._clock = clock
-        self._stored = records.encode_namespace(scope)
         self._kinds = index, sparse
         # All below only with the lock held.
         self._table = SlotTable()
@@ -86,10 +87,10 @@ class View:
             language = store_info.language(connection)
         self.sparse = sparse_index(sparse, self._table, self.lock, language)
         self._passages = PassagesRead(self._table, self.pins, self._leave_out)
-        self._columns = Columns(self.pins.reading, self._table)
+        self._columns = FilterColumns(self.pins.reading, self._table)
 
     def __repr__(self) -> str:
-        scope = "/".join(self.scope) or "everything"
+        scope = "/".join(self.scope.namespace) or "everything"
         kind = f", {self.dense.approximate!r}" if self.dense.approximate else ""
         return f"<View of {scope}: {self.size} passages, version {self.version}{kind}>"
 
@@ -142,12 +143,12 @@ class View:
         """The living slot of a rowid, or None."""
         return self._slot_of.get(rowid)
 
-    def slot_of(self, id: str, namespace: Namespace = ()) -> int | None:
+    def slot_of(self, id: str, namespace: ScopeLike = ()) -> int | None:
         """The living slot of a passage, or None if this view has none."""
         with self.pins.reading() as connection:
-            stored = records.encode_namespace(namespace)
-            found = records.rowids(connection, stored, [id], self._clock())
-        return self._slot_of.get(found[id]) if found else None
+            stored = Scope.parse(namespace).encoded
+            rowids = records.rowids(connection, stored, [id], self._clock())
+        return self._slot_of.get(rowids[id]) if rowids else None
 
     def content_key(self, slot: int) -> bytes:
         """A hash of the slot's content: breaks ties whatever the order and the ids."""
@@ -164,14 +165,13 @@ class View:
     def allowed(self, filter: Filter | None) -> NDArray[np.bool_] | None:
         """Which slots are alive and fulfil a filter, `(capacity,)`; None without one.
 
-        Raises:
-            InputError: It is no filter.
+        Args:
+            filter: What passages must fulfil.
         """
         if filter is None:
             return None
-        condition = filters.parse(filter)
         with self.lock:
-            return self._columns.mask(condition)
+            return self._columns.mask(filter)
 
     def passages(self, slots: Sequence[int] | Slots) -> list[Passage]:
         """The passages of slots, in this order; those read lately are not read again.
@@ -220,16 +220,16 @@ class View:
             if newest < self._version or now < self._expired_at:
                 return False
             # What has expired is out at once, also where nobody may write and delete it.
-            due = records.due(connection, now, self.scope)
-            if newest != self._version or any(row in self._slot_of for row in due):
+            expired = records.expired_rowids(connection, now, self.scope)
+            if newest != self._version or any(row in self._slot_of for row in expired):
                 if self.pins:
                     return False
                 self._check_room(newest)
                 if newest != self._version:
                     self._catch_up(connection, self._deleted(connection))
-                self._kill([self._slot_of.pop(row) for row in due if row in self._slot_of])
+                self._kill([self._slot_of.pop(row) for row in expired if row in self._slot_of])
                 self._version = newest
-                self._expired_at = now if due else 0.0
+                self._expired_at = now if expired else 0.0
         trained = self.dense.settle() and self.size >= snapshot.MINIMUM
         if trained or self._unsaved >= max(snapshot.MINIMUM, self.size // 4):
             self.save()
@@ -249,7 +249,7 @@ class View:
                 return False  # what it leaves out since it expired, the store may still hold
             state = self._state() | named("dense.", self.dense.state())
             self._unsaved = 0
-            return snapshot.save(self._db, self._stored, self._version, state)
+            return snapshot.save(self._db, self.scope.encoded, self._version, state)
 
     def renewed(self) -> View:
         """A view of the same scope without dead slots, with the vectors that the store now has.
@@ -290,7 +290,7 @@ class View:
 
     def _restore(self, connection: sqlite3.Connection, newest: int) -> None:
         """Start from the snapshot, if there is one to be trusted and not from the future."""
-        found = snapshot.load(self._db, self._stored)
+        found = snapshot.load(self._db, self.scope.encoded)
         if found is not None and found[0] <= newest:
             self._mapped = found[1]
             self._resume(*found, connection)
@@ -352,7 +352,7 @@ class View:
         cursor = connection.execute(
             "SELECT p.rowid, p.title, p.text, p.metadata, v.vector "
             f"FROM passages p LEFT JOIN vectors v ON v.passage = p.rowid WHERE {where}",
-            (self._version, *records.scope_range(self._stored)),
+            (self._version, *self.scope.bounds),
         )
         changed = bool(gone)
         while rows := cursor.fetchmany(ROWS_AT_ONCE):

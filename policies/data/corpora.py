@@ -157,7 +157,7 @@ def _sweep(folder: Path) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class CorpusScope:
     """One namespace of an opened corpus."""
 
     view: View
@@ -188,7 +188,7 @@ class OpenCorpus:
         self.questions = read_questions(questions) if questions else []
         self.store = open_corpus(corpus, encoder, progress=progress)
         self._graph = Graph(self.store)
-        self._scopes: dict[Namespace, Scope] = {}
+        self._scopes: dict[Namespace, CorpusScope] = {}
         self._names = corpus, questions or corpus
 
     def with_questions(self, questions: Sequence[Question], file: Path | None = None) -> OpenCorpus:
@@ -202,15 +202,15 @@ class OpenCorpus:
         """Close the store; pools of its scopes can no longer read passages."""
         self.store.close()
 
-    def scope(self, namespace: Namespace) -> Scope:
+    def scope(self, namespace: Namespace) -> CorpusScope:
         """The passages that a question of this namespace may find."""
         found = self._scopes.get(namespace)
         if found is None:
             view = self.store.view(namespace)
-            found = self._scopes[namespace] = Scope(view, self._graph.view(view))
+            found = self._scopes[namespace] = CorpusScope(view, self._graph.view(view))
         return found
 
-    def scope_of(self, question: Question) -> Scope:
+    def scope_of(self, question: Question) -> CorpusScope:
         """The passages that a question may find.
 
         Raises:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from hoptrail.graph.graph import Graph
 from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.feedback import Feedback
+from hoptrail.memory.filters import Filter
 from hoptrail.memory.store import Store
 from hoptrail.policies.data.examples import AT_ONCE, Example, read_all, to_read
 from hoptrail.policies.environment.candidates import CandidatePool, RetrievalScope
@@ -96,7 +97,7 @@ def prepare_judged(
         made = []
         for feedback, vector in zip(part, vectors, strict=True):
             scope = places.scope(feedback.recall.namespace)
-            allowed = scope.view.allowed(feedback.recall.filter)
+            allowed = scope.view.allowed(Filter.parse_optional(feedback.recall.filter))
             pool = CandidatePool(feedback.recall.question, vector, scope, allowed)
             made.append(_judged(feedback, pool, mean))
         for reencode in (False, True):

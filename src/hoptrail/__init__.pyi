@@ -32,13 +32,13 @@ from .memory.encoders.transformer import (
     minilm as minilm,
 )
 from .memory.feedback import Feedback as Feedback
+from .memory.filters import Filter as Filter
 from .memory.store import Store as Store
 from .policies.policy import Policy as Policy
 from .policies.training.config import TrainConfig as TrainConfig
 from .policies.training.run import train as train
 from .types import (
     Cost as Cost,
-    Filter as Filter,
     Hit as Hit,
     Hop as Hop,
     Link as Link,

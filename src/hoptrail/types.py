@@ -24,9 +24,9 @@ Duration = float | timedelta
 Metadata = Mapping[str, Any]
 """What else is known of a passage; JSON values."""
 
-Filter = Mapping[str, Any]
+FilterDict = Mapping[str, Any]
 """A condition on passages as JSON values: `{"lang": "en", "year": {"$gte": 2001}}`. The language is
-described in `hoptrail.memory.filters`."""
+described in `hoptrail.memory.filters`, whose `Filter` is one that was checked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hoptrail import Link, Memory, Passage
 from hoptrail.integrations.langchain import HoptrailRetriever, recall_tool
-from hoptrail.memory import filters
+from hoptrail.memory.filters import Filter
 from hoptrail.memory.passages.usage import histories
 from hoptrail.memory.search.codecs import Scalar
 from hoptrail.memory.search.compressed import Clustered, Compressed
@@ -72,7 +72,7 @@ def test_nothing_comes_from_elsewhere(
         memory.upsert(batch)
         inside = list(memory.store.passages(scope))
         if filter is not None:
-            held = filters.passages_mask(filters.parse(filter), inside)
+            held = Filter.parse(filter).passages_mask(inside)
             inside = [p for p, holds in zip(inside, held, strict=True) if holds]
         keys = {(p.namespace, p.id) for p in inside}
         for mode in ("hybrid", "dense", "sparse"):
@@ -189,7 +189,7 @@ def test_no_stage_draw_merge_or_other_encoder_leads_out(
         def inside() -> set[tuple[tuple[str, ...], str]]:
             held = list(memory.store.passages(scope))
             if filter is not None:
-                kept = filters.passages_mask(filters.parse(filter), held)
+                kept = Filter.parse(filter).passages_mask(held)
                 held = [p for p, keeps in zip(held, kept, strict=True) if keeps]
             return {(p.namespace, p.id) for p in held}
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hoptrail.errors import InputError
-from hoptrail.memory import filters
+from hoptrail.memory.filters import Filter
 from hoptrail.memory.index import filter_columns
 from hoptrail.memory.store import Store
 from hoptrail.memory.testing.hash_encoder import HashEncoder
@@ -38,7 +38,7 @@ NESTED = [
 
 def held(filter: dict) -> str:
     """The ids of those that fulfil it."""
-    mask = filters.passages_mask(filters.parse(json.loads(json.dumps(filter))), PASSAGES)
+    mask = Filter.parse(json.loads(json.dumps(filter))).passages_mask(PASSAGES)
     return "".join(p.id for p, holds in zip(PASSAGES, mask, strict=True) if holds)
 
 
@@ -105,7 +105,7 @@ def test_what_a_filter_means(filter: dict, ids: str) -> None:
 )
 def test_what_is_no_filter_is_refused_with_the_place(wrong: object, says: str) -> None:
     with pytest.raises(InputError, match=says):
-        filters.parse(wrong)
+        Filter.parse(wrong)
 
 
 def test_a_filter_too_deep_is_refused() -> None:
@@ -113,11 +113,11 @@ def test_a_filter_too_deep_is_refused() -> None:
     for _ in range(600):
         deep = {"$not": deep}
     with pytest.raises(InputError, match="more than 32 filters deep"):
-        filters.parse(deep)
+        Filter.parse(deep)
     for _ in range(600):
         deep = {"$not": deep}
     with pytest.raises(InputError, match="lists and dicts deep"):
-        filters.parse(deep)
+        Filter.parse(deep)
 
 
 leaves = st.one_of(
@@ -174,14 +174,14 @@ def model(filter: dict, metadata: dict) -> bool:
 )
 def test_masks_equal_the_model(filter: dict, rows: list[dict]) -> None:
     passages = [Passage(str(i), "x", metadata=row) for i, row in enumerate(rows)]
-    found = filters.passages_mask(filters.parse(filter), passages)
+    found = Filter.parse(filter).passages_mask(passages)
     assert found.tolist() == [model(filter, row) for row in rows]
 
 
 def test_a_mask_follows_what_is_written(store: Store) -> None:
     def allowed() -> list[str]:
         view = store.view()
-        mask = view.allowed({"n": {"$gte": 1}})
+        mask = view.allowed(Filter.parse({"n": {"$gte": 1}}))
         return sorted(p.id for p in view.passages(np.flatnonzero(mask)))
 
     store.add([Passage("a", "river", metadata={"n": 1}), Passage("b", "river")])
@@ -287,8 +287,11 @@ def test_a_view_sees_the_fields_that_a_passage_has(
             order = [view.slot_of(passage.id) for passage in passages]
             for name in [key for key in KEYS if not key.startswith("$")] + ["a.b.n", "a.a.b.b.n"]:
                 for test in ({name: {"$eq": wanted}}, {name: {"$exists": True}}):
-                    expected = filters.passages_mask(filters.parse(test), passages)
-                    assert view.allowed(test)[order].tolist() == expected.tolist(), (name, wanted)
+                    expected = Filter.parse(test).passages_mask(passages)
+                    assert view.allowed(Filter.parse(test))[order].tolist() == expected.tolist(), (
+                        name,
+                        wanted,
+                    )
 
 
 def test_values_are_compared_as_metadata_stores_them() -> None:
@@ -302,7 +305,7 @@ def test_values_are_compared_as_metadata_stores_them() -> None:
         {"cost": {"$lte": Decimal("1.50")}},
         {"$written_at": {"$lt": datetime(1970, 1, 2, tzinfo=UTC)}},
     ):
-        assert filters.passages_mask(filters.parse(condition), [passage]).tolist() == [True]
+        assert Filter.parse(condition).passages_mask([passage]).tolist() == [True]
 
 
 @pytest.mark.parametrize("dots", [2, 30, 5000])

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from hoptrail.api.inputs import checked_namespace
 from hoptrail.errors import InputError, UnknownId
-from hoptrail.types import Filter, Hit, Namespace, Passage
+from hoptrail.types import Hit, Namespace, Passage
 from hoptrail.values.numbers import shown
 
 if TYPE_CHECKING:
     from hoptrail.memory.feedback import Feedback, FeedbackLog, LoggedRecall
+    from hoptrail.memory.filters import Filter
+    from hoptrail.memory.storage.namespaces import Scope
     from hoptrail.memory.store import Store
     from hoptrail.memory.views.view import View
     from hoptrail.policies.result import RetrievalResult
@@ -32,7 +34,7 @@ Key = tuple[Namespace, str]
 class Asked:
     """How questions were asked."""
 
-    scope: Namespace
+    scope: Scope
     effort: str
     filter: Filter | None
     explore: int | None
@@ -145,7 +147,7 @@ class Judging(ABC):
         scope = checked_namespace(namespace)
         with self._judging:
             for id, (logged, _) in list(self._asked_lately.items()):
-                if logged.namespace[: len(scope)] == scope:
+                if scope.includes(logged.namespace):
                     del self._asked_lately[id]
         return FeedbackLog(self._store).forget(scope)
 
@@ -156,8 +158,8 @@ class Judging(ABC):
         logged = LoggedRecall(
             id=secrets.token_hex(8),
             question=question,
-            namespace=asked.scope,
-            filter=asked.filter,
+            namespace=asked.scope.namespace,
+            filter=None if asked.filter is None else asked.filter.json,
             effort=asked.effort,
             explore=asked.explore,
             policy="",
@@ -209,14 +211,13 @@ def decision(
     """What a walk over a pinned view returns: the k best that fulfil a filter."""
     import numpy as np
 
-    from hoptrail.memory import filters
     from hoptrail.memory.passages.cleaning import apart
 
     slots = result.slots[:k]
     passages = view.passages(slots.tolist())
     fulfil = np.ones(len(slots), dtype=np.bool_)
-    if filter:
-        fulfil = filters.passages_mask(filters.parse(filter), passages)
+    if filter is not None:
+        fulfil = filter.passages_mask(passages)
     rows = zip(
         apart(passages), result.scores[:k].tolist(), slots.tolist(), fulfil.tolist(), strict=True
     )

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 from hoptrail.errors import InputError
 from hoptrail.formats import tables
 from hoptrail.formats.jsonl import parse_passage
 from hoptrail.memory.passages import cleaning
 from hoptrail.memory.passages.identity import content_id
-from hoptrail.memory.storage.records import check_string, encode_namespace
+from hoptrail.memory.storage.namespaces import Scope
 from hoptrail.types import Namespace, Passage
 from hoptrail.values.json_values import seconds
 from hoptrail.values.numbers import whole
+from hoptrail.values.strings import check_string
 
 
 @runtime_checkable
@@ -139,8 +140,8 @@ def _placed(passage: Passage, namespace: Namespace | None) -> Passage:
     return replace(passage, namespace=namespace)
 
 
-def checked_scope(texts: Sequence[str], k: int, namespace: Sequence[str], what: str) -> Namespace:
-    """The namespace as a tuple, once the questions and k are known to make sense.
+def checked_scope(texts: Sequence[str], k: int, namespace: Sequence[str], what: str) -> Scope:
+    """The scope of a namespace, once the questions and k are known to make sense.
 
     Raises:
         InputError: A question is empty or no string, k is below 1, the namespace is none.
@@ -151,15 +152,13 @@ def checked_scope(texts: Sequence[str], k: int, namespace: Sequence[str], what: 
     return checked_namespace(namespace)
 
 
-def checked_namespace(given: Sequence[str]) -> Namespace:
-    """A namespace as a tuple; a bare string is refused, because it would mean its letters.
+def checked_namespace(given: Sequence[str]) -> Scope:
+    """A namespace, parsed; a bare string is refused, because it would mean its letters.
 
     Raises:
         InputError: It is no tuple or list of strings that are not empty.
     """
-    namespace: Any = tuple(given) if isinstance(given, list) else given
-    encode_namespace(namespace)  # refuses what is no tuple
-    return cast("Namespace", namespace)
+    return Scope.parse(cast("Namespace", tuple(given) if isinstance(given, list) else given))
 
 
 def checked_path(given: object) -> Path:

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 from hoptrail.api.inputs import Item, checked_namespace, checked_path
 from hoptrail.api.placing import Batch
 from hoptrail.errors import DuplicateId
-from hoptrail.types import Duration, Filter, Link, Metadata, Passage, Time
+from hoptrail.types import Duration, Link, Metadata, Passage, Time
 from hoptrail.values.flags import flag
 
 if TYPE_CHECKING:
     from hoptrail.graph.audit import Audit
     from hoptrail.memory.encoders.query_cache import CacheInfo
+    from hoptrail.memory.filters import FilterLike
     from hoptrail.memory.maintenance.checks import Problem, Purged
     from hoptrail.memory.maintenance.export import Imported
     from hoptrail.memory.maintenance.merging import Pruned
@@ -132,7 +133,7 @@ class Keeping(ABC):
             [ids] if isinstance(ids, str) else ids, checked_namespace(namespace)
         )
 
-    def forget(self, filter: Filter | None, *, namespace: Sequence[str] = ()) -> int:
+    def forget(self, filter: FilterLike | None, *, namespace: Sequence[str] = ()) -> int:
         """Delete every passage that fulfils a filter; how many.
 
         Args:

@@ -30,12 +30,13 @@ from hoptrail.errors import (
 )
 from hoptrail.memory import forks
 from hoptrail.memory.guarded import guarded
-from hoptrail.types import Cost, Duration, Filter, Recall
+from hoptrail.types import Cost, Duration, Recall
 
 if TYPE_CHECKING:
     from hoptrail.graph.graph import Graph
     from hoptrail.memory.encoders.disk_cache import CachedEncoder
     from hoptrail.memory.encoders.transformer import Encoder
+    from hoptrail.memory.filters import FilterLike
     from hoptrail.memory.index.ann_types import IndexName
     from hoptrail.memory.store import OnDuplicate, Progress, Store
     from hoptrail.policies.policy import Policy
@@ -252,7 +253,7 @@ class Memory(Keeping, ChangingEncoder, Recalling, Judging, Reading):
         namespace: Sequence[str] = (),
         effort: str = "balanced",
         *,
-        filter: Filter | None = None,
+        filter: FilterLike | None = None,
         explore: int | None = None,
     ) -> Recall:
         """The k passages that a question needs, found by walking, and the trails behind them.
@@ -282,7 +283,7 @@ class Memory(Keeping, ChangingEncoder, Recalling, Judging, Reading):
         namespace: Sequence[str] = (),
         effort: str = "balanced",
         *,
-        filter: Filter | None = None,
+        filter: FilterLike | None = None,
         explore: int | None = None,
     ) -> list[Recall]:
         """A recall for each question, in their order, walked together.
@@ -303,7 +304,7 @@ class Memory(Keeping, ChangingEncoder, Recalling, Judging, Reading):
             MissingExtra: There is no encoder: the `minilm` extra is not installed.
             PolicyError: There is no policy, or its files cannot be used.
         """
-        from hoptrail.memory import filters
+        from hoptrail.memory.filters import Filter
         from hoptrail.policies.environment.efforts import effort as effort_named
         from hoptrail.policies.search.sampled_beam import checked_seed
 
@@ -312,8 +313,8 @@ class Memory(Keeping, ChangingEncoder, Recalling, Judging, Reading):
         asked = list(questions)
         scope = checked_scope(asked, k, namespace, "question")
         bounds = effort_named(effort)
-        condition = None if filter is None else filters.plain(filter)
-        how = Asked(scope, bounds.name, condition, checked_seed(explore))
+        conditions = Filter.parse_optional(filter)
+        how = Asked(scope, bounds.name, conditions, checked_seed(explore))
         if not asked:
             return []
         recalls: list[Recall] | None = None

@@ -10,11 +10,12 @@ from hoptrail.api.inputs import Item, passages_from
 from hoptrail.errors import InputError
 from hoptrail.formats.chunking import TOKENS, Measure
 from hoptrail.formats.documents import Sources, first_id
-from hoptrail.types import Namespace, Passage
+from hoptrail.types import Passage
 from hoptrail.values.flags import flag
 
 if TYPE_CHECKING:
     from hoptrail.memory.passages.whole_documents import Whole
+    from hoptrail.memory.storage.namespaces import Scope
     from hoptrail.memory.store import Store
 
 
@@ -23,7 +24,7 @@ class Batch:
 
     Args:
         given: As `Memory.add` takes it, or what was read of files.
-        namespace: Where it goes; None leaves each passage where it says.
+        place: Where it goes; None leaves each passage where it says.
         sync: What was read is all that its folders hold: their other documents go.
 
     Raises:
@@ -31,8 +32,9 @@ class Batch:
     """
 
     def __init__(
-        self, given: Item | Iterable[Item], namespace: Namespace | None, *, sync: bool = False
+        self, given: Item | Iterable[Item], place: Scope | None, *, sync: bool = False
     ) -> None:
+        namespace = None if place is None else place.namespace
         self._sources = given if isinstance(given, Sources) else None
         self._namespace = namespace
         self._sync = sync = flag(sync, "sync")

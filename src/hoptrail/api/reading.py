@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, get_args
 
 from hoptrail.api.inputs import checked_namespace, checked_scope
-from hoptrail.types import Filter, Hit, Passage
+from hoptrail.types import Hit, Passage
 
 if TYPE_CHECKING:
+    from hoptrail.memory.filters import FilterLike
     from hoptrail.memory.search.fusion import Fusion
     from hoptrail.memory.search.pipeline import Pipeline
     from hoptrail.memory.store import Mode, Store
@@ -36,7 +37,7 @@ class Reading(ABC):
         """
         return self._store.get(id, checked_namespace(namespace))
 
-    def count(self, namespace: Sequence[str] = (), *, filter: Filter | None = None) -> int:
+    def count(self, namespace: Sequence[str] = (), *, filter: FilterLike | None = None) -> int:
         """How many passages the namespaces that begin with this one hold, or a filter lets through.
 
         Args:
@@ -55,7 +56,7 @@ class Reading(ABC):
         namespace: Sequence[str] = (),
         *,
         mode: Mode = "hybrid",
-        filter: Filter | None = None,
+        filter: FilterLike | None = None,
         fusion: str | Fusion | None = None,
         pipeline: Pipeline | None = None,
     ) -> list[Hit]:
@@ -76,16 +77,23 @@ class Reading(ABC):
                 pipeline does not go with.
             MissingExtra: There is no encoder: the `minilm` extra is not installed.
         """
-        from hoptrail.memory import filters, searching
-        from hoptrail.memory.storage import records
+        from hoptrail.memory import searching
+        from hoptrail.memory.filters import Filter
+        from hoptrail.values.strings import check_choice
 
         scope = checked_scope([query], k, namespace, "query")
-        records.check_choice(mode, get_args(searching.Mode), "mode")
-        if filter is not None:
-            filters.parse(filter)  # also where there is nothing yet that it could leave out
+        check_choice(mode, get_args(searching.Mode), "mode")
+        # Refused also where there is nothing yet that it could leave out.
+        conditions = Filter.parse_optional(filter)
         if not self._store.holds_any(scope):
             return []
         store = self._store if mode == "sparse" else self._with_encoder()
         return store.search(
-            query, k, namespace=scope, mode=mode, filter=filter, fusion=fusion, pipeline=pipeline
+            query,
+            k,
+            namespace=scope,
+            mode=mode,
+            filter=conditions,
+            fusion=fusion,
+            pipeline=pipeline,
         )

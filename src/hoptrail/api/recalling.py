@@ -16,12 +16,13 @@ from hoptrail.api.walkers import Walkers
 from hoptrail.errors import EncoderMismatch, InputError, PolicyError
 from hoptrail.memory import forks
 from hoptrail.memory.guarded import guarded
-from hoptrail.types import Namespace, Recall
+from hoptrail.types import Recall
 
 if TYPE_CHECKING:
     from hoptrail.graph.graph import Graph
     from hoptrail.graph.view import GraphView
     from hoptrail.memory.encoders.transformer import Encoder
+    from hoptrail.memory.storage.namespaces import Scope
     from hoptrail.memory.store import Store
     from hoptrail.memory.views.view import View
     from hoptrail.policies.policy import Policy
@@ -98,7 +99,7 @@ class Recalling(Judging, ABC):
         ]
 
     @guarded
-    def _pinned(self, scope: Namespace) -> Iterator[tuple[View, Encoder]]:
+    def _pinned(self, scope: Scope) -> Iterator[tuple[View, Encoder]]:
         """The scope's view, as it is now, and the encoder that made its vectors."""
         from hoptrail.memory.encoders.transformer import require
 

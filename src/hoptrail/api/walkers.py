@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from hoptrail.memory.guarded import guarded
-from hoptrail.types import Namespace
+from hoptrail.memory.storage.namespaces import Scope
 
 if TYPE_CHECKING:
     from hoptrail.graph.view import GraphView
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 WALKERS_KEPT = 32
 """Scopes and efforts whose terms stay in memory; the one not asked for longest goes first."""
 
-Key = tuple[Namespace, str]
+Key = tuple[Scope, str]
 """A scope, and an effort."""
 
 State = tuple[int, int, int]

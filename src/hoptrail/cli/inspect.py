@@ -57,7 +57,7 @@ def info(args: argparse.Namespace) -> int:
     """Say what a memory holds."""
     from hoptrail.memory.passages import usage, vector_rows
     from hoptrail.memory.storage import store_info
-    from hoptrail.memory.storage.records import encode_namespace
+    from hoptrail.memory.storage.namespaces import Scope
 
     scope = args.namespace or ()
     with open_memory(args, read_only=True) as memory:
@@ -70,7 +70,7 @@ def info(args: argparse.Namespace) -> int:
             recalled += entry.counts.recalls > 0
         with memory.store.reading() as connection:
             encoder = store_info.get(connection, "encoder")
-            split = vector_rows.split_passages(connection, encode_namespace(scope))
+            split = vector_rows.split_passages(connection, Scope.parse(scope))
             language = store_info.language(connection)
         change = memory.encoder_change()
         found: dict[str, Any] = {

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from hoptrail.memory.encoders.transformer import Encoder
     from hoptrail.memory.maintenance.near_duplicates import Duplicate
     from hoptrail.memory.storage.next_vectors import Underway
-    from hoptrail.types import Filter, Passage, Recall
+    from hoptrail.types import FilterDict, Passage, Recall
 
 Commands = Any
 """argparse's subparsers; their class is private."""
@@ -276,7 +276,7 @@ def show_walk(
     args: argparse.Namespace,
     *,
     namespace: Namespace = (),
-    filter: Filter | None = None,
+    filter: FilterDict | None = None,
     gold: Sequence[str] = (),
 ) -> Recall:
     """Print a question's trails beside what plain vector search gives; the recall.

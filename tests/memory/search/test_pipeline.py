@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hoptrail.errors import ConfigError, EncoderMissing, InputError
+from hoptrail.memory.filters import Filter
 from hoptrail.memory.search.codecs import Half, Product, Scalar
 from hoptrail.memory.search.compressed import Clustered, Compressed, sample_vectors
 from hoptrail.memory.search.first_stages import Full, Prefix, Search
@@ -156,7 +157,7 @@ def test_what_changed_while_a_slow_stage_ran_is_not_returned(store) -> None:
 def test_what_came_after_the_filter_was_asked_is_not_found(store, opening) -> None:
     """Another thread may refresh the view between the filter and the first stage."""
     view = store.view()
-    allowed = view.allowed({"$title": "Tolle"})
+    allowed = view.allowed(Filter.parse({"$title": "Tolle"}))
     store.add([Passage("new", "A market town.", title="Tolle")])
     assert store.view() is view
     asked = Asked(view, QUERY, store.encode_queries([QUERY])[0], allowed)

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from hoptrail.graph import maintenance as graph_upkeep
 from hoptrail.graph.graph import Graph
-from hoptrail.memory import filters
+from hoptrail.memory.filters import Filter
 from hoptrail.memory.index import snapshot
 from hoptrail.memory.maintenance import checks, export, merging, near_duplicates
 from hoptrail.memory.search import hybrid_search
@@ -135,7 +135,7 @@ class Machine(RuleBasedStateMachine):
     @rule(filter=conditions, scope=st.sampled_from(SCOPES))
     def forget(self, filter: dict, scope: Namespace) -> None:
         inside = [key for key in self.model if key[0][: len(scope)] == scope]
-        held = filters.passages_mask(filters.parse(filter), [self.model[key] for key in inside])
+        held = Filter.parse(filter).passages_mask([self.model[key] for key in inside])
         assert self.store.forget(filter, namespace=scope) == held.sum()
         for key, gone in zip(inside, held, strict=True):
             if gone:
@@ -332,9 +332,9 @@ class Machine(RuleBasedStateMachine):
         """A filtered ranking is the whole ranking, filtered."""
         scores, slots = hybrid_search.search(view, query, vector, view.capacity + 1, mode)
         for filter in ({"n": {"$gte": 1}}, {"$title": None}, {"$not": {"speaker": None}}):
-            allowed = view.allowed(filter)
+            allowed = view.allowed(Filter.parse_optional(filter))
             found = hybrid_search.search(view, query, vector, 3, mode, allowed=allowed)
-            kept = filters.passages_mask(filters.parse(filter), view.passages(slots))
+            kept = Filter.parse(filter).passages_mask(view.passages(slots))
             assert found[1].tolist() == slots[kept][:3].tolist()
             assert np.array_equal(found[0], scores[kept][:3])
 

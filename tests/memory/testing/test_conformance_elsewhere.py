@@ -11,12 +11,14 @@ from threading import RLock
 import numpy as np
 
 from hoptrail.errors import DuplicateId, InputError, StoreError, UnknownId
-from hoptrail.memory import filters
+from hoptrail.memory.filters import Filter
 from hoptrail.memory.passages.reads import Changes
 from hoptrail.memory.storage import records
+from hoptrail.memory.storage.namespaces import checked_namespace
 from hoptrail.memory.store import Upserted
 from hoptrail.memory.testing.hash_encoder import HashEncoder, StoreConformance, failures
 from hoptrail.types import Hit, Link
+from hoptrail.values.strings import check_choice, check_string
 
 CHANGES = ("text", "title", "metadata", "links", "expires_at")
 
@@ -46,7 +48,7 @@ class DictStore:
         """The scope's passages by key, in order."""
         if self.closed:
             raise StoreError("the store is closed")
-        records.encode_namespace(namespace)
+        checked_namespace(namespace)
         self.sweep()
         return {k: self.held[k] for k in sorted(self.held) if k[0][: len(namespace)] == namespace}
 
@@ -70,7 +72,7 @@ class DictStore:
             self.log.append((self.rows.pop(key), False))
 
     def add(self, passages, *, on_duplicate="error", ttl=None):
-        records.check_choice(on_duplicate, ("error", "replace", "skip"), "on_duplicate")
+        check_choice(on_duplicate, ("error", "replace", "skip"), "on_duplicate")
         with self.lock:
             taken, batch = self.inside(), {}
             for key, p in self.checked(passages, ttl):
@@ -115,7 +117,7 @@ class DictStore:
             inside = self.inside(namespace)
             gone = [True] * len(inside)
             if filter is not None:
-                gone = filters.passages_mask(filters.parse(filter), list(inside.values()))
+                gone = Filter.parse(filter).passages_mask(list(inside.values()))
             keys = [key for key, goes in zip(inside, gone, strict=True) if goes]
             self._drop(keys)
             return len(keys)
@@ -166,10 +168,10 @@ class DictStore:
         return Changes(self.version, written, tuple(row for row in last if not last[row]))
 
     def search(self, query, k=10, *, namespace=(), mode="hybrid", filter=None):
-        records.check_string(query, "a query")
-        records.check_choice(mode, ("hybrid", "dense", "sparse"), "mode")
+        check_string(query, "a query")
+        check_choice(mode, ("hybrid", "dense", "sparse"), "mode")
         refuse(k < 1, "k must be at least 1")
-        condition = None if filter is None else filters.parse(filter)
+        condition = None if filter is None else Filter.parse(filter)
         with self.lock:
             held = list(self.inside(namespace).values())
         if not held:
@@ -183,7 +185,7 @@ class DictStore:
             if mode != "sparse" or score > 0
         ]
         if condition:
-            kept = filters.passages_mask(condition, [hit.passage for hit in found])
+            kept = condition.passages_mask([hit.passage for hit in found])
             found = [hit for hit, holds in zip(found, kept, strict=True) if holds]
         return sorted(found, key=lambda hit: (-hit.score, hit.passage.content))[:k]
 
