@@ -50,13 +50,14 @@ from .search.first_stages import (
     Search as Search,
 )
 from .search.fit_fusion import (
-    Judged as Judged,
+    FusionExample as FusionExample,
     fit_per_query as fit_per_query,
     fit_weighted as fit_weighted,
     judge as judge,
 )
 from .search.fusion import (
     Fusion as Fusion,
+    FusionInputs as FusionInputs,
     LinearFusion as LinearFusion,
     MinRank as MinRank,
     QueryAdaptiveFusion as QueryAdaptiveFusion,

@@ -24,8 +24,8 @@ from hoptrail.memory.guarded import guarded
 from hoptrail.memory.index.slots import Scores, Slots
 from hoptrail.memory.passages import cleaning
 from hoptrail.memory.passages.writes import Writer
-from hoptrail.memory.search import fusion as fusion_rules
-from hoptrail.memory.search import hybrid_search as one_ranking
+from hoptrail.memory.search import hybrid_search
+from hoptrail.memory.search.fusion import Fusion, rule_of
 from hoptrail.memory.storage import store_info
 from hoptrail.memory.storage.namespaces import Scope, ScopeLike
 from hoptrail.memory.views.view import View
@@ -67,7 +67,7 @@ class Searcher(Writer):
         namespace: ScopeLike = (),
         mode: Mode = "hybrid",
         filter: FilterLike | None = None,
-        fusion: str | fusion_rules.Fusion | None = None,
+        fusion: str | Fusion | None = None,
         pipeline: Pipeline | None = None,
     ) -> list[Hit]:
         """The best `k` passages of the scope for a query, best first.
@@ -89,15 +89,15 @@ class Searcher(Writer):
         """
         check_string(query, "a query")
         check_choice(mode, get_args(Mode), "mode")
-        rule = None if fusion is None else fusion_rules.rule_of(fusion)
-        if mode != "hybrid" and (rule is not None or pipeline is not None):
+        rule = rule_of(fusion)
+        if mode != "hybrid" and (fusion is not None or pipeline is not None):
             raise InputError(f"a fusion or pipeline takes the place of the mode, got mode {mode!r}")
         if pipeline is not None:
             from hoptrail.memory.search.pipeline import Pipeline as Stages
 
             if not isinstance(pipeline, Stages):
                 raise InputError(f"a pipeline is a Pipeline of stages, got {shown(pipeline)}")
-            if rule:
+            if fusion is not None:
                 raise InputError(
                     "a pipeline's first stage says how it fuses: give Search(fusion=...)"
                 )
@@ -134,15 +134,14 @@ class Searcher(Writer):
         scope: Scope,
         mode: Mode,
         filter: Filter | None,
-        rule: fusion_rules.Fusion | None,
+        rule: Fusion,
     ) -> tuple[list[Passage], Scores, Slots, int]:
         """One search: passages, their scores and rowids, and the version that they are of."""
         with self._searched(query, mode, scope) as (view, vector), view.lock:
             allowed = view.allowed(filter)
-            if rule is None or vector is None:
-                scores, slots = one_ranking.search(view, query, vector, k, mode, allowed=allowed)
-            else:
-                scores, slots = fusion_rules.search(view, query, vector, k, rule, allowed=allowed)
+            scores, slots = hybrid_search.search(
+                view, query, vector, k, mode, rule=rule, allowed=allowed
+            )
             return view.passages(slots), scores, view.rowids[slots], view.version
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:

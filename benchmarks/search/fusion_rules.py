@@ -21,7 +21,7 @@ import numpy as np
 from hoptrail.formats.jsonl import read_questions
 from hoptrail.memory.encoders.disk_cache import CachedEncoder
 from hoptrail.memory.encoders.transformer import minilm
-from hoptrail.memory.search.fit_fusion import Judged, fit_per_query, fit_weighted, judge
+from hoptrail.memory.search.fit_fusion import FusionExample, fit_per_query, fit_weighted, judge
 from hoptrail.memory.search.fusion import (
     Fusion,
     LinearFusion,
@@ -37,7 +37,7 @@ SETS = ("musique", "2wikimultihopqa", "hotpotqa")
 FOLDS = 5
 K = 5
 
-Asked = tuple[Question, Judged | None]
+Asked = tuple[Question, FusionExample | None]
 FIXED: dict[str, Fusion] = {
     "words alone": LinearFusion(0.0, 1.0),
     "meaning alone": LinearFusion(1.0, 0.0),
@@ -45,7 +45,7 @@ FIXED: dict[str, Fusion] = {
     "reciprocal rank": ReciprocalRank(),
     "min-rank": MinRank(),
 }
-FITTED: dict[str, Callable[[Sequence[Judged | None]], Fusion]] = {
+FITTED: dict[str, Callable[[Sequence[FusionExample | None]], Fusion]] = {
     "weighted, fitted": fit_weighted,
     "per query, fitted": fit_per_query,
 }
@@ -78,7 +78,7 @@ def main() -> None:
     alphas = {
         name: [float(np.mean(a)), float(np.min(a)), float(np.max(a))]
         for name, part in dev.items()
-        for a in [[rules["per query, fitted"].alpha(j.evidence) for _, j in part if j]]  # type: ignore[attr-defined]
+        for a in [[rules["per query, fitted"].alpha(j.inputs) for _, j in part if j]]  # type: ignore[attr-defined]
     }
     for split, rows in table.items():
         sys.stdout.write(f"recall@{K}, {split}\n")
@@ -108,7 +108,7 @@ def recall(part: Sequence[Asked], rule: Fusion) -> float:
     for question, judged in part:
         hits = 0
         if judged is not None:
-            scores = np.asarray(rule.fuse(judged.evidence)).round(6)
+            scores = np.asarray(rule.fuse(judged.inputs)).round(6)
             hits = int(judged.gold[np.argsort(-scores, kind="stable")[:K]].sum())
         values.append(hits / len(set(question.supporting_ids)))
     return float(np.mean(values))

@@ -15,9 +15,9 @@ from hoptrail.errors import ConfigError
 from hoptrail.memory.encoders.transformer import Vectors
 from hoptrail.memory.encoders.vectors import unit
 from hoptrail.memory.index.slots import DECIMALS, Scores, Slots
-from hoptrail.memory.search import fusion as fusion_rules
-from hoptrail.memory.search import hybrid_search as fusion
+from hoptrail.memory.search import hybrid_search
 from hoptrail.memory.search.derived_rows import SlotRows
+from hoptrail.memory.search.fusion import Fusion, rule_of
 from hoptrail.memory.search.pipeline import Asked, CandidateGenerator
 from hoptrail.values.numbers import whole
 from hoptrail.values.strings import check_choice
@@ -36,25 +36,27 @@ class Search(CandidateGenerator):
     """
 
     def __init__(
-        self, mode: str = "hybrid", *, keep: int, fusion: str | fusion_rules.Fusion | None = None
+        self, mode: str = "hybrid", *, keep: int, fusion: str | Fusion | None = None
     ) -> None:
         check_choice(mode, MODES, "mode")
         self.mode = mode
         if type(self) is Search:
             self.name = mode
         self.needs_vector = mode != "sparse"
-        self._rule = None if fusion is None else fusion_rules.rule_of(fusion)
+        self._rule = rule_of(fusion)
         super().__init__(keep)
 
     def open(self, asked: Asked, count: int) -> tuple[Scores, Slots]:
         """The best by the mode."""
         with asked.view.lock:
-            if self._rule is not None:
-                return fusion_rules.search(
-                    asked.view, asked.text, asked.query, count, self._rule, allowed=asked.allowed
-                )
-            return fusion.search(
-                asked.view, asked.text, asked.vector, count, self.mode, allowed=asked.allowed
+            return hybrid_search.search(
+                asked.view,
+                asked.text,
+                asked.vector,
+                count,
+                self.mode,
+                rule=self._rule,
+                allowed=asked.allowed,
             )
 
     def score(self, batch: Sequence[Asked]) -> list[Scores]:
@@ -68,7 +70,7 @@ class Search(CandidateGenerator):
             if self.mode == "dense":
                 cosines: Scores = asked.view.dense.scores_of(asked.query[None], asked.slots)[0]
                 return cosines
-            return fusion.hybrid_scores(asked.view, asked.text, asked.query, asked.slots)
+            return hybrid_search.hybrid_scores(asked.view, asked.text, asked.query, asked.slots)
 
 
 class Full(Search):

@@ -21,11 +21,11 @@ from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.index.slots import Floats
 from hoptrail.memory.search.fusion import (
     FEATURES,
-    Evidence,
+    FusionInputs,
     LinearFusion,
     QueryAdaptiveFusion,
-    gather,
 )
+from hoptrail.memory.search.hybrid_search import fusion_inputs
 from hoptrail.memory.search.searchable import Searchable
 from hoptrail.types import Question
 
@@ -36,18 +36,18 @@ AT_ONCE = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """A question's evidence, and which of its pool is gold."""
+class FusionExample:
+    """What both sides say of a question's pool, and which of the pool is gold."""
 
-    evidence: Evidence
+    inputs: FusionInputs
     gold: NDArray[np.bool_]
     """`(m,)`."""
 
 
 def judge(
     store: Searchable, questions: Iterable[Question], *, encoder: Encoder | None = None
-) -> list[Judged | None]:
-    """Each question's evidence and gold; None where no gold passage is in the pool.
+) -> list[FusionExample | None]:
+    """Each question's pool and gold; None where no gold passage is in the pool.
 
     Args:
         store: Holds the passages.
@@ -57,23 +57,24 @@ def judge(
     Raises:
         EncoderMissing: The store has no encoder.
     """
-    found: list[Judged | None] = []
-    asked = list(questions)
-    for start in range(0, len(asked), AT_ONCE):
-        part = asked[start : start + AT_ONCE]
+    examples: list[FusionExample | None] = []
+    all_questions = list(questions)
+    for start in range(0, len(all_questions), AT_ONCE):
+        part = all_questions[start : start + AT_ONCE]
         texts = [question.text for question in part]
         vectors = encoder.encode(texts) if encoder else store.encode_queries(texts)
         for question, vector in zip(part, vectors, strict=True):
             view = store.view(question.namespace)
             with view.lock:
-                slots, evidence = gather(view, question.text, vector)
-                wanted = [view.slot_of(id_, question.namespace) for id_ in question.supporting_ids]
-            gold = np.isin(slots, [slot for slot in wanted if slot is not None])
-            found.append(Judged(evidence, gold) if gold.any() else None)
-    return found
+                pool, inputs = fusion_inputs(view, question.text, vector)
+                slots = [view.slot_of(id_, question.namespace) for id_ in question.supporting_ids]
+                _ = inputs.features  # worked out while the view stays as it is
+            gold = np.isin(pool, [slot for slot in slots if slot is not None])
+            examples.append(FusionExample(inputs, gold) if gold.any() else None)
+    return examples
 
 
-def fit_weighted(judged: Sequence[Judged | None]) -> LinearFusion:
+def fit_weighted(judged: Sequence[FusionExample | None]) -> LinearFusion:
     """One weight for all questions; α and β add up to 1.
 
     Args:
@@ -89,7 +90,7 @@ def fit_weighted(judged: Sequence[Judged | None]) -> LinearFusion:
     return LinearFusion(alpha, 1 - alpha)
 
 
-def fit_per_query(judged: Sequence[Judged | None]) -> QueryAdaptiveFusion:
+def fit_per_query(judged: Sequence[FusionExample | None]) -> QueryAdaptiveFusion:
     """A weight that each question's features decide.
 
     Args:
@@ -99,42 +100,44 @@ def fit_per_query(judged: Sequence[Judged | None]) -> QueryAdaptiveFusion:
         InputError: No question has a gold passage in its pool.
     """
     examples = _usable(judged)
-    raw = np.stack([one.evidence.features for one in examples])
+    raw = np.stack([one.inputs.features for one in examples])
     mean, std = raw.mean(0), raw.std(0)
     std = np.where(std < 1e-9, 1.0, std)
-    found = _minimise(examples, (raw - mean) / std)
-    weights = tuple(float(v) for v in found[2:].round(6))
+    fitted = _minimise(examples, (raw - mean) / std)
+    weights = tuple(float(v) for v in fitted[2:].round(6))
     assert len(weights) == len(FEATURES)
     return QueryAdaptiveFusion(
-        weights, round(float(found[1]), 6), tuple(mean.tolist()), tuple(std.tolist())
+        weights, round(float(fitted[1]), 6), tuple(mean.tolist()), tuple(std.tolist())
     )
 
 
-def _usable(judged: Sequence[Judged | None]) -> list[Judged]:
+def _usable(judged: Sequence[FusionExample | None]) -> list[FusionExample]:
     examples = [one for one in judged if one is not None]
     if not examples:
         raise InputError("no question has a gold passage among what either side finds")
     return examples
 
 
-def _minimise(examples: Sequence[Judged], features: Floats) -> Floats:
+def _minimise(examples: Sequence[FusionExample], features: Floats) -> Floats:
     """(log t, b, w...) of the least loss."""
     from scipy.optimize import minimize
 
     start = np.zeros(2 + features.shape[1])
-    found = minimize(_loss, start, (examples, features), jac=True, method="L-BFGS-B")
-    best: Floats = found.x
-    return best
+    solution = minimize(_loss, start, (examples, features), jac=True, method="L-BFGS-B")
+    parameters: Floats = solution.x
+    return parameters
 
 
-def _loss(parameters: Floats, examples: Sequence[Judged], features: Floats) -> tuple[float, Floats]:
+def _loss(
+    parameters: Floats, examples: Sequence[FusionExample], features: Floats
+) -> tuple[float, Floats]:
     """The mean loss with its ridge, and its gradient."""
     scale, bias, weights = np.exp(parameters[0]), parameters[1], parameters[2:]
     alphas = 1 / (1 + np.exp(-(features @ weights + bias)))
     total = RIDGE * float(weights @ weights)
     gradient = np.concatenate([[0.0, 0.0], 2 * RIDGE * weights])
     for one, row, alpha in zip(examples, features, alphas, strict=True):
-        dense, sparse = one.evidence.dense, one.evidence.sparse
+        dense, sparse = one.inputs.dense, one.inputs.sparse
         fused = alpha * dense + (1 - alpha) * sparse
         logits = scale * fused
         logits = logits - logits.max()

@@ -1,24 +1,33 @@
-"""One ranking out of two: by meaning and by words.
+"""One-hop search over a view: dense, sparse, or both fused into one ranking.
 
-hybrid(i) = z(dense_i) + z(sparse_i),  z(x) = (x - mean) / std over every living passage.
+The default fusion is the sum of z-scores,
 
-The means and spreads are exact over the whole scope, not over what was fetched: a passage's score
-then does not depend on how deep the search went, and the two sides weigh the same in every query.
+    hybrid(i) = z(dense_i) + z(sparse_i),  z(x) = (x - mean) / std over every living passage;
+
+others are in `fusion`. The means and spreads are exact over the whole scope, not over what was
+fetched: a passage's score then does not depend on how deep the search went, and the two sides weigh
+the same in every query.
 """
 
 from __future__ import annotations
+
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.memory.encoders.transformer import Vectors
-from hoptrail.memory.index.slots import DECIMALS, Scores, Slots
+from hoptrail.memory.index.slots import Floats, Scores, Slots
+from hoptrail.memory.search.fusion import SUM, Fusion, FusionInputs, fused_scores
 from hoptrail.memory.views.view import View
 
 Mask = NDArray[np.bool_]
 
 DEPTH = 100
 """Passages that each side brings to the union, at least."""
+
+TOP = 10
+"""Hits of each side that a query's features look at."""
 
 LEAST_STD = 1e-5
 """A smaller spread is rounding, not a difference."""
@@ -29,19 +38,29 @@ def search(
     text: str,
     vector: Vectors | None,
     k: int,
-    mode: str,
+    mode: str = "hybrid",
     *,
+    rule: Fusion = SUM,
+    depth: int = DEPTH,
     allowed: Mask | None = None,
 ) -> tuple[Scores, Slots]:
     """The best `k` living slots for a query: scores and slots, best first.
 
+    A hybrid search ranks the union of both sides' best.
+
     Args:
         view: The scope.
         text: The query.
-        vector: Its vector `(d,)`; may be None when the mode is "sparse".
+        vector: Its vector, `(d,)` L2-normalised; may be None when the mode is "sparse".
         k: How many.
         mode: "hybrid", "dense" or "sparse".
-        allowed: `(capacity,)` the slots to look among; all by default.
+        rule: How a hybrid search makes one score of two.
+        depth: How many each side brings to a hybrid search, if k is not more.
+        allowed: `(capacity,)` the slots to look among; all by default. The means and spreads are
+            the whole scope's all the same, so that a filter changes no passage's score.
+
+    Returns:
+        `(n,)` each; n is at most k.
     """
     if mode == "sparse":
         return view.sparse.search(text, k, allowed=allowed)
@@ -49,39 +68,60 @@ def search(
     if mode == "dense":
         scores, slots = view.dense.search(vector[None], k, allowed=allowed)
         return scores[0], slots[0]
-    return hybrid(view, text, vector, k, allowed=allowed)
+    with view.lock:
+        pool, inputs = fusion_inputs(view, text, vector, depth=max(depth, k), allowed=allowed)
+        fused = fused_scores(rule, inputs)
+        best = view.order(fused, pool)[:k]
+        return fused[best].astype(np.float32), pool[best]
 
 
-def hybrid(
-    view: View,
-    text: str,
-    vector: Vectors,
-    k: int,
-    *,
-    depth: int = DEPTH,
-    allowed: Mask | None = None,
-) -> tuple[Scores, Slots]:
-    """The best `k` slots of the union of both sides' best, by the sum of their z-scores.
+def fusion_inputs(
+    view: View, text: str, vector: Vectors, *, depth: int = DEPTH, allowed: Mask | None = None
+) -> tuple[Slots, FusionInputs]:
+    """The union of both sides' best for a query, and what both say of it.
 
     Args:
-        view: The scope.
+        view: The scope; its lock is to be held until the features were looked at.
         text: The query.
         vector: Its vector, `(d,)` L2-normalised.
-        k: How many.
-        depth: How many each side brings, if k is not more.
-        allowed: `(capacity,)` the slots to look among; all by default. The means and spreads are
-            the whole scope's all the same, so that a filter changes no passage's score.
+        depth: How many each side brings.
+        allowed: `(capacity,)` the slots to look among; all by default.
+
+    Returns:
+        The pool's slots `(m,)`, ascending, and what a fusion takes of them.
     """
     with view.lock:
-        near, worded = both_best(view, text, vector, max(depth, k), allowed)
+        near, worded = both_best(view, text, vector, depth, allowed)
         pool = np.union1d(near, worded)
-        scores = hybrid_scores(view, text, vector, pool)
-        best = view.order(scores, pool)[:k]
-        return scores[best], pool[best]
+        dense, sparse = standardised(view, text, vector, pool)
+        ranks = [_ranks(best, pool) for best in (near, worded)]
+        features = partial(_features, view, text, [dense, sparse], ranks)
+        return pool, FusionInputs(dense, sparse, ranks[0], ranks[1], features)
+
+
+def _ranks(best: Slots, pool: Slots) -> Floats:
+    """The ranks of a pool's sorted slots `(m,)` in a list of some of them, best first."""
+    ranks = np.full(len(pool), np.inf)
+    ranks[np.searchsorted(pool, best)] = np.arange(1, len(best) + 1)
+    return ranks
+
+
+def _features(view: View, text: str, scores: list[Floats], ranks: list[Floats]) -> Floats:
+    """What `FEATURES` names of a query, from both sides' z-scores and ranks `(m,)`."""
+    terms = view.sparse.terms(text)
+    highest = max(np.log1p((view.size + 0.5) / 0.5), 1e-9)  # the idf of what no passage holds
+    idfs = np.asarray([view.sparse.idf(term) for term in terms] or [0.0]) / highest
+    values: list[float] = [np.log1p(len(terms)), idfs.mean(), idfs.max()]
+    values.append(float((idfs > 1 - 1e-9).mean()))
+    for side, rank in zip(scores, ranks, strict=True):
+        top = np.sort(side[rank <= TOP])[::-1]
+        values += [float(top[0]), float(top[0] - top[-1])] if len(top) else [0.0, 0.0]
+    values.append(float(((ranks[0] <= TOP) & (ranks[1] <= TOP)).sum() / TOP))
+    return np.asarray(values, dtype=np.float64)
 
 
 def hybrid_scores(view: View, text: str, vector: Vectors, slots: Slots) -> Scores:
-    """The hybrid scores of some living slots, `(m,)`, exact whatever else is in the pool.
+    """The default hybrid scores of some living slots, `(m,)`, whatever else is in a pool.
 
     Args:
         view: The scope.
@@ -91,7 +131,10 @@ def hybrid_scores(view: View, text: str, vector: Vectors, slots: Slots) -> Score
     """
     with view.lock:
         dense, sparse = standardised(view, text, vector, slots)
-        return (dense + sparse).round(DECIMALS).astype(np.float32)
+        none = np.full(len(slots), np.inf)  # the sum looks at no rank
+        features = partial(_features, view, text, [dense, sparse], [none, none])
+        inputs = FusionInputs(dense, sparse, none, none, features)
+        return fused_scores(SUM, inputs).astype(np.float32)
 
 
 def both_best(

@@ -104,7 +104,7 @@ def _most_alike(view: View, left: Passage, out: set[tuple[tuple[str, ...], str]]
     slot = view.slot_of(left.id, left.namespace)
     assert slot is not None  # it came from this scope
     vector = view.dense.vectors(np.asarray([slot]))[0]
-    _, found = hybrid_search.hybrid(view, left.content, vector, ALIKE + len(out) + 1)
+    _, found = hybrid_search.search(view, left.content, vector, ALIKE + len(out) + 1)
     near = [p for p in view.passages(found.tolist()) if p.namespace == left.namespace]
     return [p.id for p in near if (p.namespace, p.id) not in out][:ALIKE]
 

@@ -10,10 +10,10 @@ from scipy.optimize import check_grad
 
 from hoptrail.errors import ConfigError, FormatError, InputError
 from hoptrail.memory.search import fit_fusion, fusion, hybrid_search
-from hoptrail.memory.search.fit_fusion import Judged, fit_per_query, fit_weighted, judge
+from hoptrail.memory.search.fit_fusion import FusionExample, fit_per_query, fit_weighted, judge
 from hoptrail.memory.search.fusion import (
     FEATURES,
-    Evidence,
+    FusionInputs,
     LinearFusion,
     MinRank,
     QueryAdaptiveFusion,
@@ -34,11 +34,15 @@ def store(tmp_path, twelve, hash_encoder):
         yield store
 
 
-def evidence(dense, sparse, features=None) -> Evidence:
+def no_features() -> np.ndarray:
+    raise AssertionError("a rule that looks at no feature has none worked out")
+
+
+def fusion_inputs(dense, sparse, features=None) -> FusionInputs:
     dense, sparse = np.asarray(dense, float), np.asarray(sparse, float)
     ranks = [np.argsort(np.argsort(-side)) + 1.0 for side in (dense, sparse)]
-    found = np.zeros(len(FEATURES)) if features is None else np.asarray(features, float)
-    return Evidence(dense, sparse, ranks[0], ranks[1], found)
+    values = np.zeros(len(FEATURES)) if features is None else np.asarray(features, float)
+    return FusionInputs(dense, sparse, ranks[0], ranks[1], lambda: values)
 
 
 def ids(hits) -> list[str]:
@@ -57,15 +61,15 @@ def test_equal_weights_are_the_default_and_one_side_alone_is_its_mode(store) -> 
 def test_without_a_fusion_not_a_bit_differs(store) -> None:
     view = store.view()
     vector = store.encode_queries([QUERY])[0]
-    scores, slots = hybrid_search.hybrid(view, QUERY, vector, 5)
+    scores, slots = hybrid_search.search(view, QUERY, vector, 5)
     hits = store.search(QUERY, 5)
     assert [hit.score for hit in hits] == scores.tolist()
     assert ids(hits) == [p.id for p in view.passages(slots)]
 
 
 def test_ranks_are_fused_as_the_formulas_say() -> None:
-    found = Evidence(
-        np.zeros(3), np.zeros(3), np.array([1.0, 2, np.inf]), np.array([3.0, 2, 1]), np.zeros(9)
+    found = FusionInputs(
+        np.zeros(3), np.zeros(3), np.array([1.0, 2, np.inf]), np.array([3.0, 2, 1]), no_features
     )
     assert ReciprocalRank(c=60).fuse(found) == pytest.approx([1 / 61 + 1 / 63, 2 / 62, 1 / 61])
     scores = MinRank().fuse(found)
@@ -75,9 +79,20 @@ def test_ranks_are_fused_as_the_formulas_say() -> None:
 
 def test_a_better_least_rank_is_never_passed() -> None:
     best = np.arange(1.0, 301)
-    worst = Evidence(np.zeros(300), np.zeros(300), best, np.full(300, np.inf), np.zeros(9))
-    even = Evidence(np.zeros(300), np.zeros(300), best, best, np.zeros(9))
+    worst = FusionInputs(np.zeros(300), np.zeros(300), best, np.full(300, np.inf), no_features)
+    even = FusionInputs(np.zeros(300), np.zeros(300), best, best, no_features)
     assert (MinRank().fuse(worst)[:-1] > MinRank().fuse(even)[1:]).all()
+
+
+def test_the_default_is_the_sum_of_both_z_scores_to_the_bit(store) -> None:
+    view, vector = store.view(), store.encode_queries([QUERY])[0]
+    pool, inputs = hybrid_search.fusion_inputs(view, QUERY, vector)
+    total = (inputs.dense + inputs.sparse).round(6).astype(np.float32)
+    assert hybrid_search.hybrid_scores(view, QUERY, vector, pool).tolist() == total.tolist()
+    for rule in (rule_of(None), LinearFusion(1.0, 1.0)):
+        scores, slots = hybrid_search.search(view, QUERY, vector, 12, rule=rule)
+        assert scores.tolist() == total[np.searchsorted(pool, slots)].tolist()
+    assert [hit.score for hit in store.search(QUERY, 12)] == scores.tolist()
 
 
 def test_by_name_and_within_namespace_and_filter(store, twelve) -> None:
@@ -105,18 +120,18 @@ def test_what_is_no_fusion_is_refused(store) -> None:
 def test_features_say_how_a_query_looks_and_not_how_wide_its_vector_is(store) -> None:
     view = store.view()
     vector = store.encode_queries([QUERY])[0]
-    _, found = fusion.gather(view, QUERY, vector)
+    _, found = hybrid_search.fusion_inputs(view, QUERY, vector)
     named = dict(zip(FEATURES, found.features, strict=True))
     assert named["unknown"] == 0
     assert named["terms"] == pytest.approx(np.log1p(len(view.sparse.terms(QUERY))))
     assert 0 < named["idf_mean"] <= named["idf_max"] < 1
     assert named["sparse_best"] == pytest.approx(found.sparse.max())
-    _, odd = fusion.gather(view, "zzyzx", vector)
+    _, odd = hybrid_search.fusion_inputs(view, "zzyzx", vector)
     named = dict(zip(FEATURES, odd.features, strict=True))
     assert (named["unknown"], named["sparse_best"], named["shared"]) == (1, 0, 0)
 
 
-def noisy(rng, trust_words: bool) -> Judged:
+def noisy(rng, trust_words: bool) -> FusionExample:
     """A question whose gold one side finds and the other does not; its first feature tells."""
     gold = np.zeros(20, dtype=bool)
     gold[rng.integers(20)] = True
@@ -124,11 +139,11 @@ def noisy(rng, trust_words: bool) -> Judged:
     features = np.zeros(len(FEATURES))
     features[0] = 1.0 if trust_words else -1.0
     sides = (bad, good) if trust_words else (good, bad)
-    return Judged(evidence(*sides, features), gold)
+    return FusionExample(fusion_inputs(*sides, features), gold)
 
 
 def share_right(rule, judged) -> float:
-    return float(np.mean([one.gold[rule.fuse(one.evidence).argmax()] for one in judged]))
+    return float(np.mean([one.gold[rule.fuse(one.inputs).argmax()] for one in judged]))
 
 
 def test_the_fit_learns_which_side_to_trust_and_for_which_query() -> None:
@@ -138,7 +153,7 @@ def test_the_fit_learns_which_side_to_trust_and_for_which_query() -> None:
     mixed = [noisy(rng, bool(i % 2)) for i in range(200)]
     rule = fit_per_query([*mixed, None])
     held_out = [noisy(rng, bool(i % 2)) for i in range(200)]
-    assert rule.alpha(held_out[1].evidence) < 0.2 < 0.8 < rule.alpha(held_out[0].evidence)
+    assert rule.alpha(held_out[1].inputs) < 0.2 < 0.8 < rule.alpha(held_out[0].inputs)
     assert share_right(rule, held_out) > share_right(fit_weighted(mixed), held_out) + 0.1
 
 
