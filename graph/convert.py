@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hoptrail.formats.sequences import NEXT
-from hoptrail.graph.adjacency.adjacency import Arrays, Floats, all_links, unpacked
-from hoptrail.graph.adjacency.graph_tables import Words
+from hoptrail.graph.adjacency.adjacency import Adjacency, Floats, all_links, unpacked
+from hoptrail.graph.adjacency.graph_tables import Vocabulary
 from hoptrail.graph.adjacency.ragged import Ints
 from hoptrail.types import Passage
 from hoptrail.values.json_values import copied
@@ -28,7 +28,7 @@ PART = 1000
 """Passages read at a time."""
 
 
-def to_networkx(view: View, arrays: Arrays, words: Words) -> networkx.MultiDiGraph:
+def to_networkx(view: View, arrays: Adjacency, words: Vocabulary) -> networkx.MultiDiGraph:
     """A MultiDiGraph whose nodes are slots and, for entities, ("entity", namespace, name).
 
     Nodes carry `type`, passages also `id`, `title`, `text`, `metadata` and `namespace`, entities
@@ -80,7 +80,7 @@ def to_networkx(view: View, arrays: Arrays, words: Words) -> networkx.MultiDiGra
     return graph
 
 
-def to_pyg(view: View, arrays: Arrays, words: Words) -> HeteroData:
+def to_pyg(view: View, arrays: Adjacency, words: Vocabulary) -> HeteroData:
     """A HeteroData with node types `passage` and `entity`.
 
     `passage` has `slot` (the view's), `id` and `title` (lists), and `x`, the passages' vectors;
@@ -129,12 +129,12 @@ def to_pyg(view: View, arrays: Arrays, words: Words) -> HeteroData:
     return data
 
 
-def _mentions(arrays: Arrays) -> tuple[Ints, Ints, Floats]:
+def _mentions(arrays: Adjacency) -> tuple[Ints, Ints, Floats]:
     """Who mentions whom: slots, and weights."""
     return arrays.targets(np.arange(arrays.n))
 
 
-def _entities(arrays: Arrays) -> tuple[Ints, Ints, Floats]:
+def _entities(arrays: Adjacency) -> tuple[Ints, Ints, Floats]:
     """Which slots contain which entities, and how rare these are."""
     source, rows = arrays.entities.all()
     entity = rows[:, 0].astype(np.int64)

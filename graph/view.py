@@ -13,22 +13,22 @@ from hoptrail.errors import InputError
 from hoptrail.graph.adjacency import graph_tables as rows
 from hoptrail.graph.adjacency.adjacency import (
     STEP,
-    Arrays,
+    Adjacency,
     Floats,
     Ranks,
     all_links,
+    empty_adjacency,
     meanings,
-    no_arrays,
     unpacked,
 )
-from hoptrail.graph.adjacency.induced import MAX_DF, Among, EdgeList
-from hoptrail.graph.adjacency.ragged import Ints, Lists
+from hoptrail.graph.adjacency.induced import MAX_DF, EdgeList, InducedSubgraph
+from hoptrail.graph.adjacency.ragged import Ints, RaggedArray
 from hoptrail.graph.adjacency.updates import updated
 from hoptrail.graph.extraction.names import NameMatcher, words
 from hoptrail.graph.ranking.local_push import LocalPush
 from hoptrail.graph.ranking.pagerank import DAMPING, ITERATIONS
 from hoptrail.graph.ranking.relations import EntityNames, Relations, entities_of
-from hoptrail.graph.ranking.sequence import Steps
+from hoptrail.graph.ranking.sequence import SequenceLinks
 
 if TYPE_CHECKING:
     import networkx
@@ -78,8 +78,8 @@ class GraphView:
         self._view = view
         self._bounds = view.scope.bounds
         # All below only written to with the memory view's lock held.
-        self._words = rows.Words()
-        self._arrays = no_arrays()
+        self._words = rows.Vocabulary()
+        self._arrays = empty_adjacency()
         # The versions of the memory view and of the graph, and its size: what expires on a store
         # that nobody may write to changes no version.
         self.state = (-1, -1, -1)
@@ -89,7 +89,7 @@ class GraphView:
         self._matcher = NameMatcher()
         self._ids: dict[str, frozenset[int]] = {}  # its names' numbers, one for each namespace
         self._walk: LocalPush | None = None
-        self._linked: tuple[Arrays, Relations, EntityNames, Steps] | None = None
+        self._linked: tuple[Adjacency, Relations, EntityNames, SequenceLinks] | None = None
         self.refresh()
 
     def __repr__(self) -> str:
@@ -122,7 +122,7 @@ class GraphView:
                 if self.state == (view.version, version, view.size):
                     return False
                 if epoch != self._epoch:  # built anew: its names have other ids
-                    since, words = -1, rows.Words()
+                    since, words = -1, rows.Vocabulary()
                 else:
                     since, words = self._since, self._words
                 change = rows.read(connection, self._bounds, since, words, self._slots_of)
@@ -250,16 +250,16 @@ class GraphView:
         return [members.tolist() for members in groups if 2 <= len(members) <= most]
 
     def edges(self, slots: Sequence[int] | Ints) -> EdgeList:
-        """Every edge among the given slots, which must differ; see `Among.add`.
+        """Every edge among the given slots, which must differ; see `InducedSubgraph.add`.
 
         Args:
             slots: Different ones.
         """
         return self.among().add(np.asarray(slots, dtype=np.int64))
 
-    def among(self) -> Among:
+    def among(self) -> InducedSubgraph:
         """Finds the edges among slots that come a few at a time."""
-        return Among(self._arrays)
+        return InducedSubgraph(self._arrays)
 
     def pagerank(
         self,
@@ -291,7 +291,7 @@ class GraphView:
             walk = self._walk = LocalPush(self._arrays, MAX_DF, walk)
         return walk
 
-    def sequence(self) -> Steps:
+    def sequence(self) -> SequenceLinks:
         """Which passages stand next to each other in the graph as it is now."""
         return self._from_links()[2]
 
@@ -315,11 +315,11 @@ class GraphView:
 
         return to_pyg(self._view, self._arrays, self._words)
 
-    def _apply(self, change: rows.Change, words: rows.Words) -> None:
+    def _apply(self, change: rows.Change, words: rows.Vocabulary) -> None:
         """Go on to the next state, from nothing if the words are others."""
         view, before, alive = self._view, self._arrays, self._alive
         if words is not self._words:
-            before, alive = no_arrays(), np.zeros(0, dtype=np.bool_)
+            before, alive = empty_adjacency(), np.zeros(0, dtype=np.bool_)
         gone = np.flatnonzero(alive & ~view.alive[: len(alive)])
         touched = np.union1d(change.slots, gone)
         after = updated(
@@ -338,7 +338,7 @@ class GraphView:
         self._know(after, names.astype(np.int64))
         self._arrays, self._alive = after, view.alive
 
-    def _know(self, a: Arrays, names: Ints) -> None:
+    def _know(self, a: Adjacency, names: Ints) -> None:
         """Bring the matcher up to which of these names mean something now."""
         means = np.zeros(len(names), dtype=np.bool_)
         means[meanings(a.bearers, names)[0]] = True
@@ -368,7 +368,7 @@ class GraphView:
         place = np.minimum(np.searchsorted(rowids_in_order, rowids), len(rowids_in_order) - 1)
         return np.where(rowids_in_order[place] == rowids, order[place], -1)
 
-    def _from_links(self) -> tuple[Relations, EntityNames, Steps]:
+    def _from_links(self) -> tuple[Relations, EntityNames, SequenceLinks]:
         """What all links together make, read once for each state of the graph."""
         linked, arrays, view = self._linked, self._arrays, self._view
         if linked is None or linked[0] is not arrays:
@@ -379,7 +379,7 @@ class GraphView:
             if len(relations):
                 with view.lock, view.pins.reading() as connection:
                     named = entities_of(connection, self._bounds, self._slots_of)
-            steps = Steps(links, arrays.n)
+            steps = SequenceLinks(links, arrays.n)
             linked = self._linked = arrays, relations, EntityNames(named), steps
         return linked[1:]
 
@@ -399,7 +399,7 @@ class GraphView:
         ]
 
 
-def _list(a: Arrays, lists: Lists, slot: int) -> list[list[int]]:
+def _list(a: Adjacency, lists: RaggedArray, slot: int) -> list[list[int]]:
     """The records of a slot's list."""
     if not 0 <= slot < a.n:
         raise InputError(f"a slot must be from 0 to {a.n - 1}, got {slot!r}")

@@ -329,14 +329,14 @@ def _insert_trail(connection: Connection, recall: int | None, trail: LoggedTrail
 
 def _alive(connection: Connection, rowids: list[int], version: int) -> set[int]:
     """Those of these passages that are there, with the content that the recall saw."""
-    found: set[int] = set()
+    rowids_alive: set[int] = set()
     for part, marks in records.batches(rowids):
         rows = connection.execute(
             f"SELECT rowid FROM passages WHERE rowid IN ({marks}) AND version <= ?",
             (*part, version),
         )
-        found.update(row[0] for row in rows)
-    return found
+        rowids_alive.update(row[0] for row in rows)
+    return rowids_alive
 
 
 def _read(connection: Connection, number: int) -> Feedback:

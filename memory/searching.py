@@ -170,7 +170,7 @@ class Searcher(Writer):
             return view
 
     @guarded
-    def asked(
+    def pinned_for(
         self, texts: Sequence[str], namespace: ScopeLike = ()
     ) -> Iterator[tuple[View, Vectors]]:
         """A scope's view, pinned, and vectors of queries `(n, d)` by the encoder of its own.
@@ -205,7 +205,7 @@ class Searcher(Writer):
                 yield view, None
         else:
             require(self.encoder, f"{mode} search")
-            with self.asked([query], scope) as (view, vectors):
+            with self.pinned_for([query], scope) as (view, vectors):
                 yield view, vectors[0]
 
     def _encode_queries(self, encoder: Encoder, texts: Sequence[str]) -> Vectors:

@@ -85,7 +85,7 @@ def changed(vectors: Vectors, queries: Vectors, names: list[str]) -> dict[str, d
     for name in names:
         table = SlotTable()
         index, _ = index_of(name, np.ascontiguousarray(vectors[:-come]), table)
-        table.kill(gone)
+        table.mark_deleted(gone)
         index.remove(gone)
         rows = np.arange(len(vectors) - come, len(vectors))
         table.add(rows, rows.astype(np.uint64))

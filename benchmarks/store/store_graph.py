@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from hoptrail.graph.adjacency.adjacency import Arrays, Ranks, Tables, make_arrays
+from hoptrail.graph.adjacency.adjacency import Adjacency, Ranks, Tables, make_adjacency
 from hoptrail.graph.adjacency.induced import MAX_DF
 from hoptrail.graph.adjacency.ragged import none, records
 from hoptrail.graph.adjacency.updates import updated
@@ -56,7 +56,7 @@ def one_size(n: int) -> dict[str, Any]:
     ranks = Ranks(lambda slots: np.argsort(content[slots], kind="stable"))
     tables = passages(np.arange(n), n, rng)
     entities = 2 * n
-    a, made = timed(lambda: make_arrays(tables, (n + ADDED, n, entities), n, ranks))
+    a, made = timed(lambda: make_adjacency(tables, (n + ADDED, n, entities), n, ranks))
     walk, first = timed(lambda: LocalPush(a, MAX_DF))
     adding, walking = [], []
     for slot in range(n, n + ADDED):
@@ -113,12 +113,12 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float]:
 
 
 def _update(
-    a: Arrays, new: Tables, slot: int, sizes: tuple[int, int, int], ranks: Ranks
-) -> Callable[[], Arrays]:
+    a: Adjacency, new: Tables, slot: int, sizes: tuple[int, int, int], ranks: Ranks
+) -> Callable[[], Adjacency]:
     return lambda: updated(a, new, np.array([slot]), sizes, slot + 1, ranks)
 
 
-def _walk(a: Arrays, before: LocalPush) -> Callable[[], LocalPush]:
+def _walk(a: Adjacency, before: LocalPush) -> Callable[[], LocalPush]:
     return lambda: LocalPush(a, MAX_DF, before)
 
 

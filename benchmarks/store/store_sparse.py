@@ -59,7 +59,7 @@ class Made(SparseIndex):
     def remove_one(self, slot: int) -> None:
         """Take a passage out."""
         slots = np.array([slot])
-        self.table.kill(slots)
+        self.table.mark_deleted(slots)
         self.remove(slots)
 
 

@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from hoptrail.graph.adjacency.ragged import Ints, Lists, Records, group, none, records
+from hoptrail.graph.adjacency.ragged import Ints, RaggedArray, Records, group, none, records
 
 Floats = NDArray[np.float32]
 
@@ -57,33 +57,33 @@ class Ranks:
 
 
 @dataclass(frozen=True)
-class Arrays:
+class Adjacency:
     """One state of the graph."""
 
     n: int
     """The view's slots, dead ones among them."""
     living: int
     """The view's slots that are alive."""
-    titles: Lists
+    titles: RaggedArray
     """By slot: name, 1 for an alias or 0."""
-    bearers: Lists
+    bearers: RaggedArray
     """By name: slot, 1 for an alias or 0; by the slots' contents."""
-    spoken: Lists
+    spoken: RaggedArray
     """By slot: start, end and name of what it mentions, as it stands in the text."""
-    speakers: Lists
+    speakers: RaggedArray
     """By name: the slots whose text holds it, each once."""
-    out: Lists
+    out: RaggedArray
     """By source slot: target slot, start, end, passages that share the name; as in the text."""
-    into: Lists
+    into: RaggedArray
     """By target slot: source slot, start, end, passages that share the name; by the sources'
     contents."""
-    entities: Lists
+    entities: RaggedArray
     """By slot: its entities, in reading order."""
-    members: Lists
+    members: RaggedArray
     """By entity: the slots that mention it."""
-    links_out: Lists
+    links_out: RaggedArray
     """By source slot: target slot, kind, weight as `packed` has it."""
-    links_into: Lists
+    links_into: RaggedArray
     """By target slot: source slot, kind, weight as `packed` has it."""
 
     @cached_property
@@ -128,7 +128,9 @@ class Arrays:
         return _ends(*self.links_into.gather(slots))
 
 
-def make_arrays(tables: Tables, sizes: tuple[int, int, int], living: int, ranks: Ranks) -> Arrays:
+def make_adjacency(
+    tables: Tables, sizes: tuple[int, int, int], living: int, ranks: Ranks
+) -> Adjacency:
     """The graph of a scope.
 
     Args:
@@ -146,7 +148,7 @@ def make_arrays(tables: Tables, sizes: tuple[int, int, int], living: int, ranks:
     back = backwards(out, ranks)
     links = by_ends(tables.links)
     pairs = tables.entities
-    return Arrays(
+    return Adjacency(
         n=n,
         living=living,
         titles=group(titles[:, 0], titles[:, 1:], n),
@@ -162,23 +164,23 @@ def make_arrays(tables: Tables, sizes: tuple[int, int, int], living: int, ranks:
     )
 
 
-def no_arrays() -> Arrays:
+def empty_adjacency() -> Adjacency:
     """The graph of nothing."""
     nothing = Tables(none(3), none(4), none(2), none(4))
-    return make_arrays(nothing, (0, 0, 0), 0, Ranks(lambda slots: np.arange(len(slots))))
+    return make_adjacency(nothing, (0, 0, 0), 0, Ranks(lambda slots: np.arange(len(slots))))
 
 
-def all_tables(a: Arrays) -> Tables:
+def all_tables(a: Adjacency) -> Tables:
     """What a graph was made from."""
     return Tables(_with_keys(a.titles), _with_keys(a.spoken), _with_keys(a.entities), all_links(a))
 
 
-def all_links(a: Arrays) -> Records:
+def all_links(a: Adjacency) -> Records:
     """Every link: slots of source and target, kind, weight as `packed` has it."""
     return _with_keys(a.links_out)
 
 
-def meanings(bearers: Lists, names: Ints) -> tuple[Ints, Records]:
+def meanings(bearers: RaggedArray, names: Ints) -> tuple[Ints, Records]:
     """What names can mean: which of `names`, and the slot with whether by alias.
 
     An alias counts where no title is called so and no other passage has it as an alias.
@@ -190,8 +192,8 @@ def meanings(bearers: Lists, names: Ints) -> tuple[Ints, Records]:
     return owner[keep], rows[keep]
 
 
-def mentions(spoken: Records, bearers: Lists, ranks: Ranks) -> Records:
-    """The join of what is spoken with what it means, in the columns of `Arrays.out`.
+def mentions(spoken: Records, bearers: RaggedArray, ranks: Ranks) -> Records:
+    """The join of what is spoken with what it means, in the columns of `Adjacency.out`.
 
     Args:
         spoken: As `Tables` has it.
@@ -208,18 +210,18 @@ def mentions(spoken: Records, bearers: Lists, ranks: Ranks) -> Records:
 
 
 def backwards(out: Records, ranks: Ranks) -> Records:
-    """Mentions by their target, in the columns of `Arrays.into`."""
+    """Mentions by their target, in the columns of `Adjacency.into`."""
     turned = out[:, [1, 0, 2, 3, 4]]
     return turned[np.lexsort((turned[:, 2], ranks(turned[:, 1]), turned[:, 0]))]
 
 
 def by_name(names: NDArray[np.integer], borne: Records, ranks: Ranks) -> Records:
-    """Who bears names, in the columns of `Arrays.bearers`."""
+    """Who bears names, in the columns of `Adjacency.bearers`."""
     order = np.lexsort((ranks(borne[:, 0]), names))
     return records(names[order], borne[order, 0], borne[order, 1])
 
 
-def speakers(spoken: Records, names: int) -> Lists:
+def speakers(spoken: Records, names: int) -> RaggedArray:
     """By name: who speaks of it."""
     pairs = np.unique(spoken[:, 3].astype(np.int64) << 32 | spoken[:, 0])
     return group(pairs >> 32, (pairs & 0xFFFFFFFF).astype(np.int32)[:, None], names)
@@ -247,6 +249,6 @@ def _ends(owner: Ints, rows: Records) -> tuple[Ints, Ints, Floats]:
     return owner, rows[:, 0].astype(np.int64), unpacked(rows[:, 2])
 
 
-def _with_keys(lists: Lists) -> Records:
+def _with_keys(lists: RaggedArray) -> Records:
     owner, values = lists.all()
     return np.concatenate([owner.astype(np.int32)[:, None], values], axis=1)

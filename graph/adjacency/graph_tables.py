@@ -28,7 +28,7 @@ SlotsOf = Callable[[Ints], Ints]
 
 
 @dataclass(slots=True)
-class Words:
+class Vocabulary:
     """Numbers for names, entities and kinds of links, in the order they were met; only grows."""
 
     names: dict[int, int] = field(default_factory=dict)
@@ -95,7 +95,7 @@ def state(connection: sqlite3.Connection) -> tuple[int, int]:
 
 
 def read(
-    connection: sqlite3.Connection, bounds: Bounds, since: int, words: Words, slots_of: SlotsOf
+    connection: sqlite3.Connection, bounds: Bounds, since: int, words: Vocabulary, slots_of: SlotsOf
 ) -> Change:
     """Read what changed in a scope.
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.errors import InputError
-from hoptrail.graph.adjacency.adjacency import Arrays, Floats
+from hoptrail.graph.adjacency.adjacency import Adjacency, Floats
 from hoptrail.graph.adjacency.ragged import Ints
 
 MAX_DF = 50
@@ -34,14 +34,14 @@ class EdgeList:
     rarities, of a link its own."""
 
 
-class Among:
+class InducedSubgraph:
     """The edges among slots that come a few at a time; made by `GraphView.among`.
 
     Args:
         arrays: One state of the graph.
     """
 
-    def __init__(self, arrays: Arrays) -> None:
+    def __init__(self, arrays: Adjacency) -> None:
         self._arrays = arrays
         self._slots = np.zeros(0, dtype=np.int64)
         nothing = self._slots, self._slots, np.zeros(0, dtype=np.float32)

@@ -14,7 +14,7 @@ Records = NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
-class Lists:
+class RaggedArray:
     """Row i is a list of records: `values[starts[i]:starts[i + 1]]`, unless it was replaced.
 
     It is never written to. `replaced` gives another one that shares all but the rows that changed,
@@ -98,17 +98,17 @@ class Lists:
         changed = self.changed
         return [(i, changed[row]) for i, row in enumerate(rows.tolist()) if row in changed]
 
-    def replaced(self, new: Mapping[int, Records], rows: int) -> Lists:
+    def replaced(self, new: Mapping[int, Records], rows: int) -> RaggedArray:
         """The lists with some rows replaced, and with room for more rows."""
         changed = {**self.changed, **new} if new else self.changed
-        return Lists(self.starts, self.values, rows, changed)
+        return RaggedArray(self.starts, self.values, rows, changed)
 
 
-def group(keys: NDArray[np.integer], records: Records, rows: int) -> Lists:
+def group(keys: NDArray[np.integer], records: Records, rows: int) -> RaggedArray:
     """Records by key; within a key they keep their order."""
     starts = np.zeros(rows + 1, dtype=np.int64)
     np.cumsum(np.bincount(keys, minlength=rows), out=starts[1:])
-    return Lists(starts, records[np.argsort(keys, kind="stable")], rows)
+    return RaggedArray(starts, records[np.argsort(keys, kind="stable")], rows)
 
 
 def by_key(keys: NDArray[np.integer], records: Records, row_keys: Ints) -> dict[int, Records]:

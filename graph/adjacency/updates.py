@@ -2,7 +2,7 @@
 
 A passage that is new, changed or gone takes along what its text says and the names that it bears.
 When what a name can mean changes, so do the mentions of all who speak of it, and with them what
-leads to the passages that these mean or meant. The result equals `make_arrays` over everything.
+leads to the passages that these mean or meant. The result equals `make_adjacency` over everything.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.graph.adjacency.adjacency import (
-    Arrays,
+    Adjacency,
     Ranks,
     Tables,
     all_tables,
     backwards,
     by_ends,
     by_name,
-    make_arrays,
+    make_adjacency,
     mentions,
 )
-from hoptrail.graph.adjacency.ragged import Ints, Lists, Records, by_key, records
+from hoptrail.graph.adjacency.ragged import Ints, RaggedArray, Records, by_key, records
 
 SHARE = 8
 """A change that reaches more than this part of the lists makes them anew."""
@@ -33,8 +33,13 @@ FEW = 1024
 
 
 def updated(
-    a: Arrays, tables: Tables, touched: Ints, sizes: tuple[int, int, int], living: int, ranks: Ranks
-) -> Arrays:
+    a: Adjacency,
+    tables: Tables,
+    touched: Ints,
+    sizes: tuple[int, int, int],
+    living: int,
+    ranks: Ranks,
+) -> Adjacency:
     """The graph after a change.
 
     Args:
@@ -46,18 +51,18 @@ def updated(
         ranks: Orders slots by content.
     """
     if _many(len(touched), sizes[0]):
-        return make_arrays(_merged(a, tables, touched), sizes, living, ranks)
+        return make_adjacency(_merged(a, tables, touched), sizes, living, ranks)
     state = replace(a, n=sizes[0], living=living)
     state = _of_titles(state, tables.titles, touched, sizes, ranks)
     affected = _speakers(a, state, touched)
     if _many(len(affected), sizes[0]):
-        return make_arrays(_merged(a, tables, touched), sizes, living, ranks)
+        return make_adjacency(_merged(a, tables, touched), sizes, living, ranks)
     state = _of_spoken(state, tables.spoken, touched, sizes)
     state = _of_mentions(state, np.union1d(affected, touched), ranks)
     state = _of_entities(state, tables.entities, touched, sizes)
     state = _of_links(state, tables.links, touched)
     if any(_many(len(lists.changed), lists.rows) for lists in _lists(state)):
-        return make_arrays(all_tables(state), sizes, living, ranks)
+        return make_adjacency(all_tables(state), sizes, living, ranks)
     return state
 
 
@@ -65,11 +70,11 @@ def _many(some: int, of: int) -> bool:
     return some > max(FEW, of // SHARE)
 
 
-def _lists(a: Arrays) -> list[Lists]:
-    return [value for value in vars(a).values() if isinstance(value, Lists)]
+def _lists(a: Adjacency) -> list[RaggedArray]:
+    return [value for value in vars(a).values() if isinstance(value, RaggedArray)]
 
 
-def _merged(a: Arrays, tables: Tables, touched: Ints) -> Tables:
+def _merged(a: Adjacency, tables: Tables, touched: Ints) -> Tables:
     """The tables of everything after a change."""
     old = all_tables(a)
     stale = np.isin(old.links[:, 0], touched) | np.isin(old.links[:, 1], touched)
@@ -86,8 +91,8 @@ def _exchanged(old: Records, new: Records, touched: Ints) -> Records:
 
 
 def _of_titles(
-    a: Arrays, titles: Records, touched: Ints, sizes: tuple[int, int, int], ranks: Ranks
-) -> Arrays:
+    a: Adjacency, titles: Records, touched: Ints, sizes: tuple[int, int, int], ranks: Ranks
+) -> Adjacency:
     names = np.union1d(a.titles.gather(touched)[1][:, 0], titles[:, 1]).astype(np.int64)
     owner, bearers = a.bearers.gather(names)
     keep = ~np.isin(bearers[:, 0], touched)
@@ -103,14 +108,16 @@ def _of_titles(
     )
 
 
-def _speakers(before: Arrays, after: Arrays, touched: Ints) -> NDArray[np.integer]:
+def _speakers(before: Adjacency, after: Adjacency, touched: Ints) -> NDArray[np.integer]:
     """The slots that speak of a name that a touched passage bears or bore."""
     bore, bear = before.titles.gather(touched)[1], after.titles.gather(touched)[1]
     names = np.union1d(bore[:, 0], bear[:, 0]).astype(np.int64)
     return np.unique(before.speakers.gather(names)[1][:, 0])
 
 
-def _of_spoken(a: Arrays, spoken: Records, touched: Ints, sizes: tuple[int, int, int]) -> Arrays:
+def _of_spoken(
+    a: Adjacency, spoken: Records, touched: Ints, sizes: tuple[int, int, int]
+) -> Adjacency:
     spoken = spoken[np.lexsort((spoken[:, 1], spoken[:, 0]))]
     names = np.union1d(a.spoken.gather(touched)[1][:, 2], spoken[:, 3]).astype(np.int64)
     owner, speakers = a.speakers.gather(names)
@@ -124,7 +131,7 @@ def _of_spoken(a: Arrays, spoken: Records, touched: Ints, sizes: tuple[int, int,
     )
 
 
-def _of_mentions(a: Arrays, sources: Ints, ranks: Ranks) -> Arrays:
+def _of_mentions(a: Adjacency, sources: Ints, ranks: Ranks) -> Adjacency:
     """Join anew what some slots say."""
     sources = sources.astype(np.int64)
     owner, said = a.spoken.gather(sources)
@@ -143,7 +150,9 @@ def _of_mentions(a: Arrays, sources: Ints, ranks: Ranks) -> Arrays:
     )
 
 
-def _of_entities(a: Arrays, pairs: Records, touched: Ints, sizes: tuple[int, int, int]) -> Arrays:
+def _of_entities(
+    a: Adjacency, pairs: Records, touched: Ints, sizes: tuple[int, int, int]
+) -> Adjacency:
     entities = np.union1d(a.entities.gather(touched)[1][:, 0], pairs[:, 1]).astype(np.int64)
     owner, entries = a.members.gather(entities)
     keep = ~np.isin(entries[:, 0], touched)
@@ -155,7 +164,7 @@ def _of_entities(a: Arrays, pairs: Records, touched: Ints, sizes: tuple[int, int
     )
 
 
-def _of_links(a: Arrays, links: Records, touched: Ints) -> Arrays:
+def _of_links(a: Adjacency, links: Records, touched: Ints) -> Adjacency:
     """Exchange all links that begin or end at a touched slot."""
     sources = np.union1d(touched, a.links_into.gather(touched)[1][:, 0])
     sources = np.union1d(sources, links[:, 0]).astype(np.int64)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from hoptrail.graph.extraction.names import MAX_WORDS, STOP_WORDS, Words, name_of, words
+from hoptrail.graph.extraction.names import MAX_WORDS, STOP_WORDS, WordSpans, name_of, words
 
 _INNER = frozenset(
     "of the de la le du des del della di da do dos van von der den zu zum af av al el bin ibn y e"
@@ -63,7 +63,7 @@ class EntityMention:
     end: int
 
 
-def find_entities(text: Words, title: str | None = None) -> list[EntityMention]:
+def find_entities(text: WordSpans, title: str | None = None) -> list[EntityMention]:
     """The names in a passage, in reading order; its title first, as what the whole is about.
 
     Args:
@@ -125,7 +125,7 @@ def find_aliases(title: str | None, text: str) -> list[str]:
     return [alias for alias in dict.fromkeys(names) if alias != name]
 
 
-def _runs(tokens: Words) -> Iterator[tuple[int, int]]:
+def _runs(tokens: WordSpans) -> Iterator[tuple[int, int]]:
     """Runs of capitalised words, trimmed; first and last word of each."""
     i, n = 0, len(tokens)
     while i < n:
@@ -141,7 +141,7 @@ def _runs(tokens: Words) -> Iterator[tuple[int, int]]:
         i = last + 1
 
 
-def _continues(tokens: Words, i: int) -> int | None:
+def _continues(tokens: WordSpans, i: int) -> int | None:
     """The next word of the name that word i belongs to; None where the name ends."""
     j = i + 1
     while j < len(tokens) and j - i <= 3:
@@ -157,7 +157,7 @@ def _continues(tokens: Words, i: int) -> int | None:
     return None
 
 
-def _close(tokens: Words, i: int) -> bool:
+def _close(tokens: WordSpans, i: int) -> bool:
     """Whether word i + 1 follows word i with nothing between that would end a name."""
     end, start = tokens.spans[i][1], tokens.spans[i + 1][0]
     gap = tokens.text[end:start]
@@ -170,7 +170,7 @@ def _close(tokens: Words, i: int) -> bool:
     return gap == ". " and short and (initial or word not in STOP_WORDS)
 
 
-def _opens(tokens: Words, i: int) -> bool:
+def _opens(tokens: WordSpans, i: int) -> bool:
     """Whether word i opens a sentence, where any word has a capital."""
     return i == 0 or _breaks(tokens.text[tokens.spans[i - 1][1] : tokens.spans[i][0]])
 
@@ -181,7 +181,7 @@ def _breaks(gap: str) -> bool:
     return "\n" in gap or (len(gap) > 1 and not _BREAKS.isdisjoint(gap))
 
 
-def _is_sure(tokens: Words, i: int, sure_words: set[str]) -> bool:
+def _is_sure(tokens: WordSpans, i: int, sure_words: set[str]) -> bool:
     """Whether a lone word that opens a sentence is a name all the same."""
     start, end = tokens.spans[i]
     if tokens.folded[i] in sure_words:
@@ -189,7 +189,7 @@ def _is_sure(tokens: Words, i: int, sure_words: set[str]) -> bool:
     return end - start > 1 and tokens.text[start:end].isupper()
 
 
-def _trim(tokens: Words, first: int, last: int) -> tuple[int, int] | None:
+def _trim(tokens: WordSpans, first: int, last: int) -> tuple[int, int] | None:
     """The run without function words and dates at its ends; None if nothing is left."""
     folded, opens = tokens.folded, _opens(tokens, first)
     if opens and last == first + 1 and folded[last] == "i":  # "Glad I"
@@ -207,7 +207,7 @@ def _trim(tokens: Words, first: int, last: int) -> tuple[int, int] | None:
     return first, last
 
 
-def _leads(tokens: Words, i: int, last: int) -> bool:
+def _leads(tokens: WordSpans, i: int, last: int) -> bool:
     """Whether a word that opens a sentence only leads up to the name behind it."""
     word = tokens.folded[i]
     if word in _GIVEN:
@@ -215,7 +215,7 @@ def _leads(tokens: Words, i: int, last: int) -> bool:
     return word in STOP_WORDS or word in _OPENERS
 
 
-def _is_empty(tokens: Words, i: int) -> bool:
+def _is_empty(tokens: WordSpans, i: int) -> bool:
     """Whether a word alone names nothing: a letter, a number, a form of address, "It"."""
     word, (start, end) = tokens.folded[i], tokens.spans[i]
     if len(word) < 2 or word.isdigit() or word in _TITLES:

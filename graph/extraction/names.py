@@ -63,7 +63,7 @@ STOP_WORDS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class WordSpans:
     """A text cut into words."""
 
     text: str
@@ -126,7 +126,7 @@ def is_capitalised(word: str) -> bool:
     return not (word.islower() or word[0].isdigit()) and word != word.lower()
 
 
-def words(text: str) -> Words:
+def words(text: str) -> WordSpans:
     """The text's words, folded, with their character spans.
 
     Scripts that put no spaces between words give a word for each letter: a name in them is a
@@ -146,7 +146,7 @@ def words(text: str) -> Words:
     else:
         spans = [m.span() for m in word.finditer(text)]
         raw = word.findall(text)
-    return Words(text, list(map(fold, raw)), spans, list(map(is_capitalised, raw)))
+    return WordSpans(text, list(map(fold, raw)), spans, list(map(is_capitalised, raw)))
 
 
 def name_of(title: str | None) -> str | None:
@@ -195,7 +195,7 @@ def head(name: str) -> str:
     return " ".join(name.split(" ", 2)[:2])
 
 
-def heads(text: Words) -> set[str]:
+def heads(text: WordSpans) -> set[str]:
     """Every `head` that a name in this text could have."""
     folded = text.folded
     return {*folded, *(f"{a} {b}" for a, b in pairwise(folded))}
@@ -239,7 +239,7 @@ class NameMatcher:
         """Forget a name; the lengths of names stay, since they only say where to look."""
         self._names.discard(name)
 
-    def matches(self, text: Words, *, question: bool = False) -> Iterator[Match]:
+    def matches(self, text: WordSpans, *, question: bool = False) -> Iterator[Match]:
         """The names in a text, from the left, without overlap.
 
         A name must hold a capitalised word, since "the voice" in running text is no title.
@@ -263,7 +263,7 @@ class NameMatcher:
                         break
 
 
-def _names(text: Words, first: int, last: int, question: bool) -> bool:
+def _names(text: WordSpans, first: int, last: int, question: bool) -> bool:
     """Whether these words, which spell a name, are meant as one."""
     if first < last and (last >= len(text) or not text.joined(first, last)):
         return False
@@ -278,7 +278,7 @@ def _names(text: Words, first: int, last: int, question: bool) -> bool:
     )
 
 
-def _caseless(text: Words, i: int) -> bool:
+def _caseless(text: WordSpans, i: int) -> bool:
     """Whether a word is of a script without case, where any word may be a name."""
     word = text.folded[i]
     if word.isascii() or word[0].isdigit():
@@ -286,13 +286,13 @@ def _caseless(text: Words, i: int) -> bool:
     return word.upper() == word.lower() or "\u10d0" <= word[0] <= "\u10ff"  # Georgian's are rare
 
 
-def _inside_word(text: Words, i: int) -> bool:
+def _inside_word(text: WordSpans, i: int) -> bool:
     """Whether letter i of a Korean word has one before it: names stand first in a word."""
     start = text.spans[i][0]
     return start > 0 and all(map(_HANGUL.match, text.text[start - 1 : start + 1]))
 
 
-def _quoted(text: Words, i: int) -> bool:
+def _quoted(text: WordSpans, i: int) -> bool:
     """Whether one word stands in quotation marks."""
     start, end = text.spans[i]
     before, behind = text.text[start - 1 : start], text.text[end : end + 1]

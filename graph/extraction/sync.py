@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from hoptrail.graph.extraction import schema
 from hoptrail.graph.extraction.entities import find_aliases, find_entities
-from hoptrail.graph.extraction.names import NameMatcher, Words, head, heads, name_of, words
+from hoptrail.graph.extraction.names import NameMatcher, WordSpans, head, heads, name_of, words
 from hoptrail.memory.storage.damaged import check_text
 from hoptrail.memory.storage.records import batches
 
@@ -260,7 +260,7 @@ def _mentions_now(
 
 
 def _mentions(
-    rowid: int, own: Sequence[str], text: Words, matcher: NameMatcher, ids: dict[str, int]
+    rowid: int, own: Sequence[str], text: WordSpans, matcher: NameMatcher, ids: dict[str, int]
 ) -> list[_Mention]:
     """What a passage mentions; its own names are read as such and left out."""
     return [
@@ -271,7 +271,7 @@ def _mentions(
 
 
 def _known_names(
-    connection: sqlite3.Connection, namespace: str, texts: Iterable[Words], count: int
+    connection: sqlite3.Connection, namespace: str, texts: Iterable[WordSpans], count: int
 ) -> dict[str, int]:
     """The names of a namespace that the texts can hold, with their ids; all, for many texts."""
     if count > LOOK_UP:

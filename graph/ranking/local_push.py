@@ -26,8 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.errors import InputError
-from hoptrail.graph.adjacency.adjacency import Arrays
-from hoptrail.graph.adjacency.ragged import Ints, Lists
+from hoptrail.graph.adjacency.adjacency import Adjacency
+from hoptrail.graph.adjacency.ragged import Ints, RaggedArray
 
 Reals = NDArray[np.float64]
 
@@ -57,7 +57,7 @@ class LocalPush:
         before: A walk over an earlier state, whose sums serve again where nothing changed.
     """
 
-    def __init__(self, arrays: Arrays, max_df: int, before: LocalPush | None = None) -> None:
+    def __init__(self, arrays: Adjacency, max_df: int, before: LocalPush | None = None) -> None:
         self.arrays, self.max_df = arrays, max_df
         self._rarity = np.zeros(max_df + 1)  # by df; one passage alone is nobody's neighbour
         if arrays.living > 1:
@@ -270,7 +270,7 @@ class _Sums:
     """How many records opening it reads."""
 
 
-def _sums(a: Arrays, max_df: int, before: LocalPush | None) -> _Sums:
+def _sums(a: Adjacency, max_df: int, before: LocalPush | None) -> _Sums:
     """The sums of a state, from those of an earlier one if its lists were only replaced in part."""
     pairs = [] if before is None else list(zip(_lists(before.arrays), _lists(a), strict=True))
     if before is None or any(old.values is not new.values for old, new in pairs):
@@ -303,7 +303,7 @@ def _put(old: NDArray[Any], size: int, slots: Ints, new: NDArray[Any]) -> NDArra
     return grown
 
 
-def _sums_of(a: Arrays, max_df: int, slots: Ints) -> _Sums:
+def _sums_of(a: Adjacency, max_df: int, slots: Ints) -> _Sums:
     """The sums of some slots, in their order."""
     steps, records = np.zeros(len(slots)), np.zeros(len(slots), dtype=np.int64)
     for share, (owner, _, weight) in (
@@ -323,11 +323,11 @@ def _sums_of(a: Arrays, max_df: int, slots: Ints) -> _Sums:
     return _Sums(steps, entities, logs, records + entities)
 
 
-def _lists(a: Arrays) -> tuple[Lists, ...]:
+def _lists(a: Adjacency) -> tuple[RaggedArray, ...]:
     return a.out, a.into, a.links_out, a.links_into, a.entities
 
 
-def _differ(old: Lists, new: Lists) -> list[int]:
+def _differ(old: RaggedArray, new: RaggedArray) -> list[int]:
     """The rows that were replaced between two states."""
     old_records = old.changed
     return [row for row, records in new.changed.items() if old_records.get(row) is not records]

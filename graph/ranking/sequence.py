@@ -18,7 +18,7 @@ NEIGHBOURS = 0.45
 """What a word of the passages before or after counts, beside one of a passage's own."""
 
 
-class Steps:
+class SequenceLinks:
     """Who stands next to whom in a scope.
 
     Args:

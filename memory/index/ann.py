@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from hoptrail.memory.encoders.transformer import Vectors
 from hoptrail.memory.index.ann_types import KINDS, AnnIndexType
 from hoptrail.memory.index.slots import Scores, Slots
-from hoptrail.memory.index.vector_table import Mask, Rows, selector, threads
+from hoptrail.memory.index.vector_table import Mask, VectorTable, selector, threads
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class Approximate:
         return (self._moved + new * self.kind.adding) / max(1, self._trained)
 
     @classmethod
-    def build(cls, kind: AnnIndexType, rows: Rows, alive: Mask, reason: str) -> Approximate:
+    def build(cls, kind: AnnIndexType, rows: VectorTable, alive: Mask, reason: str) -> Approximate:
         """One trained on the living, and holding them; this is announced, because it takes time."""
         slots = np.flatnonzero(alive)
         logger.info(
@@ -87,7 +87,7 @@ class Approximate:
         logger.info("the dense index is ready after %.1f s", time.perf_counter() - started)
         return new
 
-    def catch_up(self, rows: Rows, first: int, alive: Mask) -> None:
+    def catch_up(self, rows: VectorTable, first: int, alive: Mask) -> None:
         """Take in the living slots from `first` on."""
         slots = first + np.flatnonzero(alive[first:])
         if len(slots):
@@ -102,10 +102,10 @@ class Approximate:
         """The positions of the chosen slots, of all by default."""
         if chosen is None and not (self._places < 0).any():
             return Selection(None, None, 1.0)
-        held = self._places >= 0
+        mask = self._places >= 0
         if chosen is not None:
-            held &= chosen[self._places]
-        return Selection(held, selector(held), max(1, int(held.sum())) / len(held))
+            mask &= chosen[self._places]
+        return Selection(mask, selector(mask), max(1, int(mask.sum())) / len(mask))
 
     def search(self, queries: Vectors, fetch: int, selection: Selection) -> tuple[Scores, Slots]:
         """Candidates as slots, -1 for none, with rough scores: both `(n, fetch)`, best first."""
@@ -113,27 +113,27 @@ class Approximate:
         params = self.kind.params(self._index, fetch, share, only)
         looked_at = len(queries) * self.kind.scanned(self._index, params)
         with threads(looked_at * queries.shape[1]):
-            rough, found = self.kind.propose(
+            rough, places = self.kind.propose(
                 self._index, queries, fetch, share, selection.chosen, only
             )
-        return rough, np.where(found < 0, -1, self._places[found])
+        return rough, np.where(places < 0, -1, self._places[places])
 
     def state(self, alive: Mask) -> dict[str, NDArray[Any]]:
         """What `restore` needs, with the living slots as slots 0..n-1."""
         gone = (self._places < 0) | ~alive[self._places]
         places = (np.cumsum(alive) - 1)[self._places]
-        held = self._serialised()
+        index_bytes = self._serialised()
         if gone.any():
             import faiss
 
-            smaller = faiss.deserialize_index(held)
-            places = self.kind.take_out(smaller, places, gone)
-            held = faiss.serialize_index(smaller)
+            smaller = faiss.deserialize_index(index_bytes)
+            places = self.kind.remove(smaller, places, gone)
+            index_bytes = faiss.serialize_index(smaller)
         about = {"kind": self.kind.name, "trained": self._trained, "moved": self._moved}
         return {
             "about": np.frombuffer(json.dumps(about).encode(), dtype=np.uint8),
             "places": places,
-            "faiss": held,
+            "faiss": index_bytes,
         }
 
     @classmethod
@@ -145,23 +145,25 @@ class Approximate:
         import faiss
 
         about = json.loads(state["about"].tobytes())
-        held = state["faiss"]
+        index_bytes = state["faiss"]
         try:
             if hasattr(faiss, "ZeroCopyIOReader"):
-                index = faiss.read_index(faiss.ZeroCopyIOReader(faiss.swig_ptr(held), held.size))
+                index = faiss.read_index(
+                    faiss.ZeroCopyIOReader(faiss.swig_ptr(index_bytes), index_bytes.size)
+                )
             else:
-                index = faiss.deserialize_index(held)
+                index = faiss.deserialize_index(index_bytes)
         except RuntimeError as error:  # written by a version of FAISS that this one cannot read
             logger.warning("the dense index of a snapshot cannot be used: %s", error)
             return None
         if index.d != dim or about["kind"] not in KINDS:
             return None
         kind = KINDS[about["kind"]]
-        found = cls(kind, index, state["places"], about["trained"], about["moved"])
-        found._bytes = held
-        return found
+        restored = cls(kind, index, state["places"], about["trained"], about["moved"])
+        restored._bytes = index_bytes
+        return restored
 
-    def _tune(self, rows: Rows, alive: Mask) -> None:
+    def _tune(self, rows: VectorTable, alive: Mask) -> None:
         """Show the kind the nearest of a sample of what it holds."""
         slots = np.flatnonzero(alive)
         if not 0 < self.kind.tuned_on < len(slots):
@@ -172,7 +174,7 @@ class Approximate:
         nearest = rows.search(sample, min(NEAREST + 1, int(alive.sum())), chosen)[1][:, 1:]
         self.kind.tune(self._index, sample, np.ascontiguousarray(rows.take(nearest)))
 
-    def _take_in(self, rows: Rows, slots: Slots) -> None:
+    def _take_in(self, rows: VectorTable, slots: Slots) -> None:
         if self._bytes is not None:  # no longer as it was written
             import faiss
 
@@ -186,5 +188,5 @@ class Approximate:
 
         if self._bytes is not None:
             return self._bytes
-        found: NDArray[np.uint8] = faiss.serialize_index(self._index)
-        return found
+        index_bytes: NDArray[np.uint8] = faiss.serialize_index(self._index)
+        return index_bytes

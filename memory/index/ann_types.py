@@ -96,7 +96,7 @@ class AnnIndexType(ABC):
         """
         index.add(vectors)
 
-    def take_out(self, index: Any, places: Places, gone: Mask) -> Places:
+    def remove(self, index: Any, places: Places, gone: Mask) -> Places:
         """Take out the positions that are gone; the slots of those that there are now.
 
         Args:
@@ -123,8 +123,8 @@ class AnnIndexType(ABC):
             chosen: These, `(positions,)`; None for all.
             only: FAISS's selector of them; None for all.
         """
-        rough, found = index.search(queries, fetch, params=self.params(index, fetch, share, only))
-        return rough, found
+        rough, places = index.search(queries, fetch, params=self.params(index, fetch, share, only))
+        return rough, places
 
 
 class ScalarQuantized(AnnIndexType):
@@ -173,10 +173,10 @@ class Lsh(AnnIndexType):
     ) -> tuple[Scores, Places]:
         """Candidates by Hamming distance; what is not chosen is fetched too, and left out."""
         depth = min(int(index.ntotal), math.ceil(1.5 * fetch / share))
-        distances, found = index.search(queries, fetch if chosen is None else depth)
+        distances, places = index.search(queries, fetch if chosen is None else depth)
         if chosen is not None:
-            found = np.where(chosen[found] & (found >= 0), found, -1)
-        return -distances, found
+            places = np.where(chosen[places] & (places >= 0), places, -1)
+        return -distances, places
 
 
 class Ivf(AnnIndexType):
@@ -201,8 +201,8 @@ class Ivf(AnnIndexType):
         import faiss
 
         codes = self._codes or f"PQ{product_parts(dim)}"
-        made = f"IVF{self.lists(count)},{codes}"
-        index = faiss.index_factory(dim, made, faiss.METRIC_INNER_PRODUCT)
+        description = f"IVF{self.lists(count)},{codes}"
+        index = faiss.index_factory(dim, description, faiss.METRIC_INNER_PRODUCT)
         # More points and rounds took several times as long and found no more.
         index.cp.niter, index.cp.min_points_per_centroid = 10, 1
         if not self._codes:
@@ -224,8 +224,8 @@ class Ivf(AnnIndexType):
         import faiss
 
         size = max(1.0, index.ntotal / index.nlist)
-        wanted = max(self.probes(index.nlist), index.nprobe, 4 * fetch / size) / share
-        return faiss.SearchParametersIVF(sel=only, nprobe=min(index.nlist, math.ceil(wanted)))
+        probes = max(self.probes(index.nlist), index.nprobe, 4 * fetch / size) / share
+        return faiss.SearchParametersIVF(sel=only, nprobe=min(index.nlist, math.ceil(probes)))
 
     def tune(self, index: Any, vectors: Vectors, nearest: Vectors) -> None:
         """Have as many lists looked at as `REACHED` needs, `MOST` of them at most."""
@@ -248,7 +248,7 @@ class Ivf(AnnIndexType):
         """Take in vectors, their positions as ids."""
         index.add_with_ids(vectors, np.arange(first, first + len(vectors)))
 
-    def take_out(self, index: Any, places: Places, gone: Mask) -> Places:
+    def remove(self, index: Any, places: Places, gone: Mask) -> Places:
         """Remove them from the lists: what stays keeps its position."""
         import faiss
 
@@ -270,8 +270,8 @@ class IvfFastScan(Ivf):
         """FAISS's inverted lists of four-bit codes, laid out for its fast scan."""
         import faiss
 
-        made = f"IVF{self.lists(count)},PQ{dim if dim % 2 else dim // 2}x4fs"
-        index = faiss.index_factory(dim, made, faiss.METRIC_INNER_PRODUCT)
+        description = f"IVF{self.lists(count)},PQ{dim if dim % 2 else dim // 2}x4fs"
+        index = faiss.index_factory(dim, description, faiss.METRIC_INNER_PRODUCT)
         index.cp.niter, index.cp.min_points_per_centroid = 10, 1
         index.pq.cp.min_points_per_centroid = 1
         return index
@@ -288,20 +288,20 @@ class IvfFastScan(Ivf):
         """The share of the lists that is looked at, sixteen codes for the price of a product."""
         return super().scanned(index, params) // 16
 
-    def take_out(self, index: Any, places: Places, gone: Mask) -> Places:
+    def remove(self, index: Any, places: Places, gone: Mask) -> Places:
         """Remove them; FAISS leaves what it moved up in the rest of each list's last block."""
         import faiss
 
-        left = super().take_out(index, places, gone)
-        held = faiss.downcast_InvertedLists(index.invlists)
+        left = super().remove(index, places, gone)
+        lists = faiss.downcast_InvertedLists(index.invlists)
         nothing = np.zeros(index.code_size, dtype=np.uint8)
         for number in range(index.nlist):
-            size = held.list_size(number)
-            blocks = -(-size // held.n_per_block)
-            codes = faiss.rev_swig_ptr(held.get_codes(number), blocks * held.block_size)
-            codes = codes.reshape(blocks, held.block_size)
-            for place in range(size, blocks * held.n_per_block):
-                held.packer.pack_1(nothing, place, codes)
+            size = lists.list_size(number)
+            blocks = -(-size // lists.n_per_block)
+            codes = faiss.rev_swig_ptr(lists.get_codes(number), blocks * lists.block_size)
+            codes = codes.reshape(blocks, lists.block_size)
+            for place in range(size, blocks * lists.n_per_block):
+                lists.packer.pack_1(nothing, place, codes)
         return left
 
 
@@ -331,7 +331,7 @@ class Hnsw(AnnIndexType):
         """32 neighbours for each candidate of the search's width."""
         return min(int(index.ntotal), 32 * int(params.efSearch))
 
-    def take_out(self, index: Any, places: Places, gone: Mask) -> Places:
+    def remove(self, index: Any, places: Places, gone: Mask) -> Places:
         """Write a neighbour's vector over each: FAISS cannot remove.
 
         The graph stays as it was, and nothing of what is gone is left to be stored.
@@ -373,10 +373,10 @@ def checked(name: str) -> IndexName:
         ConfigError: There is none of that name.
     """
     names = get_args(IndexName)
-    for known in names:
-        if isinstance(name, str) and name == known:
-            found: IndexName = known
-            return found
+    for index_name in names:
+        if isinstance(name, str) and name == index_name:
+            checked_name: IndexName = index_name
+            return checked_name
     raise ConfigError(f"index must be one of {', '.join(names)}, got {name!r}")
 
 

@@ -14,6 +14,7 @@ postings cost, and nothing for the passages that hold none of them.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from threading import RLock
@@ -23,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.memory.analysis.analyzer import ENGLISH, Analyzer
-from hoptrail.memory.index.bm25_scores import Matched, Part
-from hoptrail.memory.index.postings import Pairs, Segment, joined, segment
+from hoptrail.memory.index.bm25_scores import Bm25Scores, Part
+from hoptrail.memory.index.postings import Segment, TfLengthCodes, join_segments, make_segment
 from hoptrail.memory.index.slots import Scores, Slots, SlotTable, grown, spread
 
 K1 = 1.5
@@ -55,11 +56,11 @@ class SparseIndex:
         self._lengths = np.zeros(0, dtype=np.int64)  # by slot, with room for more
         self._count = 0  # slots indexed, dead ones among them
         self._total = 0  # of the living slots' lengths
-        self._pairs = Pairs()
+        self._pairs = TfLengthCodes()
         self._segments: list[Segment] = []
         self._dead: list[int] = []  # postings of dead slots in each segment
         self._norm: NDArray[np.float64] | None = None  # by code of a pair
-        self._last: tuple[str, Matched] | None = None
+        self._last: tuple[str, Bm25Scores] | None = None
         self._dead_slots: Slots | None = None
 
     def add(self, texts: Sequence[str]) -> None:
@@ -75,7 +76,7 @@ class SparseIndex:
                 lengths[row] = len(ids)
             owners = np.repeat(np.arange(len(texts)), lengths)
             terms = np.asarray(flat, dtype=np.int64)
-            new = segment(self._count, owners, terms, lengths, self._pairs)
+            new = make_segment(self._count, owners, terms, lengths, self._pairs)
             self._take(new, lengths)
             self._total += int(lengths.sum())
             self._merge()
@@ -86,15 +87,15 @@ class SparseIndex:
         with self._lock:
             if not len(slots):
                 return
-            for i, held in enumerate(self._segments):
-                within = slots[(slots >= held.first) & (slots < held.last)]
+            for i, segment in enumerate(self._segments):
+                within = slots[(slots >= segment.first) & (slots < segment.last)]
                 if not len(within):
                     continue
-                places = held.places(within)
-                np.subtract.at(self._df, held.terms_at(places), 1)
+                places = segment.places(within)
+                np.subtract.at(self._df, segment.terms_at(places), 1)
                 self._dead[i] += len(places)
-                if 2 * self._dead[i] > len(held):
-                    self._segments[i] = held.kept(self._table.alive[held.slots])
+                if 2 * self._dead[i] > len(segment):
+                    self._segments[i] = segment.only(self._table.alive[segment.slots])
                     self._dead[i] = 0
             self._total -= int(self._lengths[slots].sum())
             self._forget()
@@ -104,11 +105,11 @@ class SparseIndex:
         with self._lock:
             alive = self._table.alive
             number = (np.cumsum(alive) - 1).astype(np.int32)
-            held = self._df[: len(self._ids)] > 0
-            term_number = (np.cumsum(held) - 1).astype(np.int32)
-            names = "\n".join(t for t, kept in zip(self._ids, held.tolist(), strict=True) if kept)
-            kept = [
-                part.kept(alive[part.slots]) if dead else part
+            in_use = self._df[: len(self._ids)] > 0
+            term_number = (np.cumsum(in_use) - 1).astype(np.int32)
+            names = "\n".join(itertools.compress(self._ids, in_use.tolist()))
+            segments = [
+                part.only(alive[part.slots]) if dead else part
                 for part, dead in zip(self._segments, self._dead, strict=True)
             ]
             bounds = np.append(0, np.cumsum(alive))
@@ -117,13 +118,13 @@ class SparseIndex:
                 "lengths": self._lengths[: self._count][alive],
                 "counts_of_codes": self._pairs.counts,
                 "lengths_of_codes": self._pairs.lengths,
-                "first": np.asarray([bounds[s.first] for s in kept], dtype=np.int64),
-                "last": np.asarray([bounds[s.last] for s in kept], dtype=np.int64),
-                "own_terms": _one([term_number[s.terms] for s in kept], np.int32),
-                "own_df": _one([s.df() for s in kept], np.int64),
-                "term_counts": np.asarray([len(s.terms) for s in kept], dtype=np.int64),
-                "slots": _one([number[s.slots] for s in kept], np.int32),
-                "codes": _one([s.codes for s in kept], np.int32),
+                "first": np.asarray([bounds[s.first] for s in segments], dtype=np.int64),
+                "last": np.asarray([bounds[s.last] for s in segments], dtype=np.int64),
+                "own_terms": _one([term_number[s.terms] for s in segments], np.int32),
+                "own_df": _one([s.df() for s in segments], np.int64),
+                "term_counts": np.asarray([len(s.terms) for s in segments], dtype=np.int64),
+                "slots": _one([number[s.slots] for s in segments], np.int32),
+                "codes": _one([s.codes for s in segments], np.int32),
             }
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
@@ -164,8 +165,8 @@ class SparseIndex:
     def terms(self, text: str) -> list[str]:
         """The terms of a text, repeated as they are."""
         with self._lock:
-            found = (self._analyzer.term(word) for word in self._analyzer.words(text))
-            return [term for term in found if term is not None]
+            terms = (self._analyzer.term(word) for word in self._analyzer.words(text))
+            return [term for term in terms if term is not None]
 
     def words(self, text: str) -> list[str]:
         """The words of a text, folded, wholes and parts among them."""
@@ -183,21 +184,21 @@ class SparseIndex:
     def idfs(self, terms: Sequence[str]) -> NDArray[np.float64]:
         """`idf` of several terms, `(m,)`."""
         with self._lock:
-            known = [self._ids.get(term) for term in terms]
-            n = np.asarray([0 if i is None else self._df[i] for i in known], dtype=np.int64)
+            ids = [self._ids.get(term) for term in terms]
+            n = np.asarray([0 if i is None else self._df[i] for i in ids], dtype=np.int64)
             return np.log1p((self._table.size - n + 0.5) / (n + 0.5))
 
     def scores(self, text: str) -> Scores:
         """The score of every slot, `(capacity,)`, read-only; 0 for the dead."""
         with self._lock:
-            found = self.matched(text).all()
-            found.setflags(write=False)
-            return found
+            scores = self.query_scores(text).all()
+            scores.setflags(write=False)
+            return scores
 
     def scores_of(self, text: str, slots: Slots) -> Scores:
         """The scores of some slots, `(m,)`."""
         with self._lock:
-            return self.matched(text).of(slots)
+            return self.query_scores(text).of(slots)
 
     def search(
         self, text: str, k: int, *, allowed: NDArray[np.bool_] | None = None
@@ -210,11 +211,11 @@ class SparseIndex:
             allowed: `(capacity,)` the slots to look among; all by default.
         """
         with self._lock:
-            scores, slots = self.matched(text).best(k, allowed)
+            scores, slots = self.query_scores(text).top_k(k, allowed)
             best = self._table.order(scores, slots)[:k]
             return scores[best], slots[best]
 
-    def matched(self, text: str) -> Matched:
+    def query_scores(self, text: str) -> Bm25Scores:
         """What the text scores in every slot; kept until another is asked for."""
         with self._lock:
             if self._last is None or self._last[0] != text:
@@ -227,23 +228,23 @@ class SparseIndex:
             size = self._table.size
             if not size:
                 return 0.0, 0.0
-            mean, square = (np.asarray(of) for of in self.matched(text).moments(size))
+            mean, square = (np.asarray(of) for of in self.query_scores(text).moments(size))
             return float(mean), float(spread(mean, square))
 
     def _learn(self, text: str) -> list[int]:
         """The term ids of a text; new words and terms are taken in."""
         words = self._analyzer.words(text)
-        known = self._words
+        ids_of = self._words
         try:
-            ids = [known[word] for word in words]
+            ids = [ids_of[word] for word in words]
         except KeyError:
             for word in words:
-                if word not in known:
+                if word not in ids_of:
                     term = self._analyzer.term(word)
-                    known[word] = (
+                    ids_of[word] = (
                         _STOP if term is None else self._ids.setdefault(term, len(self._ids))
                     )
-            ids = [known[word] for word in words]
+            ids = [ids_of[word] for word in words]
         return [i for i in ids if i != _STOP]
 
     def _wanted(self, text: str) -> list[tuple[int, float]]:
@@ -256,35 +257,35 @@ class SparseIndex:
             if term in self._ids
         ]
 
-    def _score(self, text: str) -> Matched:
-        wanted = self._wanted(text)
-        sought = np.asarray([term for term, _ in wanted], dtype=np.int32)
+    def _score(self, text: str) -> Bm25Scores:
+        weighted = self._wanted(text)
+        sought = np.asarray([term for term, _ in weighted], dtype=np.int32)
         if self._dead_slots is None:
             self._dead_slots = np.flatnonzero(~self._table.alive[: self._count])
         # Of a frequent term what it adds is worked out once for each code.
         frequent = 4 * self._df[sought] > len(self._pairs.counts)
         by_code = [
             self._parts(weight, None) if often else None
-            for (_, weight), often in zip(wanted, frequent.tolist(), strict=True)
+            for (_, weight), often in zip(weighted, frequent.tolist(), strict=True)
         ]
-        found = Matched()
-        for held in self._segments:
+        scores = Bm25Scores()
+        for segment in self._segments:
             parts: list[Part] = []
-            for i, place in held.parts(sought):
-                known, codes = by_code[i], held.codes[place]
-                added = self._parts(wanted[i][1], codes) if known is None else known.take(codes)
-                parts.append((i, held.slots[place], added))
-            first, last = self._dead_slots.searchsorted((held.first, held.last))
-            found.take(held.last, parts, self._dead_slots[first:last])
-        return found
+            for i, place in segment.postings_of(sought):
+                table, codes = by_code[i], segment.codes[place]
+                added = self._parts(weighted[i][1], codes) if table is None else table.take(codes)
+                parts.append((i, segment.slots[place], added))
+            first, last = self._dead_slots.searchsorted((segment.first, segment.last))
+            scores.add_postings(segment.last, parts, self._dead_slots[first:last])
+        return scores
 
     def _parts(self, weight: float, codes: NDArray[np.int32] | None) -> NDArray[np.float64]:
         """What a term of this weight adds to a score: for each code, or for all there are."""
         norms, counts = self._norms(), self._pairs.counts
         if codes is not None:
             norms, counts = norms[codes], counts[codes]
-        found: NDArray[np.float64] = weight * counts / (counts + norms)
-        return found
+        scores: NDArray[np.float64] = weight * counts / (counts + norms)
+        return scores
 
     def _norms(self) -> NDArray[np.float64]:
         """k1 (1 - b + b l / L) for each code."""
@@ -311,12 +312,12 @@ class SparseIndex:
 
     def _merge(self) -> None:
         """Merge from the end while a segment is less than twice as large as the next."""
-        held = self._segments
-        while len(held) > 1:
-            small = len(held[-2]) < 2 * len(held[-1]) or not len(held[-1])
-            if not small or len(held[-2]) + len(held[-1]) > FULL:
+        segments = self._segments
+        while len(segments) > 1:
+            small = len(segments[-2]) < 2 * len(segments[-1]) or not len(segments[-1])
+            if not small or len(segments[-2]) + len(segments[-1]) > FULL:
                 break
-            held[-2:] = [joined(held[-2:], self._table.alive)]
+            segments[-2:] = [join_segments(segments[-2:], self._table.alive)]
             self._dead[-2:] = [0]
 
 

@@ -1,4 +1,8 @@
-"""What a query's words score: every slot's sum, and with it the moments and the best.
+"""BM25 scores of one query: every slot's sum, and with it the moments and the top k.
+
+Scores are accumulated term at a time, and slots below a threshold that the k-th best is known to
+reach are passed over, as in MaxScore (Turtle and Flood 1995); only the choice of the best is
+shortened here, since the moments need every sum.
 
 One pass over the postings of the query's terms adds up the scores of all slots. It goes stretch by
 stretch, so that the sums of one stay in the processor's own cache while they are made, squared and
@@ -29,7 +33,7 @@ Part = tuple[int, NDArray[np.int32], Floats]
 """Some postings of a term: which, their slots `(p,)`, and what it adds to the score of each."""
 
 
-class Matched:
+class Bm25Scores:
     """The scores of a query in every slot; 0 for the dead and for those that share no term."""
 
     def __init__(self) -> None:
@@ -37,11 +41,11 @@ class Matched:
         self._sums: list[Floats] = []  # of each, from its first slot on, in whole blocks
         self._parts: list[Sequence[Part]] = []  # of each
         self._total = self._square = 0.0
-        self._near: list[tuple[Floats, Slots]] = []  # what may be among the best
-        self._noted = 0  # how many that are
-        self._least = 0.0  # a score that the last of the best reaches
+        self._candidates: list[tuple[Floats, Slots]] = []  # sums and slots: perhaps among the best
+        self._candidate_count = 0  # how many that are
+        self._threshold = 0.0  # a score that the last of the best reaches
 
-    def take(self, last: int, parts: Sequence[Part], dead: Slots) -> None:
+    def add_postings(self, last: int, parts: Sequence[Part], dead: Slots) -> None:
         """Add up the scores of the slots that follow, up to before `last`.
 
         Args:
@@ -62,21 +66,24 @@ class Matched:
             blocks = sums.reshape(-1, BLOCK)
             self._total += float(sums.sum() if len(dead) else added.sum())
             self._square += float((blocks[:, None] @ blocks[:, :, None]).sum())
-            self._lead(first, sums)
+            self._note_candidates(first, sums)
         self._bounds.append(last)
         self._sums.append(sums)
         self._parts.append(parts)
 
-    def _lead(self, first: int, sums: Floats) -> None:
+    def _note_candidates(self, first: int, sums: Floats) -> None:
         """Note which slots of a stretch may be among the best."""
-        here = _reaching(sums, self._least)
-        self._near.append((sums[here], here + first))
-        self._noted += len(here)
-        if self._noted > 4 * DEPTH:
-            noted, slots = _joined(self._near)
-            self._least = float(kth(noted, DEPTH))
-            kept = _reaching(noted, self._least)
-            self._near, self._noted = [(noted[kept], slots[kept])], len(kept)
+        here = _reaching(sums, self._threshold)
+        self._candidates.append((sums[here], here + first))
+        self._candidate_count += len(here)
+        if self._candidate_count > 4 * DEPTH:
+            noted, slots = _joined(self._candidates)
+            self._threshold = float(kth(noted, DEPTH))
+            leading = _reaching(noted, self._threshold)
+            self._candidates, self._candidate_count = (
+                [(noted[leading], slots[leading])],
+                len(leading),
+            )
 
     def moments(self, size: int) -> tuple[float, float]:
         """The means of the scores and of their squares over `size` slots, the others scoring 0."""
@@ -86,31 +93,31 @@ class Matched:
         """The scores of some slots, rounded."""
         order = np.argsort(slots)
         ends = np.searchsorted(slots[order], self._bounds).tolist()
-        found = np.zeros(len(slots))
+        scores = np.zeros(len(slots))
         for number, sums in enumerate(self._sums):
             if ends[number] < ends[number + 1] and len(sums):
                 here = order[ends[number] : ends[number + 1]]
-                found[here] = sums[slots[here] - self._bounds[number]]
-        return _rounded(found)
+                scores[here] = sums[slots[here] - self._bounds[number]]
+        return _rounded(scores)
 
     def all(self) -> Scores:
         """The scores of all slots, rounded."""
-        found = np.zeros(self._bounds[-1], dtype=np.float32)
+        scores = np.zeros(self._bounds[-1], dtype=np.float32)
         for first, sums in zip(self._bounds[:-1], self._sums, strict=True):
-            held = np.flatnonzero(sums)
-            found[first + held] = _rounded(sums[held])
-        return found
+            nonzero = np.flatnonzero(sums)
+            scores[first + nonzero] = _rounded(sums[nonzero])
+        return scores
 
-    def best(self, k: int, allowed: NDArray[np.bool_] | None) -> tuple[Scores, Slots]:
+    def top_k(self, k: int, allowed: NDArray[np.bool_] | None) -> tuple[Scores, Slots]:
         """The best `k` slots, all that equal the last of them, and perhaps some more, unordered.
 
         Args:
             k: How many, at least 1.
             allowed: The slots to look among; all by default.
         """
-        near = self._near
+        near = self._candidates
         if allowed is not None or k > DEPTH:
-            bound = self._bound(k, allowed)
+            bound = self._lower_bound(k, allowed)
             near = []
             for first, sums in zip(self._bounds[:-1], self._sums, strict=True):
                 here = _reaching(sums, bound)
@@ -118,30 +125,30 @@ class Matched:
         exact, slots = _joined(near)
         scores = _rounded(exact)
         if allowed is not None:
-            kept = _among(slots, allowed)
-            scores, slots = scores[kept], slots[kept]
+            rows = _among(slots, allowed)
+            scores, slots = scores[rows], slots[rows]
         if len(scores) > k:
-            kept = np.flatnonzero(scores >= kth(scores, k))
-            scores, slots = scores[kept], slots[kept]
+            rows = np.flatnonzero(scores >= kth(scores, k))
+            scores, slots = scores[rows], slots[rows]
         if len(scores) and not scores.min():  # below what counts is as good as not there
             scores, slots = scores[scores > 0], slots[scores > 0]
         return scores, slots
 
-    def _bound(self, k: int, allowed: NDArray[np.bool_] | None) -> float:
+    def _lower_bound(self, k: int, allowed: NDArray[np.bool_] | None) -> float:
         """A score that the k-th best reaches; 0 where none is known."""
         by_term: dict[int, list[tuple[int, NDArray[np.int32]]]] = {}
-        for number, held in enumerate(self._parts):
-            for term, slots, _ in held:
+        for number, postings in enumerate(self._parts):
+            for term, slots, _ in postings:
                 by_term.setdefault(term, []).append((number, slots))
         by_size = sorted(by_term.values(), key=lambda parts: sum(len(part) for _, part in parts))
         bound, seen = 0.0, 0
         for parts in by_size:
-            found = []
+            lower = []
             for number, slots in parts:
                 seen += len(slots)
-                kept = slots if allowed is None else slots[_among(slots, allowed)]
-                found.append(self._sums[number][kept - self._bounds[number]])
-            scores = np.concatenate(found)
+                among = slots if allowed is None else slots[_among(slots, allowed)]
+                lower.append(self._sums[number][among - self._bounds[number]])
+            scores = np.concatenate(lower)
             if len(scores) >= k:
                 bound = max(bound, float(kth(scores, k)))
             if bound and seen >= ENOUGH * k:
@@ -157,8 +164,8 @@ def kth(scores: NDArray[np.floating], k: int) -> np.floating:
         blocks = len(scores) // (8 * k)
         bests = scores[: blocks * 8 * k].reshape(8 * k, blocks).max(1)
         scores = scores[np.flatnonzero(scores >= np.partition(bests, 7 * k)[7 * k])]
-    found: np.floating = np.partition(scores, len(scores) - k)[len(scores) - k]
-    return found
+    score: np.floating = np.partition(scores, len(scores) - k)[len(scores) - k]
+    return score
 
 
 def _joined(near: Sequence[tuple[Floats, Slots]]) -> tuple[Floats, Slots]:
@@ -170,8 +177,8 @@ def _joined(near: Sequence[tuple[Floats, Slots]]) -> tuple[Floats, Slots]:
 def _reaching(sums: Floats, bound: float) -> Slots:
     """Where sums reach a bound, but for rounding; where there is any sum if the bound is 0."""
     least = _margin(bound)
-    found: Slots = np.flatnonzero(sums >= least if least > 0 else sums != 0)
-    return found
+    slots: Slots = np.flatnonzero(sums >= least if least > 0 else sums != 0)
+    return slots
 
 
 def _margin(bound: float | np.floating) -> float:
@@ -181,9 +188,9 @@ def _margin(bound: float | np.floating) -> float:
 
 def _among(slots: NDArray[np.integer], allowed: NDArray[np.bool_]) -> Slots:
     """The positions of the slots that are allowed; one that is newer than the mask is not."""
-    known = np.flatnonzero(slots < len(allowed))
-    found: Slots = known[allowed[slots[known]]]
-    return found
+    in_range = np.flatnonzero(slots < len(allowed))
+    among: Slots = in_range[allowed[slots[in_range]]]
+    return among
 
 
 def _rounded(sums: Floats) -> Scores:

@@ -29,7 +29,7 @@ from hoptrail.memory.index.ann import DRIFT, Approximate, Selection
 from hoptrail.memory.index.ann_types import IndexName, kind_for
 from hoptrail.memory.index.dense_windows import ROUNDING, SlotWindows, products
 from hoptrail.memory.index.slots import Scores, Slots, SlotTable, spread
-from hoptrail.memory.index.vector_table import Mask, Rows
+from hoptrail.memory.index.vector_table import Mask, VectorTable
 
 MARGIN = 16
 """Fetched beyond k, so that content can decide between equals at the boundary."""
@@ -94,10 +94,10 @@ class DenseIndex:
                 return
             if vectors.shape[1] != self.dim:
                 # An emptied store may go on with another encoder; its dead slots keep their place.
-                held = len(self._rows)
+                count = len(self._rows)
                 self._reset(vectors.shape[1])
-                self._rows.append(np.zeros((held, self.dim), dtype=np.float32))
-                self._caught_up = held
+                self._rows.append(np.zeros((count, self.dim), dtype=np.float32))
+                self._caught_up = count
             if windows is not None and owners is not None:
                 near = leaning(windows, vectors[owners])
                 self._windows.add(near, owners + len(self._rows))
@@ -276,23 +276,23 @@ class DenseIndex:
         most = selective or fetch > EXACT_SHARE * among.count
         proposer = None if most else self._approximate
         if proposer is None:
-            rough, found = self._rows.search(queries[rows], fetch, among.selectors(self._rows))
+            rough, proposed = self._rows.search(queries[rows], fetch, among.selectors(self._rows))
         else:
-            rough, found = proposer.search(queries[rows], fetch, among.selection(proposer))
-        vectors = self._rows.take(found)
+            rough, proposed = proposer.search(queries[rows], fetch, among.selection(proposer))
+        vectors = self._rows.take(proposed)
         near = rough if proposer is None else np.einsum("nd,nmd->nm", queries[rows], vectors)
         unsure = []
         for i, row in enumerate(rows):
-            kept = _contenders(near[i], found[i], k)
-            held = found[i, kept]
-            exact = products(queries[row][None], vectors[i, kept][None])[0]
-            exact[held < 0] = -np.inf
-            best = self._table.order(exact, held)[:k]
-            scores[row], slots[row] = exact[best], held[best]
+            contenders = _contenders(near[i], proposed[i], k)
+            contending = proposed[i, contenders]
+            exact = products(queries[row][None], vectors[i, contenders][None])[0]
+            exact[contending < 0] = -np.inf
+            best = self._table.order(exact, contending)[:k]
+            scores[row], slots[row] = exact[best], contending[best]
             worst = exact[best[-1]]
             if proposer is not None:
                 # Too few were found, or others that equal the last may not have been fetched.
-                equal = rough[i, kept][exact == worst]
+                equal = rough[i, contenders][exact == worst]
                 missed = worst == -np.inf or equal.min() <= rough[i, -1]
             else:
                 # What was not fetched is no better than the last fetched, but for FAISS's rounding.
@@ -326,7 +326,7 @@ class DenseIndex:
             self._outer += sign * _matmul(part.T, part)
 
     def _reset(self, dim: int, base: Vectors | None = None) -> None:
-        self._rows = Rows(dim, base)
+        self._rows = VectorTable(dim, base)
         self._windows = SlotWindows(dim)
         self._sum = np.zeros(dim)
         self._outer = np.zeros((dim, dim))
@@ -347,7 +347,7 @@ class _Among:
     _selectors: list[Any] | None = None
     _selection: Selection | None = None
 
-    def selectors(self, rows: Rows) -> list[Any] | None:
+    def selectors(self, rows: VectorTable) -> list[Any] | None:
         """For an exact search."""
         if self._selectors is None and self.chosen is not None:
             self._selectors = rows.selectors(self.chosen)

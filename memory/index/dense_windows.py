@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hoptrail.memory.encoders.vectors import Vectors
 from hoptrail.memory.index.slots import DECIMALS, Scores, Slots
-from hoptrail.memory.index.vector_table import Mask, Rows
+from hoptrail.memory.index.vector_table import Mask, VectorTable
 
 ROWS_AT_ONCE = 16_384
 """Windows that are multiplied at once."""
@@ -41,7 +41,7 @@ class SlotWindows:
     """
 
     def __init__(self, dim: int) -> None:
-        self._rows = Rows(dim)
+        self._rows = VectorTable(dim)
         self._slots: Slots = np.zeros(0, dtype=np.int64)  # of long passages, ascending
         self._starts: Slots = np.zeros(1, dtype=np.int64)  # of their rows, and the end
         self._dead = 0  # rows of slots that were removed
@@ -73,11 +73,11 @@ class SlotWindows:
             return {}
         living = alive[self._slots]
         of_row = np.repeat(np.arange(len(self._slots)), np.diff(self._starts))
-        kept = living[of_row]
-        slots = self._slots[of_row][kept]
+        alive_rows = living[of_row]
+        slots = self._slots[of_row][alive_rows]
         if renumber:
             slots = (np.cumsum(alive) - 1)[slots]
-        return {"windows": self._rows.those(kept), "window_slots": slots}
+        return {"windows": self._rows.those(alive_rows), "window_slots": slots}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take a state over, in place of all that is here; one without windows empties it."""
@@ -85,7 +85,7 @@ class SlotWindows:
         SlotWindows.__init__(self, dim)
         if "windows" in state:
             slots, counts = np.unique(state["window_slots"], return_counts=True)
-            self._rows = Rows(dim, state["windows"])
+            self._rows = VectorTable(dim, state["windows"])
             self._slots = slots.astype(np.int64)
             self._starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 

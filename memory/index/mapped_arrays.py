@@ -99,15 +99,15 @@ def read(path: Path, digest: str) -> Mapped:
             lies = mmap.mmap(-1, max(size, 1))  # memory that begins at a page, as a file's does
             if file.readinto(lies) != size:
                 raise ValueError("it became shorter while it was read")
-    found = Mapped(lies if size > READ_WHOLE else None)
+    arrays = Mapped(lies if size > READ_WHOLE else None)
     for name, (kind, shape, start) in table["arrays"].items():
         dtype, count = np.dtype(kind), int(np.prod(shape, dtype=np.int64))
         if dtype.hasobject:
             raise ValueError(f"its array {name!r} holds objects")
         flat = np.frombuffer(lies, dtype, count, start) if count else np.zeros(0, dtype)
-        found[name] = flat.reshape(shape)
-        found[name].setflags(write=False)
-    return found
+        arrays[name] = flat.reshape(shape)
+        arrays[name].setflags(write=False)
+    return arrays
 
 
 def check(path: Path, digest: str) -> dict[str, Any]:
@@ -126,9 +126,9 @@ def check(path: Path, digest: str) -> dict[str, Any]:
             raise ValueError("it does not end as an index file does")
         file.seek(size - _END.size - length)
         end = file.read()
-    found = hashlib.sha256(end).hexdigest()
-    if found != digest:
-        raise ValueError(f"its checksum should begin with {digest[:12]}, got {found[:12]}")
+    actual = hashlib.sha256(end).hexdigest()
+    if actual != digest:
+        raise ValueError(f"its checksum should begin with {digest[:12]}, got {actual[:12]}")
     table: dict[str, Any] = json.loads(end[:length])
     _check_chunks(path, size - len(end), table["chunk"], table["checksums"])
     return table

@@ -33,20 +33,20 @@ class Segment:
     slots: Numbers
     """`(p,)` ascending within a term."""
     codes: Numbers
-    """`(p,)`, as `Pairs` numbers them."""
+    """`(p,)`, as `TfLengthCodes` numbers them."""
 
     def __len__(self) -> int:
         return len(self.slots)
 
-    def parts(self, sought: Numbers) -> list[tuple[int, slice]]:
+    def postings_of(self, sought: Numbers) -> list[tuple[int, slice]]:
         """Where the postings of some terms lie: position in `sought`, place."""
         if not len(self.terms):
             return []
         at = self.terms.searchsorted(sought)
         at[at == len(self.terms)] = 0
-        held = (self.terms[at] == sought).tolist()
+        has_term = (self.terms[at] == sought).tolist()
         first, last = self.starts[at].tolist(), self.starts[at + 1].tolist()
-        return [(i, slice(first[i], last[i])) for i, found in enumerate(held) if found]
+        return [(i, slice(first[i], last[i])) for i, present in enumerate(has_term) if present]
 
     def df(self) -> NDArray[np.int64]:
         """How many postings each of its terms has, `(u,)`."""
@@ -62,16 +62,16 @@ class Segment:
 
     def terms_at(self, places: NDArray[np.int64]) -> Numbers:
         """The terms of postings."""
-        found: Numbers = self.terms[np.searchsorted(self.starts, places, side="right") - 1]
-        return found
+        terms: Numbers = self.terms[np.searchsorted(self.starts, places, side="right") - 1]
+        return terms
 
-    def kept(self, keep: NDArray[np.bool_]) -> Segment:
+    def only(self, keep: NDArray[np.bool_]) -> Segment:
         """The segment with only some of its postings, `(p,)`; terms without any are left out."""
         owners = np.repeat(self.terms, self.df())[keep]
         return _sorted(self.first, self.last, owners, self.slots[keep], self.codes[keep])
 
 
-class Pairs:
+class TfLengthCodes:
     """Numbers the pairs of (count, length) that occur. Not locked: the index that owns it is."""
 
     def __init__(self) -> None:
@@ -92,10 +92,10 @@ class Pairs:
     def codes(self, counts: NDArray[np.int64], lengths: NDArray[np.int64]) -> Numbers:
         """The codes of pairs `(p,)`; new ones are taken in."""
         different, which = np.unique(counts << 32 | lengths, return_inverse=True)
-        known = self._code_of
-        codes = [known.setdefault(pair, len(known)) for pair in different.tolist()]
-        if len(known) > len(self._count):
-            room = max(1024, 2 * len(known))
+        code_of = self._code_of
+        codes = [code_of.setdefault(pair, len(code_of)) for pair in different.tolist()]
+        if len(code_of) > len(self._count):
+            room = max(1024, 2 * len(code_of))
             self._count, self._length = grown(self._count, room), grown(self._length, room)
         self._count[codes] = different >> 32
         self._length[codes] = different & 0xFFFFFFFF
@@ -107,8 +107,12 @@ class Pairs:
         self._code_of = {pair: code for code, pair in enumerate((counts << 32 | lengths).tolist())}
 
 
-def segment(
-    first: int, owners: NDArray[np.int64], terms: NDArray[np.int64], lengths: Slots, pairs: Pairs
+def make_segment(
+    first: int,
+    owners: NDArray[np.int64],
+    terms: NDArray[np.int64],
+    lengths: Slots,
+    pairs: TfLengthCodes,
 ) -> Segment:
     """The segment of new slots.
 
@@ -119,19 +123,19 @@ def segment(
         lengths: How many words each of the new slots has.
         pairs: Numbers the pairs that occur.
     """
-    held = max(len(lengths), 1)
-    met, counts = np.unique(terms * held + owners, return_counts=True)
-    rows = met % held
+    span = max(len(lengths), 1)
+    met, counts = np.unique(terms * span + owners, return_counts=True)
+    rows = met % span
     return _sorted(
         first,
         first + len(lengths),
-        (met // held).astype(np.int32),
+        (met // span).astype(np.int32),
         (rows + first).astype(np.int32),
         pairs.codes(counts, lengths[rows]),
     )
 
 
-def joined(segments: Sequence[Segment], alive: NDArray[np.bool_]) -> Segment:
+def join_segments(segments: Sequence[Segment], alive: NDArray[np.bool_]) -> Segment:
     """One segment out of neighbours, lower slots first; the dead are left out."""
     terms = np.concatenate([np.repeat(s.terms, s.df()) for s in segments])
     slots = np.concatenate([s.slots for s in segments])

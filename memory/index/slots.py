@@ -63,7 +63,7 @@ class SlotTable:
         self.size += len(rowids)
         return np.arange(first, last, dtype=np.int64)
 
-    def kill(self, slots: Slots) -> None:
+    def mark_deleted(self, slots: Slots) -> None:
         """Mark living slots as dead."""
         self._alive = self._alive.copy()
         self._alive[slots] = False
@@ -71,10 +71,10 @@ class SlotTable:
 
     def among(self, allowed: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Which slots are alive and allowed, `(capacity,)`; newer than the mask are not."""
-        found = self._alive[: self.capacity].copy()
-        found[: len(allowed)] &= allowed[: self.capacity]
-        found[len(allowed) :] = False
-        return found
+        mask = self._alive[: self.capacity].copy()
+        mask[: len(allowed)] &= allowed[: self.capacity]
+        mask[len(allowed) :] = False
+        return mask
 
     def order(self, scores: NDArray[np.floating], slots: Slots) -> NDArray[np.int64]:
         """Positions that sort slots best first; equals by content, then by age.
@@ -105,5 +105,5 @@ def spread(mean: Floats, square: Floats) -> Floats:
     """
     variance = square - mean * mean
     noise = 1e-12 * (1.0 + square)
-    found: Floats = np.sqrt(np.where(variance > noise, variance, 0.0))
-    return found
+    std: Floats = np.sqrt(np.where(variance > noise, variance, 0.0))
+    return std

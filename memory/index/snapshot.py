@@ -114,19 +114,19 @@ def problems(database: Database) -> list[str]:
         rows = connection.execute(
             "SELECT namespace, file, sha256, version FROM snapshots ORDER BY file"
         ).fetchall()
-    found = []
+    sentences = []
     for scope, *columns, version in rows:
         name, digest = map(str, columns)
         if not name.startswith(_prefix(scope, version)):
-            found.append(f"the row of the index file {name} is not as it was written")
+            sentences.append(f"the row of the index file {name} is not as it was written")
             continue
         file = folder_of(database) / Path(name).name
         try:
             if _usable(name):
                 mapped_arrays.check(file, digest)
         except (OSError, ValueError) as error:
-            found.append(f"the index file {file} cannot be used: {error}")
-    return found
+            sentences.append(f"the index file {file} cannot be used: {error}")
+    return sentences
 
 
 def drop_all(database: Database) -> int:

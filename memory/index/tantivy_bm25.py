@@ -117,19 +117,19 @@ class TantivyIndex(SparseIndex):
         with self._lock:
             if self._last is not None and self._last[0] == text:
                 return super().search(text, k, allowed=allowed)  # every score is known already
-            wanted = self._wanted(text)
+            weighted = self._wanted(text)
             among = self._table.alive if allowed is None else self._table.among(allowed)
-            if ALLOWED * int(among.sum()) < self._held or not wanted:
+            if ALLOWED * int(among.sum()) < self._held or not weighted:
                 return super().search(text, k, allowed=allowed)
             searcher = self._searcher()
-            query = self._query(searcher, wanted)
+            query = self._query(searcher, weighted)
             fetch = FETCHED * k + MARGIN
             while True:
                 hits = searcher.search(query, fetch, count=False).hits
-                found = searcher.fast_field_values("slot", [address for _, address in hits])
-                slots = np.asarray(found, dtype=np.int64)
+                numbers = searcher.fast_field_values("slot", [address for _, address in hits])
+                slots = np.asarray(numbers, dtype=np.int64)
                 slots = np.sort(slots[among[slots]])
-                scores = self._exact(wanted, slots)
+                scores = self._exact(weighted, slots)
                 best = self._table.order(scores, slots)[:k]
                 best = best[scores[best] > 0]
                 kth = scores[best[-1]] if len(best) == k else 0.0
@@ -154,14 +154,14 @@ class TantivyIndex(SparseIndex):
     def _rebuild(self) -> None:
         """Make it anew from our postings of what is alive."""
         self._clear()
-        for held in self._segments:
-            terms = np.repeat(held.terms, held.df())
-            order = np.argsort(held.slots, kind="stable")
-            terms = np.repeat(terms[order], self._pairs.counts[held.codes[order]])
-            slots = np.repeat(held.slots[order], self._pairs.counts[held.codes[order]])
-            ends = np.searchsorted(slots, np.arange(held.first, held.last + 1)).tolist()
+        for segment in self._segments:
+            terms = np.repeat(segment.terms, segment.df())
+            order = np.argsort(segment.slots, kind="stable")
+            terms = np.repeat(terms[order], self._pairs.counts[segment.codes[order]])
+            slots = np.repeat(segment.slots[order], self._pairs.counts[segment.codes[order]])
+            ends = np.searchsorted(slots, np.arange(segment.first, segment.last + 1)).tolist()
             for slot, start, end in zip(
-                range(held.first, held.last), ends[:-1], ends[1:], strict=True
+                range(segment.first, segment.last), ends[:-1], ends[1:], strict=True
             ):
                 if self._table.alive[slot]:
                     self._write(slot, terms[start:end].tolist())
@@ -173,11 +173,11 @@ class TantivyIndex(SparseIndex):
             self._written = False
         return self._index.searcher()
 
-    def _query(self, searcher: Any, wanted: list[tuple[int, float]]) -> Any:
+    def _query(self, searcher: Any, weighted: list[tuple[int, float]]) -> Any:
         """A query whose terms have our weights instead of tantivy's own."""
         query, occur = self._tantivy.Query, self._tantivy.Occur
         parts = []
-        for term, weight in wanted:
+        for term, weight in weighted:
             n = searcher.doc_freq("terms", str(term))
             if n:
                 own = float(np.log1p((self._held - n + 0.5) / (n + 0.5))) * (1 + 1.2)
@@ -185,19 +185,19 @@ class TantivyIndex(SparseIndex):
                 parts.append((occur.Should, query.boost_query(one, weight / own)))
         return query.boolean_query(parts)
 
-    def _exact(self, wanted: list[tuple[int, float]], slots: Slots) -> Scores:
+    def _exact(self, weighted: list[tuple[int, float]], slots: Slots) -> Scores:
         """The scores of some slots, ascending, as `matched` has them."""
         sums = np.zeros(len(slots))
-        sought = np.asarray([term for term, _ in wanted], dtype=np.int32)
-        for held in self._segments:
-            first, last = np.searchsorted(slots, [held.first, held.last])
+        sought = np.asarray([term for term, _ in weighted], dtype=np.int32)
+        for segment in self._segments:
+            first, last = np.searchsorted(slots, [segment.first, segment.last])
             if first == last:
                 continue
             here = slots[first:last]
-            for i, place in held.parts(sought):
-                own = held.slots[place]
+            for i, place in segment.postings_of(sought):
+                own = segment.slots[place]
                 at = np.minimum(np.searchsorted(own, here), len(own) - 1)
                 hit = np.flatnonzero(own[at] == here)
-                codes = held.codes[place][at[hit]]
-                sums[first + hit] += self._parts(wanted[i][1], codes)
+                codes = segment.codes[place][at[hit]]
+                sums[first + hit] += self._parts(weighted[i][1], codes)
         return sums.round(DECIMALS).astype(np.float32)

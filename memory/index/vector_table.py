@@ -21,7 +21,7 @@ WORTH_THREADS = 500_000_000
 """Multiplications in one search from which more than one thread pays: some 50 ms of one."""
 
 
-class Rows:
+class VectorTable:
     """Vectors by slot: those of a snapshot where they lie, and behind them those that came since.
 
     Not locked: the index that owns it is.
@@ -54,24 +54,24 @@ class Rows:
 
     def parts(self) -> list[tuple[int, Vectors]]:
         """All vectors in contiguous arrays, each with its first slot; at least one."""
-        held = len(self._base)
-        tail = self._tail[: self._count - held]
-        if not held or not len(tail):
-            return [(0, self._base if held else tail)]
-        return [(0, self._base), (held, tail)]
+        in_base = len(self._base)
+        tail = self._tail[: self._count - in_base]
+        if not in_base or not len(tail):
+            return [(0, self._base if in_base else tail)]
+        return [(0, self._base), (in_base, tail)]
 
     def take(self, slots: Slots) -> Vectors:
         """The vectors of slots, which may have any shape."""
         parts = self.parts()
         if len(parts) == 1:
-            found: Vectors = parts[0][1][slots]
-            return found
+            vectors: Vectors = parts[0][1][slots]
+            return vectors
         (_, base), (first, tail) = parts
-        found = np.empty((*slots.shape, self.dim), dtype=np.float32)
+        vectors = np.empty((*slots.shape, self.dim), dtype=np.float32)
         early = slots < first
-        found[early] = base[slots[early]]
-        found[~early] = tail[slots[~early] - first]
-        return found
+        vectors[early] = base[slots[early]]
+        vectors[~early] = tail[slots[~early] - first]
+        return vectors
 
     def those(self, chosen: Mask) -> Vectors:
         """The vectors of the chosen slots, in their order; no copy where it is all of a part."""
@@ -102,7 +102,7 @@ class Rows:
         """
         import faiss
 
-        rough, found = [], []
+        rough, rows_of = [], []
         for i, (first, part) in enumerate(self.parts()):
             # As IndexFlatIP does it, on memory that need not be its own.
             size = (len(queries), min(count, len(part)))
@@ -120,10 +120,10 @@ class Rows:
                     selectors[i] if selectors else None,
                 )
             rough.append(products)
-            found.append(np.where(rows < 0, rows, rows + first))
+            rows_of.append(np.where(rows < 0, rows, rows + first))
         if len(rough) == 1:
-            return rough[0], found[0]
-        products, slots = np.concatenate(rough, axis=1), np.concatenate(found, axis=1)
+            return rough[0], rows_of[0]
+        products, slots = np.concatenate(rough, axis=1), np.concatenate(rows_of, axis=1)
         products[slots < 0] = -np.inf
         best = np.argsort(-products, axis=1, kind="stable")[:, :count]
         return np.take_along_axis(products, best, 1), np.take_along_axis(slots, best, 1)

@@ -193,9 +193,9 @@ def passage_of(record: Mapping[str, Any], where: str) -> Passage:
     Raises:
         FormatError: A field is missing or of another type.
     """
-    known = {key: record[key] for key in _FIELDS & record.keys()}
+    fields = {key: record[key] for key in _FIELDS & record.keys()}
     passage = replace(
-        parse_passage(known, where),
+        parse_passage(fields, where),
         title=record.get("title"),  # also an empty one
         written_at=record.get("written_at", 0.0),
         expires_at=record.get("expires_at"),

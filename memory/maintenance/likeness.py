@@ -132,17 +132,17 @@ def of_new(
     """
     mask = _exactly(store, view)
     exact = _exact(view, {passage.content for passage in batch.values()}, mask)
-    found = {key: exact[p.content] for key, p in batch.items() if p.content in exact}
-    rest = [key for key in batch if key not in found]
+    likenesses = {key: exact[p.content] for key, p in batch.items() if p.content in exact}
+    rest = [key for key in batch if key not in likenesses]
     if near > 1 or not mask.any():
-        return found
+        return likenesses
     for start in range(0, len(rest), AT_ONCE):
         part = rest[start : start + AT_ONCE]
         matrix = np.stack([vectors[key] for key in part])
         for key, slots in zip(part, _near(view, matrix, near, mask), strict=True):
             if like := _nearest(view, batch[key].content, vectors[key], slots, near):
-                found[key] = like
-    return found
+                likenesses[key] = like
+    return likenesses
 
 
 def oldest_first(store: Store, view: View) -> Iterator[tuple[Passage, Vectors]]:
@@ -166,8 +166,8 @@ def oldest_first(store: Store, view: View) -> Iterator[tuple[Passage, Vectors]]:
 def _exact(view: View, contents: Collection[str], mask: NDArray[np.bool_]) -> dict[str, Like]:
     """For each content that a slot of the mask holds, the first that was written."""
     texts = {content_hash.content_key(content): content for content in contents}
-    wanted = np.fromiter(texts, dtype=np.uint64, count=len(texts))
-    same = np.flatnonzero(mask & np.isin(view.keys, wanted))
+    keys = np.fromiter(texts, dtype=np.uint64, count=len(texts))
+    same = np.flatnonzero(mask & np.isin(view.keys, keys))
     first: dict[int, int] = {}
     for slot in same[np.argsort(view.rowids[same], kind="stable")].tolist():
         first.setdefault(int(view.keys[slot]), slot)
@@ -181,10 +181,10 @@ def _near(
     """The slots whose cosine with each of some vectors `(n, d)` reaches the bound."""
     scores, nearest = view.dense.search(vectors, NEAREST, allowed=mask, wholes=True)
     reaches = scores >= near - ROUNDING
-    found = [nearest[row][reaches[row]] for row in range(len(vectors))]
+    candidates = [nearest[row][reaches[row]] for row in range(len(vectors))]
     full = [row for row in range(len(vectors)) if reaches[row].all()]
     if not full or nearest.shape[1] < NEAREST:  # there are no others
-        return found
+        return candidates
     slots = np.flatnonzero(mask)
     parts: dict[int, list[NDArray[np.int64]]] = {row: [] for row in full}
     for start in range(0, len(slots), 16 * AT_ONCE):
@@ -193,8 +193,8 @@ def _near(
         for row, reached in zip(full, cosines >= near - ROUNDING, strict=True):
             parts[row].append(part[reached])
     for row in full:
-        found[row] = np.concatenate(parts[row])
-    return found
+        candidates[row] = np.concatenate(parts[row])
+    return candidates
 
 
 def _nearest(

@@ -110,11 +110,11 @@ def _vectors(store: Store, done: list[str]) -> None:
     """Encode the passages anew whose vectors are not as they were written."""
     with store.reading() as connection:
         wrong = soundness.wrong_vectors(connection)
-        found = records.read(connection, wrong, links=False)
-    wrong = [rowid for rowid in wrong if rowid in found]  # else it is damaged
+        passages = records.read(connection, wrong, links=False)
+    wrong = [rowid for rowid in wrong if rowid in passages]  # else it is damaged
     if not wrong:
         return
-    vectors = store.encode_passages([found[rowid].content for rowid in wrong])
+    vectors = store.encode_passages([passages[rowid].content for rowid in wrong])
     with store.transaction() as connection:
         if store.encoder is not None:
             store_info.check_encoder(connection, store.encoder, str(store.path))
@@ -122,7 +122,7 @@ def _vectors(store: Store, done: list[str]) -> None:
         version = store_info.bump(connection, len(wrong))
         sealed = set(wrong) - set(soundness.wrong_passages(connection))
         for i, (rowid, vector) in enumerate(zip(wrong, vectors, strict=True)):
-            if rowid in now and now[rowid].content == found[rowid].content:
+            if rowid in now and now[rowid].content == passages[rowid].content:
                 records.put_vector(connection, rowid, vector)
                 # As a new version, so that views that hold the old one take it in.
                 connection.execute(

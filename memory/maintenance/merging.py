@@ -68,13 +68,13 @@ def merge_duplicates(
     bound, scope = near_duplicates.checked_bound(similarity_threshold), Scope.parse(namespace)
     dry_run = flag(dry_run, "dry_run")
     while True:
-        found: list[Duplicate] = []
+        duplicates: list[Duplicate] = []
         seen: dict[Namespace, int] = {}
         for space in store.namespaces():
             if scope.includes(space):
                 seen[space], among = near_duplicates.among_old(store, space, bound)
-                found += among
-        merges = _groups(found)
+                duplicates += among
+        merges = _groups(duplicates)
         if dry_run or not merges:
             return Pruned(merges, done=False)
         with store.transaction() as connection:
@@ -88,10 +88,10 @@ def merge_duplicates(
         return Pruned(merges, done=True)
 
 
-def _groups(found: Sequence[Duplicate]) -> tuple[Merge, ...]:
+def _groups(duplicates: Sequence[Duplicate]) -> tuple[Merge, ...]:
     """Duplicates by the passage that stays."""
     groups: dict[tuple[Namespace, str], list[Duplicate]] = {}
-    for one in found:
+    for one in duplicates:
         groups.setdefault((one.namespace, one.of), []).append(one)
     return tuple(
         Merge(space, keeper, tuple(sorted(group, key=lambda one: one.id)))
@@ -108,7 +108,7 @@ def _apply(store: Store, connection: sqlite3.Connection, merge: Merge, now: floa
     gone = {*ids}
     own_links = tuple(link for link in first.links if link.target not in gone)
     links = [link for other in others for link in other.links if link.target not in group]
-    rowids = batches.taken(connection, [(space, id_) for id_ in (first.id, *ids)], now)
+    rowids = batches.existing_rowids(connection, [(space, id_) for id_ in (first.id, *ids)], now)
     provenance.move(connection, [rowids[space, id_] for id_ in ids], rowids[space, first.id])
     if len(own_links) < len(first.links):
         first = store.relink(first.id, space, lambda old: own_links)
@@ -137,8 +137,8 @@ def _linking_to(
             (encode_namespace(namespace), *part),
         )
         rowids.update(row[0] for row in rows)
-    found = store.read_rows(sorted(rowids))
-    return [found[rowid] for rowid in sorted(found)]
+    passages = store.read_rows(sorted(rowids))
+    return [passages[rowid] for rowid in sorted(passages)]
 
 
 def _turned(links: Iterable[Link], turned: Mapping[str, str]) -> tuple[Link, ...]:

@@ -191,7 +191,7 @@ def _stale(
     if any(changed(connection, namespace, version) for namespace, version in seen.items()):
         return True
     olds = {(d.namespace, d.of) for d in doubled} - batch.keys()
-    return len(batches.taken(connection, olds, now)) < len(olds)  # one has just expired
+    return len(batches.existing_rowids(connection, olds, now)) < len(olds)  # one has just expired
 
 
 def _among_new(
@@ -210,7 +210,7 @@ def _among_new(
             except UnknownId:  # another process deleted one just now: look again
                 continue
             firsts = Keepers(similarity_threshold)
-            found = []
+            duplicates = []
             for key, passage in batch.items():
                 vector = vectors[key]
                 like = there.get(key)
@@ -219,22 +219,24 @@ def _among_new(
                 if like is None:
                     firsts.add(passage.id, passage.content, vector)
                 else:
-                    found.append(Duplicate(passage.id, like.id, like.cosine, like.exact, namespace))
-            return view.version, found
+                    duplicates.append(
+                        Duplicate(passage.id, like.id, like.cosine, like.exact, namespace)
+                    )
+            return view.version, duplicates
 
 
 def _clusters(store: Store, view: View, similarity_threshold: float) -> list[Duplicate]:
     """The duplicates of a namespace, which its view holds; only with its lock held."""
     firsts = Keepers(similarity_threshold)
-    found = []
+    duplicates = []
     for passage, vector in likeness.oldest_first(store, view):
         like = firsts.like(passage.content, vector)
         if like is None:
             firsts.add(passage.id, passage.content, vector)
         else:
             space = view.scope.namespace
-            found.append(Duplicate(passage.id, like.id, like.cosine, like.exact, space))
-    return found
+            duplicates.append(Duplicate(passage.id, like.id, like.cosine, like.exact, space))
+    return duplicates
 
 
 def _merge_all(
@@ -267,7 +269,7 @@ def keep(
     links: Iterable[Link],
 ) -> None:
     """Let a passage keep what is merged into it, and its links; its own links come before."""
-    rowid = batches.taken(connection, [own(first)], store.clock())[own(first)]
+    rowid = batches.existing_rowids(connection, [own(first)], store.clock())[own(first)]
     provenance.put(connection, rowid, entries)
     joined = {(link.target, link.kind): link for link in (*links, *first.links)}
     if set(joined.values()) != set(first.links):

@@ -31,7 +31,7 @@ from hoptrail.memory.encoders.transformer import Encoder, Vectors
 from hoptrail.memory.encoders.windows import encode_passages
 from hoptrail.memory.storage import next_vectors, store_info
 from hoptrail.memory.storage.database import Database
-from hoptrail.memory.storage.next_vectors import Taken, Underway
+from hoptrail.memory.storage.next_vectors import ReencodingProgress, UnencodedPassage
 from hoptrail.values.numbers import whole
 
 if TYPE_CHECKING:
@@ -202,53 +202,54 @@ class Reencoding:
         """Do a batch, or the switch where none is left; whether the store has the encoder."""
         with db.reading() as connection:
             ours = self._ours(connection)
-            taken = next_vectors.take(connection, self._batch, self._after) if ours else []
-        few = len(taken) < self._batch and len(taken) <= LAST  # and all that is left
-        if not taken or (few and self._short >= PATIENCE):
+            batch = next_vectors.next_batch(connection, self._batch, self._after) if ours else []
+        few = len(batch) < self._batch and len(batch) <= LAST  # and all that is left
+        if not batch or (few and self._short >= PATIENCE):
             self._short = 0
             self._check(db)
             return self._finish(lambda: self._switch(db))
         self._short = self._short + 1 if few else 0
-        self._after = taken[-1].rowid
-        self._encode(db, taken)
+        self._after = batch[-1].rowid
+        self._encode(db, batch)
         return False
 
     def _begin(self, db: Database) -> bool:
         """Whether there is anything to do; the store may have the encoder already."""
         # Checked one by one, a million numbers of passages that are there would take minutes.
         with db.writing(checked=False) as connection:
-            here = next_vectors.underway(connection) is None
+            here = next_vectors.progress_of(connection) is None
             if here and store_info.get(connection, "encoder") == self._described:
                 self.total = self.done = next_vectors.passages(connection)
                 return False
             next_vectors.begin(connection, self._described, str(self._store.path))
-            found = next_vectors.underway(connection)
+            progress = next_vectors.progress_of(connection)
             self._last = next_vectors.last(connection)
         if here:
             logger.info("%s changes its encoder to %s", self._store.path, self._described)
-        self._count(found)
+        self._count(progress)
         return True
 
-    def _encode(self, db: Database, taken: Sequence[Taken]) -> None:
+    def _encode(self, db: Database, batch: Sequence[UnencodedPassage]) -> None:
         """Encode a batch, and keep it."""
         began = time.perf_counter()
-        vectors = self._vectors(taken)
+        vectors = self._vectors(batch)
         with db.writing() as connection:
             if not self._ours(connection):
                 return  # another process has just switched
-            kept = next_vectors.keep(connection, taken, vectors)
+            written = next_vectors.put_vectors(connection, batch, vectors)
             now = time.monotonic()
-            counted = next_vectors.underway(connection) if now - self._counted >= SECONDS else None
-        self.encoded += kept
-        if counted is not None:
-            self._count(counted)
+            due = now - self._counted >= SECONDS
+            progress = next_vectors.progress_of(connection) if due else None
+        self.encoded += written
+        if progress is not None:
+            self._count(progress)
         else:
-            self._report(min(self.done + kept, self.total), self.total)
+            self._report(min(self.done + written, self.total), self.total)
         if self._grows and time.perf_counter() - began < QUICK:
             self._batch = min(2 * self._batch, LARGEST)
 
-    def _vectors(self, taken: Sequence[Taken]) -> list[Vectors]:
-        return encode_passages(self.encoder, [t.content for t in taken])
+    def _vectors(self, batch: Sequence[UnencodedPassage]) -> list[Vectors]:
+        return encode_passages(self.encoder, [t.content for t in batch])
 
     def _check(self, db: Database) -> None:
         """Have encoded again what is not whole, however that came about."""
@@ -265,11 +266,11 @@ class Reencoding:
         with db.writing() as connection:
             if not self._ours(connection):
                 return True
-            taken = next_vectors.take(connection, LAST + 1)
-            if len(taken) > LAST:
+            batch = next_vectors.next_batch(connection, LAST + 1)
+            if len(batch) > LAST:
                 return False
-            if taken:
-                self.encoded += next_vectors.keep(connection, taken, self._vectors(taken))
+            if batch:
+                self.encoded += next_vectors.put_vectors(connection, batch, self._vectors(batch))
             next_vectors.switch(connection)
             self.total = next_vectors.passages(connection)
         logger.info("%s has the encoder %s now", self._store.path, self._described)
@@ -302,10 +303,10 @@ class Reencoding:
                 self._store.encoder = self.encoder
             return done
 
-    def _count(self, found: Underway | None) -> None:
+    def _count(self, progress: ReencodingProgress | None) -> None:
         self._counted = time.monotonic()
-        if found is not None:
-            self._report(found.done, found.total)
+        if progress is not None:
+            self._report(progress.done, progress.total)
 
     def _report(self, done: int, total: int) -> None:
         new = self._reported != (done, total)
@@ -323,23 +324,23 @@ class Reencoding:
             atexit.unregister(self.stop)
 
 
-def status(store: Store) -> Underway | None:
+def status(store: Store) -> ReencodingProgress | None:
     """The change of encoder that a store is in; None if it is in none."""
     with store.reading() as connection:
-        return next_vectors.underway(connection)
+        return next_vectors.progress_of(connection)
 
 
-def drop(store: Store) -> Underway | None:
+def drop(store: Store) -> ReencodingProgress | None:
     """Give up the change that a store is in, with the vectors it has made; which one that was.
 
     Raises:
         StoreError: The store is read-only.
     """
     with store.transaction() as connection:
-        found = next_vectors.drop(connection)
+        change = next_vectors.drop(connection)
     while not _clear(store.database):
         pass
-    return found
+    return change
 
 
 def _clear(db: Database) -> bool:

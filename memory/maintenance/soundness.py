@@ -36,9 +36,9 @@ class Problem:
 
 def problems(connection: sqlite3.Connection) -> list[Problem]:
     """All that is wrong inside of the file, in a read transaction."""
-    found = _file_problems(connection)
-    if any(not problem.derived for problem in found):
-        return found  # what a damaged file says further means nothing
+    problems = _file_problems(connection)
+    if any(not problem.derived for problem in problems):
+        return problems  # what a damaged file says further means nothing
     parts: list[tuple[str, Callable[[sqlite3.Connection], list[Problem]]]] = [
         ("reference", _reference_problems),
         ("passage", _passage_problems),
@@ -49,14 +49,14 @@ def problems(connection: sqlite3.Connection) -> list[Problem]:
     ]
     for what, part in parts:
         try:
-            found += part(connection)
+            problems += part(connection)
         except (sqlite3.Error, StoreError, ValueError, TypeError, OverflowError) as error:
             # Of the file all that is wrong so far can be made anew, and may be why.
             anew = what in ("reference", "vector", "encoder", "version") or (
-                what == "file" and bool(found)
+                what == "file" and bool(problems)
             )
-            found.append(Problem(what, f"it cannot be read: {error}", anew))
-    return found
+            problems.append(Problem(what, f"it cannot be read: {error}", anew))
+    return problems
 
 
 def derived(table: str) -> bool:
@@ -110,20 +110,20 @@ def wrong_vectors(connection: sqlite3.Connection) -> list[int]:
 
 def _file_problems(connection: sqlite3.Connection) -> list[Problem]:
     """What SQLite says of its structures, and whether tables are declared as they should be."""
-    found = []
+    problems = []
     if messages := integrity(connection):
         by_table = {table: integrity(connection, table) for table in tables(connection)}
         named = {message for part in by_table.values() for message in part}
         for table, part in by_table.items():
-            found += [
+            problems += [
                 Problem("file", f"{table}: {message}", derived(table) or _of_index(message))
                 for message in part
             ]
         # What is no table's is a list of free pages, or the index of a word index.
-        found += [
+        problems += [
             Problem("file", m, derived=bool(named) or _spare(m)) for m in messages if m not in named
         ]
-    found += [
+    problems += [
         Problem(
             "file",
             f"the {kind} {name} is not declared as it should be",
@@ -131,7 +131,7 @@ def _file_problems(connection: sqlite3.Connection) -> list[Problem]:
         )
         for kind, name, _ in schema.misdeclared(connection)
     ]
-    return found
+    return problems
 
 
 def _of_index(message: str) -> bool:
@@ -159,13 +159,13 @@ def wrong_passages(connection: sqlite3.Connection) -> Iterator[int]:
 
 
 def _passage_problems(connection: sqlite3.Connection) -> list[Problem]:
-    found = []
+    problems = []
     for rowid, columns, links in islice(_wrong_passages(connection), SHOWN):
         message = f"passage {rowid}: {columns[1]!r} is not as it was written"
         if reason := _reason(columns, links):
             message += f", {reason}"
-        found.append(Problem("passage", message, derived=False))
-    return found
+        problems.append(Problem("passage", message, derived=False))
+    return problems
 
 
 def _wrong_passages(
@@ -187,9 +187,9 @@ def _reason(columns: list[Any], links: list[checksums.Link]) -> str | None:
     _, id_, title, text, metadata, written_at, expires_at, *_ = columns
     try:
         damaged.check_text(title, text)
-        known = damaged.metadata_of(metadata)
+        values = damaged.metadata_of(metadata)
         its_links = tuple(Link(*link) for link in links)  # type: ignore[arg-type]
-        damaged.check_rest(Passage(id_, text, title, known, (), its_links, written_at, expires_at))
+        damaged.check_rest(Passage(id_, text, title, values, (), its_links, written_at, expires_at))
     except (ValueError, TypeError) as error:
         return str(error)
     return None
@@ -206,23 +206,23 @@ class _Links:
 
     def of(self, rowid: int) -> list[checksums.Link]:
         """Those of a passage."""
-        found: list[checksums.Link] = []
+        links: list[checksums.Link] = []
         while self._next is not None and self._next[0] <= rowid:
             if self._next[0] == rowid:
-                found.append(self._next[1:])
+                links.append(self._next[1:])
             self._next = next(self._rows, None)
-        return found
+        return links
 
 
 def _vector_problems(connection: sqlite3.Connection) -> list[Problem]:
     wrong = wrong_vectors(connection)
-    found = [
+    problems = [
         Problem("vector", f"passage {rowid} has no vector of its encoder's", derived=True)
         for rowid in wrong[:SHOWN]
     ]
     if len(wrong) > SHOWN:
-        found.append(Problem("vector", f"and {len(wrong) - SHOWN} more", derived=True))
-    return found
+        problems.append(Problem("vector", f"and {len(wrong) - SHOWN} more", derived=True))
+    return problems
 
 
 def _encoder_problems(connection: sqlite3.Connection) -> list[Problem]:
@@ -243,10 +243,10 @@ def _version_problems(connection: sqlite3.Connection) -> list[Problem]:
 
 def _row_problems(connection: sqlite3.Connection) -> list[Problem]:
     """Rows of the small tables that are not as they were written."""
-    found = []
+    problems = []
     for table, key in islice(checksums.wrong_rows(connection), SHOWN):
         version = (table, key) == ("meta", "version")
         message = f"the row {key!r} of {table} is not as it was written"
         anew = version or table in checksums.SPARE
-        found.append(Problem("version" if version else "file", message, anew))
-    return found
+        problems.append(Problem("version" if version else "file", message, anew))
+    return problems

@@ -91,7 +91,9 @@ def check_expiry(passage: Passage, now: float) -> None:
         )
 
 
-def taken(connection: sqlite3.Connection, batch: Iterable[Key], now: float) -> dict[Key, int]:
+def existing_rowids(
+    connection: sqlite3.Connection, batch: Iterable[Key], now: float
+) -> dict[Key, int]:
     """The rowids of those keys that the store has."""
     by_namespace: dict[Namespace, list[str]] = {}
     for namespace, id_ in batch:
@@ -103,7 +105,7 @@ def taken(connection: sqlite3.Connection, batch: Iterable[Key], now: float) -> d
     }
 
 
-def untaken(
+def without_duplicates(
     connection: sqlite3.Connection,
     batch: dict[Key, Passage],
     on_duplicate: OnDuplicate,
@@ -117,7 +119,7 @@ def untaken(
     if on_duplicate == "replace":
         return batch
     keys = {key: (passage.namespace, passage.id) for key, passage in batch.items()}
-    there = taken(connection, keys.values(), now)
+    there = existing_rowids(connection, keys.values(), now)
     if there and on_duplicate == "error":
         namespace, id_ = next(key for key in keys.values() if key in there)
         where = f" in namespace {'/'.join(namespace)}" if namespace else ""
@@ -132,24 +134,26 @@ def untaken(
     return {key: passage for key, passage in batch.items() if key not in skipped}
 
 
-def held(connection: sqlite3.Connection, batch: Iterable[Key], now: float) -> dict[Key, Row]:
+def existing_rows(
+    connection: sqlite3.Connection, batch: Iterable[Key], now: float
+) -> dict[Key, Row]:
     """What the store has under those keys."""
-    there = taken(connection, batch, now)
-    found = records.read(connection, list(there.values()))
-    return {key: (rowid, found.get(rowid)) for key, rowid in there.items()}
+    there = existing_rowids(connection, batch, now)
+    passages = records.read(connection, list(there.values()))
+    return {key: (rowid, passages.get(rowid)) for key, rowid in there.items()}
 
 
 def new_contents(
-    batch: Mapping[Key, Passage], held: Mapping[Key, Row], known: Collection[str]
+    batch: Mapping[Key, Passage], existing: Mapping[Key, Row], encoded: Collection[str]
 ) -> list[str]:
-    """The contents, each once, that neither the passages' old rows nor `known` have."""
-    olds = {key: held[key][1] if key in held else None for key in batch}
-    wanted = {
+    """The contents, each once, that neither the passages' old rows nor `encoded` have."""
+    olds = {key: existing[key][1] if key in existing else None for key in batch}
+    contents = {
         passage.content: None
         for key, passage in batch.items()
         if (old := olds[key]) is None or old.content != passage.content
     }
-    return [content for content in wanted if content not in known]
+    return [content for content in contents if content not in encoded]
 
 
 def same(old: Passage | None, new: Passage) -> bool:
@@ -165,9 +169,9 @@ def _canonical(metadata: Metadata) -> str:
     return json.dumps(dict(metadata), sort_keys=True)  # told apart: True, 1 and 1.0
 
 
-def owned(batch: Mapping[Key, Passage], held: Mapping[Key, Row]) -> dict[Key, Passage]:
+def owned(batch: Mapping[Key, Passage], existing: Mapping[Key, Row]) -> dict[Key, Passage]:
     """The batch, each passage that names no document in the one that its row belongs to."""
-    olds = {key: row[1] for key, row in held.items()}
+    olds = {key: row[1] for key, row in existing.items()}
     return {
         key: replace(passage, document=old.document)
         if passage.document is None and (old := olds.get(key)) is not None
@@ -182,11 +186,11 @@ def one(connection: sqlite3.Connection, rowid: int, id: str) -> Passage:
     Raises:
         StoreError: It is damaged.
     """
-    found = records.read(connection, [rowid])
-    if rowid not in found:
+    passages = records.read(connection, [rowid])
+    if rowid not in passages:
         where = connection.execute("PRAGMA database_list").fetchone()[2]
         raise StoreError(damaged.message(id, where))
-    return found[rowid]
+    return passages[rowid]
 
 
 def put(

@@ -76,7 +76,7 @@ def of_key(connection: sqlite3.Connection, stored: str, id: str) -> tuple[Merged
         "WHERE p.namespace = ? AND p.id = ? ORDER BY position",
         (stored, id),
     )
-    return tuple(found for row in rows if (found := _loaded(row[0])) is not None)
+    return tuple(entry for row in rows if (entry := _loaded(row[0])) is not None)
 
 
 def _loaded(record: str) -> Merged | None:
@@ -91,13 +91,13 @@ def ids(connection: sqlite3.Connection, rowids: Collection[int]) -> dict[int, tu
     """The ids of what some passages keep, by rowid; of those that keep something."""
     if not schema.applied(connection, schema.MERGES):
         return {}
-    found: dict[int, list[str]] = {}
+    ids_of: dict[int, list[str]] = {}
     query = "SELECT passage, json_extract(record, '$.id') FROM merges WHERE json_valid(record)"
     if len(rowids) == 1:
         query += f" AND passage = {next(iter(rowids)):d}"
     for rowid, id_ in connection.execute(query + " ORDER BY passage, position"):
-        found.setdefault(rowid, []).append(id_)
-    return {rowid: tuple(found[rowid]) for rowid in rowids if rowid in found}
+        ids_of.setdefault(rowid, []).append(id_)
+    return {rowid: tuple(ids_of[rowid]) for rowid in rowids if rowid in ids_of}
 
 
 def parsed(value: object, where: str) -> tuple[Merged, ...]:

@@ -48,15 +48,15 @@ def rekeyed(
     Only of passages whose ids were made of their content: what a caller named stays so.
     """
     mine = {key: passage for key, passage in batch.items() if is_by_content(passage)}
-    held = batches.held(connection, mine, now)
+    existing = batches.existing_rows(connection, mine, now)
     out = dict(batch)
-    for key in held:
+    for key in existing:
         passage, again = batch[key], 0
-        there: Passage | None = held[key][1]
+        there: Passage | None = existing[key][1]
         while there is not None and there.content != passage.content:
             again += 1
             passage = replace(passage, id=content_id(batch[key], again))
-            row = batches.held(connection, [own(passage)], now).get(own(passage))
+            row = batches.existing_rows(connection, [own(passage)], now).get(own(passage))
             there = None if row is None else row[1]
         out[key] = passage
     return out
@@ -92,18 +92,18 @@ def settle(
     placed = rekeyed(connection, batch, now) if rekey else dict(batch)
     if how == "error" and rekey:
         mine = [own(p) for key, p in placed.items() if p.id != batch[key].id or is_by_content(p)]
-        held = batches.held(connection, mine, now)
+        existing = batches.existing_rows(connection, mine, now)
         writing = {}
         for key, passage in placed.items():
-            row = held.get(own(passage))
+            row = existing.get(own(passage))
             if row is None or row[1] is None:  # not there, or damaged
                 writing[key] = passage
             elif row[1].expires_at != passage.expires_at:  # with what it has got since
                 writing[key] = replace(row[1], expires_at=passage.expires_at)
-        fresh = {key: p for key, p in writing.items() if own(p) not in held}
-        batches.untaken(connection, fresh, how, now)
+        fresh = {key: p for key, p in writing.items() if own(p) not in existing}
+        batches.without_duplicates(connection, fresh, how, now)
         return Settled(writing, [passage.id for passage in placed.values()])
-    writing = batches.untaken(connection, placed, how, now)
+    writing = batches.without_duplicates(connection, placed, how, now)
     return Settled(writing, [passage.id for passage in writing.values()])
 
 
@@ -128,13 +128,15 @@ def put(
     """
     batch = {own(passage): passage for passage in writing.values()}
     if old is None and any(passage.document is not None for passage in writing.values()):
-        whole_documents.check_owners(batch, batches.held(connection, batch, now))
+        whole_documents.check_owners(batch, batches.existing_rows(connection, batch, now))
         batches.delete_rows(connection, list(whole_documents.stale(connection, batch, NOTHING)))
-    taken = batches.taken(connection, batch, now)
+    rowid_of = batches.existing_rowids(connection, batch, now)
     version = store_info.bump(connection, len(writing))
     for i, (key, passage) in enumerate(writing.items()):
         written_at = now if old is None else passage.written_at
-        rowid = batches.put(connection, passage, taken.get(own(passage)), version + i, written_at)
+        rowid = batches.put(
+            connection, passage, rowid_of.get(own(passage)), version + i, written_at
+        )
         records.put_vector(connection, rowid, vectors[passage.content])
         if old is not None and key in old.counts:
             usage.put(connection, rowid, old.counts[key])

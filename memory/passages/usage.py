@@ -147,12 +147,12 @@ class Recorder:
         try:
             if not self._flushing.acquire(blocking=wait):
                 return False  # another thread is at it
-            kept = self.kept()
+            counts = self.unwritten()
             with self._lock:
                 self._due = (RECALLS_KEPT, math.inf)
-            if kept:
-                self._write(kept, wait)
-                self._forget(kept)
+            if counts:
+                self._write(counts, wait)
+                self._forget(counts)
         except StoreError:
             return False
         finally:  # also where an interrupt came before it was seen to be taken
@@ -176,7 +176,7 @@ class Recorder:
                 else:
                     self._kept.pop(rowid, None)
 
-    def _write(self, kept: Mapping[int, tuple[int, float]], wait: bool) -> None:
+    def _write(self, counts: Mapping[int, tuple[int, float]], wait: bool) -> None:
         with self._db.writing(wait=wait) as connection:
             connection.executemany(
                 # Of a passage that is gone by now there is nothing to say.
@@ -184,7 +184,7 @@ class Recorder:
                 "SELECT rowid, ?, ? FROM passages WHERE rowid = ? "
                 "ON CONFLICT (passage) DO UPDATE SET recalls = recalls + excluded.recalls, "
                 "recalled_at = max(coalesce(recalled_at, 0), excluded.recalled_at)",
-                [(times, last, rowid) for rowid, (times, last) in kept.items()],
+                [(times, last, rowid) for rowid, (times, last) in counts.items()],
             )
 
     def forked(self) -> None:
@@ -197,7 +197,7 @@ class Recorder:
         while not self.flush(wait=False) and time.monotonic() < latest:
             time.sleep(0.02)
 
-    def kept(self) -> dict[int, tuple[int, float]]:
+    def unwritten(self) -> dict[int, tuple[int, float]]:
         """The counts that are not yet written: times and the last, by rowid."""
         with self._lock:
             return dict(self._kept)
@@ -213,12 +213,12 @@ def note(store: Reader, passages: Iterable[Passage]) -> None:
     by_space: dict[Namespace, list[str]] = {}
     for passage in passages:
         by_space.setdefault(passage.namespace, []).append(passage.id)
-    found: list[int] = []
+    rowids: list[int] = []
     with store.reading() as connection:
         for space, ids in by_space.items():
             stored = encode_namespace(space)
-            found += records.rowids(connection, stored, ids, store.clock()).values()
-    store.recorder.note(found)
+            rowids += records.rowids(connection, stored, ids, store.clock()).values()
+    store.recorder.note(rowids)
 
 
 def history(store: Reader, id: str, namespace: ScopeLike = ()) -> History:
@@ -255,7 +255,7 @@ def histories(store: Reader, namespace: ScopeLike = ()) -> Iterator[History]:
 
 def _histories(store: Reader, where: str, values: tuple[object, ...]) -> Iterator[History]:
     with store.recorder.steady(), store.reading() as connection:
-        kept = store.recorder.kept()
+        unwritten = store.recorder.unwritten()
         counted = schema.applied(connection, schema.STATISTICS) > 0
         columns = "s.added_at, s.updates, s.recalls, s.recalled_at"
         join = "LEFT JOIN statistics s ON s.passage = p.rowid"
@@ -267,9 +267,8 @@ def _histories(store: Reader, where: str, values: tuple[object, ...]) -> Iterato
         ).fetchall()
         merged = provenance.ids(connection, [row[0] for row in rows])
     for rowid, stored, id_, written_at, metadata, added_at, updates, recalls, recalled_at in rows:
-        more, later = kept.get(rowid, (0, None))
-        known = damaged.metadata_or_none(metadata)
-        source = known.get(SOURCE)
+        more, later = unwritten.get(rowid, (0, None))
+        source = damaged.metadata_or_none(metadata).get(SOURCE)
         yield History(
             decode_namespace(stored),
             id_,
@@ -300,16 +299,16 @@ def counts_of(record: object, where: str) -> Counts:
     """
     if not isinstance(record, Mapping) or record.keys() - Counts.__slots__:
         raise FormatError(f"{where}: the counts must be {', '.join(Counts.__slots__)}")
-    found = Counts(**record)
-    times = (found.added_at, found.recalled_at)
+    counts = Counts(**record)
+    times = (counts.added_at, counts.recalled_at)
     sound = all(
         time is None
         or (isinstance(time, int | float) and not isinstance(time, bool) and 0 <= time < 1e12)
         for time in times
-    ) and all(type(n) is int and 0 <= n < 2**63 for n in (found.updates, found.recalls))
+    ) and all(type(n) is int and 0 <= n < 2**63 for n in (counts.updates, counts.recalls))
     if not sound:
         raise FormatError(f"{where}: counts are whole numbers, and times in seconds, got {record}")
-    return found
+    return counts
 
 
 def put(connection: sqlite3.Connection, rowid: int, counts: Counts) -> None:

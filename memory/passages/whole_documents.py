@@ -64,11 +64,11 @@ def stale(
     rows: dict[int, str] = {}
     for namespace, names in _by_namespace(documents).items():
         for part, marks in records.batches(names):
-            found = connection.execute(
+            of_documents = connection.execute(
                 f"SELECT rowid, id FROM passages WHERE namespace = ? AND document IN ({marks})",
                 (encode_namespace(namespace), *part),
             )
-            rows |= {rowid: id_ for rowid, id_ in found if (namespace, id_) not in batch}
+            rows |= {rowid: id_ for rowid, id_ in of_documents if (namespace, id_) not in batch}
     present = {(p.namespace, p.document) for p in batch.values()}
     for namespace, prefix in whole.folders:
         within = connection.execute(

@@ -110,7 +110,7 @@ class Writer(Reader):
         self,
         batch: dict[Key, Passage],
         on_duplicate: OnDuplicate,
-        known: Mapping[Key, Vectors],
+        ready: Mapping[Key, Vectors],
         progress: Progress | None,
         *,
         made_by: str | None = None,
@@ -119,7 +119,7 @@ class Writer(Reader):
     ) -> list[str]:
         """Write a checked batch; with `old`, of another store, as it was there."""
         encoder = self.encoder  # the same to the end, whoever changes it meanwhile
-        vectors = {batch[key].content: known[key] for key in batch if key in known}
+        vectors = {batch[key].content: ready[key] for key in batch if key in ready}
         while True:
             with self._db.reading() as connection:
                 now = self._clock()
@@ -135,7 +135,7 @@ class Writer(Reader):
                     continue  # someone deleted one while we encoded
                 if encoder is not None:
                     store_info.claim_encoder(connection, encoder, str(self.path))
-                if made_by is not None and known:
+                if made_by is not None and ready:
                     store_info.claim(connection, made_by, str(self.path))
                 settling.put(connection, settled.writing, vectors, now, old)
                 return settled.ids
@@ -168,28 +168,30 @@ class Writer(Reader):
             EncoderMissing: A content is new and the store has no encoder.
         """
         check_function(progress, "progress")
-        given = batches.collect(passages, "replace", self._clock(), ttl)
+        checked = batches.collect(passages, "replace", self._clock(), ttl)
         vectors: dict[str, Vectors] = {}
         encoder = self.encoder
         while True:
             with self._db.reading() as connection:
-                batch = settling.renamed(connection, given, self._clock())
-                held = batches.held(connection, batch, self._clock())
-            whole_documents.check_owners(batch, held)
-            if new := batches.new_contents(batch, held, vectors):
-                found = self._encode(encoder, new, progress)
-                vectors.update(zip(new, found, strict=True))
+                batch = settling.renamed(connection, checked, self._clock())
+                existing = batches.existing_rows(connection, batch, self._clock())
+            whole_documents.check_owners(batch, existing)
+            if new := batches.new_contents(batch, existing, vectors):
+                new_vectors = self._encode(encoder, new, progress)
+                vectors.update(zip(new, new_vectors, strict=True))
             with self._write() as (connection, now):
-                batch = settling.renamed(connection, given, now)
-                held = batches.held(connection, batch, now)
-                if batches.new_contents(batch, held, vectors):
+                batch = settling.renamed(connection, checked, now)
+                existing = batches.existing_rows(connection, batch, now)
+                if batches.new_contents(batch, existing, vectors):
                     continue  # someone wrote over one while we encoded
                 if vectors and encoder is not None:
                     store_info.claim_encoder(connection, encoder, str(self.path))
-                whole_documents.check_owners(batch, held)
+                whole_documents.check_owners(batch, existing)
                 stale = whole_documents.stale(connection, batch, whole)
                 batches.delete_rows(connection, list(stale))
-                done = self._upsert(connection, now, batches.owned(batch, held), held, vectors)
+                done = self._upsert(
+                    connection, now, batches.owned(batch, existing), existing, vectors
+                )
                 return replace(done, deleted=tuple(stale.values()))
 
     def _upsert(
@@ -197,23 +199,23 @@ class Writer(Reader):
         connection: sqlite3.Connection,
         now: float,
         batch: Mapping[Key, Passage],
-        held: Mapping[Key, Row],
+        existing: Mapping[Key, Row],
         vectors: Mapping[str, Vectors],
     ) -> Upserted:
         changed = {
             key: passage
             for key, passage in batch.items()
-            if key not in held or not batches.same(held[key][1], passage)
+            if key not in existing or not batches.same(existing[key][1], passage)
         }
         version = store_info.bump(connection, len(changed))
         for i, (key, passage) in enumerate(changed.items()):
-            rowid, old = held.get(key, (None, None))
+            rowid, old = existing.get(key, (None, None))
             rowid = batches.put(connection, passage, rowid, version + i, now)
             if old is None or old.content != passage.content:
                 records.put_vector(connection, rowid, vectors[passage.content])
         return Upserted(
-            added=tuple(p.id for key, p in changed.items() if key not in held),
-            updated=tuple(p.id for key, p in changed.items() if key in held),
+            added=tuple(p.id for key, p in changed.items() if key not in existing),
+            updated=tuple(p.id for key, p in changed.items() if key in existing),
             unchanged=tuple(p.id for key, p in batch.items() if key not in changed),
         )
 

@@ -255,18 +255,18 @@ class Product(Codec):
         centroids = self.centroids
         cut = vectors.reshape(len(vectors), self.parts, centroids.shape[2])
         codes = np.zeros((len(vectors), self.parts), dtype=np.uint8)
-        for part, known in enumerate(centroids):
+        for part, words in enumerate(centroids):
             # |v - c|² but for |v|², which is the same for all of them.
             for start in range(0, len(vectors), ROWS_AT_ONCE):
                 rows = slice(start, start + ROWS_AT_ONCE)
-                far = np.square(known).sum(1) - 2 * (cut[rows, part] @ known.T)
+                far = np.square(words).sum(1) - 2 * (cut[rows, part] @ words.T)
                 codes[rows, part] = far.argmin(1)
         return codes
 
     def decode(self, codes: Codes, dim: int) -> Vectors:
         """The centroids, side by side."""
-        found = self.centroids[np.arange(self.parts), codes]
-        return found.reshape(len(codes), dim)
+        vectors = self.centroids[np.arange(self.parts), codes]
+        return vectors.reshape(len(codes), dim)
 
     def scores(self, queries: Vectors, codes: Codes) -> Scores:
         """By a table of each part's products with its centroids: no vector is made.

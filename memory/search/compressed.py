@@ -22,7 +22,7 @@ from hoptrail.memory.index.slots import Scores, Slots
 from hoptrail.memory.search.codecs import Codec
 from hoptrail.memory.search.derived_rows import ROWS_AT_ONCE, SlotRows
 from hoptrail.memory.search.first_stages import Full, best_of, living
-from hoptrail.memory.search.pipeline import Asked, CandidateGenerator
+from hoptrail.memory.search.pipeline import CandidateGenerator, QueryState
 from hoptrail.memory.search.searchable import Searchable
 from hoptrail.memory.storage.namespaces import ScopeLike
 from hoptrail.memory.views.view import View
@@ -73,19 +73,19 @@ class Compressed(CandidateGenerator):
         super().__init__(keep)
         self._codes: SlotRows[np.uint8] = SlotRows(codec.encode)
 
-    def open(self, asked: Asked, count: int) -> tuple[Scores, Slots]:
+    def open(self, state: QueryState, count: int) -> tuple[Scores, Slots]:
         """The best by their codes."""
-        with asked.view.lock:
-            slots = living(asked)
-            return best_of(asked, self._scores(asked, slots), slots, count)
+        with state.view.lock:
+            slots = living(state)
+            return best_of(state, self._scores(state, slots), slots, count)
 
-    def score(self, batch: Sequence[Asked]) -> list[Scores]:
+    def score(self, batch: Sequence[QueryState]) -> list[Scores]:
         """The products with the candidates' codes."""
-        return [self._scores(asked, asked.slots) for asked in batch]
+        return [self._scores(state, state.slots) for state in batch]
 
-    def _scores(self, asked: Asked, slots: Slots) -> Scores:
-        found: Scores = self.codec.scores(asked.query[None], self._codes.of(asked.view)[slots])[0]
-        return found
+    def _scores(self, state: QueryState, slots: Slots) -> Scores:
+        scores: Scores = self.codec.scores(state.query[None], self._codes.of(state.view)[slots])[0]
+        return scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +105,9 @@ class Clusters:
         Args:
             clusters: By number.
         """
-        wanted = np.zeros(len(self.centroids), dtype=np.bool_)
-        wanted[clusters] = True
-        return np.flatnonzero(wanted[self.of])
+        chosen = np.zeros(len(self.centroids), dtype=np.bool_)
+        chosen[clusters] = True
+        return np.flatnonzero(chosen[self.of])
 
 
 class Clustered(Full):
@@ -131,21 +131,21 @@ class Clustered(Full):
         self._probe, self._count, self._seed = probe, clusters, seed
         self._known: WeakKeyDictionary[View, Clusters] = WeakKeyDictionary()
 
-    def open(self, asked: Asked, count: int) -> tuple[Scores, Slots]:
+    def open(self, state: QueryState, count: int) -> tuple[Scores, Slots]:
         """The best of the clusters nearest to the question."""
-        with asked.view.lock:
-            slots = living(asked)
+        with state.view.lock:
+            slots = living(state)
             if not len(slots):
                 return np.zeros(0, dtype=np.float32), slots
-            found = self.clusters(asked.view)
-            near = np.argsort(-(found.centroids @ asked.query), kind="stable")
+            clusters = self.clusters(state.view)
+            near = np.argsort(-(clusters.centroids @ state.query), kind="stable")
             # As many of the nearest as hold `count` passages that may be found, at least `probe`.
-            held = np.cumsum(np.bincount(found.of[slots], minlength=len(near))[near])
-            enough = int(np.searchsorted(held, min(count, len(slots)))) + 1
-            inside = found.members(near[: max(enough, self._probe)])
+            sizes = np.cumsum(np.bincount(clusters.of[slots], minlength=len(near))[near])
+            enough = int(np.searchsorted(sizes, min(count, len(slots)))) + 1
+            inside = clusters.members(near[: max(enough, self._probe)])
             slots = np.intersect1d(inside, slots, assume_unique=True)
-            scores = asked.view.dense.scores_of(asked.query[None], slots)[0]
-            return best_of(asked, scores, slots, count)
+            scores = state.view.dense.scores_of(state.query[None], slots)[0]
+            return best_of(state, scores, slots, count)
 
     def clusters(self, view: View) -> Clusters:
         """The view's clusters; found anew when it has twice the slots that they were found from.
@@ -154,15 +154,15 @@ class Clustered(Full):
             view: The scope.
         """
         with view.lock:
-            known = self._known.get(view)
-            if known is None or view.capacity > 2 * known.fitted:
-                known = self._found(view)
-            elif len(known.of) < view.capacity:
-                new = np.arange(len(known.of), view.capacity)
-                of = np.concatenate([known.of, nearest(view, known.centroids, new)])
-                known = Clusters(known.centroids, of, known.fitted)
-            self._known[view] = known
-            return known
+            clusters = self._known.get(view)
+            if clusters is None or view.capacity > 2 * clusters.fitted:
+                clusters = self._found(view)
+            elif len(clusters.of) < view.capacity:
+                new = np.arange(len(clusters.of), view.capacity)
+                of = np.concatenate([clusters.of, nearest(view, clusters.centroids, new)])
+                clusters = Clusters(clusters.centroids, of, clusters.fitted)
+            self._known[view] = clusters
+            return clusters
 
     def _found(self, view: View) -> Clusters:
         import faiss
@@ -205,5 +205,5 @@ def nearest(view: View, centroids: Vectors, slots: Slots) -> NDArray[np.int64]:
         (view.dense.vectors(slots[start : start + ROWS_AT_ONCE]) @ centroids.T).argmax(1)
         for start in range(0, len(slots), ROWS_AT_ONCE)
     ]
-    found: NDArray[np.int64] = np.concatenate(parts)
-    return found
+    numbers: NDArray[np.int64] = np.concatenate(parts)
+    return numbers

@@ -15,7 +15,7 @@ import numpy as np
 from hoptrail.errors import ConfigError, FormatError, InputError
 from hoptrail.memory.encoders.vectors import start_of
 from hoptrail.memory.index.slots import Scores
-from hoptrail.memory.search.pipeline import Asked, Stage
+from hoptrail.memory.search.pipeline import QueryState, Stage
 from hoptrail.memory.search.score_cache import Pair, PairScores, pairs_of
 
 LONGEST = 512
@@ -67,23 +67,23 @@ class CrossEncoder(Stage):
         self._known = PairScores()
         self._tokens([("", "")])  # how it cuts is a state, set while no other thread uses it
 
-    def score(self, batch: Sequence[Asked]) -> list[Scores]:
+    def score(self, batch: Sequence[QueryState]) -> list[Scores]:
         """The network's scores; pairs that it has scored lately are not read again."""
         pairs = pairs_of(batch)
         texts: dict[Pair, tuple[str, str]] = {}
-        found: dict[Pair, float] = {}
-        for asked, part in zip(batch, pairs, strict=True):
-            for pair, content in zip(part, asked.contents(), strict=True):
+        score_of: dict[Pair, float] = {}
+        for state, part in zip(batch, pairs, strict=True):
+            for pair, content in zip(part, state.contents(), strict=True):
                 score = self._known.get(pair)
                 if score is None:
-                    texts[pair] = (asked.text, content)
+                    texts[pair] = (state.text, content)
                 else:
-                    found[pair] = score
+                    score_of[pair] = score
                     self.cached += 1
         for pair, score in zip(texts, self._forward(list(texts.values())), strict=True):
-            found[pair] = score
+            score_of[pair] = score
             self._known.put(pair, score)
-        return [np.asarray([found[pair] for pair in part], dtype=np.float32) for part in pairs]
+        return [np.asarray([score_of[pair] for pair in part], dtype=np.float32) for part in pairs]
 
     def _tokens(self, pairs: Sequence[tuple[str, str]]) -> Any:
         return self._tokenizer(
@@ -111,7 +111,7 @@ class CrossEncoder(Stage):
                     "the cross-encoder gave a score that is not finite for the question "
                     + start_of(pairs[rows[int(np.argmin(np.isfinite(logits).all(axis=1)))]][0])
                 )
-            given = logits[:, 0] if logits.shape[1] == 1 else logits[:, 1] - logits[:, 0]
-            for row, score in zip(rows, given, strict=True):
+            pair_scores = logits[:, 0] if logits.shape[1] == 1 else logits[:, 1] - logits[:, 0]
+            for row, score in zip(rows, pair_scores, strict=True):
                 scores[row] = float(score)
         return scores

@@ -32,15 +32,15 @@ class SlotRows(Generic[R]):
     def of(self, view: View) -> NDArray[R]:
         """The rows of all slots, `(capacity, ...)`, dead ones among them."""
         with view.lock:
-            known = self._known.get(view)
-            first = 0 if known is None else len(known)
-            if known is not None and first == view.capacity:
-                return known
-            parts = [] if known is None else [known]
+            before = self._known.get(view)
+            first = 0 if before is None else len(before)
+            if before is not None and first == view.capacity:
+                return before
+            parts = [] if before is None else [before]
             for start in range(first, view.capacity, ROWS_AT_ONCE):
                 slots = np.arange(start, min(start + ROWS_AT_ONCE, view.capacity))
                 parts.append(self._make(view.dense.vectors(slots)))
             if not parts:
                 parts = [self._make(np.zeros((0, max(view.dense.dim, 1)), dtype=np.float32))]
-            made = self._known[view] = np.concatenate(parts)
-            return made
+            rows = self._known[view] = np.concatenate(parts)
+            return rows

@@ -18,7 +18,7 @@ from hoptrail.memory.index.slots import DECIMALS, Scores, Slots
 from hoptrail.memory.search import hybrid_search
 from hoptrail.memory.search.derived_rows import SlotRows
 from hoptrail.memory.search.fusion import Fusion, rule_of
-from hoptrail.memory.search.pipeline import Asked, CandidateGenerator
+from hoptrail.memory.search.pipeline import CandidateGenerator, QueryState
 from hoptrail.values.numbers import whole
 from hoptrail.values.strings import check_choice
 
@@ -46,31 +46,31 @@ class Search(CandidateGenerator):
         self._rule = rule_of(fusion)
         super().__init__(keep)
 
-    def open(self, asked: Asked, count: int) -> tuple[Scores, Slots]:
+    def open(self, state: QueryState, count: int) -> tuple[Scores, Slots]:
         """The best by the mode."""
-        with asked.view.lock:
+        with state.view.lock:
             return hybrid_search.search(
-                asked.view,
-                asked.text,
-                asked.vector,
+                state.view,
+                state.text,
+                state.vector,
                 count,
                 self.mode,
                 rule=self._rule,
-                allowed=asked.allowed,
+                allowed=state.allowed,
             )
 
-    def score(self, batch: Sequence[Asked]) -> list[Scores]:
+    def score(self, batch: Sequence[QueryState]) -> list[Scores]:
         """The mode's scores of the candidates."""
-        return [self._score(asked) for asked in batch]
+        return [self._score(state) for state in batch]
 
-    def _score(self, asked: Asked) -> Scores:
-        with asked.view.lock:
+    def _score(self, state: QueryState) -> Scores:
+        with state.view.lock:
             if self.mode == "sparse":
-                return asked.view.sparse.scores_of(asked.text, asked.slots)
+                return state.view.sparse.scores_of(state.text, state.slots)
             if self.mode == "dense":
-                cosines: Scores = asked.view.dense.scores_of(asked.query[None], asked.slots)[0]
+                cosines: Scores = state.view.dense.scores_of(state.query[None], state.slots)[0]
                 return cosines
-            return hybrid_search.hybrid_scores(asked.view, asked.text, asked.query, asked.slots)
+            return hybrid_search.hybrid_scores(state.view, state.text, state.query, state.slots)
 
 
 class Full(Search):
@@ -105,19 +105,19 @@ class Prefix(CandidateGenerator):
         super().__init__(keep)
         self._rows: SlotRows[np.float32] = SlotRows(lambda vectors: first_dims(vectors, dims))
 
-    def open(self, asked: Asked, count: int) -> tuple[Scores, Slots]:
+    def open(self, state: QueryState, count: int) -> tuple[Scores, Slots]:
         """The best by the first dimensions."""
-        with asked.view.lock:
-            slots = living(asked)
-            return best_of(asked, self._cosines(asked)[slots], slots, count)
+        with state.view.lock:
+            slots = living(state)
+            return best_of(state, self._cosines(state)[slots], slots, count)
 
-    def score(self, batch: Sequence[Asked]) -> list[Scores]:
+    def score(self, batch: Sequence[QueryState]) -> list[Scores]:
         """The cosines of the candidates' first dimensions."""
-        return [self._cosines(asked)[asked.slots] for asked in batch]
+        return [self._cosines(state)[state.slots] for state in batch]
 
-    def _cosines(self, asked: Asked) -> Scores:
+    def _cosines(self, state: QueryState) -> Scores:
         """Of every slot, `(capacity,)`."""
-        cosines: Scores = self._rows.of(asked.view) @ first_dims(asked.query[None], self.dims)[0]
+        cosines: Scores = self._rows.of(state.view) @ first_dims(state.query[None], self.dims)[0]
         return cosines
 
 
@@ -131,24 +131,24 @@ def first_dims(vectors: Vectors, dims: int) -> Vectors:
     return unit(np.ascontiguousarray(vectors[:, :dims]))
 
 
-def living(asked: Asked) -> Slots:
+def living(state: QueryState) -> Slots:
     """The slots that a question may find; not those that came after its filter was asked.
 
     Args:
-        asked: The question.
+        state: The question.
     """
-    mask: NDArray[np.bool_] = asked.view.alive.copy()
-    if asked.allowed is not None:
-        mask[: len(asked.allowed)] &= asked.allowed
-        mask[len(asked.allowed) :] = False
+    mask: NDArray[np.bool_] = state.view.alive.copy()
+    if state.allowed is not None:
+        mask[: len(state.allowed)] &= state.allowed
+        mask[len(state.allowed) :] = False
     return np.flatnonzero(mask)
 
 
-def best_of(asked: Asked, scores: Scores, slots: Slots, count: int) -> tuple[Scores, Slots]:
+def best_of(state: QueryState, scores: Scores, slots: Slots, count: int) -> tuple[Scores, Slots]:
     """The best `count` of some slots by their scores `(m,)`, equals by content.
 
     Args:
-        asked: The question.
+        state: The question.
         scores: `(m,)`.
         slots: `(m,)`.
         count: How many at most.
@@ -156,7 +156,7 @@ def best_of(asked: Asked, scores: Scores, slots: Slots, count: int) -> tuple[Sco
     rounded = scores.astype(np.float64).round(DECIMALS)
     if len(slots) > count:
         # All that equal the last one stay in, so that content decides between them.
-        kept = np.flatnonzero(rounded >= np.partition(rounded, -count)[-count])
-        rounded, slots = rounded[kept], slots[kept]
-    order = asked.view.order(rounded, slots)[:count]
+        among_best = np.flatnonzero(rounded >= np.partition(rounded, -count)[-count])
+        rounded, slots = rounded[among_best], slots[among_best]
+    order = state.view.order(rounded, slots)[:count]
     return rounded[order].astype(np.float32), slots[order]

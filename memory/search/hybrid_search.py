@@ -150,7 +150,7 @@ def both_best(
         allowed: `(capacity,)` the slots to look among; all by default.
     """
     with view.lock:
-        view.sparse.matched(text)  # the moments need all of it: the search may use it too
+        view.sparse.query_scores(text)  # the moments need all of it: the search may use it too
         _, near = view.dense.search(vector[None], depth, allowed=allowed)
         _, worded = view.sparse.search(text, depth, allowed=allowed)
         return near[0], worded

@@ -17,7 +17,7 @@ import numpy as np
 from hoptrail.errors import ConfigError, InputError
 from hoptrail.memory.encoders.vectors import numbers
 from hoptrail.memory.index.slots import Scores
-from hoptrail.memory.search.pipeline import Asked, Stage
+from hoptrail.memory.search.pipeline import QueryState, Stage
 from hoptrail.memory.search.score_cache import PairScores, pairs_of
 from hoptrail.types import Passage
 
@@ -52,21 +52,21 @@ class Judge(Stage):
         self._at_once = at_once
         self._known = PairScores()
 
-    def score(self, batch: Sequence[Asked]) -> list[Scores]:
+    def score(self, batch: Sequence[QueryState]) -> list[Scores]:
         """The judge's scores, one question after another."""
-        found = []
-        for asked, pairs in zip(batch, pairs_of(batch), strict=True):
+        scores_of_batch = []
+        for state, pairs in zip(batch, pairs_of(batch), strict=True):
             scores = [self._known.get(pair) for pair in pairs]
             new = [i for i, score in enumerate(scores) if score is None]
             self.cached += len(pairs) - len(new)
             for start in range(0, len(new), self._at_once):
                 rows = new[start : start + self._at_once]
-                said = self._ask(asked.text, [asked.passages[int(asked.slots[i])] for i in rows])
+                said = self._ask(state.text, [state.passages[int(state.slots[i])] for i in rows])
                 for row, score in zip(rows, said, strict=True):
                     scores[row] = score
                     self._known.put(pairs[row], score)
-            found.append(np.asarray(scores, dtype=np.float32))
-        return found
+            scores_of_batch.append(np.asarray(scores, dtype=np.float32))
+        return scores_of_batch
 
     def _ask(self, question: str, passages: Sequence[Passage]) -> list[float]:
         said = numbers(self._judge(question, passages), "a judge")

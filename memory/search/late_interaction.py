@@ -28,7 +28,7 @@ from hoptrail.memory.encoders.vectors import numbers, start_of, unit
 from hoptrail.memory.encoders.windows import windows_of
 from hoptrail.memory.index.slots import Scores
 from hoptrail.memory.search.codecs import Codec, Codes, Scalar
-from hoptrail.memory.search.pipeline import Asked, Stage
+from hoptrail.memory.search.pipeline import QueryState, Stage
 
 CHUNK = 64
 """Texts whose tokens are encoded between two commits."""
@@ -90,9 +90,9 @@ class TokenCache:
             texts: Contents of passages.
         """
         text_of = {cache_key(text): text for text in texts}
-        found = self._read(list(text_of))
-        self.known += sum(cache_key(text) in found for text in texts)
-        missing = [key for key in text_of if key not in found]
+        codes_of = self._read(list(text_of))
+        self.known += sum(cache_key(text) in codes_of for text in texts)
+        missing = [key for key in text_of if key not in codes_of]
         for start in range(0, len(missing), CHUNK):
             part = missing[start : start + CHUNK]
             texts_of_part = [text_of[key] for key in part]
@@ -103,8 +103,8 @@ class TokenCache:
                 )
             }
             self._file.put([(key, _packed(rows)) for key, rows in codes.items()])
-            found.update(codes)
-        return [self.codec.decode(found[cache_key(t)], self.encoder.dim) for t in texts]
+            codes_of.update(codes)
+        return [self.codec.decode(codes_of[cache_key(t)], self.encoder.dim) for t in texts]
 
     def _read(self, keys: Sequence[bytes]) -> dict[bytes, Codes]:
         """The codes that are there and whole."""
@@ -141,14 +141,14 @@ class MaxSim(Stage):
         super().__init__(keep)
         self.tokens = TokenCache(encoder, codec or Scalar(8), folder)
 
-    def score(self, batch: Sequence[Asked]) -> list[Scores]:
+    def score(self, batch: Sequence[QueryState]) -> list[Scores]:
         """The mean best cosine of each question's tokens."""
-        contents = [asked.contents() for asked in batch]
+        contents = [state.contents() for state in batch]
         distinct = list(dict.fromkeys(text for part in contents for text in part))
         before = self.tokens.known
         vectors = dict(zip(distinct, self.tokens.get(distinct), strict=True))
         self.cached += self.tokens.known - before
-        questions = token_vectors(self.tokens.encoder, [asked.text for asked in batch])
+        questions = token_vectors(self.tokens.encoder, [state.text for state in batch])
         return [
             np.asarray([maxsim(tokens, vectors[text]) for text in part], dtype=np.float32)
             for tokens, part in zip(questions, contents, strict=True)
@@ -175,7 +175,7 @@ def _token_rows(encoder: TokenEncoder, texts: Sequence[str]) -> list[Vectors]:
     encoded = encoder.encode_tokens(texts)
     if len(encoded) != len(texts):
         raise InputError(f"{whose} should give tokens of {len(texts)} texts, got {len(encoded)}")
-    found = []
+    token_rows = []
     for text, (tokens, _, _) in zip(texts, encoded, strict=True):
         rows = numbers(tokens, whose)
         if rows.ndim != 2 or rows.shape[1] != encoder.dim or not np.isfinite(rows).all():
@@ -183,8 +183,8 @@ def _token_rows(encoder: TokenEncoder, texts: Sequence[str]) -> list[Vectors]:
                 f"{whose} should give finite token vectors of {encoder.dim} numbers, got the shape "
                 f"{rows.shape} for the text {start_of(text)}"
             )
-        found.append(unit(rows.astype(np.float32)))
-    return found
+        token_rows.append(unit(rows.astype(np.float32)))
+    return token_rows
 
 
 def maxsim(question: Vectors, passage: Vectors) -> float:

@@ -42,7 +42,7 @@ TRIES = 3
 
 
 @dataclass(slots=True)
-class Asked:
+class QueryState:
     """A question on its way through the pipeline."""
 
     view: View
@@ -96,7 +96,7 @@ class Stage(ABC):
         return f"<{type(self).__name__} keep {self.keep}>"
 
     @abstractmethod
-    def score(self, batch: Sequence[Asked]) -> list[Scores]:
+    def score(self, batch: Sequence[QueryState]) -> list[Scores]:
         """The scores of each question's candidates, `(m,)` each; higher is better.
 
         Args:
@@ -108,11 +108,11 @@ class CandidateGenerator(Stage):
     """A stage that can be the first: it finds candidates by itself."""
 
     @abstractmethod
-    def open(self, asked: Asked, count: int) -> tuple[Scores, Slots]:
+    def open(self, state: QueryState, count: int) -> tuple[Scores, Slots]:
         """The best `count` slots of the view that are allowed, best first.
 
         Args:
-            asked: The question.
+            state: The question.
             count: How many at most.
         """
 
@@ -231,23 +231,23 @@ class Pipeline:
         began = time.perf_counter()
         for left in reversed(range(TRIES)):
             try:
-                with self._asked(store, queries, scope, conditions) as batch:
+                with self._query_states(store, queries, scope, conditions) as batch:
                     costs = self._run(batch, k)
-                    for asked in batch:
-                        asked.slots, asked.scores = asked.slots[:k], asked.scores[:k]
-                        asked.contents()
-                    rowids = [asked.view.rowids[asked.slots] for asked in batch]
+                    for state in batch:
+                        state.slots, state.scores = state.slots[:k], state.scores[:k]
+                        state.contents()
+                    rowids = [state.view.rowids[state.slots] for state in batch]
             except UnknownId:  # it is damaged, and left out from now on
                 if not left:
                     raise
                 continue
-            hits = [_hits(store, asked, conditions) for asked in batch]
-            if all(len(one) == len(asked.slots) for one, asked in zip(hits, batch, strict=True)):
+            hits = [_hits(store, state, conditions) for state in batch]
+            if all(len(one) == len(state.slots) for one, state in zip(hits, batch, strict=True)):
                 break  # else another process changed one meanwhile: look again
         # Where all were replaced meanwhile, each time: what they were when the search began.
         hits = [
-            one or _hits(store, asked, conditions, fresh=False)
-            for one, asked in zip(hits, batch, strict=True)
+            one or _hits(store, state, conditions, fresh=False)
+            for one, state in zip(hits, batch, strict=True)
         ]
         for rows in rowids:
             store.recorder.note(rows.tolist())
@@ -255,47 +255,47 @@ class Pipeline:
         return [PipelineResult(tuple(one), _shares(costs), spent) for one in hits]
 
     @guarded
-    def _asked(
+    def _query_states(
         self, store: Searchable, queries: Sequence[str], scope: Scope, filter: Filter | None
-    ) -> Iterator[list[Asked]]:
+    ) -> Iterator[list[QueryState]]:
         """The questions as they are put to the scope's view, which stays as it is meanwhile."""
         with ExitStack() as stack:
             vectors: Sequence[Vectors | None] = [None] * len(queries)
             if any(stage.needs_vector for stage in self.stages):
-                view, encoded = stack.enter_context(store.asked(queries, scope))
+                view, encoded = stack.enter_context(store.pinned_for(queries, scope))
                 vectors = list(encoded)
             else:
                 view = stack.enter_context(store.pinned(scope))
             allowed = view.allowed(filter)
-            yield [Asked(view, q, v, allowed) for q, v in zip(queries, vectors, strict=True)]
+            yield [QueryState(view, q, v, allowed) for q, v in zip(queries, vectors, strict=True)]
 
-    def _run(self, batch: Sequence[Asked], k: int) -> list[StageCost]:
+    def _run(self, batch: Sequence[QueryState], k: int) -> list[StageCost]:
         """Narrow every question's candidates down; what each stage did."""
         costs = []
         for stage in self.stages:
-            began, known = time.perf_counter(), stage.cached
+            began, cached = time.perf_counter(), stage.cached
             if stage is self._first:
-                taken = sum(
+                scored = sum(
                     a.view.size if a.allowed is None else int(a.allowed.sum()) for a in batch
                 )
-                for asked in batch:
-                    if asked.view.size:  # else there is not even a width
-                        asked.scores, asked.slots = self._first.open(asked, max(stage.keep, k))
+                for state in batch:
+                    if state.view.size:  # else there is not even a width
+                        state.scores, state.slots = self._first.open(state, max(stage.keep, k))
             else:
-                taken = sum(len(asked.slots) for asked in batch)
-                for asked, scores in zip(batch, stage.score(batch), strict=True):
-                    keep_best(asked, scores, max(stage.keep, k))
+                scored = sum(len(state.slots) for state in batch)
+                for state, scores in zip(batch, stage.score(batch), strict=True):
+                    keep_best(state, scores, max(stage.keep, k))
             spent = 1000 * (time.perf_counter() - began)
-            kept = sum(len(asked.slots) for asked in batch)
-            costs.append(StageCost(stage.name, taken, kept, stage.cached - known, spent, 0.0))
+            left = sum(len(state.slots) for state in batch)
+            costs.append(StageCost(stage.name, scored, left, stage.cached - cached, spent, 0.0))
         return costs
 
 
-def keep_best(asked: Asked, scores: Scores, count: int) -> None:
+def keep_best(state: QueryState, scores: Scores, count: int) -> None:
     """Leave a question its best candidates by these scores, equals by content.
 
     Args:
-        asked: The question.
+        state: The question.
         scores: `(m,)`, of its candidates.
         count: How many stay at most.
 
@@ -303,31 +303,31 @@ def keep_best(asked: Asked, scores: Scores, count: int) -> None:
         InputError: There is not one score for each candidate.
     """
     rounded = np.asarray(scores, dtype=np.float64).round(DECIMALS)
-    if rounded.shape != asked.slots.shape:
+    if rounded.shape != state.slots.shape:
         raise InputError(
-            f"a stage must give a score for each of {len(asked.slots)} candidates, "
+            f"a stage must give a score for each of {len(state.slots)} candidates, "
             f"got the shape {rounded.shape}"
         )
-    kept = asked.view.order(rounded, asked.slots)[:count]
-    asked.slots, asked.scores = asked.slots[kept], rounded[kept].astype(np.float32)
+    best = state.view.order(rounded, state.slots)[:count]
+    state.slots, state.scores = state.slots[best], rounded[best].astype(np.float32)
 
 
 def _hits(
-    store: Searchable, asked: Asked, filter: Filter | None, *, fresh: bool = True
+    store: Searchable, state: QueryState, filter: Filter | None, *, fresh: bool = True
 ) -> list[Hit]:
     """The candidates that fulfil a filter.
 
     Args:
         store: Where they are.
-        asked: The candidates, with their scores.
+        state: The candidates, with their scores.
         filter: What they must fulfil.
         fresh: Only those that the store holds yet, as they were when they were scored.
     """
-    rowids = [int(rowid) for rowid in asked.view.rowids[asked.slots]]
+    rowids = [int(rowid) for rowid in state.view.rowids[state.slots]]
     now, present = store.clock(), store.read_rows(rowids) if fresh else {}
     hits = []
-    for rowid, slot, score in zip(rowids, asked.slots, asked.scores, strict=True):
-        scored = asked.passages[int(slot)]
+    for rowid, slot, score in zip(rowids, state.slots, state.scores, strict=True):
+        scored = state.passages[int(slot)]
         passage = present.get(rowid) if fresh else scored
         if passage is None or passage.content != scored.content:
             continue

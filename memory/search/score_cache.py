@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from hoptrail.memory.content_hash import cache_key
-from hoptrail.memory.search.pipeline import Asked
+from hoptrail.memory.search.pipeline import QueryState
 
 KEPT = 100_000
 """Pairs remembered; the one not asked for longest goes first."""
@@ -18,8 +18,8 @@ Pair = tuple[str, bytes]
 class PairScores:
     """Scores by question and content, in memory only: they are gone with the process."""
 
-    def __init__(self, kept: int = KEPT) -> None:
-        self._kept = kept
+    def __init__(self, room: int = KEPT) -> None:
+        self._kept = room
         self._scores: OrderedDict[Pair, float] = OrderedDict()
 
     def get(self, pair: Pair) -> float | None:
@@ -37,6 +37,6 @@ class PairScores:
             self._scores.popitem(last=False)
 
 
-def pairs_of(batch: Sequence[Asked]) -> list[list[Pair]]:
+def pairs_of(batch: Sequence[QueryState]) -> list[list[Pair]]:
     """The pairs of each question with its candidates."""
-    return [[(asked.text, cache_key(text)) for text in asked.contents()] for asked in batch]
+    return [[(state.text, cache_key(text)) for text in state.contents()] for state in batch]

@@ -43,7 +43,7 @@ class Searchable(Protocol):
             namespace: The scope.
         """
 
-    def asked(
+    def pinned_for(
         self, texts: Sequence[str], namespace: ScopeLike = ()
     ) -> AbstractContextManager[tuple[View, Vectors]]:
         """A scope's view, pinned, and vectors of queries `(n, d)` by the encoder of its own.

@@ -42,12 +42,12 @@ def metadata_of(stored: object) -> dict[str, Any]:
     if type(stored) is not str:
         raise ValueError("its metadata is not UTF-8")
     try:
-        found = json.loads(stored)
+        metadata = json.loads(stored)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"its metadata is not JSON ({error})") from error
-    if not isinstance(found, dict):
+    if not isinstance(metadata, dict):
         raise ValueError(f"its metadata is no JSON object but {stored[:40]!r}")
-    return found
+    return metadata
 
 
 def metadata_or_none(stored: object) -> dict[str, Any]:
@@ -77,9 +77,9 @@ def checked_content(title: object, text: object, metadata: object) -> str:
         ValueError: Its row is damaged.
     """
     check_text(title, text)
-    known = metadata_of(metadata)
+    values = metadata_of(metadata)
     plain = None if title is None else str(title)
-    return Passage(id="", text=str(text), title=plain, metadata=known).content
+    return Passage(id="", text=str(text), title=plain, metadata=values).content
 
 
 def check_rest(passage: Passage) -> None:
@@ -101,8 +101,8 @@ def check_rest(passage: Passage) -> None:
 
 def content_of(title: object, text: object, metadata: object) -> str:
     """What was indexed and encoded of a passage, as far as its row can still tell."""
-    known = metadata_or_none(metadata)
-    return Passage(id="", text=_plain(text), title=_plain(title) or None, metadata=known).content
+    values = metadata_or_none(metadata)
+    return Passage(id="", text=_plain(text), title=_plain(title) or None, metadata=values).content
 
 
 def message(id: str, where: object) -> str:

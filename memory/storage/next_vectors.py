@@ -22,7 +22,7 @@ from hoptrail.memory.storage import checksums, damaged, records, schema, store_i
 
 
 @dataclass(frozen=True, slots=True)
-class Underway:
+class ReencodingProgress:
     """A change of encoder that has begun and not ended."""
 
     encoder: str
@@ -33,7 +33,7 @@ class Underway:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class UnencodedPassage:
     """A passage as it was when it was taken to be encoded."""
 
     rowid: int
@@ -41,14 +41,14 @@ class Taken:
     content: str
 
 
-def underway(connection: sqlite3.Connection) -> Underway | None:
+def progress_of(connection: sqlite3.Connection) -> ReencodingProgress | None:
     """The change that has begun in this file; None if there is none."""
     encoder = store_info.get(connection, store_info.NEXT)
     if encoder is None:
         return None
     total = passages(connection)
     left = connection.execute("SELECT count(*) FROM unencoded").fetchone()[0]
-    return Underway(encoder, total - left, total)
+    return ReencodingProgress(encoder, total - left, total)
 
 
 def passages(connection: sqlite3.Connection) -> int:
@@ -65,62 +65,68 @@ def begin(connection: sqlite3.Connection, described: str, where: str) -> None:
     """
     steps = schema.applied(connection, schema.REENCODING)
     schema.check(steps, len(schema.REENCODING_MIGRATIONS), schema.REENCODING, where)
-    found = underway(connection)
-    if found is None:
+    change = progress_of(connection)
+    if change is None:
         schema.migrate(connection, schema.REENCODING, schema.REENCODING_MIGRATIONS, where)
         connection.execute("INSERT INTO unencoded SELECT rowid FROM passages")
         store_info.put(connection, store_info.NEXT, described)
-    elif found.encoder != described:
+    elif change.encoder != described:
         raise StoreError(
-            f"{where} is changing to encoder {found.encoder} ({found.done} of {found.total} "
+            f"{where} is changing to encoder {change.encoder} ({change.done} of {change.total} "
             f"passages), got {described}: go on with that one, or drop the change "
             "(memory.drop_encoder_change(), hoptrail reencode --drop)"
         )
 
 
-def take(connection: sqlite3.Connection, count: int, after: int = 0) -> list[Taken]:
+def next_batch(
+    connection: sqlite3.Connection, count: int, after: int = 0
+) -> list[UnencodedPassage]:
     """Up to `count` passages without a next vector: those after a rowid first, then the others."""
-    found: list[Taken] = []
+    batch: list[UnencodedPassage] = []
     for where in ("u.passage > ?", "u.passage <= ?"):
         rows = connection.execute(
             "SELECT p.rowid, p.version, p.title, p.text, p.metadata "
             "FROM unencoded u JOIN passages p ON p.rowid = u.passage "
             f"WHERE {where} ORDER BY u.passage LIMIT ?",
-            (after, count - len(found)),
+            (after, count - len(batch)),
         ).fetchall()
         for rowid, version, title, text, metadata in rows:
-            found.append(Taken(rowid, version, damaged.content_of(title, text, metadata)))
-    return found
+            batch.append(
+                UnencodedPassage(rowid, version, damaged.content_of(title, text, metadata))
+            )
+    return batch
 
 
-def keep(connection: sqlite3.Connection, taken: Sequence[Taken], vectors: Sequence[Vectors]) -> int:
+def put_vectors(
+    connection: sqlite3.Connection, batch: Sequence[UnencodedPassage], vectors: Sequence[Vectors]
+) -> int:
     """Write the vectors of those that nobody has written since they were taken; how many."""
     now: dict[int, int] = {}
-    for part, marks in records.batches([t.rowid for t in taken]):
+    for part, marks in records.batches([t.rowid for t in batch]):
         rows = connection.execute(
             f"SELECT rowid, version FROM passages WHERE rowid IN ({marks})", part
         )
         now.update(rows.fetchall())
-    same = [i for i, t in enumerate(taken) if now.get(t.rowid) == t.version]
-    stored = [(taken[i].rowid, vectors[i].astype("<f4").tobytes()) for i in same]
+    same = [i for i, t in enumerate(batch) if now.get(t.rowid) == t.version]
+    stored = [(batch[i].rowid, vectors[i].astype("<f4").tobytes()) for i in same]
     connection.executemany(
         "INSERT OR REPLACE INTO next_vectors (passage, vector, checksum) VALUES (?, ?, ?)",
         [(rowid, vector, checksums.of_vector(rowid, vector)) for rowid, vector in stored],
     )
     connection.executemany(
-        "DELETE FROM unencoded WHERE passage = ?", [(taken[i].rowid,) for i in same]
+        "DELETE FROM unencoded WHERE passage = ?", [(batch[i].rowid,) for i in same]
     )
-    _lost(connection, [t for t in taken if now.get(t.rowid) != t.version])
+    _lost(connection, [t for t in batch if now.get(t.rowid) != t.version])
     return len(same)
 
 
-def _lost(connection: sqlite3.Connection, taken: Sequence[Taken]) -> None:
+def _lost(connection: sqlite3.Connection, batch: Sequence[UnencodedPassage]) -> None:
     """Put on record which contents were encoded after they had gone.
 
     Their vectors may be in the vector cache, written there after a purge had looked.
     """
-    held = records.read(connection, [t.rowid for t in taken], links=False)
-    gone = [t for t in taken if t.rowid not in held or held[t.rowid].content != t.content]
+    passages = records.read(connection, [t.rowid for t in batch], links=False)
+    gone = [t for t in batch if t.rowid not in passages or passages[t.rowid].content != t.content]
     records.note_erased(connection, (t.content for t in gone))
 
 
@@ -182,15 +188,15 @@ def switch(connection: sqlite3.Connection) -> None:
     store_info.put(connection, store_info.SINCE, str(store_info.bump(connection, 1)))
 
 
-def drop(connection: sqlite3.Connection) -> Underway | None:
+def drop(connection: sqlite3.Connection) -> ReencodingProgress | None:
     """Give a change up, and all vectors that it has made; which one that was."""
-    found = underway(connection)
-    if found is not None:
+    change = progress_of(connection)
+    if change is not None:
         connection.execute("DROP TRIGGER vectors_written")
         _put_aside(connection, "next_vectors")
         connection.execute("DROP TABLE unencoded")
         _end(connection)
-    return found
+    return change
 
 
 def clear(connection: sqlite3.Connection, count: int | None = None) -> bool:
@@ -223,8 +229,8 @@ def aside(connection: sqlite3.Connection) -> list[str]:
 
 def _put_aside(connection: sqlite3.Connection, table: str) -> None:
     """Call a table of vectors something that nobody asks for, until it is cleared."""
-    taken = aside(connection)
-    name = next(n for n in map("aside_{}".format, itertools.count()) if n not in taken)
+    names = aside(connection)
+    name = next(n for n in map("aside_{}".format, itertools.count()) if n not in names)
     connection.execute(f"ALTER TABLE {table} RENAME TO {name}")
 
 

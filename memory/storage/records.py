@@ -218,7 +218,7 @@ def read(
         rowids: Of the passages.
         links: Also read their links; without them `links` is empty.
     """
-    found: dict[int, Passage] = {}
+    passages: dict[int, Passage] = {}
     for part, marks in batches(rowids):
         by_source: dict[int, list[Link]] = {}
         if links:
@@ -232,10 +232,10 @@ def read(
         rows = connection.execute(f"SELECT {_COLUMNS} FROM passages WHERE rowid IN ({marks})", part)
         for row in rows.fetchall():
             try:
-                found[row[0]] = _passage(row, tuple(by_source.get(row[0], ())))
+                passages[row[0]] = _passage(row, tuple(by_source.get(row[0], ())))
             except ValueError as error:
                 damaged.warn(connection, row[0], error)
-    return found
+    return passages
 
 
 def _passage(row: tuple[Any, ...], links: tuple[Link, ...]) -> Passage:

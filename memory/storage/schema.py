@@ -182,15 +182,15 @@ def applied(connection: sqlite3.Connection, owner: str) -> int:
     return int(row[0]) if row else 0
 
 
-def check(steps: int, known: int, owner: str, where: str) -> None:
+def check(steps: int, newest: int, owner: str, where: str) -> None:
     """Refuse a file whose tables are newer than this code.
 
     Raises:
         SchemaMismatch: It has seen more migrations than this version knows.
     """
-    if steps > known:
+    if steps > newest:
         raise SchemaMismatch(
-            f"{where} has schema {steps} of {owner!r} and this hoptrail knows {known}: "
+            f"{where} has schema {steps} of {owner!r} and this hoptrail knows {newest}: "
             "it was written by a newer version, install that one"
         )
 
@@ -300,9 +300,9 @@ def forget_owner(
 def remove_orphans(connection: sqlite3.Connection) -> int:
     """Delete the rows, of any owner, that belong to a row which is not there; how many."""
     removed = 0
-    while found := {(row[0], row[3]) for row in connection.execute("PRAGMA foreign_key_check")}:
+    while orphans := {(row[0], row[3]) for row in connection.execute("PRAGMA foreign_key_check")}:
         gone = 0
-        for table, number in sorted(found):
+        for table, number in sorted(orphans):
             keys = connection.execute(f'PRAGMA foreign_key_list("{table}")').fetchall()
             parent, column, target = next(key[2:5] for key in keys if key[0] == number)
             gone += connection.execute(

@@ -75,28 +75,28 @@ def undecided(connection: sqlite3.Connection) -> bool:
     return get(connection, LANGUAGE) is None and version(connection) == 0
 
 
-def claim_language(connection: sqlite3.Connection, wanted: str, where: str) -> None:
+def claim_language(connection: sqlite3.Connection, name: str, where: str) -> None:
     """Write down a new store's language; it stays what it is.
 
     Raises:
         ConfigError: The store has another.
     """
     if undecided(connection):
-        put(connection, LANGUAGE, wanted)
+        put(connection, LANGUAGE, name)
     else:
-        check_language(connection, wanted, where)
+        check_language(connection, name, where)
 
 
-def check_language(connection: sqlite3.Connection, wanted: str, where: str) -> None:
+def check_language(connection: sqlite3.Connection, name: str, where: str) -> None:
     """Refuse a language that is not the store's.
 
     Raises:
         ConfigError: It is not.
     """
-    if language(connection) != wanted:
+    if language(connection) != name:
         raise ConfigError(
             f"the words of {where} are stemmed as {language(connection)}, which was settled when "
-            f"it was made, got language {wanted!r}: open it without a language, or export it into "
+            f"it was made, got language {name!r}: open it without a language, or export it into "
             "a new store of that language"
         )
 
@@ -157,13 +157,13 @@ def check_made_by(connection: sqlite3.Connection, described: str, where: str) ->
     Raises:
         EncoderMismatch: Another one did.
     """
-    known = get(connection, "encoder")
-    if known in (None, described):
+    recorded = get(connection, "encoder")
+    if recorded in (None, described):
         return
     if connection.execute("SELECT 1 FROM vectors LIMIT 1").fetchone():
         raise EncoderMismatch(
-            f"the vectors of {where} were made by encoder {known}, got {described}: open it with "
-            f"that encoder, or {_way_out(connection, described, where)}"
+            f"the vectors of {where} were made by encoder {recorded}, got {described}: open it "
+            f"with that encoder, or {_way_out(connection, described, where)}"
         )
 
 
@@ -190,19 +190,19 @@ def claim_encoder(connection: sqlite3.Connection, encoder: Encoder, where: str) 
 
 def _note_cache(connection: sqlite3.Connection, folder: Path) -> None:
     """Put a folder of vectors on record: the environment may name another when a purge comes."""
-    known, place = [str(other) for other in caches(connection)], str(folder.absolute())
-    if place not in known:
-        put(connection, CACHES, json.dumps(sorted([*known, place])))
+    folders, place = [str(other) for other in caches(connection)], str(folder.absolute())
+    if place not in folders:
+        put(connection, CACHES, json.dumps(sorted([*folders, place])))
 
 
 def caches(connection: sqlite3.Connection) -> list[Path]:
     """The folders of the vector caches that the store was written with."""
     try:
-        known = json.loads(get(connection, CACHES) or "[]")
+        folders = json.loads(get(connection, CACHES) or "[]")
     except ValueError:  # damaged, which verify says
         return []
-    known = known if isinstance(known, list) else []
-    return [Path(folder) for folder in known if isinstance(folder, str)]
+    folders = folders if isinstance(folders, list) else []
+    return [Path(folder) for folder in folders if isinstance(folder, str)]
 
 
 def claim(connection: sqlite3.Connection, described: str, where: str) -> None:

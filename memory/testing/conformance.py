@@ -56,13 +56,13 @@ class StoreConformance:
 
     def test_what_was_written_is_read(self, tmp_path: Path) -> None:
         """Every field comes back as it was given, and the time is the store's."""
-        given = [
+        passages = [
             Passage("ä/1", "Line\nand  line ", "Ü", {"deep": {"k": [1.5, True, None]}, "n": 0}),
             Passage("b", "x", None, {}, ("t", "ann"), (Link("z", "c", 0.5), Link("a"))),
         ]
         with self._opened(tmp_path) as (store, _):
-            equal(store.add(given), ["ä/1", "b"], "ids, in the order given")
-            expected = [replace(p, written_at=1000.0) for p in given]
+            equal(store.add(passages), ["ä/1", "b"], "ids, in the order given")
+            expected = [replace(p, written_at=1000.0) for p in passages]
             equal(store.get("ä/1"), expected[0], "the first passage")
             equal(store.get_many(["b"], ("t", "ann")), expected[1:], "the second")
             equal(list(store.passages()), expected, "all, by namespace and id")
@@ -148,8 +148,8 @@ class StoreConformance:
             equal(store.delete(["p1", "p2"]), 2, "how many")
             equal((store.count(), store.has("p1")), (5, False), "count, has")
             for mode in MODES:
-                found = {h.passage.id for h in store.search("river bridge", 9, mode=mode)}
-                equal(found & {"p1", "p2"}, set(), f"{mode} search")
+                ids = {h.passage.id for h in store.search("river bridge", 9, mode=mode)}
+                equal(ids & {"p1", "p2"}, set(), f"{mode} search")
             equal(store.get("p7").links, (Link("p1"),), "a link to what is gone")
             equal(store.add([Passage("p1", "again")]), ["p1"], "the id, again")
             equal(store.get("p1").text, "again", "the text")
@@ -210,8 +210,8 @@ class StoreConformance:
                 inside = [s for s in spaces if s[: len(space)] == space]
                 equal(store.count(space), len(inside), f"count of {space}")
                 equal([p.namespace for p in store.passages(space)], inside, f"passages of {space}")
-                found = [h.passage.namespace for h in store.search("in", 9, namespace=space)]
-                equal(sorted(found), inside, f"search of {space}")
+                namespaces = [h.passage.namespace for h in store.search("in", 9, namespace=space)]
+                equal(sorted(namespaces), inside, f"search of {space}")
             equal(store.delete(["p"], ("a",)), 1, "one deleted")
             equal(store.namespaces(), [(), ("a", "x"), ("ab",)], "the others stay")
             equal((store.count(("x",)), store.search("in", namespace=("x",))), (0, []), "nobody's")
@@ -222,10 +222,10 @@ class StoreConformance:
             store.add([replace(p, namespace=("loud",)) for p in _crowd(20)])
             store.add([Passage("own", "a mill", namespace=("quiet",))])
             for mode in ("hybrid", "dense"):
-                found = store.search("river bridge", 5, namespace=("quiet",), mode=mode)
-                equal(_ids(found), ["own"], f"{mode} search")
-            found = store.search("river bridge", 5, namespace=("quiet",), mode="sparse")
-            equal(found, [], "sparse search")
+                hits = store.search("river bridge", 5, namespace=("quiet",), mode=mode)
+                equal(_ids(hits), ["own"], f"{mode} search")
+            hits = store.search("river bridge", 5, namespace=("quiet",), mode="sparse")
+            equal(hits, [], "sparse search")
 
     def test_a_tenant_moves_no_score_of_another(self, tmp_path: Path) -> None:
         """Neither by how many passages it has nor by their words."""
@@ -243,11 +243,11 @@ class StoreConformance:
             store.add([replace(p, metadata={"n": i}) for i, p in enumerate(_crowd(40))])
             for mode in MODES:
                 ranking = store.search("river bridge", 40, mode=mode)
-                for given in ({"n": {"$lt": 3}}, {"n": {"$in": [7, 31, 38]}}, {"n": 99}):
-                    test = Filter.parse(given)
-                    kept = [h for h in ranking if test.passages_mask([h.passage])[0]][:2]
-                    found = store.search("river bridge", 2, mode=mode, filter=given)
-                    equal(_scored(found), _scored(kept), f"{mode} search with {given}")
+                for conditions in ({"n": {"$lt": 3}}, {"n": {"$in": [7, 31, 38]}}, {"n": 99}):
+                    test = Filter.parse(conditions)
+                    expected = [h for h in ranking if test.passages_mask([h.passage])[0]][:2]
+                    hits = store.search("river bridge", 2, mode=mode, filter=conditions)
+                    equal(_scored(hits), _scored(expected), f"{mode} search with {conditions}")
             for wrong in ({"$near": 1}, {"n": {"$like": "x"}}, {"n": {"$gt": None}}, ["n"]):
                 with refused(InputError, f"the filter {wrong!r}"):
                     store.search("river", filter=wrong)
@@ -265,11 +265,11 @@ class StoreConformance:
             store.delete(["p1", "fleeting"])
             with refused(DuplicateId):
                 store.add([Passage("p0", "x")])
-            found = store.changes(at)
-            equal((found.version, store.version), (7, 7), "version")
-            equal((len(found.written), len(found.deleted)), (1, 2), "written and deleted")
+            changes = store.changes(at)
+            equal((changes.version, store.version), (7, 7), "version")
+            equal((len(changes.written), len(changes.deleted)), (1, 2), "written and deleted")
             everything = store.changes(0)
-            equal(set(found.written) < set(everything.written), True, "rows keep their numbers")
+            equal(set(changes.written) < set(everything.written), True, "rows keep their numbers")
 
     def test_what_was_written_outlives_the_store(self, tmp_path: Path) -> None:
         """Opened again it holds the same passages, ranks them the same, and goes on counting."""
@@ -279,9 +279,9 @@ class StoreConformance:
             store.add([*_crowd(8), Passage("e", "x", expires_at=1010.0, links=(Link("p0"),))])
             store.delete(["p3"])
             store.update("p4", text="glass")
-            held, ranked, version = list(store.passages()), _rankings(store), store.version
+            passages, ranked, version = list(store.passages()), _rankings(store), store.version
         with closing(self.open(tmp_path / "store", clock)) as again:
-            equal(list(again.passages()), held, "passages")
+            equal(list(again.passages()), passages, "passages")
             equal((_rankings(again), again.version), (ranked, version), "rankings, version")
             again.add([Passage("p3", "x")])
             equal(again.version, version + 1, "version")
@@ -324,8 +324,8 @@ class StoreConformance:
         for name, batch in (("one", crowd), ("two", turned)):
             with closing(self.open(tmp_path / name, Clock())) as store:
                 store.add(batch)
-                found = [store.search("river", 5, mode=mode) for mode in MODES]
-                rankings.append([[hit.passage.text for hit in hits] for hits in found])
+                hits_of_modes = [store.search("river", 5, mode=mode) for mode in MODES]
+                rankings.append([[hit.passage.text for hit in hits] for hits in hits_of_modes])
         equal(rankings[1], rankings[0], "contents as ranked")
 
     def test_a_search_has_k_hits_best_first(self, tmp_path: Path) -> None:
@@ -368,14 +368,14 @@ class StoreConformance:
 
 def failures(suite: StoreConformance, only: str = "test_") -> dict[str, str]:
     """The message of each test that failed, by name; of those whose names begin with `only`."""
-    found = {}
+    messages = {}
     for name in sorted(name for name in dir(suite) if name.startswith(only)):
         with TemporaryDirectory(prefix="hoptrail-") as folder:
             try:
                 getattr(suite, name)(Path(folder))
             except Exception as error:  # whatever a strange store may raise
-                found[name] = str(error) or type(error).__name__
-    return found
+                messages[name] = str(error) or type(error).__name__
+    return messages
 
 
 def _crowd(count: int) -> list[Passage]:

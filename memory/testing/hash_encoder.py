@@ -74,9 +74,9 @@ class HashEncoder:
         return out
 
     def _word(self, word: str) -> NDArray[np.int64]:
-        found = self._words.get(word)
-        if found is None:
+        vector = self._words.get(word)
+        if vector is None:
             digest = hashlib.shake_128(word.encode("utf-8", "surrogatepass")).digest(self._dim)
-            found = np.frombuffer(digest, dtype=np.uint8).astype(np.int64) * 2 - 255
-            self._words[word] = found
-        return found
+            vector = np.frombuffer(digest, dtype=np.uint8).astype(np.int64) * 2 - 255
+            self._words[word] = vector
+        return vector

@@ -67,15 +67,15 @@ class PassagesRead:
         rowid_of = {slot: int(self._table.rowids[slot]) for slot in slots}
         there: list[int] = []
         with self._pins.reading() as connection:
-            found = records.read(connection, list(rowid_of.values()))
-            for part, marks in records.batches([r for r in rowid_of.values() if r not in found]):
+            passages = records.read(connection, list(rowid_of.values()))
+            for part, marks in records.batches([r for r in rowid_of.values() if r not in passages]):
                 query = f"SELECT rowid FROM passages WHERE rowid IN ({marks})"
                 there += [row[0] for row in connection.execute(query, part)]
         if there:  # and cannot be read: damaged since they were taken in
             self._leave_out(there)
         for slot, rowid in rowid_of.items():
-            if rowid not in found or not self._table.alive[slot]:
+            if rowid not in passages or not self._table.alive[slot]:
                 raise UnknownId(
                     f"the passage of slot {slot} was deleted: refresh the view and ask again"
                 )
-            self._read[slot] = found[rowid]
+            self._read[slot] = passages[rowid]

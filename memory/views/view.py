@@ -185,7 +185,7 @@ class View:
 
     def _leave_out(self, rowids: Sequence[int]) -> None:
         """Take passages out that are there and cannot be read."""
-        self._kill([self._slot_of.pop(rowid) for rowid in rowids if rowid in self._slot_of])
+        self._remove([self._slot_of.pop(rowid) for rowid in rowids if rowid in self._slot_of])
 
     def refresh(self) -> bool:
         """Catch up with the last commit; whether anything changed. One that is pinned stays.
@@ -227,7 +227,7 @@ class View:
                 self._check_room(newest)
                 if newest != self._version:
                     self._catch_up(connection, self._deleted(connection))
-                self._kill([self._slot_of.pop(row) for row in expired if row in self._slot_of])
+                self._remove([self._slot_of.pop(row) for row in expired if row in self._slot_of])
                 self._version = newest
                 self._expired_at = now if expired else 0.0
         trained = self.dense.settle() and self.size >= snapshot.MINIMUM
@@ -257,15 +257,15 @@ class View:
         All else is taken over, the vectors too where the encoder is the same.
         """
         with self.lock:
-            found = View(self._db, self.scope, self._clock, *self._kinds)
+            view = View(self._db, self.scope, self._clock, *self._kinds)
             if self.size and self._whole:
                 state = self._state() | named("dense.", self.dense.state())
                 # Copies: what is taken over is not to hold on to all that there was.
                 copies = {key: np.array(value) for key, value in state.items()}
                 with self._db.reading() as connection:
-                    found._resume(self._version, copies, connection)
-                found._unsaved = max(found._unsaved, self._unsaved)
-            return found
+                    view._resume(self._version, copies, connection)
+                view._unsaved = max(view._unsaved, self._unsaved)
+            return view
 
     @property
     def _whole(self) -> bool:
@@ -290,10 +290,10 @@ class View:
 
     def _restore(self, connection: sqlite3.Connection, newest: int) -> None:
         """Start from the snapshot, if there is one to be trusted and not from the future."""
-        found = snapshot.load(self._db, self.scope.encoded)
-        if found is not None and found[0] <= newest:
-            self._mapped = found[1]
-            self._resume(*found, connection)
+        saved = snapshot.load(self._db, self.scope.encoded)
+        if saved is not None and saved[0] <= newest:
+            self._mapped = saved[1]
+            self._resume(*saved, connection)
 
     def _resume(
         self, version: int, state: Mapping[str, NDArray[Any]], connection: sqlite3.Connection
@@ -360,16 +360,16 @@ class View:
             self._take_in(connection, rows)
             self._unsaved += len(rows)
             changed = True
-        self._kill(gone)
+        self._remove(gone)
         return changed
 
-    def _kill(self, gone: list[int]) -> None:
+    def _remove(self, gone: list[int]) -> None:
         """Take slots out of the indexes."""
         if not gone:
             return
         self._unsaved += len(gone)
         slots = np.asarray(gone, dtype=np.int64)
-        self._table.kill(slots)
+        self._table.mark_deleted(slots)
         self.dense.remove(slots)
         self.sparse.remove(slots)
         self._passages.drop(gone)

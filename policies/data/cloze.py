@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.graph.extraction.entities import find_entities
-from hoptrail.graph.extraction.names import STOP_WORDS, Words, name_of, without_tail, words
+from hoptrail.graph.extraction.names import STOP_WORDS, WordSpans, name_of, without_tail, words
 from hoptrail.graph.view import GraphView
 from hoptrail.types import Passage
 
@@ -48,7 +48,7 @@ class Page:
 
     def __init__(self, slot: int, passage: Passage, graph: GraphView) -> None:
         self.slot, self.passage = slot, passage
-        self.words: Words = words(passage.text)
+        self.words: WordSpans = words(passage.text)
         self.title = name_of(passage.title)
         self.places = self._places(graph)
         self.targets = self._targets(graph)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hoptrail.memory.encoders.disk_cache import CachedEncoder
     from hoptrail.memory.encoders.transformer import Encoder
     from hoptrail.memory.maintenance.reencoding import Reencoding, Switch
-    from hoptrail.memory.storage.next_vectors import Underway
+    from hoptrail.memory.storage.next_vectors import ReencodingProgress
     from hoptrail.memory.store import Progress, Store
 
 PATIENCE = 10.0
@@ -99,13 +99,13 @@ class ChangingEncoder(ABC):
                 cached.close()
         return change
 
-    def encoder_change(self) -> Underway | None:
+    def encoder_change(self) -> ReencodingProgress | None:
         """The change of encoder that has begun in the file, by whomever, and not ended."""
         from hoptrail.memory.maintenance import reencoding
 
         return reencoding.status(self._store)
 
-    def drop_encoder_change(self) -> Underway | None:
+    def drop_encoder_change(self) -> ReencodingProgress | None:
         """Give up the change of encoder, with all vectors that it has made; which one that was.
 
         A run that is at it, in any process, ends with an error. `purge` erases the bytes.

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from hoptrail.api.memory import Memory
     from hoptrail.memory.encoders.transformer import Encoder
     from hoptrail.memory.maintenance.near_duplicates import Duplicate
-    from hoptrail.memory.storage.next_vectors import Underway
+    from hoptrail.memory.storage.next_vectors import ReencodingProgress
     from hoptrail.types import FilterDict, Passage, Recall
 
 Commands = Any
@@ -309,7 +309,7 @@ def passage_lines(passage: Passage) -> str:
     return f"{printable(head)}\n{text}{links}"
 
 
-def changing_line(change: Underway) -> str:
+def changing_line(change: ReencodingProgress) -> str:
     """A change of encoder that is under way, as it is printed."""
     return (
         f"changing to encoder {change.encoder}: {change.done} of {change.total} passages "

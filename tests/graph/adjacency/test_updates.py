@@ -11,8 +11,15 @@ from hypothesis import strategies as st
 
 from hoptrail.graph.adjacency import adjacency as arrays_module
 from hoptrail.graph.adjacency import updates
-from hoptrail.graph.adjacency.adjacency import Arrays, Ranks, Tables, make_arrays, no_arrays, packed
-from hoptrail.graph.adjacency.ragged import Lists, by_key, group
+from hoptrail.graph.adjacency.adjacency import (
+    Adjacency,
+    Ranks,
+    Tables,
+    empty_adjacency,
+    make_adjacency,
+    packed,
+)
+from hoptrail.graph.adjacency.ragged import RaggedArray, by_key, group
 from hoptrail.graph.adjacency.updates import updated
 from hoptrail.graph.ranking.local_push import LocalPush
 
@@ -73,11 +80,11 @@ def weight(i: int) -> int:
     return int(packed(np.array([0.5 + i], dtype=np.float32))[0])
 
 
-def picture(a: Arrays) -> dict[str, Any]:
+def picture(a: Adjacency) -> dict[str, Any]:
     """Every list of a graph, its order too where it means something."""
     found: dict[str, Any] = {}
     for name, lists in vars(a).items():
-        if isinstance(lists, Lists):
+        if isinstance(lists, RaggedArray):
             rows = [lists[i].tolist() for i in range(lists.rows)]
             found[name] = [sorted(row) for row in rows] if name == "members" else rows
     return found | {"n": a.n, "living": a.living}
@@ -126,7 +133,7 @@ def test_any_changes_give_what_is_made_from_everything(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(updates, "FEW", few)
         patch.setattr(arrays_module, "MAX_SHARED", shared)
-        world, found = World(), no_arrays()
+        world, found = World(), empty_adjacency()
         walk = LocalPush(found, 3)
         for step in steps:
             before, seen = found, picture(found)
@@ -135,7 +142,7 @@ def test_any_changes_give_what_is_made_from_everything(
             living = len(world.rows)
             found = updated(found, world.tables(new), touched, world.sizes, living, Ranks(ranks))
             assert picture(before) == seen  # who still reads it is not disturbed
-            whole = make_arrays(world.tables(set(world.rows)), world.sizes, living, Ranks(ranks))
+            whole = make_adjacency(world.tables(set(world.rows)), world.sizes, living, Ranks(ranks))
             assert picture(found) == picture(whole)
             walk = LocalPush(found, 3, walk)
             if living:
@@ -150,11 +157,13 @@ def test_a_change_of_one_passage_replaces_only_what_it_reaches() -> None:
     world = World()
     for i in range(5):
         world.write({"titles": [i], "spoken": [(i + 1) % 5], "entities": [i], "links": []}, None)
-    a = make_arrays(world.tables(set(world.rows)), world.sizes, 5, Ranks(ranks))
+    a = make_adjacency(world.tables(set(world.rows)), world.sizes, 5, Ranks(ranks))
     new = world.write({"titles": [5], "spoken": [2], "entities": [2], "links": [0]}, None)
     touched = np.array([new])
     b = updated(a, world.tables({new}), touched, world.sizes, 6, Ranks(ranks))
-    changed = {k: set(v.changed) for k, v in vars(b).items() if isinstance(v, Lists) and v.changed}
+    changed = {
+        k: set(v.changed) for k, v in vars(b).items() if isinstance(v, RaggedArray) and v.changed
+    }
     assert changed == {
         "titles": {5}, "bearers": {5}, "spoken": {5}, "speakers": {2}, "out": {5}, "into": {2},
         "entities": {5}, "members": {2}, "links_out": {5}, "links_into": {0, 5},

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hoptrail.errors import InputError
-from hoptrail.graph.adjacency.adjacency import Arrays, Ranks, Tables, make_arrays
+from hoptrail.graph.adjacency.adjacency import Adjacency, Ranks, Tables, make_adjacency
 from hoptrail.graph.adjacency.ragged import none, records
 from hoptrail.graph.adjacency.updates import updated
 from hoptrail.graph.ranking.local_push import LocalPush
@@ -34,9 +34,9 @@ def tables(slots: np.ndarray, n: int, rng: np.random.Generator) -> Tables:
     )
 
 
-def graph(n: int) -> Arrays:
+def graph(n: int) -> Adjacency:
     found = tables(np.arange(n), n, np.random.default_rng(0))
-    return make_arrays(found, (n, n, 30 * (n // BLOCK)), n, RANKS)
+    return make_adjacency(found, (n, n, 30 * (n // BLOCK)), n, RANKS)
 
 
 class Counted(LocalPush):
@@ -98,7 +98,7 @@ def test_a_passage_more_leaves_most_sums_as_they_were() -> None:
     n, rng = 2000, np.random.default_rng(1)
     found = tables(np.arange(n), n, np.random.default_rng(0))
     room = n + 1, n + 1, 30 * (n // BLOCK)
-    before = make_arrays(found, room, n, RANKS)
+    before = make_adjacency(found, room, n, RANKS)
     new = tables(np.array([n]), n + 1, rng)
     after = updated(before, new, np.array([n]), room, n + 1, RANKS)
     assert after.out.values is before.out.values

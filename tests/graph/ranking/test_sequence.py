@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hoptrail.graph.adjacency.adjacency import STEP
 from hoptrail.graph.graph import Graph
-from hoptrail.graph.ranking.sequence import NEIGHBOURS, Steps
+from hoptrail.graph.ranking.sequence import NEIGHBOURS, SequenceLinks
 from hoptrail.memory.store import Store
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.types import Link, Passage
@@ -28,7 +28,7 @@ WORDS = "oak elm ash fir yew box fig may".split()
 def test_each_hears_the_mean_of_those_before_and_of_those_after(pairs, given_scores) -> None:
     scores = np.asarray(given_scores)
     links = np.asarray([(a, b, STEP, 0) for a, b in pairs], dtype=np.int32).reshape(-1, 4)
-    found = Steps(links, SLOTS).in_context(scores)
+    found = SequenceLinks(links, SLOTS).in_context(scores)
     for slot in range(SLOTS):
         before = [scores[a] for a, b in pairs if b == slot]
         after = [scores[b] for a, b in pairs if a == slot]

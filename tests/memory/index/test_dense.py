@@ -28,7 +28,7 @@ class Index:
         self.dense.add(vectors)
 
     def remove(self, slots: np.ndarray) -> None:
-        self.table.kill(slots)
+        self.table.mark_deleted(slots)
         self.dense.remove(slots)
 
 

@@ -36,7 +36,7 @@ class Index:
 
     def remove(self, slots: list[int]) -> None:
         gone = np.asarray(slots, dtype=np.int64)
-        self.table.kill(gone)
+        self.table.mark_deleted(gone)
         self.dense.remove(gone)
         for slot in slots:
             del self.all[slot]

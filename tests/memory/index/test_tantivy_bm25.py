@@ -53,7 +53,7 @@ class Both:
         living = np.flatnonzero(self.table.alive)
         if len(living):
             gone = np.unique(living[np.asarray(which) % len(living)])
-            self.table.kill(gone)
+            self.table.mark_deleted(gone)
             for index in (self.own, self.other):
                 index.remove(gone)
 

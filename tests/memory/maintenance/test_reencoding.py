@@ -137,7 +137,7 @@ def test_until_the_switch_the_old_encoder_answers_on_its_own_vectors(
 ) -> None:
     store.add(corpus[:50])
     stopped_after(store, HashEncoder(48), 3)
-    assert reencoding.status(store) == next_vectors.Underway("hash-48 (48 dim)", 21, 50)
+    assert reencoding.status(store) == next_vectors.ReencodingProgress("hash-48 (48 dim)", 21, 50)
     store.add(corpus[50:])
     store.update("p3", text="a king of the north")
     store.delete(["p4", "p5"])
@@ -228,7 +228,7 @@ def test_another_change_must_be_gone_on_with_or_dropped(
     with pytest.raises(EncoderMismatch, match=r"change_encoder\(encoder\) or hoptrail reencode"):
         Store(store.path, encoder=HashEncoder(16))
     before = answers(store)
-    assert reencoding.drop(store) == next_vectors.Underway("hash-48 (48 dim)", 14, 60)
+    assert reencoding.drop(store) == next_vectors.ReencodingProgress("hash-48 (48 dim)", 14, 60)
     assert reencoding.drop(store) is None
     assert reencoding.status(store) is None
     with store.reading() as connection:

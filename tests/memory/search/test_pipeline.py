@@ -11,7 +11,7 @@ from hoptrail.memory.search.codecs import Half, Product, Scalar
 from hoptrail.memory.search.compressed import Clustered, Compressed, sample_vectors
 from hoptrail.memory.search.first_stages import Full, Prefix, Search
 from hoptrail.memory.search.judge import Judge
-from hoptrail.memory.search.pipeline import Asked, Pipeline, Stage
+from hoptrail.memory.search.pipeline import Pipeline, QueryState, Stage
 from hoptrail.memory.store import Store
 from hoptrail.types import Passage
 
@@ -34,7 +34,7 @@ class Lengths(Stage):
         super().__init__(keep)
         self.seen: list[list[str]] = []
 
-    def score(self, batch: list[Asked]) -> list[np.ndarray]:
+    def score(self, batch: list[QueryState]) -> list[np.ndarray]:
         self.seen += [
             [asked.passages[int(s)].id for s in asked.slots] for asked in self._read(batch)
         ]
@@ -160,7 +160,7 @@ def test_what_came_after_the_filter_was_asked_is_not_found(store, opening) -> No
     allowed = view.allowed(Filter.parse({"$title": "Tolle"}))
     store.add([Passage("new", "A market town.", title="Tolle")])
     assert store.view() is view
-    asked = Asked(view, QUERY, store.encode_queries([QUERY])[0], allowed)
+    asked = QueryState(view, QUERY, store.encode_queries([QUERY])[0], allowed)
     _, slots = opening.open(asked, 5)
     assert [p.id for p in view.passages(slots)] == ["p-tolle"]
 
