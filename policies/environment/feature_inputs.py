@@ -28,7 +28,11 @@ class Rows:
     """Columns over the same rows."""
 
     def plus(self, other: Self) -> Self:
-        """Its rows, and behind them those of another."""
+        """Its rows, and behind them those of another.
+
+        Args:
+            other: Rows of the same question.
+        """
         names = [field.name for field in fields(self)]
         return replace(self, **{n: _joined(getattr(self, n), getattr(other, n)) for n in names})
 

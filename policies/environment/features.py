@@ -138,7 +138,11 @@ class FeatureTable:
 
 
 def features(pool: CandidatePool) -> Features:
-    """All features of a pool that is looked at once."""
+    """All features of a pool that is looked at once; `FeatureTable` keeps them up to date.
+
+    Args:
+        pool: The candidates of a question, and what was read for it.
+    """
     return FeatureTable(pool).now()
 
 

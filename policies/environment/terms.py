@@ -60,7 +60,11 @@ class Lexicon:
         self._passage_terms: dict[int, PassageTerms] = {}
 
     def ids(self, text: str) -> Ids:
-        """The numbers of the different terms of a text, ascending, `(t,)`."""
+        """The numbers of the different terms of a text, ascending, `(t,)`.
+
+        Args:
+            text: In words.
+        """
         return _different(self._numbers(text))
 
     def idf(self) -> NDArray[np.float32]:
@@ -146,13 +150,21 @@ class Incidence:
 
     @classmethod
     def of(cls, lists: Sequence[Ids]) -> Incidence:
-        """The items of each passage, in their order."""
+        """The items of each passage, in their order.
+
+        Args:
+            lists: For each of n passages, its different items.
+        """
         rows = np.repeat(np.arange(len(lists)), [len(items) for items in lists])
         items = np.concatenate(lists) if lists else np.zeros(0, np.int32)
         return cls(rows, items, len(lists))
 
     def plus(self, other: Incidence) -> Incidence:
-        """Its passages, and behind them those of another."""
+        """Its passages, and behind them those of another.
+
+        Args:
+            other: Over the same items.
+        """
         return Incidence(
             np.concatenate([self.rows, other.rows + self.n]),
             np.concatenate([self.items, other.items]),
@@ -160,6 +172,10 @@ class Incidence:
         )
 
     def sums(self, values: NDArray[Any]) -> NDArray[np.float64]:
-        """What a value for each pair `(m,)` adds up to in each passage, `(n,)`."""
+        """The sum over each passage's pairs, `(n,)`.
+
+        Args:
+            values: `(m,)`, one for each pair.
+        """
         totals = np.bincount(self.rows, weights=values, minlength=self.n)
         return totals.astype(np.float64, copy=False)

@@ -230,7 +230,13 @@ class Trained:
         paths: Sequence[tuple[int, ...]],
         available: NDArray[np.bool_],
     ) -> NDArray[np.float64]:
-        """See `Scorer`."""
+        """Log π over the relations, STOP last, `(b, R + 1)`; see `Scorer`.
+
+        Args:
+            questions: `(b, d)` rows of what `read` gave.
+            paths: The relations walked so far, by number.
+            available: `(b, R + 1)`, at least one in each row.
+        """
         with one_thread(), torch.inference_mode():
             log_pi = self._scorer(
                 torch.from_numpy(questions),

@@ -44,6 +44,9 @@ LARGEST_JSON = 1 << 24
 def load_weights(file: Path) -> dict[str, Tensor]:
     """The tensors of a file, every value of them finite, and none so large that sums are not.
 
+    Args:
+        file: In the format of safetensors.
+
     Raises:
         One of `FAULTS`: It is damaged, or a value is not.
     """
@@ -62,6 +65,10 @@ def load_weights(file: Path) -> dict[str, Tensor]:
 
 def load_about(file: Path, key: str) -> dict[str, Any]:
     """The JSON object under a key of a file's own description.
+
+    Args:
+        file: In the format of safetensors.
+        key: Of its metadata.
 
     Raises:
         One of `FAULTS`: There is none.
@@ -102,6 +109,11 @@ def filled(make: Callable[[], M], weights: Mapping[str, Tensor]) -> M:
 def whole(value: object, what: str, highest: int) -> int:
     """A whole number from 1 to a bound.
 
+    Args:
+        value: As a file says it.
+        what: Its name, for the message.
+        highest: The bound.
+
     Raises:
         ValueError: It is something else.
     """
@@ -111,7 +123,11 @@ def whole(value: object, what: str, highest: int) -> int:
 
 
 def reason(error: BaseException) -> str:
-    """What went wrong, in one line."""
+    """What went wrong, in one line.
+
+    Args:
+        error: One of `FAULTS`.
+    """
     if isinstance(error, KeyError):
         return f"{error.args[0]!r} is missing"
     lines = str(error).splitlines()

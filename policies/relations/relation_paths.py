@@ -53,7 +53,14 @@ def meant_paths(relations: Relations, topics: Ints, answers: Ints, hops: int) ->
 
 
 def connecting(relations: Relations, topics: Ints, answer: int, hops: int) -> set[tuple[int, ...]]:
-    """The paths of at most so many relations that lead from a topic to an answer."""
+    """The paths of at most so many relations that lead from a topic to an answer.
+
+    Args:
+        relations: The scope's.
+        topics: `(n,)` the topic's slots.
+        answer: The answer's slot.
+        hops: Relations in a path at most.
+    """
     reach = relations.reach(np.asarray([answer]), hops - 1)
     paths: set[tuple[int, ...]] = set()
     codes = np.zeros(len(topics), dtype=np.int64)  # the relations walked, as digits

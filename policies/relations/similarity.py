@@ -78,7 +78,13 @@ class Similarity:
         paths: Sequence[tuple[int, ...]],
         available: NDArray[np.bool_],
     ) -> NDArray[np.float64]:
-        """See `hoptrail.policies.networks.relation_scorer.Scorer`."""
+        """Log π over the relations, STOP last, `(b, R + 1)`; see `Scorer` in `relation_scorer`.
+
+        Args:
+            questions: b rows of what `read` gave.
+            paths: The relations walked so far, by number.
+            available: `(b, R + 1)`, at least one in each row.
+        """
         scores = np.full(available.shape, -np.inf)
         for row, (fits, path) in enumerate(zip(questions, paths, strict=True)):
             for action in np.flatnonzero(available[row]).tolist():

@@ -56,7 +56,15 @@ class TokenEncoder(Protocol):
     def encode_tokens(
         self, texts: Sequence[str]
     ) -> list[tuple[Vectors, NDArray[np.int64], Vectors]]:
-        """For each text its token vectors `(t, d)`, their spans `(t, 2)` and its vector `(d,)`."""
+        """Encode each token of some texts.
+
+        Args:
+            texts: Of passages or questions.
+
+        Returns:
+            For each text its token vectors `(t, d)`, their spans in characters `(t, 2)`, and its
+            own vector `(d,)`.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,13 @@ def subquestions(
 
 
 def open_part(question: str, passage: Passage, sparse: SparseIndex) -> str:
-    """The question without the words that the passage holds; function words stay."""
+    """The question without the words that the passage holds; function words stay.
+
+    Args:
+        question: In words.
+        passage: What was read for it.
+        sparse: Says which words are the same term.
+    """
     passage_terms = set(sparse.terms(passage.content))
     left = [
         word
@@ -65,6 +71,10 @@ def names_brought(question: str, passage: Passage) -> list[tuple[str, str]]:
     """The names in a passage that the question does not hold: folded, and as first written.
 
     Those that the passage repeats come first, then those that stand first.
+
+    Args:
+        question: In words.
+        passage: What was read for it.
     """
     question_words = set(words(question).folded)
     count: dict[str, int] = {}
