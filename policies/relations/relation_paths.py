@@ -81,7 +81,14 @@ def connecting(relations: Relations, topics: Ints, answer: int, hops: int) -> se
 def known_path(
     relations: Relations, topics: Ints, answers: Ints, path: Sequence[int]
 ) -> Meant | None:
-    """A path with what could be chosen on it; None where it leads to too much or nowhere."""
+    """A path with what could be chosen on it; None where it leads to too much or nowhere.
+
+    Args:
+        relations: The scope's.
+        topics: `(n,)` the topic's slots.
+        answers: `(a,)` the answers' slots.
+        path: Relations by number.
+    """
     walks = np.asarray(topics, dtype=np.int64)[:, None]
     available = np.ones((len(path) + 1, len(relations) + 1), dtype=np.bool_)
     available[0, -1] = False  # at the topic nothing has been answered yet
