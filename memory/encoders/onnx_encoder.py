@@ -25,10 +25,18 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hoptrail.errors import FormatError, StoreUnavailable
+from hoptrail.errors import FormatError, InputError, StoreUnavailable
 from hoptrail.memory.encoders.cache_file import cache_folder
-from hoptrail.memory.encoders.onnx_export import INPUT, describe, export_graph, quantize
+from hoptrail.memory.encoders.onnx_export import (
+    INPUT,
+    TOKENS,
+    VECTOR,
+    describe,
+    export_graph,
+    quantize,
+)
 from hoptrail.memory.encoders.transformer import TransformerEncoder
 from hoptrail.memory.encoders.vectors import Vectors
 from hoptrail.memory.encoders.widths import plain_width
@@ -37,7 +45,7 @@ from hoptrail.memory.encoders.windows import truncating_tokenizer
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 """Of the files; a change of the graphs or of their metadata makes it another."""
 
 SUFFIXES: Final = {"float32": "-onnx", "int8": "-onnx-int8"}
@@ -120,18 +128,46 @@ class OnnxEncoder(WindowedEncoder):
         return f"<OnnxEncoder {self._dim} dim, {self._precision}, {self._fingerprint}>"
 
     def _encode_short(self, texts: Sequence[str]) -> Vectors:
-        ids = [each.ids for each in self._cutter.encode_batch(plain_width(texts))]
-        threads = min(_cores(), len(ids))
-        if threads < 2:
-            rows = [self._pass(each) for each in ids]
-        else:
-            with ThreadPoolExecutor(threads) as pool:
-                rows = list(pool.map(self._pass, ids))
+        encodings = self._cutter.encode_batch(plain_width(texts))
+        rows = [row for [row] in self._passes(encodings, [VECTOR])]
         return np.concatenate([np.zeros((0, self._dim), dtype=np.float32), *rows])
 
-    def _pass(self, ids: list[int]) -> Any:
-        """The vector `(1, d)` of one text's tokens."""
-        return self._session.run(None, {INPUT: np.asarray([ids], dtype=np.int64)})[0]
+    def encode_tokens(
+        self, texts: Sequence[str]
+    ) -> list[tuple[Vectors, NDArray[np.int64], Vectors]]:
+        """For each text its token vectors `(t, d)`, their character spans `(t, 2)` and its vector.
+
+        As `TransformerEncoder.encode_tokens`, in this precision.
+
+        Args:
+            texts: n of them, of any length.
+
+        Raises:
+            InputError: The texts are one string.
+        """
+        if isinstance(texts, str):
+            raise InputError("encode takes a list of texts, not one string")
+        encodings = self._cutter.encode_batch(plain_width(texts))
+        outputs = self._passes(encodings, [VECTOR, TOKENS])
+        tokens: list[tuple[Vectors, NDArray[np.int64], Vectors]] = []
+        for encoding, [[vector], [hidden]] in zip(encodings, outputs, strict=True):
+            offsets = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
+            content = offsets[:, 1] > offsets[:, 0]
+            tokens.append((hidden[content], offsets[content], vector))
+        return tokens
+
+    def _passes(self, encodings: Sequence[Any], outputs: list[str]) -> list[Any]:
+        """Those outputs of a pass over each tokenised text, side by side where there are cores."""
+
+        def run(encoding: Any) -> Any:
+            ids = np.asarray([encoding.ids], dtype=np.int64)
+            return self._session.run(outputs, {INPUT: ids})
+
+        threads = min(_cores(), len(encodings))
+        if threads < 2:
+            return [run(encoding) for encoding in encodings]
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(run, encodings))
 
 
 def onnx_installed() -> bool:

@@ -1,8 +1,9 @@
 """A transformer encoder as an ONNX graph, with weights as they are or rounded to 8 bits.
 
 The graph reads the token ids of one text, `(1, t)` int64, and gives its vector, `(1, d)` float32 of
-length 1. There is one text a pass, so it needs no mask. What it takes to use it (tokeniser,
-length, fingerprint) is in its metadata: a file is complete by itself.
+length 1, and the vectors of its tokens, `(1, t, d)`. There is one text a pass, so it needs no mask.
+What it takes to use it (tokeniser, length, fingerprint) is in its metadata: a file is complete by
+itself.
 
 In the rounded graph each product of a matrix of weights W with token vectors X becomes one of
 integers, with a scale for each token and for each output:
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 OPSET = 17
 """Version of the ONNX operators."""
 
-INPUT, OUTPUT = "input_ids", "vector"
+INPUT, VECTOR, TOKENS = "input_ids", "vector", "tokens"
 
 LEVELS = 63
 """Of a weight, on each side of 0."""
@@ -62,10 +63,10 @@ def export_graph(model: TransformerModel) -> ModelProto:
             self.network = copy.deepcopy(model.network).cpu().eval()
             self.network.set_attn_implementation("eager")
 
-        def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        def forward(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             hidden = self.network(input_ids=ids, attention_mask=None).last_hidden_state
             pooled = hidden[:, 0] if model.pooling == "cls" else hidden.mean(1)
-            return torch.nn.functional.normalize(pooled, dim=1)
+            return torch.nn.functional.normalize(pooled, dim=1), hidden
 
     written = io.BytesIO()
     with warnings.catch_warnings(), torch.inference_mode():
@@ -76,8 +77,8 @@ def export_graph(model: TransformerModel) -> ModelProto:
             (torch.arange(1, 8)[None] % int(model.network.config.vocab_size),),
             written,  # type: ignore[arg-type]
             input_names=[INPUT],
-            output_names=[OUTPUT],
-            dynamic_axes={INPUT: {1: "tokens"}},
+            output_names=[VECTOR, TOKENS],
+            dynamic_axes={INPUT: {1: "length"}, TOKENS: {1: "length"}},
             opset_version=OPSET,
             dynamo=False,
         )

@@ -21,6 +21,7 @@ from hoptrail.memory.encoders import onnx_encoder, query_side
 from hoptrail.memory.encoders.onnx_encoder import OnnxEncoder, export_encoder, open_exported
 from hoptrail.memory.encoders.query_side import family, for_questions
 from hoptrail.memory.encoders.transformer import Encoder, TransformerEncoder, minilm
+from hoptrail.memory.search.late_interaction import TokenEncoder
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 
 pytest.importorskip("onnx", reason="needs the onnx extra")
@@ -102,6 +103,19 @@ def test_in_8_bits_a_vector_is_near_the_full_one_and_depends_on_nothing_else(
     assert quick.encode([]).shape == (0, full.dim)
     assert quick.count_tokens(TEXTS) == full.count_tokens(TEXTS)
     assert quick.tokenizer_json == full.tokenizer_json
+
+
+def test_tokens_come_with_their_spans_near_the_full_encoder_s(full, content) -> None:
+    quick = OnnxEncoder(content)
+    assert isinstance(quick, TokenEncoder)  # so that effort `thorough` compares tokens with it
+    for (tokens, spans, vector), (near, same, _), text in zip(
+        full.encode_tokens(TEXTS), quick.encode_tokens(TEXTS), TEXTS, strict=True
+    ):
+        np.testing.assert_array_equal(spans, same)
+        assert near.shape == tokens.shape
+        lengths = np.linalg.norm(tokens, axis=1) * np.linalg.norm(near, axis=1)
+        assert ((tokens * near).sum(axis=1) / lengths > 0.98).all()
+        assert vector @ quick.encode_tokens([text])[0][2] > 0.99
 
 
 @pytest.mark.parametrize("step", [6, pytest.param(1, marks=pytest.mark.slow)])
