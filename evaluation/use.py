@@ -19,7 +19,7 @@ from hoptrail.policies.feedback.dataset import prepare_judged
 from hoptrail.policies.feedback.off_policy import TuneConfig, tune
 from hoptrail.policies.folder import check_folder
 from hoptrail.policies.policy import Policy
-from hoptrail.policies.training.trainer import Progress, silent
+from hoptrail.policies.training.config import Progress, silent
 from hoptrail.types import Namespace
 
 

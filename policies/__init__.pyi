@@ -1,4 +1,8 @@
 from .data.pseudo_questions import pseudo_questions as pseudo_questions
+from .data.training_data import (
+    TrainingData as TrainingData,
+    TrainingSet as TrainingSet,
+)
 from .environment.efforts import (
     Effort as Effort,
     effort as effort,
@@ -37,9 +41,9 @@ from .result import (
     RetrievalResult as RetrievalResult,
 )
 from .retriever import PolicyRetriever as PolicyRetriever
-from .training.config import TrainConfig as TrainConfig
-from .training.run import (
-    TrainingSet as TrainingSet,
-    train as train,
+from .training.config import (
+    RunOptions as RunOptions,
+    TrainConfig as TrainConfig,
 )
+from .training.run import train as train
 from .training.stages import Objective as Objective

@@ -25,9 +25,10 @@ from hoptrail.memory.encoders.disk_cache import CachedEncoder
 from hoptrail.memory.encoders.transformer import minilm
 from hoptrail.metrics.bootstrap import Bootstrap, clusters_of
 from hoptrail.policies.data.corpora import OpenCorpus
+from hoptrail.policies.data.training_data import TrainingData, TrainingSet
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.training.config import TrainConfig
-from hoptrail.policies.training.run import TrainingSet, train
+from hoptrail.policies.training.run import train
 from hoptrail.policies.training.validation import recalls
 
 RANDOM = "random weights"
@@ -70,7 +71,8 @@ def trained(
         write_jsonl(few, (question_record(questions[i]) for i in drawn))
         config = TrainConfig(networks=1, seed=seed)
         out = Path(folder) / "policy"
-        train([TrainingSet(args.corpus, few)], out, config=config, encoder=encoder, start=start)
+        data = TrainingData([TrainingSet(args.corpus, few)])
+        train(data, out, config, encoder=encoder, start=start)
         return Policy.load(out)
 
 

@@ -28,9 +28,10 @@ from hoptrail.formats.jsonl import write_json
 from hoptrail.memory.encoders.disk_cache import CachedEncoder
 from hoptrail.memory.encoders.transformer import minilm
 from hoptrail.policies.data.corpora import OpenCorpus
+from hoptrail.policies.data.training_data import TrainingData, TrainingSet
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.training.config import TrainConfig
-from hoptrail.policies.training.run import TrainingSet, train
+from hoptrail.policies.training.run import train
 from hoptrail.policies.training.validation import recalls
 
 LABELS = "labels"
@@ -102,7 +103,8 @@ def trained(
     """As `hoptrail train` does it."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "policy"
-        train(sets, out, config=config, encoder=encoder, unlabelled=unlabelled, start=start)
+        data = TrainingData(sets, unlabelled=unlabelled)
+        train(data, out, config, encoder=encoder, start=start)
         return Policy.load(out)
 
 

@@ -27,9 +27,10 @@ from hoptrail.memory.encoders.disk_cache import CachedEncoder
 from hoptrail.memory.encoders.transformer import minilm
 from hoptrail.metrics.clusters import clusters_of
 from hoptrail.policies.data.corpora import OpenCorpus
+from hoptrail.policies.data.training_data import TrainingData, TrainingSet
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.training.config import TrainConfig
-from hoptrail.policies.training.run import TrainingSet, train
+from hoptrail.policies.training.run import train
 from hoptrail.policies.training.validation import recalls
 from hoptrail.types import Question
 
@@ -125,8 +126,9 @@ class Run:
         reward: str | None = None,
     ) -> Policy:
         out = self.folder / "policy"
-        sets = [TrainingSet(self.corpus, questions)]
-        train(sets, out, config=config, encoder=self.encoder, start=start, reward=reward)
+        data = TrainingData([TrainingSet(self.corpus, questions)])
+        config = replace(config, reward=reward)
+        train(data, out, config, encoder=self.encoder, start=start)
         return Policy.load(out)
 
 

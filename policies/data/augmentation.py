@@ -31,9 +31,6 @@ from hoptrail.types import Link, Passage, Question
 LIKENESSES = 0.6
 """Questions of likenesses for each one over untitled passages."""
 
-Asked = tuple[Question, Question]
-"""A question, and the one that people asked of which it is a variant, or itself again."""
-
 
 @dataclass(frozen=True, slots=True)
 class Variant:
@@ -41,7 +38,7 @@ class Variant:
 
     name: str
     passages: Sequence[Passage]
-    asked: Sequence[Asked]
+    questions: Sequence[Question]
 
     def open(
         self, encoder: Encoder, progress: Callable[[int, int], None] | None = None
@@ -51,7 +48,7 @@ class Variant:
             path = Path(folder) / f"{self.name}.jsonl"
             write_jsonl(path, (passage_record(passage) for passage in self.passages))
             corpus = OpenCorpus(path, None, encoder, progress=progress)
-        return corpus.with_questions([question for question, _ in self.asked])
+        return corpus.with_questions(self.questions)
 
 
 def variants(corpus: OpenCorpus, *, share: float, seed: int) -> Iterator[Variant]:
@@ -75,12 +72,12 @@ def variants(corpus: OpenCorpus, *, share: float, seed: int) -> Iterator[Variant
     everything = list({(p.namespace, p.id): p for p in everything}.values())
     if any(passage.title or passage.links for passage in everything):
         plain = [untitled(passage) for passage in everything]
-        yield Variant("untitled", plain, [(question, question) for question in chosen])
+        yield Variant("untitled", plain, chosen)
     count = round(LIKENESSES * share * len(questions))
-    passages, asked = likenesses(corpus, everything, count, seed)
-    if asked:
+    passages, cloze = likenesses(corpus, everything, count, seed)
+    if cloze:
         plain = [untitled(passage, passage.links) for passage in passages]
-        yield Variant("likenesses", plain, [(question, question) for question in asked])
+        yield Variant("likenesses", plain, cloze)
 
 
 def untitled(passage: Passage, links: tuple[Link, ...] = ()) -> Passage:

@@ -21,7 +21,14 @@ from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.feedback import Feedback
 from hoptrail.memory.filters import Filter
 from hoptrail.memory.store import Store
-from hoptrail.policies.data.examples import AT_ONCE, Example, read_all, to_read
+from hoptrail.policies.data.examples import (
+    AT_ONCE,
+    Example,
+    PoolFeatures,
+    Source,
+    read_all,
+    to_read,
+)
 from hoptrail.policies.environment.candidates import CandidatePool, RetrievalScope
 from hoptrail.policies.environment.efforts import effort
 from hoptrail.policies.environment.reformulation import Reformulator
@@ -110,7 +117,7 @@ def prepare_judged(
             ]
             read_all(wanted, reformulator)
         for judged in made:
-            judged.example.settle()
+            judged.example.mark()
         out += made
         if progress:
             progress(len(out), len(given))
@@ -142,7 +149,7 @@ def _judged(feedback: Feedback, pool: CandidatePool, mean: float) -> Judged:
         namespace=feedback.recall.namespace,
     )
     return Judged(
-        example=Example(question, pool, tuple(useful)),
+        example=Example(question, PoolFeatures(pool), tuple(useful), Source.FEEDBACK),
         weight=sum(useful.values()) / len(useful) if useful else 0.0,
         complete=feedback.reward is not None and feedback.reward >= USEFUL,
         drawn=_drawn(feedback, pool, mean),

@@ -30,7 +30,8 @@ from hoptrail.policies.feedback.dataset import Judged
 from hoptrail.policies.objectives.imitation import Trust, imitation_loss
 from hoptrail.policies.objectives.rollout import trail_log_probs
 from hoptrail.policies.policy import Policy
-from hoptrail.policies.training.trainer import Progress, Schedule, seeded, silent
+from hoptrail.policies.training.config import Progress, silent
+from hoptrail.policies.training.stage_run import Schedule, seeded
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,14 +76,14 @@ class TrailReader:
         Args:
             trails: Questions with accepted answers, and what is read of them.
         """
-        row: dict[tuple[int, int], int] = {}
+        row: dict[tuple[Example, int], int] = {}
         seen: list[tuple[TrailTokens, Target]] = []
         for example, trail in trails:
             for slot in trail:
-                if (id(example), slot) not in row:
-                    row[id(example), slot] = len(seen)
+                if (example, slot) not in row:
+                    row[example, slot] = len(seen)
                     seen.append(self._pair(example, slot))
-        rows = [[row[id(example), slot] for slot in trail] for example, trail in trails]
+        rows = [[row[example, slot] for slot in trail] for example, trail in trails]
         classes = [_classes(example) for example, _ in trails]
         tokens = [replace(pair, vectors=pair.vectors.float()) for pair, _ in seen]
         sums = read_passages(self.reader, tokens, [target for _, target in seen])
@@ -164,12 +164,12 @@ def _trails(example: Example, episode: Episode, count: int) -> list[State]:
 
 def _log_reader(reader: TrailReader, trails: Sequence[tuple[Example, State]]) -> Tensor:
     """Log p(y | z, q) of every trail, `(z,)`; orders of one set are read once."""
-    place: dict[tuple[int, frozenset[int]], int] = {}
+    place: dict[tuple[Example, frozenset[int]], int] = {}
     sets: list[tuple[Example, State]] = []
     for example, trail in trails:
-        key = id(example), frozenset(trail)
+        key = example, frozenset(trail)
         if key not in place:
             place[key] = len(sets)
             sets.append((example, trail))
     found = reader.log_prob(sets)
-    return found[[place[id(example), frozenset(trail)] for example, trail in trails]]
+    return found[[place[example, frozenset(trail)] for example, trail in trails]]

@@ -98,11 +98,11 @@ def trail_log_probs(
         trails: Questions, and what is read of them.
         stopped: Whether STOP follows, or the trail was ended by its bounds; it does by default.
     """
-    prefixes: dict[tuple[int, State], int] = {}
+    prefixes: dict[tuple[Example, State], int] = {}
     inputs: list[StateInput] = []
     for example, trail in trails:
         for length in range(len(trail) + 1):
-            key = id(example), trail[:length]
+            key = example, trail[:length]
             if key not in prefixes:
                 prefixes[key] = len(inputs)
                 inputs.append(example.state(trail[:length]))
@@ -110,10 +110,10 @@ def trail_log_probs(
     log_read, log_stop = policy(Inputs.of(states))
     out = []
     for z, (example, trail) in enumerate(trails):
-        end = log_stop[prefixes[id(example), trail]]
+        end = log_stop[prefixes[example, trail]]
         steps = [end if stopped is None or stopped[z] else torch.zeros_like(end)]
         for length, slot in enumerate(trail):
-            steps.append(_log_of(states, log_read, prefixes[id(example), trail[:length]], slot))
+            steps.append(_log_of(states, log_read, prefixes[example, trail[:length]], slot))
         out.append(torch.stack(steps).sum())
     return torch.stack(out)
 

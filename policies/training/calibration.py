@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from hoptrail.memory.encoders.transformer import Encoder
-from hoptrail.metrics.clusters import clusters_of
-from hoptrail.policies.data.examples import Example
+from hoptrail.policies.data.examples import Example, gold_clusters
 from hoptrail.policies.environment.reformulation import Reformulator
 from hoptrail.policies.environment.state import State, batch_states
 from hoptrail.policies.networks.policy_network import PolicyNetwork
@@ -50,7 +49,7 @@ def left_out(examples: Sequence[Example]) -> NDArray[np.bool_]:
     Args:
         examples: n questions with their gold.
     """
-    clusters = clusters_of([example.question for example in examples])
+    clusters = gold_clusters(examples)
     sizes = np.bincount(clusters)
     part_of = np.zeros(len(sizes), dtype=np.int64)
     filled = np.zeros(TENTHS, dtype=np.int64)
@@ -87,7 +86,7 @@ def calibrate_stop(
         odds.append(log_stop - np.log(-np.expm1(np.minimum(log_stop, -1e-12))))
         complete.append(np.asarray([set(example.gold) <= set(e) for e in evidences]))
     for example in examples:
-        example.renew()
+        example.reset()
     stated, true = np.concatenate(odds), np.concatenate(complete).astype(np.float64)
     scale, shift = fit(stated, true)
     return {
@@ -136,13 +135,12 @@ def log_loss(odds: Floats, true: Floats) -> float:
     return float(np.mean(np.logaddexp(0, odds) - true * odds))
 
 
-def _visited(
-    trajectories: Sequence[Trajectory],
-) -> Iterator[tuple[Example, list[State]]]:
+def _visited(trajectories: Sequence[Trajectory]) -> Iterator[tuple[Example, list[State]]]:
     """Each question with the states in which its walks decided, as often as they did."""
-    states: dict[int, tuple[Example, list[State]]] = {}
+    states: dict[Example, list[State]] = {}
     for trajectory in trajectories:
-        _, seen = states.setdefault(id(trajectory.example), (trajectory.example, []))
         steps = len(trajectory.evidence) + trajectory.stopped
-        seen += [trajectory.evidence[:length] for length in range(steps)]
-    yield from states.values()
+        states.setdefault(trajectory.example, []).extend(
+            trajectory.evidence[:length] for length in range(steps)
+        )
+    yield from states.items()

@@ -1,17 +1,23 @@
-"""The settings of a training run."""
+"""The settings of a training run, and how it is carried out."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 from hoptrail.errors import ConfigError
 from hoptrail.policies.environment.efforts import DEFAULT, effort
 from hoptrail.policies.networks.policy_network import NetworkConfig
+from hoptrail.policies.objectives.rewards import Reward, RewardFunction
+
+Progress = Callable[[str, int, int, Mapping[str, float]], None]
+"""Called with stage, done, total and the latest figures."""
 
 OBJECTIVES = ("imitation", "marginal", "reinforce")
 SELF_SUPERVISED = "self-supervised"
 """The stage before the objectives, on questions made from the passages themselves."""
-GENTLER = 1 / 3
+FINE_TUNE_LR_FACTOR = 1 / 3
 """What the rate of imitation is multiplied by in a policy that is trained already."""
 
 
@@ -41,15 +47,16 @@ class TrainConfig:
     tuning_rate: float = 1e-4
     """Its peak in later stages."""
     weight_decay: float = 1e-4
-    kept: float = 0.5
+    weight_average: float = 0.5
     """How much a policy that is trained already keeps of its weights when it learns from questions
     that were made: what it ends with is the mean of before and after, this much of it before
     (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models", arXiv:2109.01903)."""
-    linked: float = 0.2
+    mentions_as_links: float = 0.2
     """Share of the questions of an epoch whose mentions are shown as links."""
-    varied: float = 0.0
-    """Questions of `policies.variants` over untitled passages, as a share of those that people
-    asked; there are fewer of likenesses. The first network and every other one learn from them."""
+    augmentation_share: float = 0.0
+    """Questions of `policies.data.augmentation` over untitled passages, as a share of those that
+    people asked; there are fewer of the inverse cloze task. The first network and every other one
+    learn from them."""
     samples: int = 4
     """Trajectories sampled for each question in REINFORCE."""
     trails: int = 6
@@ -57,6 +64,8 @@ class TrainConfig:
     hop_cost: float = 0.02
     """Taken off the return for each passage read."""
     entropy_weight: float = 0.01
+    reward: str | RewardFunction | None = None
+    """Of REINFORCE; see `hoptrail.policies.objectives.rewards.Reward`."""
     joint: bool = False
     """Whether to fit what effort `thorough` gives the joint fit; see
     `hoptrail.policies.training.rerank_weight`."""
@@ -67,6 +76,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         unknown = [stage for stage in self.objectives if stage not in OBJECTIVES]
         effort(self.effort)
+        Reward(self.reward)
         if unknown or not self.stages:
             raise ConfigError(
                 f"unknown objective {self.objective!r}: choose from {', '.join(OBJECTIVES)}, "
@@ -92,7 +102,7 @@ class TrainConfig:
             )
         if self.seed < 0:
             raise ConfigError(f"seed must be at least 0, got {self.seed}")
-        for name in ("linked", "kept", "varied"):
+        for name in ("mentions_as_links", "weight_average", "augmentation_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is a share, from 0 to 1, got {getattr(self, name)}")
         if self.samples < 2:
@@ -118,13 +128,36 @@ class TrainConfig:
             return self.self_supervised_epochs
         return self.epochs if stage == "imitation" else self.tuning_epochs
 
-    def rate_of(self, stage: str, *, trained: bool = False) -> float:
+    def rate_of(self, stage: str, *, fine_tuning: bool = False) -> float:
         """The peak learning rate of a stage; lower for imitation where weights are trained.
 
         Args:
             stage: One of `stages`.
-            trained: Whether training goes on from a trained policy.
+            fine_tuning: Whether training goes on from a trained policy.
         """
         if stage in ("imitation", SELF_SUPERVISED):
-            return self.learning_rate * (GENTLER if trained else 1.0)
+            return self.learning_rate * (FINE_TUNE_LR_FACTOR if fine_tuning else 1.0)
         return self.tuning_rate
+
+    def described(self) -> dict[str, Any]:
+        """The settings as JSON has them; the reward, which may be a function, by its name."""
+        settings = asdict(replace(self, reward=None))
+        reward = Reward(self.reward).name if "reinforce" in self.stages else None
+        del settings["reward"]
+        return {"config": settings, "reward": reward}
+
+
+def silent(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+    """Progress that nobody watches."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How a training run is carried out; nothing of it changes what comes out."""
+
+    resume: bool = False
+    """Take up the run whose checkpoint lies in the policy's folder."""
+    progress: Progress = silent
+    """Called after every step, and while data is prepared."""
+    command: str = ""
+    """How the run was called, for the card."""

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from hoptrail.learning.single_thread import one_thread
 from hoptrail.memory.encoders.transformer import Encoder
-from hoptrail.policies.data.examples import Example
+from hoptrail.policies.data.examples import Example, gold_clusters
 from hoptrail.policies.environment.candidates import RetrievalScope
 from hoptrail.policies.environment.efforts import EFFORTS
 from hoptrail.policies.environment.reformulation import Reformulator
@@ -32,8 +32,9 @@ from hoptrail.policies.policy import RERANK_WEIGHT, Policy
 from hoptrail.policies.search.beam import BeamSearch, Episode
 from hoptrail.policies.search.reranker import Reranker
 from hoptrail.policies.training.checkpoint import Checkpoint
-from hoptrail.policies.training.config import TrainConfig
-from hoptrail.policies.training.trainer import Progress, Trainer, seeded
+from hoptrail.policies.training.config import Progress, RunOptions, TrainConfig
+from hoptrail.policies.training.stage_run import seeded
+from hoptrail.policies.training.trainer import Trainer
 
 FOLDS = 5
 """One of so many parts of the questions is held back."""
@@ -62,58 +63,58 @@ def fitted_weight(
     config: TrainConfig,
     encoder: Encoder,
     checkpoint: Checkpoint,
-    tell: Progress,
-    *,
-    resume: bool = False,
+    options: RunOptions,
 ) -> tuple[float, int]:
     """The weight for a policy of these questions, and how many were held back for it.
 
     Args:
-        examples: The questions, prepared.
+        examples: The questions, prepared, each with gold.
         config: The settings of the run.
         encoder: For what is read on the walks.
         checkpoint: Where the training of the policy that has not seen them is kept.
-        tell: See `trainer.Progress`.
-        resume: Go on from that checkpoint.
+        options: Whether to go on from that checkpoint, and who is told of progress.
+
+    Raises:
+        PolicyError: The checkpoint is damaged, of another run, or cannot be written.
     """
-    held, rest = split(examples, config.seed)
-    if not held or not rest:
+    held_back, rest = split(examples, config.seed)
+    if not held_back or not rest:
         return RERANK_WEIGHT, 0
     alone = replace(config, networks=1, objective="imitation")
 
-    def said(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
-        tell(f"joint: {stage}", done, total, figures)
+    def progress(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+        options.progress(f"joint: {stage}", done, total, figures)
 
-    trainer = Trainer(rest, alone, encoder, checkpoint, said)
-    policy = trainer.train(checkpoint.load() if resume else None)
-    return fit(walked(policy, held, encoder, tell)), len(held)
+    trainer = Trainer(rest, alone, encoder, checkpoint, progress)
+    policy = trainer.train(checkpoint.load() if options.resume else None)
+    return fit(walked(policy, held_back, encoder, options.progress)), len(held_back)
 
 
 def split(examples: Sequence[Example], seed: int) -> tuple[list[Example], list[Example]]:
-    """A fifth of the questions, and the rest, with no gold passage in common."""
-    parent: dict[tuple[int, int], tuple[int, int]] = {}
+    """A fifth of the questions, and the rest, with no gold passage in common.
 
-    def root(node: tuple[int, int]) -> tuple[int, int]:
-        while parent.setdefault(node, node) != node:
-            node = parent[node]
-        return node
-
-    places = [[(id(e.pool.scope.view), slot) for slot in e.gold] for e in examples]
-    for gold in places:
-        for other in gold[1:]:
-            parent[root(other)] = root(gold[0])
-    clusters = {root: i for i, root in enumerate(dict.fromkeys(root(g[0]) for g in places))}
+    Args:
+        examples: Questions, each with gold.
+        seed: Decides which.
+    """
+    clusters = gold_clusters(examples)
     with seeded(seed, FOLDS) as rng:
-        part = rng.permutation(len(clusters)) % FOLDS
-    held = [part[clusters[root(gold[0])]] == 0 for gold in places]
-    chosen = [e for e, out in zip(examples, held, strict=True) if out]
-    return chosen, [e for e, out in zip(examples, held, strict=True) if not out]
+        fold = rng.permutation(clusters.max(initial=-1) + 1)[clusters] % FOLDS
+    held_back = [e for e, its_fold in zip(examples, fold, strict=True) if its_fold == 0]
+    return held_back, [e for e, its_fold in zip(examples, fold, strict=True) if its_fold]
 
 
 def walked(
-    policy: Policy, examples: Sequence[Example], encoder: Encoder, tell: Progress
+    policy: Policy, examples: Sequence[Example], encoder: Encoder, progress: Progress
 ) -> list[Case]:
-    """The questions as the policy walks them; those without a gold candidate teach nothing."""
+    """The questions as the policy walks them; those without a gold candidate teach nothing.
+
+    Args:
+        policy: One that has not seen them.
+        examples: The questions.
+        encoder: For what is read on the walks, and for sub-questions.
+        progress: Told after every portion of them.
+    """
     effort = EFFORTS["thorough"]
     search = BeamSearch(policy.eval(), Reformulator(encoder, reencode=True), effort)
     scorers: dict[int, tuple[RetrievalScope, Reranker]] = {}
@@ -131,7 +132,7 @@ def walked(
             case = _case(scorers[id(scope)][1], example, episode)
             if case is not None:
                 cases.append(case)
-        tell("joint: walk", min(start + AT_ONCE, len(examples)), len(examples), {})
+        progress("joint: walk", min(start + AT_ONCE, len(examples)), len(examples), {})
     return cases
 
 

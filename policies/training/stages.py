@@ -44,17 +44,14 @@ class Objective(Protocol):
         """
 
 
-def make_objective(
-    name: str, policy: Policy, encoder: Encoder, config: TrainConfig, reward: Reward | None = None
-) -> Objective:
+def make_objective(name: str, policy: Policy, encoder: Encoder, config: TrainConfig) -> Objective:
     """The objective of that name for a policy.
 
     Args:
         name: One of `OBJECTIVES`, or the stage of made questions.
         policy: What is trained.
         encoder: For rewritten queries, and for token vectors in the marginal objective.
-        config: The settings.
-        reward: Of reinforce; see `Reward` for the default.
+        config: The settings, with the reward of reinforce.
 
     Raises:
         ConfigError: There is none, or the encoder cannot serve it.
@@ -64,7 +61,7 @@ def make_objective(
     if name in ("imitation", SELF_SUPERVISED):
         return _Imitation(policy)
     if name == "reinforce":
-        return _Reinforce(policy, reformulator, config, reward or Reward())
+        return _Reinforce(policy, reformulator, config)
     if name == "marginal":
         return _Marginal(policy, reformulator, encoder, config)
     raise ConfigError(f"unknown objective {name!r}: choose from {', '.join(OBJECTIVES)}")
@@ -100,11 +97,9 @@ class _Imitation:
 
 
 class _Reinforce:
-    def __init__(
-        self, policy: Policy, reformulator: Reformulator, config: TrainConfig, reward: Reward
-    ) -> None:
+    def __init__(self, policy: Policy, reformulator: Reformulator, config: TrainConfig) -> None:
         self.policy, self.reformulator, self.config = policy, reformulator, config
-        self.reward = reward
+        self.reward = Reward(config.reward)
         self.modules: Mapping[str, nn.Module] = {}
 
     def loss(

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hoptrail.errors import InputError
+from hoptrail.policies.data.examples import Example, Source
 from hoptrail.policies.objectives.rewards import Reward
-from hoptrail.policies.training.config import TrainConfig
+from hoptrail.policies.training.config import SELF_SUPERVISED, TrainConfig
 from hoptrail.types import Question
 
 NEEDS = {
@@ -19,7 +20,13 @@ NEEDS = {
 
 
 def teaches(question: Question, stage: str, reward: Reward) -> bool:
-    """Whether a stage can learn from a question."""
+    """Whether a stage can learn from a question.
+
+    Args:
+        question: With what is known of its evidence and its answers.
+        stage: One of `TrainConfig.stages`.
+        reward: Of the stage that learns from rewards.
+    """
     if stage == "marginal":
         return any(answer.strip() for answer in question.answers)
     if stage == "reinforce":
@@ -27,18 +34,40 @@ def teaches(question: Question, stage: str, reward: Reward) -> bool:
     return bool(question.supporting_ids)
 
 
-def usable(
-    questions: Sequence[Question], config: TrainConfig, reward: Reward, where: Path
-) -> list[Question]:
+def belongs_to(example: Example, stage: str, reward: Reward) -> bool:
+    """Whether a stage learns from an example.
+
+    Questions that were made have a stage of their own, and augmented ones are for imitation alone:
+    they teach what is evidence, not what is an answer or worth a reward.
+
+    Args:
+        example: A prepared question.
+        stage: One of `TrainConfig.stages`.
+        reward: Of the stage that learns from rewards.
+    """
+    if stage == SELF_SUPERVISED or example.source is Source.PSEUDO:
+        return stage == SELF_SUPERVISED and example.source is Source.PSEUDO
+    if example.source is Source.AUGMENTED and stage != "imitation":
+        return False
+    return teaches(example.question, stage, reward)
+
+
+def usable(questions: Sequence[Question], config: TrainConfig, file: Path) -> list[Question]:
     """The questions from which some stage can learn.
+
+    Args:
+        questions: Those of a file.
+        config: Names the stages and the reward.
+        file: The file, for the message.
 
     Raises:
         InputError: A stage can learn from none.
     """
+    reward = Reward(config.reward)
     for stage in config.objectives:
         if not any(teaches(question, stage, reward) for question in questions):
             raise InputError(
                 f"there is nothing to train on: the objective {stage} learns from "
-                f"{NEEDS[stage]}, and none of the {len(questions)} questions of {where} has any"
+                f"{NEEDS[stage]}, and none of the {len(questions)} questions of {file} has any"
             )
     return [q for q in questions if any(teaches(q, s, reward) for s in config.objectives)]

@@ -17,7 +17,7 @@ from hoptrail.graph.view import GraphView
 from hoptrail.memory.store import Store
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.memory.views.view import View
-from hoptrail.policies.data.examples import Example, read_all
+from hoptrail.policies.data.examples import Example, PoolFeatures, read_all
 from hoptrail.policies.environment import candidates as pool_module
 from hoptrail.policies.environment.candidates import CandidatePool, RetrievalScope
 from hoptrail.policies.environment.efforts import EFFORTS, Effort
@@ -63,11 +63,13 @@ class World:
         pool.read(list(slots), reformulator.rewrite([(pool, slot) for slot in slots]))
 
     def example(self, question: str, gold: Sequence[int], read: Sequence[int] = ()) -> Example:
-        asked = Question(id="q", text=question, answers=("Varn",), supporting_ids=("x",))
-        example = Example(asked, self.pool(question), tuple(gold))
-        wanted = [(example, slot) for slot in dict.fromkeys([*gold, *read])]
-        read_all(wanted, Reformulator(self.encoder, reencode=True))
-        example.settle()
+        asked = Question(
+            id="q", text=question, answers=("Varn",), supporting_ids=tuple(self.ids(gold))
+        )
+        example = Example(asked, PoolFeatures(self.pool(question)), tuple(gold))
+        reads = [(example, slot) for slot in dict.fromkeys([*gold, *read])]
+        read_all(reads, Reformulator(self.encoder, reencode=True))
+        example.mark()
         return example
 
     def walker(self, policy: Policy, effort: Effort | str = "balanced") -> PolicyRetriever:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 OPTIONS = (
     *("objective", "seed", "epochs", "tuning_epochs", "tuning_rate"),
-    *("networks", "self_supervised", "joint", "varied"),
+    *("networks", "self_supervised", "joint", "augmentation_share"),
 )
 """Options of `train` that are settings by the same name."""
 VARIED = 0.35
@@ -114,6 +114,7 @@ hoptrail train --triples graph.txt --questions qa.jsonl --first 1000 --out my-po
 def _varied_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--varied",
+        dest="augmentation_share",
         nargs="?",
         type=number_argument,
         const=VARIED,
@@ -169,8 +170,8 @@ def train(args: argparse.Namespace) -> int:
     if args.triples:
         return triples.train(args)
     from hoptrail.cli import output
-    from hoptrail.policies.training.config import TrainConfig
-    from hoptrail.policies.training.run import TrainingSet
+    from hoptrail.policies.data.training_data import TrainingData, TrainingSet
+    from hoptrail.policies.training.config import RunOptions, TrainConfig
     from hoptrail.policies.training.run import train as train_policy
 
     for corpus, questions in [*args.sets, *args.dev]:
@@ -188,21 +189,21 @@ def train(args: argparse.Namespace) -> int:
     chosen = {name: getattr(args, name) for name in OPTIONS}
     if not args.sets and args.objective is None:
         chosen["objective"] = ""
+    chosen["reward"] = _reward(args.reward)
     config = TrainConfig(**{name: value for name, value in chosen.items() if value is not None})
+    data = TrainingData(
+        train=[TrainingSet(*pair) for pair in args.sets],
+        dev=[TrainingSet(*pair) for pair in args.dev],
+        unlabelled=args.unlabelled,
+    )
     with leaving_no_empty_folder(args.out), output.Steps() as steps:
-        encoder = encoder_of(args)
         card = train_policy(
-            [TrainingSet(*pair) for pair in args.sets],
+            data,
             args.out,
-            config=config,
-            encoder=encoder,
-            dev=[TrainingSet(*pair) for pair in args.dev],
-            unlabelled=args.unlabelled,
+            config,
+            encoder=encoder_of(args),
             start=_start(args),
-            reward=_reward(args.reward),
-            resume=args.resume,
-            progress=steps,
-            command=args.command,
+            options=RunOptions(args.resume, steps, args.command),
         )
     console = output.output()
     console.print(output.rows_table("", _last_of_curves(card["curves"])))
@@ -247,13 +248,13 @@ def _reward(name: str | None) -> str | RewardFunction | None:
 def _show_made(args: argparse.Namespace) -> int:
     """Print questions that would be made, each with its answer and the passages it takes."""
     from hoptrail.cli import output
-    from hoptrail.policies.training.run import show_made
+    from hoptrail.policies.training.preparation import show_pseudo_questions
 
     corpora = args.unlabelled or list(dict.fromkeys(corpus for corpus, _ in args.sets))
     if not corpora:
         raise InputError("there is nothing to make questions of: give --corpus PATH")
     with output.Steps() as steps:
-        made = show_made(
+        made = show_pseudo_questions(
             corpora, count=args.show, seed=args.seed, encoder=encoder_of(args), progress=steps
         )
     for question, passages in made:

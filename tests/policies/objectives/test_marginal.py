@@ -13,6 +13,7 @@ import torch
 from hoptrail.learning.reader.span_reader import SpanReader, answer_target
 from hoptrail.learning.reader.tokens import encoded_text, trail_tokens
 from hoptrail.memory.testing.hash_encoder import HashEncoder
+from hoptrail.policies.data.examples import Example
 from hoptrail.policies.environment.efforts import Effort
 from hoptrail.policies.environment.reformulation import Reformulator, content_of
 from hoptrail.policies.objectives.marginal import TrailReader, marginal
@@ -48,9 +49,13 @@ def toy(world):
 
 @pytest.fixture
 def example(toy):
-    found = toy.example(QUESTION, toy.slots("a", "b"), read=(0, 1, 2))
-    found.question = replace(found.question, answers=("Mount Dorn", "Dorn"))
-    return found
+    example = toy.example(QUESTION, toy.slots("a", "b"), read=(0, 1, 2))
+    return asking(example, "Mount Dorn", "Dorn")
+
+
+def asking(example: Example, *answers: str) -> Example:
+    """The same question with other accepted answers."""
+    return replace(example, question=replace(example.question, answers=answers))
 
 
 @pytest.fixture
@@ -138,11 +143,9 @@ def test_a_trail_to_the_gold_is_always_there(toy, example, reader, random_policy
 
 def test_questions_without_an_answer_teach_nothing(toy, example, reader, random_policy) -> None:
     policy = random_policy()
-    silent = toy.example(QUESTION, (0,), read=(1, 2))
-    silent.question = replace(silent.question, answers=("", "  "))
+    silent = asking(toy.example(QUESTION, (0,), read=(1, 2)), "", "  ")
     assert marginal(policy, reader, search(toy, policy), [silent], trails=9) is None
-    absent = toy.example(QUESTION, (0,), read=(1, 2))
-    absent.question = replace(absent.question, answers=("Zanzibar",))
+    absent = asking(toy.example(QUESTION, (0,), read=(1, 2)), "Zanzibar")
     assert marginal(policy, reader, search(toy, policy), [absent], trails=9) is None
     loss, figures = marginal(
         policy, reader, search(toy, policy), [silent, absent, example], trails=1000
@@ -152,9 +155,10 @@ def test_questions_without_an_answer_teach_nothing(toy, example, reader, random_
 
 
 def test_yes_is_read_from_any_trail(toy, example, reader, random_policy) -> None:
-    example.question = replace(example.question, answers=("yes",))
     policy = random_policy()
-    _, figures = marginal(policy, reader, search(toy, policy), [example], trails=1000)
+    _, figures = marginal(
+        policy, reader, search(toy, policy), [asking(example, "yes")], trails=1000
+    )
     assert figures["answerable"] == 1.0
 
 

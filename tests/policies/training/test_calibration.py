@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hoptrail.policies.data.examples import Example
+from hoptrail.policies.data.examples import Example, PoolFeatures, gold_clusters
 from hoptrail.policies.training.calibration import calibrate_stop, fit, left_out, log_loss
 from hoptrail.types import Question
 
 
-def questions(*gold: tuple[str, ...]) -> list[Example]:
+def questions(*gold: tuple[str, ...], corpus: str = "a") -> list[Example]:
     return [
-        Example(Question(str(i), "?", supporting_ids=ids), None, ()) for i, ids in enumerate(gold)
+        Example(Question(str(i), "?", supporting_ids=ids), PoolFeatures(None), (), corpus=corpus)
+        for i, ids in enumerate(gold)
     ]
 
 
@@ -26,6 +27,21 @@ def test_a_large_cluster_is_learned_from() -> None:
     part = left_out(questions(*[("hub",)] * 300, *((f"p{i}",) for i in range(700))))
     assert 70 <= part.sum() <= 80
     assert not part[:300].any()
+
+
+def test_one_id_in_two_corpora_is_two_passages() -> None:
+    """Were each pair one cluster, a tenth would hold both questions of an id or none."""
+    golds = [(f"p{i}",) for i in range(305)]
+    examples = questions(*golds, corpus="a") + questions(*golds, corpus="b")
+    assert len(set(gold_clusters(examples))) == 610
+    chosen = left_out(examples)
+    assert chosen.sum() == 61
+    assert (chosen[:305] != chosen[305:]).any()
+
+
+def test_sets_over_one_corpus_share_its_passages() -> None:
+    examples = questions(("p",), ("q",)) + questions(("q", "r"), ("p",))
+    assert gold_clusters(examples).tolist() == [0, 1, 1, 0]
 
 
 def test_few_questions_are_all_learned_from() -> None:

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from hoptrail.memory.testing.hash_encoder import HashEncoder
+from hoptrail.policies.data.training_data import TrainingData, TrainingSet
 from hoptrail.policies.networks.policy_network import NetworkConfig
 from hoptrail.policies.policy import RERANK_WEIGHT, Policy
 from hoptrail.policies.training import rerank_weight
 from hoptrail.policies.training.checkpoint import TENSORS
-from hoptrail.policies.training.config import TrainConfig
+from hoptrail.policies.training.config import RunOptions, TrainConfig
 from hoptrail.policies.training.rerank_weight import Case, fit, split
-from hoptrail.policies.training.run import TrainingSet, train
+from hoptrail.policies.training.run import train
 
 DEMO = Path(__file__).resolve().parents[3] / "src" / "hoptrail"
 SMALL = TrainConfig(
@@ -60,7 +61,7 @@ def test_what_is_held_back_shares_no_gold_with_the_rest(small) -> None:
 
 
 @pytest.fixture
-def some(tmp_path, demo_questions, monkeypatch) -> TrainingSet:
+def some(tmp_path, demo_questions, monkeypatch) -> TrainingData:
     monkeypatch.setenv("HOPTRAIL_CACHE", str(tmp_path / "cache"))
     records = [
         {"id": q.id, "question": q.text, "supporting_ids": list(q.supporting_ids)}
@@ -68,7 +69,7 @@ def some(tmp_path, demo_questions, monkeypatch) -> TrainingSet:
     ]
     file = tmp_path / "some.jsonl"
     file.write_text("".join(json.dumps(r) + "\n" for r in records), encoding="utf-8")
-    return TrainingSet(DEMO / "demo/corpus.jsonl", file)
+    return TrainingData([TrainingSet(DEMO / "demo/corpus.jsonl", file)])
 
 
 def test_a_run_with_joint_ends_the_same_when_it_was_stopped(some, tmp_path) -> None:
@@ -80,11 +81,12 @@ def test_a_run_with_joint_ends_the_same_when_it_was_stopped(some, tmp_path) -> N
             raise Stopped
 
     straight, broken = tmp_path / "straight", tmp_path / "broken"
-    card = train([some], straight, config=SMALL, encoder=HashEncoder())
+    encoder = HashEncoder()
+    card = train(some, straight, SMALL, encoder=encoder)
     with pytest.raises(Stopped):
-        train([some], broken, config=SMALL, encoder=HashEncoder(), progress=stop)
+        train(some, broken, SMALL, encoder=encoder, options=RunOptions(progress=stop))
     assert (broken / "joint" / TENSORS).is_file()
-    again = train([some], broken, config=SMALL, encoder=HashEncoder(), resume=True)
+    again = train(some, broken, SMALL, encoder=encoder, options=RunOptions(resume=True))
     assert again["joint"] == card["joint"]
     assert card["joint"]["held_back"] > 0
     for folder in (straight, broken):

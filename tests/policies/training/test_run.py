@@ -15,19 +15,30 @@ from hoptrail.learning.reader.tokens import encoded_text, trail_tokens
 from hoptrail.memory.encoders.transformer import TransformerEncoder
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.metrics.ranking import recall_at
+from hoptrail.policies.data.examples import Source
+from hoptrail.policies.data.training_data import TrainingData, TrainingSet
 from hoptrail.policies.networks.policy_network import NetworkConfig
 from hoptrail.policies.objectives.marginal import load_reader
 from hoptrail.policies.policy import WEIGHTS, Policy
-from hoptrail.policies.training import calibration
+from hoptrail.policies.training import calibration, preparation
 from hoptrail.policies.training import run as train_module
 from hoptrail.policies.training import trainer as trainer_module
 from hoptrail.policies.training.checkpoint import TENSORS
-from hoptrail.policies.training.config import TrainConfig
-from hoptrail.policies.training.run import TrainingSet, show_made, train
+from hoptrail.policies.training.config import RunOptions, TrainConfig
+from hoptrail.policies.training.preparation import show_pseudo_questions
+from hoptrail.policies.training.run import train
+from hoptrail.policies.training.stage_run import StageRun
 
 SMALL = TrainConfig(
     networks=1, epochs=2, batch=4, network=NetworkConfig(width=8, layers=1, dropout=0.1)
 )
+
+
+def run(one, out, config=SMALL, *, encoder=None, start=None, **options):
+    """Train on one set; its card."""
+    encoder = encoder or HashEncoder()
+    options = RunOptions(**options)
+    return train(TrainingData([one]), out, config, encoder=encoder, start=start, options=options)
 
 
 class Stopped(Exception):
@@ -114,11 +125,10 @@ def test_imitation_learns_what_carries_over(sets, tmp_path, demo, demo_questions
     """Held-out questions on the same passages, against the same untrained and plain search."""
     config = replace(SMALL, epochs=6, batch=8, network=NetworkConfig(width=24, layers=1))
     card = train(
-        [sets["learn"]],
+        TrainingData([sets["learn"]], dev=[sets["held out"]]),
         tmp_path / "policy",
-        config=config,
+        config,
         encoder=HashEncoder(),
-        dev=[sets["held out"]],
     )
     trained = Policy.load(tmp_path / "policy")
     untrained = Policy([type(trained.members[0])(config.network)])
@@ -153,7 +163,7 @@ def test_imitation_learns_what_carries_over(sets, tmp_path, demo, demo_questions
 def test_the_seed_decides(sets, tmp_path) -> None:
     for name, seed in [("a", 3), ("b", 3), ("c", 4)]:
         config = replace(SMALL, seed=seed, epochs=1)
-        train([sets["few"]], tmp_path / name, config=config, encoder=HashEncoder())
+        run(sets["few"], tmp_path / name, config)
         torch.rand(1)  # what else draws from torch's generator must not matter
     assert weights(tmp_path / "a") == weights(tmp_path / "b")
     assert weights(tmp_path / "a") != weights(tmp_path / "c")
@@ -168,7 +178,7 @@ def never_stopped(sets, tmp_path_factory):
     out = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trainer_module, "SAMPLED", 3)
-        card = train([sets["few"]], out, config=TWO_STAGES, encoder=HashEncoder())
+        card = run(sets["few"], out, TWO_STAGES)
     return card, weights(out)
 
 
@@ -188,9 +198,9 @@ def test_taken_up_again_it_ends_as_if_never_stopped(
     monkeypatch.setattr(trainer_module, "SAMPLED", 3)
     given = {"config": TWO_STAGES, "encoder": HashEncoder()}
     with pytest.raises(Stopped):
-        train([sets["few"]], tmp_path, **given, progress=stop_at(label, step))
+        run(sets["few"], tmp_path, **given, progress=stop_at(label, step))
     assert not (tmp_path / WEIGHTS).exists()
-    torn = train([sets["few"]], tmp_path, **given, resume=True)
+    torn = run(sets["few"], tmp_path, **given, resume=True)
     whole, expected = never_stopped
     assert weights(tmp_path) == expected
     assert torn["curves"] == whole["curves"]
@@ -201,7 +211,7 @@ def test_taken_up_again_it_ends_as_if_never_stopped(
 def test_all_stages_run_and_are_taken_up(sets, tmp_path, tiny_bert) -> None:
     config = replace(SMALL, objective="imitation,marginal,reinforce", epochs=1, tuning_epochs=2)
     given = {"config": config, "encoder": tiny_bert}
-    card = train([sets["few"]], tmp_path / "whole", **given)
+    card = run(sets["few"], tmp_path / "whole", **given)
     by_stage = {curve["stage"]: curve for curve in card["curves"]}
     assert list(by_stage) == ["imitation", "marginal", "reinforce"]
     assert 0 < by_stage["marginal"]["prior mass covered"] <= 1
@@ -209,8 +219,8 @@ def test_all_stages_run_and_are_taken_up(sets, tmp_path, tiny_bert) -> None:
     assert by_stage["reinforce"]["return"] > -1
     with pytest.raises(Stopped):
         at = stop_at("marginal, network 1, epoch 2", 1)
-        train([sets["few"]], tmp_path / "torn", **given, progress=at)
-    train([sets["few"]], tmp_path / "torn", **given, resume=True)
+        run(sets["few"], tmp_path / "torn", **given, progress=at)
+    run(sets["few"], tmp_path / "torn", **given, resume=True)
     assert weights(tmp_path / "whole") == weights(tmp_path / "torn")
     reader = load_reader(tmp_path / "whole")
     again = load_reader(tmp_path / "torn").state_dict()
@@ -235,7 +245,7 @@ def test_a_reader_that_is_absent_or_damaged_is_told(tmp_path) -> None:
 @pytest.mark.parametrize("objective", ["reinforce", "imitation, reinforce"])
 def test_stages_by_name(sets, tmp_path, objective) -> None:
     config = replace(SMALL, objective=objective, epochs=1)
-    card = train([sets["few"]], tmp_path / "p", config=config, encoder=HashEncoder())
+    card = run(sets["few"], tmp_path / "p", config)
     assert [curve["stage"] for curve in card["curves"]] == config.stages
     assert Policy.load(tmp_path / "p").card["objective"] == objective
 
@@ -246,31 +256,31 @@ def test_a_checkpoint_of_another_run_is_refused_before_anything_slow(
     out, encoder = tmp_path / "p", HashEncoder()
     with pytest.raises(Stopped):
         at = stop_at("imitation, network 1, epoch 2", 1)
-        train([sets["few"]], out, config=SMALL, encoder=encoder, progress=at)
+        run(sets["few"], out, SMALL, encoder=encoder, progress=at)
 
     def too_slow(*args):
         pytest.fail("it began to read the corpora")
 
-    monkeypatch.setattr(train_module, "_examples", too_slow)
+    monkeypatch.setattr(train_module, "prepared", too_slow)
     for config, data in [(replace(SMALL, seed=1), "few"), (SMALL, "learn")]:
         with pytest.raises(PolicyError, match="other settings or data"):
-            train([sets[data]], out, config=config, encoder=encoder, resume=True)
+            run(sets[data], out, config, encoder=encoder, resume=True)
     with pytest.raises(PolicyError, match="other settings or data"):
-        train([sets["few"]], out, config=SMALL, encoder=HashEncoder(8), resume=True)
+        run(sets["few"], out, SMALL, encoder=HashEncoder(8), resume=True)
     file = out / TENSORS
     file.write_bytes(file.read_bytes()[:-40])
     with pytest.raises(PolicyError, match="damaged"):
-        train([sets["few"]], out, config=SMALL, encoder=encoder, resume=True)
+        run(sets["few"], out, SMALL, encoder=encoder, resume=True)
 
 
 def test_without_resume_a_run_begins_anew(sets, tmp_path) -> None:
     out, encoder = tmp_path / "p", HashEncoder()
     with pytest.raises(Stopped):
         at = stop_at("imitation, network 1, epoch 2", 1)
-        train([sets["few"]], out, config=SMALL, encoder=encoder, progress=at)
+        run(sets["few"], out, SMALL, encoder=encoder, progress=at)
     other = replace(SMALL, seed=1)
-    train([sets["few"]], out, config=other, encoder=encoder)
-    train([sets["few"]], tmp_path / "q", config=other, encoder=encoder, resume=True)
+    run(sets["few"], out, other, encoder=encoder)
+    run(sets["few"], tmp_path / "q", other, encoder=encoder, resume=True)
     assert weights(out) == weights(tmp_path / "q")
 
 
@@ -278,11 +288,11 @@ def test_a_card_says_what_it_was_trained_on(sets, tmp_path) -> None:
     command = "hoptrail train --set corpus.jsonl few.jsonl"
     config = replace(SMALL, epochs=1)
     card = train(
-        [sets["few"], sets["few"]],
+        TrainingData([sets["few"], sets["few"]]),
         tmp_path / "p",
-        config=config,
+        config,
         encoder=HashEncoder(),
-        command=command,
+        options=RunOptions(command=command),
     )
     assert card["questions"] == 16
     assert card["command"] == command
@@ -293,82 +303,85 @@ def test_a_card_says_what_it_was_trained_on(sets, tmp_path) -> None:
 
 
 def test_questions_are_varied_and_the_seed_decides(sets, tmp_path) -> None:
-    config = replace(SMALL, epochs=1, varied=0.5)
-    card = train([sets["learn"]], tmp_path / "a", config=config, encoder=HashEncoder())
+    config = replace(SMALL, epochs=1, augmentation_share=0.5)
+    card = run(sets["learn"], tmp_path / "a", config)
     assert card["questions"] == 40
     assert 20 < card["varied"] <= 32  # 20 over untitled passages, and up to 12 likenesses
-    train([sets["learn"]], tmp_path / "b", config=config, encoder=HashEncoder())
+    run(sets["learn"], tmp_path / "b", config)
     assert weights(tmp_path / "a") == weights(tmp_path / "b")
-    plain = replace(config, varied=0.0)
-    assert (
-        train([sets["learn"]], tmp_path / "c", config=plain, encoder=HashEncoder())["varied"] == 0
-    )
+    plain = replace(config, augmentation_share=0.0)
+    assert run(sets["learn"], tmp_path / "c", plain)["varied"] == 0
     assert weights(tmp_path / "a") != weights(tmp_path / "c")
 
 
-def test_variants_of_what_is_left_out_are_left_out_too(sets, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(calibration, "LEAST", 2)
-    steps, judged = [], []
+@pytest.fixture
+def lessons(monkeypatch) -> list[tuple[StageRun, list]]:
+    """What is learned from: for each step the network in its stage, and its batch."""
+    taken = []
+    take = StageRun._step
 
-    def step(objective, batch, *rest):
-        steps.append((objective, batch))
-        return take(objective, batch, *rest)
+    def step(run, batch, rng):
+        taken.append((run, batch))
+        return take(run, batch, rng)
+
+    monkeypatch.setattr(StageRun, "_step", step)
+    return taken
+
+
+def test_variants_of_what_is_left_out_are_left_out_too(
+    sets, tmp_path, monkeypatch, lessons
+) -> None:
+    monkeypatch.setattr(calibration, "LEAST", 2)
+    unseen = []
 
     def calibrate_stop(network, examples, *rest, **options):
-        judged.extend(examples)
+        unseen.extend(examples)
         return fit(network, examples, *rest, **options)
 
-    take, fit = trainer_module._step, trainer_module.calibrate_stop
-    monkeypatch.setattr(trainer_module, "_step", step)
+    fit = trainer_module.calibrate_stop
     monkeypatch.setattr(trainer_module, "calibrate_stop", calibrate_stop)
-    config = replace(SMALL, epochs=1, varied=1.0)
-    train([sets["learn"]], tmp_path / "p", config=config, encoder=HashEncoder())
-    first, last = steps[0][0], steps[-1][0]
-    held = {example.question for example in judged}
-    assert held
-    assert all(example.asked is None for example in judged)
-    seen = [e for objective, batch in steps if objective is first for e in batch]
-    assert {e.question for e in seen if e.asked in held or e.question in held} >= held
-    for objective, batch in steps:
-        if objective is last:
-            assert not any(e.question in held or e.asked in held for e in batch)
+    config = replace(SMALL, epochs=1, augmentation_share=1.0)
+    run(sets["learn"], tmp_path / "p", config)
+    first, last = lessons[0][0], lessons[-1][0]
+    questions = {example.question for example in unseen}
+    assert questions
+    assert all(example.source is Source.GIVEN for example in unseen)
+    learned = [e for stage, batch in lessons if stage is first for e in batch]
+    assert {e.question for e in learned} > questions
+    calibrator = [e for stage, batch in lessons if stage is last for e in batch]
+    assert {e.source for e in calibrator} == {Source.GIVEN, Source.AUGMENTED}
+    assert not questions & {e.question for e in calibrator}
 
 
-def test_every_other_network_learns_from_what_varies_the_questions(
-    sets, tmp_path, monkeypatch
-) -> None:
-    learned: dict[int, set[bool]] = {}
-
-    def step(objective, batch, *rest):
-        learned.setdefault(id(objective), set()).update(e.asked is not None for e in batch)
-        objectives.append(objective)  # kept, so that no two have one id
-        return take(objective, batch, *rest)
-
-    take, objectives = trainer_module._step, []
-    monkeypatch.setattr(trainer_module, "_step", step)
-    config = replace(SMALL, epochs=1, networks=3, varied=1.0)
-    train([sets["few"]], tmp_path / "p", config=config, encoder=HashEncoder())
-    assert list(learned.values())[:3] == [{False, True}, {False}, {False, True}]
+def test_every_other_network_learns_from_augmented_questions(sets, tmp_path, lessons) -> None:
+    config = replace(SMALL, epochs=1, networks=3, augmentation_share=1.0)
+    run(sets["few"], tmp_path / "p", config)
+    sources: dict[StageRun, set[Source]] = {}
+    for stage, batch in lessons:
+        sources.setdefault(stage, set()).update(example.source for example in batch)
+    both, given = {Source.GIVEN, Source.AUGMENTED}, {Source.GIVEN}
+    assert list(sources.values()) == [both, given, both]
 
 
-def test_what_varies_a_question_is_for_imitation_alone(sets, tmp_path, monkeypatch) -> None:
-    stages = {}
+def test_augmented_questions_are_for_imitation_alone(sets, tmp_path, lessons) -> None:
+    config = replace(SMALL, epochs=1, augmentation_share=1.0, objective="imitation,reinforce")
+    run(sets["few"], tmp_path / "p", config)
+    assert {(stage.stage, e.source) for stage, batch in lessons for e in batch} == {
+        ("imitation", Source.GIVEN),
+        ("imitation", Source.AUGMENTED),
+        ("reinforce", Source.GIVEN),
+    }
 
-    def make(stage, *rest):
-        objective = original(stage, *rest)
-        stages[id(objective)] = stage
-        return objective
 
-    def step(objective, batch, *rest):
-        told.update((stages[id(objective)], e.asked is not None) for e in batch)
-        return take(objective, batch, *rest)
-
-    original, take, told = trainer_module.make_objective, trainer_module._step, set()
-    monkeypatch.setattr(trainer_module, "make_objective", make)
-    monkeypatch.setattr(trainer_module, "_step", step)
-    config = replace(SMALL, epochs=1, varied=1.0, objective="imitation,reinforce")
-    train([sets["few"]], tmp_path / "p", config=config, encoder=HashEncoder())
-    assert told == {("imitation", False), ("imitation", True), ("reinforce", False)}
+def test_mentions_are_shown_as_links_of_a_share_of_the_questions(sets, tmp_path, lessons) -> None:
+    config = replace(SMALL, epochs=4, mentions_as_links=0.5)
+    run(sets["few"], tmp_path / "p", config)
+    views = [example for _, batch in lessons for example in batch]
+    assert 0 < sum(view.mentions_as_links for view in views) < len(views)
+    by_question: dict[str, set[bool]] = {}
+    for view in views:
+        by_question.setdefault(view.question.id, set()).add(view.mentions_as_links)
+    assert {True, False} in by_question.values()  # an epoch leaves no trace in the next
 
 
 def test_progress_is_told_to_the_end(sets, tmp_path) -> None:
@@ -378,12 +391,11 @@ def test_progress_is_told_to_the_end(sets, tmp_path) -> None:
         seen.setdefault(stage, []).append((done, total))
 
     train(
-        [sets["few"]],
+        TrainingData([sets["few"]], dev=[sets["few"]]),
         tmp_path / "p",
-        config=SMALL,
+        SMALL,
         encoder=HashEncoder(),
-        dev=[sets["few"]],
-        progress=progress,
+        options=RunOptions(progress=progress),
     )
     assert any(stage.startswith("prepare") for stage in seen)
     assert any(stage.startswith("measure") for stage in seen)
@@ -398,30 +410,27 @@ def test_what_cannot_be_trained_on(sets, tmp_path) -> None:
         file.write_text("".join(json.dumps(r) + "\n" for r in records), encoding="utf-8")
         return TrainingSet(sets["few"].corpus, file)
 
-    def run(one) -> None:
-        train([one], tmp_path / "p", config=SMALL, encoder=HashEncoder())
-
     with pytest.raises(InputError, match="nothing to train on"):
-        run(questions("no-gold.jsonl", {"id": "q", "question": "What is it?"}))
+        run(questions("no-gold.jsonl", {"id": "q", "question": "What is it?"}), tmp_path / "p")
     lost = {"id": "q", "question": "What is it?", "supporting_ids": ["no-such"]}
     with pytest.raises(FormatError, match="'no-such'"):
-        run(questions("lost.jsonl", lost))
+        run(questions("lost.jsonl", lost), tmp_path / "p")
     with pytest.raises(FormatError, match="nowhere"):
-        run(TrainingSet(tmp_path / "nowhere.jsonl", sets["few"].questions))
+        run(TrainingSet(tmp_path / "nowhere.jsonl", sets["few"].questions), tmp_path / "p")
 
 
 def test_a_folder_that_cannot_be_made_is_told_at_once(sets, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(train_module, "_examples", lambda *_: pytest.fail("too late"))
+    monkeypatch.setattr(train_module, "prepared", lambda *_: pytest.fail("too late"))
     (tmp_path / "file").touch()
     with pytest.raises(PolicyError, match="file cannot be written: it is no folder"):
-        train([sets["few"]], tmp_path / "file", config=SMALL, encoder=HashEncoder())
+        run(sets["few"], tmp_path / "file", SMALL)
 
 
 def test_an_encoder_without_tokens_is_told_at_once(sets, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(train_module, "_examples", lambda *_: pytest.fail("too late"))
+    monkeypatch.setattr(train_module, "prepared", lambda *_: pytest.fail("too late"))
     config = replace(SMALL, objective="imitation,marginal")
     with pytest.raises(ConfigError, match="TransformerEncoder, got HashEncoder"):
-        train([sets["few"]], tmp_path / "p", config=config, encoder=HashEncoder())
+        run(sets["few"], tmp_path / "p", config)
 
 
 @pytest.mark.parametrize(
@@ -452,7 +461,7 @@ def test_stop_is_calibrated_by_a_network_that_did_not_see_some_questions(
 ) -> None:
     monkeypatch.setattr(calibration, "LEAST", 2)
     config = replace(SMALL, networks=2)
-    card = train([sets["learn"]], tmp_path / "out", config=config, encoder=HashEncoder())
+    card = run(sets["learn"], tmp_path / "out", config)
     last = card["curves"][-1]
     assert (last["stage"], last["network"]) == ("calibration", 2)
     assert {c["network"] for c in card["curves"] if c["stage"] == "imitation"} == {0, 1, 2}
@@ -468,14 +477,8 @@ def test_stop_is_calibrated_by_a_network_that_did_not_see_some_questions(
 
     torn = tmp_path / "torn"
     with pytest.raises(Stopped):
-        train(
-            [sets["learn"]],
-            torn,
-            config=config,
-            encoder=HashEncoder(),
-            progress=stop_before_judging,
-        )
-    again = train([sets["learn"]], torn, config=config, encoder=HashEncoder(), resume=True)
+        run(sets["learn"], torn, config, progress=stop_before_judging)
+    again = run(sets["learn"], torn, config, resume=True)
     assert again["curves"] == card["curves"]
     assert (torn / WEIGHTS).read_bytes() == (tmp_path / "out" / WEIGHTS).read_bytes()
 
@@ -491,7 +494,7 @@ def test_it_learns_from_passages_alone(sets, tmp_path, demo, demo_questions) -> 
         batch=8,
         network=NetworkConfig(width=24, layers=1),
     )
-    card = train([], tmp_path / "p", config=config, encoder=HashEncoder(), unlabelled=[corpus])
+    card = train(TrainingData(unlabelled=[corpus]), tmp_path / "p", config, encoder=HashEncoder())
     assert (card["objective"], card["questions"], card["made"]) == ("self-supervised", 0, 60)
     assert "corpus.jsonl" in card["unlabelled"][0]
     assert "60 made from passages" in (tmp_path / "p" / "README.md").read_text(encoding="utf-8")
@@ -514,16 +517,16 @@ def test_it_learns_from_passages_alone(sets, tmp_path, demo, demo_questions) -> 
 def test_a_store_is_a_corpus_too_and_a_policy_is_gone_on_from(demo, sets, tmp_path) -> None:
     config = replace(SMALL, objective="", self_supervised=12, self_supervised_epochs=1, epochs=1)
     stored = train(
-        [], tmp_path / "a", config=config, encoder=HashEncoder(), unlabelled=[demo.store.path]
+        TrainingData(unlabelled=[demo.store.path]), tmp_path / "a", config, encoder=HashEncoder()
     )
     corpus = train(
-        [], tmp_path / "b", config=config, encoder=HashEncoder(), unlabelled=[sets["few"].corpus]
+        TrainingData(unlabelled=[sets["few"].corpus]), tmp_path / "b", config, encoder=HashEncoder()
     )
     assert stored["curves"] == corpus["curves"]
     assert weights(tmp_path / "a") == weights(tmp_path / "b")
     start = Policy.load(tmp_path / "a")
     both = replace(config, networks=3, network=NetworkConfig(), objective="imitation")
-    card = train([sets["few"]], tmp_path / "c", config=both, encoder=HashEncoder(), start=start)
+    card = run(sets["few"], tmp_path / "c", both, start=start)
     assert card["objective"] == "self-supervised, imitation"
     assert [curve["stage"] for curve in card["curves"]] == ["self-supervised", "imitation"]
     found = Policy.load(tmp_path / "c")
@@ -536,34 +539,34 @@ def test_a_trained_policy_keeps_half_of_itself_when_it_learns_from_passages_alon
     sets, tmp_path
 ) -> None:
     config = replace(SMALL, objective="", self_supervised=8, self_supervised_epochs=2)
-    given = {"encoder": HashEncoder(), "unlabelled": [sets["few"].corpus]}
-    train([], tmp_path / "start", config=config, **given)
+    data, encoder = TrainingData(unlabelled=[sets["few"].corpus]), HashEncoder()
+    train(data, tmp_path / "start", config, encoder=encoder)
     start = Policy.load(tmp_path / "start")
     ends = {}
-    for kept in (0.0, 0.5, 1.0):
-        changed = replace(config, seed=1, kept=kept)
-        train([], tmp_path / str(kept), config=changed, start=start, **given)
-        ends[kept] = Policy.load(tmp_path / str(kept))
+    for share in (0.0, 0.5, 1.0):
+        changed = replace(config, seed=1, weight_average=share)
+        train(data, tmp_path / str(share), changed, encoder=encoder, start=start)
+        ends[share] = Policy.load(tmp_path / str(share))
     for begun, gone, half, same in zip(
         *(policy.parameters() for policy in (start, ends[0.0], ends[0.5], ends[1.0])), strict=True
     ):
         torch.testing.assert_close(half, (begun + gone) / 2)
         torch.testing.assert_close(same, begun)
     assert ends[0.0].fingerprint != start.fingerprint
-    with pytest.raises(ConfigError, match="kept is a share"):
-        replace(config, kept=1.5)
+    with pytest.raises(ConfigError, match="weight_average is a share"):
+        replace(config, weight_average=1.5)
 
 
 def test_stopped_after_it_learned_from_passages_it_ends_as_if_never_stopped(sets, tmp_path) -> None:
     config = replace(SMALL, self_supervised=8, self_supervised_epochs=1)
     given = {"config": config, "encoder": HashEncoder()}
-    train([sets["few"]], tmp_path / "start", **given)
+    run(sets["few"], tmp_path / "start", **given)
     given["start"] = Policy.load(tmp_path / "start")
-    train([sets["few"]], tmp_path / "whole", **given)
+    run(sets["few"], tmp_path / "whole", **given)
     with pytest.raises(Stopped):
         at = stop_at("imitation, network 1, epoch 1", 1)
-        train([sets["few"]], tmp_path / "torn", **given, progress=at)
-    train([sets["few"]], tmp_path / "torn", **given, resume=True)
+        run(sets["few"], tmp_path / "torn", **given, progress=at)
+    run(sets["few"], tmp_path / "torn", **given, resume=True)
     assert weights(tmp_path / "whole") == weights(tmp_path / "torn")
 
 
@@ -586,7 +589,7 @@ def unlabelled(sets, demo_questions) -> dict[str, TrainingSet]:
 def test_answers_alone_are_enough(unlabelled, tmp_path, tiny_bert) -> None:
     """The evidence is latent: no question of the file names a passage."""
     config = replace(SMALL, objective="marginal,reinforce", effort="fast")
-    card = train([unlabelled["answers"]], tmp_path / "p", config=config, encoder=tiny_bert)
+    card = run(unlabelled["answers"], tmp_path / "p", config, encoder=tiny_bert)
     first, second = card["curves"]
     assert (first["stage"], second["stage"]) == ("marginal", "reinforce")
     assert 0 < first["answerable"] <= 1
@@ -599,14 +602,10 @@ def test_a_reward_alone_is_enough(unlabelled, tmp_path) -> None:
     config = replace(
         SMALL, objective="reinforce", tuning_epochs=6, tuning_rate=3e-3, hop_cost=0.0, samples=8
     )
-    config = replace(config, entropy_weight=0.0, effort="fast")
-    card = train(
-        [unlabelled["nothing"]],
-        tmp_path / "p",
-        config=config,
-        encoder=HashEncoder(),
-        reward=lambda question, read: len(read) / 4,
+    config = replace(
+        config, entropy_weight=0.0, effort="fast", reward=lambda question, read: len(read) / 4
     )
+    card = run(unlabelled["nothing"], tmp_path / "p", config)
     read = [curve["passages read"] for curve in card["curves"]]
     assert read[-1] > read[0] or read[-1] > 3.8
     assert card["questions"] == 8
@@ -619,10 +618,10 @@ def test_a_reward_alone_is_enough(unlabelled, tmp_path) -> None:
 def test_a_file_that_lacks_what_an_objective_needs_is_told(
     unlabelled, tmp_path, monkeypatch, tiny_bert, objective, needs
 ) -> None:
-    monkeypatch.setattr(train_module, "_opened", lambda *_: pytest.fail("too late"))
+    monkeypatch.setattr(preparation, "open_corpora", lambda *_: pytest.fail("too late"))
     config = replace(SMALL, objective=objective)
     with pytest.raises(InputError, match=needs):
-        train([unlabelled["nothing"]], tmp_path / "p", config=config, encoder=tiny_bert)
+        run(unlabelled["nothing"], tmp_path / "p", config, encoder=tiny_bert)
 
 
 def test_nothing_to_learn_from_is_told(sets, tmp_path) -> None:
@@ -630,9 +629,9 @@ def test_nothing_to_learn_from_is_told(sets, tmp_path) -> None:
     alone.write_text('{"id": "a", "text": "alder grows."}\n', encoding="utf-8")
     config = replace(SMALL, objective="", self_supervised=5)
     with pytest.raises(InputError, match="no question could be made"):
-        train([], tmp_path / "p", config=config, encoder=HashEncoder(), unlabelled=[alone])
+        train(TrainingData(unlabelled=[alone]), tmp_path / "p", config, encoder=HashEncoder())
     with pytest.raises(InputError, match="no question could be made"):
-        show_made([alone], count=5, seed=0, encoder=HashEncoder())
+        show_pseudo_questions([alone], count=5, seed=0, encoder=HashEncoder())
     for wrong, given in ((SMALL, [sets["few"].corpus]), (config, [])):
         with pytest.raises(InputError, match="nothing to train on"):
-            train([], tmp_path / "p", config=wrong, encoder=HashEncoder(), unlabelled=given)
+            train(TrainingData(unlabelled=given), tmp_path / "p", wrong, encoder=HashEncoder())

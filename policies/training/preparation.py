@@ -1,0 +1,210 @@
+"""The data of a training run made ready: corpora opened and indexed, questions with their pools."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from hoptrail.errors import InputError
+from hoptrail.formats.jsonl import read_questions
+from hoptrail.memory.encoders.disk_cache import CachedEncoder
+from hoptrail.memory.encoders.transformer import Encoder
+from hoptrail.policies.data.augmentation import variants
+from hoptrail.policies.data.corpora import OpenCorpus
+from hoptrail.policies.data.examples import Example, Source, prepare
+from hoptrail.policies.data.pseudo_questions import pseudo_questions
+from hoptrail.policies.data.training_data import TrainingData
+from hoptrail.policies.environment.efforts import EFFORTS
+from hoptrail.policies.training.config import Progress, TrainConfig, silent
+from hoptrail.policies.training.supervision import usable
+from hoptrail.types import Passage, Question
+
+
+@contextmanager
+def prepared(
+    data: TrainingData, config: TrainConfig, encoder: CachedEncoder, progress: Progress
+) -> Iterator[list[Example]]:
+    """The questions that a run learns from, whose corpora are open inside the `with`.
+
+    Args:
+        data: Files of questions and of passages.
+        config: Which questions are wanted, made and augmented.
+        encoder: For passages, questions and rewritten queries.
+        progress: Told of each part's progress.
+
+    Yields:
+        The questions in the order of their files, those over augmented corpora, and those that
+        were made.
+
+    Raises:
+        InputError: There is nothing that a stage could learn from.
+        FormatError: A file cannot be read, or a gold passage is not in its corpus.
+    """
+    with ExitStack() as stack:
+        preparation = Preparation(config, encoder, progress, stack)
+        labelled = preparation.labelled(data) if config.objectives else []
+        examples = preparation.examples(labelled, Source.GIVEN, "prepare questions")
+        if config.augmentation_share:
+            for corpus in labelled:
+                examples += preparation.augmented(corpus)
+        if config.self_supervised:
+            examples += preparation.pseudo(data.pseudo_corpora)
+        yield examples
+
+
+def show_pseudo_questions(
+    corpora: Sequence[Path],
+    *,
+    count: int,
+    seed: int,
+    encoder: Encoder,
+    progress: Progress = silent,
+) -> list[tuple[Question, list[Passage]]]:
+    """The questions that a run would make of the corpora or stores, each with its passages.
+
+    Args:
+        corpora: Files of JSON lines, or stores.
+        count: How many questions.
+        seed: Of what is drawn.
+        encoder: Makes the passages' vectors; they are cached.
+        progress: Told of what is indexed and made.
+
+    Raises:
+        InputError: None could be made.
+    """
+    with ExitStack() as stack:
+        opened = open_corpora(corpora, encoder, progress, stack)
+        return [
+            (question, corpus.scope(question.namespace).view.passages(corpus.gold(question)))
+            for corpus in with_pseudo_questions(opened, count, seed, progress)
+            for question in corpus.questions
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """Makes examples of files; what it opens, its stack closes."""
+
+    config: TrainConfig
+    encoder: CachedEncoder
+    progress: Progress
+    stack: ExitStack
+
+    def labelled(self, data: TrainingData) -> list[OpenCorpus]:
+        """The corpora with the questions from which some stage can learn."""
+        # Questions are read first: a corpus may have to be encoded.
+        questions = [
+            usable(read_questions(one.questions), self.config, one.questions) for one in data.train
+        ]
+        files = [one.corpus for one in data.train]
+        corpora = open_corpora(files, self.encoder.inner, self.progress, self.stack)
+        return [
+            corpus.with_questions(of_corpus, one.questions)
+            for corpus, of_corpus, one in zip(corpora, questions, data.train, strict=True)
+        ]
+
+    def examples(self, corpora: Sequence[OpenCorpus], source: Source, label: str) -> list[Example]:
+        """The questions of corpora with their pools."""
+        # Of questions that were made there are many: to encode what each is rewritten to would
+        # take many times longer, so that their queries move as vectors.
+        reencode = source is not Source.PSEUDO and EFFORTS[self.config.effort].reencode
+        return prepare(
+            corpora,
+            self.encoder,
+            source=source,
+            reencode=reencode,
+            progress=counted(self.progress, label),
+        )
+
+    def augmented(self, corpus: OpenCorpus) -> list[Example]:
+        """The questions of a corpus over what is made from it."""
+        examples = []
+        for variant in variants(
+            corpus, share=self.config.augmentation_share, seed=self.config.seed
+        ):
+            opened = variant.open(
+                self.encoder.inner, counted(self.progress, f"index {variant.name}")
+            )
+            self.stack.callback(opened.close)
+            examples += self.examples([opened], Source.AUGMENTED, f"prepare {variant.name}")
+        return examples
+
+    def pseudo(self, files: Sequence[Path]) -> list[Example]:
+        """Questions made of the passages of corpora."""
+        corpora = with_pseudo_questions(
+            open_corpora(files, self.encoder.inner, self.progress, self.stack),
+            self.config.self_supervised,
+            self.config.seed,
+            self.progress,
+        )
+        return self.examples(corpora, Source.PSEUDO, "prepare questions")
+
+
+def open_corpora(
+    files: Sequence[Path], encoder: Encoder, progress: Progress, stack: ExitStack
+) -> list[OpenCorpus]:
+    """Corpora without questions, open until the stack closes.
+
+    Args:
+        files: Files of JSON lines, or stores.
+        encoder: For their passages.
+        progress: Told of each that has to be indexed.
+        stack: Closes them.
+    """
+    corpora = []
+    for file in files:
+        indexing = counted(progress, f"index {file.parent.name}")
+        corpora.append(OpenCorpus(file, None, encoder, progress=indexing))
+        stack.callback(corpora[-1].close)
+    return corpora
+
+
+def with_pseudo_questions(
+    corpora: Sequence[OpenCorpus], count: int, seed: int, progress: Progress
+) -> list[OpenCorpus]:
+    """The corpora with questions made of their passages.
+
+    Args:
+        corpora: Open ones.
+        count: How many questions in all.
+        seed: Of what is drawn.
+        progress: Told of each question.
+
+    Raises:
+        InputError: None could be made.
+    """
+    with_questions = []
+    for place, corpus in enumerate(corpora):
+        share = count // len(corpora) + (place < count % len(corpora))
+        scope = corpus.scope(())
+        questions = pseudo_questions(
+            scope.view,
+            scope.graph,
+            count=max(1, share),
+            seed=seed,
+            progress=counted(progress, "make questions"),
+        )
+        with_questions.append(corpus.with_questions(questions))
+    if not any(corpus.questions for corpus in with_questions):
+        raise InputError(
+            "there is nothing to learn from: no question could be made of the passages, "
+            "which neither name each other nor share rare names"
+        )
+    return with_questions
+
+
+def counted(progress: Progress, stage: str) -> Callable[[int, int], None]:
+    """Progress of one stage that has no figures.
+
+    Args:
+        progress: Told of it.
+        stage: What it is called.
+    """
+    return partial(_count, progress, stage)
+
+
+def _count(progress: Progress, stage: str, done: int, total: int) -> None:
+    progress(stage, done, total, {})

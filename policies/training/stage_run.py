@@ -1,0 +1,153 @@
+"""One network in one stage of training: epochs of batches, and a step for each batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import nn
+
+from hoptrail.learning.single_thread import one_thread
+from hoptrail.memory.encoders.transformer import Encoder
+from hoptrail.policies.data.examples import Example
+from hoptrail.policies.networks.policy_network import PolicyNetwork
+from hoptrail.policies.policy import Policy
+from hoptrail.policies.training.config import SELF_SUPERVISED, Progress, TrainConfig
+from hoptrail.policies.training.stages import make_objective
+
+WARM_UP = 0.15
+"""Share of a stage's steps in which the learning rate rises."""
+
+
+class StageRun:
+    """A network, an objective, and the optimiser that moves the one by the other.
+
+    Args:
+        network: What is trained.
+        stage: One of `TrainConfig.stages`.
+        examples: What it learns from.
+        encoder: For what is read in training.
+        config: The settings.
+        fine_tuning: Whether the network was trained before this run.
+
+    Attributes:
+        objective: What is minimised.
+        modules: All that is trained, by name: `network`, and what the objective trains beside it.
+        optimizer: Of their weights.
+    """
+
+    def __init__(
+        self,
+        network: PolicyNetwork,
+        stage: str,
+        examples: Sequence[Example],
+        encoder: Encoder,
+        config: TrainConfig,
+        *,
+        fine_tuning: bool = False,
+    ) -> None:
+        self.stage, self.examples, self.config = stage, examples, config
+        self.objective = make_objective(stage, Policy([network]), encoder, config)
+        self.modules: Mapping[str, nn.Module] = {"network": network, **self.objective.modules}
+        self._weights = [p for module in self.modules.values() for p in module.parameters()]
+        self._rate = config.rate_of(stage, fine_tuning=fine_tuning)
+        self.optimizer = torch.optim.AdamW(
+            self._weights, self._rate, weight_decay=config.weight_decay
+        )
+
+    def epoch(
+        self, epoch: int, rng: np.random.Generator, label: str, progress: Progress
+    ) -> dict[str, float]:
+        """One pass over the examples.
+
+        Args:
+            epoch: Its number, from 0.
+            rng: Of all that is drawn in it.
+            label: What progress calls it.
+            progress: Called after every step, with the mean figures so far.
+
+        Returns:
+            The mean of the objective's figures over the batches.
+        """
+        batches = self._batches(rng)
+        steps, epochs = len(batches), self.config.epochs_of(self.stage)
+        schedule = Schedule(self.optimizer, self._rate, epoch * steps, epochs * steps)
+        for module in self.modules.values():
+            # Later stages compare probabilities of whole trails: dropout would blur them.
+            module.train(self.stage in ("imitation", SELF_SUPERVISED))
+        values: dict[str, list[float]] = {}
+        for number, batch in enumerate(batches, start=1):
+            schedule.step()
+            with one_thread():
+                figures = self._step(batch, rng)
+            for name, value in figures.items():
+                values.setdefault(name, []).append(value)
+            means = {name: float(np.mean(of_name)) for name, of_name in values.items()}
+            progress(label, number, steps, means)
+        return {name: round(float(np.mean(of_name)), 5) for name, of_name in values.items()}
+
+    def _batches(self, rng: np.random.Generator) -> list[list[Example]]:
+        """The examples in a drawn order; of a share of them the mentions are shown as links."""
+        views = []
+        for example in self.examples:
+            example.reset()
+            as_links = rng.random() < self.config.mentions_as_links
+            views.append(example.with_mentions_as_links() if as_links else example)
+        order, size = rng.permutation(len(views)), self.config.batch
+        starts = range(0, len(order), size)
+        return [[views[i] for i in order[start : start + size]] for start in starts]
+
+    def _step(self, batch: Sequence[Example], rng: np.random.Generator) -> dict[str, float]:
+        """Learn from a batch; its figures, none where there was nothing to learn."""
+        outcome = self.objective.loss(batch, rng)
+        if outcome is None:
+            return {}
+        loss, figures = outcome
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self._weights, 1.0)
+        self.optimizer.step()
+        return figures
+
+
+class Schedule:
+    """A learning rate that rises to its peak and falls to nothing, both by half a cosine.
+
+    Args:
+        optimizer: Whose rate it sets.
+        peak: The highest rate.
+        done: Steps that were taken before.
+        total: Steps in all.
+    """
+
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, peak: float, done: int, total: int
+    ) -> None:
+        self.optimizer, self.peak, self.done, self.total = optimizer, peak, done, total
+
+    def step(self) -> None:
+        """Set the rate of the next step."""
+        at = self.done / max(1, self.total)
+        if at < WARM_UP:
+            share = 0.04 + 0.96 * (1 - math.cos(math.pi * at / WARM_UP)) / 2
+        else:
+            share = (1 + math.cos(math.pi * (at - WARM_UP) / (1 - WARM_UP))) / 2
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.peak * share
+        self.done += 1
+
+
+@contextmanager
+def seeded(*numbers: int) -> Iterator[np.random.Generator]:
+    """A generator drawn from the numbers; torch's own (dropout, initial weights) follows it.
+
+    Args:
+        numbers: What the run, and the part of it at hand, are known by; at least 0.
+    """
+    rng = np.random.default_rng(numbers)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(rng.integers(2**62)))
+        yield rng
