@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from hoptrail.errors import InputError
 from hoptrail.types import Namespace, Question
+from hoptrail.values.progress import Progress
 
 DEPTH = 100
 """Passages that a retriever is asked for."""
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)

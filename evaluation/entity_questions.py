@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hoptrail.errors import InputError
-from hoptrail.evaluation.benchmark import Progress, Ranking, Result, Retriever, run
+from hoptrail.evaluation.benchmark import Ranking, Result, Retriever, run
 from hoptrail.evaluation.report import REFERENCE
 from hoptrail.evaluation.retrievers import BASELINES, RecallRetriever, baseline
 from hoptrail.formats.jsonl import sha256_of
@@ -26,6 +26,7 @@ from hoptrail.metrics.bootstrap import Bootstrap
 from hoptrail.policies.environment.efforts import DEFAULT
 from hoptrail.policies.environment.efforts import effort as effort_named
 from hoptrail.types import Question
+from hoptrail.values.progress import Progress
 
 if TYPE_CHECKING:
     from hoptrail.api.memory import Memory

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from hoptrail.formats.jsonl import read_questions
 from hoptrail.policies.environment.efforts import DEFAULT
 from hoptrail.policies.environment.efforts import effort as effort_named
 from hoptrail.types import Question
+from hoptrail.values.progress import StageProgress
 
 if TYPE_CHECKING:
     from hoptrail.api.memory import Memory
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 
 RETRIEVERS = (*BASELINES, REFERENCE)
 """Those that are known by name: the baselines, and the policy."""
-
-Progress = Callable[[str, int, int], None]
-"""Called with the stage (`encoding` or `asking`), what is done of it, and all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +62,7 @@ def evaluate(
     *,
     encoder: Encoder,
     policy: Policy | str | Path = "shipped",
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
 ) -> Report:
     """How well retrievers find what a corpus's questions need; see `hoptrail.evaluation.report`.
 

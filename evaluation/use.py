@@ -15,12 +15,12 @@ from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.feedback import Feedback, FeedbackLog
 from hoptrail.memory.store import Store
 from hoptrail.policies.card import readme
-from hoptrail.policies.feedback.dataset import prepare_judged
+from hoptrail.policies.feedback.dataset import prepare_feedback
 from hoptrail.policies.feedback.off_policy import TuneConfig, tune
 from hoptrail.policies.folder import check_folder
 from hoptrail.policies.policy import Policy
-from hoptrail.policies.training.config import Progress, silent
 from hoptrail.types import Namespace
+from hoptrail.values.progress import TrainingProgress, silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def learn_from_use(
     config: TuneConfig | None = None,
     namespace: Namespace = (),
     questions: Path | None = None,
-    progress: Progress | None = None,
+    progress: TrainingProgress | None = None,
     command: str = "",
 ) -> Update:
     """Let a policy learn from a store's feedback; written to a folder if the gate lets it through.
@@ -57,7 +57,7 @@ def learn_from_use(
         namespace: Whose feedback: recalls that asked a namespace which begins with this one.
         questions: Questions whose passages are known, to be judged by; by default a fifth of the
             feedback is held back for that.
-        progress: See `Progress`.
+        progress: Told of every step; see `hoptrail.values.progress`.
         command: How it was called, for the card.
 
     Raises:
@@ -80,7 +80,7 @@ def learn_from_use(
     def prepared(done: int, total: int) -> None:
         tell("prepare feedback", done, total, {})
 
-    judged = prepare_judged(store, feedback, encoder, progress=prepared)
+    judged = prepare_feedback(store, feedback, encoder, progress=prepared)
     tuned, curves = tune(policy, judged, config, progress=tell)
     judge = partial(gate.judge_by_feedback, feedback=held_back)
     if judges is not None:

@@ -17,7 +17,7 @@ Source: distillation of similarities, Tung and Mori 2019 (1907.09682); pieces as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -34,11 +34,9 @@ from hoptrail.memory.encoders.static import StaticEncoder
 from hoptrail.memory.encoders.transformer import Encoder, Vectors
 from hoptrail.memory.encoders.vectors import checked
 from hoptrail.memory.encoders.windows import token_ids, tokenizer_of
+from hoptrail.values.progress import StageProgress
 
 Ids = NDArray[np.int64]
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is, and how much there is."""
-
 RARITY = 1e-4
 """The a of a token's weight a / (a + p): a token of this frequency weighs half."""
 OWN = 0.5
@@ -81,7 +79,7 @@ def distill(
     *,
     questions: Sequence[str] = (),
     config: DistillConfig | None = None,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
 ) -> StaticEncoder:
     """A static encoder that ranks as the teacher does, fitted on texts and questions.
 
@@ -141,7 +139,11 @@ def _words_of(texts: Iterable[str]) -> str:
 
 
 def _encode(
-    teacher: Encoder, texts: Sequence[str], what: str, progress: Progress | None, chunk: int = 1024
+    teacher: Encoder,
+    texts: Sequence[str],
+    what: str,
+    progress: StageProgress | None,
+    chunk: int = 1024,
 ) -> Vectors:
     out = np.zeros((len(texts), teacher.dim), dtype=np.float32)
     for start in range(0, len(texts), chunk):
@@ -159,7 +161,7 @@ def _start(
     vectors: Vectors,
     config: DistillConfig,
     rng: np.random.Generator,
-    progress: Progress | None,
+    progress: StageProgress | None,
 ) -> NDArray[np.float32]:
     """The table before it is fitted, `(tokens, d)`."""
     size = tokenizer.get_vocab_size(with_added_tokens=True)
@@ -183,7 +185,7 @@ def _fit(
     texts: int,
     config: DistillConfig,
     rng: np.random.Generator,
-    progress: Progress | None,
+    progress: StageProgress | None,
 ) -> NDArray[np.float32]:
     """The table after training; `ids` and `vectors` are of the texts first, then of questions."""
     weight = torch.nn.Parameter(torch.from_numpy(table.copy()))

@@ -34,7 +34,6 @@ from hoptrail.memory.index.ann_types import IndexName
 from hoptrail.memory.index.sparse_types import SparseName
 from hoptrail.memory.passages.batches import OnDuplicate, Upserted
 from hoptrail.memory.passages.usage import Recorder
-from hoptrail.memory.passages.writes import Progress
 from hoptrail.memory.searching import Mode, Searcher
 from hoptrail.memory.storage import schema, store_info
 from hoptrail.memory.storage.database import Database
@@ -42,6 +41,7 @@ from hoptrail.memory.storage.namespaces import Scope, ScopeLike
 from hoptrail.memory.views.open_views import Views
 from hoptrail.memory.views.view import View
 from hoptrail.values.flags import flag
+from hoptrail.values.progress import Progress
 from hoptrail.values.strings import check_string
 
 if TYPE_CHECKING:

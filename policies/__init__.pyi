@@ -17,7 +17,7 @@ from .networks.policy_network import (
 )
 from .networks.relation_scorer import RelationScorer as RelationScorer
 from .objectives.imitation import (
-    Trust as Trust,
+    LabelWeights as LabelWeights,
     imitation_loss as imitation_loss,
 )
 from .objectives.marginal import (

@@ -35,7 +35,7 @@ from hoptrail.memory.store import Store
 from hoptrail.metrics.bootstrap import Bootstrap, clusters_of
 from hoptrail.policies.data.corpora import OpenCorpus, open_corpus
 from hoptrail.policies.data.examples import prepare
-from hoptrail.policies.feedback.dataset import prepare_judged
+from hoptrail.policies.feedback.dataset import prepare_feedback
 from hoptrail.policies.feedback.off_policy import TuneConfig, tune
 from hoptrail.policies.networks.policy_network import NetworkConfig
 from hoptrail.policies.policy import Policy
@@ -157,7 +157,7 @@ class Simulation:
             entries = self.collected(explore=name == "explore")
             for kind in self.args.kinds:
                 given = [_only(entry, kind) for entry in entries]
-                judged = prepare_judged(self.store, given, self.encoder)
+                judged = prepare_feedback(self.store, given, self.encoder)
                 if self.args.no_labels and name == "explore":
                     judged = [replace(one, weight=0.0) for one in judged]
                 for count in COUNTS:

@@ -28,13 +28,13 @@ from hoptrail.memory.passages import provenance, usage
 from hoptrail.memory.passages.batches import Key, OnDuplicate
 from hoptrail.memory.passages.provenance import Merged
 from hoptrail.memory.passages.usage import Counts
-from hoptrail.memory.passages.writes import Progress
 from hoptrail.memory.storage import records, store_info
 from hoptrail.memory.storage.namespaces import ScopeLike, encode_namespace
 from hoptrail.memory.store import Store
 from hoptrail.outputs import output_files
 from hoptrail.types import Passage
 from hoptrail.values.flags import check_function, flag
+from hoptrail.values.progress import Progress
 from hoptrail.values.strings import check_choice
 
 FORMAT = 1

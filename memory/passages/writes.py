@@ -30,9 +30,8 @@ from hoptrail.memory.storage import records, store_info
 from hoptrail.memory.storage.namespaces import Scope, ScopeLike
 from hoptrail.types import Duration, Link, Metadata, Passage, Time
 from hoptrail.values.flags import check_function
+from hoptrail.values.progress import Progress
 from hoptrail.values.strings import check_choice, check_string
-
-Progress = Callable[[int, int], None]
 
 
 class Writer(Reader):

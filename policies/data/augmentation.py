@@ -5,12 +5,12 @@ them. An agent's memory has notes, and turns of conversations, and papers that c
 A policy that learned from articles alone takes titles and names for what makes evidence. So a share
 of its questions is made of these:
 
-    untitled     the same questions; passages without titles and links
-    likenesses   for some sentences of a passage that is left out, which passages are most like it
+    untitled        the same questions; passages without titles and links
+    inverse cloze   for some sentences of a passage that is left out, what is most like it
 
-The second is an inverse cloze task (Lee et al. 2019, arXiv:1906.00300), its answer not the passage
-but what is like it. What comes out depends on the seed, on contents and on the order of the
-questions, not on ids or the order of writing.
+Of the inverse cloze task (Lee et al. 2019, arXiv:1906.00300) the answer would be the passage
+itself. What comes out depends on the seed, on contents and on the order of the questions, not on
+ids or the order of writing.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ import numpy as np
 from hoptrail.formats.jsonl import passage_record, write_jsonl
 from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.policies.data.corpora import OpenCorpus
-from hoptrail.policies.data.inverse_cloze import likenesses
+from hoptrail.policies.data.inverse_cloze import inverse_cloze_questions
 from hoptrail.types import Link, Passage, Question
 
-LIKENESSES = 0.6
-"""Questions of likenesses for each one over untitled passages."""
+INVERSE_CLOZE = 0.6
+"""Questions of the inverse cloze task for each one over untitled passages."""
 
 
 @dataclass(frozen=True, slots=True)
-class Variant:
+class AugmentedCorpus:
     """A corpus made from another, and what is asked of it."""
 
     name: str
@@ -51,8 +51,8 @@ class Variant:
         return corpus.with_questions(self.questions)
 
 
-def variants(corpus: OpenCorpus, *, share: float, seed: int) -> Iterator[Variant]:
-    """The variants of a corpus with its questions, each with something to ask.
+def augmented_corpora(corpus: OpenCorpus, *, share: float, seed: int) -> Iterator[AugmentedCorpus]:
+    """The corpora that are made from one with questions, each with something to ask.
 
     Args:
         corpus: With questions whose supporting passages are known; others are passed over.
@@ -72,12 +72,12 @@ def variants(corpus: OpenCorpus, *, share: float, seed: int) -> Iterator[Variant
     everything = list({(p.namespace, p.id): p for p in everything}.values())
     if any(passage.title or passage.links for passage in everything):
         plain = [untitled(passage) for passage in everything]
-        yield Variant("untitled", plain, chosen)
-    count = round(LIKENESSES * share * len(questions))
-    passages, cloze = likenesses(corpus, everything, count, seed)
+        yield AugmentedCorpus("untitled", plain, chosen)
+    count = round(INVERSE_CLOZE * share * len(questions))
+    passages, cloze = inverse_cloze_questions(corpus, everything, count, seed)
     if cloze:
         plain = [untitled(passage, passage.links) for passage in passages]
-        yield Variant("likenesses", plain, cloze)
+        yield AugmentedCorpus("inverse-cloze", plain, cloze)
 
 
 def untitled(passage: Passage, links: tuple[Link, ...] = ()) -> Passage:

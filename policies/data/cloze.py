@@ -31,7 +31,7 @@ _SENTENCE_END = re.compile(r"[.!?]\s+(?=[\"“'(]?[^\W\d_a-zß-ÿ])|\n")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class NameOccurrence:
     """Where a passage says a name; for its own title, nowhere in the text."""
 
     name: str
@@ -43,7 +43,7 @@ class Place:
     last: int
 
 
-class Page:
+class AnnotatedPassage:
     """One passage, read for making questions."""
 
     def __init__(self, slot: int, passage: Passage, graph: GraphView) -> None:
@@ -74,47 +74,47 @@ class Page:
         """Its title as a person would say it; None where nothing is called by that."""
         return plain_title(self.passage.title) if self.passage.title and self.title else None
 
-    def places_of(self, name: str) -> list[Place]:
+    def places_of(self, name: str) -> list[NameOccurrence]:
         """Where it says a name."""
         return [place for place in self.places if place.name == name]
 
-    def answers(self, hidden: set[str], near: Place | None) -> list[Place]:
+    def answers(self, hidden: set[str], near: NameOccurrence | None) -> list[NameOccurrence]:
         """What a question may ask for: names and years in the text, beside those hidden.
 
         Args:
             hidden: Names that the answer must not be.
             near: Where the sentence has to be that holds the answer; anywhere by default.
         """
-        found = [p for p in self.places if p.first >= 0 and p.name not in hidden]
-        found += [
-            Place(word, word, i, i)
+        answers = [p for p in self.places if p.first >= 0 and p.name not in hidden]
+        answers += [
+            NameOccurrence(word, word, i, i)
             for i, word in enumerate(self.words.folded)
             if len(word) == 4 and word.isdigit() and not self._named[i]
         ]
         if near is not None and near.first >= 0:
             here = self.sentence[near.first]
-            found = [p for p in found if self.sentence[p.first] == here]
-        return found
+            answers = [p for p in answers if self.sentence[p.first] == here]
+        return answers
 
-    def clue(self, place: Place, rng: np.random.Generator, most: int = 4) -> list[str]:
+    def clue(self, place: NameOccurrence, rng: np.random.Generator, most: int = 4) -> list[str]:
         """Up to `most` words that say something of what stands at a place; none where none do."""
         if place.first < 0 or not len(self.words):
             return []
         at = np.arange(len(self.words))
         distance = np.maximum(place.first - at, at - place.last)
         near = (distance <= NEAR) & (self.sentence == self.sentence[place.first]) & (distance > 0)
-        taken = np.flatnonzero(near & self._open)
-        if not len(taken):
+        candidates = np.flatnonzero(near & self._open)
+        if not len(candidates):
             return []
         count = int(rng.integers(1, most + 1))
         if rng.random() < PHRASES:
-            return self._phrase(taken, distance, count)
-        weight = np.exp(-distance[taken] / REACH)
-        size = min(count, len(taken))
-        chosen = rng.choice(taken, size=size, replace=False, p=weight / weight.sum())
+            return self._phrase(candidates, distance, count)
+        weight = np.exp(-distance[candidates] / REACH)
+        size = min(count, len(candidates))
+        chosen = rng.choice(candidates, size=size, replace=False, p=weight / weight.sum())
         return [self._word(i) for i in sorted(chosen.tolist())]
 
-    def around(self, place: Place) -> set[str]:
+    def around(self, place: NameOccurrence) -> set[str]:
         """The words right beside a place that are neither names nor function words."""
         first, last = max(0, place.first - BESIDE), place.last + 1 + BESIDE
         return {
@@ -126,10 +126,10 @@ class Page:
         return {self.words.folded[i] for i in np.flatnonzero(self._open)}
 
     def _phrase(
-        self, taken: NDArray[np.int64], distance: NDArray[np.int64], count: int
+        self, candidates: NDArray[np.int64], distance: NDArray[np.int64], count: int
     ) -> list[str]:
         """The words next to the place as they stand, function words among them."""
-        nearest = taken[np.argsort(distance[taken], kind="stable")[:count]]
+        nearest = candidates[np.argsort(distance[candidates], kind="stable")[:count]]
         first, last = int(nearest.min()), int(nearest.max())
         said = [i for i in range(first, last + 1) if not self._named[i]]
         return [self._word(i) for i in said if not self.words.folded[i].isdigit()]
@@ -141,7 +141,7 @@ class Page:
     def _says(self, word: str) -> bool:
         return len(word) > 2 and word not in STOP_WORDS and not any(c.isdigit() for c in word)
 
-    def _places(self, graph: GraphView) -> list[Place]:
+    def _places(self, graph: GraphView) -> list[NameOccurrence]:
         """The names that it says, its title first, then in reading order; each place once."""
         text = self.words.text
         start_of = {start: i for i, (start, _) in enumerate(self.words.spans)}
@@ -152,18 +152,18 @@ class Page:
             for e in find_entities(self.words, self.passage.title)
             if e.start >= 0
         }
-        found = []
+        places = []
         for start, end in sorted(spans | set(named)):
             first, last = start_of.get(start), end_of.get(end)
             if first is not None and last is not None:
                 folded = " ".join(self.words.folded[first : last + 1])
                 name = named.get((start, end), folded)
-                found.append(Place(name, text[start:end], first, last))
+                places.append(NameOccurrence(name, text[start:end], first, last))
         if self.title and self.passage.title:
-            found.insert(0, Place(self.title, self.passage.title, -1, -1))
-        return found
+            places.insert(0, NameOccurrence(self.title, self.passage.title, -1, -1))
+        return places
 
-    def _targets(self, graph: GraphView) -> dict[Place, list[int]]:
+    def _targets(self, graph: GraphView) -> dict[NameOccurrence, list[int]]:
         by_span: dict[tuple[int, int], list[int]] = {}
         for mention in graph.out_mentions(self.slot):
             by_span.setdefault((mention.start, mention.end), []).append(mention.target)

@@ -204,11 +204,11 @@ class OpenCorpus:
 
     def scope(self, namespace: Namespace) -> CorpusScope:
         """The passages that a question of this namespace may find."""
-        found = self._scopes.get(namespace)
-        if found is None:
+        scope = self._scopes.get(namespace)
+        if scope is None:
             view = self.store.view(namespace)
-            found = self._scopes[namespace] = CorpusScope(view, self._graph.view(view))
-        return found
+            scope = self._scopes[namespace] = CorpusScope(view, self._graph.view(view))
+        return scope
 
     def scope_of(self, question: Question) -> CorpusScope:
         """The passages that a question may find.
@@ -216,14 +216,14 @@ class OpenCorpus:
         Raises:
             FormatError: There is none: its namespace holds nothing.
         """
-        found = self.scope(question.namespace)
-        if not found.view.size:
+        scope = self.scope(question.namespace)
+        if not scope.view.size:
             corpus, questions = self._names
             raise FormatError(
                 f"{questions}: question {question.id!r} is of the namespace "
                 f"{namespace_text(question.namespace)!r}, in which {corpus} has no passage"
             )
-        return found
+        return scope
 
     def gold(self, question: Question) -> tuple[int, ...]:
         """The slots of a question's supporting passages.

@@ -34,7 +34,7 @@ _END = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"'(])|(?<=[。！？])")
 _ABBREVIATED = re.compile(r"\b(?:[A-Z]|Mr|Mrs|Dr|St|Jr|No|vs|c|ca|Inc|Ltd|Co)\.$")
 
 
-def likenesses(
+def inverse_cloze_questions(
     corpus: OpenCorpus, everything: Sequence[Passage], count: int, seed: int
 ) -> tuple[list[Passage], list[Question]]:
     """The passages that stay, with what they name as links, and up to `count` questions.
@@ -51,16 +51,16 @@ def likenesses(
     questions: list[Question] = []
     for i in sorted(drawn):
         left = everything[i]
-        words = _asked(left, rng)
+        words = _query_words(left, rng)
         view = corpus.scope(left.namespace).view
         gold = _most_alike(view, left, out) if len(words) >= LEAST else []
         if gold:
             questions.append(
                 Question(
-                    id=f"like-{len(questions)}",
+                    id=f"cloze-{len(questions)}",
                     text=" ".join(words),
                     supporting_ids=tuple(gold),
-                    kind="likeness",
+                    kind="inverse-cloze",
                     namespace=left.namespace,
                 )
             )
@@ -68,7 +68,7 @@ def likenesses(
     return stay, questions
 
 
-def _asked(left: Passage, rng: np.random.Generator) -> list[str]:
+def _query_words(left: Passage, rng: np.random.Generator) -> list[str]:
     """Words of one to three sentences in a row of a passage."""
     said = sentences(left.content)
     size = int(rng.integers(1, 4))
@@ -95,8 +95,8 @@ def _picked(words: Sequence[str], rng: np.random.Generator) -> list[str]:
     """The words, or some of them, in their order."""
     if rng.random() >= DROPPED:
         return list(words)
-    kept = max(LEAST, int(len(words) * rng.uniform(0.4, 0.9)))
-    return [words[i] for i in sorted(rng.permutation(len(words))[:kept])]
+    count = max(LEAST, int(len(words) * rng.uniform(0.4, 0.9)))
+    return [words[i] for i in sorted(rng.permutation(len(words))[:count])]
 
 
 def _most_alike(view: View, left: Passage, out: set[tuple[tuple[str, ...], str]]) -> list[str]:
@@ -104,8 +104,8 @@ def _most_alike(view: View, left: Passage, out: set[tuple[tuple[str, ...], str]]
     slot = view.slot_of(left.id, left.namespace)
     assert slot is not None  # it came from this scope
     vector = view.dense.vectors(np.asarray([slot]))[0]
-    _, found = hybrid_search.search(view, left.content, vector, ALIKE + len(out) + 1)
-    near = [p for p in view.passages(found.tolist()) if p.namespace == left.namespace]
+    _, hits = hybrid_search.search(view, left.content, vector, ALIKE + len(out) + 1)
+    near = [p for p in view.passages(hits.tolist()) if p.namespace == left.namespace]
     return [p.id for p in near if (p.namespace, p.id) not in out][:ALIKE]
 
 
@@ -118,5 +118,5 @@ def _linked(corpus: OpenCorpus, passage: Passage, out: set[tuple[tuple[str, ...]
     named = scope.view.passages([target for target in targets if target != slot])
     links = {link.target: link for link in passage.links}
     links |= {p.id: Link(p.id) for p in named if p.namespace == passage.namespace}
-    kept = [link for link in links.values() if (passage.namespace, link.target) not in out]
-    return replace(passage, links=tuple(kept))
+    staying = [link for link in links.values() if (passage.namespace, link.target) not in out]
+    return replace(passage, links=tuple(staying))

@@ -27,8 +27,8 @@ import numpy as np
 from hoptrail.errors import InputError
 from hoptrail.graph.view import GraphView
 from hoptrail.memory.views.view import View
-from hoptrail.policies.data.cloze import Page, Place, plain_title
-from hoptrail.policies.data.trail_paths import Paths
+from hoptrail.policies.data.cloze import AnnotatedPassage, NameOccurrence, plain_title
+from hoptrail.policies.data.trail_paths import PassagePaths
 from hoptrail.types import Question
 
 EASY = 0.25
@@ -51,7 +51,7 @@ LENGTHS = {2: 0.6, 3: 0.27, 4: 0.13}
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class QuestionDraft:
     """A question before it is accepted."""
 
     kind: str
@@ -85,21 +85,21 @@ def pseudo_questions(
     if count < 1:
         raise InputError(f"the number of questions to make must be at least 1, got {count}")
     rng = np.random.default_rng(seed)
-    made: list[Question] = []
+    questions: list[Question] = []
     easy, seen = 0, set()
-    for draft in _drafts(Maker(view, graph, rng), count * TRIES):
-        if len(made) == count:
+    for draft in _drafts(QuestionMaker(view, graph, rng), count * TRIES):
+        if len(questions) == count:
             break
-        found = view.sparse.search(draft.text, TOP)[1].tolist()
-        simple = set(draft.gold) <= set(found)
+        hits = view.sparse.search(draft.text, TOP)[1].tolist()
+        simple = set(draft.gold) <= set(hits)
         if draft.text in seen or (simple and easy >= EASY * count):
             continue
         seen.add(draft.text)
         easy += simple
         passages = view.passages(draft.gold)
-        made.append(
+        questions.append(
             Question(
-                id=f"pseudo-{len(made)}",
+                id=f"pseudo-{len(questions)}",
                 text=draft.text,
                 answers=(draft.answer,) if draft.answer else (),
                 supporting_ids=tuple(passage.id for passage in passages),
@@ -108,15 +108,15 @@ def pseudo_questions(
             )
         )
         if progress:
-            progress(len(made), count)
-    return made
+            progress(len(questions), count)
+    return questions
 
 
-def _drafts(maker: Maker, tries: int) -> Iterator[Draft]:
+def _drafts(maker: QuestionMaker, tries: int) -> Iterator[QuestionDraft]:
     """Drafts from beginnings drawn at random, every passage once before any comes twice."""
     kinds = list(KINDS)
     share = np.asarray([KINDS[kind] for kind in kinds])
-    makers: dict[str, Callable[[int], Draft | None]] = {
+    makers: dict[str, Callable[[int], QuestionDraft | None]] = {
         "chain": maker.chain,
         "comparison": maker.comparison,
         "double": maker.double,
@@ -132,23 +132,23 @@ def _drafts(maker: Maker, tries: int) -> Iterator[Draft]:
             yield draft
 
 
-class Maker:
+class QuestionMaker:
     """Makes drafts that begin at a passage."""
 
     def __init__(self, view: View, graph: GraphView, rng: np.random.Generator) -> None:
-        self.paths, self.rng = Paths(view, graph), rng
+        self.paths, self.rng = PassagePaths(view, graph), rng
 
-    def chain(self, start: int) -> Draft | None:
+    def chain(self, start: int) -> QuestionDraft | None:
         """A path over two to four passages, the first of them named."""
         lengths = list(LENGTHS)
-        wanted = lengths[self.rng.choice(len(lengths), p=list(LENGTHS.values()))]
+        length = lengths[self.rng.choice(len(lengths), p=list(LENGTHS.values()))]
         anchor = self._anchor(self.paths[start], None)
         if anchor is None:
             return None
         path, clues = [start], [[plain_title(anchor.said)]]
         hidden = {anchor.name}
-        entered: Place | None = anchor
-        while len(path) < wanted:
+        entered: NameOccurrence | None = anchor
+        while len(path) < length:
             steps, worth = self.paths.steps(self.paths[path[-1]], hidden, path)
             if not steps:
                 break
@@ -167,7 +167,7 @@ class Maker:
             return None
         return self._finish("chain", path, clues, hidden, entered)
 
-    def comparison(self, start: int) -> Draft | None:
+    def comparison(self, start: int) -> QuestionDraft | None:
         """Two passages that are named and alike, and what both speak of."""
         first = self.paths[start]
         second = self._alike(first)
@@ -184,9 +184,9 @@ class Maker:
         opening = ("Which", "Who", "Are both", "Do both")[self.rng.integers(4)]
         between = " and " if "both" in opening else " or "
         text = f"{opening} {' '.join(words)}, {between.join(names)}?"
-        return Draft("comparison", text, "", (start, second.slot))
+        return QuestionDraft("comparison", text, "", (start, second.slot))
 
-    def double(self, start: int) -> Draft | None:
+    def double(self, start: int) -> QuestionDraft | None:
         """Two passages alike that are named, and what each says something of in the same words."""
         first = self.paths[start]
         second = self._alike(first)
@@ -202,19 +202,19 @@ class Maker:
             return None
         p, q, common = pairs[self.rng.integers(len(pairs))]
         about = self.paths[p].open_words() & self.paths[q].open_words()
-        asked = [w for w in sorted(about) if PLAIN < self.paths.idf(w) < COMMON]
+        subjects = [w for w in sorted(about) if PLAIN < self.paths.idf(w) < COMMON]
         words = [str(self.rng.choice(common))]
-        if asked:
-            words.insert(0, f"{self.rng.choice(asked)} of the")
+        if subjects:
+            words.insert(0, f"{self.rng.choice(subjects)} of the")
         text = f"Which {' '.join(words)} of {first.heading} and {second.heading}?"
-        return Draft("double", text, "", (start, second.slot, p, q))
+        return QuestionDraft("double", text, "", (start, second.slot, p, q))
 
-    def branch(self, start: int) -> Draft | None:
+    def branch(self, start: int) -> QuestionDraft | None:
         """A passage that two others lead to, each by a name of its own."""
         page = self.paths[start]
         places = _different([p for p in page.places if self.paths.sharing(p.name)])
         self.rng.shuffle(places)
-        arms: list[tuple[Place, Page, Place, Place]] = []
+        arms: list[tuple[NameOccurrence, AnnotatedPassage, NameOccurrence, NameOccurrence]] = []
         for place in places:
             arm = self._arm(page, place, [start, *(a[1].slot for a in arms)])
             if arm is not None:
@@ -224,16 +224,16 @@ class Maker:
         if len(arms) < 2:
             return None
         hidden = {arm[0].name for arm in arms} | {arm[3].name for arm in arms}
-        asked = self._asked(page, hidden, arms[0][0])
-        if asked is None:
+        target = self._target(page, hidden, arms[0][0])
+        if target is None:
             return None
         parts = [
             " ".join([*self._clue(other, said), plain_title(anchor.said)])
             for _, other, said, anchor in arms
         ]
-        answer, clue = asked
+        answer, clue = target
         text = f"{_wh(answer)} {' '.join(clue)} the {parts[0]} the {parts[1]}?"
-        return Draft("branch", text, answer, (arms[0][1].slot, arms[1][1].slot, start))
+        return QuestionDraft("branch", text, answer, (arms[0][1].slot, arms[1][1].slot, start))
 
     def _finish(
         self,
@@ -241,14 +241,14 @@ class Maker:
         path: list[int],
         clues: list[list[str]],
         hidden: set[str],
-        entered: Place | None,
-    ) -> Draft | None:
+        entered: NameOccurrence | None,
+    ) -> QuestionDraft | None:
         """The question of a path, its last passage asked about."""
         last = self.paths[path[-1]]
-        asked = self._asked(last, hidden, entered)
-        if asked is None:
+        target = self._target(last, hidden, entered)
+        if target is None:
             return None
-        answer, clue = asked
+        answer, clue = target
         if not clue and not any(clues[1:]):
             return None
         parts = [clue, *reversed(clues)]
@@ -257,10 +257,10 @@ class Maker:
             text = f"{_wh(answer)} {' of the '.join(said)}?"
         else:
             text = f"{', which '.join(reversed(said))} {_wh(answer).lower()}?"
-        return Draft(kind, text, answer, tuple(path))
+        return QuestionDraft(kind, text, answer, tuple(path))
 
-    def _asked(
-        self, page: Page, hidden: set[str], entered: Place | None
+    def _target(
+        self, page: AnnotatedPassage, hidden: set[str], entered: NameOccurrence | None
     ) -> tuple[str, list[str]] | None:
         """What is asked of a passage: an answer in it, and a clue to that."""
         by_name = entered is not None and entered.first >= 0 and entered.name != page.title
@@ -275,7 +275,7 @@ class Maker:
         answer = answers[self.rng.choice(len(answers), p=weight / weight.sum())]
         return answer.said, self._clue(page, answer)
 
-    def _anchor(self, page: Page, other_than: str | None) -> Place | None:
+    def _anchor(self, page: AnnotatedPassage, other_than: str | None) -> NameOccurrence | None:
         """The name that a question begins with: the title, or at times another that is rare."""
         names = [p for p in page.places if p.first >= 0 and p.name not in (other_than, page.title)]
         rare = _different([p for p in names if self.paths.rare(p.name)])
@@ -285,10 +285,10 @@ class Maker:
         return rare[self.rng.integers(len(rare))] if rare else None
 
     def _arm(
-        self, page: Page, place: Place, taken: Sequence[int]
-    ) -> tuple[Page, Place, Place] | None:
+        self, page: AnnotatedPassage, place: NameOccurrence, others: Sequence[int]
+    ) -> tuple[AnnotatedPassage, NameOccurrence, NameOccurrence] | None:
         """Another passage that says a name, where it does, and a name to begin with there."""
-        around = self.paths.open(self.paths.sharing(place.name), [page.slot, *taken])
+        around = self.paths.open(self.paths.sharing(place.name), [page.slot, *others])
         self.rng.shuffle(around)
         for slot in around[:4]:
             other = self.paths[slot]
@@ -298,7 +298,7 @@ class Maker:
                 return other, said[0], anchor
         return None
 
-    def _clue(self, page: Page, place: Place) -> list[str]:
+    def _clue(self, page: AnnotatedPassage, place: NameOccurrence) -> list[str]:
         """A clue in other words: some are taken from passages near in meaning."""
         words = page.clue(place, self.rng)
         blurred = self.rng.random(len(words)) < BLUR
@@ -316,7 +316,7 @@ class Maker:
             for word, change in zip(words, blurred, strict=True)
         ]
 
-    def _alike(self, page: Page) -> Page | None:
+    def _alike(self, page: AnnotatedPassage) -> AnnotatedPassage | None:
         """A passage near in meaning that has a title too."""
         if page.heading is None:
             return None
@@ -327,7 +327,7 @@ class Maker:
                 return other
         return None
 
-    def _named(self, page: Page) -> list[tuple[Place, int]]:
+    def _named(self, page: AnnotatedPassage) -> list[tuple[NameOccurrence, int]]:
         """The passages that a passage names, with where it does."""
         return [
             (place, target)
@@ -336,7 +336,7 @@ class Maker:
         ]
 
 
-def _different(places: list[Place]) -> list[Place]:
+def _different(places: list[NameOccurrence]) -> list[NameOccurrence]:
     """The first place of each name."""
     return list({place.name: place for place in reversed(places)}.values())[::-1]
 

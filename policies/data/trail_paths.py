@@ -13,7 +13,7 @@ import numpy as np
 
 from hoptrail.graph.view import GraphView
 from hoptrail.memory.views.view import View
-from hoptrail.policies.data.cloze import Page, Place
+from hoptrail.policies.data.cloze import AnnotatedPassage, NameOccurrence
 from hoptrail.types import Namespace
 
 SHARED = 8
@@ -26,22 +26,22 @@ that is linked. Where a name leads to several passages, they share."""
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class PathStep:
     """A way from one passage to another."""
 
-    place: Place | None
+    place: NameOccurrence | None
     """Where the first says the name that joins them; None for a link."""
     target: int
     clue: tuple[str, ...] = ()
     """Of a link its kind, which says something of the target by itself."""
 
 
-class Paths:
+class PassagePaths:
     """The passages of a scope, read as they are asked for, and the ways between them."""
 
     def __init__(self, view: View, graph: GraphView) -> None:
         self.view, self.graph = view, graph
-        self._pages: dict[int, Page] = {}
+        self._pages: dict[int, AnnotatedPassage] = {}
         self._spaces: dict[int, Namespace] = {}
         self._near: dict[int, list[int]] = {}
         self._twins: set[int] = set()
@@ -49,15 +49,15 @@ class Paths:
         """The slots of the passages, in an order that content decides; of those that have the same
         content in the same namespace nobody could say which is meant, and they are left out."""
 
-    def __getitem__(self, slot: int) -> Page:
+    def __getitem__(self, slot: int) -> AnnotatedPassage:
         if slot not in self._pages:
             [passage] = self.view.passages([slot])
-            self._pages[slot] = Page(slot, passage, self.graph)
+            self._pages[slot] = AnnotatedPassage(slot, passage, self.graph)
         return self._pages[slot]
 
     def steps(
-        self, page: Page, hidden: set[str], path: Sequence[int]
-    ) -> tuple[list[Step], list[float]]:
+        self, page: AnnotatedPassage, hidden: set[str], path: Sequence[int]
+    ) -> tuple[list[PathStep], list[float]]:
         """The ways on from the last passage of a path, and how much each is worth.
 
         Args:
@@ -66,21 +66,21 @@ class Paths:
             path: The passages so far. From the first its own title leads nowhere either: where the
                 question names it, whoever names it too is found without it.
         """
-        steps: list[Step] = []
+        steps: list[PathStep] = []
         worth: list[float] = []
         for place in page.places:
             if place.name in hidden or (place.first < 0 and len(path) == 1):
                 continue
             named = self.open(page.targets.get(place, []), path)
-            steps += [Step(place, slot) for slot in named]
+            steps += [PathStep(place, slot) for slot in named]
             worth += [BY_TITLE * self._rarity(slot) / len(named) for slot in named]
             shared = self.open(self.sharing(place.name), path)
-            steps += [Step(place, slot) for slot in shared]
+            steps += [PathStep(place, slot) for slot in shared]
             worth += [BY_NAME / len(shared) for _ in shared]
         links = {(target, kind) for target, kind, _ in self.graph.links(page.slot, steps=False)}
         for target, kind in sorted(links, key=lambda li: (self.view.content_key(li[0]), li[1])):
             said = () if kind == "link" else tuple(kind.replace("_", " ").split())
-            steps += [Step(None, slot, said) for slot in self.open([target], path)]
+            steps += [PathStep(None, slot, said) for slot in self.open([target], path)]
         worth += [BY_LINK] * (len(steps) - len(worth))
         return steps, worth
 
@@ -102,12 +102,12 @@ class Paths:
             if slot not in path and slot not in self._twins and self._namespace(slot) == space
         ]
 
-    def near(self, page: Page) -> list[int]:
+    def near(self, page: AnnotatedPassage) -> list[int]:
         """Passages near in meaning, in the order of content."""
         if page.slot not in self._near:
             vector = self.view.dense.vectors(np.asarray([page.slot]))
-            _, found = self.view.dense.search(vector, ALIKE + 1)
-            self._near[page.slot] = self.open([int(s) for s in found[0] if s >= 0], [page.slot])
+            _, slots = self.view.dense.search(vector, ALIKE + 1)
+            self._near[page.slot] = self.open([int(s) for s in slots[0] if s >= 0], [page.slot])
         return self._near[page.slot]
 
     def idf(self, word: str) -> float:

@@ -54,7 +54,7 @@ class DrawnTrail:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedRecall:
     """One recall that was judged, with its pool."""
 
     example: Example
@@ -79,67 +79,67 @@ def useful_rows(feedback: Feedback) -> dict[int, float]:
     return {} if first is None else dict.fromkeys(first.passages, feedback.reward)
 
 
-def prepare_judged(
+def prepare_feedback(
     store: Store,
-    given: Sequence[Feedback],
+    feedback: Sequence[Feedback],
     encoder: Encoder,
     *,
     progress: Callable[[int, int], None] | None = None,
-) -> list[Judged]:
+) -> list[JudgedRecall]:
     """The feedback in its order, each with its pool; the passages that it names are read.
 
     Args:
-        store: Where it was given.
-        given: All of it that is learned from together.
+        store: The memory whose recalls were judged.
+        feedback: All of it that is learned from together.
         encoder: The store's, for questions and rewritten queries.
         progress: Called with (done, total).
     """
-    places = _Places(store)
-    whole = [f.reward for f in given if f.reward is not None]
+    scopes = _Scopes(store)
+    whole = [f.reward for f in feedback if f.reward is not None]
     mean = sum(whole) / len(whole) if whole else 0.0
-    out: list[Judged] = []
-    for start in range(0, len(given), AT_ONCE):
-        part = given[start : start + AT_ONCE]
+    out: list[JudgedRecall] = []
+    for start in range(0, len(feedback), AT_ONCE):
+        part = feedback[start : start + AT_ONCE]
         vectors = encoder.encode([f.recall.question for f in part])
-        made = []
-        for feedback, vector in zip(part, vectors, strict=True):
-            scope = places.scope(feedback.recall.namespace)
-            allowed = scope.view.allowed(Filter.parse_optional(feedback.recall.filter))
-            pool = CandidatePool(feedback.recall.question, vector, scope, allowed)
-            made.append(_judged(feedback, pool, mean))
+        recalls = []
+        for one, vector in zip(part, vectors, strict=True):
+            scope = scopes.of(one.recall.namespace)
+            allowed = scope.view.allowed(Filter.parse_optional(one.recall.filter))
+            pool = CandidatePool(one.recall.question, vector, scope, allowed)
+            recalls.append(_judged(one, pool, mean))
         for reencode in (False, True):
             reformulator = Reformulator(encoder, reencode=reencode)
-            wanted = [
+            reads = [
                 (judged.example, slot)
-                for judged, feedback in zip(made, part, strict=True)
-                if effort(feedback.recall.effort).reencode == reencode
-                for slot in _reads(judged, feedback)
+                for judged, one in zip(recalls, part, strict=True)
+                if effort(one.recall.effort).reencode == reencode
+                for slot in _reads(judged, one)
             ]
-            read_all(wanted, reformulator)
-        for judged in made:
+            read_all(reads, reformulator)
+        for judged in recalls:
             judged.example.mark()
-        out += made
+        out += recalls
         if progress:
-            progress(len(out), len(given))
+            progress(len(out), len(feedback))
     return out
 
 
-class _Places:
+class _Scopes:
     """The scopes of a store that were asked."""
 
     def __init__(self, store: Store) -> None:
         self.store, self.graph = store, Graph(store)
-        self._known: dict[Namespace, RetrievalScope] = {}
+        self._scopes: dict[Namespace, RetrievalScope] = {}
 
-    def scope(self, namespace: Namespace) -> RetrievalScope:
-        if namespace not in self._known:
+    def of(self, namespace: Namespace) -> RetrievalScope:
+        if namespace not in self._scopes:
             view = self.store.view(namespace)
             graph = self.graph.view(view)
-            self._known[namespace] = RetrievalScope(view, graph, Lexicon(view, graph))
-        return self._known[namespace]
+            self._scopes[namespace] = RetrievalScope(view, graph, Lexicon(view, graph))
+        return self._scopes[namespace]
 
 
-def _judged(feedback: Feedback, pool: CandidatePool, mean: float) -> Judged:
+def _judged(feedback: Feedback, pool: CandidatePool, mean: float) -> JudgedRecall:
     useful = _slots(pool, useful_rows(feedback))
     ids = tuple(p.id for p in pool.scope.view.passages(list(useful)))
     question = Question(
@@ -148,7 +148,7 @@ def _judged(feedback: Feedback, pool: CandidatePool, mean: float) -> Judged:
         supporting_ids=ids,
         namespace=feedback.recall.namespace,
     )
-    return Judged(
+    return JudgedRecall(
         example=Example(question, PoolFeatures(pool), tuple(useful), Source.FEEDBACK),
         weight=sum(useful.values()) / len(useful) if useful else 0.0,
         complete=feedback.reward is not None and feedback.reward >= USEFUL,
@@ -159,7 +159,7 @@ def _judged(feedback: Feedback, pool: CandidatePool, mean: float) -> Judged:
 
 def _drawn(feedback: Feedback, pool: CandidatePool, mean: float) -> tuple[DrawnTrail, ...]:
     view = pool.scope.view
-    found = []
+    trails = []
     for trail in feedback.recall.trails:
         slots = [view.slot_of_rowid(rowid) for rowid in trail.passages]
         if trail.log_inclusion is None or None in slots:
@@ -168,14 +168,14 @@ def _drawn(feedback: Feedback, pool: CandidatePool, mean: float) -> tuple[DrawnT
         if feedback.passages:
             judged = [feedback.passages[r] for r in trail.passages if r in feedback.passages]
             reward = sum(value - READING for value in judged)
-            found.append(DrawnTrail(state, trail.stopped, trail.log_inclusion, reward))
+            trails.append(DrawnTrail(state, trail.stopped, trail.log_inclusion, reward))
         elif trail.place == 0 and feedback.reward is not None:
             reward = feedback.reward - mean
-            found.append(DrawnTrail(state, trail.stopped, trail.log_prob, reward))
-    return tuple(found)
+            trails.append(DrawnTrail(state, trail.stopped, trail.log_prob, reward))
+    return tuple(trails)
 
 
-def _reads(judged: Judged, feedback: Feedback) -> list[int]:
+def _reads(judged: JudgedRecall, feedback: Feedback) -> list[int]:
     """What is read before training: what was judged, what was drawn, and some wrong turns."""
     pool = judged.example.pool
     useless = {row: 0.0 for row, reward in feedback.passages.items() if reward < USEFUL}

@@ -26,12 +26,12 @@ from torch import Tensor, nn
 from hoptrail.errors import ConfigError, InputError
 from hoptrail.learning.single_thread import one_thread
 from hoptrail.learning.stochastic_beam import importance_weights, sampled_policy_loss
-from hoptrail.policies.feedback.dataset import Judged
-from hoptrail.policies.objectives.imitation import Trust, imitation_loss
+from hoptrail.policies.feedback.dataset import JudgedRecall
+from hoptrail.policies.objectives.imitation import LabelWeights, imitation_loss
 from hoptrail.policies.objectives.rollout import trail_log_probs
 from hoptrail.policies.policy import Policy
-from hoptrail.policies.training.config import Progress, silent
 from hoptrail.policies.training.stage_run import Schedule, seeded
+from hoptrail.values.progress import TrainingProgress, silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +64,10 @@ class TuneConfig:
 
 def tune(
     policy: Policy,
-    judged: Sequence[Judged],
+    judged: Sequence[JudgedRecall],
     config: TuneConfig | None = None,
     *,
-    progress: Progress | None = None,
+    progress: TrainingProgress | None = None,
 ) -> tuple[Policy, list[dict[str, Any]]]:
     """A copy of the policy that has learned from feedback, and its curves.
 
@@ -75,13 +75,13 @@ def tune(
         policy: Where it starts; it stays as it is.
         judged: The feedback; what teaches nothing is passed over.
         config: The settings.
-        progress: See `Progress`.
+        progress: Told of every step; see `hoptrail.values.progress`.
 
     Raises:
         InputError: None of it teaches anything.
     """
     config, tell = config or TuneConfig(), progress or silent
-    lessons = [one for one in judged if teaches(one)]
+    lessons = [one for one in judged if has_signal(one)]
     if not lessons:
         raise InputError(
             "there is nothing to learn from: no feedback says that a passage was useful, and none "
@@ -116,7 +116,7 @@ def tune(
     return tuned, curves
 
 
-def teaches(judged: Judged) -> bool:
+def has_signal(judged: JudgedRecall) -> bool:
     """Whether anything can be learned from it.
 
     Args:
@@ -126,18 +126,20 @@ def teaches(judged: Judged) -> bool:
 
 
 def _loss(
-    policy: Policy, batch: Sequence[Judged], rng: np.random.Generator, config: TuneConfig
+    policy: Policy, batch: Sequence[JudgedRecall], rng: np.random.Generator, config: TuneConfig
 ) -> tuple[Tensor, dict[str, float]]:
     """The mean over the batch of what each recall teaches."""
     drawn = [one for one in batch if one.drawn]
     labelled = [one for one in batch if one.weight > 0]
     parts, figures = [], {}
     if labelled:
-        trust = Trust(
+        label_weights = LabelWeights(
             weights=torch.tensor([one.weight for one in labelled]),
             complete=torch.tensor([one.complete for one in labelled]),
         )
-        loss, _ = imitation_loss(policy, [one.example for one in labelled], rng, trust=trust)
+        loss, _ = imitation_loss(
+            policy, [one.example for one in labelled], rng, label_weights=label_weights
+        )
         parts.append(loss * (len(labelled) / len(batch)))
         figures["labels"] = float(loss.detach())
     if drawn:
@@ -147,7 +149,9 @@ def _loss(
     return torch.stack(parts).sum(), figures
 
 
-def _explored_loss(policy: Policy, batch: Sequence[Judged], clip: float) -> tuple[Tensor, float]:
+def _explored_loss(
+    policy: Policy, batch: Sequence[JudgedRecall], clip: float
+) -> tuple[Tensor, float]:
     """The mean loss of recalls that explored, and their mean importance weight."""
     flat = [(one.example, trail.slots) for one in batch for trail in one.drawn]
     stopped = [trail.stopped for one in batch for trail in one.drawn]

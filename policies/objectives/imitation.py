@@ -41,8 +41,8 @@ class _Lattice:
 
 
 @dataclass(frozen=True, slots=True)
-class Trust:
-    """How far the gold of a batch of questions is to be trusted."""
+class LabelWeights:
+    """How much the gold of each of a batch of questions counts."""
 
     weights: Tensor
     """`(b,)`, at least 0 and not all 0: what each question's gold counts."""
@@ -55,7 +55,7 @@ def imitation_loss(
     examples: Sequence[Example],
     rng: np.random.Generator,
     *,
-    trust: Trust | None = None,
+    label_weights: LabelWeights | None = None,
 ) -> tuple[Tensor, Figures]:
     """The loss of a batch of questions, and what to show of it; all gold counts by default.
 
@@ -63,7 +63,7 @@ def imitation_loss(
         policy: π.
         examples: b questions, each with its gold.
         rng: Draws the wrong turns that are looked at.
-        trust: What each question's gold counts; all alike by default.
+        label_weights: What each question's gold counts; all alike by default.
 
     Returns:
         The loss, a scalar, and its two parts with the share of the gold that is in reach.
@@ -71,8 +71,8 @@ def imitation_loss(
     lattice = _lattice(examples, rng)
     states = batch_states(lattice.states)
     log_read, log_stop = policy(Inputs.of(states))
-    exact, reach = _exact(examples, lattice, log_read, log_stop, states.starts, trust)
-    listwise = _listwise(lattice, log_read, log_stop, states.starts, trust)
+    exact, reach = _exact(examples, lattice, log_read, log_stop, states.starts, label_weights)
+    listwise = _listwise(lattice, log_read, log_stop, states.starts, label_weights)
     loss = exact + listwise
     return loss, {
         "loss": float(loss.detach()),
@@ -123,8 +123,8 @@ def _shuffled(evidence: list[int], rng: np.random.Generator) -> State:
 
 def _row(state: StateInput, start: int, slot: int) -> int | None:
     """The row of a slot in the batch, or None where it is not open to the state."""
-    found = np.flatnonzero(state.slots == slot)
-    return int(start + found[0]) if len(found) else None
+    rows = np.flatnonzero(state.slots == slot)
+    return int(start + rows[0]) if len(rows) else None
 
 
 def _exact(
@@ -133,7 +133,7 @@ def _exact(
     log_read: Tensor,
     log_stop: Tensor,
     starts: np.ndarray,
-    trust: Trust | None,
+    label_weights: LabelWeights | None,
 ) -> tuple[Tensor, float]:
     """Mean of -log P(reads what can be reached, then stops) per passage; the share in reach."""
     most = max(lattice.size)
@@ -151,8 +151,8 @@ def _exact(
     open_ = torch.from_numpy(available)
     target = reachable_subset(open_)
     stopping = log_stop[torch.from_numpy(stops)]
-    if trust is not None:
-        stopping = stopping.masked_fill(~trust.complete[:, None], 0.0)
+    if label_weights is not None:
+        stopping = stopping.masked_fill(~label_weights.complete[:, None], 0.0)
     likelihood = set_log_likelihood(
         log_read[torch.from_numpy(rows)],
         stopping,
@@ -161,12 +161,16 @@ def _exact(
     )
     size = torch.tensor(lattice.size, dtype=likelihood.dtype)
     reached = sum(int(code).bit_count() for code in target.tolist()) / max(1, sum(lattice.size))
-    weights = None if trust is None else trust.weights
+    weights = None if label_weights is None else label_weights.weights
     return -_mean(likelihood / size.clamp(min=1.0), weights), reached
 
 
 def _listwise(
-    lattice: _Lattice, log_read: Tensor, log_stop: Tensor, starts: np.ndarray, trust: Trust | None
+    lattice: _Lattice,
+    log_read: Tensor,
+    log_stop: Tensor,
+    starts: np.ndarray,
+    label_weights: LabelWeights | None,
 ) -> Tensor:
     """Mean over states: any missing gold passage likely, and each of them likely."""
     any_, each, owners = [], [], []
@@ -178,13 +182,13 @@ def _listwise(
             any_.append(torch.logsumexp(chosen, 0))
             each.append(chosen.mean())
             owners.append(owner)
-        elif not missing and (trust is None or bool(trust.complete[owner])):
+        elif not missing and (label_weights is None or bool(label_weights.complete[owner])):
             any_.append(log_stop[i])
             each.append(log_stop[i])
             owners.append(owner)
     if not owners:
         return log_stop.sum() * 0.0
-    weights = None if trust is None else trust.weights[owners]
+    weights = None if label_weights is None else label_weights.weights[owners]
     return -(_mean(torch.stack(any_), weights) + _mean(torch.stack(each), weights)) / 2
 
 

@@ -68,7 +68,7 @@ class TrailReader:
 
     def __init__(self, encoder: TransformerEncoder, reader: SpanReader) -> None:
         self.encoder, self.reader = encoder, reader
-        self._kept: dict[tuple[str, tuple[str, ...], str], tuple[TrailTokens, Target]] = {}
+        self._pairs: dict[tuple[str, tuple[str, ...], str], tuple[TrailTokens, Target]] = {}
 
     def log_prob(self, trails: Sequence[tuple[Example, State]]) -> Tensor:
         """The log of p(an accepted answer | trail, question), `(z,)`; in any order of a trail.
@@ -93,14 +93,14 @@ class TrailReader:
         """What the reader sees of a passage, and where it says the answer."""
         question, content = example.question, content_of(example.pool, slot)
         key = question.text, question.answers, content
-        if key not in self._kept:
+        if key not in self._pairs:
             # One at a time: what else is in a batch shows in the last bits of its vectors, and a
             # run that is taken up again has other batches.
             encoded = self.encoder.encode_tokens([encoded_text(question.text, content)])
             tokens = trail_tokens(question.text, [content], encoded, dim=self.encoder.dim)
             target = answer_target(tokens, question.answers, max_span=self.reader.max_span)
-            self._kept[key] = replace(tokens, vectors=tokens.vectors.half()), target
-        return self._kept[key]
+            self._pairs[key] = replace(tokens, vectors=tokens.vectors.half()), target
+        return self._pairs[key]
 
 
 def _classes(example: Example) -> tuple[int, ...]:
@@ -131,13 +131,15 @@ def marginal(
         return None
     episodes = search.run([example.pool for example in answered])
     chosen = [_trails(e, episode, trails) for e, episode in zip(answered, episodes, strict=True)]
-    flat = [(e, trail) for e, found in zip(answered, chosen, strict=True) for trail in found]
+    flat = [
+        (e, trail) for e, trails_of in zip(answered, chosen, strict=True) for trail in trails_of
+    ]
     log_prior = trail_log_probs(policy, flat)
     log_reader = _log_reader(reader, flat)
-    most = max(len(found) for found in chosen)
+    most = max(map(len, chosen))
     mask = torch.zeros(len(answered), most, dtype=torch.bool)
-    for row, found in enumerate(chosen):
-        mask[row, : len(found)] = True
+    for row, trails_of in enumerate(chosen):
+        mask[row, : len(trails_of)] = True
     places = mask.nonzero(as_tuple=True)
     prior = torch.zeros(mask.shape).index_put(places, log_prior)
     likelihood = torch.zeros(mask.shape).index_put(places, log_reader)
@@ -156,10 +158,10 @@ def marginal(
 def _trails(example: Example, episode: Episode, count: int) -> list[State]:
     """The likeliest trails of the beam in all orders that it followed, and one to the gold."""
     stopped = [ending for ending in episode.ranked_terminals() if ending.stop_reason != "budget"]
-    found = [order for ending in stopped[:count] for order in ending.prefix.orders]
+    orders = [order for ending in stopped[:count] for order in ending.prefix.orders]
     if example.gold and all(slot in example.pool.reads for slot in example.gold):
-        found.append(example.gold)
-    return list(dict.fromkeys(found))
+        orders.append(example.gold)
+    return list(dict.fromkeys(orders))
 
 
 def _log_reader(reader: TrailReader, trails: Sequence[tuple[Example, State]]) -> Tensor:
@@ -171,5 +173,5 @@ def _log_reader(reader: TrailReader, trails: Sequence[tuple[Example, State]]) ->
         if key not in place:
             place[key] = len(sets)
             sets.append((example, trail))
-    found = reader.log_prob(sets)
-    return found[[place[example, frozenset(trail)] for example, trail in trails]]
+    log_probs = reader.log_prob(sets)
+    return log_probs[[place[example, frozenset(trail)] for example, trail in trails]]

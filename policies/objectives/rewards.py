@@ -29,26 +29,26 @@ class Reward:
     """What a trail earns before its cost.
 
     Args:
-        given: A name of `REWARDS`, or a function; by default a question's supporting passages
+        reward: A name of `REWARDS`, or a function; by default a question's supporting passages
             decide where they are known, its answers otherwise.
 
     Raises:
         ConfigError: The name is unknown.
     """
 
-    def __init__(self, given: str | RewardFunction | None = None) -> None:
-        if isinstance(given, str) and given not in REWARDS:
+    def __init__(self, reward: str | RewardFunction | None = None) -> None:
+        if isinstance(reward, str) and reward not in REWARDS:
             raise ConfigError(
-                f"unknown reward {given!r}: choose from {', '.join(REWARDS)}, or give a function"
+                f"unknown reward {reward!r}: choose from {', '.join(REWARDS)}, or give a function"
             )
-        self.given = given
+        self.reward = reward
 
     @property
     def name(self) -> str:
         """How the reward is called in a card."""
-        if self.given is None:
+        if self.reward is None:
             return "evidence or answer"
-        return self.given if isinstance(self.given, str) else _name_of(self.given)
+        return self.reward if isinstance(self.reward, str) else _name_of(self.reward)
 
     def applies(self, question: Question) -> bool:
         """Whether trails of a question can be told apart by it.
@@ -56,10 +56,10 @@ class Reward:
         Args:
             question: With what is known of its answer.
         """
-        if callable(self.given):
+        if callable(self.reward):
             return True
-        evidence = self.given != "answer" and bool(question.supporting_ids)
-        return evidence or (self.given != "evidence" and bool(said_in_text(question)))
+        evidence = self.reward != "answer" and bool(question.supporting_ids)
+        return evidence or (self.reward != "evidence" and bool(said_in_text(question)))
 
     def of(self, example: Example, evidence: State) -> float:
         """What reading this evidence earns.
@@ -76,9 +76,9 @@ class Reward:
             InputError: A user's function gave something that is not a finite number.
         """
         question = example.question
-        if callable(self.given):
+        if callable(self.reward):
             passages = [k.passage for k in example.pool.scope.lexicon.passage_terms(list(evidence))]
-            value = self.given(question, passages)
+            value = self.reward(question, passages)
             try:
                 earned = float(value)
             except (TypeError, ValueError):
@@ -89,7 +89,7 @@ class Reward:
                     f"got {value!r} for question {question.id!r}"
                 )
             return earned
-        if self.given != "answer" and example.gold:
+        if self.reward != "answer" and example.gold:
             return _f1(example.gold, evidence)
         contents = [
             k.passage.content for k in example.pool.scope.lexicon.passage_terms(list(evidence))
@@ -125,8 +125,8 @@ def answered(question: Question, contents: Sequence[str]) -> bool:
 def _f1(gold: State, evidence: State) -> float:
     universe = sorted({*gold, *evidence})
     read = torch.tensor([[slot in evidence for slot in universe]])
-    wanted = torch.tensor([[slot in gold for slot in universe]])
-    return float(evidence_reward(read, wanted, torch.tensor([0]), cost=0.0)[0])
+    needed = torch.tensor([[slot in gold for slot in universe]])
+    return float(evidence_reward(read, needed, torch.tensor([0]), cost=0.0)[0])
 
 
 def _name_of(function: RewardFunction) -> str:

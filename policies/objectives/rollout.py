@@ -120,7 +120,7 @@ def trail_log_probs(
 
 def _log_of(states: StateBatch, log_read: Tensor, state: int, slot: int) -> Tensor:
     start, end = states.starts[state], states.starts[state + 1]
-    found = (states.slots[start:end] == slot).nonzero()[0]
-    if not len(found):
+    rows = (states.slots[start:end] == slot).nonzero()[0]
+    if not len(rows):
         return log_read.new_full((), -torch.inf)
-    return log_read[int(start + found[0])]
+    return log_read[int(start + rows[0])]

@@ -11,7 +11,7 @@ A policy's networks are left as they are: what is trained is the scorer beside t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -36,9 +36,7 @@ from hoptrail.policies.networks.relation_scorer import RelationScorer, padded, r
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.relations.relation_beam import masked
 from hoptrail.policies.relations.relation_paths import Meant, known_path, meant_paths
-
-Progress = Callable[[str, int, int, dict[str, float]], None]
-"""Called with a stage's name, what is done of it, all of it, and figures."""
+from hoptrail.values.progress import TrainingProgress
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +82,7 @@ def train_relations(
     config: RelationConfig,
     encoder: Encoder,
     policy: Policy,
-    progress: Progress | None = None,
+    progress: TrainingProgress | None = None,
     command: str = "",
 ) -> dict[str, Any]:
     """Train a relation scorer, and write it with the policy's networks to a folder; its card.
@@ -96,7 +94,7 @@ def train_relations(
         config: The settings.
         encoder: For the entities' names, the questions and the relations.
         policy: Whose networks walk texts.
-        progress: See `Progress`.
+        progress: Told of every step; see `hoptrail.values.progress`.
         command: How the run was called, for the card.
 
     Raises:
@@ -140,7 +138,10 @@ def train_relations(
 
 
 def _ready(
-    questions: Sequence[EntityQuestion], graph: GraphView, config: RelationConfig, tell: Progress
+    questions: Sequence[EntityQuestion],
+    graph: GraphView,
+    config: RelationConfig,
+    tell: TrainingProgress,
 ) -> list[Asked]:
     """The questions of which at least one path may be meant."""
     relations, names = graph.relations(), graph.entity_names()
@@ -174,7 +175,7 @@ def fit(
     relations: Vectors,
     encoder: str,
     config: RelationConfig,
-    tell: Progress,
+    tell: TrainingProgress,
 ) -> tuple[RelationScorer, list[dict[str, float]]]:
     """A scorer trained from weights that the seed draws, and its loss by epoch.
 

@@ -111,10 +111,10 @@ def fit(odds: Floats, true: Floats) -> tuple[float, float]:
         a and b.
     """
 
-    def loss(found: Floats) -> tuple[float, Floats]:
-        stated = found[0] * odds + found[1]
+    def loss(parameters: Floats) -> tuple[float, Floats]:
+        stated = parameters[0] * odds + parameters[1]
         wrong = 1 / (1 + np.exp(-stated)) - true
-        away = found - np.asarray([1.0, 0.0])
+        away = parameters - np.asarray([1.0, 0.0])
         value = len(odds) * log_loss(stated, true) + PRIOR * float(away @ away) / 2
         return value, np.asarray([wrong @ odds, wrong.sum()]) + PRIOR * away
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -10,9 +9,7 @@ from hoptrail.errors import ConfigError
 from hoptrail.policies.environment.efforts import DEFAULT, effort
 from hoptrail.policies.networks.policy_network import NetworkConfig
 from hoptrail.policies.objectives.rewards import Reward, RewardFunction
-
-Progress = Callable[[str, int, int, Mapping[str, float]], None]
-"""Called with stage, done, total and the latest figures."""
+from hoptrail.values.progress import TrainingProgress, silent
 
 OBJECTIVES = ("imitation", "marginal", "reinforce")
 SELF_SUPERVISED = "self-supervised"
@@ -147,17 +144,13 @@ class TrainConfig:
         return {"config": settings, "reward": reward}
 
 
-def silent(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
-    """Progress that nobody watches."""
-
-
 @dataclass(frozen=True, slots=True)
 class RunOptions:
     """How a training run is carried out; nothing of it changes what comes out."""
 
     resume: bool = False
     """Take up the run whose checkpoint lies in the policy's folder."""
-    progress: Progress = silent
+    progress: TrainingProgress = silent
     """Called after every step, and while data is prepared."""
     command: str = ""
     """How the run was called, for the card."""

@@ -12,20 +12,21 @@ from hoptrail.errors import InputError
 from hoptrail.formats.jsonl import read_questions
 from hoptrail.memory.encoders.disk_cache import CachedEncoder
 from hoptrail.memory.encoders.transformer import Encoder
-from hoptrail.policies.data.augmentation import variants
+from hoptrail.policies.data.augmentation import augmented_corpora
 from hoptrail.policies.data.corpora import OpenCorpus
 from hoptrail.policies.data.examples import Example, Source, prepare
 from hoptrail.policies.data.pseudo_questions import pseudo_questions
 from hoptrail.policies.data.training_data import TrainingData
 from hoptrail.policies.environment.efforts import EFFORTS
-from hoptrail.policies.training.config import Progress, TrainConfig, silent
+from hoptrail.policies.training.config import TrainConfig
 from hoptrail.policies.training.supervision import usable
 from hoptrail.types import Passage, Question
+from hoptrail.values.progress import TrainingProgress, silent
 
 
 @contextmanager
 def prepared(
-    data: TrainingData, config: TrainConfig, encoder: CachedEncoder, progress: Progress
+    data: TrainingData, config: TrainConfig, encoder: CachedEncoder, progress: TrainingProgress
 ) -> Iterator[list[Example]]:
     """The questions that a run learns from, whose corpora are open inside the `with`.
 
@@ -61,7 +62,7 @@ def show_pseudo_questions(
     count: int,
     seed: int,
     encoder: Encoder,
-    progress: Progress = silent,
+    progress: TrainingProgress = silent,
 ) -> list[tuple[Question, list[Passage]]]:
     """The questions that a run would make of the corpora or stores, each with its passages.
 
@@ -90,7 +91,7 @@ class Preparation:
 
     config: TrainConfig
     encoder: CachedEncoder
-    progress: Progress
+    progress: TrainingProgress
     stack: ExitStack
 
     def labelled(self, data: TrainingData) -> list[OpenCorpus]:
@@ -122,7 +123,7 @@ class Preparation:
     def augmented(self, corpus: OpenCorpus) -> list[Example]:
         """The questions of a corpus over what is made from it."""
         examples = []
-        for variant in variants(
+        for variant in augmented_corpora(
             corpus, share=self.config.augmentation_share, seed=self.config.seed
         ):
             opened = variant.open(
@@ -144,7 +145,7 @@ class Preparation:
 
 
 def open_corpora(
-    files: Sequence[Path], encoder: Encoder, progress: Progress, stack: ExitStack
+    files: Sequence[Path], encoder: Encoder, progress: TrainingProgress, stack: ExitStack
 ) -> list[OpenCorpus]:
     """Corpora without questions, open until the stack closes.
 
@@ -163,7 +164,7 @@ def open_corpora(
 
 
 def with_pseudo_questions(
-    corpora: Sequence[OpenCorpus], count: int, seed: int, progress: Progress
+    corpora: Sequence[OpenCorpus], count: int, seed: int, progress: TrainingProgress
 ) -> list[OpenCorpus]:
     """The corpora with questions made of their passages.
 
@@ -196,7 +197,7 @@ def with_pseudo_questions(
     return with_questions
 
 
-def counted(progress: Progress, stage: str) -> Callable[[int, int], None]:
+def counted(progress: TrainingProgress, stage: str) -> Callable[[int, int], None]:
     """Progress of one stage that has no figures.
 
     Args:
@@ -206,5 +207,5 @@ def counted(progress: Progress, stage: str) -> Callable[[int, int], None]:
     return partial(_count, progress, stage)
 
 
-def _count(progress: Progress, stage: str, done: int, total: int) -> None:
+def _count(progress: TrainingProgress, stage: str, done: int, total: int) -> None:
     progress(stage, done, total, {})

@@ -32,9 +32,10 @@ from hoptrail.policies.policy import RERANK_WEIGHT, Policy
 from hoptrail.policies.search.beam import BeamSearch, Episode
 from hoptrail.policies.search.reranker import Reranker
 from hoptrail.policies.training.checkpoint import Checkpoint
-from hoptrail.policies.training.config import Progress, RunOptions, TrainConfig
+from hoptrail.policies.training.config import RunOptions, TrainConfig
 from hoptrail.policies.training.stage_run import seeded
 from hoptrail.policies.training.trainer import Trainer
+from hoptrail.values.progress import TrainingProgress
 
 FOLDS = 5
 """One of so many parts of the questions is held back."""
@@ -105,7 +106,7 @@ def split(examples: Sequence[Example], seed: int) -> tuple[list[Example], list[E
 
 
 def walked(
-    policy: Policy, examples: Sequence[Example], encoder: Encoder, progress: Progress
+    policy: Policy, examples: Sequence[Example], encoder: Encoder, progress: TrainingProgress
 ) -> list[Case]:
     """The questions as the policy walks them; those without a gold candidate teach nothing.
 
@@ -137,12 +138,12 @@ def walked(
 
 
 def _case(scorer: Reranker, example: Example, episode: Episode) -> Case | None:
-    [found] = scorer.compare([episode], [episode.read_mass])
-    gold = np.asarray([slot in example.gold for slot in found.slots], dtype=bool)
+    [fits] = scorer.compare([episode], [episode.read_mass])
+    gold = np.asarray([slot in example.gold for slot in fits.slots], dtype=bool)
     if not gold.any() or gold.all():
         return None
-    scores = np.asarray([episode.read_mass[slot] for slot in found.slots])
-    return Case(np.log(np.maximum(scores, 1e-9)), found.z, gold)
+    scores = np.asarray([episode.read_mass[slot] for slot in fits.slots])
+    return Case(np.log(np.maximum(scores, 1e-9)), fits.z, gold)
 
 
 def fit(cases: Sequence[Case]) -> float:

@@ -26,12 +26,13 @@ from hoptrail.policies.data.training_data import TrainingData, TrainingSet
 from hoptrail.policies.folder import check_folder
 from hoptrail.policies.policy import RERANK_WEIGHT, Policy
 from hoptrail.policies.training.checkpoint import Checkpoint
-from hoptrail.policies.training.config import Progress, RunOptions, TrainConfig
+from hoptrail.policies.training.config import RunOptions, TrainConfig
 from hoptrail.policies.training.preparation import counted, prepared
 from hoptrail.policies.training.rerank_weight import fitted_weight
 from hoptrail.policies.training.stages import require_tokens
 from hoptrail.policies.training.trainer import Trainer
 from hoptrail.policies.training.validation import means, recalls
+from hoptrail.values.progress import TrainingProgress
 
 JOINT = "joint"
 """Where in the policy's folder the policy is trained that the re-rank weight is fitted with."""
@@ -129,10 +130,10 @@ def _joint(
     if not config.joint:
         return {}
     # It asks how well gold is ranked, by a policy that learned from people's questions.
-    asked = [e for e in examples if e.gold and e.source is Source.GIVEN]
+    labelled = [e for e in examples if e.gold and e.source is Source.GIVEN]
     config = replace(config, self_supervised=0)
     checkpoint.make_folder()
-    weight, count = fitted_weight(asked, config, encoder, checkpoint, options)
+    weight, count = fitted_weight(labelled, config, encoder, checkpoint, options)
     return {"weight": weight, "held_back": count}
 
 
@@ -151,7 +152,7 @@ def _counts(examples: Sequence[Example]) -> dict[str, int]:
 
 
 def _measured(
-    policy: Policy, dev: TrainingSet, encoder: CachedEncoder, progress: Progress
+    policy: Policy, dev: TrainingSet, encoder: CachedEncoder, progress: TrainingProgress
 ) -> dict[str, float]:
     """Recall at the default effort on a set that was not trained on."""
     with closing(OpenCorpus(dev.corpus, dev.questions, encoder.inner)) as corpus:

@@ -15,8 +15,9 @@ from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.policies.data.examples import Example
 from hoptrail.policies.networks.policy_network import PolicyNetwork
 from hoptrail.policies.policy import Policy
-from hoptrail.policies.training.config import SELF_SUPERVISED, Progress, TrainConfig
+from hoptrail.policies.training.config import SELF_SUPERVISED, TrainConfig
 from hoptrail.policies.training.stages import make_objective
+from hoptrail.values.progress import TrainingProgress
 
 WARM_UP = 0.15
 """Share of a stage's steps in which the learning rate rises."""
@@ -59,7 +60,7 @@ class StageRun:
         )
 
     def epoch(
-        self, epoch: int, rng: np.random.Generator, label: str, progress: Progress
+        self, epoch: int, rng: np.random.Generator, label: str, progress: TrainingProgress
     ) -> dict[str, float]:
         """One pass over the examples.
 

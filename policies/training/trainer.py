@@ -19,9 +19,10 @@ from hoptrail.policies.objectives.rewards import Reward
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.training.calibration import calibrate_stop, left_out
 from hoptrail.policies.training.checkpoint import Checkpoint, Loaded
-from hoptrail.policies.training.config import SELF_SUPERVISED, Progress, TrainConfig, silent
+from hoptrail.policies.training.config import SELF_SUPERVISED, TrainConfig
 from hoptrail.policies.training.stage_run import StageRun, seeded
 from hoptrail.policies.training.supervision import belongs_to
+from hoptrail.values.progress import TrainingProgress, silent
 
 SAMPLED = 200
 """Questions whose states give the features' mean and scale."""
@@ -64,7 +65,7 @@ class Trainer:
         config: TrainConfig,
         encoder: Encoder,
         checkpoint: Checkpoint,
-        progress: Progress = silent,
+        progress: TrainingProgress = silent,
         *,
         start: Policy | None = None,
     ) -> None:

@@ -16,7 +16,7 @@ BUDGET = {
     "memory": 275,
     "graph": 0,
     "learning": 0,
-    "policies": 57,
+    "policies": 0,
     "evaluation": 0,
     "integrations": 0,
 }

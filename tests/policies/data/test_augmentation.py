@@ -9,7 +9,7 @@ import pytest
 
 from hoptrail.formats.jsonl import passage_record, question_record, write_jsonl
 from hoptrail.memory.testing.hash_encoder import HashEncoder
-from hoptrail.policies.data.augmentation import Variant, untitled, variants
+from hoptrail.policies.data.augmentation import AugmentedCorpus, augmented_corpora, untitled
 from hoptrail.policies.data.corpora import OpenCorpus
 from hoptrail.policies.data.inverse_cloze import sentences
 from hoptrail.types import Link, Passage, Question
@@ -41,11 +41,11 @@ def demo(open_corpus, demo_passages, demo_questions) -> OpenCorpus:
     return open_corpus(demo_passages, demo_questions)
 
 
-def by_name(corpus: OpenCorpus, share: float = 1.0, seed: int = 0) -> dict[str, Variant]:
-    return {variant.name: variant for variant in variants(corpus, share=share, seed=seed)}
+def by_name(corpus: OpenCorpus, share: float = 1.0, seed: int = 0) -> dict[str, AugmentedCorpus]:
+    return {variant.name: variant for variant in augmented_corpora(corpus, share=share, seed=seed)}
 
 
-def said(variant: Variant) -> list:
+def said(variant: AugmentedCorpus) -> list:
     """All of a variant, to compare."""
     return [
         sorted((p.namespace, p.id, p.text, p.links) for p in variant.passages),
@@ -55,7 +55,7 @@ def said(variant: Variant) -> list:
 
 def test_every_variant_can_be_opened_and_holds_its_own_gold(demo) -> None:
     found = by_name(demo)
-    assert list(found) == ["untitled", "likenesses"]
+    assert list(found) == ["untitled", "inverse-cloze"]
     for variant in found.values():
         with closing(variant.open(ENCODER)) as opened:
             for question in variant.questions:
@@ -85,7 +85,7 @@ def test_notes_have_no_untitled_variant(open_corpus, demo_passages, demo_questio
 
 
 def test_what_a_likeness_is_asked_of_is_not_there(demo, demo_passages) -> None:
-    variant = by_name(demo)["likenesses"]
+    variant = by_name(demo)["inverse-cloze"]
     stay = {passage.id for passage in variant.passages}
     gone = [passage for passage in demo_passages if passage.id not in stay]
     assert 0 < len(gone) <= len(demo_passages) // 10
@@ -99,7 +99,9 @@ def test_what_a_likeness_is_asked_of_is_not_there(demo, demo_passages) -> None:
 
 
 def test_titles_that_are_named_become_links(demo, demo_passages) -> None:
-    links = {p.id: {link.target for link in p.links} for p in by_name(demo)["likenesses"].passages}
+    links = {
+        p.id: {link.target for link in p.links} for p in by_name(demo)["inverse-cloze"].passages
+    }
     titles = {p.title: p.id for p in demo_passages}
     named = [
         (p.id, titles[title])

@@ -17,7 +17,7 @@ from hoptrail.memory.store import Store
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.memory.views.view import View
 from hoptrail.policies.data import pseudo_questions as module
-from hoptrail.policies.data.cloze import Page, plain_title
+from hoptrail.policies.data.cloze import AnnotatedPassage, plain_title
 from hoptrail.policies.data.pseudo_questions import pseudo_questions
 from hoptrail.types import Link, Passage, Question
 
@@ -195,7 +195,7 @@ def test_nothing_can_be_made_of_passages_that_do_not_meet(world) -> None:
 
 def test_a_clue_says_what_stands_around_a_name_and_no_name(small) -> None:
     slot = small.slots("p-ada-lind")[0]
-    page = Page(slot, small.view.passages([slot])[0], small.graph)
+    page = AnnotatedPassage(slot, small.view.passages([slot])[0], small.graph)
     [varn] = page.places_of("varn")
     rng = np.random.default_rng(0)
     said = {word for _ in range(50) for word in page.clue(varn, rng)}

@@ -12,9 +12,9 @@ import torch
 from hoptrail.errors import ConfigError, InputError
 from hoptrail.memory.feedback import Feedback, LoggedRecall, LoggedTrail
 from hoptrail.metrics.ranking import recall_at
-from hoptrail.policies.feedback.dataset import prepare_judged, useful_rows
-from hoptrail.policies.feedback.off_policy import TuneConfig, _explored_loss, teaches, tune
-from hoptrail.policies.objectives.imitation import Trust, imitation_loss
+from hoptrail.policies.feedback.dataset import prepare_feedback, useful_rows
+from hoptrail.policies.feedback.off_policy import TuneConfig, _explored_loss, has_signal, tune
+from hoptrail.policies.objectives.imitation import LabelWeights, imitation_loss
 from hoptrail.policies.objectives.rollout import trail_log_probs
 
 LAKE = "Into which lake flows the river of the town where Ada Lind was born?"
@@ -77,7 +77,7 @@ def test_labels_and_rewards_of_trails(small, asked) -> None:
     clicks = Feedback(asked, None, {ada: 1.0, varn: 1.0, tolle: 0.0})
     whole, worse = Feedback(asked, 1.0, {}), Feedback(asked, 0.0, {})
     plain = Feedback(deterministic(asked), 0.9, {ada: 0.6})
-    made = prepare_judged(small.store, [clicks, whole, worse, plain], small.encoder)
+    made = prepare_feedback(small.store, [clicks, whole, worse, plain], small.encoder)
     assert [j.example.gold for j in made] == [
         small.slots("p-ada-lind", "p-varn"),
         small.slots("p-ada-lind", "p-varn"),
@@ -94,7 +94,7 @@ def test_labels_and_rewards_of_trails(small, asked) -> None:
         assert (first.log_q, first.reward) == (-0.7, pytest.approx(reward - mean))
         assert judged.alone
     assert made[3].drawn == ()
-    assert [teaches(j) for j in made] == [True, True, True, True]
+    assert [has_signal(j) for j in made] == [True, True, True, True]
     for judged in made:  # everything that training looks at has been read
         assert set(judged.example.gold) <= set(judged.example.pool.reads)
         assert {s for t in judged.drawn for s in t.slots} <= set(judged.example.pool.reads)
@@ -104,7 +104,7 @@ def test_a_filter_and_a_passage_that_is_gone_are_kept_to(small, asked) -> None:
     ada = asked.returned[0]
     small.store.delete(["p-varn"])
     narrow = replace(asked, filter={"id": {"$in": ["p-ada-lind", "p-tolle"]}})
-    [judged] = prepare_judged(small.store, [Feedback(narrow, None, {ada: 1.0})], small.encoder)
+    [judged] = prepare_feedback(small.store, [Feedback(narrow, None, {ada: 1.0})], small.encoder)
     assert small.store.view().size == 11
     assert len(judged.example.pool.slots) == 2
     assert [len(t.slots) for t in judged.drawn] == [2]  # the trail over Varn is no more
@@ -116,9 +116,9 @@ def test_trust_weighs_labels_and_asks_for_no_stop_where_they_are_not_all(small, 
     two = small.example("Who painted trout?", small.slots("p-bram-osk"))
 
     def loss(examples, weights, complete) -> float:
-        trust = Trust(torch.tensor(weights), torch.tensor(complete))
+        trust = LabelWeights(torch.tensor(weights), torch.tensor(complete))
         rng = np.random.default_rng(0)
-        return float(imitation_loss(policy, examples, rng, trust=trust)[0].detach())
+        return float(imitation_loss(policy, examples, rng, label_weights=trust)[0].detach())
 
     plain = float(imitation_loss(policy, [one, two], np.random.default_rng(0))[0].detach())
     assert loss([one, two], [0.3, 0.3], [True, True]) == pytest.approx(plain, rel=1e-5)
@@ -127,8 +127,8 @@ def test_trust_weighs_labels_and_asks_for_no_stop_where_they_are_not_all(small, 
     )
     assert loss([one], [1.0], [True]) != pytest.approx(loss([one], [1.0], [False]))
     parameters = dict(policy.members[0].named_parameters())
-    trust = Trust(torch.ones(1), torch.tensor([False]))
-    imitation_loss(policy, [two], np.random.default_rng(0), trust=trust)[0].backward()
+    trust = LabelWeights(torch.ones(1), torch.tensor([False]))
+    imitation_loss(policy, [two], np.random.default_rng(0), label_weights=trust)[0].backward()
     assert parameters["score.4.weight"].grad.abs().sum() > 0
 
 
@@ -136,7 +136,7 @@ def test_the_loss_of_drawn_trails_is_the_estimator_s(small, asked, random_policy
     ada, varn, tolle = asked.returned
     policy = random_policy(spread=2.0)
     given = [Feedback(asked, None, {ada: 1.0, varn: 1.0, tolle: 0.0}), Feedback(asked, 1.0, {})]
-    judged = prepare_judged(small.store, given, small.encoder)
+    judged = prepare_feedback(small.store, given, small.encoder)
     with torch.no_grad():
         loss, weight = _explored_loss(policy, judged, 2.0)
     example = judged[0].example
@@ -181,7 +181,7 @@ def test_a_policy_gets_better_from_clicks(demo, demo_questions, random_policy) -
     policy = random_policy(spread=1.0)
     questions = demo_questions[:16]
     given = agent(demo, demo.walker(policy, "fast"), questions, explore=False)
-    judged = prepare_judged(demo.store, given, demo.encoder)
+    judged = prepare_feedback(demo.store, given, demo.encoder)
     before = {name: tensor.clone() for name, tensor in policy.state_dict().items()}
     tuned, curves = tune(policy, judged, TuneConfig(epochs=8, batch=8, learning_rate=4e-3))
 
@@ -204,7 +204,7 @@ def test_drawn_trails_get_likelier_by_their_rewards(demo, demo_questions, random
     policy = random_policy(spread=1.0)
     walker = demo.walker(policy, "fast")
     given = agent(demo, walker, demo_questions[:6], explore=True)
-    judged = prepare_judged(demo.store, given, demo.encoder)
+    judged = prepare_feedback(demo.store, given, demo.encoder)
     config = TuneConfig(epochs=3, batch=3, learning_rate=3e-3)
     tuned, curves = tune(policy, judged, config)
     again, _ = tune(policy, judged, config)
@@ -228,7 +228,7 @@ def test_drawn_trails_get_likelier_by_their_rewards(demo, demo_questions, random
 
 def test_where_there_is_nothing_to_learn_it_says_so(small, asked, random_policy) -> None:
     useless = Feedback(deterministic(asked), 0.1, {})
-    judged = prepare_judged(small.store, [useless], small.encoder)
+    judged = prepare_feedback(small.store, [useless], small.encoder)
     with pytest.raises(InputError, match="nothing to learn from"):
         tune(random_policy(), judged)
 
