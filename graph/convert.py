@@ -106,7 +106,7 @@ def to_pyg(view: View, arrays: Adjacency, words: Vocabulary) -> HeteroData:
     data["passage"].id = [passage.id for passage in passages]
     data["passage"].title = [passage.title for passage in passages]
     data["passage"].x = torch.from_numpy(view.dense.vectors(living))
-    df = arrays.members.counts()
+    df = arrays.passages_by_entity.counts()
     present = np.flatnonzero(df)
     entity = np.full(len(df), -1)
     entity[present] = np.arange(len(present))
@@ -138,7 +138,7 @@ def _entities(arrays: Adjacency) -> tuple[Ints, Ints, Floats]:
     """Which slots contain which entities, and how rare these are."""
     source, rows = arrays.entities.all()
     entity = rows[:, 0].astype(np.int64)
-    return source, entity, arrays.rarities[arrays.members.lengths(entity)]
+    return source, entity, arrays.rarities[arrays.passages_by_entity.lengths(entity)]
 
 
 def _join(edges: Any, source: Ints, target: Ints, weight: Floats) -> None:

@@ -96,7 +96,7 @@ class GraphView:
         a = self._arrays
         return (
             f"<GraphView {a.living} passages, {len(a.targets(np.arange(a.n))[0])} mentions, "
-            f"{int((a.members.counts() > 0).sum())} entities, {len(all_links(a))} links>"
+            f"{int((a.passages_by_entity.counts() > 0).sum())} entities, {len(all_links(a))} links>"
         )
 
     def behind(self) -> bool:
@@ -139,9 +139,9 @@ class GraphView:
         Args:
             text: A question.
         """
-        return list(self.named_lengths(text))
+        return list(self.title_matches(text))
 
-    def named_lengths(self, text: str) -> dict[int, int]:
+    def title_matches(self, text: str) -> dict[int, int]:
         """The same slots, each with the number of words of the longest name that names it.
 
         Args:
@@ -152,7 +152,7 @@ class GraphView:
         for match in self._matcher.matches(words(text), question=True):
             length = match.name.count(" ") + 1
             numbers = np.array(sorted(self._ids.get(match.name, ())), dtype=np.int64)
-            for slot in meanings(a.bearers, numbers)[1][:, 0].tolist():
+            for slot in meanings(a.passages_by_name, numbers)[1][:, 0].tolist():
                 lengths[slot] = max(length, lengths.get(slot, 0))
         return lengths
 
@@ -163,7 +163,7 @@ class GraphView:
             slot: Of the passage.
         """
         a = self._arrays
-        return [Mention(slot, *row[:3]) for row in _list(a, a.out, slot)]
+        return [Mention(slot, *row[:3]) for row in _list(a, a.mentions_out, slot)]
 
     def in_mentions(self, slot: int) -> list[Mention]:
         """The places in other passages that name this one.
@@ -172,7 +172,7 @@ class GraphView:
             slot: Of the passage.
         """
         a = self._arrays
-        return [Mention(row[0], slot, *row[1:3]) for row in _list(a, a.into, slot)]
+        return [Mention(row[0], slot, *row[1:3]) for row in _list(a, a.mentions_in, slot)]
 
     def mentioned(self, slots: Sequence[int] | Ints) -> tuple[Ints, Ints]:
         """What passages name: place in `slots`, and the slot named; ascending, each pair once.
@@ -189,7 +189,7 @@ class GraphView:
             slots: Of the passages.
         """
         a, places = self._arrays, np.asarray(slots, dtype=np.int64)
-        return a.out.lengths(places), a.into.lengths(places)
+        return a.mentions_out.lengths(places), a.mentions_in.lengths(places)
 
     def links(self, slot: int, *, steps: bool = True) -> list[tuple[int, str, float]]:
         """The links that a passage holds: target, kind and weight; `next` ones if `steps`.
@@ -341,7 +341,7 @@ class GraphView:
     def _know(self, a: Adjacency, names: Ints) -> None:
         """Bring the matcher up to which of these names mean something now."""
         means = np.zeros(len(names), dtype=np.bool_)
-        means[meanings(a.bearers, names)[0]] = True
+        means[meanings(a.passages_by_name, names)[0]] = True
         for name, now in zip(names.tolist(), means.tolist(), strict=True):
             text = self._words.texts[name]
             numbers = self._ids.get(text, frozenset())
@@ -385,7 +385,7 @@ class GraphView:
 
     def _members(self, name: str) -> Ints:
         a = self._arrays
-        lists = [a.members[i][:, 0] for i in self._words.entity_ids(name)]
+        lists = [a.passages_by_entity[i][:, 0] for i in self._words.entity_ids(name)]
         slots = np.concatenate(lists) if lists else np.zeros(0)
         return slots.astype(np.int64)
 

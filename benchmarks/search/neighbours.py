@@ -16,7 +16,7 @@ import numpy as np
 
 from hoptrail.formats.jsonl import read_questions
 from hoptrail.graph.graph import Graph
-from hoptrail.graph.ranking.sequence import NEIGHBOURS
+from hoptrail.graph.ranking.sequence import NEIGHBOUR_WEIGHT
 from hoptrail.memory.encoders.transformer import minilm
 from hoptrail.memory.search.hybrid_search import standard
 from hoptrail.policies.data.corpora import open_corpus
@@ -48,7 +48,7 @@ def main() -> None:
             fits[alive] = standard(
                 view.sparse.scores(question.text)[alive], *view.sparse.moments(question.text)
             ) + standard(view.dense.scores_of(vector, alive)[0], float(mean[0]), float(spread[0]))
-            around = (steps[question.namespace].in_context(fits) - fits) / NEIGHBOURS
+            around = (steps[question.namespace].smooth_scores(fits) - fits) / NEIGHBOUR_WEIGHT
             gold = {view.slot_of(id, question.namespace) for id in question.supporting_ids}
             ranked = ((fits + share * around)[alive] for share in SHARES)
             best = (set(alive[view.order(np.round(s, 5), alive)[:CUT]].tolist()) for s in ranked)

@@ -99,7 +99,9 @@ def passages(slots: np.ndarray, n: int, rng: np.random.Generator) -> Tables:
     pairs = np.unique(np.repeat(slots, ENTITIES).astype(np.int64) << 32 | entity)
     return Tables(
         titles=records(slots, slots % n, np.zeros(k, dtype=np.int64)),
-        spoken=records(np.repeat(slots, SPOKEN), start, start + 9, rng.integers(0, n, SPOKEN * k)),
+        surface_mentions=records(
+            np.repeat(slots, SPOKEN), start, start + 9, rng.integers(0, n, SPOKEN * k)
+        ),
         entities=records(pairs >> 32, pairs & 0xFFFFFFFF),
         links=none(4),
     )

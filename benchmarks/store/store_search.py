@@ -34,7 +34,13 @@ from typing import Any
 import numpy as np
 from store_texts import Texts, WordVectors
 
-from hoptrail.memory.index.ann_types import MOST, AnnIndexType, IndexName, IvfFastScan, kind_for
+from hoptrail.memory.index.ann_types import (
+    MAX_PROBE_FRACTION,
+    AnnIndexType,
+    IndexName,
+    IvfFastScan,
+    kind_for,
+)
 from hoptrail.memory.store import Store
 
 AT_ONCE = 20_000
@@ -223,7 +229,7 @@ class _Beside:
         count, dim = self.flat.ntotal, self.flat.d
         made = f"IVF{kind.lists(count)},PQ{dim // 2}x4fs"
         codes = faiss.index_factory(dim, made, faiss.METRIC_INNER_PRODUCT)
-        codes.nprobe = max(kind.probes(codes.nlist), math.ceil(MOST * codes.nlist))
+        codes.nprobe = max(kind.probes(codes.nlist), math.ceil(MAX_PROBE_FRACTION * codes.nlist))
         vectors = faiss.rev_swig_ptr(self.flat.get_xb(), count * dim).reshape(count, dim)
         codes.train(vectors[:: max(1, count // kind.points(count))])
         for start in range(0, count, AT_ONCE):

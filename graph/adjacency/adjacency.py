@@ -21,7 +21,10 @@ Floats = NDArray[np.float32]
 STEP = 0
 """The number of the kind of links that lead to the next passage of a sequence."""
 MAX_SHARED = 12
-"""A name that more passages of a namespace share tells nothing of which is meant; at most 15."""
+"""A name that more passages of a namespace share tells nothing of which is meant."""
+
+SHARED_BITS = MAX_SHARED.bit_length()
+"""That hold how many passages share a name, in a packed key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ class Tables:
 
     titles: Records
     """`(t, 3)`: slot, name, 1 for an alias or 0."""
-    spoken: Records
+    surface_mentions: Records
     """`(m, 4)`: slot, start, end, name."""
     entities: Records
     """`(e, 2)`: slot, entity; each pair once, in reading order within a passage."""
@@ -66,20 +69,20 @@ class Adjacency:
     """The view's slots that are alive."""
     titles: RaggedArray
     """By slot: name, 1 for an alias or 0."""
-    bearers: RaggedArray
+    passages_by_name: RaggedArray
     """By name: slot, 1 for an alias or 0; by the slots' contents."""
-    spoken: RaggedArray
+    surface_mentions: RaggedArray
     """By slot: start, end and name of what it mentions, as it stands in the text."""
-    speakers: RaggedArray
+    mentioners_by_name: RaggedArray
     """By name: the slots whose text holds it, each once."""
-    out: RaggedArray
+    mentions_out: RaggedArray
     """By source slot: target slot, start, end, passages that share the name; as in the text."""
-    into: RaggedArray
+    mentions_in: RaggedArray
     """By target slot: source slot, start, end, passages that share the name; by the sources'
     contents."""
     entities: RaggedArray
     """By slot: its entities, in reading order."""
-    members: RaggedArray
+    passages_by_entity: RaggedArray
     """By entity: the slots that mention it."""
     links_out: RaggedArray
     """By source slot: target slot, kind, weight as `packed` has it."""
@@ -103,21 +106,26 @@ class Adjacency:
 
         By place, then target; of several names for one target, the surest counts.
         """
-        return self._surest(*self.out.gather(slots))
+        return self._surest(*self.mentions_out.gather(slots))
 
     def sources(self, slots: Ints) -> tuple[Ints, Ints, Floats]:
         """What mentions slots, each once: place in `slots`, source, weight as `targets` has it."""
-        return self._surest(*self.into.gather(slots))
+        return self._surest(*self.mentions_in.gather(slots))
 
     def _surest(self, owner: Ints, rows: Records) -> tuple[Ints, Ints, Floats]:
-        # Sorting one number for a record is a good deal quicker than sorting by three keys.
-        keys = owner << 36 | rows[:, 0].astype(np.int64) << 4 | rows[:, 3]
+        # Sorting one number for a record is a good deal quicker than sorting by three keys: place,
+        # then slot (32 bits), then how many passages share the name.
+        keys = (owner << 32 | rows[:, 0]) << SHARED_BITS | rows[:, 3]
         keys.sort()
-        pairs = keys >> 4
+        pairs = keys >> SHARED_BITS
         first = np.ones(len(keys), dtype=np.bool_)
         np.not_equal(pairs[1:], pairs[:-1], out=first[1:])
         pairs = pairs[first]
-        return pairs >> 32, pairs & 0xFFFFFFFF, (1.0 / (keys[first] & 15)).astype(np.float32)
+        return (
+            pairs >> 32,
+            pairs & 0xFFFFFFFF,
+            (1.0 / (keys[first] & (1 << SHARED_BITS) - 1)).astype(np.float32),
+        )
 
     def linked(self, slots: Ints) -> tuple[Ints, Ints, Floats]:
         """Where links lead from slots, steps aside: place in `slots`, target, weight."""
@@ -140,11 +148,13 @@ def make_adjacency(
         ranks: Orders slots by content.
     """
     n, names, entities = sizes
-    titles, spoken = tables.titles, tables.spoken
-    spoken = spoken[np.lexsort((spoken[:, 1], spoken[:, 0]))]
+    titles, surface_mentions = tables.titles, tables.surface_mentions
+    surface_mentions = surface_mentions[
+        np.lexsort((surface_mentions[:, 1], surface_mentions[:, 0]))
+    ]
     borne = by_name(titles[:, 1], titles[:, [0, 2]], ranks)
     bearers = group(borne[:, 0], borne[:, 1:], names)
-    out = mentions(spoken, bearers, ranks)
+    out = mentions(surface_mentions, bearers, ranks)
     back = backwards(out, ranks)
     links = by_ends(tables.links)
     pairs = tables.entities
@@ -152,13 +162,13 @@ def make_adjacency(
         n=n,
         living=living,
         titles=group(titles[:, 0], titles[:, 1:], n),
-        bearers=bearers,
-        spoken=group(spoken[:, 0], spoken[:, 1:], n),
-        speakers=speakers(spoken, names),
-        out=group(out[:, 0], out[:, 1:], n),
-        into=group(back[:, 0], back[:, 1:], n),
+        passages_by_name=bearers,
+        surface_mentions=group(surface_mentions[:, 0], surface_mentions[:, 1:], n),
+        mentioners_by_name=mentioners(surface_mentions, names),
+        mentions_out=group(out[:, 0], out[:, 1:], n),
+        mentions_in=group(back[:, 0], back[:, 1:], n),
         entities=group(pairs[:, 0], pairs[:, 1:], n),
-        members=group(pairs[:, 1], pairs[:, :1], entities),
+        passages_by_entity=group(pairs[:, 1], pairs[:, :1], entities),
         links_out=group(links[:, 0], links[:, 1:], n),
         links_into=group(links[:, 1], links[:, [0, 2, 3]], n),
     )
@@ -172,7 +182,9 @@ def empty_adjacency() -> Adjacency:
 
 def all_tables(a: Adjacency) -> Tables:
     """What a graph was made from."""
-    return Tables(_with_keys(a.titles), _with_keys(a.spoken), _with_keys(a.entities), all_links(a))
+    return Tables(
+        _with_keys(a.titles), _with_keys(a.surface_mentions), _with_keys(a.entities), all_links(a)
+    )
 
 
 def all_links(a: Adjacency) -> Records:
@@ -192,38 +204,44 @@ def meanings(bearers: RaggedArray, names: Ints) -> tuple[Ints, Records]:
     return owner[keep], rows[keep]
 
 
-def mentions(spoken: Records, bearers: RaggedArray, ranks: Ranks) -> Records:
-    """The join of what is spoken with what it means, in the columns of `Adjacency.out`.
+def mentions(surface_mentions: Records, bearers: RaggedArray, ranks: Ranks) -> Records:
+    """The join of what is spoken with what it means, in the columns of `Adjacency.mentions_out`.
 
     Args:
-        spoken: As `Tables` has it.
+        surface_mentions: As `Tables` has it.
         bearers: Of all names in it.
         ranks: Orders slots by content.
     """
-    names, place = np.unique(spoken[:, 3], return_inverse=True)
+    names, place = np.unique(surface_mentions[:, 3], return_inverse=True)
     owner, slots = meanings(bearers, names.astype(np.int64))
     meant = group(owner, slots, len(names))
     which, rows = meant.gather(place)
     shared = meant.counts()[place[which]]
-    mentioned = records(spoken[which, 0], rows[:, 0], spoken[which, 1], spoken[which, 2], shared)
+    mentioned = records(
+        surface_mentions[which, 0],
+        rows[:, 0],
+        surface_mentions[which, 1],
+        surface_mentions[which, 2],
+        shared,
+    )
     return mentioned[np.lexsort((ranks(mentioned[:, 1]), mentioned[:, 2], mentioned[:, 0]))]
 
 
 def backwards(out: Records, ranks: Ranks) -> Records:
-    """Mentions by their target, in the columns of `Adjacency.into`."""
+    """Mentions by their target, in the columns of `Adjacency.mentions_in`."""
     turned = out[:, [1, 0, 2, 3, 4]]
     return turned[np.lexsort((turned[:, 2], ranks(turned[:, 1]), turned[:, 0]))]
 
 
 def by_name(names: NDArray[np.integer], borne: Records, ranks: Ranks) -> Records:
-    """Who bears names, in the columns of `Adjacency.bearers`."""
+    """Who bears names, in the columns of `Adjacency.passages_by_name`."""
     order = np.lexsort((ranks(borne[:, 0]), names))
     return records(names[order], borne[order, 0], borne[order, 1])
 
 
-def speakers(spoken: Records, names: int) -> RaggedArray:
+def mentioners(surface_mentions: Records, names: int) -> RaggedArray:
     """By name: who speaks of it."""
-    pairs = np.unique(spoken[:, 3].astype(np.int64) << 32 | spoken[:, 0])
+    pairs = np.unique(surface_mentions[:, 3].astype(np.int64) << 32 | surface_mentions[:, 0])
     return group(pairs >> 32, (pairs & 0xFFFFFFFF).astype(np.int32)[:, None], names)
 
 

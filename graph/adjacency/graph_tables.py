@@ -117,11 +117,11 @@ def read(
         return table[(table[:, :ends] >= 0).all(1)].astype(np.int32)
 
     passages = known(_array(rows(_SELECT_PASSAGES), 1, lambda part: part))
-    spoken = _array(rows(_SELECT_MENTIONS), 4, lambda part: part)
-    spoken[:, 3] = _numbers(spoken[:, 3], words.names)
+    surface_mentions = _array(rows(_SELECT_MENTIONS), 4, lambda part: part)
+    surface_mentions[:, 3] = _numbers(surface_mentions[:, 3], words.names)
     tables = Tables(
         titles=known(_array(rows(_SELECT_TITLES), 3, words.of_titles)),
-        spoken=known(spoken),
+        surface_mentions=known(surface_mentions),
         entities=_different(known(_array(rows(_SELECT_ENTITIES), 2, words.of_entities))),
         links=known(_array(rows(_SELECT_LINKS), 4, words.of_links), 2),
     )

@@ -97,7 +97,7 @@ class InducedSubgraph:
         a = self._arrays
         owner, rows = a.entities.gather(slots)
         entity = rows[:, 0].astype(np.int64)
-        df = a.members.lengths(entity)
+        df = a.passages_by_entity.lengths(entity)
         keep = (df > 1) & (df <= MAX_DF)
         new = np.unique(entity[keep])
         self._owner = owner = np.concatenate([self._owner, owner[keep] + first])
@@ -108,7 +108,7 @@ class InducedSubgraph:
         owner, column = owner[in_new], column[in_new]
         twice = np.bincount(column, minlength=len(new))[column] > 1
         columns, column = np.unique(column[twice], return_inverse=True)
-        rarity = a.rarities[a.members.lengths(new[columns])]
+        rarity = a.rarities[a.passages_by_entity.lengths(new[columns])]
         source, target, weight = _products(owner[twice], column, rarity, first, len(self._slots))
         back = target < first  # of two new ones, each has found the other
         return (

@@ -17,7 +17,7 @@ Records = NDArray[np.int32]
 class RaggedArray:
     """Row i is a list of records: `values[starts[i]:starts[i + 1]]`, unless it was replaced.
 
-    It is never written to. `replaced` gives another one that shares all but the rows that changed,
+    It is never written to. `with_rows` gives another one that shares all but the rows that changed,
     so that a small change of large lists costs little, and a reader goes on with what it has.
     """
 
@@ -98,7 +98,7 @@ class RaggedArray:
         changed = self.changed
         return [(i, changed[row]) for i, row in enumerate(rows.tolist()) if row in changed]
 
-    def replaced(self, new: Mapping[int, Records], rows: int) -> RaggedArray:
+    def with_rows(self, new: Mapping[int, Records], rows: int) -> RaggedArray:
         """The lists with some rows replaced, and with room for more rows."""
         changed = {**self.changed, **new} if new else self.changed
         return RaggedArray(self.starts, self.values, rows, changed)

@@ -57,7 +57,7 @@ def updated(
     affected = _speakers(a, state, touched)
     if _many(len(affected), sizes[0]):
         return make_adjacency(_merged(a, tables, touched), sizes, living, ranks)
-    state = _of_spoken(state, tables.spoken, touched, sizes)
+    state = _of_spoken(state, tables.surface_mentions, touched, sizes)
     state = _of_mentions(state, np.union1d(affected, touched), ranks)
     state = _of_entities(state, tables.entities, touched, sizes)
     state = _of_links(state, tables.links, touched)
@@ -80,7 +80,7 @@ def _merged(a: Adjacency, tables: Tables, touched: Ints) -> Tables:
     stale = np.isin(old.links[:, 0], touched) | np.isin(old.links[:, 1], touched)
     return Tables(
         _exchanged(old.titles, tables.titles, touched),
-        _exchanged(old.spoken, tables.spoken, touched),
+        _exchanged(old.surface_mentions, tables.surface_mentions, touched),
         _exchanged(old.entities, tables.entities, touched),
         np.concatenate([old.links[~stale], tables.links]),
     )
@@ -94,7 +94,7 @@ def _of_titles(
     a: Adjacency, titles: Records, touched: Ints, sizes: tuple[int, int, int], ranks: Ranks
 ) -> Adjacency:
     names = np.union1d(a.titles.gather(touched)[1][:, 0], titles[:, 1]).astype(np.int64)
-    owner, bearers = a.bearers.gather(names)
+    owner, bearers = a.passages_by_name.gather(names)
     keep = ~np.isin(bearers[:, 0], touched)
     borne = by_name(
         np.concatenate([names[owner[keep]], titles[:, 1]]),
@@ -103,8 +103,10 @@ def _of_titles(
     )
     return replace(
         a,
-        titles=a.titles.replaced(by_key(titles[:, 0], titles[:, 1:], touched), sizes[0]),
-        bearers=a.bearers.replaced(by_key(borne[:, 0], borne[:, 1:], names), sizes[1]),
+        titles=a.titles.with_rows(by_key(titles[:, 0], titles[:, 1:], touched), sizes[0]),
+        passages_by_name=a.passages_by_name.with_rows(
+            by_key(borne[:, 0], borne[:, 1:], names), sizes[1]
+        ),
     )
 
 
@@ -112,41 +114,51 @@ def _speakers(before: Adjacency, after: Adjacency, touched: Ints) -> NDArray[np.
     """The slots that speak of a name that a touched passage bears or bore."""
     bore, bear = before.titles.gather(touched)[1], after.titles.gather(touched)[1]
     names = np.union1d(bore[:, 0], bear[:, 0]).astype(np.int64)
-    return np.unique(before.speakers.gather(names)[1][:, 0])
+    return np.unique(before.mentioners_by_name.gather(names)[1][:, 0])
 
 
 def _of_spoken(
-    a: Adjacency, spoken: Records, touched: Ints, sizes: tuple[int, int, int]
+    a: Adjacency, surface_mentions: Records, touched: Ints, sizes: tuple[int, int, int]
 ) -> Adjacency:
-    spoken = spoken[np.lexsort((spoken[:, 1], spoken[:, 0]))]
-    names = np.union1d(a.spoken.gather(touched)[1][:, 2], spoken[:, 3]).astype(np.int64)
-    owner, speakers = a.speakers.gather(names)
+    surface_mentions = surface_mentions[
+        np.lexsort((surface_mentions[:, 1], surface_mentions[:, 0]))
+    ]
+    names = np.union1d(a.surface_mentions.gather(touched)[1][:, 2], surface_mentions[:, 3]).astype(
+        np.int64
+    )
+    owner, speakers = a.mentioners_by_name.gather(names)
     keep = ~np.isin(speakers[:, 0], touched)
-    pairs = np.concatenate([records(names[owner[keep]], speakers[keep, 0]), spoken[:, [3, 0]]])
+    pairs = np.concatenate(
+        [records(names[owner[keep]], speakers[keep, 0]), surface_mentions[:, [3, 0]]]
+    )
     pairs = np.unique(pairs, axis=0)
     return replace(
         a,
-        spoken=a.spoken.replaced(by_key(spoken[:, 0], spoken[:, 1:], touched), sizes[0]),
-        speakers=a.speakers.replaced(by_key(pairs[:, 0], pairs[:, 1:], names), sizes[1]),
+        surface_mentions=a.surface_mentions.with_rows(
+            by_key(surface_mentions[:, 0], surface_mentions[:, 1:], touched), sizes[0]
+        ),
+        mentioners_by_name=a.mentioners_by_name.with_rows(
+            by_key(pairs[:, 0], pairs[:, 1:], names), sizes[1]
+        ),
     )
 
 
 def _of_mentions(a: Adjacency, sources: Ints, ranks: Ranks) -> Adjacency:
     """Join anew what some slots say."""
     sources = sources.astype(np.int64)
-    owner, said = a.spoken.gather(sources)
-    spoken = np.concatenate([sources[owner].astype(np.int32)[:, None], said], axis=1)
-    out = mentions(spoken, a.bearers, ranks)
-    targets = np.union1d(a.out.gather(sources)[1][:, 0], out[:, 1]).astype(np.int64)
-    owner, entries = a.into.gather(targets)
+    owner, said = a.surface_mentions.gather(sources)
+    surface_mentions = np.concatenate([sources[owner].astype(np.int32)[:, None], said], axis=1)
+    out = mentions(surface_mentions, a.passages_by_name, ranks)
+    targets = np.union1d(a.mentions_out.gather(sources)[1][:, 0], out[:, 1]).astype(np.int64)
+    owner, entries = a.mentions_in.gather(targets)
     keep = ~np.isin(entries[:, 0], sources)
     entries, owner = entries[keep], owner[keep]
     others = records(entries[:, 0], targets[owner], entries[:, 1], entries[:, 2], entries[:, 3])
     into = backwards(np.concatenate([others, out]), ranks)
     return replace(
         a,
-        out=a.out.replaced(by_key(out[:, 0], out[:, 1:], sources), a.n),
-        into=a.into.replaced(by_key(into[:, 0], into[:, 1:], targets), a.n),
+        mentions_out=a.mentions_out.with_rows(by_key(out[:, 0], out[:, 1:], sources), a.n),
+        mentions_in=a.mentions_in.with_rows(by_key(into[:, 0], into[:, 1:], targets), a.n),
     )
 
 
@@ -154,13 +166,15 @@ def _of_entities(
     a: Adjacency, pairs: Records, touched: Ints, sizes: tuple[int, int, int]
 ) -> Adjacency:
     entities = np.union1d(a.entities.gather(touched)[1][:, 0], pairs[:, 1]).astype(np.int64)
-    owner, entries = a.members.gather(entities)
+    owner, entries = a.passages_by_entity.gather(entities)
     keep = ~np.isin(entries[:, 0], touched)
     members = np.concatenate([records(entities[owner[keep]], entries[keep, 0]), pairs[:, ::-1]])
     return replace(
         a,
-        entities=a.entities.replaced(by_key(pairs[:, 0], pairs[:, 1:], touched), sizes[0]),
-        members=a.members.replaced(by_key(members[:, 0], members[:, 1:], entities), sizes[2]),
+        entities=a.entities.with_rows(by_key(pairs[:, 0], pairs[:, 1:], touched), sizes[0]),
+        passages_by_entity=a.passages_by_entity.with_rows(
+            by_key(members[:, 0], members[:, 1:], entities), sizes[2]
+        ),
     )
 
 
@@ -179,6 +193,6 @@ def _of_links(a: Adjacency, links: Records, touched: Ints) -> Adjacency:
     into = by_ends(np.concatenate([others, out]))
     return replace(
         a,
-        links_out=a.links_out.replaced(by_key(out[:, 0], out[:, 1:], sources), a.n),
-        links_into=a.links_into.replaced(by_key(into[:, 1], into[:, [0, 2, 3]], targets), a.n),
+        links_out=a.links_out.with_rows(by_key(out[:, 0], out[:, 1:], sources), a.n),
+        links_into=a.links_into.with_rows(by_key(into[:, 1], into[:, [0, 2, 3]], targets), a.n),
     )

@@ -94,7 +94,7 @@ class LocalPush:
             raise InputError(f"iterations must not be negative, got {iterations!r}")
         if not tolerance >= 0:
             raise InputError(f"tolerance must not be negative, got {tolerance!r}")
-        near = _Nearby(self, slots)
+        near = _Frontier(self, slots)
         visits, steps = start, 0
         for _ in range(ROUNDS if tolerance else iterations):
             if steps >= iterations or not near.open(visits, tolerance):
@@ -124,7 +124,7 @@ class LocalPush:
         if self.arrays.living > 1:
             total[passage] -= sums.logs[slots] / np.log(self.arrays.living)
         records[passage] = sums.records[slots]
-        df = self.arrays.members.lengths(nodes[~passage] - n)
+        df = self.arrays.passages_by_entity.lengths(nodes[~passage] - n)
         total[~passage], records[~passage] = self._rarity[df] * df, df
         return total, records
 
@@ -145,11 +145,11 @@ class LocalPush:
             owner, other, weight = owner[apart], other[apart], weight[apart]
             parts.append((places[owner], other, BACKWARDS * weight, weight))
         owner, rows = a.entities.gather(slots)
-        df = a.members.lengths(rows[:, 0])
+        df = a.passages_by_entity.lengths(rows[:, 0])
         joins = (df > 1) & (df <= self.max_df)
         rarity = self._rarity[df[joins]]
         parts.append((places[owner[joins]], a.n + rows[joins, 0].astype(np.int64), rarity, rarity))
-        owner, rows = a.members.gather(nodes[entities] - a.n)
+        owner, rows = a.passages_by_entity.gather(nodes[entities] - a.n)
         rarity = self._rarity[np.bincount(owner, minlength=len(entities))[owner]]
         parts.append((entities[owner], rows[:, 0].astype(np.int64), rarity, rarity))
         place, other, forth, back = (
@@ -162,7 +162,7 @@ class LocalPush:
         try:
             return self._tables.pop()
         except IndexError:
-            return np.zeros(self.arrays.n + self.arrays.members.rows, dtype=np.int32)
+            return np.zeros(self.arrays.n + self.arrays.passages_by_entity.rows, dtype=np.int32)
 
     def return_table(self, table: NDArray[np.int32]) -> None:
         """For the next walk."""
@@ -183,7 +183,7 @@ class LocalPush:
         return np.fromiter(seeds, np.int64, len(seeds)), weights / weights.sum()
 
 
-class _Nearby:
+class _Frontier:
     """The part of the graph that a walk has come to see; nodes by their place in it.
 
     Args:
@@ -242,10 +242,7 @@ class _Nearby:
         """Where nodes stand; those not seen before are put at the end."""
         unknown = ids[self._table[ids] == 0]
         if len(unknown):
-            # Of several that are the same, the one is kept whose number is written last.
-            number = np.arange(len(unknown), dtype=np.int32)
-            self._table[unknown] = number
-            new = unknown[self._table[unknown] == number]
+            new = one_of_each(unknown, self._table)
             size = len(self._ids)
             self._table[new] = np.arange(size + 1, size + len(new) + 1)
             rows, records = self._walk.rows(new)
@@ -254,6 +251,23 @@ class _Nearby:
             self._costs = np.concatenate([self._costs, np.sqrt(records)])
             self._opened = np.concatenate([self._opened, np.full(len(new), CLOSED)])
         return self._table[ids].astype(np.int64) - 1
+
+
+def one_of_each(ids: Ints, scratch: NDArray[np.int32]) -> Ints:
+    """The different ones of some ids, each where it stands last; quicker than a sort of them.
+
+    Args:
+        ids: `(m,)`, repeats among them.
+        scratch: `(n,)`, above every id; what stands at the ids is written over.
+
+    Returns:
+        `(u,)`, in the order of the places that they were found at.
+    """
+    number = np.arange(len(ids), dtype=np.int32)
+    # Where an index repeats, numpy's assignment leaves the value that is given last.
+    scratch[ids] = number
+    left: Ints = ids[scratch[ids] == number]
+    return left
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,10 +295,12 @@ def _sums(a: Adjacency, max_df: int, before: LocalPush | None) -> _Sums:
         changed.update(_differ(old, new))
     # Those whose entities have come to be in more passages, or in fewer; who shares one that was in
     # too many and still is does not matter.
-    entities = np.asarray(_differ(last.members, a.members), dtype=np.int64)
-    df = np.minimum(last.members.lengths(entities), a.members.lengths(entities))
+    entities = np.asarray(_differ(last.passages_by_entity, a.passages_by_entity), dtype=np.int64)
+    df = np.minimum(
+        last.passages_by_entity.lengths(entities), a.passages_by_entity.lengths(entities)
+    )
     for state in (last, a):
-        changed.update(state.members.gather(entities[df <= max_df])[1][:, 0].tolist())
+        changed.update(state.passages_by_entity.gather(entities[df <= max_df])[1][:, 0].tolist())
     slots = np.asarray(sorted(changed), dtype=np.int64)
     part = _sums_of(a, max_df, slots)
     return _Sums(
@@ -315,7 +331,7 @@ def _sums_of(a: Adjacency, max_df: int, slots: Ints) -> _Sums:
         steps += share * np.bincount(owner, weights=weight, minlength=len(slots))
         records += np.bincount(owner, minlength=len(slots))
     owner, rows = a.entities.gather(slots)
-    df = a.members.lengths(rows[:, 0])
+    df = a.passages_by_entity.lengths(rows[:, 0])
     joins = (df > 1) & (df <= max_df)
     owner, df = owner[joins], df[joins]
     entities = np.bincount(owner, minlength=len(slots))
@@ -324,7 +340,7 @@ def _sums_of(a: Adjacency, max_df: int, slots: Ints) -> _Sums:
 
 
 def _lists(a: Adjacency) -> tuple[RaggedArray, ...]:
-    return a.out, a.into, a.links_out, a.links_into, a.entities
+    return a.mentions_out, a.mentions_in, a.links_out, a.links_into, a.entities
 
 
 def _differ(old: RaggedArray, new: RaggedArray) -> list[int]:

@@ -58,7 +58,7 @@ class Walkable(Protocol):
     def walk(self) -> LocalPush:
         """The walk over its links."""
 
-    def named_lengths(self, text: str) -> dict[int, int]:
+    def title_matches(self, text: str) -> dict[int, int]:
         """The slots whose titles a text names, with the words of the name.
 
         Args:
@@ -117,7 +117,7 @@ def starting_points(
     """
     best = max(hits.values(), default=0.0)
     seeds = {slot: float(np.exp((score - best) / TEMPERATURE)) for slot, score in hits.items()}
-    named = graph.named_lengths(question)
+    named = graph.title_matches(question)
     for slot, length in named.items():
         seeds[slot] = seeds.get(slot, 0.0) + NAMED * float(np.sqrt(length)) / len(named)
     return {slot: weight for slot, weight in seeds.items() if weight > 0}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hoptrail.graph.adjacency.adjacency import STEP
 from hoptrail.graph.adjacency.ragged import Ints, Records
 
-NEIGHBOURS = 0.45
+NEIGHBOUR_WEIGHT = 0.45
 """What a word of the passages before or after counts, beside one of a passage's own."""
 
 
@@ -32,8 +32,8 @@ class SequenceLinks:
         self._before: Ints = steps[:, 0].astype(np.int64)
         self._after: Ints = steps[:, 1].astype(np.int64)
         # Whoever has several before or after it hears their mean.
-        self._to_after = NEIGHBOURS / np.bincount(self._after, minlength=n)[self._after]
-        self._to_before = NEIGHBOURS / np.bincount(self._before, minlength=n)[self._before]
+        self._to_after = NEIGHBOUR_WEIGHT / np.bincount(self._after, minlength=n)[self._after]
+        self._to_before = NEIGHBOUR_WEIGHT / np.bincount(self._before, minlength=n)[self._before]
 
     def __repr__(self) -> str:
         return f"<{len(self)} steps from one passage to the next>"
@@ -42,7 +42,7 @@ class SequenceLinks:
         """Steps from one passage to the next."""
         return len(self._before)
 
-    def in_context(self, scores: NDArray[np.floating]) -> NDArray[np.floating]:
+    def smooth_scores(self, scores: NDArray[np.floating]) -> NDArray[np.floating]:
         """Scores of slots with what their neighbours' are worth to them.
 
         Args:

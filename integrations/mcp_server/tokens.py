@@ -90,4 +90,5 @@ def _access(entry: object, file: Path) -> Access:
     namespace: Sequence[str] = entry["namespace"]
     if not isinstance(namespace, list):
         raise FormatError(f'{where} has a "namespace" that is a list such as ["team", "ann"]')
-    return Access(checked_namespace(namespace), flag(entry.get("read_only", False), "read_only"))
+    read_only = flag(entry.get("read_only", False), "read_only")
+    return Access(checked_namespace(namespace).namespace, read_only)

@@ -66,7 +66,7 @@ class BoundMemory:
         if not isinstance(memory, Memory):
             raise InputError(f"memory must be a Memory, got {type(memory).__name__}")
         self.memory = memory
-        self.namespace = checked_scope([], k, namespace, "question")
+        self.namespace = checked_scope([], k, namespace, "question").namespace
         self.k = k
         self.effort = efforts.effort(effort).name
         self.read_only = flag(read_only, "read_only")

@@ -34,10 +34,11 @@ train on, and nothing to gain."""
 TRAINED_ON = 65_536
 """Vectors that quantisers without lists are trained on, at most."""
 
-REACHED = 0.98
-"""Of the nearest passages, the share whose lists are looked at, if `MOST` is enough for that."""
+TARGET_LIST_RECALL = 0.98
+"""Of the nearest passages, the share whose lists are looked at, if
+`MAX_PROBE_FRACTION` is enough for that."""
 
-MOST = 1 / 6
+MAX_PROBE_FRACTION = 1 / 6
 """Of the lists, the share that is looked at for that; more would take the time that lists spare."""
 
 
@@ -228,13 +229,16 @@ class Ivf(AnnIndexType):
         return faiss.SearchParametersIVF(sel=only, nprobe=min(index.nlist, math.ceil(probes)))
 
     def tune(self, index: Any, vectors: Vectors, nearest: Vectors) -> None:
-        """Have as many lists looked at as `REACHED` needs, `MOST` of them at most."""
+        """Have so many lists looked at that `TARGET_LIST_RECALL` is reached, up to a bound.
+
+        The bound is `MAX_PROBE_FRACTION` of all lists.
+        """
         n, m, dim = nearest.shape
         order = index.quantizer.search(vectors, index.nlist)[1]
         own = index.quantizer.search(nearest.reshape(n * m, dim), 1)[1].reshape(n, m)
         behind = 1 + (order[:, None] == own[..., None]).argmax(2)
-        needed = math.ceil(np.quantile(behind, REACHED))
-        index.nprobe = min(needed, math.ceil(MOST * index.nlist))
+        needed = math.ceil(np.quantile(behind, TARGET_LIST_RECALL))
+        index.nprobe = min(needed, math.ceil(MAX_PROBE_FRACTION * index.nlist))
 
     def probes(self, nlist: int) -> int:
         """How many lists are looked at, at least: a third of few, a smaller share of many."""

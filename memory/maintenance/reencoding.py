@@ -26,7 +26,7 @@ from contextlib import closing
 from threading import Event, Thread, current_thread
 from typing import TYPE_CHECKING, Self
 
-from hoptrail.errors import ConfigError, StoreError, StoreUnavailable
+from hoptrail.errors import ConfigError, StoreBusy, StoreError, StoreUnavailable
 from hoptrail.memory.encoders.transformer import Encoder, Vectors
 from hoptrail.memory.encoders.windows import encode_passages
 from hoptrail.memory.storage import next_vectors, store_info
@@ -194,9 +194,8 @@ class Reencoding:
             try:
                 if step():
                     return
-            except StoreUnavailable as error:
-                if "database is locked" not in str(error):
-                    raise  # else another has been writing for long: try again
+            except StoreBusy:  # another has been writing for long: try again
+                continue
 
     def _step(self, db: Database) -> bool:
         """Do a batch, or the switch where none is left; whether the store has the encoder."""

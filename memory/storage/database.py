@@ -26,7 +26,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from hoptrail.errors import SchemaMismatch, StoreError, StoreUnavailable
+from hoptrail.errors import SchemaMismatch, StoreBusy, StoreError, StoreUnavailable
 from hoptrail.memory import forks
 from hoptrail.memory.guarded import guarded
 from hoptrail.memory.storage import connections, schema
@@ -342,7 +342,7 @@ class Database:
         me = threading.get_ident()
         try:
             if not self._lock.acquire(timeout=self._patience if wait is True else float(wait)):
-                raise StoreUnavailable(
+                raise StoreBusy(
                     f"the store {self.path} could not be written: database is locked by another "
                     "thread, which has a transaction open"
                 )
@@ -402,4 +402,11 @@ class Database:
             self.check_process()
             raise
         except sqlite3.Error as error:
-            raise StoreUnavailable(f"the store {self.path} could not be {what}: {error}") from error
+            kind = StoreBusy if _is_busy(error) else StoreUnavailable
+            raise kind(f"the store {self.path} could not be {what}: {error}") from error
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    """Whether another connection holds what was asked for; extended codes end in the plain one."""
+    code = getattr(error, "sqlite_errorcode", None) or 0
+    return code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)

@@ -92,7 +92,7 @@ class CandidatePool:
         self.question, self.vector, self.scope = question, vector, scope
         self.allowed = allowed
         self.terms: Ids = lexicon.ids(question)
-        named = graph.named_lengths(question)
+        named = graph.title_matches(question)
         self.named = {slot: length for slot, length in named.items() if self._may(slot)}
         self.reads: dict[int, Read] = {}
         self.slots: list[int] = []
@@ -139,7 +139,7 @@ class CandidatePool:
         if not len(sequence):
             self.sparse_moments = view.sparse.moments(self.question)
             return view.sparse.search(self.question, RANKING_DEPTH, allowed=self.allowed)[1]
-        self.sparse_scores = sequence.in_context(self.sparse_scores)
+        self.sparse_scores = sequence.smooth_scores(self.sparse_scores)
         living = self.sparse_scores[view.alive]
         self.sparse_moments = float(living.mean()), float(living.std())
         may = view.alive if self.allowed is None else self.allowed

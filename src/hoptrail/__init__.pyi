@@ -13,6 +13,7 @@ from .errors import (
     MissingExtra as MissingExtra,
     PolicyError as PolicyError,
     SchemaMismatch as SchemaMismatch,
+    StoreBusy as StoreBusy,
     StoreError as StoreError,
     StoreUnavailable as StoreUnavailable,
     UnknownId as UnknownId,

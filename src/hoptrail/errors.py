@@ -34,6 +34,10 @@ class StoreUnavailable(StoreError):
     """The store's file cannot be opened, read or written."""
 
 
+class StoreBusy(StoreUnavailable):
+    """Another thread or process writes to the store's file, for longer than was waited for it."""
+
+
 class SchemaMismatch(StoreError):
     """The store's file was written by a version of hoptrail that this one cannot read."""
 

@@ -45,7 +45,9 @@ class World:
         slot, self.capacity = self.capacity, self.capacity + 1
         self.rows[slot] = {
             "titles": [(slot, name, int(i > 0)) for i, name in enumerate(draw["titles"])],
-            "spoken": [(slot, 10 * i, 10 * i + 4, name) for i, name in enumerate(draw["spoken"])],
+            "surface_mentions": [
+                (slot, 10 * i, 10 * i + 4, name) for i, name in enumerate(draw["surface_mentions"])
+            ],
             "entities": [(slot, entity) for entity in draw["entities"]],
             "links": [],
         }
@@ -69,7 +71,7 @@ class World:
             return np.array(rows, dtype=np.int32).reshape(-1, columns)
 
         found = np.array(links, dtype=np.int32).reshape(-1, 4)
-        return Tables(of("titles", 3), of("spoken", 4), of("entities", 2), found)
+        return Tables(of("titles", 3), of("surface_mentions", 4), of("entities", 2), found)
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -86,14 +88,14 @@ def picture(a: Adjacency) -> dict[str, Any]:
     for name, lists in vars(a).items():
         if isinstance(lists, RaggedArray):
             rows = [lists[i].tolist() for i in range(lists.rows)]
-            found[name] = [sorted(row) for row in rows] if name == "members" else rows
+            found[name] = [sorted(row) for row in rows] if name == "passages_by_entity" else rows
     return found | {"n": a.n, "living": a.living}
 
 
 PASSAGE = st.fixed_dictionaries(
     {
         "titles": st.lists(st.integers(0, NAMES - 1), max_size=2, unique=True),
-        "spoken": st.lists(st.integers(0, NAMES - 1), max_size=4),
+        "surface_mentions": st.lists(st.integers(0, NAMES - 1), max_size=4),
         "entities": st.lists(st.integers(0, ENTITIES - 1), max_size=3, unique=True),
         "links": st.lists(st.integers(0, 9), max_size=2, unique=True),
     }
@@ -121,7 +123,9 @@ def apply(world: World, step: tuple[Any, ...]) -> tuple[set[int], set[int]]:
     slot = living[step[1] % len(living)]
     if step[0] == "rewrite":
         return {world.write(step[2], slot)}, {slot}
-    world.rows[slot]["spoken"] = [(slot, 10 * i, 10 * i + 4, n) for i, n in enumerate(step[2])]
+    world.rows[slot]["surface_mentions"] = [
+        (slot, 10 * i, 10 * i + 4, n) for i, n in enumerate(step[2])
+    ]
     return {slot}, set()
 
 
@@ -156,26 +160,29 @@ def test_any_changes_give_what_is_made_from_everything(
 def test_a_change_of_one_passage_replaces_only_what_it_reaches() -> None:
     world = World()
     for i in range(5):
-        world.write({"titles": [i], "spoken": [(i + 1) % 5], "entities": [i], "links": []}, None)
+        world.write(
+            {"titles": [i], "surface_mentions": [(i + 1) % 5], "entities": [i], "links": []}, None
+        )
     a = make_adjacency(world.tables(set(world.rows)), world.sizes, 5, Ranks(ranks))
-    new = world.write({"titles": [5], "spoken": [2], "entities": [2], "links": [0]}, None)
+    new = world.write({"titles": [5], "surface_mentions": [2], "entities": [2], "links": [0]}, None)
     touched = np.array([new])
     b = updated(a, world.tables({new}), touched, world.sizes, 6, Ranks(ranks))
     changed = {
         k: set(v.changed) for k, v in vars(b).items() if isinstance(v, RaggedArray) and v.changed
     }
     assert changed == {
-        "titles": {5}, "bearers": {5}, "spoken": {5}, "speakers": {2}, "out": {5}, "into": {2},
-        "entities": {5}, "members": {2}, "links_out": {5}, "links_into": {0, 5},
+        "titles": {5}, "passages_by_name": {5}, "surface_mentions": {5}, "mentioners_by_name": {2},
+        "mentions_out": {5}, "mentions_in": {2},
+        "entities": {5}, "passages_by_entity": {2}, "links_out": {5}, "links_into": {0, 5},
     }  # fmt: skip
-    assert b.out.values is a.out.values
+    assert b.mentions_out.values is a.mentions_out.values
 
 
 def test_lists_read_the_same_before_and_after_a_replacement_is_merged_in() -> None:
     values = np.arange(12, dtype=np.int32).reshape(6, 2)
     lists = group(np.array([0, 0, 2, 2, 2, 3]), values, 4)
     new = {2: values[:1], 5: values[4:], 0: values[:0]}
-    replaced = lists.replaced(new, 6)
+    replaced = lists.with_rows(new, 6)
     assert lists.counts().tolist() == [2, 0, 3, 1]
     assert replaced.counts().tolist() == [0, 0, 1, 1, 0, 2]
     asked = np.array([5, 1, 2, 4, 3])

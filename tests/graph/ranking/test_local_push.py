@@ -7,7 +7,7 @@ from hoptrail.errors import InputError
 from hoptrail.graph.adjacency.adjacency import Adjacency, Ranks, Tables, make_adjacency
 from hoptrail.graph.adjacency.ragged import none, records
 from hoptrail.graph.adjacency.updates import updated
-from hoptrail.graph.ranking.local_push import LocalPush
+from hoptrail.graph.ranking.local_push import LocalPush, one_of_each
 
 BLOCK = 100
 """Passages that name each other and share entities; nothing leads from one block to the next but
@@ -28,7 +28,7 @@ def tables(slots: np.ndarray, n: int, rng: np.random.Generator) -> Tables:
     start = np.tile(np.arange(4) * 20, len(slots))
     return Tables(
         titles=records(slots, slots, np.zeros_like(slots)),
-        spoken=records(np.repeat(slots, 4), start, start + 9, names.ravel()),
+        surface_mentions=records(np.repeat(slots, 4), start, start + 9, names.ravel()),
         entities=records(pairs >> 32, pairs & 0xFFFFFFFF),
         links=none(4),
     )
@@ -74,7 +74,7 @@ def test_what_it_reads_does_not_grow_with_the_graph() -> None:
     small, large = Counted(graph(2000), 50), Counted(graph(20_000), 50)
     visits(small, 1e-3)
     visits(large, 1e-3)
-    assert len(large.arrays.into[HUB]) > 5 * len(small.arrays.into[HUB])
+    assert len(large.arrays.mentions_in[HUB]) > 5 * len(small.arrays.mentions_in[HUB])
     assert large.read < 1.3 * small.read
 
 
@@ -101,8 +101,8 @@ def test_a_passage_more_leaves_most_sums_as_they_were() -> None:
     before = make_adjacency(found, room, n, RANKS)
     new = tables(np.array([n]), n + 1, rng)
     after = updated(before, new, np.array([n]), room, n + 1, RANKS)
-    assert after.out.values is before.out.values
-    nodes = np.arange(after.n + after.members.rows)
+    assert after.mentions_out.values is before.mentions_out.values
+    nodes = np.arange(after.n + after.passages_by_entity.rows)
     grown = LocalPush(after, 50, LocalPush(before, 50)).rows(nodes)
     made = LocalPush(after, 50).rows(nodes)
     np.testing.assert_allclose(grown[0], made[0], rtol=1e-12)
@@ -112,3 +112,12 @@ def test_a_passage_more_leaves_most_sums_as_they_were() -> None:
 def test_a_tolerance_below_0_is_refused() -> None:
     with pytest.raises(InputError, match="tolerance must not be negative, got -1"):
         visits(LocalPush(graph(2000), 50), -1.0)
+
+
+def test_one_of_each_id_is_left_whatever_the_scratch_held() -> None:
+    rng = np.random.default_rng(3)
+    for size in (1, 5, 400):
+        ids = rng.integers(0, 90, size)
+        scratch = rng.integers(-5, size, 90).astype(np.int32)
+        left = one_of_each(ids, scratch)
+        assert sorted(left.tolist()) == np.unique(ids).tolist()

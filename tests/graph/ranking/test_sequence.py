@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hoptrail.graph.adjacency.adjacency import STEP
 from hoptrail.graph.graph import Graph
-from hoptrail.graph.ranking.sequence import NEIGHBOURS, SequenceLinks
+from hoptrail.graph.ranking.sequence import NEIGHBOUR_WEIGHT, SequenceLinks
 from hoptrail.memory.store import Store
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.types import Link, Passage
@@ -28,12 +28,12 @@ WORDS = "oak elm ash fir yew box fig may".split()
 def test_each_hears_the_mean_of_those_before_and_of_those_after(pairs, given_scores) -> None:
     scores = np.asarray(given_scores)
     links = np.asarray([(a, b, STEP, 0) for a, b in pairs], dtype=np.int32).reshape(-1, 4)
-    found = SequenceLinks(links, SLOTS).in_context(scores)
+    found = SequenceLinks(links, SLOTS).smooth_scores(scores)
     for slot in range(SLOTS):
         before = [scores[a] for a, b in pairs if b == slot]
         after = [scores[b] for a, b in pairs if a == slot]
         around = sum(float(np.mean(side)) for side in (before, after) if side)
-        np.testing.assert_allclose(found[slot], scores[slot] + NEIGHBOURS * around, atol=1e-4)
+        np.testing.assert_allclose(found[slot], scores[slot] + NEIGHBOUR_WEIGHT * around, atol=1e-4)
 
 
 def talk(count: int = 8) -> list[Passage]:
@@ -53,7 +53,7 @@ def talk(count: int = 8) -> list[Passage]:
 
 def heard(view, graph, text: str) -> dict[str, float]:
     """The scores in context, by id."""
-    scores = graph.sequence().in_context(view.sparse.scores(text))
+    scores = graph.sequence().smooth_scores(view.sparse.scores(text))
     slots = np.flatnonzero(view.alive).tolist()
     return {p.id: float(scores[s]) for s, p in zip(slots, view.passages(slots), strict=True)}
 
