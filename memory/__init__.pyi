@@ -1,4 +1,7 @@
 from .encoders.query_cache import CacheInfo as CacheInfo
+from .encoders.sentence_transformer import (
+    SentenceTransformerEncoder as SentenceTransformerEncoder,
+)
 from .encoders.static import (
     StaticEncoder as StaticEncoder,
     load_encoder as load_encoder,

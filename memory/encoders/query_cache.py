@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.errors import ConfigError
+from hoptrail.memory.encoders.query_side import query_side
 from hoptrail.memory.encoders.transformer import Encoder, Vectors
 from hoptrail.memory.encoders.vectors import checked
 from hoptrail.memory.encoders.wrapped import WrappedEncoder
@@ -71,9 +72,14 @@ class QueryCache:
     def encode(self, encoder: Encoder, texts: Sequence[str]) -> Vectors:
         """The vectors of texts, `(n, d)`; only those not remembered are encoded, each once.
 
+        Args:
+            encoder: The passages'; its query side encodes.
+            texts: n of them.
+
         Raises:
             InputError: The encoder gave something else than vectors.
         """
+        encoder = query_side(encoder)
         if not self.room:
             return checked(encoder.encode(texts), texts, encoder)
         keys = [_key(encoder, text) for text in texts]
@@ -81,19 +87,20 @@ class QueryCache:
         missing: dict[bytes, str] = {}
         with self._lock:
             for row, key in enumerate(keys):
-                found = self._vectors.get(key)
-                if found is None:
+                vector = self._vectors.get(key)
+                if vector is None:
                     missing[key] = texts[row]
                 else:
                     self._vectors.move_to_end(key)
-                    out[row] = found
+                    out[row] = vector
             self._hits += len(keys) - len(missing)
             self._misses += len(missing)
         if not missing:
             return out
-        asked = list(missing.values())
+        new_texts = list(missing.values())
         # Before they are kept: what is no vector would be given again and again.
-        new = dict(zip(missing, checked(encoder.encode(asked), asked, encoder), strict=True))
+        vectors = checked(encoder.encode(new_texts), new_texts, encoder)
+        new = dict(zip(missing, vectors, strict=True))
         for row, key in enumerate(keys):
             if key in new:
                 out[row] = new[key]

@@ -17,16 +17,30 @@ _exported: WeakKeyDictionary[TransformerEncoder, OnnxEncoder | None]
 _exported = WeakKeyDictionary()  # only with `forks.loading` held; None where there is no export
 
 
+def query_side(encoder: Encoder) -> Encoder:
+    """What encodes queries to be compared with an encoder's passages; mostly itself.
+
+    An encoder that puts another prompt before queries than before passages names one by its
+    attribute `query_side`, as `SentenceTransformerEncoder` does.
+
+    Args:
+        encoder: The passages'.
+    """
+    side: Encoder | None = getattr(encoder, "query_side", None)
+    return encoder if side is None else side
+
+
 def for_questions(encoder: Encoder) -> Encoder:
     """What encodes questions and rewritten queries on a walk: the quickest there is.
 
     For a transformer on a CPU that is its export to ONNX Runtime, where the `onnx` extra is
     installed; it is made once for each encoder, of the weights that this has in memory. Any other
-    encoder stands for itself.
+    encoder's query side stands for itself.
 
     Args:
         encoder: The memory's, or another whose vectors are compared with its own.
     """
+    encoder = query_side(encoder)
     if not isinstance(encoder, TransformerEncoder) or encoder.device != "cpu":
         return encoder
     with forks.loading:

@@ -22,7 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.errors import FormatError, InputError
-from hoptrail.memory.encoders.transformer import Encoder, TransformerEncoder, Vectors
+from hoptrail.memory.encoders.model_folder import unsupported
+from hoptrail.memory.encoders.sentence_transformer import SentenceTransformerEncoder
+from hoptrail.memory.encoders.transformer import Encoder, TransformerEncoder, Vectors, fetch
 from hoptrail.memory.encoders.vectors import TINY, unit
 from hoptrail.memory.encoders.widths import plain_width
 from hoptrail.memory.encoders.windows import token_counts, token_ids, tokenizer_of
@@ -89,15 +91,15 @@ class StaticEncoder:
             card = json.loads((where / CARD).read_text(encoding="utf-8"))
             table = load_file(where / TABLE)["tokens"]
             tokenizer = (where / TOKENIZER).read_text(encoding="utf-8")
-            found, said = card["format"], card["fingerprint"]
+            layout, fingerprint = card["format"], card["fingerprint"]
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise FormatError(f"no static encoder can be read from {where}: {error}") from error
-        if found != FORMAT:
-            raise FormatError(f"{where / CARD} should have the format {FORMAT!r}, got {found!r}")
+        if layout != FORMAT:
+            raise FormatError(f"{where / CARD} should have the format {FORMAT!r}, got {layout!r}")
         encoder = cls(table, tokenizer, made_of=card.get("made_of"))
-        if encoder.fingerprint != said:
+        if encoder.fingerprint != fingerprint:
             raise FormatError(
-                f"the static encoder in {where} should have the fingerprint {said}, "
+                f"the static encoder in {where} should have the fingerprint {fingerprint}, "
                 f"got {encoder.fingerprint}: a file of it was changed"
             )
         return encoder
@@ -185,14 +187,14 @@ class StaticEncoder:
         Args:
             texts: n of them, of any length.
         """
-        found = self._tokenizer.encode_batch(plain_width(texts), add_special_tokens=False)
+        encodings = self._tokenizer.encode_batch(plain_width(texts), add_special_tokens=False)
         return [
             (
                 self._table[np.asarray(one.ids, dtype=np.int64)],
                 np.asarray(one.offsets, dtype=np.int64).reshape(-1, 2),
                 vector,
             )
-            for one, vector in zip(found, self.encode(texts), strict=True)
+            for one, vector in zip(encodings, self.encode(texts), strict=True)
         ]
 
     def _sums(self, texts: Sequence[str]) -> Vectors:
@@ -212,18 +214,24 @@ class StaticEncoder:
 def load_encoder(model: str | Path) -> Encoder:
     """The encoder that a folder or a hub's name stands for: static, or a network.
 
+    A model that has prompts, another pooling or further layers is run by sentence-transformers.
+
     Args:
         model: A folder that `hoptrail distill` wrote, a folder of a sentence-transformers model, or
             a name that the hub knows.
 
     Raises:
         FormatError: The folder holds neither.
+        MissingExtra: The model needs sentence-transformers, which is not installed.
     """
     try:
         static = (Path(model) / CARD).is_file()
     except (OSError, ValueError):  # no path at all: then perhaps a name
         static = False
-    return StaticEncoder.load(model) if static else TransformerEncoder(model)
+    if static:
+        return StaticEncoder.load(model)
+    folder = fetch(model)
+    return SentenceTransformerEncoder(model) if unsupported(folder) else TransformerEncoder(folder)
 
 
 def _check_folder(folder: Path) -> None:

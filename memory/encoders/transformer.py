@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.errors import EncoderMissing, FormatError, InputError, MissingExtra
-from hoptrail.memory.encoders.model_folder import max_length, pooling
+from hoptrail.memory.encoders.model_folder import max_length, pooling, unsupported
 from hoptrail.memory.encoders.vectors import Vectors as Vectors
 from hoptrail.memory.encoders.widths import plain_width
 from hoptrail.memory.encoders.windowed import WindowedEncoder
@@ -230,9 +230,11 @@ def load_model(source: str | Path) -> TransformerModel:
     from transformers import AutoModel, AutoTokenizer
     from transformers.utils import logging as transformers_logging
 
+    folder = fetch(source)
+    if complaint := unsupported(folder):
+        raise FormatError(f"{complaint}; SentenceTransformerEncoder runs such a model")
     transformers_logging.disable_progress_bar()
     try:
-        folder = _folder(source)
         tokenizer = AutoTokenizer.from_pretrained(folder)
         network = AutoModel.from_pretrained(folder, dtype=torch.float32)
     except (OSError, ValueError) as error:
@@ -245,7 +247,9 @@ def load_model(source: str | Path) -> TransformerModel:
         network,
         backend.to_str(),
         pooling(folder),
-        max_length(folder, int(network.config.max_position_embeddings)),
+        max_length(
+            folder, int(network.config.max_position_embeddings), int(tokenizer.model_max_length)
+        ),
         inputs=tuple(name for name in tokenizer.model_input_names if name in INPUTS),
         padding=(tokenizer.pad_token_id, tokenizer.pad_token, tokenizer.pad_token_type_id),
         padded_side=tokenizer.padding_side,
@@ -294,10 +298,20 @@ def require(encoder: Encoder | None, what: str) -> Encoder:
     return encoder
 
 
-def _folder(model: str | Path) -> Path:
-    """The model's folder; a name is fetched from the hub, pooling settings and all."""
-    if Path(model).is_dir():
-        return Path(model)
-    from huggingface_hub import snapshot_download
+def fetch(source: str | Path) -> Path:
+    """A model's folder; a name is fetched from the hub, pooling settings and all.
 
-    return Path(snapshot_download(str(model), allow_patterns=HUB_FILES))
+    Args:
+        source: A folder, or a name that the hub knows.
+
+    Raises:
+        FormatError: It is neither.
+    """
+    try:
+        if Path(source).is_dir():
+            return Path(source)
+        from huggingface_hub import snapshot_download
+
+        return Path(snapshot_download(str(source), allow_patterns=HUB_FILES))
+    except (OSError, ValueError) as error:
+        raise FormatError(f"no encoder could be loaded from {str(source)!r}: {error}") from error

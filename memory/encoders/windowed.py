@@ -21,17 +21,16 @@ class WindowedEncoder(ABC):
 
     Args:
         tokenizer: The tokeniser, as the library `tokenizers` writes it in JSON.
-        max_length: Tokens that one pass reads, the special ones among them.
-        prompt: Tokens of these that stand before every text.
+        max_length: Tokens that one pass reads, the special ones among them; None for no limit.
 
     Raises:
         FormatError: The tokeniser cannot be read.
     """
 
-    def __init__(self, tokenizer: str, max_length: int, *, prompt: int = 0) -> None:
+    def __init__(self, tokenizer: str, max_length: int | None) -> None:
         self._counter = tokenizer_of(tokenizer)
         special = int(self._counter.num_special_tokens_to_add(is_pair=False))
-        self._window = max_length - special - prompt
+        self._window = None if max_length is None else max_length - special
 
     @property
     @abstractmethod
@@ -44,8 +43,8 @@ class WindowedEncoder(ABC):
         """The width d of a vector."""
 
     @property
-    def window(self) -> int:
-        """Tokens of content that one pass reads, the special ones left out."""
+    def window(self) -> int | None:
+        """Tokens of content that one pass reads, the special ones left out; None for no limit."""
         return self._window
 
     @property

@@ -33,6 +33,12 @@ class WrappedEncoder:
         """The inner encoder's; None where it names none."""
         return window_of(self.inner)
 
+    @property
+    def query_side(self) -> Encoder | None:
+        """The inner encoder's, past the cache; None where that has none of its own."""
+        side: Encoder | None = getattr(self.inner, "query_side", None)
+        return side
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """The inner encoder's count, or an estimate where it has none."""
         return count_tokens(self.inner, texts)

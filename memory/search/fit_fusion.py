@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.errors import InputError
+from hoptrail.memory.encoders.query_side import query_side
 from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.index.slots import Floats
 from hoptrail.memory.search.fusion import (
@@ -62,7 +63,7 @@ def judge(
     for start in range(0, len(all_questions), AT_ONCE):
         part = all_questions[start : start + AT_ONCE]
         texts = [question.text for question in part]
-        vectors = encoder.encode(texts) if encoder else store.encode_queries(texts)
+        vectors = query_side(encoder).encode(texts) if encoder else store.encode_queries(texts)
         for question, vector in zip(part, vectors, strict=True):
             view = store.view(question.namespace)
             with view.lock:

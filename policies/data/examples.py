@@ -9,6 +9,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from hoptrail.memory.encoders.query_side import query_side
 from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.metrics.clusters import connected_components
 from hoptrail.policies.data.corpora import OpenCorpus
@@ -174,6 +175,7 @@ def prepare(
         FormatError: A question's gold passage is not in its corpus.
     """
     total = sum(len(corpus.questions) for corpus in corpora)
+    encoder = query_side(encoder)
     reformulator = Reformulator(encoder, reencode=reencode)
     out: list[Example] = []
     done = 0

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from hoptrail.graph.graph import Graph
+from hoptrail.memory.encoders.query_side import query_side
 from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.feedback import Feedback
 from hoptrail.memory.filters import Filter
@@ -95,6 +96,7 @@ def prepare_feedback(
         progress: Called with (done, total).
     """
     scopes = _Scopes(store)
+    encoder = query_side(encoder)
     whole = [f.reward for f in feedback if f.reward is not None]
     mean = sum(whole) / len(whole) if whole else 0.0
     out: list[JudgedRecall] = []

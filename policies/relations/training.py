@@ -27,6 +27,7 @@ from hoptrail.graph.graph import Graph
 from hoptrail.graph.view import GraphView
 from hoptrail.learning.single_thread import one_thread
 from hoptrail.memory.encoders.disk_cache import CachedEncoder
+from hoptrail.memory.encoders.query_side import query_side
 from hoptrail.memory.encoders.transformer import Encoder, Vectors
 from hoptrail.policies.card import readme
 from hoptrail.policies.data.corpora import open_triples
@@ -115,10 +116,10 @@ def train_relations(
             "there is nothing to train on: no question names an entity of the triples from which "
             f"at most {config.hops} relations lead to its answers"
         )
-    cached = CachedEncoder(encoder)
+    cached = query_side(CachedEncoder(encoder))  # questions and names, as on a walk
     vectors = cached.encode([question.text for question in ready])
     vectors_of_relations = relation_vectors(names, cached)
-    scorer, curve = fit(ready, vectors, vectors_of_relations, encoder.fingerprint, config, tell)
+    scorer, curve = fit(ready, vectors, vectors_of_relations, cached.fingerprint, config, tell)
     members = [member for member in policy.members if isinstance(member, PolicyNetwork)]
     trained = Policy(members, policy.card, scorer, rerank_weight=policy.rerank_weight)
     trained.card["relations"] = {

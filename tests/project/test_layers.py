@@ -91,6 +91,7 @@ CONFINED = {
     "tantivy": {"memory"},
     "onnx": {"memory"},
     "onnxruntime": {"memory"},
+    "sentence_transformers": {"memory"},
     "sqlite3": {"memory", "graph"},
     "networkx": {"graph"},
     "torch_geometric": {"graph"},
