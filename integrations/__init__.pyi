@@ -1,13 +1,18 @@
-from .documents import documents as documents
 from .function_calling import (
     MemoryTools as MemoryTools,
     anthropic_result as anthropic_result,
     openai_output as openai_output,
 )
 from .langchain import (
+    EmbeddingsEncoder as EmbeddingsEncoder,
+    EncoderEmbeddings as EncoderEmbeddings,
     HoptrailRetriever as HoptrailRetriever,
+    HoptrailVectorStore as HoptrailVectorStore,
+    OperationTool as OperationTool,
     RecallInput as RecallInput,
     RecallTool as RecallTool,
+    agent_tools as agent_tools,
+    documents as documents,
     recall_tool as recall_tool,
 )
 from .mcp_server.serving import serve as serve

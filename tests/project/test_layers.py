@@ -250,7 +250,7 @@ def test_an_honest_import_is_let_through(module, source) -> None:
 
 
 FRAMEWORKS = {
-    "langchain_core": {"langchain", "documents"},
+    "langchain_core": {"langchain"},
     "langgraph": set[str](),
     "llama_index": set[str](),
     "mcp": {"mcp_server"},
@@ -259,8 +259,8 @@ FRAMEWORKS = {
     "uvicorn": {"mcp_server"},
 }
 """Frameworks by the integrations that import them."""
-SHARED = {"operations", "asking", "documents"}
-"""Below all integrations, in no framework's terms but for LangChain's documents."""
+SHARED = {"operations"}
+"""Below all integrations, in no framework's terms."""
 
 
 def test_an_integration_imports_its_framework_and_nothing_of_its_neighbours() -> None:

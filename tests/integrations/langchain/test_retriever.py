@@ -1,20 +1,14 @@
-"""LangChain: its own conformance suites, and what they do not ask."""
+"""A memory as a LangChain retriever, by LangChain's own suite and by what that does not ask."""
 
 from __future__ import annotations
 
-import json
-import re
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from langchain_core.documents import Document
 from langchain_core.runnables import ConfigurableField
-from langchain_core.tools import BaseTool
-from langchain_tests.integration_tests import RetrieversIntegrationTests, ToolsIntegrationTests
-from langchain_tests.unit_tests import ToolsUnitTests
+from langchain_tests.integration_tests import RetrieversIntegrationTests
 from pydantic import ValidationError
 
 from hoptrail import InputError, Memory
@@ -22,32 +16,11 @@ from hoptrail.integrations.langchain import (
     HoptrailRetriever,
     RecallTool,
     documents,
-    recall_tool,
 )
 from hoptrail.memory.testing.hash_encoder import HashEncoder
-from hoptrail.policies.networks.policy_network import NetworkConfig, PolicyNetwork
-from hoptrail.policies.policy import Policy
 from hoptrail.types import Cost, Hit, Hop, Link, Passage, Recall, Trail
 
 QUESTION = "Into which lake flows the river of the town where Ada Lind was born?"
-
-
-@pytest.fixture(scope="session")
-def shared_memory(tmp_path_factory) -> Memory:
-    torch.manual_seed(0)
-    path: Path = tmp_path_factory.mktemp("langchain") / "agent.db"
-    memory = Memory(path, encoder=HashEncoder(), policy=Policy([PolicyNetwork(NetworkConfig())]))
-    memory.add(
-        [
-            {"id": "ada", "title": "Ada Lind", "text": "Ada Lind was born in Varn.", "page": 3},
-            {"id": "varn", "title": "Varn", "text": "Varn stands on the Ister Beck."},
-            {"id": "ister", "title": "Ister Beck", "text": "It flows into Lake Sorrel."},
-            {"id": "trout", "title": "Trout", "text": "The trout is a fish of cold lakes."},
-            {"id": "tolle", "title": "Tolle", "text": "Tolle has a tower of seven bells."},
-        ]
-    )
-    memory.add("Only Ann knows of the pike.", namespace=("ann",))
-    return memory
 
 
 class WithMemory:
@@ -72,28 +45,6 @@ class TestRetriever(WithMemory, RetrieversIntegrationTests):
     @property
     def retriever_query_example(self) -> str:
         return QUESTION
-
-
-class _Tool(WithMemory):
-    @property
-    def tool_constructor(self) -> type[BaseTool]:
-        return RecallTool
-
-    @property
-    def tool_constructor_params(self) -> dict[str, Any]:
-        return {"memory": self.memory}
-
-    @property
-    def tool_invoke_params_example(self) -> dict[str, Any]:
-        return {"question": QUESTION, "k": 3}
-
-
-class TestToolAlone(_Tool, ToolsUnitTests):
-    """LangChain's unit tests."""
-
-
-class TestToolAtWork(_Tool, ToolsIntegrationTests):
-    """LangChain's integration tests."""
 
 
 def _data(trail: Trail) -> dict[str, Any]:
@@ -234,19 +185,6 @@ def test_filters_hold_together_wherever_they_are_given(shared_memory) -> None:
     assert [d.id for d in retriever.invoke(QUESTION)] == ["ada"]
 
 
-def test_what_scores_below_the_threshold_is_left_out(shared_memory) -> None:
-    scores = [
-        d.metadata["hoptrail"]["score"]
-        for d in HoptrailRetriever(memory=shared_memory, k=5).invoke(QUESTION)
-    ]
-    least = scores[1]
-    for setting in ({"score_threshold": least}, {"search_kwargs": {"score_threshold": least}}):
-        retriever = HoptrailRetriever(memory=shared_memory, k=5, **setting)
-        assert len(retriever.invoke(QUESTION)) == sum(score >= least for score in scores)
-    tool = recall_tool(shared_memory, score_threshold=1e9)
-    assert tool.invoke({"question": QUESTION}) == "Nothing is remembered here."
-
-
 WRONG: list[dict[str, Any]] = [
     {"k": 0},
     {"k": "3"},
@@ -294,58 +232,3 @@ def test_a_setting_is_checked_when_it_is_changed_too(shared_memory) -> None:
         retriever.k = 0
     with pytest.raises(ValidationError):
         retriever.filter = {"$no": 1}
-
-
-def test_a_model_reads_passages_and_a_program_the_recall(shared_memory) -> None:
-    tool = recall_tool(shared_memory, k=2, effort="fast")
-    call = {"name": "recall", "args": {"question": QUESTION}, "id": "1", "type": "tool_call"}
-    message = tool.invoke(call)
-    assert re.match(r'\[1\] "[\w ]+" \(id: "\w+"\)\n> ', message.content)
-    assert len(message.artifact["passages"]) == 2
-    assert message.artifact["question"] == QUESTION
-    assert message.status == "success"
-    whole = recall_tool(shared_memory, k=6).invoke(call).artifact["passages"]
-    assert {p["id"]: p["metadata"] for p in whole}["ada"] == {"page": 3}
-    json.dumps(whole)
-
-
-MISTAKEN: list[dict[str, Any]] = [
-    {"question": " "},
-    {"question": None},
-    {"question": 7},
-    {"question": "\ud800"},
-    {"question": "long " * 10_000},
-    {"query": "Who?"},
-    {},
-    {"question": "Who?", "k": 100},
-    {"question": "Who?", "k": 0},
-    {"question": "Who?", "k": 2.5},
-    {"question": "Who?", "k": "3"},
-    {"question": "Who?", "namespace": []},
-    {"question": "Who?", "filter": {}},
-]
-
-
-@pytest.mark.parametrize("args", MISTAKEN, ids=lambda args: str(args)[:50])
-async def test_a_model_is_told_what_is_wrong_with_its_call(shared_memory, args) -> None:
-    tool = recall_tool(shared_memory, name="look_up", namespace=("ann",))
-    call = {"name": "look_up", "args": args, "id": "1", "type": "tool_call"}
-    for message in (tool.invoke(call), await tool.ainvoke(call)):
-        assert message.status == "error"
-        assert message.artifact is None
-        assert len(message.content.splitlines()) == 1
-        assert "pike" not in message.content
-    wrong = next((name for name in args if name != "question"), "question")
-    assert wrong in message.content
-
-
-def test_a_model_cannot_leave_its_namespace_nor_its_filter(shared_memory) -> None:
-    tool = recall_tool(shared_memory, namespace=("ann",))
-    assert set(tool.args) == {"question", "k"}
-    assert tool.invoke({"question": QUESTION}).count("(id: ") == 1
-    empty = recall_tool(shared_memory, namespace=("nobody",))
-    assert empty.invoke({"question": QUESTION}) == "Nothing is remembered here."
-    paged = recall_tool(shared_memory, search_kwargs={"filter": {"page": 3}, "k": 4})
-    assert paged.invoke({"question": QUESTION, "k": 5}).count("(id: ") == 1
-    with pytest.raises(InputError, match="takes no 'filter' when it is called"):
-        paged.invoke({"question": QUESTION}, filter={})

@@ -1,0 +1,14 @@
+from .embeddings import (
+    EmbeddingsEncoder as EmbeddingsEncoder,
+    EncoderEmbeddings as EncoderEmbeddings,
+)
+from .passage_documents import documents as documents
+from .retriever import HoptrailRetriever as HoptrailRetriever
+from .tools import (
+    OperationTool as OperationTool,
+    RecallInput as RecallInput,
+    RecallTool as RecallTool,
+    agent_tools as agent_tools,
+    recall_tool as recall_tool,
+)
+from .vector_store import HoptrailVectorStore as HoptrailVectorStore
