@@ -18,7 +18,8 @@ from hoptrail.api.memory import Memory
 from hoptrail.errors import InputError, UnknownId
 from hoptrail.formats.json_views import metadata_data
 from hoptrail.integrations.langchain.embeddings import EmbeddingsEncoder, EncoderEmbeddings
-from hoptrail.types import Filter, Passage
+from hoptrail.memory.filters import Filter, FilterLike
+from hoptrail.types import Passage
 from hoptrail.values.numbers import finite, shown, whole
 
 
@@ -46,7 +47,7 @@ class HoptrailVectorStore(VectorStore):
         if not isinstance(memory, Memory):
             raise InputError(f"memory must be a Memory, got {type(memory).__name__}")
         self.memory = memory
-        self.namespace = checked_namespace(namespace)
+        self.namespace = checked_namespace(namespace).namespace
 
     @property
     def embeddings(self) -> Embeddings | None:
@@ -188,7 +189,7 @@ class HoptrailVectorStore(VectorStore):
         return [_document(passage) for passage in self._present(ids)]
 
     def similarity_search(
-        self, query: str, k: int = 4, *, filter: Filter | None = None, **kwargs: Any
+        self, query: str, k: int = 4, *, filter: FilterLike | None = None, **kwargs: Any
     ) -> list[Document]:
         """The documents nearest to a query, best first.
 
@@ -205,7 +206,7 @@ class HoptrailVectorStore(VectorStore):
         return [document for document, _ in scored]
 
     def similarity_search_with_score(
-        self, query: str, k: int = 4, *, filter: Filter | None = None, **kwargs: Any
+        self, query: str, k: int = 4, *, filter: FilterLike | None = None, **kwargs: Any
     ) -> list[tuple[Document, float]]:
         """The documents nearest to a query with their cosines, best first.
 
@@ -220,7 +221,7 @@ class HoptrailVectorStore(VectorStore):
         return [(_document(hit.passage), hit.score) for hit in hits]
 
     def similarity_search_by_vector(
-        self, embedding: list[float], k: int = 4, *, filter: Filter | None = None, **kwargs: Any
+        self, embedding: list[float], k: int = 4, *, filter: FilterLike | None = None, **kwargs: Any
     ) -> list[Document]:
         """The documents nearest to a vector, best first.
 
@@ -244,7 +245,7 @@ class HoptrailVectorStore(VectorStore):
         fetch_k: int = 20,
         lambda_mult: float = 0.5,
         *,
-        filter: Filter | None = None,
+        filter: FilterLike | None = None,
         **kwargs: Any,
     ) -> list[Document]:
         """Documents near to a query and far from one another (Carbonell and Goldstein 1998).
@@ -272,7 +273,7 @@ class HoptrailVectorStore(VectorStore):
         fetch_k: int = 20,
         lambda_mult: float = 0.5,
         *,
-        filter: Filter | None = None,
+        filter: FilterLike | None = None,
         **kwargs: Any,
     ) -> list[Document]:
         """Documents near to a vector and far from one another.
@@ -307,7 +308,7 @@ class HoptrailVectorStore(VectorStore):
         return lambda cosine: min(1.0, max(0.0, cosine))
 
     def _nearest(
-        self, embedding: list[float], k: int, filter: Filter | None
+        self, embedding: list[float], k: int, filter: FilterLike | None
     ) -> tuple[list[Passage], np.ndarray[Any, np.dtype[np.float32]]]:
         """The passages nearest to a vector, and their own vectors `(m, d)`."""
         whole(k, "k", least=1)
@@ -316,7 +317,7 @@ class HoptrailVectorStore(VectorStore):
         if not np.isfinite(length) or not length:
             raise InputError(f"a vector has a width and a direction, got {shown(embedding)}")
         with self.memory.store.pinned(self.namespace) as view, view.lock:
-            allowed = view.allowed(filter)
+            allowed = view.allowed(Filter.parse_optional(filter))
             if not view.size:
                 return [], np.zeros((0, len(vector)), dtype=np.float32)
             if len(vector) != view.dense.dim:
