@@ -11,7 +11,11 @@ from hoptrail.policies.policy import Policy
 
 
 def readme(policy: Policy) -> str:
-    """The card as Markdown: what the policy is, what it learned from, how it did."""
+    """The card as Markdown: what the policy is, what it learned from, how it did.
+
+    Args:
+        policy: With its card as data, as `train` left it.
+    """
     card = policy.card
     lines = [
         HEADING,

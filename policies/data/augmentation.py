@@ -43,7 +43,12 @@ class AugmentedCorpus:
     def open(
         self, encoder: Encoder, progress: Callable[[int, int], None] | None = None
     ) -> OpenCorpus:
-        """As a corpus with its questions; its store is kept in the cache like any other."""
+        """As a corpus with its questions; its store is kept in the cache like any other.
+
+        Args:
+            encoder: For passages.
+            progress: Called with (done, total) while they are encoded.
+        """
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"{self.name}.jsonl"
             write_jsonl(path, (passage_record(passage) for passage in self.passages))
@@ -81,7 +86,12 @@ def augmented_corpora(corpus: OpenCorpus, *, share: float, seed: int) -> Iterato
 
 
 def untitled(passage: Passage, links: tuple[Link, ...] = ()) -> Passage:
-    """A passage as a note: its title begins its text, and it has these links alone."""
+    """A passage as a note: its title begins its text, and it has these links alone.
+
+    Args:
+        passage: Any.
+        links: Its links from now on.
+    """
     text = passage.content if passage.title else passage.text
     return replace(passage, text=text, title=None, links=links)
 

@@ -75,7 +75,11 @@ class AnnotatedPassage:
         return plain_title(self.passage.title) if self.passage.title and self.title else None
 
     def places_of(self, name: str) -> list[NameOccurrence]:
-        """Where it says a name."""
+        """Where it says a name.
+
+        Args:
+            name: Folded.
+        """
         return [place for place in self.places if place.name == name]
 
     def answers(self, hidden: set[str], near: NameOccurrence | None) -> list[NameOccurrence]:
@@ -97,7 +101,15 @@ class AnnotatedPassage:
         return answers
 
     def clue(self, place: NameOccurrence, rng: np.random.Generator, most: int = 4) -> list[str]:
-        """Up to `most` words that say something of what stands at a place; none where none do."""
+        """Up to `most` words that say something of what stands at a place; none where none do.
+
+        Words are drawn with probability falling as exp(-distance / `REACH`).
+
+        Args:
+            place: Where the passage says a name.
+            rng: Of how many words there are, and which.
+            most: How many at most.
+        """
         if place.first < 0 or not len(self.words):
             return []
         at = np.arange(len(self.words))
@@ -115,7 +127,11 @@ class AnnotatedPassage:
         return [self._word(i) for i in sorted(chosen.tolist())]
 
     def around(self, place: NameOccurrence) -> set[str]:
-        """The words right beside a place that are neither names nor function words."""
+        """The words right beside a place that are neither names nor function words.
+
+        Args:
+            place: Where the passage says a name.
+        """
         first, last = max(0, place.first - BESIDE), place.last + 1 + BESIDE
         return {
             self.words.folded[i] for i in range(first, min(last, len(self.words))) if self._open[i]
@@ -183,6 +199,9 @@ class AnnotatedPassage:
 
 def plain_title(title: str) -> str:
     """A title as a person would say it: without what only tells like-named ones apart.
+
+    Args:
+        title: As the passage has it.
 
     Examples:
         >>> plain_title("Custody (2007 film)")

@@ -82,7 +82,17 @@ def open_corpus(
 def open_triples(
     triples: Path, encoder: Encoder, *, progress: Callable[[int, int], None] | None = None
 ) -> Store:
-    """As `open_corpus`, for a file of triples: see `hoptrail.formats.triples`."""
+    """A store that holds the entities of triples, built once and kept as `open_corpus` keeps it.
+
+    Args:
+        triples: A file as `hoptrail.formats.triples` reads it.
+        encoder: Encodes the entities' names.
+        progress: Called with (done, total) while they are encoded.
+
+    Raises:
+        FormatError: The file cannot be read, or holds no triples.
+        StoreUnavailable: The cache folder cannot be written.
+    """
     return _open(triples, read_triples, encoder, progress)
 
 
@@ -102,7 +112,11 @@ def _open(
 
 
 def is_store(path: Path) -> bool:
-    """Whether a file is an SQLite file, as a store is, and not a corpus in JSONL."""
+    """Whether a file is an SQLite file, as a store is, and not a corpus in JSONL.
+
+    Args:
+        path: Of a file that need not exist.
+    """
     if not path.is_file():
         return False
     with path.open("rb") as file:
@@ -192,7 +206,12 @@ class OpenCorpus:
         self._names = corpus, questions or corpus
 
     def with_questions(self, questions: Sequence[Question], file: Path | None = None) -> OpenCorpus:
-        """The same corpus with other questions, from a file; closing one closes both."""
+        """The same corpus with other questions; closing one closes both.
+
+        Args:
+            questions: In whose stead.
+            file: Where they come from, for messages.
+        """
         other = copy(self)
         other.questions = list(questions)
         other._names = self._names[0], file or self._names[0]
@@ -203,7 +222,11 @@ class OpenCorpus:
         self.store.close()
 
     def scope(self, namespace: Namespace) -> CorpusScope:
-        """The passages that a question of this namespace may find."""
+        """The passages that a question of a namespace may find.
+
+        Args:
+            namespace: That of a question.
+        """
         scope = self._scopes.get(namespace)
         if scope is None:
             view = self.store.view(namespace)
@@ -212,6 +235,9 @@ class OpenCorpus:
 
     def scope_of(self, question: Question) -> CorpusScope:
         """The passages that a question may find.
+
+        Args:
+            question: Of this corpus.
 
         Raises:
             FormatError: There is none: its namespace holds nothing.
@@ -226,7 +252,10 @@ class OpenCorpus:
         return scope
 
     def gold(self, question: Question) -> tuple[int, ...]:
-        """The slots of a question's supporting passages.
+        """The slots of a question's supporting passages, in its scope's view.
+
+        Args:
+            question: Of this corpus.
 
         Raises:
             FormatError: One is not in the corpus.

@@ -21,9 +21,9 @@ from hoptrail.types import Link, Passage, Question
 
 ALIKE = 4
 """Passages that are to be found for each."""
-WORDS = 60
+MOST_WORDS = 60
 """The most that a question has."""
-LEAST = 6
+LEAST_WORDS = 6
 """Words below which nothing is asked."""
 SHORT = 40
 """Characters below which a sentence joins the one before."""
@@ -53,7 +53,7 @@ def inverse_cloze_questions(
         left = everything[i]
         words = _query_words(left, rng)
         view = corpus.scope(left.namespace).view
-        gold = _most_alike(view, left, out) if len(words) >= LEAST else []
+        gold = _most_alike(view, left, out) if len(words) >= LEAST_WORDS else []
         if gold:
             questions.append(
                 Question(
@@ -73,12 +73,16 @@ def _query_words(left: Passage, rng: np.random.Generator) -> list[str]:
     said = sentences(left.content)
     size = int(rng.integers(1, 4))
     start = int(rng.integers(max(1, len(said) - size + 1)))
-    words = re.sub(r"\s+", " ", " ".join(said[start : start + size])).split()[:WORDS]
+    words = re.sub(r"\s+", " ", " ".join(said[start : start + size])).split()[:MOST_WORDS]
     return _picked(words, rng)
 
 
 def sentences(text: str) -> list[str]:
-    """A text's sentences, none of them very short but where the whole text is."""
+    """A text's sentences, none of them very short but where the whole text is.
+
+    Args:
+        text: White space in it counts as a space.
+    """
     out: list[list[str]] = []  # pieces are joined once: to add one to a long string copies it
     length = 0  # of the last
     for piece in _END.split(re.sub(r"\s+", " ", text).strip()):
@@ -95,7 +99,7 @@ def _picked(words: Sequence[str], rng: np.random.Generator) -> list[str]:
     """The words, or some of them, in their order."""
     if rng.random() >= DROPPED:
         return list(words)
-    count = max(LEAST, int(len(words) * rng.uniform(0.4, 0.9)))
+    count = max(LEAST_WORDS, int(len(words) * rng.uniform(0.4, 0.9)))
     return [words[i] for i in sorted(rng.permutation(len(words))[:count])]
 
 

@@ -168,7 +168,11 @@ class QuestionMaker:
         return self._finish("chain", path, clues, hidden, entered)
 
     def comparison(self, start: int) -> QuestionDraft | None:
-        """Two passages that are named and alike, and what both speak of."""
+        """Two passages that are named and alike, and what both speak of.
+
+        Args:
+            start: The slot of the first.
+        """
         first = self.paths[start]
         second = self._alike(first)
         if second is None:
@@ -187,7 +191,11 @@ class QuestionMaker:
         return QuestionDraft("comparison", text, "", (start, second.slot))
 
     def double(self, start: int) -> QuestionDraft | None:
-        """Two passages alike that are named, and what each says something of in the same words."""
+        """Two passages alike that are named, and what each says something of in the same words.
+
+        Args:
+            start: The slot of the first.
+        """
         first = self.paths[start]
         second = self._alike(first)
         if second is None:
@@ -210,7 +218,11 @@ class QuestionMaker:
         return QuestionDraft("double", text, "", (start, second.slot, p, q))
 
     def branch(self, start: int) -> QuestionDraft | None:
-        """A passage that two others lead to, each by a name of its own."""
+        """A passage that two others lead to, each by a name of its own.
+
+        Args:
+            start: The slot of the one that they lead to.
+        """
         page = self.paths[start]
         places = _different([p for p in page.places if self.paths.sharing(p.name)])
         self.rng.shuffle(places)

@@ -85,16 +85,33 @@ class PassagePaths:
         return steps, worth
 
     def sharing(self, name: str) -> list[int]:
-        """The passages that say a name; none where these are too many to mean one."""
+        """The passages that say a name; none where these are too many to mean one.
+
+        Args:
+            name: Folded.
+
+        Returns:
+            Slots.
+        """
         slots = self.graph.slots_of_entity(name)
         return slots if 2 <= len(slots) <= SHARED else []
 
     def rare(self, name: str) -> bool:
-        """Whether a name says well enough which passage is meant."""
+        """Whether a name says well enough which passage is meant.
+
+        Args:
+            name: Folded.
+        """
         return self.graph.entity_df(name) <= SHARED
 
     def open(self, slots: Sequence[int], path: Sequence[int]) -> list[int]:
-        """Of these, in the order of content, those that a path may go on to."""
+        """Those passages that a path may go on to, in the order of content.
+
+        Args:
+            slots: Of these.
+            path: The slots of the passages so far; none is entered twice, and all are of the
+                namespace of the first.
+        """
         space = self._namespace(path[0])
         return [
             slot
@@ -103,7 +120,11 @@ class PassagePaths:
         ]
 
     def near(self, page: AnnotatedPassage) -> list[int]:
-        """Passages near in meaning, in the order of content."""
+        """The slots of passages near in meaning, in the order of content.
+
+        Args:
+            page: To which.
+        """
         if page.slot not in self._near:
             vector = self.view.dense.vectors(np.asarray([page.slot]))
             _, slots = self.view.dense.search(vector, ALIKE + 1)
@@ -111,7 +132,11 @@ class PassagePaths:
         return self._near[page.slot]
 
     def idf(self, word: str) -> float:
-        """The rarity of a word; 0 for one that the index leaves out."""
+        """The inverse document frequency of a word, in nats; 0 for one that the index leaves out.
+
+        Args:
+            word: Any form of it.
+        """
         terms = self.view.sparse.terms(word)
         return self.view.sparse.idf(terms[0]) if terms else 0.0
 

@@ -71,7 +71,11 @@ class JudgedRecall:
 
 
 def useful_rows(feedback: Feedback) -> dict[int, float]:
-    """The rowids of the passages that feedback says were useful, with their rewards."""
+    """The rowids of the passages that feedback says were useful, with their rewards.
+
+    Args:
+        feedback: On one recall; rewards are in [0, 1].
+    """
     if feedback.passages:
         return {row: reward for row, reward in feedback.passages.items() if reward >= USEFUL}
     if feedback.reward is None or feedback.reward < USEFUL:

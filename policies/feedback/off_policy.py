@@ -7,7 +7,7 @@
 
 Feedback on a deterministic recall is biased to what that policy shows: it can say that something
 shown was useful, not that something else would have been more so. What a recall drew at random says
-more, at more variance (`learning.without_replacement`): alone, a few hundred of these made a weak
+more, at more variance (`learning.stochastic_beam`): alone, a few hundred of these made a weak
 policy worse at a learning rate at which labels help (docs/laboratory.md): hence both.
 """
 
@@ -30,7 +30,9 @@ from hoptrail.policies.feedback.dataset import JudgedRecall
 from hoptrail.policies.objectives.imitation import LabelWeights, imitation_loss
 from hoptrail.policies.objectives.rollout import trail_log_probs
 from hoptrail.policies.policy import Policy
+from hoptrail.policies.training.config import LARGEST_SEED
 from hoptrail.policies.training.stage_run import Schedule, seeded
+from hoptrail.values.numbers import MOST, above_zero, whole
 from hoptrail.values.progress import TrainingProgress, silent
 
 
@@ -50,16 +52,12 @@ class TuneConfig:
     """The largest importance weight."""
 
     def __post_init__(self) -> None:
-        if min(self.epochs, self.batch) < 1:
-            raise ConfigError(
-                f"epochs and batch must be at least 1, got {self.epochs}, {self.batch}"
-            )
-        if self.seed < 0:
-            raise ConfigError(f"seed must be at least 0, got {self.seed}")
-        if not min(self.learning_rate, self.clip) > 0:
-            raise ConfigError(
-                f"learning_rate and clip must be above 0, got {self.learning_rate}, {self.clip}"
-            )
+        for name, least in (("seed", 0), ("epochs", 1), ("batch", 1)):
+            most = LARGEST_SEED if name == "seed" else MOST
+            number = whole(getattr(self, name), name, least=least, most=most, error=ConfigError)
+            object.__setattr__(self, name, number)  # Python's own, as the card needs it
+        for name in ("learning_rate", "clip"):
+            above_zero(getattr(self, name), name, error=ConfigError)
 
 
 def tune(

@@ -2,9 +2,9 @@
 
 For each question all subsets of its gold passages are states; the exact log-likelihood of reading
 all that can be reached and then stopping is a forward sum over them
-(`learning.latent_order`). It reaches only states that the policy is likely to visit, so a listwise
-term is added at every state, those behind a wrong turn too: the gold passages that are still
-missing should be chosen, and STOP where none is.
+(`learning.set_likelihood`). It reaches only states that the policy is likely to visit, so a
+listwise term is added at every state, those behind a wrong turn too: the gold passages that are
+still missing should be chosen, and STOP where none is.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ from hoptrail.policies.data.examples import Example
 from hoptrail.policies.environment.state import State, StateInput, batch_states
 from hoptrail.policies.networks.policy_network import Inputs
 from hoptrail.policies.policy import Policy
-
-Figures = dict[str, float]
+from hoptrail.values.progress import Figures
 
 
 @dataclass(frozen=True, slots=True)

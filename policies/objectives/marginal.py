@@ -35,8 +35,7 @@ from hoptrail.policies.networks.weights import FAULTS, load_weights, reason
 from hoptrail.policies.objectives.rollout import trail_log_probs
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.search.beam import BeamSearch, Episode
-
-Figures = dict[str, float]
+from hoptrail.values.progress import Figures
 
 
 def load_reader(folder: Path | str) -> SpanReader:

@@ -1,7 +1,7 @@
 """REINFORCE over trails: reward what was read, not how.
 
 The return is what a `Reward` says of the set that was read, less a cost for each hop; the baseline
-is the mean of the other samples of the same question (`learning.estimators`).
+is the mean of the other samples of the same question (`learning.policy_gradient`).
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from hoptrail.policies.environment.reformulation import Reformulator
 from hoptrail.policies.objectives.rewards import Reward
 from hoptrail.policies.objectives.rollout import sample
 from hoptrail.policies.policy import Policy
-
-Figures = dict[str, float]
+from hoptrail.values.progress import Figures
 
 
 def reinforce(

@@ -1,7 +1,7 @@
 """Recalls that explore: a beam that samples trails without replacement, and what a walk decided.
 
 The deterministic beam always reads what it thinks best and never learns what else was there. This
-one draws k different trails (`learning.without_replacement`): a hop keeps the k + 1 prefixes with
+one draws k different trails (`learning.stochastic_beam`): a hop keeps the k + 1 prefixes with
 the largest perturbed log-probability, ended ones among them, and the last of the k + 1 gives the
 threshold. Each trail then has a known probability of being in the sample, which is what learning
 from it needs. A trail is a sequence here: orders of equal evidence are not merged. It ends by STOP,

@@ -29,7 +29,7 @@ from hoptrail.policies.objectives.rollout import Trajectory, sample
 from hoptrail.policies.policy import Policy
 
 TENTHS = 10
-LEAST = 30
+LEAST_LEFT_OUT = 30
 """Questions below which a tenth says too little: nothing is left out, and STOP stays as it is."""
 WALKS = 3
 """Walks over each question that was left out, drawn from the policy."""
@@ -57,7 +57,7 @@ def left_out(examples: Sequence[Example]) -> NDArray[np.bool_]:
         part_of[cluster] = filled.argmin()
         filled[filled.argmin()] += sizes[cluster]
     chosen: NDArray[np.bool_] = part_of[clusters] == filled.argmin()
-    return chosen if chosen.sum() >= LEAST else np.zeros(len(examples), dtype=bool)
+    return chosen if chosen.sum() >= LEAST_LEFT_OUT else np.zeros(len(examples), dtype=bool)
 
 
 def calibrate_stop(

@@ -41,6 +41,11 @@ class Checkpoint:
     ) -> None:
         """Write where the run is, its weights, and the optimiser's moments.
 
+        Args:
+            place: Where the run is, as JSON has it.
+            modules: All whose weights the run needs, by names of the caller's.
+            optimizer: Of what is being trained.
+
         Raises:
             PolicyError: The folder cannot be written.
         """
@@ -101,6 +106,11 @@ class Checkpoint:
     ) -> None:
         """Put loaded tensors back.
 
+        Args:
+            tensors: As `load` gave them.
+            modules: Those to fill, by the names that `save` had for them.
+            optimizer: The one whose moments come back; None where there is none.
+
         Raises:
             PolicyError: They are not these modules'.
         """
@@ -132,7 +142,11 @@ class Checkpoint:
             optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
 
     def keep(self, modules: Mapping[str, nn.Module]) -> None:
-        """Write what was trained beside the policy into the folder, a file by each name."""
+        """Write what was trained beside the policy into the folder, a file by each name.
+
+        Args:
+            modules: By name.
+        """
         for name, module in modules.items():
             tensors = {key: tensor.contiguous() for key, tensor in module.state_dict().items()}
             partial = self.folder / f"{name}.safetensors.partial"

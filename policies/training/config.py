@@ -9,6 +9,7 @@ from hoptrail.errors import ConfigError
 from hoptrail.policies.environment.efforts import DEFAULT, effort
 from hoptrail.policies.networks.policy_network import NetworkConfig
 from hoptrail.policies.objectives.rewards import Reward, RewardFunction
+from hoptrail.values.numbers import MOST, above_zero, share, whole
 from hoptrail.values.progress import TrainingProgress, silent
 
 OBJECTIVES = ("imitation", "marginal", "reinforce")
@@ -16,6 +17,14 @@ SELF_SUPERVISED = "self-supervised"
 """The stage before the objectives, on questions made from the passages themselves."""
 FINE_TUNE_LR_FACTOR = 1 / 3
 """What the rate of imitation is multiplied by in a policy that is trained already."""
+LARGEST_SEED = 2**63 - 1
+LEAST_COUNT = {
+    **dict.fromkeys(("seed", "self_supervised"), 0),
+    **dict.fromkeys(("networks", "epochs", "self_supervised_epochs", "tuning_epochs"), 1),
+    **dict.fromkeys(("batch", "trails"), 1),
+    "samples": 2,  # of one alone no other is the baseline
+}
+"""The settings that are whole numbers, and the least that each may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,31 +88,14 @@ class TrainConfig:
                 f"unknown objective {self.objective!r}: choose from {', '.join(OBJECTIVES)}, "
                 "with commas between stages"
             )
-        counts = (
-            "networks",
-            "epochs",
-            "tuning_epochs",
-            "self_supervised_epochs",
-            "batch",
-            "trails",
-        )
-        if min(getattr(self, name) for name in counts) < 1:
-            raise ConfigError(f"{', '.join(counts)} must be at least 1")
-        rates = self.learning_rate, self.tuning_rate
-        if not all(0 < rate < float("inf") for rate in rates):
-            raise ConfigError(f"learning_rate and tuning_rate must be above 0, got {rates}")
-        if self.self_supervised < 0:
-            raise ConfigError(
-                f"self_supervised must be 0 or the number of questions to make, "
-                f"got {self.self_supervised}"
-            )
-        if self.seed < 0:
-            raise ConfigError(f"seed must be at least 0, got {self.seed}")
+        for name, least in LEAST_COUNT.items():
+            most = LARGEST_SEED if name == "seed" else MOST
+            number = whole(getattr(self, name), name, least=least, most=most, error=ConfigError)
+            object.__setattr__(self, name, number)  # Python's own, as the card needs it
+        for name in ("learning_rate", "tuning_rate"):
+            above_zero(getattr(self, name), name, error=ConfigError)
         for name in ("mentions_as_links", "weight_average", "augmentation_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name} is a share, from 0 to 1, got {getattr(self, name)}")
-        if self.samples < 2:
-            raise ConfigError(f"samples must be at least 2 for a baseline, got {self.samples}")
+            share(getattr(self, name), name, error=ConfigError)
 
     @property
     def objectives(self) -> list[str]:

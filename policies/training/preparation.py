@@ -95,7 +95,11 @@ class Preparation:
     stack: ExitStack
 
     def labelled(self, data: TrainingData) -> list[OpenCorpus]:
-        """The corpora with the questions from which some stage can learn."""
+        """The corpora with the questions from which some stage can learn.
+
+        Args:
+            data: Names the files.
+        """
         # Questions are read first: a corpus may have to be encoded.
         questions = [
             usable(read_questions(one.questions), self.config, one.questions) for one in data.train
@@ -108,7 +112,13 @@ class Preparation:
         ]
 
     def examples(self, corpora: Sequence[OpenCorpus], source: Source, label: str) -> list[Example]:
-        """The questions of corpora with their pools."""
+        """The questions of corpora with their pools.
+
+        Args:
+            corpora: Open ones.
+            source: Where their questions come from.
+            label: What progress calls it.
+        """
         # Of questions that were made there are many: to encode what each is rewritten to would
         # take many times longer, so that their queries move as vectors.
         reencode = source is not Source.PSEUDO and EFFORTS[self.config.effort].reencode
@@ -121,7 +131,11 @@ class Preparation:
         )
 
     def augmented(self, corpus: OpenCorpus) -> list[Example]:
-        """The questions of a corpus over what is made from it."""
+        """The questions of a corpus over what is made from it.
+
+        Args:
+            corpus: With questions that people asked.
+        """
         examples = []
         for variant in augmented_corpora(
             corpus, share=self.config.augmentation_share, seed=self.config.seed
@@ -134,7 +148,11 @@ class Preparation:
         return examples
 
     def pseudo(self, files: Sequence[Path]) -> list[Example]:
-        """Questions made of the passages of corpora."""
+        """Questions made of the passages of corpora.
+
+        Args:
+            files: Corpora or stores.
+        """
         corpora = with_pseudo_questions(
             open_corpora(files, self.encoder.inner, self.progress, self.stack),
             self.config.self_supervised,

@@ -147,7 +147,16 @@ def _case(scorer: Reranker, example: Example, episode: Episode) -> Case | None:
 
 
 def fit(cases: Sequence[Case]) -> float:
-    """The weight b / a of the conditional logit; `RERANK_WEIGHT` where there is no case."""
+    """The weight b / a of the conditional logit; `RERANK_WEIGHT` where there is no case.
+
+    Source: McFadden 1974 (conditional logit), fitted by L-BFGS with a Gaussian prior.
+
+    Args:
+        cases: Walked questions.
+
+    Returns:
+        From `SMALLEST` to `LARGEST`.
+    """
     if not cases:
         return RERANK_WEIGHT
     x = [torch.from_numpy(np.stack([case.log_score, case.z], axis=1)) for case in cases]

@@ -23,8 +23,7 @@ from hoptrail.policies.objectives.rewards import Reward
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.search.beam import BeamSearch
 from hoptrail.policies.training.config import OBJECTIVES, SELF_SUPERVISED, TrainConfig
-
-Figures = dict[str, float]
+from hoptrail.values.progress import Figures
 
 
 class Objective(Protocol):

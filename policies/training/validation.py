@@ -32,17 +32,17 @@ def recalls(
         cuts: Lengths of the ranking.
         progress: Called with (questions done, questions in all).
     """
-    walkers: dict[Namespace, PolicyRetriever] = {}
+    retrievers: dict[Namespace, PolicyRetriever] = {}
     at: dict[int, list[float]] = {cut: [] for cut in cuts}
     questions = [question for question in corpus.questions if question.supporting_ids]
     for done, question in enumerate(questions, start=1):
-        if question.namespace not in walkers:
+        if question.namespace not in retrievers:
             scope = corpus.scope(question.namespace)
-            walkers[question.namespace] = PolicyRetriever(
+            retrievers[question.namespace] = PolicyRetriever(
                 policy, scope.view, scope.graph, encoder, EFFORTS[effort]
             )
-        [walk] = walkers[question.namespace].retrieve([question.text], max(cuts))
-        ranked = [str(slot) for slot in walk.slots]
+        [result] = retrievers[question.namespace].retrieve([question.text], max(cuts))
+        ranked = [str(slot) for slot in result.slots]
         gold = [str(slot) for slot in corpus.gold(question)]
         for cut, values in at.items():
             values.append(recall_at(ranked, gold, cut))
@@ -52,5 +52,9 @@ def recalls(
 
 
 def means(at: Mapping[int, Sequence[float]]) -> dict[str, float]:
-    """Mean recall by the name of its cut, of what `recalls` found."""
+    """Mean recall by the name of its cut, as a card has it.
+
+    Args:
+        at: As `recalls` gives it.
+    """
     return {f"recall@{cut}": sum(values) / max(1, len(values)) for cut, values in at.items()}

@@ -47,16 +47,28 @@ def real(value: object, what: str) -> float:
     return found
 
 
-def above_zero(value: object, what: str) -> float:
+def above_zero(value: object, what: str, *, error: type[InputError] = InputError) -> float:
     """A finite number above 0.
 
     Raises:
-        InputError: It is something else.
+        InputError: It is something else; or `error`, a kind of it.
     """
     found = finite(value)
     if found is None or not found > 0:
-        raise InputError(f"{what} must be above 0 and finite, got {shown(value)}")
+        raise error(f"{what} must be above 0 and finite, got {shown(value)}")
     return found
+
+
+def share(value: object, what: str, *, error: type[InputError] = InputError) -> float:
+    """A number from 0 to 1.
+
+    Raises:
+        InputError: It is something else; or `error`, a kind of it.
+    """
+    number = finite(value)
+    if number is None or not 0 <= number <= 1:
+        raise error(f"{what} is a share, from 0 to 1, got {shown(value)}")
+    return number
 
 
 def finite(value: object) -> float | None:

@@ -10,6 +10,9 @@ Progress = Callable[[int, int], None]
 StageProgress = Callable[[str, int, int], None]
 """Called with (stage, done, total)."""
 
+Figures = dict[str, float]
+"""What a step of a training shows of itself, by name."""
+
 TrainingProgress = Callable[[str, int, int, Mapping[str, float]], None]
 """Called with (stage, done, total, figures): the means of a stage so far, by name."""
 

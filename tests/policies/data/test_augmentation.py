@@ -84,7 +84,7 @@ def test_notes_have_no_untitled_variant(open_corpus, demo_passages, demo_questio
     assert "untitled" not in by_name(notes)
 
 
-def test_what_a_likeness_is_asked_of_is_not_there(demo, demo_passages) -> None:
+def test_what_an_inverse_cloze_question_is_made_of_is_not_there(demo, demo_passages) -> None:
     variant = by_name(demo)["inverse-cloze"]
     stay = {passage.id for passage in variant.passages}
     gone = [passage for passage in demo_passages if passage.id not in stay]

@@ -306,7 +306,9 @@ def test_questions_are_varied_and_the_seed_decides(sets, tmp_path) -> None:
     config = replace(SMALL, epochs=1, augmentation_share=0.5)
     card = run(sets["learn"], tmp_path / "a", config)
     assert card["questions"] == 40
-    assert 20 < card["varied"] <= 32  # 20 over untitled passages, and up to 12 likenesses
+    assert (
+        20 < card["varied"] <= 32
+    )  # 20 over untitled passages, and up to 12 of the inverse cloze task
     run(sets["learn"], tmp_path / "b", config)
     assert weights(tmp_path / "a") == weights(tmp_path / "b")
     plain = replace(config, augmentation_share=0.0)
@@ -331,7 +333,7 @@ def lessons(monkeypatch) -> list[tuple[StageRun, list]]:
 def test_variants_of_what_is_left_out_are_left_out_too(
     sets, tmp_path, monkeypatch, lessons
 ) -> None:
-    monkeypatch.setattr(calibration, "LEAST", 2)
+    monkeypatch.setattr(calibration, "LEAST_LEFT_OUT", 2)
     unseen = []
 
     def calibrate_stop(network, examples, *rest, **options):
@@ -442,11 +444,14 @@ def test_an_encoder_without_tokens_is_told_at_once(sets, tmp_path, monkeypatch) 
         ({"epochs": 0}, "at least 1"),
         ({"tuning_epochs": 0}, "at least 1"),
         ({"tuning_rate": 0.0}, "tuning_rate must be above 0"),
-        ({"learning_rate": float("nan")}, "learning_rate and tuning_rate must be above 0"),
+        ({"learning_rate": float("nan")}, "learning_rate must be above 0"),
+        ({"epochs": 2.5}, "epochs must be a whole number of at least 1, got 2.5"),
+        ({"networks": True}, "networks must be a whole number"),
+        ({"mentions_as_links": "much"}, "mentions_as_links is a share"),
         ({"batch": 0}, "at least 1"),
         ({"samples": 1}, "at least 2"),
         ({"objective": ""}, "unknown objective"),
-        ({"self_supervised": -1}, "0 or the number"),
+        ({"self_supervised": -1}, "self_supervised must be a whole number of at least 0"),
         ({"self_supervised": 5, "self_supervised_epochs": 0}, "at least 1"),
         ({"effort": "heroic"}, "no effort 'heroic'"),
     ],
@@ -459,7 +464,7 @@ def test_settings_out_of_range_are_refused(wrong, says) -> None:
 def test_stop_is_calibrated_by_a_network_that_did_not_see_some_questions(
     sets, tmp_path, monkeypatch
 ) -> None:
-    monkeypatch.setattr(calibration, "LEAST", 2)
+    monkeypatch.setattr(calibration, "LEAST_LEFT_OUT", 2)
     config = replace(SMALL, networks=2)
     card = run(sets["learn"], tmp_path / "out", config)
     last = card["curves"][-1]
