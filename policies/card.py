@@ -27,9 +27,9 @@ def readme(policy: Policy) -> str:
         "version of hoptrail that has more.",
         "",
         f"- objective: {card.get('objective')}",
-        f"- questions: {card.get('questions')}{_made(card)}, seed {card.get('seed')}",
+        f"- questions: {card.get('questions')}{_further_questions(card)}, seed {card.get('seed')}",
         f"- encoder it was trained beside: `{card.get('encoder')}`",
-        *_joint(card.get("joint"), policy.rerank_weight),
+        *_rerank_line(card.get("joint"), policy.rerank_weight),
         f"- command: `{card.get('command') or 'train(...)'}`",
         "",
         "| trained on | sha256 of the questions begins |",
@@ -47,7 +47,7 @@ def readme(policy: Policy) -> str:
     return "\n".join(lines)
 
 
-def _joint(fitted: Mapping[str, Any] | None, weight: float) -> list[str]:
+def _rerank_line(fitted: Mapping[str, Any] | None, weight: float) -> list[str]:
     if not fitted:
         return []
     return [
@@ -56,6 +56,6 @@ def _joint(fitted: Mapping[str, Any] | None, weight: float) -> list[str]:
     ]
 
 
-def _made(card: Mapping[str, Any]) -> str:
+def _further_questions(card: Mapping[str, Any]) -> str:
     said = f", {card['varied']} more over variants of the corpora" if card.get("varied") else ""
     return said + (f" and {card['made']} made from passages" if card.get("made") else "")

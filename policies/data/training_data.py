@@ -21,7 +21,7 @@ class TrainingSet:
     questions: Path
     """A file of JSON lines."""
 
-    def described(self) -> dict[str, str]:
+    def describe(self) -> dict[str, str]:
         """Its files by name, and how the hash of its questions begins, for a card."""
         return {
             "corpus": short_name(self.corpus),
@@ -58,10 +58,10 @@ class TrainingData:
             "unlabelled": [_fingerprint_of(path) for path in self.unlabelled],
         }
 
-    def described(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """What is learned from, by name, for a card."""
         return {
-            "sets": [one.described() for one in self.train],
+            "sets": [one.describe() for one in self.train],
             "unlabelled": [short_name(path) for path in self.unlabelled],
         }
 

@@ -112,7 +112,7 @@ def prepare_feedback(
             scope = scopes.of(one.recall.namespace)
             allowed = scope.view.allowed(Filter.parse_optional(one.recall.filter))
             pool = CandidatePool(one.recall.question, vector, scope, allowed)
-            recalls.append(_judged(one, pool, mean))
+            recalls.append(_prepare_recall(one, pool, mean))
         for reencode in (False, True):
             reformulator = Reformulator(encoder, reencode=reencode)
             reads = [
@@ -145,7 +145,7 @@ class _Scopes:
         return self._scopes[namespace]
 
 
-def _judged(feedback: Feedback, pool: CandidatePool, mean: float) -> JudgedRecall:
+def _prepare_recall(feedback: Feedback, pool: CandidatePool, mean: float) -> JudgedRecall:
     useful = _slots(pool, useful_rows(feedback))
     ids = tuple(p.id for p in pool.scope.view.passages(list(useful)))
     question = Question(
@@ -158,12 +158,12 @@ def _judged(feedback: Feedback, pool: CandidatePool, mean: float) -> JudgedRecal
         example=Example(question, PoolFeatures(pool), tuple(useful), Source.FEEDBACK),
         weight=sum(useful.values()) / len(useful) if useful else 0.0,
         complete=feedback.reward is not None and feedback.reward >= USEFUL,
-        drawn=_drawn(feedback, pool, mean),
+        drawn=_drawn_trails(feedback, pool, mean),
         alone=not feedback.passages,
     )
 
 
-def _drawn(feedback: Feedback, pool: CandidatePool, mean: float) -> tuple[DrawnTrail, ...]:
+def _drawn_trails(feedback: Feedback, pool: CandidatePool, mean: float) -> tuple[DrawnTrail, ...]:
     view = pool.scope.view
     trails = []
     for trail in feedback.recall.trails:

@@ -80,7 +80,7 @@ def calibrate_stop(
         trajectories = sample(
             policy, examples, reformulator, samples=WALKS, hops=HOPS, generator=generator
         )
-    for example, evidences in _visited(trajectories):
+    for example, evidences in _states_by_example(trajectories):
         states = batch_states([example.state(evidence) for evidence in evidences])
         log_stop = policy.decide(states)[1].double().numpy()
         odds.append(log_stop - np.log(-np.expm1(np.minimum(log_stop, -1e-12))))
@@ -135,7 +135,7 @@ def log_loss(odds: Floats, true: Floats) -> float:
     return float(np.mean(np.logaddexp(0, odds) - true * odds))
 
 
-def _visited(trajectories: Sequence[Trajectory]) -> Iterator[tuple[Example, list[State]]]:
+def _states_by_example(trajectories: Sequence[Trajectory]) -> Iterator[tuple[Example, list[State]]]:
     """Each question with the states in which its walks decided, as often as they did."""
     states: dict[Example, list[State]] = {}
     for trajectory in trajectories:

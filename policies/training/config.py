@@ -128,7 +128,7 @@ class TrainConfig:
             return self.learning_rate * (FINE_TUNE_LR_FACTOR if fine_tuning else 1.0)
         return self.tuning_rate
 
-    def described(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """The settings as JSON has them; the reward, which may be a function, by its name."""
         settings = asdict(replace(self, reward=None))
         reward = Reward(self.reward).name if "reinforce" in self.stages else None

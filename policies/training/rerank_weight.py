@@ -59,7 +59,7 @@ class Case:
     """`(n,)`."""
 
 
-def fitted_weight(
+def fit_rerank_weight(
     examples: Sequence[Example],
     config: TrainConfig,
     encoder: Encoder,
@@ -88,7 +88,7 @@ def fitted_weight(
 
     trainer = Trainer(rest, alone, encoder, checkpoint, progress)
     policy = trainer.train(checkpoint.load() if options.resume else None)
-    return fit(walked(policy, held_back, encoder, options.progress)), len(held_back)
+    return fit(walk_questions(policy, held_back, encoder, options.progress)), len(held_back)
 
 
 def split(examples: Sequence[Example], seed: int) -> tuple[list[Example], list[Example]]:
@@ -105,7 +105,7 @@ def split(examples: Sequence[Example], seed: int) -> tuple[list[Example], list[E
     return held_back, [e for e, its_fold in zip(examples, fold, strict=True) if its_fold]
 
 
-def walked(
+def walk_questions(
     policy: Policy, examples: Sequence[Example], encoder: Encoder, progress: TrainingProgress
 ) -> list[Case]:
     """The questions as the policy walks them; those without a gold candidate teach nothing.

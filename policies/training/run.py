@@ -27,8 +27,8 @@ from hoptrail.policies.folder import check_folder
 from hoptrail.policies.policy import RERANK_WEIGHT, Policy
 from hoptrail.policies.training.checkpoint import Checkpoint
 from hoptrail.policies.training.config import RunOptions, TrainConfig
-from hoptrail.policies.training.preparation import counted, prepared
-from hoptrail.policies.training.rerank_weight import fitted_weight
+from hoptrail.policies.training.preparation import prepare_examples, progress_of
+from hoptrail.policies.training.rerank_weight import fit_rerank_weight
 from hoptrail.policies.training.stages import require_tokens
 from hoptrail.policies.training.trainer import Trainer
 from hoptrail.policies.training.validation import means, recalls
@@ -68,17 +68,17 @@ def train(
         PolicyError: The checkpoint is of another run, or the folder cannot be written.
     """
     options = options or RunOptions()
-    config = _checked(data, config or TrainConfig(), encoder, start)
+    config = _check(data, config or TrainConfig(), encoder, start)
     cached = encoder if isinstance(encoder, CachedEncoder) else CachedEncoder(encoder)
-    settings = {"seed": config.seed, "encoder": encoder.fingerprint, **config.described()}
+    settings = {"seed": config.seed, "encoder": encoder.fingerprint, **config.describe()}
     run = {**settings, **data.fingerprint(), "start": start.fingerprint if start else None}
     check_folder(out)
     checkpoint = Checkpoint(out, run)
     checkpoint.make_folder()
     # Before anything slow: a checkpoint of another run is refused.
     resumed = checkpoint.load() if options.resume else None
-    with prepared(data, config, cached, options.progress) as examples:
-        joint = _joint(examples, config, cached, Checkpoint(out / JOINT, run), options)
+    with prepare_examples(data, config, cached, options.progress) as examples:
+        joint = _fit_joint(examples, config, cached, Checkpoint(out / JOINT, run), options)
         trainer = Trainer(examples, config, cached, checkpoint, options.progress, start=start)
         policy = trainer.train(resumed)
     policy.rerank_weight = joint.get("weight", RERANK_WEIGHT)
@@ -87,11 +87,11 @@ def train(
         "objective": ", ".join(config.stages),
         "command": options.command,
         **_counts(examples),
-        **data.described(),
+        **data.describe(),
         "curves": trainer.curves,
         **({"joint": joint} if joint else {}),
         "dev": [
-            {**one.described(), **_measured(policy, one, cached, options.progress)}
+            {**one.describe(), **_measure(policy, one, cached, options.progress)}
             for one in data.dev
         ],
     }
@@ -102,7 +102,7 @@ def train(
     return policy.card
 
 
-def _checked(
+def _check(
     data: TrainingData, config: TrainConfig, encoder: Encoder, start: Policy | None
 ) -> TrainConfig:
     """The settings, of the shape of the policy to go on from; what cannot be trained is refused."""
@@ -119,7 +119,7 @@ def _checked(
     return replace(config, networks=len(start.members), network=start.config)
 
 
-def _joint(
+def _fit_joint(
     examples: Sequence[Example],
     config: TrainConfig,
     encoder: CachedEncoder,
@@ -133,7 +133,7 @@ def _joint(
     labelled = [e for e in examples if e.gold and e.source is Source.GIVEN]
     config = replace(config, self_supervised=0)
     checkpoint.make_folder()
-    weight, count = fitted_weight(labelled, config, encoder, checkpoint, options)
+    weight, count = fit_rerank_weight(labelled, config, encoder, checkpoint, options)
     return {"weight": weight, "held_back": count}
 
 
@@ -151,10 +151,10 @@ def _counts(examples: Sequence[Example]) -> dict[str, int]:
     return {name: count[source] for name, source in names.items()}
 
 
-def _measured(
+def _measure(
     policy: Policy, dev: TrainingSet, encoder: CachedEncoder, progress: TrainingProgress
 ) -> dict[str, float]:
     """Recall at the default effort on a set that was not trained on."""
     with closing(OpenCorpus(dev.corpus, dev.questions, encoder.inner)) as corpus:
         label = f"measure {dev.questions.parent.name}"
-        return means(recalls(policy, corpus, encoder, progress=counted(progress, label)))
+        return means(recalls(policy, corpus, encoder, progress=progress_of(progress, label)))

@@ -89,16 +89,16 @@ class Trainer:
         Raises:
             PolicyError: The checkpoint is damaged, or cannot be written.
         """
-        begin = self._restored(*resumed) if resumed else Position()
+        begin = self._restore(*resumed) if resumed else Position()
         for number in range(begin.network, self.config.networks):
-            self.networks.append(self._trained(number, self._examples_of(number), begin))
+            self.networks.append(self._train_network(number, self._examples_of(number), begin))
         if self._unseen:
             number = self.config.networks
-            self.calibrator = self._trained(number, self._without_unseen(), begin)
+            self.calibrator = self._train_network(number, self._without_unseen(), begin)
             self._calibrate(self.calibrator)
         return Policy(self.networks).eval()
 
-    def _restored(self, place: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Position:
+    def _restore(self, place: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Position:
         """Where a checkpoint left the run; what was finished there is put back."""
         self.curves = place["curves"]
         self.networks = [self._blank() for _ in range(place["network"])]
@@ -121,7 +121,9 @@ class Trainer:
         unseen = {example.question for example in self._unseen}
         return [example for example in self.examples if example.question not in unseen]
 
-    def _trained(self, number: int, examples: Sequence[Example], begin: Position) -> PolicyNetwork:
+    def _train_network(
+        self, number: int, examples: Sequence[Example], begin: Position
+    ) -> PolicyNetwork:
         """A network, trained in one stage after the other."""
         reward = Reward(self.config.reward)
         by_stage = {
