@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -150,3 +151,27 @@ def entity_questions(triples: list[tuple[str, str, str]]) -> list[dict[str, obje
                 line = {"question": text.format(topic), "topic": topic, "answers": answers}
                 found.append({**line, "path": list(path)})
     return found
+
+
+@pytest.fixture
+def parse_command_line() -> Callable[[Sequence[str]], None]:
+    """Takes a command line as the program would, and runs nothing; a wrong one is an error."""
+    from typer.core import TyperGroup
+
+    from hoptrail.cli.command import Invocation
+    from hoptrail.cli.main import build_command
+
+    def disarm(command: Any) -> None:
+        for part in command.commands.values():
+            if isinstance(part, TyperGroup):
+                disarm(part)
+            else:
+                part.callback = lambda **_: 0
+
+    def parse(words: Sequence[str]) -> None:
+        program = build_command()
+        disarm(program)
+        with program.make_context("hoptrail", list(words), obj=Invocation("hoptrail")) as context:
+            program.invoke(context)
+
+    return parse

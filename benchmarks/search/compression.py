@@ -4,7 +4,7 @@
 
 DATA holds a folder for each set with corpus.jsonl and dev.jsonl. "Alone" ranks by what is kept;
 "then whole" takes its best 50 and ranks them by whole vectors, which then lie on disk. --static is
-an encoder that `hoptrail distill` wrote. Vectors come from the cache where they are in it.
+an encoder that `hoptrail encoder distill` wrote. Vectors come from the cache where they are in it.
 """
 
 from __future__ import annotations

@@ -19,6 +19,8 @@ from pathlib import Path
 from threading import Lock
 from typing import TypeVar
 
+from platformdirs import user_cache_path
+
 from hoptrail.errors import StoreUnavailable
 from hoptrail.memory import forks
 
@@ -47,7 +49,7 @@ _torn: list[sqlite3.Connection] = []  # in use at a fork, in the child: never cl
 
 
 def cache_folder() -> Path:
-    """`HOPTRAIL_CACHE`, or `~/.cache/hoptrail`.
+    """`HOPTRAIL_CACHE`, or where the system keeps caches: on Linux `~/.cache/hoptrail`.
 
     Raises:
         StoreUnavailable: There is neither.
@@ -56,7 +58,9 @@ def cache_folder() -> Path:
     if named:
         return Path(named).absolute()
     try:
-        return Path.home() / ".cache" / "hoptrail"
+        used = Path.home() / ".cache" / "hoptrail"
+        # What is there stays in use: `XDG_CACHE_HOME` may have been set since.
+        return used if used.is_dir() else user_cache_path("hoptrail", appauthor=False)
     except RuntimeError as error:
         raise StoreUnavailable(
             "there is no home folder to keep vectors in: set HOPTRAIL_CACHE to a folder"

@@ -78,7 +78,7 @@ class StaticEncoder:
         """The encoder that `save` wrote to a folder.
 
         Args:
-            folder: As `save` or `hoptrail distill` wrote it.
+            folder: As `save` or `hoptrail encoder distill` wrote it.
 
         Raises:
             FormatError: The folder holds none, or a file of it is damaged.
@@ -217,8 +217,8 @@ def load_encoder(model: str | Path) -> Encoder:
     A model that has prompts, another pooling or further layers is run by sentence-transformers.
 
     Args:
-        model: A folder that `hoptrail distill` wrote, a folder of a sentence-transformers model, or
-            a name that the hub knows.
+        model: A folder that `hoptrail encoder distill` wrote, a folder of a sentence-transformers
+            model, or a name that the hub knows.
 
     Raises:
         FormatError: The folder holds neither.

@@ -403,5 +403,5 @@ class Writer(Reader):
         except sqlite3.IntegrityError as error:  # no statement here makes one of sound rows
             raise StoreUnavailable(
                 f"the store {self.path} could not be written: its rows contradict each other "
-                f"({error}), hoptrail repair mends what can be"
+                f"({error}), hoptrail store repair mends what can be"
             ) from error

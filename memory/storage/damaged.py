@@ -108,21 +108,24 @@ def content_of(title: object, text: object, metadata: object) -> str:
 def message(id: str, where: object) -> str:
     """What is said of a damaged passage that somebody names."""
     return (
-        f"the passage {id!r} of {where} is damaged (hoptrail verify says how): write it again, "
-        "delete it, or restore a backup"
+        f"the passage {id!r} of {where} is damaged (hoptrail store verify says how): "
+        "write it again, delete it, or restore a backup"
     )
 
 
 def warn(connection: sqlite3.Connection, rowid: int, reason: object) -> None:
     """Name a damaged passage, once in the life of this process."""
-    _warn(connection, rowid, f"is left out, because {reason}: hoptrail verify names all that are")
+    why = f"is left out, because {reason}: hoptrail store verify names all that are"
+    _warn(connection, rowid, why)
 
 
 def warn_of_vector(connection: sqlite3.Connection, rowid: int) -> None:
     """Name a passage without a whole vector, once in the life of this process."""
     if connection.execute("SELECT 1 FROM passages WHERE rowid = ?", (rowid,)).fetchone():
         _warn(
-            connection, rowid, "has no whole vector and is found by its words only: hoptrail repair"
+            connection,
+            rowid,
+            "has no whole vector and is found by its words only: hoptrail store repair",
         )
 
 

@@ -74,7 +74,7 @@ def begin(connection: sqlite3.Connection, described: str, where: str) -> None:
         raise StoreError(
             f"{where} is changing to encoder {change.encoder} ({change.done} of {change.total} "
             f"passages), got {described}: go on with that one, or drop the change "
-            "(memory.drop_encoder_change(), hoptrail reencode --drop)"
+            "(memory.drop_encoder_change(), hoptrail encoder reencode --drop)"
         )
 
 

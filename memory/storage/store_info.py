@@ -120,7 +120,7 @@ def _number(connection: sqlite3.Connection, key: str) -> int:
     value = get(connection, key) or "0"
     if not is_version(value):
         raise StoreError(
-            f"the file's {key} is {value[:40]!r}, which is no version: hoptrail repair"
+            f"the file's {key} is {value[:40]!r}, which is no version: hoptrail store repair"
         )
     return int(value)
 
@@ -172,11 +172,11 @@ def _way_out(connection: sqlite3.Connection, described: str, where: str) -> str:
     if get(connection, NEXT) == described:
         return (
             "go on with the change to this one, which has begun: memory.change_encoder(encoder) or "
-            f"hoptrail reencode --store {where}"
+            f"hoptrail encoder reencode --store {where}"
         )
     return (
         "change it: Memory(path, encoder=None).change_encoder(encoder) or "
-        f"hoptrail reencode --store {where} --encoder …"
+        f"hoptrail encoder reencode --store {where} --encoder …"
     )
 
 

@@ -77,7 +77,7 @@ def test_a_purge_leaves_no_byte_of_what_was_deleted(tmp_path: Path, path: Path, 
             assert files_with(tmp_path, needle), needle
         memory.delete(["secret-id", *(f"more-{i}" for i in range(5))])
         memory.update("next", text="It was changed.")
-    assert run("purge", "--store", path, "--json") == 0
+    assert run("store", "purge", "--store", path, "--json") == 0
     done = json.loads(capsys.readouterr().out)
     assert done["contents"] == 7
     assert done["cached_vectors"] == 7
@@ -126,15 +126,15 @@ def test_a_purge_says_what_is_not_on_record_and_can_erase_it(tmp_path: Path, cap
         other.add([SECRET, "It stays."])  # as the old one had them encoded before
     (tmp_path / "other.db").unlink()
     old = tmp_path / "old.db"
-    assert run("purge", "--store", old) == 0
-    assert "is not on record: purge --whole-cache" in capsys.readouterr().out
+    assert run("store", "purge", "--store", old) == 0
+    assert "is not on record: store purge --whole-cache" in capsys.readouterr().out
     assert files_with(cache_folder(), secret.tobytes())
-    assert run("purge", "--store", old, "--whole-cache", "--json") == 0
+    assert run("store", "purge", "--store", old, "--whole-cache", "--json") == 0
     done = json.loads(capsys.readouterr().out)
     assert (done["cached_vectors"], done["unrecorded"]) == (1, False)
     assert files_with(cache_folder(), secret.tobytes()) == []
     assert files_with(cache_folder(), kept.tobytes())
-    assert run("purge", "--store", old, "--json") == 0
+    assert run("store", "purge", "--store", old, "--json") == 0
     assert json.loads(capsys.readouterr().out)["unrecorded"] is False
     with Memory(old, encoder=HashEncoder()) as memory:
         assert memory.search("stays", 1)[0].passage.id == "a"
@@ -195,7 +195,7 @@ def test_a_purge_refuses_what_it_cannot_finish(path: Path) -> None:
 
 
 def test_a_sound_memory_is_said_to_be(path: Path, capsys) -> None:
-    assert run("verify", "--store", path) == 0
+    assert run("store", "verify", "--store", path) == 0
     assert capsys.readouterr().out == f"{path} is sound: 12 passages\n"
 
 
@@ -218,24 +218,24 @@ def test_what_is_derived_is_found_wrong_and_repaired(path: Path, what: str, caps
         [file] = path.with_name(path.name + ".index").glob("*.v*")
         file.write_bytes(file.read_bytes()[:-7])
     sql(path, *DAMAGE[what])
-    assert run("verify", "--store", path, "--json") == 1
+    assert run("store", "verify", "--store", path, "--json") == 1
     found = json.loads(capsys.readouterr().out)["problems"]
     # What is behind its own version misleads the graph too.
     assert {problem["what"] for problem in found} - {"graph"} == {what} - {"graph"}
     assert all(problem["derived"] for problem in found)
-    assert run("repair", "--store", path) == 0, capsys.readouterr().out
-    assert run("verify", "--store", path) == 0
+    assert run("store", "repair", "--store", path) == 0, capsys.readouterr().out
+    assert run("store", "verify", "--store", path) == 0
     with Memory(path, encoder=HashEncoder()) as memory:
         assert [(hit.passage.id, hit.score) for hit in memory.search(question, 12)] == before
 
 
 def test_what_is_no_longer_known_is_not_made_up(path: Path, capsys) -> None:
     sql(path, "UPDATE passages SET metadata = '{' WHERE rowid = 4")
-    assert run("verify", "--store", path) == 1
+    assert run("store", "verify", "--store", path) == 1
     out = capsys.readouterr().out
     assert "passage: passage 4:" in out
     assert "restore a backup" in out
-    assert run("repair", "--store", path) == 1
+    assert run("store", "repair", "--store", path) == 1
 
 
 def test_vectors_are_repaired_by_an_encoder_only(path: Path) -> None:
@@ -253,14 +253,14 @@ def test_a_backup_is_a_memory_of_one_state(path: Path, tmp_path: Path, capsys) -
     copy = tmp_path / "copy.db"
     with Memory(path, encoder=HashEncoder()) as memory:  # in use, and with a log
         memory.add([Passage("late", "Written just now.")])
-        assert run("backup", "--store", path, copy) == 0
+        assert run("store", "backup", "--store", path, copy) == 0
         memory.delete("late")
     assert "copied to" in capsys.readouterr().out
     with Memory(copy, encoder=HashEncoder()) as memory:
         assert memory.get("late").text == "Written just now."
         assert memory.verify() == []
         assert memory.search("written", 1)[0].passage.id == "late"
-    assert run("backup", "--store", path, copy) == 1
+    assert run("store", "backup", "--store", path, copy) == 1
     assert "is there already" in capsys.readouterr().err
     assert [f.name for f in tmp_path.glob("*.part")] == []
     with Memory(path) as memory, pytest.raises(StoreUnavailable, match="no backup could be"):
@@ -357,14 +357,14 @@ def test_an_audit_is_printed_line_by_line(path: Path, capsys) -> None:
         assert memory.add_distinct(twin).duplicates[0].of == "p-varn"
         assert memory.count() == 12
         memory.add(twin)
-    assert run("audit", "--store", path) == 0
+    assert run("store", "audit", "--store", path) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "13 passages, 0 of them with a time to go, 13 never recalled"
     assert "duplicate: twin says what p-varn says (the same text)" in lines
     assert "dangling: twin links to gone, which is not there" in lines
-    assert run("audit", "--store", path, "--json", "--near", "2") == 0
+    assert run("store", "audit", "--store", path, "--json", "--near", "2") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["duplicates"] == []
     assert found["dangling"] == [[[], "twin", "gone"]]
-    assert run("audit", "--store", path, "--stale-days", "0") == 1
+    assert run("store", "audit", "--store", path, "--stale-days", "0") == 1
     assert "stale_days must be above 0" in capsys.readouterr().err

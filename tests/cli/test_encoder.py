@@ -1,4 +1,4 @@
-"""`hoptrail distill`, and a memory of the encoder that it makes."""
+"""`hoptrail encoder distill`, and a memory of the encoder that it makes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,16 @@ def test_distill_writes_an_encoder_that_add_and_search_take(
     capsys, tmp_path, corpus, questions
 ) -> None:
     out = tmp_path / "static"
-    argv = ["distill", "--corpus", str(corpus), "--questions", str(questions), "--dim", "16"]
+    argv = [
+        "encoder",
+        "distill",
+        "--corpus",
+        str(corpus),
+        "--questions",
+        str(questions),
+        "--dim",
+        "16",
+    ]
     assert main([*argv, "--steps", "40", "--out", str(out), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     encoder = StaticEncoder.load(out)
@@ -43,7 +52,16 @@ def test_distill_writes_an_encoder_that_add_and_search_take(
 
 
 def test_a_width_above_the_teacher_s_is_refused_in_a_sentence(capsys, tmp_path, corpus) -> None:
-    argv = ["distill", "--corpus", str(corpus), "--dim", "999", "--out", str(tmp_path / "static")]
+    argv = [
+        "encoder",
+        "distill",
+        "--corpus",
+        str(corpus),
+        "--dim",
+        "999",
+        "--out",
+        str(tmp_path / "static"),
+    ]
     assert main(argv) == 1
     assert "dim must be at most the teacher's 32, got 999" in capsys.readouterr().err
     assert not (tmp_path / "static").exists()
@@ -60,7 +78,7 @@ def store(tmp_path, corpus, capsys):
 @pytest.fixture
 def static(tmp_path, corpus, capsys):
     folder = tmp_path / "static"
-    argv = ["distill", "--corpus", str(corpus), "--dim", "16", "--steps", "10"]
+    argv = ["encoder", "distill", "--corpus", str(corpus), "--dim", "16", "--steps", "10"]
     assert main([*argv, "--out", str(folder)]) == 0
     capsys.readouterr()
     return folder
@@ -68,8 +86,8 @@ def static(tmp_path, corpus, capsys):
 
 def test_reencode_gives_a_memory_another_encoder(capsys, store, static) -> None:
     assert main(["search", "--store", str(store), "--encoder", str(static), "trout"]) == 1
-    assert f"hoptrail reencode --store {store} --encoder" in capsys.readouterr().err
-    argv = ["reencode", "--store", str(store), "--encoder", str(static)]
+    assert f"hoptrail encoder reencode --store {store} --encoder" in capsys.readouterr().err
+    argv = ["encoder", "reencode", "--store", str(store), "--encoder", str(static)]
     assert main([*argv, "--json"]) == 0
     said = capsys.readouterr()
     found = json.loads(said.out)
@@ -80,7 +98,7 @@ def test_reencode_gives_a_memory_another_encoder(capsys, store, static) -> None:
     argv = ["search", "--store", str(store), "--encoder", str(static), "--mode", "dense", "--json"]
     assert main([*argv, "who founds bells in a foundry"]) == 0
     assert json.loads(capsys.readouterr().out)["passages"]
-    assert main(["reencode", "--store", str(store)]) == 0  # and back to the default
+    assert main(["encoder", "reencode", "--store", str(store)]) == 0  # and back to the default
     assert "has the encoder hash-32 (32 dim) now" in capsys.readouterr().out
     assert main(["search", "--store", str(store), "trout"]) == 0
 
@@ -97,15 +115,15 @@ def test_reencode_goes_on_after_an_interrupt_and_can_be_dropped(
         return encode(self, texts)
 
     monkeypatch.setattr(StaticEncoder, "encode", interrupted)
-    argv = ["reencode", "--store", str(store), "--encoder", str(static), "--batch", "3"]
+    argv = ["encoder", "reencode", "--store", str(store), "--encoder", str(static), "--batch", "3"]
     assert main(argv) == 130
     said = capsys.readouterr().err
     assert "6 of 12 passages are done: the same command goes on" in said
-    assert main(["verify", "--store", str(store), "--json"]) == 0
+    assert main(["store", "verify", "--store", str(store), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["encoder_change"]["done"] == 6
     assert main(["info", "--store", str(store)]) == 0
-    assert "6 of 12 passages (hoptrail reencode goes on" in capsys.readouterr().out
-    assert main(["verify", "--store", str(store)]) == 0
+    assert "6 of 12 passages (hoptrail encoder reencode goes on" in capsys.readouterr().out
+    assert main(["store", "verify", "--store", str(store)]) == 0
     assert "is sound: 12 passages\nchanging to encoder" in capsys.readouterr().out
     left[0] = 99
     assert main([*argv, "--json"]) == 0
@@ -115,8 +133,8 @@ def test_reencode_goes_on_after_an_interrupt_and_can_be_dropped(
     left[0] = 0
     monkeypatch.setenv("HOPTRAIL_CACHE", str(store.with_name("other")))
     monkeypatch.setattr(HashEncoder, "encode", interrupted)
-    assert main(["reencode", "--store", str(store)]) == 130
-    argv = ["reencode", "--store", str(store), "--drop"]
+    assert main(["encoder", "reencode", "--store", str(store)]) == 130
+    argv = ["encoder", "reencode", "--store", str(store), "--drop"]
     assert main(argv) == 0
     assert "was dropped, with 0 of 12 passages" in capsys.readouterr().out
     assert main(argv) == 0

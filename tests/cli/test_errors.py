@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -74,18 +75,18 @@ OF_A_STORE = [
     ["search", "river"],
     ["recall", "--effort", "fast", "river"],
     ["history", "p0"],
-    ["audit"],
-    ["verify"],
-    ["repair"],
-    ["purge"],
-    ["prune"],
+    ["store", "audit"],
+    ["store", "verify"],
+    ["store", "repair"],
+    ["store", "purge"],
+    ["store", "dedup"],
     ["forget", "--all"],
     ["delete", "p0"],
     ["link", "p0", "p1"],
     ["update", "p0", "--title", "x"],
     ["export", "out.jsonl"],
-    ["backup", "copy.db"],
-    ["reencode"],
+    ["store", "backup", "copy.db"],
+    ["encoder", "reencode"],
 ]
 CORPORA = ["deep", "infinite", "digits", "half", "cut", "bytes", "nope"]
 LONG = "." * 5000
@@ -113,7 +114,7 @@ OTHERS = [
     ["import", "--store", "new.db", "bytes.jsonl"],
     ["export", "--store", "good.db", "folder"],
     ["export", "--store", "good.db", "no/such/x.jsonl"],
-    ["backup", "--store", "good.db", "text.db"],
+    ["store", "backup", "--store", "good.db", "text.db"],
     ["stopping", "list.json"],
     ["stopping", "deep.json"],
     ["stopping", "report.json"],
@@ -134,8 +135,8 @@ OTHERS = [
     ["train", "--from-feedback", "good.db", "--out", "new"],
     ["train", "--from-feedback", "text.db", "--out", "new"],
     ["train", "--triples", "c.jsonl", "--questions", "q.jsonl", "--out", "new"],
-    ["distill", "--corpus", "blank.jsonl", "--out", "new"],
-    ["distill", "--corpus", "c.jsonl", "--out", "c.jsonl", "--dim", "2", "--steps", "1"],
+    ["encoder", "distill", "--corpus", "blank.jsonl", "--out", "new"],
+    ["encoder", "distill", "--corpus", "c.jsonl", "--out", "c.jsonl", "--dim", "2", "--steps", "1"],
     ["demo", "--export", "c.jsonl"],
     ["demo", "--store", "text.db"],
 ]
@@ -143,42 +144,44 @@ OTHERS = [
 
 def lines() -> list[list[str]]:
     """Command lines none of which can succeed."""
-    found = [[name, "--store", store, *rest] for store in STORES for name, *rest in OF_A_STORE]
+    argvs = [[*way, "--store", store] for store in STORES for way in OF_A_STORE]
     writing = (["add"], ["add", "--duplicates", "report"], ["upsert"])
-    found += [[*way, "--store", "new.db", f"{name}.jsonl"] for name in CORPORA for way in writing]
+    argvs += [[*way, "--store", "new.db", f"{name}.jsonl"] for name in CORPORA for way in writing]
     for text in TEXTS:
         at = ["--store", "good.db", *(["--json"] if text else [])]
         if text not in ("\0", LONG):  # of which questions may be made
-            found += [["search", *at, text], ["recall", *at, text]]
-        found += [
+            argvs += [["search", *at, text], ["recall", *at, text]]
+        argvs += [
             ["get", *at, text],
             ["history", *at, text],
             ["delete", *at, text],
             ["add", "--store", "new.db", text],
         ]
-        found += [["train", "--set", text, "q.jsonl", "--out", "new"], ["stopping", text]]
+        argvs += [["train", "--set", text, "q.jsonl", "--out", "new"], ["stopping", text]]
     for condition in FILTERS:
-        found.append(["search", "--store", "good.db", "--filter", condition, "x"])
-        found.append(["forget", "--store", "good.db", "--filter", condition])
-    return found + OTHERS
+        argvs.append(["search", "--store", "good.db", "--filter", condition, "x"])
+        argvs.append(["forget", "--store", "good.db", "--filter", condition])
+    return argvs + OTHERS
 
 
 def test_every_wrong_command_line_ends_in_one_sentence_and_leaves_nothing(capsys) -> None:
     before = sorted(Path().rglob("*"))
     for argv in lines():
-        try:
-            code = main(argv)
-        except SystemExit as stop:  # argparse
-            code = int(stop.code or 0)
+        code = main(argv)
         out, err = capsys.readouterr()
-        shown = [word[:40] for word in argv]
-        assert code in (1, 2), shown
-        said = [line for line in err.splitlines() if line.startswith("hoptrail")]
-        assert len(said) == 1 or argv[:1] == ["verify"] or argv[:1] == ["repair"], (shown, err)
-        assert all(len(line) < 1200 for line in said), shown
-        assert not out or argv[0] in ("verify", "repair"), shown
+        words = [word[:40] for word in argv]
+        assert code in (1, 2), words
+        reports = argv[:2] in (["store", "verify"], ["store", "repair"])
+        if "--json" in argv and argv[0] not in ("evaluate", "stopping"):
+            error = json.loads(err[err.index("{") :])
+            assert (set(error), error["exit_code"]) == ({"error", "message", "exit_code"}, code)
+        else:
+            said = [line for line in err.splitlines() if line.startswith("hoptrail")]
+            assert len(said) == 1 or reports, (words, err)
+            assert all(len(line) < 1200 for line in said), words
+        assert not out or reports, words
         left = [path for path in Path().rglob("*") if path not in before]
-        assert not [path for path in left if "good.db" not in str(path)], (shown, left)
+        assert not [path for path in left if "good.db" not in str(path)], (words, left)
 
 
 def program(*argv: str, **settings: object) -> subprocess.CompletedProcess[str]:
@@ -201,8 +204,12 @@ def test_a_full_disk_behind_stdout_is_one_sentence() -> None:
                 stdout=full,
                 env={**os.environ, "HOPTRAIL_TRACEBACK": ""},
             )
+        sentence = "the system refuses: No space left on device"
         assert done.returncode == 1
-        assert done.stderr == "hoptrail: the system refuses: No space left on device\n"
+        if option:
+            assert json.loads(done.stderr)["message"] == sentence
+        else:
+            assert done.stderr == f"hoptrail: {sentence}\n"
 
 
 def test_closed_streams_and_readers_that_leave_are_no_errors() -> None:
@@ -246,15 +253,15 @@ def test_an_odd_cache_folder_is_used_or_named(cache) -> None:
 
 
 def test_what_is_not_expected_is_one_sentence_too(monkeypatch, capsys) -> None:
-    from hoptrail.cli import inspect
+    from hoptrail.cli import store
 
     for error in (RuntimeError("odd\nthing"), MemoryError(), OSError(28, "No space left", "x.db")):
 
-        def fails(_: object, error: Exception = error) -> int:
+        def fails(*_: object, error: Exception = error, **__: object) -> int:
             raise error
 
         monkeypatch.delenv("HOPTRAIL_TRACEBACK", raising=False)
-        monkeypatch.setattr(inspect, "info", fails)
+        monkeypatch.setattr(store, "open_memory", fails)
         assert main(["info", "--store", "good.db"]) == 1
         err = capsys.readouterr().err
         assert err.startswith("hoptrail: ")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -15,8 +17,9 @@ import pytest
 import torch
 
 from hoptrail import Memory, MissingExtra
-from hoptrail.cli import evaluate
-from hoptrail.cli.main import main
+from hoptrail.cli import app, evaluate
+from hoptrail.cli.command import command_paths
+from hoptrail.cli.main import build_command, main
 from hoptrail.formats.jsonl import read_questions
 from hoptrail.memory.encoders import transformer as encoders
 from hoptrail.memory.testing.hash_encoder import HashEncoder
@@ -54,10 +57,7 @@ def run(capsys):
 
     def call(*argv: object) -> tuple[int, str, str]:
         capsys.readouterr()
-        try:
-            code = main([str(arg) for arg in argv])
-        except SystemExit as stop:  # argparse
-            code = int(stop.code or 0)
+        code = main([str(arg) for arg in argv])
         captured = capsys.readouterr()
         return code, captured.out, captured.err
 
@@ -145,8 +145,20 @@ def test_recall_s_json_is_the_contract_and_alone_on_stdout(run, store, policy, t
     assert json.loads(out)["passages"] == json.loads(out)["trails"] == []
 
 
-def test_recall_shows_the_walk_beside_vector_search(run, store, policy, three_hops) -> None:
-    code, out, err = run("recall", "--store", store, "--policy", policy, three_hops.text)
+def test_recall_prints_passages_with_their_scores(run, store, policy, three_hops) -> None:
+    code, out, err = run("recall", "--store", store, "--policy", policy, "--k", 2, three_hops.text)
+    assert (code, err) == (0, "")
+    hits = [line.split() for line in out.splitlines() if re.match(r"\d ", line)]
+    assert [rank for rank, *_ in hits] == ["1", "2"]
+    scores = [float(score) for _, score, *_ in hits]
+    assert scores == sorted(scores, reverse=True)
+    assert "passages read out of" in out
+    assert "the walk" not in out
+
+
+def test_a_recall_s_trail_is_shown_beside_vector_search(run, store, policy, three_hops) -> None:
+    options = ("--store", store, "--policy", policy, "--trail")
+    code, out, err = run("recall", *options, three_hops.text)
     assert code == 0
     assert "the walk" in out
     assert "plain vector search" in out
@@ -260,23 +272,41 @@ def test_the_demo_s_files_can_be_had(run, refuses, tmp_path) -> None:
 # Around it
 
 
-def test_every_command_explains_itself(run) -> None:
+def test_the_help_begins_with_what_is_used_every_day(run, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     code, out, _ = run("--help")
     assert code == 0
-    for command in ("add", "recall", "search", "get", "delete", "train", "evaluate", "demo"):
-        assert command in out
-        code, text, _ = run(command, "--help")
-        assert code == 0
-        assert "examples:" in text
-    assert "exit codes:" in out
+    panels = re.findall(r"^╭─ ([\w ]+) ─", out, re.MULTILINE)
+    assert panels == [app.EVERY_DAY, app.CHANGING, app.KEEPING, app.LEARNING, app.AROUND]
+    every_day = out[out.index(panels[0]) : out.index(panels[1])]
+    assert re.findall(r"^│ (\w+) ", every_day, re.MULTILINE) == [
+        *("add", "recall", "search", "list", "get", "demo"),
+    ]
+    assert "exit codes" in out
+    assert "HOPTRAIL_STORE" in out
+    assert run("-h")[1] == out
 
 
-def test_help_fits_eighty_columns_but_for_examples(run, monkeypatch) -> None:
+def test_every_command_explains_itself_in_eighty_columns_with_examples(
+    run, monkeypatch, parse_command_line
+) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    for command in ("add", "upsert", "search", "audit", "train"):
-        _, out, _ = run(command, "--help")
-        text, _, _ = out.partition("examples:")
-        assert max(map(len, text.splitlines())) <= 80
+    count = 0
+    for path, command in command_paths(build_command(), "hoptrail"):
+        code, out, _ = run(*path.split()[1:], "--help")
+        assert code == 0
+        assert command.help, path
+        text, _, below = out.partition("\n examples\n")
+        assert f"Usage: {path}" in text
+        assert max(map(len, text.splitlines())) <= 80, path
+        examples = [line for line in below.splitlines() if line]
+        assert examples, path
+        for line in examples:
+            program, *words = shlex.split(line.partition(" < ")[0], comments=True)
+            assert program == "hoptrail", line
+            parse_command_line(words)
+        count += len(examples)
+    assert count > 50
 
 
 def test_the_version(run) -> None:
@@ -291,7 +321,7 @@ def test_the_version(run) -> None:
 def test_a_wrong_command_line_is_2(run, argv) -> None:
     code, out, err = run(*argv)
     assert (code, out) == (2, "")
-    assert "usage: hoptrail" in err
+    assert "Usage: hoptrail" in err
 
 
 # Bad input: one sentence, a code that is not zero, a store as it was
@@ -300,9 +330,9 @@ def test_a_wrong_command_line_is_2(run, argv) -> None:
 @pytest.mark.parametrize(
     ("argv", "complaint"),
     [
-        (("add", "--ttl", "30d", "n.md"), "argument --ttl: must be a number, got '30d'"),
-        (("search", "--k", "3.5", "x"), "argument --k: must be a whole number, got '3.5'"),
-        (("upsert", "--sort", "n.md"), "hoptrail upsert: error: unrecognized arguments: --sort"),
+        (("add", "--ttl", "30d", "n.md"), "'--ttl': must be a number, got '30d'"),
+        (("search", "--k", "3.5", "x"), "'--k': must be a whole number, got '3.5'"),
+        (("upsert", "--sort", "n.md"), "hoptrail upsert: error: No such option: --sort"),
     ],
 )
 def test_a_wrong_option_is_told_in_words_beside_its_command_s_usage(
@@ -310,7 +340,7 @@ def test_a_wrong_option_is_told_in_words_beside_its_command_s_usage(
 ) -> None:
     code, out, err = run(argv[0], "--store", store, *argv[1:])
     assert (code, out) == (2, "")
-    assert err.startswith(f"usage: hoptrail {argv[0]} ")
+    assert err.startswith(f"Usage: hoptrail {argv[0]} ")
     assert complaint in err
 
 

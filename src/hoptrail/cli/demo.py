@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import shutil
 from collections.abc import Iterator, Sequence
@@ -10,20 +9,19 @@ from contextlib import ExitStack, contextmanager
 from importlib.resources import as_file, files
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from hoptrail.cli.arguments import path_argument
+from hoptrail.cli.app import EVERY_DAY, app, command
+from hoptrail.cli.opening import new_memory, open_memory
 from hoptrail.cli.options import (
-    Commands,
-    command,
-    count_option,
-    encoder_option,
-    new_memory,
-    open_memory,
-    policy_options,
-    say,
-    show_walk,
+    CountOption,
+    EffortOption,
+    EncoderOption,
+    PolicyOption,
+    option,
+    path_option,
 )
+from hoptrail.cli.printing import say
 from hoptrail.errors import FormatError, StoreError
 from hoptrail.outputs import replaceable
 
@@ -42,80 +40,83 @@ YOURS = "Where was the author of the first version of Unix born?"
 MEASURES = {"recall@5": "found in 5", "all_gold@5": "all in 5"}
 
 
-def register(commands: Commands) -> None:
-    """Add the command to the program's parser."""
-    parser = command(
-        commands,
-        "demo",
-        demo,
-        description="Index a small memory that comes with the package and walk it. Shows how "
-        "often the walk and plain search find what a question needs, and two trails hop by hop.",
-        examples="""
-hoptrail demo
-hoptrail demo --question "Where was the author of the first version of Unix born?"
-hoptrail demo --store demo.db     # keep the memory
-hoptrail demo --export demo       # only write its files""",
-    )
-    parser.add_argument(
-        "--store",
-        type=path_argument,
-        metavar="FILE",
-        help="where to keep the memory: a new file, or the demo's own (default: nowhere)",
-    )
-    parser.add_argument("--question", metavar="TEXT", help="walk this question only")
-    parser.add_argument(
-        "--export",
-        type=path_argument,
-        metavar="DIR",
-        help="write corpus.jsonl and questions.jsonl there, to try the other commands on",
-    )
-    count_option(parser)
-    policy_options(parser)
-    encoder_option(parser)
+@command(
+    app,
+    "demo",
+    panel=EVERY_DAY,
+    examples="""
+demo
+demo --question "Where was the author of the first version of Unix born?"
+demo --store demo.db     # keep the memory
+demo --export demo       # only write its files""",
+)
+def show_demo(
+    keep_in: Annotated[
+        Path | None,
+        path_option(
+            "--store",
+            metavar="FILE",
+            help="where to keep the memory: a new file, or the demo's own (default: nowhere)",
+        ),
+    ] = None,
+    question: Annotated[
+        str | None, option("--question", metavar="TEXT", help="walk this question only")
+    ] = None,
+    export: Annotated[
+        Path | None,
+        path_option(
+            "--export",
+            metavar="DIR",
+            help="write corpus.jsonl and questions.jsonl there, to try the other commands on",
+        ),
+    ] = None,
+    k: CountOption = 5,
+    policy: PolicyOption = None,
+    effort: EffortOption = "balanced",
+    encoder: EncoderOption = None,
+) -> int:
+    """Index a small memory that comes with the package, and walk it.
 
-
-def demo(args: argparse.Namespace) -> int:
-    """Show what a walk is."""
-    from hoptrail.cli.output import Steps
+    Shows how often the walk and plain search find what a question needs, and two trails hop by hop.
+    """
+    from hoptrail.cli import output
     from hoptrail.formats.jsonl import read_corpus, read_questions
 
-    kept = args.store is not None
     with ExitStack() as stack:
-        corpus, asked = stack.enter_context(_packaged())
-        if args.export:
-            return _export(args.export, corpus, asked)
-        if not kept:
-            args.store = Path(stack.enter_context(TemporaryDirectory())) / "demo.db"
-        questions = read_questions(asked)
+        corpus, packaged_questions = stack.enter_context(_packaged())
+        if export:
+            return _export(export, corpus, packaged_questions)
+        store = keep_in or Path(stack.enter_context(TemporaryDirectory())) / "demo.db"
+        questions = read_questions(packaged_questions)
         passages = list(read_corpus(corpus))
-        if kept and args.store.exists():
-            _check_store(args, passages)
-        memory = stack.enter_context(new_memory(args))
-        with Steps() as steps:
+        if keep_in and store.exists():
+            _check_store(store, passages)
+        memory = stack.enter_context(new_memory(store, encoder=encoder, policy=policy))
+        with output.Steps() as steps:
             memory.add(passages, on_duplicate="skip", progress=steps.stage("indexing passages"))
-            results = [] if args.question else _compare(memory, questions, args, steps)
-        if args.question:
-            show_walk(memory, args.question, args)
+            results = [] if question else _compare(memory, questions, effort, steps)
+        if question:
+            output.show_walk(memory, question, k, effort)
         else:
             _print_comparison(results, memory.count())
             for kinds in KINDS:
-                _print_telling(memory, results, kinds, args)
-        _print_closing(args.store if kept else None)
+                _print_telling(memory, results, kinds, k, effort)
+        _print_closing(keep_in)
     return 0
 
 
-def _check_store(args: argparse.Namespace, passages: Sequence[Passage]) -> None:
+def _check_store(store: Path, passages: Sequence[Passage]) -> None:
     """Refuse a store that holds anything but the demo's passages; it may be somebody's memory.
 
     Raises:
         StoreError: It does.
     """
     theirs = {(passage.namespace, passage.id): passage.text for passage in passages}
-    with open_memory(args, read_only=True, encoder=None) as memory:
+    with open_memory(store, read_only=True, default_encoder=None) as memory:
         for passage in memory.store.passages():
             if theirs.get((passage.namespace, passage.id)) != passage.text:
                 raise StoreError(
-                    f"{args.store} holds other passages than the demo's, {passage.id!r} among "
+                    f"{store} holds other passages than the demo's, {passage.id!r} among "
                     "them: give --store a new file"
                 )
 
@@ -151,13 +152,13 @@ def _export(folder: Path, corpus: Path, questions: Path) -> int:
 
 
 def _compare(
-    memory: Memory, questions: Sequence[Question], args: argparse.Namespace, steps: Steps
+    memory: Memory, questions: Sequence[Question], effort: str, steps: Steps
 ) -> list[Result]:
     """What plain search and the walk find for every question."""
     from hoptrail.evaluation.benchmark import run
     from hoptrail.evaluation.evaluate import retriever
 
-    retrievers = [retriever(name, memory, args.effort) for name in COMPARED]
+    retrievers = [retriever(name, memory, effort) for name in COMPARED]
     return run(retrievers, questions, k=10, progress=steps.stage("asking questions"))
 
 
@@ -169,16 +170,16 @@ def _print_comparison(results: Sequence[Result], passages: int) -> None:
 
     rows = [["", *MEASURES.values(), "passages read", "ms a question"]]
     for name, called in COMPARED.items():
-        given = [(result.rankings[name], result.question.supporting_ids) for result in results]
+        ranked = [(result.rankings[name], result.question.supporting_ids) for result in results]
         shares = [
-            fmean(MEASURED[m](ranking.ids, gold) for ranking, gold in given) for m in MEASURES
+            fmean(MEASURED[m](ranking.ids, gold) for ranking, gold in ranked) for m in MEASURES
         ]
         rows.append(
             [
                 called,
                 *(f"{share:.0%}" for share in shares),
-                f"{fmean(ranking.hops for ranking, _ in given):.1f}",
-                f"{median(ranking.milliseconds for ranking, _ in given):.0f}",
+                f"{fmean(ranking.hops for ranking, _ in ranked):.1f}",
+                f"{median(ranking.milliseconds for ranking, _ in ranked):.0f}",
             ]
         )
     console = output.output()
@@ -191,7 +192,7 @@ def _print_comparison(results: Sequence[Result], passages: int) -> None:
 
 
 def _print_telling(
-    memory: Memory, results: Sequence[Result], kinds: Sequence[str], args: argparse.Namespace
+    memory: Memory, results: Sequence[Result], kinds: Sequence[str], k: int, effort: str
 ) -> None:
     """Walk the first question of these kinds that plain search does not get and the walk does.
 
@@ -204,16 +205,16 @@ def _print_telling(
     if not of_kind:
         return
 
-    def found(result: Result, name: str) -> bool:
-        return bool(all_gold_at(result.rankings[name].ids, result.question.supporting_ids, args.k))
+    def finds_all(name: str, result: Result) -> bool:
+        return bool(all_gold_at(result.rankings[name].ids, result.question.supporting_ids, k))
 
-    telling = [r for r in of_kind if found(r, "policy") and not found(r, "dense")]
+    telling = [r for r in of_kind if finds_all("policy", r) and not finds_all("dense", r)]
     question = (telling or of_kind)[0].question
     which = "that plain vector search misses" if telling else "from the demo"
     console = output.output()
     console.print()
     console.rule(f"[bold]A {(question.kind or '').replace('_', ' ')} question {which}[/]")
-    show_walk(memory, question.text, args, gold=question.supporting_ids)
+    output.show_walk(memory, question.text, k, effort, gold=question.supporting_ids)
     if question.answers:
         console.print(f"answer: {question.answers[0]}", style="dim", markup=False)
 

@@ -1,168 +1,242 @@
-"""The commands that measure a policy: evaluate, stopping."""
+"""The commands that measure a policy: on a corpus, on a knowledge graph, and when it stops."""
 
 from __future__ import annotations
 
-import argparse
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
-from hoptrail.cli import triples
-from hoptrail.cli.arguments import path_argument, seed_argument
-from hoptrail.cli.options import (
-    Commands,
+from hoptrail.cli.app import LEARNING, add_group, app, command
+from hoptrail.cli.command import taking
+from hoptrail.cli.opening import (
+    check_readable,
     check_results,
-    command,
-    encoder_of,
-    encoder_option,
-    policy_options,
-    readable,
-    say,
-    sequence_option,
+    load_named_encoder,
+    to_stdout,
 )
+from hoptrail.cli.options import (
+    EffortOption,
+    EncoderOption,
+    FirstOption,
+    PlotOption,
+    PolicyOption,
+    QuestionFilesOption,
+    ReportOption,
+    RetrieversOption,
+    SeedOption,
+    SequenceOption,
+    TriplesOption,
+    argument,
+    option,
+    path_argument,
+    path_option,
+    whole_argument,
+)
+from hoptrail.cli.printing import print_json, say
 from hoptrail.errors import InputError
 
 RETRIEVERS = "bm25,dense,hybrid,pagerank,policy"
+REPORTING = taking(optional={"--json": "-"})
+"""Commands whose `--json` may name a file."""
 
 
-def register(commands: Commands) -> None:
-    """Add the commands to the program's parser."""
-    _register_evaluate(commands)
-    _register_stopping(commands)
+def name_data(args: list[str]) -> list[str]:
+    """What options measure on, before them: `--triples` is for `graph`, others for `corpus`.
+
+    Args:
+        args: What stands behind `hoptrail evaluate`, an option first.
+    """
+    names = {arg.partition("=")[0] for arg in args}
+    return ["graph" if "--triples" in names else "corpus", *args]
 
 
-def _register_evaluate(commands: Commands) -> None:
-    parser = command(
-        commands,
-        "evaluate",
-        evaluate,
-        description="Compare a policy with BM25, dense, hybrid and PageRank on questions whose "
-        "passages are known. One question at a time, its encoding included in the time.",
-        examples="""
-hoptrail evaluate --corpus corpus.jsonl --questions dev.jsonl
-hoptrail evaluate --corpus corpus.jsonl --questions dev.jsonl --retrievers hybrid,policy \\
-    --policy my-policy --effort fast --json report.json --plot recall.png
-hoptrail evaluate --triples graph.txt --questions qa.jsonl --last 500 --policy my-policy""",
-    )
-    data = parser.add_mutually_exclusive_group(required=True)
-    data.add_argument("--corpus", type=path_argument, metavar="CORPUS.jsonl")
-    data.add_argument(
-        "--triples",
-        type=path_argument,
-        metavar="TRIPLES",
-        help="a knowledge graph: head|relation|tail",
-    )
-    parser.add_argument(
-        "--questions",
-        required=True,
-        nargs="+",
-        type=path_argument,
-        metavar="QUESTIONS.jsonl",
-        help="one file with --corpus, one or more with --triples",
-    )
-    parser.add_argument(
-        "--retrievers",
-        default=RETRIEVERS,
-        metavar="NAMES",
-        help=f"what to compare, with commas (default: {RETRIEVERS})",
-    )
-    policy_options(parser)
-    encoder_option(parser)
-    sequence_option(parser)
-    parser.add_argument(
-        "--seed", type=seed_argument, default=0, metavar="N", help="of the bootstrap (default: 0)"
-    )
-    parser.add_argument(
-        "--json", type=path_argument, metavar="OUT.json", help="write the whole report"
-    )
-    parser.add_argument(
-        "--plot", type=path_argument, metavar="OUT.png", help="draw recall over passages"
-    )
-    triples.evaluate_options(parser)
+evaluate_commands = add_group(
+    "evaluate",
+    "Compare retrievers on the same questions, with intervals.\n\n"
+    "`hoptrail evaluate --corpus …` is `hoptrail evaluate corpus --corpus …`.",
+    examples="""
+evaluate --corpus corpus.jsonl --questions dev.jsonl
+evaluate graph --triples graph.txt --questions qa.jsonl --policy my-policy
+evaluate stopping report.json""",
+    panel=LEARNING,
+    route=name_data,
+)
 
 
-def _register_stopping(commands: Commands) -> None:
-    parser = command(
-        commands,
-        "stopping",
-        stopping,
-        description="Judge when a policy stops, over one or several reports of hoptrail evaluate: "
-        "what it had read, beside fixed budgets, and whether it was as sure as it should be.",
-        examples="""
-hoptrail stopping report.json
-hoptrail stopping musique.json hotpotqa.json --plot reliability.png --json stopping.json""",
-    )
-    parser.add_argument("reports", nargs="+", type=path_argument, metavar="REPORT.json")
-    parser.add_argument(
-        "--seed", type=seed_argument, default=0, metavar="N", help="of the bootstrap"
-    )
-    parser.add_argument("--json", type=path_argument, metavar="OUT.json", help="write all figures")
-    parser.add_argument(
-        "--plot", type=path_argument, metavar="OUT.png", help="draw the reliability diagram"
-    )
+@command(
+    evaluate_commands,
+    "corpus",
+    cls=REPORTING,
+    examples="""
+evaluate corpus --corpus corpus.jsonl --questions dev.jsonl
+evaluate corpus --corpus c.jsonl --questions q.jsonl --retrievers bm25,policy
+evaluate corpus --corpus c.jsonl --questions q.jsonl --json report.json""",
+)
+def evaluate_on_corpus(
+    corpus: Annotated[
+        Path,
+        path_option("--corpus", metavar="CORPUS.jsonl", help="the passages, or a store of them"),
+    ],
+    questions: Annotated[
+        list[Path],
+        path_option(
+            "--questions", metavar="QUESTIONS.jsonl", help="a file of questions about them"
+        ),
+    ],
+    retrievers: RetrieversOption = RETRIEVERS,
+    policy: PolicyOption = None,
+    effort: EffortOption = "balanced",
+    encoder: EncoderOption = None,
+    sequence: SequenceOption = None,
+    seed: SeedOption = 0,
+    json: ReportOption = None,
+    plot: PlotOption = None,
+) -> int:
+    """Compare a policy with BM25, dense, hybrid and PageRank.
 
-
-def evaluate(args: argparse.Namespace) -> int:
-    """Compare retrievers."""
-    if args.triples:
-        return triples.evaluate(args)
-    if len(args.questions) > 1 or args.first or args.last:
-        raise InputError("with --corpus, evaluate takes one file of questions, and all of it")
-    questions = args.questions[0]
+    On questions whose passages are known, one at a time, its encoding included in the time.
+    """
+    if len(questions) > 1:
+        raise InputError("evaluate corpus takes one file of questions")
     from hoptrail.cli import output
     from hoptrail.evaluation import report
     from hoptrail.evaluation.evaluate import Settings
     from hoptrail.evaluation.evaluate import evaluate as compare
 
-    names = (name.strip() for name in args.retrievers.split(","))
-    settings = Settings(
-        tuple(filter(None, names)), effort=args.effort, seed=args.seed, sequence=args.sequence
-    )
-    readable(args.corpus, questions)
-    check_results(args, inputs=(args.corpus, questions))
+    settings = Settings(_names(retrievers), effort=effort, seed=seed, sequence=sequence)
+    check_readable(corpus, questions[0])
+    check_results(json, plot, inputs=(corpus, questions[0]))
     with output.Steps() as steps:
-        found = compare(
-            args.corpus,
-            questions,
+        comparison = compare(
+            corpus,
+            questions[0],
             settings,
-            encoder=encoder_of(args),
-            policy=args.policy or "shipped",
+            encoder=load_named_encoder(encoder),
+            policy=policy or "shipped",
             progress=steps,
         )
-    if args.json:
-        report.save_report(found, args.json)
+    if json and not to_stdout(json):
+        report.save_report(comparison, json)
+    if plot:
+        report.plot_recall(comparison, plot)
+    if to_stdout(json):
+        print_json(comparison)
+        return 0
     console = output.output()
-    for split in found["splits"]:
-        console.print(output.rows_table(_heading(found, split), report.summary_rows(found, split)))
-        console.print(output.rows_table("", report.comparison_rows(found, split)))
-    if found["kinds"]:
-        console.print(output.rows_table("recall by kind of question", report.kind_rows(found)))
-    if args.plot:
-        report.plot_recall(found, args.plot)
+    for split in comparison["splits"]:
+        rows = report.summary_rows(comparison, split)
+        console.print(output.rows_table(_heading(comparison, split), rows, width=console.width))
+        rows = report.comparison_rows(comparison, split)
+        console.print(output.rows_table("", rows, width=console.width))
+    if comparison["kinds"]:
+        rows = report.kind_rows(comparison)
+        console.print(output.rows_table("recall by kind of question", rows, width=console.width))
     return 0
 
 
-def stopping(args: argparse.Namespace) -> int:
-    """Judge when a policy stops."""
+@command(
+    evaluate_commands,
+    "graph",
+    cls=REPORTING,
+    examples="""
+evaluate graph --triples graph.txt --questions qa.jsonl --policy my-policy
+evaluate graph --triples graph.txt --questions a.jsonl b.jsonl --last 500""",
+)
+def evaluate_on_graph(
+    triples: TriplesOption,
+    questions: QuestionFilesOption,
+    retrievers: RetrieversOption = RETRIEVERS,
+    policy: PolicyOption = None,
+    effort: EffortOption = "balanced",
+    encoder: EncoderOption = None,
+    first: FirstOption = None,
+    last: Annotated[
+        int | None,
+        option("--last", parser=whole_argument, metavar="N", help="only the last N of each file"),
+    ] = None,
+    seed: SeedOption = 0,
+    json: ReportOption = None,
+) -> int:
+    """Compare retrievers on questions whose answers are entities of a knowledge graph."""
+    from hoptrail.cli import output
+    from hoptrail.evaluation.entity_questions import EntitySettings, evaluate_entities, rows
+    from hoptrail.formats.jsonl import write_json
+
+    settings = EntitySettings(_names(retrievers), first=first, last=last, effort=effort, seed=seed)
+    check_results(json, None, inputs=(triples, *questions))
+    with output.Steps() as steps:
+        report = evaluate_entities(
+            triples,
+            questions,
+            settings,
+            encoder=load_named_encoder(encoder),
+            policy=policy or "shipped",
+            progress=steps.stage("asking"),
+        )
+    if to_stdout(json):
+        print_json(report)
+        return 0
+    if json:
+        write_json(json, report)
+    count = sum(one["questions"] for one in report["files"])
+    console = output.output()
+    title = f"{count} questions, intervals over topics"
+    console.print(output.rows_table(title, rows(report), width=console.width))
+    return 0
+
+
+@command(
+    evaluate_commands,
+    "stopping",
+    cls=REPORTING,
+    examples="""
+evaluate stopping report.json
+evaluate stopping musique.json hotpotqa.json --plot reliability.png""",
+)
+def judge_stopping(
+    reports: Annotated[
+        list[Path], argument("REPORT.json", "what `hoptrail evaluate` wrote", path_argument)
+    ],
+    seed: SeedOption = 0,
+    json: ReportOption = None,
+    plot: PlotOption = None,
+) -> int:
+    """Judge when a policy stops, over one or several reports.
+
+    What it had read, beside fixed budgets, and whether it was as sure as it should be.
+    """
     from hoptrail.cli import output
     from hoptrail.evaluation.report import REFERENCE, load_report, save_report
     from hoptrail.evaluation.stopping import calibration_rows, plot_calibration, stopping_rows
-    from hoptrail.evaluation.stopping import stopping as judged
+    from hoptrail.evaluation.stopping import stopping as judge
 
-    check_results(args, inputs=args.reports)
-    reports = [load_report(file) for file in args.reports]
-    found = judged(reports, REFERENCE, seed=args.seed)
-    if args.json:
-        save_report(found, args.json)
+    check_results(json, plot, inputs=reports)
+    judgement = judge([load_report(file) for file in reports], REFERENCE, seed=seed)
+    if json and not to_stdout(json):
+        save_report(judgement, json)
+    if plot:
+        plot_calibration(judgement, plot)
+    if to_stdout(json):
+        print_json(judgement)
+        return 0
     console = output.output()
-    console.print(output.rows_table(f"{found['questions']} questions", stopping_rows(found)))
-    console.print(output.rows_table("", calibration_rows(found)))
-    error, (low, high) = found["calibration"]["error"], found["calibration"]["interval"]
+    title = f"{judgement['questions']} questions"
+    console.print(output.rows_table(title, stopping_rows(judgement), width=console.width))
+    console.print(output.rows_table("", calibration_rows(judgement), width=console.width))
+    error, (low, high) = judgement["calibration"]["error"], judgement["calibration"]["interval"]
     say(
         f"expected calibration error {100 * error:.1f} points, "
         f"95 % interval {100 * low:.1f} to {100 * high:.1f}"
     )
-    if args.plot:
-        plot_calibration(found, args.plot)
     return 0
+
+
+command(app, "stopping", cls=REPORTING, examples="stopping report.json", hidden=True)(
+    judge_stopping
+)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, (name.strip() for name in text.split(","))))
 
 
 def _heading(report: dict[str, Any], split: str) -> str:

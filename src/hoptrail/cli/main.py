@@ -1,4 +1,4 @@
-"""The command line: `hoptrail add`, `recall`, `train`, `evaluate`, `demo` and a few small ones.
+"""The command line: one program, its commands in groups, and what it answers when something fails.
 
 Results go to stdout, progress and errors to stderr; with `--json`, stdout holds JSON and nothing
 else. An error of ours is one sentence on stderr. Nothing heavy is imported before a command needs
@@ -7,7 +7,6 @@ it, so that `--help` and a mistyped option answer at once.
 
 from __future__ import annotations
 
-import argparse
 import io
 import logging
 import os
@@ -16,38 +15,31 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, NoReturn
+from typing import Any
 
-from hoptrail.cli.demo import register as register_demo
-from hoptrail.cli.encoder import register as register_encoders
-from hoptrail.cli.evaluate import register as register_measuring
-from hoptrail.cli.inspect import register as register_looking
-from hoptrail.cli.options import say
-from hoptrail.cli.query import register as register_memory
-from hoptrail.cli.store import register as register_keeping
-from hoptrail.cli.train import register as register_learning
-from hoptrail.cli.write import register as register_changing
+import typer
+
+# The order of the panels in the program's help; each module adds its commands to the program.
+from hoptrail.cli import write as write  # isort: skip
+from hoptrail.cli import query as query  # isort: skip
+from hoptrail.cli import store as store  # isort: skip
+from hoptrail.cli import train as train  # isort: skip
+from hoptrail.cli import evaluate as evaluate  # isort: skip
+from hoptrail.cli import encoder as encoder  # isort: skip
+from hoptrail.cli import demo as demo  # isort: skip
+from hoptrail.cli import config as config  # isort: skip
+from hoptrail.cli.app import app
+from hoptrail.cli.command import Invocation
+from hoptrail.cli.printing import print_json, say
 from hoptrail.errors import HoptrailError
 
-OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+OK, FAILED, INTERRUPTED = 0, 1, 130
 TRACEBACK = "HOPTRAIL_TRACEBACK"
 """In the environment, for developers: an error that is not ours is raised."""
+COMPLETION = "_HOPTRAIL_COMPLETE"
+"""In the environment, from the shell: it asks what could follow."""
 LONGEST = 1000
 """Characters of a message that are printed."""
-
-_EPILOG = """\
-exit codes:
-  0    done
-  1    it could not be done; one sentence on stderr says why, and a store is as it was
-  2    the command line itself is wrong
-  3    an update of a policy was refused: nothing was written, one sentence on stderr says why
-  130  interrupted
-
-environment:
-  HOPTRAIL_CACHE      folder of cached vectors and training stores (~/.cache/hoptrail)
-  HOPTRAIL_TRACEBACK  1 to see where an error that was not expected arose, for a report
-
-`hoptrail COMMAND --help` shows a command's options and examples."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,87 +49,68 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments after the program's name; by default the process's own.
     """
     _prepare_streams()
-    given = sys.argv[1:] if argv is None else list(argv)
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    invocation = Invocation(shlex.join(["hoptrail", *arguments]))
     try:
         with _sentences_for_warnings():
-            args = build_parser().parse_args(given)
-            args.command = shlex.join(["hoptrail", *given])
-            code: int = args.run(args)
+            code = _run(arguments, invocation)
             sys.stdout.flush()
             return code
+    except typer.Exit as stop:
+        return stop.exit_code
+    except typer.TyperException as error:
+        return _refuse(error, invocation)
     except HoptrailError as error:
-        return _fail(str(error))
+        return _fail(type(error).__name__, str(error), invocation)
     except KeyboardInterrupt:
-        _fail("interrupted")
-        return INTERRUPTED
+        return _fail("KeyboardInterrupt", "interrupted", invocation, INTERRUPTED)
     except BrokenPipeError:
         _forget_stdout()
         return OK
     except Exception as error:
         if os.environ.get(TRACEBACK):
             raise
-        return _fail(_unexpected(error))
+        return _fail(type(error).__name__, _unexpected(error), invocation)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of every command."""
-    parser = _Parser(
-        prog="hoptrail",
-        description="A memory for agents, linked as a graph, and a small learned policy that "
-        "walks it.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action=_Version)
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    register_memory(commands)
-    register_changing(commands)
-    register_looking(commands)
-    register_keeping(commands)
-    register_learning(commands)
-    register_measuring(commands)
-    register_encoders(commands)
-    register_demo(commands)
-    return parser
+def build_command() -> Any:
+    """The program as Typer runs it: a group of commands."""
+    return typer.main.get_command(app)
 
 
-class _Version(argparse.Action):
-    """Looks the version up only when it is asked for."""
-
-    def __init__(self, option_strings: Sequence[str], dest: str) -> None:
-        super().__init__(
-            option_strings, dest, nargs=0, default=argparse.SUPPRESS, help="print the version"
-        )
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
-        import hoptrail
-
-        print(f"hoptrail {hoptrail.__version__}")
-        parser.exit()
+def _run(arguments: list[str], invocation: Invocation) -> int:
+    program = build_command()
+    if COMPLETION in os.environ:
+        program.main(args=arguments, prog_name="hoptrail")  # which exits
+    with program.make_context("hoptrail", arguments, obj=invocation) as context:
+        code: int = program.invoke(context)
+    return code
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose complaints repeat no orders to a terminal out of the arguments."""
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        """Complain of what is not known where the command's own usage can be shown."""
-        values, rest = super().parse_known_args(args, namespace)
-        if unknown := [argument for argument in rest if argument.startswith("-")] or rest:
-            self.error(f"unrecognized arguments: {' '.join(unknown)}")
-        return values, rest
-
-    def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        say(f"{self.prog}: error: {_short(message)}", stream=sys.stderr)
-        raise SystemExit(USAGE)
+def _refuse(error: typer.TyperException, invocation: Invocation) -> int:
+    """Say on stderr what is wrong with a command line, below its command's usage."""
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "hoptrail"
+    message = error.format_message().replace("Value error, ", "")
+    if invocation.json:
+        return _fail("UsageError", message, invocation, error.exit_code)
+    if context:
+        usage = " ".join(context.get_usage().split())
+        say(usage, f"try: {path} --help", stream=sys.stderr)
+    say(f"{path}: error: {_short(message)}", stream=sys.stderr)
+    return error.exit_code
 
 
-def _fail(sentence: str) -> int:
-    """Say on stderr what is wrong, on one line, whoever wrote it."""
+def _fail(kind: str, sentence: str, invocation: Invocation, code: int = FAILED) -> int:
+    """Say on stderr what is wrong, on one line or as JSON, whoever wrote it."""
+    sentence = _short(" ".join(sentence.split()))
     with suppress(OSError, ValueError):  # nobody may be there to read it
-        say(f"hoptrail: {_short(' '.join(sentence.split()))}", stream=sys.stderr)
+        if invocation.json:
+            print_json({"error": kind, "message": sentence, "exit_code": code}, sys.stderr)
+        else:
+            say(f"hoptrail: {sentence}", stream=sys.stderr)
         sys.stderr.flush()
-    return FAILED
+    return code
 
 
 def _unexpected(error: Exception) -> str:
@@ -148,9 +121,9 @@ def _unexpected(error: Exception) -> str:
         return f"{named or 'the system refuses: '}{error.strerror or error}"
     if isinstance(error, MemoryError):
         return "there is not enough memory for this"
-    said = f": {_short(str(error))}" if str(error) else ""
+    message = f": {_short(str(error))}" if str(error) else ""
     return (
-        f"an error that hoptrail did not expect, {type(error).__name__}{said} "
+        f"an error that hoptrail did not expect, {type(error).__name__}{message} "
         f"(with {TRACEBACK}=1 in the environment it shows where, for a report)"
     )
 

@@ -1,15 +1,19 @@
-"""What a person sees in a terminal: progress bars, trails as trees, rankings side by side."""
+"""What a person sees in a terminal: progress bars, trails as trees, rankings side by side.
+
+Where results, progress and warnings go, no stored text gives a terminal orders.
+"""
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.panel import Panel
 from rich.progress import (
     BarColumn,
@@ -19,17 +23,23 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from hoptrail.cli.terminal import SafeConsole
-from hoptrail.cli.terminal import output as output
+from hoptrail.cli.opening import waiting
 from hoptrail.outputs.printable import namespace_text, printable
-from hoptrail.types import Cost, Hit, Hop, Passage, Recall, Trail
+from hoptrail.types import Cost, Hit, Hop, Namespace, Passage, Recall, Trail
+
+if TYPE_CHECKING:
+    from hoptrail.api.memory import Memory
+    from hoptrail.types import FilterDict
 
 LOADING = "loading"
 """The stage before the first one: models come in, and nobody can say how far that is."""
+WIDEST = 110
+"""Columns beyond which lines are tiring to read."""
 NARROW = 72
 """Columns below which what stands side by side is put one under the other."""
 OTHERS = 3
@@ -46,6 +56,29 @@ _STOPS = {
 }
 _WORDS = re.compile(r"\w{4,}")
 _SENTENCES = re.compile(r"(?<=[.!?])\s+")
+
+
+def output() -> Console:
+    """Where results go."""
+    console = SafeConsole(highlight=False)
+    console.width = min(console.width, WIDEST)
+    return console
+
+
+class SafeConsole(Console):
+    """A console to which no text gives orders: only rich's own sequences reach the terminal."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """As of any console, with what is unsafe in a text as its escape."""
+        for segment in super().render(renderable, options):
+            text, style, control = segment
+            if control or text == "\n":
+                yield segment
+            else:
+                parts = (printable(part) for part in text.split("\n"))
+                yield Segment("\n".join(parts), style)
 
 
 class Steps:
@@ -89,24 +122,24 @@ class Steps:
     ) -> None:
         """Show how far a stage is."""
         self._drop(LOADING)
-        shown = figures_line(figures or {})
+        line = figures_line(figures or {})
         now = time.monotonic()
         began = self._began.setdefault(stage, now)
         if done >= total:
             self._drop(stage)
             self._console.print(
-                f"{stage}: {done} in {now - began:.0f} s  {shown}".rstrip(),
+                f"{stage}: {done} in {now - began:.0f} s  {line}".rstrip(),
                 markup=False,
                 soft_wrap=True,
             )
         elif self._console.is_terminal:
             if stage not in self._tasks:
                 self._tasks[stage] = self._bars.add_task(stage, total=total, figures="")
-            self._bars.update(self._tasks[stage], completed=done, total=total, figures=shown)
+            self._bars.update(self._tasks[stage], completed=done, total=total, figures=line)
         elif now - self._spoke.setdefault(stage, now) >= QUIET_SECONDS:
             self._spoke[stage] = now
             self._console.print(
-                f"{stage}: {done}/{total}  {shown}".rstrip(), markup=False, soft_wrap=True
+                f"{stage}: {done}/{total}  {line}".rstrip(), markup=False, soft_wrap=True
             )
 
     def stage(self, name: str) -> Stage:
@@ -138,15 +171,71 @@ def figures_line(figures: Mapping[str, float]) -> str:
     return "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
 
 
-def rows_table(title: str, rows: Sequence[Sequence[str]]) -> Table:
-    """A table from a row of headings and rows of cells; the first column is a name."""
-    called = Text(printable(title)) if title else None
-    table = Table(title=called, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    for number, heading in enumerate(rows[0]):
-        table.add_column(Text(printable(heading)), justify="right" if number else "left")
+def rows_table(title: str, rows: Sequence[Sequence[str]], *, width: int | None = None) -> Table:
+    """A table from a row of headings and rows of cells; the first column is a name.
+
+    Args:
+        title: What stands above it.
+        rows: The headings and the rows, as printed.
+        width: Columns that it may take: a wider one is turned, so that its rows are its columns,
+            where that fits or is at least less wide.
+    """
+    if width is not None and _width_of(rows) > width:
+        turned = [list(column) for column in zip(*rows, strict=True)]
+        rows = min(rows, turned, key=_width_of)
+    heading = Text(printable(title)) if title else None
+    table = Table(title=heading, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for number, name in enumerate(rows[0]):
+        table.add_column(Text(printable(name)), justify="right" if number else "left")
     for row in rows[1:]:
         table.add_row(*(Text(printable(cell)) for cell in row))
     return table
+
+
+def _width_of(rows: Sequence[Sequence[str]]) -> int:
+    """Columns that a table of these rows takes when nothing is wrapped."""
+    cells = [
+        max(cell_len(printable(cell)) for cell in column) for column in zip(*rows, strict=True)
+    ]
+    return sum(cells) + 3 * (len(cells) - 1)
+
+
+def show_walk(
+    memory: Memory,
+    question: str,
+    k: int,
+    effort: str,
+    *,
+    namespace: Namespace = (),
+    filter: FilterDict | None = None,
+    gold: Sequence[str] = (),
+) -> Recall:
+    """Print a question's trails beside what plain vector search gives; the recall.
+
+    It is as deep as a walk ranks, so that whatever its trails read has its title and text.
+
+    Args:
+        memory: What is asked.
+        question: What is to be answered.
+        k: Passages that are returned.
+        effort: What the walk may cost.
+        namespace: The scope.
+        filter: What passages must fulfil.
+        gold: Ids of the passages that are needed, where that is known: they are marked.
+    """
+    from hoptrail.api.recalling import RANKED
+    from hoptrail.memory.passages import usage
+
+    depth = max(k, RANKED) if k > 0 else k
+    # Of all that is looked at, the k best are what is returned.
+    with memory.store.recorder.paused(), waiting("walking the memory"):
+        recall = memory.recall(question, depth, namespace, effort, filter=filter)
+        plain = memory.search(question, k, namespace, mode="dense", filter=filter)
+    usage.note(memory.store, recall.passages[:k])
+    console = output()
+    console.print(walked(recall, plain, gold=gold, console=console))
+    console.print(cost_line(recall.cost))
+    return recall
 
 
 def walked(
@@ -206,21 +295,35 @@ def trail_tree(recall: Recall, marks: _Marks) -> RenderableType:
 
 
 def hits_table(hits: Sequence[Hit], *, width: int) -> Table:
-    """Ranked passages with the head of their texts."""
+    """Ranked passages, each with its score and the head of its text."""
+    scores = [f"{hit.score:.2f}" for hit in hits]
+    left = max(map(len, scores), default=0) + len(str(len(hits))) + 2
     table = Table.grid(padding=(0, 1))
     table.add_column(justify="right", style="dim")
-    table.add_column(overflow="fold", max_width=width - 6)
-    for rank, hit in enumerate(hits, start=1):
-        passage = hit.passage
-        space = f"  in {namespace_text(passage.namespace)}" if passage.namespace else ""
-        line = Text.assemble(
-            (_name(passage, passage.id), "bold"),
-            (printable(f"  {passage.id}{space}"), "dim"),
-            overflow="ellipsis",
-        )
-        line.no_wrap = True
-        table.add_row(str(rank), Group(line, Text(_head(passage.text, 2 * (width - 8)))))
+    table.add_column(justify="right", style="magenta")
+    table.add_column(overflow="fold", max_width=max(width - left, 1))
+    for rank, (hit, score) in enumerate(zip(hits, scores, strict=True), start=1):
+        table.add_row(str(rank), score, _passage_cell(hit.passage, width - left - 2))
     return table
+
+
+def passages_table(passages: Sequence[Passage], *, width: int) -> Table:
+    """Passages, each with the head of its text."""
+    table = Table.grid(padding=(0, 1))
+    table.add_column(overflow="fold", max_width=width)
+    for passage in passages:
+        table.add_row(_passage_cell(passage, width - 2))
+    return table
+
+
+def _passage_cell(passage: Passage, width: int) -> RenderableType:
+    """A passage's name, its id and namespace, and below them the head of its text."""
+    space = f"  in {namespace_text(passage.namespace)}" if passage.namespace else ""
+    name = _name(passage, passage.id)
+    id_ = f"  {passage.id}" if passage.title else ""
+    line = Text.assemble((name, "bold"), (printable(f"{id_}{space}"), "dim"), overflow="ellipsis")
+    line.no_wrap = True
+    return Group(line, Text(_head(passage.text, 2 * width)))
 
 
 def cost_line(cost: Cost) -> Text:
@@ -274,9 +377,9 @@ def _gained(added: str, passage: Passage | None, question: str) -> str:
 
     Where there is none, how the added text begins.
     """
-    asked = set(_WORDS.findall(question.casefold()))
+    question_words = set(_WORDS.findall(question.casefold()))
     there = set(_WORDS.findall(passage.content.casefold())) if passage else set()
-    words = [word for word in _WORDS.findall(added) if word.casefold() in there - asked]
+    words = [word for word in _WORDS.findall(added) if word.casefold() in there - question_words]
     named = sorted(dict.fromkeys(words), key=lambda word: word[0].islower())  # names first
     return ", ".join(named[:GAINED]) or f"“{_head(added, 120)}”"
 
@@ -304,12 +407,12 @@ def _how(place: int, hop: Hop, read: Sequence[Passage | None]) -> str:
 
 def _telling(passage: Passage, following: Passage | None, question: str) -> Text:
     """The sentence that led on: the one that names the next passage, or is nearest the question."""
-    asked = set(_WORDS.findall(question.casefold()))
+    question_words = set(_WORDS.findall(question.casefold()))
     name = _short(following).casefold() if following else ""
 
     def score(sentence: str) -> tuple[bool, int]:
         folded = sentence.casefold()
-        return bool(name) and name in folded, len(asked & set(_WORDS.findall(folded)))
+        return bool(name) and name in folded, len(question_words & set(_WORDS.findall(folded)))
 
     best = max(_SENTENCES.split(passage.text.strip()), key=score)
     text = Text(_head(best, 160), style="italic dim")

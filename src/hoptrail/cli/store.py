@@ -1,196 +1,276 @@
-"""The commands that look after a memory's file: purge, verify, repair, backup, export, import."""
+"""The commands that look after a memory's file: info, verify, repair, backup, export and others."""
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-from hoptrail.cli.arguments import number_argument, path_argument
+from hoptrail.cli.app import KEEPING, add_group, app, command
+from hoptrail.cli.opening import check_readable, check_writable, new_memory, open_memory
 from hoptrail.cli.options import (
-    Commands,
+    EncoderOption,
+    IdsArgument,
+    JsonFlag,
+    NamespaceOption,
+    NearOption,
+    OnDuplicateOption,
+    StoreOption,
+    argument,
+    flag,
+    number_argument,
+    option,
+    path_argument,
+)
+from hoptrail.cli.printing import (
     changing_line,
-    command,
     counted,
     duplicate_line,
-    encoder_option,
-    file_option,
-    json_option,
     name_of,
-    near_option,
-    new_memory,
-    open_memory,
     print_json,
-    readable,
     say,
-    store_option,
-    writable,
 )
+from hoptrail.outputs.printable import namespace_text
+
+if TYPE_CHECKING:
+    from hoptrail.memory.passages.usage import History
 
 SOUND, UNSOUND = 0, 1
+_YEAR_10000 = 253402300800.0
+"""In seconds since 1970; no calendar of Python's goes so far."""
+
+store_commands = add_group(
+    "store",
+    "Look after a memory's file: what it holds, whether it is sound, copies of it.",
+    examples="""
+store info --store agent.db
+store verify --store agent.db
+store backup --store agent.db agent-2026-01-31.db""",
+    panel=KEEPING,
+)
 
 
-def register(commands: Commands) -> None:
-    """Add the commands to the program's parser."""
-    parser = command(
-        commands,
-        "purge",
-        purge,
-        description="Erase the bytes of what was deleted. The file is rewritten, its log emptied, "
-        "index files removed (they come again by themselves), and the vectors of deleted texts "
-        "leave the vector cache. Backups and exports are yours to erase.",
-        examples="hoptrail purge --store agent.db\nhoptrail purge --store agent.db --whole-cache",
-    )
-    file_option(parser)
-    parser.add_argument(
-        "--whole-cache",
-        action="store_true",
-        help="leave in the vector cache nothing but what this memory holds; what other memories "
-        "had there is encoded again when they need it",
-    )
-    json_option(parser)
-    parser = command(
-        commands,
-        "verify",
-        verify,
-        description="Check a memory's file. Looks at SQLite's own structures, references, "
-        "passages, vectors, index files, and at the graph against one built anew; exit code 1 if "
-        "something is wrong. Nothing is changed.",
-        examples="hoptrail verify --store agent.db\nhoptrail verify --store agent.db --json",
-    )
-    file_option(parser)
-    json_option(parser)
-    parser = command(
-        commands,
-        "repair",
-        repair,
-        description="Build anew what is derived and wrong. Vectors, indexes and the graph follow "
-        "from the passages; damaged passages need a backup.",
-        examples="hoptrail repair --store agent.db",
-    )
-    file_option(parser)
-    encoder_option(parser)
-    json_option(parser)
-    parser = command(
-        commands,
-        "backup",
-        backup,
-        description="Copy a memory to a new file while others use it. The copy is a memory.",
-        examples="hoptrail backup --store agent.db agent-2026-01-31.db",
-    )
-    file_option(parser)
-    parser.add_argument(
-        "file", type=path_argument, metavar="FILE", help="where to; it must not exist"
-    )
-    json_option(parser)
-    _register_audit(commands)
-    _register_export(commands)
-    _register_import(commands)
+@command(
+    store_commands,
+    "info",
+    examples="""
+store info --store agent.db
+store info --store agent.db --namespace team --json""",
+)
+def show_info(store: StoreOption, namespace: NamespaceOption = None, json: JsonFlag = False) -> int:
+    """Say what a memory holds.
 
+    Passages by namespace, bytes, its encoder, and how much of it was ever recalled.
+    """
+    from hoptrail.memory.passages import usage, vector_rows
+    from hoptrail.memory.storage import store_info
+    from hoptrail.memory.storage.namespaces import Scope
 
-def _register_audit(commands: Commands) -> None:
-    parser = command(
-        commands,
-        "audit",
-        audit,
-        description="Say what a memory holds that nobody may miss. Exact and near duplicates, "
-        "orphans that no link, mention or entity joins to the rest, passages that were neither "
-        "written nor recalled for long, and links that lead nowhere; with --json also the passages "
-        "that were never recalled. Nothing is changed.",
-        examples="""
-hoptrail audit --store agent.db
-hoptrail audit --store agent.db --namespace team --near 0.95 --stale-days 90 --json""",
-    )
-    store_option(parser)
-    near_option(parser)
-    parser.add_argument(
-        "--stale-days",
-        type=number_argument,
-        default=365.0,
-        metavar="DAYS",
-        help="after which a passage is stale (default: 365)",
-    )
-    json_option(parser)
-
-
-def _register_export(commands: Commands) -> None:
-    parser = command(
-        commands,
-        "export",
-        export,
-        description="Write passages to a file of JSON lines, without loss. `hoptrail import` reads "
-        "it back: ids, namespaces, texts, titles, metadata, links and times.",
-        examples="""
-hoptrail export --store agent.db agent.jsonl
-hoptrail export --store agent.db --namespace team/ann --vectors ann.jsonl""",
-    )
-    store_option(parser)
-    parser.add_argument(
-        "--vectors", action="store_true", help="carry the vectors, so that import encodes nothing"
-    )
-    parser.add_argument(
-        "file", type=path_argument, metavar="FILE", help="where to; replaced if it exists"
-    )
-    json_option(parser)
-
-
-def _register_import(commands: Commands) -> None:
-    parser = command(
-        commands,
-        "import",
-        import_,
-        description="Write the passages of an exported file to a memory. All of them are written, "
-        "or none; what has expired since is left out.",
-        examples="hoptrail import --store new.db agent.jsonl",
-    )
-    file_option(parser)
-    encoder_option(parser)
-    parser.add_argument(
-        "--on-duplicate",
-        choices=("error", "replace", "skip"),
-        default="error",
-        help="what to do with an id that is taken (default: error, and nothing is written)",
-    )
-    parser.add_argument(
-        "file", type=path_argument, metavar="FILE", help="what `hoptrail export` wrote"
-    )
-    json_option(parser)
-
-
-def purge(args: argparse.Namespace) -> int:
-    """Erase what was deleted."""
-    with open_memory(args) as memory:
-        done = memory.purge(whole_cache=args.whole_cache)
-    if args.json:
-        print_json(asdict(done))
-    else:
-        say(
-            f"{done.contents} deleted contents erased from {args.store}, {done.cached_vectors} "
-            f"vectors from the cache, {done.snapshots} index files removed; "
-            f"{done.bytes_before:,} bytes before, {done.bytes_after:,} now"
-        )
-        if done.unrecorded:
-            say(
-                "what was deleted by the first version of hoptrail is not on record: purge "
-                "--whole-cache erases its vectors"
-            )
+    scope = namespace or ()
+    with open_memory(store, read_only=True) as memory:
+        spaces: dict[str, int] = {}
+        recalls = recalled = 0
+        for entry in usage.histories(memory.store, scope):
+            space = namespace_text(entry.namespace)
+            spaces[space] = spaces.get(space, 0) + 1
+            recalls += entry.counts.recalls
+            recalled += entry.counts.recalls > 0
+        with memory.store.reading() as connection:
+            encoder = store_info.get(connection, "encoder")
+            split = vector_rows.split_passages(connection, Scope.parse(scope))
+            language = store_info.language(connection)
+        change = memory.encoder_change()
+        figures: dict[str, Any] = {
+            "passages": sum(spaces.values()),
+            "namespaces": spaces,
+            "split_passages": split,
+            "recalls": recalls,
+            "ever_recalled": recalled,
+            "encoder": encoder,
+            "encoder_change": asdict(change) if change else None,
+            "language": language,
+            "version": memory.store.version,
+            "bytes": store.stat().st_size,
+        }
+    if json:
+        print_json(figures)
+        return 0
+    lines = [
+        f"{store}: {counted(figures['passages'], 'passage')}, {figures['bytes']:,} bytes, "
+        f"version {figures['version']}, encoder {encoder or 'none yet'}, language {language}",
+        f"{split} longer than the encoder's window, with a vector for each part",
+        f"{recalled} were recalled, {counted(recalls, 'time')} in all",
+        *([changing_line(change)] if change else []),
+        *(f"  {space or '(root)'}: {count}" for space, count in spaces.items()),
+    ]
+    say(*lines)
     return 0
 
 
-def verify(args: argparse.Namespace) -> int:
-    """Check a file."""
-    with open_memory(args, read_only=True) as memory:
+@command(store_commands, "history", examples="store history --store agent.db marie-curie")
+def show_history(
+    store: StoreOption,
+    ids: IdsArgument,
+    namespace: NamespaceOption = None,
+    json: JsonFlag = False,
+) -> int:
+    """Say where passages come from.
+
+    When they were written, and how often and when they were recalled.
+    """
+    with open_memory(store, read_only=True) as memory:
+        entries = [memory.history(id_, namespace or ()) for id_ in ids]
+    if json:
+        print_json([asdict(entry) for entry in entries])
+    else:
+        say(*(line for entry in entries for line in _history_lines(entry)))
+    return 0
+
+
+def _history_lines(entry: History) -> list[str]:
+    counts = entry.counts
+    added = _time(counts.added_at) if counts.added_at else "at a time that is not on record"
+    lines = [
+        f"[{name_of(entry.namespace, entry.id)}]",
+        f"  added {added}, last written {_time(entry.written_at)}, "
+        f"changed {counted(counts.updates, 'time')}",
+        f"  recalled {counted(counts.recalls, 'time')}"
+        + (f", last {_time(counts.recalled_at)}" if counts.recalled_at else ""),
+    ]
+    if entry.source:
+        lines.append(f"  from {entry.source}")
+    if entry.merged_from:
+        lines.append(f"  keeps {', '.join(entry.merged_from)}")
+    return lines
+
+
+def _time(seconds: float) -> str:
+    if not 0 <= seconds < _YEAR_10000:
+        return f"{seconds:g} seconds after 1970"
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+@command(
+    store_commands,
+    "audit",
+    examples="""
+store audit --store agent.db
+store audit --store agent.db --namespace team --near 0.95 --stale-days 90""",
+)
+def audit_memory(
+    store: StoreOption,
+    namespace: NamespaceOption = None,
+    near: NearOption = None,
+    stale_days: Annotated[
+        float,
+        option(
+            "--stale-days",
+            parser=number_argument,
+            metavar="DAYS",
+            help="after which a passage is stale (default: 365)",
+        ),
+    ] = 365.0,
+    json: JsonFlag = False,
+) -> int:
+    """Say what a memory holds that nobody may miss.
+
+    Exact and near duplicates, orphans that no link, mention or entity joins to the rest, passages
+    that were neither written nor recalled for long, and links that lead nowhere; with --json also
+    the passages that were never recalled. Nothing is changed.
+    """
+    with open_memory(store) as memory:
+        report = memory.audit(
+            namespace=namespace or (), similarity_threshold=near, stale_days=stale_days
+        )
+    if json:
+        print_json(asdict(report))
+        return 0
+    lines = [
+        f"{counted(report.passages, 'passage')}, {report.expiring} of them with a time to go, "
+        f"{len(report.never_recalled)} never recalled"
+    ]
+    lines += map(duplicate_line, report.duplicates)
+    lines += [f"orphan: {name_of(*key)}" for key in report.orphans]
+    lines += [f"stale: {name_of(*key)}" for key in report.stale]
+    lines += [
+        f"dangling: {name_of(space, source)} links to {target}, which is not there"
+        for space, source, target in report.dangling
+    ]
+    say(*lines)
+    return 0
+
+
+@command(
+    store_commands,
+    "dedup",
+    examples="""
+store dedup --store agent.db
+store dedup --store agent.db --namespace team --near 0.99 --apply""",
+)
+def merge_duplicates(
+    store: StoreOption,
+    namespace: NamespaceOption = None,
+    near: NearOption = None,
+    apply: Annotated[bool, flag("--apply", "do it")] = False,
+    json: JsonFlag = False,
+) -> int:
+    """Merge passages that say the same into the first of them.
+
+    What goes is told by the history of what stays, and links to it are turned. Without --apply
+    nothing is changed: it only says what would be.
+    """
+    with open_memory(store, read_only=not apply) as memory:
+        report = memory.merge_duplicates(
+            namespace=namespace or (), similarity_threshold=near, dry_run=not apply
+        )
+        total = memory.count()
+    if json:
+        print_json({**asdict(report), "passages": report.passages, "count": total})
+        return 0
+    verb = "merged into" if report.done else "would go into"
+    lines = [
+        f"{name_of(merge.namespace, one.id)} {verb} "
+        f"{name_of(merge.namespace, merge.keeper)} "
+        f"({'the same text' if one.exact else f'cosine {one.cosine:.3f}'})"
+        for merge in report.merges
+        for one in merge.merged
+    ]
+    tail = f"; {store} holds {total} now" if report.done else ""
+    hint = ": --apply does it" if report.merges and not report.done else ""
+    lines.append(
+        f"{report.passages} of {total + report.passages * report.done} passages{tail}{hint}"
+    )
+    say(*lines)
+    return 0
+
+
+@command(
+    store_commands,
+    "verify",
+    examples="""
+store verify --store agent.db
+store verify --store agent.db --json""",
+)
+def verify_store(store: StoreOption, json: JsonFlag = False) -> int:
+    """Check a memory's file.
+
+    Looks at SQLite's own structures, references, passages, vectors, index files, and at the graph
+    against one built anew; exit code 1 if something is wrong. Nothing is changed.
+    """
+    with open_memory(store, read_only=True) as memory:
         problems = memory.verify()
         count = memory.count()
         change = memory.encoder_change()
-    if args.json:
-        found = {"problems": [asdict(p) for p in problems], "count": count}
-        print_json({**found, "encoder_change": asdict(change) if change else None})
+    if json:
+        report = {"problems": [asdict(p) for p in problems], "count": count}
+        print_json({**report, "encoder_change": asdict(change) if change else None})
     else:
         lines = [f"{p.what}: {p.message}" for p in problems]
         if not problems:
-            lines = [f"{args.store} is sound: {counted(count, 'passage')}"]
+            lines = [f"{store} is sound: {counted(count, 'passage')}"]
         elif all(problem.derived for problem in problems):
-            lines.append("all of it can be built anew: hoptrail repair")
+            lines.append("all of it can be built anew: hoptrail store repair")
         else:
             lines.append("not all of it can be built anew: restore a backup")
         lines += [changing_line(change)] if change else []
@@ -198,82 +278,144 @@ def verify(args: argparse.Namespace) -> int:
     return UNSOUND if problems else SOUND
 
 
-def repair(args: argparse.Namespace) -> int:
-    """Build anew what is derived."""
-    with open_memory(args) as memory:
-        done = memory.repair()
-        left = memory.verify()
-    if args.json:
-        print_json({"done": done, "problems": [asdict(p) for p in left]})
+@command(store_commands, "repair", examples="store repair --store agent.db")
+def repair_store(store: StoreOption, encoder: EncoderOption = None, json: JsonFlag = False) -> int:
+    """Build anew what is derived and wrong.
+
+    Vectors, indexes and the graph follow from the passages; damaged passages need a backup.
+    """
+    with open_memory(store, encoder=encoder) as memory:
+        repairs = memory.repair()
+        problems = memory.verify()
+    if json:
+        print_json({"done": repairs, "problems": [asdict(p) for p in problems]})
     else:
-        lines = done or ["nothing was wrong that could be built anew"]
-        lines += [f"still wrong: {p.what}: {p.message}" for p in left]
+        lines = repairs or ["nothing was wrong that could be built anew"]
+        lines += [f"still wrong: {p.what}: {p.message}" for p in problems]
         say(*lines)
-    return UNSOUND if left else SOUND
+    return UNSOUND if problems else SOUND
 
 
-def backup(args: argparse.Namespace) -> int:
-    """Copy a memory."""
-    with open_memory(args, read_only=True) as memory:
-        path = memory.backup(args.file)
-    size = path.stat().st_size
-    if args.json:
-        print_json({"file": str(args.file), "bytes": size})
-    else:
-        say(f"{args.store} copied to {args.file} ({size:,} bytes)")
-    return 0
+@command(
+    store_commands,
+    "purge",
+    examples="""
+store purge --store agent.db
+store purge --store agent.db --whole-cache""",
+)
+def purge_store(
+    store: StoreOption,
+    whole_cache: Annotated[
+        bool,
+        flag(
+            "--whole-cache",
+            "leave in the vector cache nothing but what this memory holds; what other memories "
+            "had there is encoded again when they need it",
+        ),
+    ] = False,
+    json: JsonFlag = False,
+) -> int:
+    """Erase the bytes of what was deleted.
 
-
-def audit(args: argparse.Namespace) -> int:
-    """Say what nobody may miss."""
-    with open_memory(args) as memory:
-        found = memory.audit(
-            namespace=args.namespace or (),
-            similarity_threshold=args.near,
-            stale_days=args.stale_days,
-        )
-    if args.json:
-        print_json(asdict(found))
+    The file is rewritten, its log emptied, index files removed (they come again by themselves), and
+    the vectors of deleted texts leave the vector cache. Backups and exports are yours to erase.
+    """
+    with open_memory(store) as memory:
+        done = memory.purge(whole_cache=whole_cache)
+    if json:
+        print_json(asdict(done))
         return 0
-    lines = [
-        f"{counted(found.passages, 'passage')}, {found.expiring} of them with a time to go, "
-        f"{len(found.never_recalled)} never recalled"
-    ]
-    lines += map(duplicate_line, found.duplicates)
-    lines += [f"orphan: {name_of(*key)}" for key in found.orphans]
-    lines += [f"stale: {name_of(*key)}" for key in found.stale]
-    lines += [
-        f"dangling: {name_of(space, source)} links to {target}, which is not there"
-        for space, source, target in found.dangling
-    ]
-    say(*lines)
+    say(
+        f"{done.contents} deleted contents erased from {store}, {done.cached_vectors} "
+        f"vectors from the cache, {done.snapshots} index files removed; "
+        f"{done.bytes_before:,} bytes before, {done.bytes_after:,} now"
+    )
+    if done.unrecorded:
+        say(
+            "what was deleted by the first version of hoptrail is not on record: store purge "
+            "--whole-cache erases its vectors"
+        )
     return 0
 
 
-def export(args: argparse.Namespace) -> int:
-    """Write passages to a file."""
-    writable(args.file)
-    with open_memory(args, read_only=True) as memory:
-        count = memory.export(args.file, namespace=args.namespace or (), vectors=args.vectors)
-    if args.json:
-        print_json({"file": str(args.file), "exported": count})
+@command(store_commands, "backup", examples="store backup --store agent.db agent-2026-01-31.db")
+def backup_store(
+    store: StoreOption,
+    file: Annotated[Path, argument("FILE", "where to; it must not exist", path_argument)],
+    json: JsonFlag = False,
+) -> int:
+    """Copy a memory to a new file while others use it.
+
+    The copy is a memory.
+    """
+    with open_memory(store, read_only=True) as memory:
+        path = memory.backup(file)
+    size = path.stat().st_size
+    if json:
+        print_json({"file": str(file), "bytes": size})
     else:
-        say(f"{counted(count, 'passage')} exported to {args.file}")
+        say(f"{store} copied to {file} ({size:,} bytes)")
     return 0
 
 
-def import_(args: argparse.Namespace) -> int:
-    """Read passages from a file."""
+@command(
+    store_commands,
+    "export",
+    examples="""
+store export --store agent.db agent.jsonl
+store export --store agent.db --namespace team/ann --vectors ann.jsonl""",
+)
+def export_passages(
+    store: StoreOption,
+    file: Annotated[Path, argument("FILE", "where to; replaced if it exists", path_argument)],
+    namespace: NamespaceOption = None,
+    vectors: Annotated[
+        bool, flag("--vectors", "carry the vectors, so that import encodes nothing")
+    ] = False,
+    json: JsonFlag = False,
+) -> int:
+    """Write passages to a file of JSON lines, without loss.
+
+    Ids, namespaces, texts, titles, metadata, links and times; `hoptrail store import` reads it
+    back.
+    """
+    check_writable(file)
+    with open_memory(store, read_only=True) as memory:
+        count = memory.export(file, namespace=namespace or (), vectors=vectors)
+    if json:
+        print_json({"file": str(file), "exported": count})
+    else:
+        say(f"{counted(count, 'passage')} exported to {file}")
+    return 0
+
+
+@command(store_commands, "import", examples="store import --store new.db agent.jsonl")
+def import_passages(
+    store: StoreOption,
+    file: Annotated[Path, argument("FILE", "what `hoptrail store export` wrote", path_argument)],
+    encoder: EncoderOption = None,
+    on_duplicate: OnDuplicateOption = "error",
+    json: JsonFlag = False,
+) -> int:
+    """Write the passages of an exported file to a memory.
+
+    All of them are written, or none; what has expired since is left out.
+    """
     from hoptrail.cli.output import Steps
 
-    readable(args.file)
-    with new_memory(args) as memory, Steps() as steps:
-        done = memory.import_file(
-            args.file, on_duplicate=args.on_duplicate, progress=steps.stage("encoding")
-        )
+    check_readable(file)
+    with new_memory(store, encoder=encoder) as memory, Steps() as steps:
+        done = memory.import_file(file, on_duplicate=on_duplicate, progress=steps.stage("encoding"))
         total = memory.count()
-    if args.json:
+    if json:
         print_json({"imported": done.ids, "encoded": done.encoded, "count": total})
     else:
-        say(f"{counted(len(done.ids), 'passage')} imported to {args.store}; it holds {total} now")
+        say(f"{counted(len(done.ids), 'passage')} imported to {store}; it holds {total} now")
     return 0
+
+
+# Programs call these without their group; a help need not show both.
+command(app, "info", examples="store info --help", hidden=True)(show_info)
+command(app, "history", examples="store history --help", hidden=True)(show_history)
+command(app, "export", examples="store export --help", hidden=True)(export_passages)
+command(app, "import", examples="store import --help", hidden=True)(import_passages)

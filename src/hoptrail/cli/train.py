@@ -1,227 +1,423 @@
-"""The command that trains a policy."""
+"""The commands that train: on questions, on passages alone, on feedback, on a knowledge graph."""
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-from hoptrail.cli import triples
-from hoptrail.cli.arguments import (
-    number_argument,
-    path_argument,
-    seed_argument,
+import typer
+
+from hoptrail.cli.app import LEARNING, add_group, command
+from hoptrail.cli.command import Invocation, taking
+from hoptrail.cli.opening import check_readable, leaving_no_empty_folder, load_named_encoder
+from hoptrail.cli.options import (
+    MADE,
+    VARIED,
+    DevOption,
+    EncoderOption,
+    EpochsOption,
+    FirstOption,
+    JointFlag,
+    NamespaceOption,
+    NetworksOption,
+    ObjectiveOption,
+    OutOption,
+    PolicyOption,
+    PretrainingOption,
+    QuestionFilesOption,
+    ResumeFlag,
+    RewardOption,
+    SeedOption,
+    StartOption,
+    StoreOption,
+    TriplesOption,
+    TuningEpochsOption,
+    TuningRateOption,
+    VariedOption,
+    flag,
+    option,
+    path_option,
     whole_argument,
 )
-from hoptrail.cli.feedback import check_options, feedback_options, train_from_feedback
-from hoptrail.cli.options import (
-    Commands,
-    command,
-    encoder_of,
-    encoder_option,
-    leaving_no_empty_folder,
-    readable,
-    say,
-    schedule_options,
-)
-from hoptrail.errors import InputError
+from hoptrail.cli.printing import say
+from hoptrail.errors import ConfigError, InputError, StoreUnavailable
 
 if TYPE_CHECKING:
     from hoptrail.policies.objectives.rewards import RewardFunction
     from hoptrail.policies.policy import Policy
 
-OPTIONS = (
-    *("objective", "seed", "epochs", "tuning_epochs", "tuning_rate"),
-    *("networks", "self_supervised", "joint", "augmentation_share"),
+REFUSED = 3
+"""Exit code of a command that did its work and would not let the result through."""
+
+
+def name_way(args: list[str]) -> list[str]:
+    """The way of training that options stand for, before them: `--set` is for `questions`.
+
+    Args:
+        args: What stands behind `hoptrail train`, an option first.
+    """
+    names = {arg.partition("=")[0] for arg in args}
+    renamed: dict[str, str] = {}
+    if "--triples" in names:
+        way = "graph"
+    elif "--from-feedback" in names:
+        way, renamed = "feedback", {"--from-feedback": "--store"}
+    elif "--self-supervised" in names and "--set" not in names:
+        way, renamed = "passages", {"--self-supervised": "--made"}
+    else:
+        way = "questions"
+    parts = (arg.partition("=") for arg in args)
+    return [way, *(renamed.get(name, name) + sign + value for name, sign, value in parts)]
+
+
+train_commands = add_group(
+    "train",
+    "Train a policy, and write a folder that --policy reads.\n\n"
+    "What is learned from: questions whose passages are known, the passages alone, the feedback in "
+    "a memory, or a knowledge graph. `hoptrail train --set …` is `hoptrail train questions --set "
+    "…`.",
+    examples="""
+train --set corpus.jsonl questions.jsonl --out my-policy
+train passages --corpus agent.db --out my-policy
+train feedback --store agent.db --out my-policy
+train graph --triples kb.txt --questions qa.jsonl --out my-policy""",
+    panel=LEARNING,
+    route=name_way,
 )
-"""Options of `train` that are settings by the same name."""
-VARIED = 0.35
-"""The share of the questions that are varied where it is not said how many."""
-MADE = 600
-"""Questions that are made where it is not said how many."""
 
 
-def register(commands: Commands) -> None:
-    """Add the command to the program's parser."""
-    parser = command(
-        commands,
-        "train",
-        train,
-        description="Train a policy: on questions, on questions that are made from the passages "
-        "themselves, or on the feedback in a memory. Writes a folder that --policy reads.",
-        examples="""
-hoptrail train --set corpus.jsonl questions.jsonl --out my-policy
-hoptrail train --self-supervised --corpus agent.db --out my-policy
-hoptrail train --self-supervised --corpus corpus.jsonl --show 10
-hoptrail train --set a.jsonl qa.jsonl --set b.jsonl qb.jsonl --dev c.jsonl qc.jsonl --out both
-hoptrail train --set corpus.jsonl questions.jsonl --resume --out my-policy
-hoptrail train --from-feedback agent.db --out my-policy
-hoptrail train --triples graph.txt --questions qa.jsonl --first 1000 --out my-policy""",
-    )
-    pair: dict[str, Any] = {
-        "action": "append",
-        "nargs": 2,
-        "type": path_argument,
-        "metavar": ("CORPUS", "QUESTIONS"),
+@command(
+    train_commands,
+    "questions",
+    cls=taking(optional={"--varied": VARIED, "--self-supervised": MADE}, pairs=("--set", "--dev")),
+    examples="""
+train questions --set corpus.jsonl questions.jsonl --out my-policy
+train questions --set a.jsonl qa.jsonl --set b.jsonl qb.jsonl --out both
+train questions --set a.jsonl qa.jsonl --dev c.jsonl qc.jsonl --out my-policy
+train questions --set corpus.jsonl questions.jsonl --resume --out my-policy""",
+)
+def train_on_questions(
+    context: typer.Context,
+    sets: Annotated[
+        list[Path],
+        path_option(
+            "--set",
+            metavar="CORPUS QUESTIONS",
+            help="a corpus (or a store) and its questions; repeatable",
+        ),
+    ],
+    out: OutOption,
+    dev: DevOption = None,
+    objective: ObjectiveOption = None,
+    reward: RewardOption = None,
+    varied: VariedOption = None,
+    pretraining: PretrainingOption = None,
+    corpus: Annotated[
+        list[Path] | None,
+        path_option(
+            "--corpus",
+            metavar="PATH…",
+            help="with --self-supervised: corpora or stores to make them of (default: those of "
+            "--set)",
+        ),
+    ] = None,
+    start: StartOption = None,
+    seed: SeedOption = 0,
+    epochs: EpochsOption = None,
+    tuning_epochs: TuningEpochsOption = None,
+    tuning_rate: TuningRateOption = None,
+    networks: NetworksOption = None,
+    joint: JointFlag = False,
+    resume: ResumeFlag = False,
+    encoder: EncoderOption = None,
+) -> int:
+    """Train a policy on questions whose passages are known."""
+    if corpus and not pretraining:
+        raise InputError("--corpus is for --self-supervised: a corpus alone has no questions")
+    options: dict[str, Any] = {
+        "objective": objective,
+        "seed": seed,
+        "epochs": epochs,
+        "tuning_epochs": tuning_epochs,
+        "tuning_rate": tuning_rate,
+        "networks": networks,
+        "self_supervised": pretraining,
+        "joint": joint or None,
+        "augmentation_share": varied,
     }
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument(
-        "--set",
-        default=[],
-        dest="sets",
-        help="a corpus (or a store) and its questions; repeatable",
-        **pair,
-    )
-    feedback_options(parser, source)
-    triples.train_options(parser, source)
-    parser.add_argument("--dev", default=[], help="as --set, for measuring only", **pair)
-    parser.add_argument(
-        "--objective",
-        metavar="NAMES",
-        help="imitation, marginal, reinforce, or several with commas (default: imitation)",
-    )
-    parser.add_argument(
-        "--reward",
-        metavar="NAME",
-        help="what reinforce goes by: evidence (the supporting passages), answer (whether what was "
-        "read holds an answer), or module:function (default: evidence where known, else answer)",
-    )
-    _varied_option(parser)
-    _register_self_supervision(parser)
-    parser.add_argument("--seed", type=seed_argument, default=0, metavar="N", help="(default: 0)")
-    schedule_options(parser)
-    parser.add_argument(
-        "--networks", type=whole_argument, metavar="N", help="networks that are averaged"
-    )
-    parser.add_argument(
-        "--joint",
-        action="store_true",
-        default=None,
-        help="fit what effort thorough counts, too, on a fifth of the questions held back",
-    )
-    parser.add_argument("--resume", action="store_true", help="go on where a run was stopped")
-    parser.add_argument(
-        "--out",
-        type=path_argument,
-        metavar="POLICY_DIR",
-        help="the folder to write; other files in it stay",
-    )
-    encoder_option(parser)
-
-
-def _varied_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--varied",
-        dest="augmentation_share",
-        nargs="?",
-        type=number_argument,
-        const=VARIED,
-        metavar="SHARE",
-        help="ask a share of the questions of --set again over other kinds of memory that are made "
-        "from its corpus: texts without titles, and what is like a passage that is left out; "
-        "from these every other network learns, the first included "
-        f"(SHARE by default: {VARIED})",
+    return _train(
+        context,
+        out,
+        options,
+        sets=sets,
+        dev=dev or [],
+        unlabelled=corpus or [],
+        start=start or "nothing",
+        reward=reward,
+        resume=resume,
+        encoder=encoder,
     )
 
 
-def _register_self_supervision(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--self-supervised",
-        nargs="?",
-        type=whole_argument,
-        const=MADE,
-        default=0,
-        metavar="N",
-        help="first learn from N questions made from the passages, with no labels; a policy "
-        f"that is trained already keeps half of its weights (N by default: {MADE})",
-    )
-    parser.add_argument(
-        "--corpus",
-        dest="unlabelled",
-        action="append",
-        default=[],
-        type=path_argument,
-        metavar="PATH",
-        help="a corpus or a store to make them of; repeatable (default: the corpora of --set)",
-    )
-    parser.add_argument(
-        "--show",
-        type=whole_argument,
-        metavar="N",
-        help="make N of these questions, print them, and stop",
-    )
-    parser.add_argument(
-        "--start",
-        metavar="POLICY",
-        help="what to go on from: shipped, a policy's folder, or nothing "
-        "(default: nothing where questions are given, shipped otherwise)",
+@command(
+    train_commands,
+    "passages",
+    cls=taking(optional={"--made": MADE}, pairs=("--dev",)),
+    examples="""
+train passages --corpus agent.db --out my-policy
+train passages --corpus a.jsonl b.jsonl --made 1000 --out my-policy
+train passages --corpus corpus.jsonl --show 10""",
+)
+def train_on_passages(
+    context: typer.Context,
+    corpus: Annotated[
+        list[Path],
+        path_option("--corpus", metavar="PATH…", help="corpora or stores to make questions of"),
+    ],
+    out: Annotated[
+        Path | None,
+        path_option("--out", metavar="DIR", help="the folder to write; other files in it stay"),
+    ] = None,
+    count: Annotated[
+        int | None,
+        option(
+            "--made",
+            parser=whole_argument,
+            metavar="[N]",
+            help=f"questions that are made (default: {MADE})",
+        ),
+    ] = None,
+    show: Annotated[
+        int | None,
+        option(
+            "--show",
+            parser=whole_argument,
+            metavar="N",
+            help="make N of these questions, print them, and stop",
+        ),
+    ] = None,
+    dev: DevOption = None,
+    start: StartOption = None,
+    seed: SeedOption = 0,
+    epochs: EpochsOption = None,
+    networks: NetworksOption = None,
+    resume: ResumeFlag = False,
+    encoder: EncoderOption = None,
+) -> int:
+    """Train a policy on passages alone, by questions that are made from them.
+
+    A policy that is trained already keeps half of its weights.
+    """
+    if show is not None:
+        return _show_made(corpus, show, seed, encoder)
+    if out is None:
+        raise InputError("the folder to write is missing: give --out DIR")
+    options: dict[str, Any] = {
+        "objective": "",
+        "seed": seed,
+        "epochs": epochs,
+        "networks": networks,
+        "self_supervised": int(MADE) if count is None else count,
+    }
+    return _train(
+        context,
+        out,
+        options,
+        dev=dev or [],
+        unlabelled=corpus,
+        start=start or "shipped",
+        resume=resume,
+        encoder=encoder,
     )
 
 
-def train(args: argparse.Namespace) -> int:
-    """Train a policy."""
-    check_options(args)
-    if args.out is None and args.show is None:
-        raise InputError("the folder to write is missing: give --out POLICY_DIR")
-    if args.from_feedback:
-        return train_from_feedback(args)
-    if args.triples:
-        return triples.train(args)
+@command(
+    train_commands,
+    "feedback",
+    examples="""
+train feedback --store agent.db --out my-policy
+train feedback --store agent.db --policy my-policy --namespace team --out next
+train feedback --store agent.db --questions known.jsonl --out my-policy""",
+)
+def train_on_feedback(
+    context: typer.Context,
+    store: StoreOption,
+    out: OutOption,
+    policy: PolicyOption = None,
+    questions: Annotated[
+        list[Path] | None,
+        path_option(
+            "--questions",
+            metavar="QUESTIONS.jsonl",
+            help="100 questions or more about the memory to judge by (default: a fifth of the "
+            "feedback is held back for that)",
+        ),
+    ] = None,
+    namespace: NamespaceOption = None,
+    seed: SeedOption = 0,
+    epochs: EpochsOption = None,
+    encoder: EncoderOption = None,
+) -> int:
+    """Train a policy on the feedback in a memory.
+
+    It starts from --policy, and is written only if it does no harm: otherwise the exit code is 3.
+    """
+    from hoptrail.api.recalling import loaded_policy
+    from hoptrail.cli import output
+    from hoptrail.evaluation.use import learn_from_use
+    from hoptrail.memory.store import Store
+    from hoptrail.policies.feedback.off_policy import TuneConfig
+
+    if len(questions or ()) > 1:
+        raise ConfigError("train feedback takes one file of --questions")
+    if not store.exists():
+        raise StoreUnavailable(f"there is no store at {store}: recall.feedback writes to one")
+    options = {"seed": seed, "epochs": epochs}
+    config = TuneConfig(**{name: value for name, value in options.items() if value is not None})
+    start = loaded_policy(policy or "shipped")
+    with output.Steps() as steps:
+        # Not the one with the disk cache: what users asked should leave no vector there.
+        loaded = load_named_encoder(encoder)
+        with Store(store, encoder=loaded) as opened:
+            update = learn_from_use(
+                opened,
+                start,
+                out,
+                encoder=loaded,
+                config=config,
+                namespace=namespace or (),
+                questions=questions[0] if questions else None,
+                progress=steps,
+                command=_line(context),
+            )
+    if not update.verdict.accepted:
+        sentence = f"the update was refused and nothing was written: {update.verdict}"
+        say(f"hoptrail: {sentence}", stream=sys.stderr)
+        return REFUSED
+    say(f"{update.verdict}")
+    say(f"learned from {update.learned} recalls: {out}")
+    return 0
+
+
+@command(
+    train_commands,
+    "graph",
+    examples="""
+train graph --triples kb.txt --questions qa.jsonl --out my-policy
+train graph --triples kb.txt --questions a.jsonl b.jsonl --first 100 --out kg""",
+)
+def train_on_graph(
+    context: typer.Context,
+    triples: TriplesOption,
+    questions: QuestionFilesOption,
+    out: OutOption,
+    policy: PolicyOption = None,
+    first: FirstOption = None,
+    paths: Annotated[
+        bool,
+        flag(
+            "--paths",
+            "learn from the relations that the files give as path, not from the answers",
+        ),
+    ] = False,
+    seed: SeedOption = 0,
+    epochs: EpochsOption = None,
+    encoder: EncoderOption = None,
+) -> int:
+    """Train what leads walks over the relations of a knowledge graph.
+
+    The files hold questions and their answers. To walk texts, --policy is taken over.
+    """
+    from hoptrail.api.recalling import loaded_policy
+    from hoptrail.cli import output
+    from hoptrail.policies.relations.training import RelationConfig, train_relations
+
+    options = {"seed": seed, "epochs": epochs, "first": first}
+    config = RelationConfig(
+        **{name: value for name, value in options.items() if value is not None},
+        supervision="paths" if paths else "answers",
+    )
+    with output.Steps() as steps:
+        card = train_relations(
+            triples,
+            questions,
+            out,
+            config=config,
+            encoder=load_named_encoder(encoder),
+            policy=loaded_policy(policy or "shipped"),
+            progress=steps,
+            command=_line(context),
+        )["relations"]
+    say(f"trained on {card['trained on']} questions, loss {card['curve'][-1]['loss']:.3f}: {out}")
+    return 0
+
+
+def _train(
+    context: typer.Context,
+    out: Path,
+    options: dict[str, Any],
+    *,
+    start: str,
+    sets: Sequence[Path] = (),
+    dev: Sequence[Path] = (),
+    unlabelled: Sequence[Path] = (),
+    reward: str | None = None,
+    resume: bool = False,
+    encoder: str | None = None,
+) -> int:
+    """Train a policy and print what became of it."""
     from hoptrail.cli import output
     from hoptrail.policies.data.training_data import TrainingData, TrainingSet
     from hoptrail.policies.training.config import RunOptions, TrainConfig
     from hoptrail.policies.training.run import train as train_policy
 
-    for corpus, questions in [*args.sets, *args.dev]:
-        readable(corpus, questions)
-    readable(*args.unlabelled)
-    if args.show is not None:
-        return _show_made(args)
-    if args.unlabelled and not args.self_supervised:
-        raise InputError("--corpus is for --self-supervised: a corpus alone has no questions")
-    if not args.sets and not args.unlabelled:
-        raise InputError(
-            "there is nothing to train on: give --set CORPUS QUESTIONS, "
-            "or --self-supervised and --corpus PATH"
-        )
-    chosen = {name: getattr(args, name) for name in OPTIONS}
-    if not args.sets and args.objective is None:
-        chosen["objective"] = ""
-    chosen["reward"] = _reward(args.reward)
-    config = TrainConfig(**{name: value for name, value in chosen.items() if value is not None})
+    check_readable(*sets, *dev, *unlabelled)
+    options["reward"] = _reward(reward)
+    config = TrainConfig(**{name: value for name, value in options.items() if value is not None})
     data = TrainingData(
-        train=[TrainingSet(*pair) for pair in args.sets],
-        dev=[TrainingSet(*pair) for pair in args.dev],
-        unlabelled=args.unlabelled,
+        train=[TrainingSet(*pair) for pair in _pairs(sets)],
+        dev=[TrainingSet(*pair) for pair in _pairs(dev)],
+        unlabelled=unlabelled,
     )
-    with leaving_no_empty_folder(args.out), output.Steps() as steps:
+    with leaving_no_empty_folder(out), output.Steps() as steps:
         card = train_policy(
             data,
-            args.out,
+            out,
             config,
-            encoder=encoder_of(args),
-            start=_start(args),
-            options=RunOptions(args.resume, steps, args.command),
+            encoder=load_named_encoder(encoder),
+            start=_start_policy(start),
+            options=RunOptions(resume, steps, _line(context)),
         )
     console = output.output()
     console.print(output.rows_table("", _last_of_curves(card["curves"])))
     if card["dev"]:
         console.print(output.rows_table("", _dev_rows(card["dev"])))
-    made = f", {card['made']} of them made" if card["made"] else ""
-    say(f"trained on {card['questions'] + card['made']} questions{made}: {args.out}")
+    part = f", {card['made']} of them made" if card["made"] else ""
+    say(f"trained on {card['questions'] + card['made']} questions{part}: {out}")
     return 0
 
 
-def _start(args: argparse.Namespace) -> Policy | None:
+def _line(context: typer.Context) -> str:
+    """The command line, for the card of what it makes."""
+    invocation: Invocation = context.obj
+    return invocation.line
+
+
+def _pairs(paths: Sequence[Path]) -> list[tuple[Path, Path]]:
+    """Corpora with their questions; the command line was refused unless they come in pairs."""
+    return list(zip(paths[::2], paths[1::2], strict=True))
+
+
+def _start_policy(name: str) -> Policy | None:
     """The policy that training goes on from."""
     from hoptrail.policies.policy import Policy
 
-    start = args.start or ("nothing" if args.sets else "shipped")
-    if start == "nothing":
+    if name == "nothing":
         return None
-    return Policy.shipped() if start == "shipped" else Policy.load(start)
+    return Policy.shipped() if name == "shipped" else Policy.load(name)
 
 
 def _reward(name: str | None) -> str | RewardFunction | None:
@@ -235,34 +431,31 @@ def _reward(name: str | None) -> str | RewardFunction | None:
     module, _, attribute = name.partition(":")
     sys.path.insert(0, "")  # as `python -m` does: a function in the folder at hand is found
     try:
-        found: RewardFunction = getattr(importlib.import_module(module), attribute)
+        function: RewardFunction = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise InputError(f"--reward {name} cannot be loaded: {error}") from error
     finally:
         sys.path.remove("")
-    if not callable(found):
+    if not callable(function):
         raise InputError(f"--reward {name} is not a function")
-    return found
+    return function
 
 
-def _show_made(args: argparse.Namespace) -> int:
+def _show_made(corpora: Sequence[Path], count: int, seed: int, encoder: str | None) -> int:
     """Print questions that would be made, each with its answer and the passages it takes."""
     from hoptrail.cli import output
     from hoptrail.policies.training.preparation import show_pseudo_questions
 
-    corpora = args.unlabelled or list(dict.fromkeys(corpus for corpus, _ in args.sets))
-    if not corpora:
-        raise InputError("there is nothing to make questions of: give --corpus PATH")
+    check_readable(*corpora)
     with output.Steps() as steps:
-        made = show_pseudo_questions(
-            corpora, count=args.show, seed=args.seed, encoder=encoder_of(args), progress=steps
+        examples = show_pseudo_questions(
+            corpora, count=count, seed=seed, encoder=load_named_encoder(encoder), progress=steps
         )
-    for question, passages in made:
+    for question, passages in examples:
         answer = f"  ({question.answers[0]})" if question.answers else ""
         say(f"{question.text}{answer}")
         for passage in passages:
-            said = passage.title or passage.text[:60]
-            say(f"    {passage.id}  {said}")
+            say(f"    {passage.id}  {passage.title or passage.text[:60]}")
     return 0
 
 

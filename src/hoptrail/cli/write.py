@@ -1,290 +1,371 @@
-"""The commands that change what a memory holds: upsert, update, link, unlink, forget, prune."""
+"""The commands that change what a memory holds: add, upsert, update, link, delete and the like."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from hoptrail.cli import source_files
-from hoptrail.cli.arguments import number_argument, object_of, path_argument
+from hoptrail.cli.app import CHANGING, EVERY_DAY, app, command
+from hoptrail.cli.opening import new_memory, open_memory
 from hoptrail.cli.options import (
-    Commands,
-    command,
-    counted,
-    encoder_option,
-    filter_option,
-    json_option,
-    language_option,
-    name_of,
-    new_memory,
-    open_memory,
-    passage_lines,
-    print_json,
-    say,
-    store_option,
-    ttl_option,
+    EncoderOption,
+    FilterOption,
+    IdsArgument,
+    JsonFlag,
+    LanguageOption,
+    NamespaceOption,
+    NearOption,
+    OnDuplicate,
+    OnDuplicateOption,
+    SequenceOption,
+    SourcesArgument,
+    StoreOption,
+    TtlOption,
+    argument,
+    flag,
+    json_object_argument,
+    number_argument,
+    option,
 )
+from hoptrail.cli.printing import counted, duplicate_line, passage_lines, print_json, say
 from hoptrail.errors import InputError
+from hoptrail.types import Namespace
 
 if TYPE_CHECKING:
+    from hoptrail.formats.documents import Sources
     from hoptrail.types import Passage
 
-
-def register(commands: Commands) -> None:
-    """Add the commands to the program's parser."""
-    _register_upsert(commands)
-    _register_update(commands)
-    _register_links(commands)
-    _register_forget(commands)
-    _register_prune(commands)
+Duplicates = Literal["report", "skip", "merge"]
+"""What becomes of a passage that says what another says."""
 
 
-def _register_upsert(commands: Commands) -> None:
-    parser = command(
-        commands,
-        "upsert",
-        upsert,
-        description="Make a memory hold these passages as given. What is the same is left alone, "
-        "what differs is written over, and only new texts are encoded. A text or Markdown file is "
-        "replaced whole: what it no longer holds is deleted.",
-        examples="""
-hoptrail upsert --store agent.db corpus.jsonl
-hoptrail upsert --store agent.db --sync notes/""",
-    )
-    store_option(parser)
-    encoder_option(parser)
-    language_option(parser)
-    ttl_option(parser)
-    parser.add_argument(
-        "--sync",
-        action="store_true",
-        help="delete the documents of these folders, in this namespace, that were renamed or "
-        "deleted since",
-    )
-    parser.add_argument(
-        "sources",
-        nargs="+",
-        type=path_argument,
-        metavar="SOURCE",
-        help="as `hoptrail add` takes them",
-    )
-    json_option(parser)
+@command(
+    app,
+    "add",
+    panel=EVERY_DAY,
+    examples="""
+add --store agent.db notes/
+add --store agent.db --text "Fram was designed by Colin Archer."
+add --store agent.db --namespace team/ann corpus.jsonl
+add --store agent.db --on-duplicate replace corpus.jsonl
+add --store agent.db --sequence session turns.jsonl
+add --store films.db --triples films.txt
+add --store agent.db --duplicates merge notes/
+add --store agent.db - < notes.txt""",
+)
+def add_passages(
+    store: StoreOption,
+    sources: SourcesArgument = [],  # noqa: B006 Typer gives each call its own
+    text: Annotated[
+        list[str] | None,
+        option("--text", metavar="TEXT", help="a text to remember, beside sources or alone"),
+    ] = None,
+    namespace: NamespaceOption = None,
+    encoder: EncoderOption = None,
+    language: LanguageOption = None,
+    on_duplicate: OnDuplicateOption = "error",
+    duplicates: Annotated[
+        Duplicates | None,
+        option(
+            "--duplicates",
+            parser=None,
+            help="look for passages that say what another says: write them all the same, leave "
+            "them out, or let the first keep them (default: do not look)",
+        ),
+    ] = None,
+    near: NearOption = None,
+    ttl: TtlOption = None,
+    sequence: SequenceOption = None,
+    triples: Annotated[
+        bool,
+        flag(
+            "--triples",
+            "the sources are knowledge graphs, a line head|relation|tail: entities become "
+            "passages, triples typed links",
+        ),
+    ] = False,
+    json: JsonFlag = False,
+) -> int:
+    """Write passages to a memory.
+
+    All of them are written, or none. What was skipped of a folder, and why, is said on stderr. The
+    source `-` is the text on standard input.
+    """
+    batch = source_files.read_sources(sources, texts=text, triples=triples, sequence=sequence)
+    if duplicates:
+        if on_duplicate != "error" or ttl is not None:
+            raise InputError("--duplicates goes with neither --on-duplicate nor --ttl")
+        with new_memory(store, encoder=encoder, language=language) as memory:
+            done = memory.add_distinct(
+                batch, then=duplicates, similarity_threshold=near, namespace=namespace
+            )
+            total = memory.count()
+            files = source_files.files_read(batch, memory, namespace, quiet=json)
+        if json:
+            same = [asdict(duplicate) for duplicate in done.duplicates]
+            print_json({"added": done.ids, "duplicates": same, "count": total, **files})
+        else:
+            say(*map(duplicate_line, done.duplicates))
+            say(f"{counted(len(done.ids), 'passage')} added to {store}; it holds {total} now")
+        return 0
+    return _write(batch, store, namespace, encoder, language, on_duplicate, ttl, json)
 
 
-def _register_update(commands: Commands) -> None:
-    parser = command(
-        commands,
-        "update",
-        update,
-        description="Change a passage. What is not given stays as it is.",
-        examples="""
-hoptrail update --store agent.db fram --text "Fram lies in Oslo."
-hoptrail update --store agent.db --namespace team/ann note-1 --metadata '{"year": 1892}' """,
-    )
-    store_option(parser)
-    encoder_option(parser)
-    parser.add_argument("id", metavar="ID")
-    parser.add_argument("--text", help="the new text")
-    parser.add_argument("--title", help="the new title; an empty one takes it away")
-    parser.add_argument(
-        "--metadata", type=object_of, metavar="JSON", help="in place of all that was there"
-    )
-    ttl_option(parser)
-    json_option(parser)
-
-
-def _register_links(commands: Commands) -> None:
-    parser = command(
-        commands,
-        "link",
-        link,
-        description="Join a passage to another of its namespace. A link of a kind that is there "
-        "already gets the weight that is given; the target may be written later.",
-        examples="hoptrail link --store agent.db fram archer --kind designed_by",
-    )
-    store_option(parser)
-    parser.add_argument("source", metavar="ID", help="the passage that holds the link")
-    parser.add_argument("target", metavar="TARGET", help="where it leads")
-    parser.add_argument("--kind", default="link", help="what the link says (default: link)")
-    parser.add_argument(
-        "--weight", type=number_argument, default=1.0, metavar="W", help="above 0 (default: 1)"
-    )
-    json_option(parser)
-    parser = command(
-        commands,
-        "unlink",
-        unlink,
-        description="Take a passage's links to another away.",
-        examples="hoptrail unlink --store agent.db fram archer",
-    )
-    store_option(parser)
-    parser.add_argument("source", metavar="ID", help="the passage that holds the links")
-    parser.add_argument("target", metavar="TARGET", help="where they lead")
-    parser.add_argument("--kind", help="only those of this kind (default: all)")
-    json_option(parser)
-
-
-def _register_forget(commands: Commands) -> None:
-    parser = command(
-        commands,
-        "forget",
-        forget,
-        description="Delete whatever fulfils a filter. Without --yes it only says how many "
-        "passages that would be. Their bytes go with `hoptrail purge`.",
-        examples="""
-hoptrail forget --store agent.db --filter '{"year": {"$lt": 1900}}'
-hoptrail forget --store agent.db --namespace team/ann --all --yes""",
-    )
-    store_option(parser)
-    filter_option(parser)
-    parser.add_argument("--all", action="store_true", help="without a filter: all of the namespace")
-    parser.add_argument("--yes", action="store_true", help="delete them")
-    json_option(parser)
-
-
-def upsert(args: argparse.Namespace) -> int:
-    """Write what differs."""
+def _write(
+    batch: Sources,
+    store: Path,
+    namespace: Namespace | None,
+    encoder: str | None,
+    language: str | None,
+    on_duplicate: OnDuplicate,
+    ttl: float | None,
+    json: bool,
+) -> int:
+    """Write passages whatever they say."""
     from hoptrail.cli.output import Steps
 
-    sources = source_files.read(args)
-    with new_memory(args) as memory, Steps() as steps:
-        done = memory.upsert(
-            sources,
-            namespace=args.namespace,
-            ttl=args.ttl,
-            sync=args.sync,
+    with new_memory(store, encoder=encoder, language=language) as memory, Steps() as steps:
+        ids = memory.add(
+            batch,
+            namespace=namespace,
+            on_duplicate=on_duplicate,
+            ttl=ttl,
             progress=steps.stage("encoding"),
         )
         total = memory.count()
-        reading = source_files.reading(args, sources, memory)
-    if args.json:
-        print_json({**asdict(done), "count": total, **reading})
+        skipping = set(ids) if on_duplicate == "skip" else None
+        files = source_files.files_read(batch, memory, namespace, written=skipping, quiet=json)
+    if json:
+        print_json({"added": ids, "count": total, **files})
+    else:
+        written = set(ids)
+        skipped = sum(passage.id not in written for passage in batch.passages)
+        tail = f" ({skipped} skipped)" if skipped else ""
+        say(f"{counted(len(ids), 'passage')} added to {store}{tail}; it holds {total} now")
+    return 0
+
+
+@command(
+    app,
+    "upsert",
+    panel=CHANGING,
+    examples="""
+upsert --store agent.db corpus.jsonl
+upsert --store agent.db --sync notes/""",
+)
+def upsert_passages(
+    store: StoreOption,
+    sources: SourcesArgument,
+    namespace: NamespaceOption = None,
+    encoder: EncoderOption = None,
+    language: LanguageOption = None,
+    ttl: TtlOption = None,
+    sync: Annotated[
+        bool,
+        flag(
+            "--sync",
+            "delete the documents of these folders, in this namespace, that were renamed or "
+            "deleted since",
+        ),
+    ] = False,
+    json: JsonFlag = False,
+) -> int:
+    """Make a memory hold these passages as they are.
+
+    What is the same is left alone, what differs is written over, and only new texts are encoded. A
+    text or Markdown file is replaced whole: what it no longer holds is deleted.
+    """
+    from hoptrail.cli.output import Steps
+
+    batch = source_files.read_sources(sources, sync=sync)
+    with new_memory(store, encoder=encoder, language=language) as memory, Steps() as steps:
+        done = memory.upsert(
+            batch, namespace=namespace, ttl=ttl, sync=sync, progress=steps.stage("encoding")
+        )
+        total = memory.count()
+        files = source_files.files_read(batch, memory, namespace, quiet=json)
+    if json:
+        print_json({**asdict(done), "count": total, **files})
         return 0
     say(*(f"deleted: {id_}" for id_ in done.deleted), stream=sys.stderr)
     gone = f"{len(done.deleted)} deleted, " if done.deleted else ""
     say(
-        f"{counted(len(done.added), 'passage')} added to {args.store}, "
+        f"{counted(len(done.added), 'passage')} added to {store}, "
         f"{len(done.updated)} updated, {gone}{len(done.unchanged)} unchanged; it holds {total} now"
     )
     return 0
 
 
-def update(args: argparse.Namespace) -> int:
-    """Change a passage."""
+@command(
+    app,
+    "update",
+    panel=CHANGING,
+    examples="""
+update --store agent.db fram --text "Fram lies in Oslo."
+update --store agent.db note-1 --metadata '{"year": 1892}'""",
+)
+def update_passage(
+    store: StoreOption,
+    id: Annotated[str, argument("ID", "the passage")],
+    namespace: NamespaceOption = None,
+    encoder: EncoderOption = None,
+    text: Annotated[str | None, option("--text", metavar="TEXT", help="the new text")] = None,
+    title: Annotated[
+        str | None,
+        option("--title", metavar="TITLE", help="the new title; an empty one takes it away"),
+    ] = None,
+    metadata: Annotated[
+        dict[str, Any] | None,
+        option(
+            "--metadata",
+            parser=json_object_argument,
+            metavar="JSON",
+            help="in place of all that was there",
+        ),
+    ] = None,
+    ttl: TtlOption = None,
+    json: JsonFlag = False,
+) -> int:
+    """Change a passage.
+
+    What is not given stays as it is.
+    """
     changes: dict[str, Any] = {}
-    if args.text is not None:
-        changes["text"] = args.text
-    if args.metadata is not None:
-        changes["metadata"] = args.metadata
-    if args.title is not None:
-        changes["title"] = args.title or None
-    if args.ttl is not None:
-        if args.ttl <= 0:
-            raise InputError(f"--ttl must be above 0 seconds, got {args.ttl:g}")
-        changes["expires_at"] = time.time() + args.ttl
+    if text is not None:
+        changes["text"] = text
+    if metadata is not None:
+        changes["metadata"] = metadata
+    if title is not None:
+        changes["title"] = title or None
+    if ttl is not None:
+        if ttl <= 0:
+            raise InputError(f"--ttl must be above 0 seconds, got {ttl:g}")
+        changes["expires_at"] = time.time() + ttl
     if not changes:
         raise InputError("nothing to change: give --text, --title, --metadata or --ttl")
-    with open_memory(args) as memory:
-        passage = memory.update(args.id, namespace=args.namespace or (), **changes)
-    return _changed(passage, args)
+    with open_memory(store, encoder=encoder) as memory:
+        passage = memory.update(id, namespace=namespace or (), **changes)
+    return _print_passage(passage, json)
 
 
-def link(args: argparse.Namespace) -> int:
-    """Join a passage to another."""
-    with open_memory(args) as memory:
-        passage = memory.link(
-            args.source, args.target, args.kind, args.weight, namespace=args.namespace or ()
-        )
-    return _changed(passage, args)
+@command(
+    app,
+    "link",
+    panel=CHANGING,
+    examples="link --store agent.db fram archer --kind designed_by",
+)
+def link_passages(
+    store: StoreOption,
+    source: Annotated[str, argument("ID", "the passage that holds the link")],
+    target: Annotated[str, argument("TARGET", "where it leads")],
+    kind: Annotated[
+        str, option("--kind", metavar="KIND", help="what the link says (default: link)")
+    ] = "link",
+    weight: Annotated[
+        float,
+        option("--weight", parser=number_argument, metavar="W", help="above 0 (default: 1)"),
+    ] = 1.0,
+    namespace: NamespaceOption = None,
+    json: JsonFlag = False,
+) -> int:
+    """Join a passage to another of its namespace.
+
+    A link of a kind that is there already gets the weight; the target may be written later.
+    """
+    with open_memory(store) as memory:
+        passage = memory.link(source, target, kind, weight, namespace=namespace or ())
+    return _print_passage(passage, json)
 
 
-def unlink(args: argparse.Namespace) -> int:
-    """Take links away."""
-    with open_memory(args) as memory:
-        passage = memory.unlink(args.source, args.target, args.kind, namespace=args.namespace or ())
-    return _changed(passage, args)
+@command(app, "unlink", panel=CHANGING, examples="unlink --store agent.db fram archer")
+def unlink_passages(
+    store: StoreOption,
+    source: Annotated[str, argument("ID", "the passage that holds the links")],
+    target: Annotated[str, argument("TARGET", "where they lead")],
+    kind: Annotated[
+        str | None, option("--kind", metavar="KIND", help="only those of this kind (default: all)")
+    ] = None,
+    namespace: NamespaceOption = None,
+    json: JsonFlag = False,
+) -> int:
+    """Take a passage's links to another away."""
+    with open_memory(store) as memory:
+        passage = memory.unlink(source, target, kind, namespace=namespace or ())
+    return _print_passage(passage, json)
 
 
-def _changed(passage: Passage, args: argparse.Namespace) -> int:
+def _print_passage(passage: Passage, json: bool) -> int:
     """Print a passage as it now is."""
     from hoptrail.formats.jsonl import passage_record
 
-    if args.json:
+    if json:
         print_json(passage_record(passage))
     else:
         sys.stdout.write(passage_lines(passage))
     return 0
 
 
-def forget(args: argparse.Namespace) -> int:
-    """Delete what fulfils a filter, or say how much that is."""
-    if (args.filter is None) != args.all:
-        raise InputError("forget takes either --filter, or --all for the whole namespace")
-    if args.filter == {}:
-        raise InputError("a filter without a condition is fulfilled by all: say so with --all")
-    scope = args.namespace or ()
-    with open_memory(args, read_only=not args.yes) as memory:
-        if args.yes:
-            count = memory.forget(args.filter, namespace=scope)
-        else:
-            count = memory.count(scope, filter=args.filter)
+@command(app, "delete", panel=CHANGING, examples="delete --store agent.db marie-curie")
+def delete_passages(
+    store: StoreOption,
+    ids: IdsArgument,
+    namespace: NamespaceOption = None,
+    json: JsonFlag = False,
+) -> int:
+    """Delete passages by id.
+
+    All of them are deleted, or none. Their bytes go with `hoptrail store purge`.
+    """
+    with open_memory(store) as memory:
+        count = memory.delete(ids, namespace or ())
         total = memory.count()
-    if args.json:
-        print_json({"fulfil": count, "forgotten": count if args.yes else 0, "count": total})
-    elif args.yes:
-        say(f"{counted(count, 'passage')} forgotten; {args.store} holds {total} now")
+    if json:
+        print_json({"deleted": count, "count": total})
     else:
-        say(f"{count} of {total} passages would be forgotten: repeat with --yes")
+        say(f"{counted(count, 'passage')} deleted from {store}; it holds {total} now")
     return 0
 
 
-def _register_prune(commands: Commands) -> None:
-    parser = command(
-        commands,
-        "prune",
-        prune,
-        description="Merge passages that say the same into the first of them. What goes is "
-        "told by the history of what stays, and links to it are turned. Without --apply nothing "
-        "is changed: it only says what would be.",
-        examples="""
-hoptrail prune --store agent.db
-hoptrail prune --store agent.db --namespace team --near 0.99 --apply""",
-    )
-    store_option(parser)
-    parser.add_argument(
-        "--near",
-        type=number_argument,
-        metavar="COSINE",
-        help="cosine from which passages with the same words are merged; above 1, only the same "
-        "text (default: 0.97)",
-    )
-    parser.add_argument("--apply", action="store_true", help="do it")
-    json_option(parser)
+@command(
+    app,
+    "forget",
+    panel=CHANGING,
+    examples="""
+forget --store agent.db --filter '{"year": {"$lt": 1900}}'
+forget --store agent.db --namespace team/ann --all --yes""",
+)
+def forget_passages(
+    store: StoreOption,
+    namespace: NamespaceOption = None,
+    filter: FilterOption = None,
+    all_: Annotated[bool, flag("--all", "without a filter: all of the namespace")] = False,
+    yes: Annotated[bool, flag("--yes", "delete them")] = False,
+    json: JsonFlag = False,
+) -> int:
+    """Delete whatever fulfils a filter.
 
-
-def prune(args: argparse.Namespace) -> int:
-    """Merge duplicates."""
-    with open_memory(args, read_only=not args.apply) as memory:
-        found = memory.merge_duplicates(
-            namespace=args.namespace or (), similarity_threshold=args.near, dry_run=not args.apply
-        )
+    Without --yes it only says how many passages that would be. Their bytes go with `hoptrail store
+    purge`.
+    """
+    if (filter is None) != all_:
+        raise InputError("forget takes either --filter, or --all for the whole namespace")
+    if filter == {}:
+        raise InputError("a filter without a condition is fulfilled by all: say so with --all")
+    scope = namespace or ()
+    with open_memory(store, read_only=not yes) as memory:
+        if yes:
+            count = memory.forget(filter, namespace=scope)
+        else:
+            count = memory.count(scope, filter=filter)
         total = memory.count()
-    if args.json:
-        print_json({**asdict(found), "passages": found.passages, "count": total})
-        return 0
-    verb = "merged into" if found.done else "would go into"
-    lines = [
-        f"{name_of(merge.namespace, one.id)} {verb} "
-        f"{name_of(merge.namespace, merge.keeper)} "
-        f"({'the same text' if one.exact else f'cosine {one.cosine:.3f}'})"
-        for merge in found.merges
-        for one in merge.merged
-    ]
-    tail = f"; {args.store} holds {total} now" if found.done else ""
-    hint = ": --apply does it" if found.merges and not found.done else ""
-    lines.append(f"{found.passages} of {total + found.passages * found.done} passages{tail}{hint}")
-    say(*lines)
+    if json:
+        print_json({"fulfil": count, "forgotten": count if yes else 0, "count": total})
+    elif yes:
+        say(f"{counted(count, 'passage')} forgotten; {store} holds {total} now")
+    else:
+        say(f"{count} of {total} passages would be forgotten: repeat with --yes")
     return 0

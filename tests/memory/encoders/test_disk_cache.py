@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +98,18 @@ def test_the_folder_comes_from_the_environment(tmp_path: Path, monkeypatch) -> N
     monkeypatch.setenv("HOPTRAIL_CACHE", str(tmp_path / "elsewhere"))
     assert cache_folder() == tmp_path / "elsewhere"
     monkeypatch.delenv("HOPTRAIL_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     assert cache_folder() == Path.home() / ".cache" / "hoptrail"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems keep caches elsewhere")
+def test_the_folder_in_use_stays_where_it_is_when_the_system_s_moves(tmp_path, monkeypatch) -> None:
+    monkeypatch.delenv("HOPTRAIL_CACHE")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    assert cache_folder() == tmp_path / "caches" / "hoptrail"
+    (tmp_path / ".cache" / "hoptrail").mkdir(parents=True)
+    assert cache_folder() == tmp_path / ".cache" / "hoptrail"
 
 
 def test_a_store_caches_passages_and_never_queries(tmp_path: Path) -> None:

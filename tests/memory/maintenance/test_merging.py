@@ -80,11 +80,11 @@ def test_a_bound_above_one_takes_the_same_text_only(store) -> None:
 def test_prune_on_the_command_line_is_a_dry_run_until_told(store, tmp_path, capsys) -> None:
     store.close()
     file = str(tmp_path / "s.db")
-    assert main(["prune", "--store", file]) == 0
+    assert main(["store", "dedup", "--store", file]) == 0
     out = capsys.readouterr().out.splitlines()
     assert out[0] == "b would go into a (cosine 1.000)"
     assert out[-1] == "2 of 6 passages: --apply does it"
-    assert main(["prune", "--store", file, "--apply"]) == 0
+    assert main(["store", "dedup", "--store", file, "--apply"]) == 0
     assert "c merged into a (the same text)" in capsys.readouterr().out
     with Memory(file, encoder=None) as memory:
         assert memory.count() == 4

@@ -223,9 +223,11 @@ def test_another_change_must_be_gone_on_with_or_dropped(
     stopped_after(store, HashEncoder(48), 2)
     with pytest.raises(StoreError, match=r"changing to encoder hash-48 .* \(14 of 60 passages\)"):
         Reencoding(store, HashEncoder(16)).run()
-    with pytest.raises(EncoderMismatch, match=r"which has begun: .* hoptrail reencode"):
+    with pytest.raises(EncoderMismatch, match=r"which has begun: .* hoptrail encoder reencode"):
         Store(store.path, encoder=HashEncoder(48))
-    with pytest.raises(EncoderMismatch, match=r"change_encoder\(encoder\) or hoptrail reencode"):
+    with pytest.raises(
+        EncoderMismatch, match=r"change_encoder\(encoder\) or hoptrail encoder reencode"
+    ):
         Store(store.path, encoder=HashEncoder(16))
     before = answers(store)
     assert reencoding.drop(store) == next_vectors.ReencodingProgress("hash-48 (48 dim)", 14, 60)

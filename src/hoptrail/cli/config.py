@@ -1,0 +1,111 @@
+"""A user's settings: a small file of defaults for the commands that open a memory.
+
+```toml
+store = "~/notes/agent.db"
+namespace = "team/ann"
+effort = "fast"
+```
+
+An option on the command line goes before the environment, the environment before the file.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+
+from hoptrail.cli.app import AROUND, app, command
+from hoptrail.cli.options import JsonFlag
+from hoptrail.cli.printing import print_json, say
+from hoptrail.errors import ConfigError
+
+SETTINGS = {
+    "store": "the memory's file",
+    "namespace": "the namespace",
+    "encoder": "the encoder",
+    "policy": "the policy's folder",
+    "effort": "what a recall may cost",
+}
+"""What the file may set, and what it is."""
+PATHS = ("store", "policy")
+"""Settings that are paths, in which ~ is the home folder."""
+ENVIRONMENT = {"store": "HOPTRAIL_STORE"}
+"""Settings that a variable of the environment goes before."""
+
+
+def config_file() -> Path:
+    """Where the file lies, whether it is there or not: `HOPTRAIL_CONFIG`, or the system's place."""
+    named = os.environ.get("HOPTRAIL_CONFIG")
+    if named:
+        return Path(named)
+    from platformdirs import user_config_path
+
+    return user_config_path("hoptrail", appauthor=False) / "config.toml"
+
+
+def load_settings() -> dict[str, str]:
+    """What the file says; nothing where there is none.
+
+    Raises:
+        ConfigError: It cannot be read, or holds what it may not.
+    """
+    file = config_file()
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, ValueError) as error:  # of TOML, of UTF-8, of a path with a null character
+        raise ConfigError(f"the settings in {file} cannot be read: {error}") from error
+    settings: dict[str, str] = {}
+    for name, value in table.items():
+        if name not in SETTINGS:
+            raise ConfigError(f"{file} sets {name!r}: it may set {', '.join(SETTINGS)}")
+        if not isinstance(value, str) or not value:
+            raise ConfigError(f"{file}: {name} must be a text in quotes, got {value!r}")
+        settings[name] = str(Path(value).expanduser()) if name in PATHS else value
+    return settings
+
+
+def settings_and_sources() -> dict[str, tuple[str | None, str]]:
+    """Each setting as it applies, and where it is from.
+
+    Raises:
+        ConfigError: As for `load_settings`.
+    """
+    settings = load_settings()
+    rows: dict[str, tuple[str | None, str]] = {}
+    for name in SETTINGS:
+        variable = ENVIRONMENT.get(name, "")
+        if variable and os.environ.get(variable):
+            rows[name] = (os.environ[variable], variable)
+        elif name in settings:
+            rows[name] = (settings[name], str(config_file()))
+        else:
+            rows[name] = (None, "default")
+    return rows
+
+
+@command(
+    app,
+    "config",
+    panel=AROUND,
+    examples="""
+config
+config --json""",
+)
+def show_config(json: JsonFlag = False) -> int:
+    """Show which defaults apply, and where each is from.
+
+    A file in TOML may set the store, the namespace, the encoder, the policy and the effort of the
+    commands that open a memory. The environment goes before it, and an option before both.
+    """
+    rows = settings_and_sources()
+    file = config_file()
+    if json:
+        values = {name: {"value": value, "from": source} for name, (value, source) in rows.items()}
+        print_json({"file": str(file), "exists": file.exists(), "settings": values})
+        return 0
+    say(f"settings: {file}{'' if file.exists() else ' (there is none)'}")
+    say(*(f"  {name}: {value or '-'}  ({source})" for name, (value, source) in rows.items()))
+    return 0

@@ -1,0 +1,177 @@
+"""What commands do before their work: open the memory and the encoder, refuse what cannot end well.
+
+A file that cannot be read or written and an extra that is not installed are found here, and not
+after an hour of training.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast
+
+from hoptrail.errors import FormatError, MissingExtra, StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from hoptrail.api.memory import Memory
+    from hoptrail.memory.encoders.transformer import Encoder
+    from hoptrail.memory.index.ann_types import IndexName
+
+
+def load_named_encoder(name: str | None) -> Encoder:
+    """The encoder that `--encoder` names, loaded; MiniLM where it names none."""
+    from hoptrail.memory.encoders.static import load_encoder
+    from hoptrail.memory.encoders.transformer import minilm
+
+    return load_encoder(name) if name else minilm()
+
+
+def open_memory(
+    store: Path,
+    *,
+    exists: bool = True,
+    read_only: bool = False,
+    encoder: str | None = None,
+    default_encoder: Literal["auto"] | None = "auto",
+    policy: Path | None = None,
+    index: str = "auto",
+    language: str | None = None,
+) -> Memory:
+    """The memory at `--store`, with what `--encoder` and `--policy` name.
+
+    Args:
+        store: The file.
+        exists: Refuse a path where there is no file, rather than make one.
+        read_only: Never write to it.
+        encoder: As `--encoder` names it.
+        default_encoder: What it has where `encoder` names none: MiniLM, or none at all.
+        policy: A policy's folder; the one in the package where it is None.
+        index: The kind of dense index.
+        language: Of a new memory.
+
+    Raises:
+        StoreUnavailable: There is no such file, or it is not a store.
+    """
+    from hoptrail.api.memory import Memory
+
+    if exists and not store.exists():
+        raise StoreUnavailable(
+            f"there is no store at {store}: make one with  hoptrail add --store {store} …"
+        )
+    return Memory(
+        store,
+        encoder=load_named_encoder(encoder) if encoder else default_encoder,
+        policy=policy or "shipped",
+        read_only=read_only,
+        index=cast("IndexName", index),  # which says what is wrong with another
+        language=language,
+    )
+
+
+@contextmanager
+def new_memory(
+    store: Path,
+    *,
+    encoder: str | None = None,
+    policy: Path | None = None,
+    language: str | None = None,
+) -> Iterator[Memory]:
+    """The memory at `--store`, made where there is none: for a command that writes to it.
+
+    One that was made and not written to goes again when the command fails.
+    """
+    from hoptrail.memory.maintenance import unused
+
+    before = os.path.lexists(store)
+    try:
+        with open_memory(
+            store, exists=False, encoder=encoder, policy=policy, language=language
+        ) as memory:
+            yield memory
+    except BaseException:
+        if not before:
+            unused.discard(store)
+        raise
+
+
+def check_readable(*files: Path) -> None:
+    """Refuse a wrong path before anything is loaded."""
+    from hoptrail.formats.jsonl import sha256_of
+
+    for file in files:
+        sha256_of(file)
+
+
+def check_writable(file: Path) -> None:
+    """Refuse a file that could not be written, before the work whose result it should hold.
+
+    Raises:
+        FormatError: Its folder is not there, or it belongs to a memory.
+    """
+    from hoptrail.outputs import output_files
+
+    output_files.checked(file)
+
+
+def check_results(report: Path | None, plot: Path | None, *, inputs: Iterable[Path]) -> None:
+    """Refuse files of results that cannot or must not be written, before the work that makes them.
+
+    Args:
+        report: What `--json` names, if anything.
+        plot: What `--plot` names, if anything.
+        inputs: What the result is made from.
+
+    Raises:
+        FormatError: One names what is no result of ours, or an input.
+        MissingExtra: A picture is wanted, and matplotlib is not installed.
+    """
+    from hoptrail.outputs import replaceable
+
+    sources = list(inputs)
+    if plot and importlib.util.find_spec("matplotlib") is None:
+        raise MissingExtra("--plot needs matplotlib", "plots")
+    if report and not to_stdout(report):
+        replaceable.check_report(report, inputs=sources)
+    if plot:
+        replaceable.check_picture(plot, inputs=sources)
+    if report and plot and report.resolve() == plot.resolve():
+        raise FormatError(f"--json and --plot both name {report}")
+
+
+def to_stdout(path: Path | None) -> bool:
+    """Whether a path is the `-` that stands for standard output."""
+    return path is not None and str(path) == "-"
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Show on stderr that something is under way, models being loaded; only on a terminal.
+
+    Args:
+        what: What is under way.
+    """
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True, highlight=False).status(f"{what} …"):
+        yield
+
+
+@contextmanager
+def leaving_no_empty_folder(folder: Path) -> Iterator[None]:
+    """Remove a folder that was made for a result, where there is none in the end."""
+    there = folder.exists()
+    try:
+        yield
+    except BaseException:
+        if not there:
+            with suppress(OSError):  # something is in it: a checkpoint, to go on from
+                folder.rmdir()
+        raise
