@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from hoptrail.api.inputs import checked_scope
 from hoptrail.api.memory import Memory
-from hoptrail.errors import InputError
+from hoptrail.errors import ConfigError, InputError
 from hoptrail.memory.filters import Filter, FilterLike
 from hoptrail.policies.environment import efforts
 from hoptrail.types import Recall
@@ -65,7 +65,7 @@ class Asking(BaseModel):
     @field_validator("effort", mode="after")
     @classmethod
     def _check_effort(cls, value: str) -> str:
-        return efforts.effort(value).name
+        return checked_effort(value)
 
     @field_validator("filter", mode="before")
     @classmethod
@@ -100,7 +100,7 @@ class Asking(BaseModel):
         return {
             "k": merged["k"],
             "namespace": checked_scope([], merged["k"], merged["namespace"], "question").namespace,
-            "effort": efforts.effort(merged["effort"]).name,
+            "effort": checked_effort(merged["effort"]),
             "filter": {"$and": conditions} if len(conditions) > 1 else next(iter(conditions), None),
             "score_threshold": checked_threshold(merged["score_threshold"]),
         }
@@ -133,6 +133,18 @@ def checked_filter(value: object) -> dict[str, Any] | None:
         InputError: It is none.
     """
     return None if value is None else dict(Filter.parse(cast("FilterLike", value)).json)
+
+
+def checked_effort(value: str) -> str:
+    """The name of an effort, checked where a setting is given.
+
+    Raises:
+        InputError: There is no such effort; pydantic takes it for a value that does not fit.
+    """
+    try:
+        return efforts.effort(value).name
+    except ConfigError as error:
+        raise InputError(str(error)) from error
 
 
 def checked_threshold(value: object) -> float | None:

@@ -251,5 +251,13 @@ def load_rule(path: str | Path) -> Fusion:
             raise FormatError(f"{path} should have the format {FORMAT!r}")
         kind = RULES[record.pop("rule")]
         return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in record.items()})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (
+        ConfigError,
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         raise FormatError(f"{path} holds no fusion rule: {error}") from error

@@ -16,9 +16,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from hoptrail.errors import ConfigError
+
 M = TypeVar("M", bound=nn.Module)
 
 FAULTS = (
+    ConfigError,
     SafetensorError,
     OSError,
     KeyError,

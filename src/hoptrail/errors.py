@@ -15,8 +15,15 @@ class FormatError(InputError):
     """A file does not hold what it should; the message names the file and the line."""
 
 
-class ConfigError(InputError):
-    """A setting is unknown or outside its range."""
+class ConfigError(HoptrailError):
+    """A setting is unknown, missing or outside its range: the program has to change, not the input.
+
+    It is no `InputError`: whoever asks (a model that calls a tool) cannot mend it by asking better.
+    """
+
+
+class EncoderMissing(ConfigError):
+    """An operation needs vectors and the memory has no encoder."""
 
 
 class MissingExtra(HoptrailError, ImportError):
@@ -56,10 +63,6 @@ class UnknownId(StoreError, KeyError):
 
 class EncoderMismatch(StoreError):
     """The store's vectors were made by another encoder than the one given."""
-
-
-class EncoderMissing(StoreError):
-    """An operation needs vectors and the memory has no encoder."""
 
 
 class PolicyError(HoptrailError):

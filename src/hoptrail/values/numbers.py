@@ -7,7 +7,7 @@ import numbers
 from decimal import Decimal
 from typing import Any
 
-from hoptrail.errors import InputError
+from hoptrail.errors import HoptrailError, InputError
 
 MOST = 2**31 - 1
 """Where nothing else is said: more than anything that is counted here."""
@@ -19,12 +19,12 @@ def whole(
     *,
     least: int = 0,
     most: int = MOST,
-    error: type[InputError] = InputError,
+    error: type[HoptrailError] = InputError,
 ) -> int:
     """A whole number, whoever's: Python's or numpy's; true and false are none.
 
     Raises:
-        InputError: It is something else, or outside of the bounds; or `error`, a kind of it.
+        InputError: It is something else, or outside of the bounds; or `error`, where that is given.
     """
     number: Any = value
     sound = isinstance(value, numbers.Integral) and not isinstance(value, bool)

@@ -11,7 +11,7 @@ from langchain_core.tools import BaseTool
 from langchain_tests.integration_tests import ToolsIntegrationTests
 from langchain_tests.unit_tests import ToolsUnitTests
 
-from hoptrail import ConfigError, InputError, Memory
+from hoptrail import ConfigError, EncoderMissing, InputError, Memory
 from hoptrail.integrations.langchain import (
     HoptrailRetriever,
     RecallTool,
@@ -111,6 +111,25 @@ async def test_a_model_is_told_what_is_wrong_with_its_call(shared_memory, args) 
         assert "pike" not in message.content
     wrong = next((name for name in args if name != "question"), "question")
     assert wrong in message.content
+
+
+def test_what_only_the_program_can_mend_is_not_handed_to_the_model(tmp_path) -> None:
+    class Unset(HashEncoder):
+        def encode(self, texts):
+            if any("Who?" in text for text in texts):
+                raise ConfigError("there is no device 'cuda:7'")
+            return super().encode(texts)
+
+    call = {"name": "recall", "args": {"question": "Who?"}, "id": "1", "type": "tool_call"}
+    with Memory(tmp_path / "a.db", encoder=Unset()) as memory:
+        memory.add("Ada Lind was born in Varn.")
+        with pytest.raises(ConfigError, match="cuda:7"):
+            recall_tool(memory).invoke(call)
+    with (
+        Memory(tmp_path / "a.db", encoder=None) as memory,
+        pytest.raises(EncoderMissing, match="recall needs an encoder"),
+    ):
+        recall_tool(memory).invoke(call)
 
 
 def test_a_model_cannot_leave_its_namespace_nor_its_filter(shared_memory) -> None:
