@@ -29,11 +29,11 @@ from torch.nn import functional
 
 from hoptrail.errors import ConfigError, InputError
 from hoptrail.learning.single_thread import one_thread
-from hoptrail.memory.encoders.disk_cache import CachedEncoder
 from hoptrail.memory.encoders.static import StaticEncoder
 from hoptrail.memory.encoders.transformer import Encoder, Vectors
 from hoptrail.memory.encoders.vectors import checked
 from hoptrail.memory.encoders.windows import token_ids, tokenizer_of
+from hoptrail.memory.encoders.wrapped import uncached
 from hoptrail.values.progress import StageProgress
 
 Ids = NDArray[np.int64]
@@ -122,8 +122,7 @@ def _some(texts: list[str], rng: np.random.Generator) -> list[str]:
 
 def _tokenizer(teacher: Encoder, texts: Sequence[str]) -> str:
     """The teacher's own tokeniser, or else one of whole words of the texts; as JSON."""
-    inner = teacher.inner if isinstance(teacher, CachedEncoder) else teacher
-    own = getattr(inner, "tokenizer_json", None)
+    own = getattr(uncached(teacher), "tokenizer_json", None)
     return str(own) if own else _words_of(texts)
 
 

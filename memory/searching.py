@@ -16,9 +16,9 @@ from hoptrail.errors import (
     InputError,
     UnknownId,
 )
-from hoptrail.memory.encoders.disk_cache import CachedEncoder
 from hoptrail.memory.encoders.query_cache import QueryCache
 from hoptrail.memory.encoders.transformer import Encoder, Vectors, require
+from hoptrail.memory.encoders.wrapped import uncached
 from hoptrail.memory.filters import Filter, FilterLike
 from hoptrail.memory.guarded import guarded
 from hoptrail.memory.index.slots import Scores, Slots
@@ -211,6 +211,4 @@ class Searcher(Writer):
     def _encode_queries(self, encoder: Encoder, texts: Sequence[str]) -> Vectors:
         with self._db.reading() as connection:
             store_info.check_encoder(connection, encoder, str(self.path))
-        if isinstance(encoder, CachedEncoder):
-            encoder = encoder.inner
-        return self.queries.encode(encoder, texts)
+        return self.queries.encode(uncached(encoder), texts)

@@ -155,15 +155,6 @@ class Store(Searcher):
             f"a Store cannot be copied or pickled: open {str(self.path)!r} again where it is needed"
         )
 
-    def encoding_with(self, encoder: Encoder | None) -> Store:
-        """The same store, with another object for its encoder: such as one with a cache before it.
-
-        Everything else is shared, and the store itself goes on with its own.
-        """
-        other = object.__new__(type(self))
-        other.__dict__.update(self.__dict__, encoder=encoder)
-        return other
-
     def _forked(self, *, whole: bool) -> None:
         """Be a forked child's, where it is refused; see `hoptrail.memory.forks`."""
         self.changing = RLock()

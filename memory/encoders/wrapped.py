@@ -42,3 +42,17 @@ class WrappedEncoder:
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """The inner encoder's count, or an estimate where it has none."""
         return count_tokens(self.inner, texts)
+
+
+def uncached(encoder: Encoder) -> Encoder:
+    """The encoder without the caches before it.
+
+    Queries go to it, so that none is written to the disk and every timing is what it says; so does
+    whoever needs more of an encoder than its vectors, such as those of single tokens.
+
+    Args:
+        encoder: Any, with caches before it or without.
+    """
+    while isinstance(encoder, WrappedEncoder):
+        encoder = encoder.inner
+    return encoder

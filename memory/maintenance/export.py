@@ -22,7 +22,7 @@ from hoptrail.errors import FormatError, InputError
 from hoptrail.formats.jsonl import parse_passage, read_objects
 from hoptrail.memory.analysis import analyzer
 from hoptrail.memory.analysis.analyzer import ENGLISH
-from hoptrail.memory.encoders.transformer import Vectors
+from hoptrail.memory.encoders.transformer import Encoder, Vectors
 from hoptrail.memory.encoders.vectors import sound
 from hoptrail.memory.passages import provenance, usage
 from hoptrail.memory.passages.batches import Key, OnDuplicate
@@ -110,16 +110,24 @@ def import_file(
     path: str | Path,
     *,
     on_duplicate: OnDuplicate = "error",
+    encoder: Encoder | None = None,
     progress: Progress | None = None,
 ) -> Imported:
     """Write the passages of an exported file, all of them or none, with their times.
 
     What has expired since the export is left out. A new store takes over the language.
 
+    Args:
+        store: Where they go.
+        path: As `export` wrote it.
+        on_duplicate: As for `Store.add`.
+        encoder: What makes the vectors that the file lacks; the store's own by default.
+        progress: Called with (texts encoded, texts in all).
+
     Raises:
         FormatError: A line cannot be read; the message names it.
         DuplicateId: An id is taken and `on_duplicate` is "error".
-        EncoderMissing: Vectors must be made and the store has no encoder.
+        EncoderMissing: Vectors must be made and there is no encoder.
         EncoderMismatch: The store's vectors are another encoder's.
     """
     check_function(progress, "progress")
@@ -141,7 +149,8 @@ def import_file(
     made_by = header.get("encoder")
     if not isinstance(made_by, str | None):
         raise FormatError(f"{source}, line 1: the encoder should be named, got {made_by!r}")
-    usable = store.encoder is None or store_info.describe(store.encoder) == made_by
+    encoder = store.encoder if encoder is None else encoder
+    usable = encoder is None or store_info.describe(encoder) == made_by
     passages: list[Passage] = []
     vectors: dict[Key, Vectors] = {}
     counts: dict[Key, Counts] = {}
@@ -167,6 +176,7 @@ def import_file(
         merged=merged,
         made_by=made_by,
         on_duplicate=on_duplicate,
+        encoder=encoder,
         progress=progress,
     )
     return Imported(ids, len(passages) - len(vectors))

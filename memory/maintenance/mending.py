@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.index import snapshot
 from hoptrail.memory.maintenance import soundness
 from hoptrail.memory.storage import checksums, next_vectors, records, schema, store_info
@@ -14,11 +15,15 @@ from hoptrail.memory.store import Store
 from hoptrail.outputs import output_files
 
 
-def repair(store: Store) -> list[str]:
+def repair(store: Store, encoder: Encoder | None = None) -> list[str]:
     """Make anew what is derived from the passages, where it is wrong; what was done.
 
+    Args:
+        store: What to mend.
+        encoder: What makes the vectors that are wrong; the store's own by default.
+
     Raises:
-        EncoderMissing: Vectors are wrong and the store has no encoder.
+        EncoderMissing: Vectors are wrong and there is no encoder.
         StoreUnavailable: The file is damaged beyond what can be derived: restore a backup.
     """
     done: list[str] = []
@@ -35,7 +40,7 @@ def repair(store: Store) -> list[str]:
         if again := next_vectors.wrong(connection):
             next_vectors.again(connection, again)
             done.append(f"{len(again)} passages are to be encoded again by the next encoder")
-    _vectors(store, done)
+    _vectors(store, store.encoder if encoder is None else encoder, done)
     with store.reading() as connection:
         spare = not whole and soundness.integrity(connection)
     if spare:
@@ -106,7 +111,7 @@ def _rows(connection: sqlite3.Connection, done: list[str]) -> None:
         done.append(f"moved the version on to {max(highest, version)}")
 
 
-def _vectors(store: Store, done: list[str]) -> None:
+def _vectors(store: Store, encoder: Encoder | None, done: list[str]) -> None:
     """Encode the passages anew whose vectors are not as they were written."""
     with store.reading() as connection:
         wrong = soundness.wrong_vectors(connection)
@@ -114,10 +119,11 @@ def _vectors(store: Store, done: list[str]) -> None:
     wrong = [rowid for rowid in wrong if rowid in passages]  # else it is damaged
     if not wrong:
         return
-    vectors = store.encode_passages([passages[rowid].content for rowid in wrong])
+    contents = [passages[rowid].content for rowid in wrong]
+    vectors = store.encode_passages(contents, encoder=encoder)
     with store.transaction() as connection:
-        if store.encoder is not None:
-            store_info.check_encoder(connection, store.encoder, str(store.path))
+        if encoder is not None:
+            store_info.check_encoder(connection, encoder, str(store.path))
         now = records.read(connection, wrong, links=False)
         version = store_info.bump(connection, len(wrong))
         sealed = set(wrong) - set(soundness.wrong_passages(connection))

@@ -66,6 +66,7 @@ def add_distinct(
     *,
     then: DuplicateAction = "skip",
     similarity_threshold: float = NEAR,
+    encoder: Encoder | None = None,
 ) -> Distinct:
     """Write passages, looking for duplicates first, all of them or none.
 
@@ -73,26 +74,28 @@ def add_distinct(
     just now, and within the passages given, in their order.
 
     Args:
-        store: Where they go; it has an encoder.
+        store: Where they go.
         passages: What to write, under ids that are not taken.
         then: What to do with a duplicate: write it all the same ("report"), leave it out
             ("skip"), or let the first keep it ("merge"): id, title, text and metadata, which
             `history` tells, and its links joined to the first's.
         similarity_threshold: Cosine from which two passages that say the same are near duplicates,
             in (0, 1]; above 1, only exact ones are found.
+        encoder: What makes the vectors; the store's own by default.
 
     Raises:
         InputError: A passage cannot be stored, or `similarity_threshold` is not above 0.
         DuplicateId: An id is taken.
-        EncoderMissing: The store has no encoder.
+        EncoderMissing: There is no encoder.
+        EncoderMismatch: The store's vectors are another encoder's.
     """
     check_choice(then, get_args(DuplicateAction), "then")
     bound = checked_bound(similarity_threshold)
     now = store.clock()
     batch = batches.collect(passages, "error", now, None)
-    encoder = require(store.encoder, "encoding passages")
+    encoder = require(store.encoder if encoder is None else encoder, "encoding passages")
     contents = [passage.content for passage in batch.values()]
-    stored = dict(zip(batch, store.encode_passages(contents), strict=True))
+    stored = dict(zip(batch, store.encode_passages(contents, encoder=encoder), strict=True))
     # As wholes: a text that stands in a long one is not all that the long one says.
     vectors = {key: all_of_it[0] for key, all_of_it in stored.items()}
     while True:
@@ -112,6 +115,7 @@ def add_distinct(
                 stored,
                 made_by=store_info.describe(encoder),
                 rekey=True,
+                encoder=encoder,
             )
             if then == "merge":
                 _merge_all(store, connection, doubled, batch)

@@ -46,6 +46,7 @@ class Writer(Reader):
         *,
         on_duplicate: OnDuplicate = "error",
         ttl: Duration | None = None,
+        encoder: Encoder | None = None,
         progress: Progress | None = None,
     ) -> list[str]:
         """Write passages, all of them or none; the ids written, in the order given.
@@ -56,18 +57,21 @@ class Writer(Reader):
                 refuse the whole batch, let the later replace the earlier, or skip the later.
             ttl: How long until those expire that have no `expires_at` of their own, in seconds or
                 as a `timedelta`; None for never.
+            encoder: What makes the vectors, such as one with a cache before it; the store's own by
+                default, whose fingerprint it must have.
             progress: Called with (texts encoded, texts in all).
 
         Raises:
             InputError: A passage cannot be stored, or has expired already.
             DuplicateId: An id is taken and `on_duplicate` is "error".
-            EncoderMissing: The store has no encoder.
+            EncoderMissing: There is no encoder.
+            EncoderMismatch: The store's vectors are another encoder's.
         """
         check_choice(on_duplicate, get_args(OnDuplicate), "on_duplicate")
-        require(self.encoder, "adding passages")
+        encoder = require(self._encoder_of_write(encoder), "adding passages")
         check_function(progress, "progress")
         batch = batches.collect(passages, on_duplicate, self._clock(), ttl)
-        return self._add(batch, on_duplicate, {}, progress)
+        return self._add(batch, on_duplicate, {}, encoder, progress)
 
     def restore(
         self,
@@ -79,6 +83,7 @@ class Writer(Reader):
         rekey: bool = False,
         made_by: str | None = None,
         on_duplicate: OnDuplicate = "error",
+        encoder: Encoder | None = None,
         progress: Progress | None = None,
     ) -> list[str]:
         """Write passages as another store had them, with their `written_at`; as `add` else.
@@ -91,6 +96,7 @@ class Writer(Reader):
             rekey: Take ids that were made of contents as `add` does; else they are names like any.
             made_by: The encoder that made them, as the other store describes it.
             on_duplicate: As for `add`.
+            encoder: As for `add`.
             progress: Called with (texts encoded, texts in all).
 
         Raises:
@@ -101,8 +107,9 @@ class Writer(Reader):
         batch = batches.collect(passages, on_duplicate, self._clock(), None)
         check_known(vectors, store_info.width(made_by or ""))
         old = Elsewhere(counts or {}, merged or {})
+        encoder = self._encoder_of_write(encoder)
         return self._add(
-            batch, on_duplicate, vectors, progress, made_by=made_by, old=old, rekey=rekey
+            batch, on_duplicate, vectors, encoder, progress, made_by=made_by, old=old, rekey=rekey
         )
 
     def _add(
@@ -110,6 +117,7 @@ class Writer(Reader):
         batch: dict[Key, Passage],
         on_duplicate: OnDuplicate,
         ready: Mapping[Key, Vectors],
+        encoder: Encoder | None,
         progress: Progress | None,
         *,
         made_by: str | None = None,
@@ -117,7 +125,6 @@ class Writer(Reader):
         rekey: bool = True,
     ) -> list[str]:
         """Write a checked batch; with `old`, of another store, as it was there."""
-        encoder = self.encoder  # the same to the end, whoever changes it meanwhile
         vectors = {batch[key].content: ready[key] for key in batch if key in ready}
         while True:
             with self._db.reading() as connection:
@@ -145,6 +152,7 @@ class Writer(Reader):
         *,
         ttl: Duration | None = None,
         whole: Whole = NOTHING,
+        encoder: Encoder | None = None,
         progress: Progress | None = None,
     ) -> Upserted:
         """Make the store hold these passages as given, with as little work as that takes.
@@ -159,6 +167,7 @@ class Writer(Reader):
             ttl: How long until those expire that have no `expires_at` of their own, in seconds or
                 as a `timedelta`; None for never.
             whole: Documents that hold nothing any more, and folders that are given whole.
+            encoder: As for `add`.
             progress: Called with (texts encoded, texts in all).
 
         Raises:
@@ -169,7 +178,7 @@ class Writer(Reader):
         check_function(progress, "progress")
         checked = batches.collect(passages, "replace", self._clock(), ttl)
         vectors: dict[str, Vectors] = {}
-        encoder = self.encoder
+        encoder = self._encoder_of_write(encoder)
         while True:
             with self._db.reading() as connection:
                 batch = settling.renamed(connection, checked, self._clock())
@@ -228,10 +237,12 @@ class Writer(Reader):
         links: Sequence[Link] | None = None,
         expires_at: Time | EllipsisType | None = ...,
         namespace: ScopeLike = (),
+        encoder: Encoder | None = None,
     ) -> Passage:
         """Change what is given of a passage; the passage as it now is.
 
-        A changed content is encoded anew. Metadata and links replace those that were there.
+        A changed content is encoded anew, by `encoder` as for `add`. Metadata and links replace
+        those that were there.
 
         Raises:
             UnknownId: The passage is not there.
@@ -239,6 +250,7 @@ class Writer(Reader):
             EncoderMissing: The content changes and the store has no encoder.
         """
         place = Scope.parse(namespace)
+        encoder = self._encoder_of_write(encoder)
         while True:
             old = self.get(id, place)
             new = replace(
@@ -253,7 +265,6 @@ class Writer(Reader):
             )
             new = cleaning.cleaned(new)
             batches.check_expiry(new, self._clock())
-            encoder = self.encoder
             changed = new.content != old.content
             vectors = self._encode(encoder, [new.content]) if changed else None
             with self._write() as (connection, now):
@@ -381,10 +392,27 @@ class Writer(Reader):
         return main_vectors(self._encode(encoder, texts, progress), encoder.dim)
 
     def encode_passages(
-        self, texts: Sequence[str], *, progress: Progress | None = None
+        self,
+        texts: Sequence[str],
+        *,
+        encoder: Encoder | None = None,
+        progress: Progress | None = None,
     ) -> list[Vectors]:
-        """All vectors of each content, `(m, d)`: what is stored of it. See `windows`."""
-        return self._encode(self.encoder, texts, progress)
+        """All vectors of each content, `(m, d)`: what is stored of it. See `windows`.
+
+        Args:
+            texts: Contents of passages.
+            encoder: As for `add`.
+            progress: Called with (texts encoded, texts in all).
+
+        Raises:
+            EncoderMissing: There is no encoder.
+        """
+        return self._encode(self._encoder_of_write(encoder), texts, progress)
+
+    def _encoder_of_write(self, encoder: Encoder | None) -> Encoder | None:
+        """The encoder of one write, the same to its end whoever changes the store's meanwhile."""
+        return self.encoder if encoder is None else encoder
 
     def _encode(
         self, encoder: Encoder | None, texts: Sequence[str], progress: Progress | None = None

@@ -142,9 +142,9 @@ def _build(
     try:
         with (
             closing(CachedEncoder(encoder, progress=progress)) as cached,
-            Store(partial / STORE, encoder=cached) as store,
+            Store(partial / STORE, encoder=encoder) as store,
         ):
-            store.add(passages())
+            store.add(passages(), encoder=cached)
             Graph(store).sync()
         (partial / COMPLETE).touch()
         if not (folder / COMPLETE).is_file():

@@ -27,9 +27,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from hoptrail.memory.encoders.disk_cache import CachedEncoder
-from hoptrail.memory.encoders.query_cache import RememberingEncoder
 from hoptrail.memory.encoders.transformer import Encoder, Vectors
+from hoptrail.memory.encoders.wrapped import uncached
 from hoptrail.memory.index.bm25 import SparseIndex
 from hoptrail.policies.environment.candidates import RetrievalScope
 from hoptrail.policies.environment.reformulation import content_of
@@ -102,9 +101,8 @@ class Reranker:
     def __init__(self, scope: RetrievalScope, encoder: Encoder, count: int, weight: float) -> None:
         self.scope, self.count, self.weight = scope, count, weight
         self.encoder = encoder
-        while isinstance(encoder, CachedEncoder | RememberingEncoder):  # they keep whole vectors
-            encoder = encoder.inner
-        self._tokens = encoder if isinstance(encoder, TokenEncoder) else None
+        inner = uncached(encoder)  # a cache keeps whole vectors
+        self._tokens = inner if isinstance(inner, TokenEncoder) else None
         self._known: dict[int, Vectors] = {}  # in half precision; the oldest goes first
 
     def rerank(

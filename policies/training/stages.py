@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from hoptrail.errors import ConfigError
 from hoptrail.learning.reader.span_reader import SpanReader
-from hoptrail.memory.encoders.disk_cache import CachedEncoder
 from hoptrail.memory.encoders.transformer import Encoder, TransformerEncoder
+from hoptrail.memory.encoders.wrapped import uncached
 from hoptrail.policies.data.examples import Example
 from hoptrail.policies.environment.efforts import EFFORTS
 from hoptrail.policies.environment.reformulation import Reformulator
@@ -75,7 +75,7 @@ def require_tokens(encoder: Encoder) -> TransformerEncoder:
     Raises:
         ConfigError: This one does not.
     """
-    inner = encoder.inner if isinstance(encoder, CachedEncoder) else encoder
+    inner = uncached(encoder)
     if not isinstance(inner, TransformerEncoder):
         raise ConfigError(
             "the marginal objective reads token vectors: it needs a TransformerEncoder, "

@@ -61,7 +61,7 @@ class AsyncMemory:
     """
 
     def __init__(self, memory: Memory | str | Path | Store, **options: Any) -> None:
-        self._given = memory
+        self._memory_or_path = memory
         self._options = options
         self._lock = threading.Lock()
         # Both only with the lock held.
@@ -82,7 +82,8 @@ class AsyncMemory:
 
     def __repr__(self) -> str:
         if self._memory is None:
-            return f"<AsyncMemory {self._given}: {'closed' if self._closed else 'not opened yet'}>"
+            state = "closed" if self._closed else "not opened yet"
+            return f"<AsyncMemory {self._memory_or_path}: {state}>"
         return f"<Async{repr(self._memory)[1:]}"
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
@@ -95,10 +96,10 @@ class AsyncMemory:
         with self._lock:
             if self._memory is None:
                 if self._closed:
-                    raise StoreError(f"the memory {self._given} is closed")
-                given = self._given
+                    raise StoreError(f"the memory {self._memory_or_path} is closed")
+                opened = self._memory_or_path
                 self._memory = (
-                    given if isinstance(given, Memory) else Memory(given, **self._options)
+                    opened if isinstance(opened, Memory) else Memory(opened, **self._options)
                 )
             return self._memory
 
@@ -132,7 +133,6 @@ class AsyncMemory:
 
     history = threaded(Memory.history)
     audit = threaded(Memory.audit)
-    cache_info = threaded(Memory.cache_info)
     change_encoder = threaded(Memory.change_encoder)
     encoder_change = threaded(Memory.encoder_change)
     drop_encoder_change = threaded(Memory.drop_encoder_change)

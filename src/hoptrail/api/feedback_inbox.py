@@ -1,11 +1,10 @@
-"""What a memory does with judgements of its recalls: takes them, keeps them, forgets them."""
+"""Feedback: what a recall decided is remembered, and what it was worth is written down."""
 
 from __future__ import annotations
 
 import secrets
 import threading
 import time
-from abc import ABC
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hoptrail.api.inputs import checked_namespace
 from hoptrail.errors import InputError, UnknownId
+from hoptrail.memory import forks
 from hoptrail.types import Hit, Namespace, Passage
 from hoptrail.values.numbers import shown
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from hoptrail.memory.filters import Filter
     from hoptrail.memory.storage.namespaces import Scope
     from hoptrail.memory.store import Store
-    from hoptrail.memory.views.view import View
     from hoptrail.policies.result import RetrievalResult
 
 RECALLS_KEPT = 1000
@@ -31,8 +30,8 @@ Key = tuple[Namespace, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """How questions were asked."""
+class RecallOptions:
+    """How questions are asked."""
 
     scope: Scope
     effort: str
@@ -41,7 +40,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class RecallDecision:
     """A walk, what it returned, where it took place, and whose it was."""
 
     result: RetrievalResult
@@ -56,37 +55,50 @@ class Decision:
     """The policy's fingerprint."""
 
 
-class Judge:
-    """Takes the feedback on one recall to the memory that it came from.
+class FeedbackSender:
+    """Takes the feedback on one recall to the inbox of the memory that it came from.
 
-    A recall may be copied and sent to another process; there it has no memory, and its id is what
+    A recall may be copied and sent to another process; there it has no inbox, and its id is what
     the memory's own `feedback` takes.
+
+    Args:
+        inbox: The memory's; None in a copy.
+        id: The recall's.
     """
 
-    def __init__(self, memory: Judging | None, id: str) -> None:
-        self._memory, self._id = memory, id
+    def __init__(self, inbox: FeedbackInbox | None, id: str) -> None:
+        self._inbox, self._id = inbox, id
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Judge, (None, self._id)
+        return FeedbackSender, (None, self._id)
 
     def __call__(self, reward: float, passages: Sequence[str | Passage] | None) -> None:
         """As `Recall.feedback`."""
-        if self._memory is None:
+        if self._inbox is None:
             raise InputError(
                 f"this recall is a copy without its memory: call memory.feedback({self._id!r}, "
                 "reward)"
             )
-        self._memory.feedback(self._id, reward, passages=passages)
+        self._inbox.feedback(self._id, reward, passages=passages)
 
 
-class Judging(ABC):
-    """The part of `Memory` that takes feedback."""
+class FeedbackInbox:
+    """Takes feedback on recalls, and writes it to the store with what they decided.
 
-    _store: Store
+    Args:
+        store: The memory's.
+    """
 
-    def __init__(self) -> None:
-        self._asked_lately: OrderedDict[str, tuple[LoggedRecall, tuple[Key, ...]]] = OrderedDict()
-        self._judging = threading.Lock()  # held while the above is used
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        # Only with the lock held.
+        self._latest: OrderedDict[str, tuple[LoggedRecall, tuple[Key, ...]]] = OrderedDict()
+        forks.register(self)
+
+    def _forked(self, *, whole: bool) -> None:
+        """Be a forked child's, where it is refused; see `hoptrail.memory.forks`."""
+        self._lock = threading.Lock()
 
     def feedback(
         self,
@@ -126,6 +138,12 @@ class Judging(ABC):
 
         Args:
             namespace: The scope: every namespace that begins with it.
+
+        Returns:
+            One for each recall that was judged, in the order in which they were asked.
+
+        Raises:
+            InputError: It is no namespace.
         """
         from hoptrail.memory.feedback import FeedbackLog
 
@@ -134,103 +152,90 @@ class Judging(ABC):
     def forget_feedback(self, namespace: Sequence[str] = ()) -> int:
         """Delete the feedback on recalls that asked a namespace which begins with this one.
 
-        How many recalls that was. `purge` erases their bytes.
+        `purge` erases their bytes.
 
         Args:
             namespace: The scope: every namespace that begins with it.
 
+        Returns:
+            How many recalls that was.
+
         Raises:
+            InputError: It is no namespace.
             StoreError: The store is read-only.
         """
         from hoptrail.memory.feedback import FeedbackLog
 
         scope = checked_namespace(namespace)
-        with self._judging:
-            for id, (logged, _) in list(self._asked_lately.items()):
+        with self._lock:
+            for id, (logged, _) in list(self._latest.items()):
                 if scope.includes(logged.namespace):
-                    del self._asked_lately[id]
+                    del self._latest[id]
         return FeedbackLog(self._store).forget(scope)
 
-    def _keep(self, question: str, asked: Asked, made: Decision | None = None) -> tuple[str, Judge]:
-        """Remember what a recall decided, if anything; its id, and what takes feedback on it."""
+    def remember(
+        self, question: str, options: RecallOptions, decision: RecallDecision | None = None
+    ) -> tuple[str, FeedbackSender]:
+        """Remember what a recall decided, for feedback to come.
+
+        Args:
+            question: Its own.
+            options: How it was asked.
+            decision: What it decided; None where there was nothing to walk.
+
+        Returns:
+            The recall's id, and what takes feedback on it.
+        """
         from hoptrail.memory.feedback import LoggedRecall, LoggedTrail
 
         logged = LoggedRecall(
             id=secrets.token_hex(8),
             question=question,
-            namespace=asked.scope.namespace,
-            filter=None if asked.filter is None else asked.filter.json,
-            effort=asked.effort,
-            explore=asked.explore,
+            namespace=options.scope.namespace,
+            filter=None if options.filter is None else options.filter.json,
+            effort=options.effort,
+            explore=options.explore,
             policy="",
             version=0,
             asked_at=time.time(),
             returned=(),
             trails=(),
         )
-        if made is not None:
+        if decision is not None:
             logged = replace(
                 logged,
-                policy=made.policy,
-                version=made.version,
-                returned=made.rowids,
+                policy=decision.policy,
+                version=decision.version,
+                returned=decision.rowids,
                 trails=tuple(
                     LoggedTrail(place, rowids, trail.stopped, trail.log_prob, trail.log_inclusion)
                     for place, (rowids, trail) in enumerate(
-                        zip(made.trails, made.result.decided, strict=True)
+                        zip(decision.trails, decision.result.decided, strict=True)
                     )
                 ),
             )
-        hits = made.hits if made else ()
+        hits = decision.hits if decision else ()
         keys = tuple((hit.passage.namespace, hit.passage.id) for hit in hits)
-        with self._judging:
-            self._asked_lately[logged.id] = logged, keys
-            while len(self._asked_lately) > RECALLS_KEPT:
-                self._asked_lately.popitem(last=False)
-        return logged.id, Judge(self, logged.id)
+        with self._lock:
+            self._latest[logged.id] = logged, keys
+            while len(self._latest) > RECALLS_KEPT:
+                self._latest.popitem(last=False)
+        return logged.id, FeedbackSender(self, logged.id)
 
     def _recalled(self, id: str, log: FeedbackLog) -> tuple[LoggedRecall, tuple[Key, ...]]:
         """A recall by its id, with the keys of what it returned."""
-        with self._judging:
-            found = self._asked_lately.get(id) if isinstance(id, str) else None
-        if found is not None:
-            return found
+        with self._lock:
+            remembered = self._latest.get(id) if isinstance(id, str) else None
+        if remembered is not None:
+            return remembered
         logged = log.find(id) if isinstance(id, str) else None
         if logged is None:
             raise UnknownId(
                 f"no recall {id!r} is known: feedback is taken on the latest {RECALLS_KEPT} "
                 "recalls of this memory, and on those judged before"
             )
-        there = self._store.read_rows(logged.returned)
-        return logged, tuple((there[row].namespace, there[row].id) for row in logged.returned)
-
-
-def decision(
-    result: RetrievalResult, view: View, k: int, filter: Filter | None, policy: str
-) -> Decision:
-    """What a walk over a pinned view returns: the k best that fulfil a filter."""
-    import numpy as np
-
-    from hoptrail.memory.passages.cleaning import apart
-
-    slots = result.slots[:k]
-    passages = view.passages(slots.tolist())
-    fulfil = np.ones(len(slots), dtype=np.bool_)
-    if filter is not None:
-        fulfil = filter.passages_mask(passages)
-    rows = zip(
-        apart(passages), result.scores[:k].tolist(), slots.tolist(), fulfil.tolist(), strict=True
-    )
-    return Decision(
-        result,
-        tuple(
-            Hit(p, score, result.sub_questions.get(slot)) for p, score, slot, right in rows if right
-        ),
-        tuple(view.rowids[slots[fulfil]].tolist()),
-        tuple(tuple(int(view.rowids[s]) for s in trail.slots) for trail in result.decided),
-        view.version,
-        policy,
-    )
+        passages = self._store.read_rows(logged.returned)
+        return logged, tuple((passages[row].namespace, passages[row].id) for row in logged.returned)
 
 
 def _rowids(
@@ -244,20 +249,20 @@ def _rowids(
     """
     if isinstance(passages, str) or not isinstance(passages, Iterable):
         raise InputError(f"expected a list of passages, got {shown(passages)}")
-    found = []
-    for wanted in passages:
-        if not isinstance(wanted, str | Passage):
-            raise InputError(f"expected ids or passages, got {shown(wanted)}")
+    rowids: list[int] = []
+    for passage in passages:
+        if not isinstance(passage, str | Passage):
+            raise InputError(f"expected ids or passages, got {shown(passage)}")
         rows = [
             rowid
             for rowid, (namespace, id) in zip(logged.returned, keys, strict=True)
             if (
-                (namespace, id) == (wanted.namespace, wanted.id)
-                if isinstance(wanted, Passage)
-                else id == wanted
+                (namespace, id) == (passage.namespace, passage.id)
+                if isinstance(passage, Passage)
+                else id == passage
             )
         ]
-        name = wanted.id if isinstance(wanted, Passage) else wanted
+        name = passage.id if isinstance(passage, Passage) else passage
         if not rows:
             raise UnknownId(f"the recall {logged.id!r} returned no passage {name!r}")
         if len(rows) > 1:
@@ -265,5 +270,5 @@ def _rowids(
                 f"the recall returned several passages {name!r} of different namespaces: "
                 "give the Passage instead of its id"
             )
-        found += rows
-    return tuple(found)
+        rowids += rows
+    return tuple(rowids)

@@ -37,35 +37,46 @@ Item = str | Passage | Mapping[str, object] | Document
 """What is one passage."""
 
 
-def passages_from(given: Item | Iterable[Item], namespace: Namespace | None) -> Iterator[Passage]:
+def passages_from(items: Item | Iterable[Item], namespace: Namespace | None) -> Iterator[Passage]:
     """The passages that are meant, one or many, each in its namespace.
 
     Args:
-        given: A string, a dict as a corpus line, a LangChain document, a passage, or an iterable
+        items: A string, a dict as a corpus line, a LangChain document, a passage, or an iterable
             of them; a DataFrame (pandas, polars, Arrow) with a column `text` is a passage a row,
             a networkx graph one a node. What has no id gets the hash of its content.
         namespace: Where they go; None leaves each where it says.
 
+    Yields:
+        The passages, in the order given.
+
     Raises:
         InputError: Something is none of these, lacks its text, or says another namespace.
     """
-    if isinstance(given, str | Passage | Mapping | Document):
-        yield _placed(_passage(given, "the passage"), namespace)
+    if isinstance(items, str | Passage | Mapping | Document):
+        yield _placed(_passage(items, "the passage"), namespace)
         return
-    tables.check_no_file(given)
-    records = tables.records_of(given)
-    if records is None and not isinstance(given, Iterable):
+    tables.check_no_file(items)
+    records = tables.records_of(items)
+    if records is None and not isinstance(items, Iterable):
         raise InputError(
             "passages are strings, dicts, documents, Passage objects, or an iterable of them, "
-            f"got {type(given).__name__}"
+            f"got {type(items).__name__}"
         )
-    several: Iterable[object] = given if records is None else records
+    several: Iterable[object] = items if records is None else records
     for number, item in enumerate(several, start=1):
         yield _placed(_passage(item, f"passage {number} of those given"), namespace)
 
 
 def aligned(passages: Sequence[Passage], ids: Sequence[str]) -> list[str]:
-    """An id for each passage given, of those for each different key in their order."""
+    """An id for each passage, of those for each different key in their order.
+
+    Args:
+        passages: As they were given, perhaps some of them twice.
+        ids: One for each different key (namespace and id) among them.
+
+    Returns:
+        As many ids as passages.
+    """
     keys = [(passage.namespace, passage.id) for passage in passages]
     id_of = dict(zip(dict.fromkeys(keys), ids, strict=True))
     return [id_of[key] for key in keys]
@@ -143,6 +154,15 @@ def _placed(passage: Passage, namespace: Namespace | None) -> Passage:
 def checked_scope(texts: Sequence[str], k: int, namespace: Sequence[str], what: str) -> Scope:
     """The scope of a namespace, once the questions and k are known to make sense.
 
+    Args:
+        texts: Questions or queries.
+        k: How many passages are asked for.
+        namespace: As a caller gives it.
+        what: What each text is, as a message has it.
+
+    Returns:
+        The scope.
+
     Raises:
         InputError: A question is empty or no string, k is below 1, the namespace is none.
     """
@@ -152,21 +172,33 @@ def checked_scope(texts: Sequence[str], k: int, namespace: Sequence[str], what: 
     return checked_namespace(namespace)
 
 
-def checked_namespace(given: Sequence[str]) -> Scope:
+def checked_namespace(names: Sequence[str]) -> Scope:
     """A namespace, parsed; a bare string is refused, because it would mean its letters.
+
+    Args:
+        names: As a caller gives it, a tuple or a list.
+
+    Returns:
+        The scope of those that begin with it, which also stands for itself alone.
 
     Raises:
         InputError: It is no tuple or list of strings that are not empty.
     """
-    return Scope.parse(cast("Namespace", tuple(given) if isinstance(given, list) else given))
+    return Scope.parse(cast("Namespace", tuple(names) if isinstance(names, list) else names))
 
 
-def checked_path(given: object) -> Path:
+def checked_path(path: object) -> Path:
     """A path, once it is known that it is one.
+
+    Args:
+        path: As a caller gives it.
+
+    Returns:
+        The path.
 
     Raises:
         InputError: It is neither a string nor a path.
     """
-    if not isinstance(given, str | Path) or not str(given):
-        raise InputError(f"a path must be a string or a Path, got {type(given).__name__}")
-    return Path(given)
+    if not isinstance(path, str | Path) or not str(path):
+        raise InputError(f"a path must be a string or a Path, got {type(path).__name__}")
+    return Path(path)

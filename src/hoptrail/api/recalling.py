@@ -3,99 +3,221 @@
 from __future__ import annotations
 
 import itertools
-import threading
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hoptrail.api.feedback_inbox import Asked, Judging, decision
-from hoptrail.api.walkers import Walkers
-from hoptrail.errors import EncoderMismatch, InputError, PolicyError
-from hoptrail.memory import forks
+from hoptrail.api.feedback_inbox import FeedbackInbox, RecallDecision, RecallOptions
+from hoptrail.api.inputs import checked_scope
+from hoptrail.errors import (
+    EncoderMismatch,
+    InputError,
+    PolicyError,
+    StoreUnavailable,
+    UnknownId,
+)
 from hoptrail.memory.guarded import guarded
-from hoptrail.types import Recall
+from hoptrail.types import Cost, Hit, Recall
 
 if TYPE_CHECKING:
-    from hoptrail.graph.graph import Graph
-    from hoptrail.graph.view import GraphView
+    from collections.abc import Sequence
+
+    from hoptrail.api.encoder_slot import EncoderSlot
+    from hoptrail.api.graph_slot import GraphSlot
+    from hoptrail.api.retrievers import Retrievers
     from hoptrail.memory.encoders.transformer import Encoder
+    from hoptrail.memory.filters import Filter, FilterLike
     from hoptrail.memory.storage.namespaces import Scope
     from hoptrail.memory.store import Store
     from hoptrail.memory.views.view import View
     from hoptrail.policies.policy import Policy
-    from hoptrail.policies.retriever import PolicyRetriever
+    from hoptrail.policies.result import RetrievalResult
 
 RANKED = 100
 """Passages that a walk ranks at least: what lies behind the k best is cheap, and evaluation
 looks at it."""
 
+TRIES = 3
+"""Walks over passages that others replaced meanwhile, before the last one is returned as it is."""
 
-class Recalling(Judging, ABC):
-    """The part of `Memory` that walks."""
 
-    _lock: threading.RLock
-    _encoder: Encoder | None
-    _policy_given: Policy | str | Path | None
-    _policy: Policy | None
-    _fingerprint: str
-    _walkers: Walkers
+class RecallEngine:
+    """Answers questions by walking a memory.
 
-    @property
-    @abstractmethod
-    def graph(self) -> Graph:
-        """The graph of its passages."""
+    Args:
+        store: The passages.
+        graph: Over them.
+        encoder: For questions and rewritten queries.
+        retrievers: By a policy.
+        inbox: Remembers each recall, for feedback to come.
+    """
 
-    @abstractmethod
-    def _with_encoder(self) -> Store:
-        """The store, able to encode queries."""
-
-    def _recalls(
+    def __init__(
         self,
-        asked: list[str],
+        store: Store,
+        graph: GraphSlot,
+        encoder: EncoderSlot,
+        retrievers: Retrievers,
+        inbox: FeedbackInbox,
+    ) -> None:
+        self._store = store
+        self._graph = graph
+        self._encoder = encoder
+        self._retrievers = retrievers
+        self._inbox = inbox
+
+    def recall(
+        self,
+        question: str,
+        k: int = 5,
+        namespace: Sequence[str] = (),
+        effort: str = "balanced",
+        *,
+        filter: FilterLike | None = None,
+        explore: int | None = None,
+    ) -> Recall:
+        """The k passages that a question needs, found by walking, and the trails behind them.
+
+        Args:
+            question: In words.
+            k: How many passages, at least 1; as many come back wherever there are as many.
+            namespace: Where to look: every namespace that begins with it.
+            effort: What it may cost: "fast", "balanced" or "thorough".
+            filter: Only passages that fulfil it are read and returned; see
+                `hoptrail.memory.filters`.
+            explore: A seed to draw trails with, rather than follow the likeliest: what it finds is
+                less good on average, and feedback on it teaches more.
+
+        Returns:
+            The passages, best first, the trails, most probable first, and what it cost.
+
+        Raises:
+            InputError: An empty question, a `k` below 1, a namespace that is none, no filter.
+            ConfigError: There is no such effort.
+            EncoderMissing: The memory was opened without an encoder, and holds passages.
+            EncoderMismatch: The memory's encoder is not the one that made the vectors.
+            MissingExtra: The default encoder is meant and the `minilm` extra is not installed.
+            PolicyError: There is no policy, or its files cannot be used.
+        """
+        return self.recall_many([question], k, namespace, effort, filter=filter, explore=explore)[0]
+
+    def recall_many(
+        self,
+        questions: Iterable[str],
+        k: int = 5,
+        namespace: Sequence[str] = (),
+        effort: str = "balanced",
+        *,
+        filter: FilterLike | None = None,
+        explore: int | None = None,
+    ) -> list[Recall]:
+        """A recall for each question, in their order, walked together.
+
+        Each one's milliseconds are its share of the time that they took together.
+
+        Args:
+            questions: In words; perhaps none.
+            k: How many passages for each.
+            namespace: Where to look, for all of them.
+            effort: What each may cost.
+            filter: As for `recall`, for all of them.
+            explore: As for `recall`; what a question draws depends on the seed and itself alone.
+
+        Returns:
+            As many recalls as there are questions.
+
+        Raises:
+            InputError: As for `recall`, or one string was given for several questions.
+            ConfigError: There is no such effort.
+            EncoderMissing: The memory was opened without an encoder, and holds passages.
+            EncoderMismatch: The memory's encoder is not the one that made the vectors.
+            MissingExtra: The default encoder is meant and the `minilm` extra is not installed.
+            PolicyError: There is no policy, or its files cannot be used.
+        """
+        from hoptrail.memory.filters import Filter
+        from hoptrail.policies.environment import efforts
+        from hoptrail.policies.search.sampled_beam import checked_seed
+
+        if isinstance(questions, str) or not isinstance(questions, Iterable):
+            raise InputError("recall_many takes several questions: give one to recall")
+        texts = list(questions)
+        scope = checked_scope(texts, k, namespace, "question")
+        bounds = efforts.effort(effort)
+        conditions = Filter.parse_optional(filter)
+        options = RecallOptions(scope, bounds.name, conditions, checked_seed(explore))
+        if not texts:
+            return []
+        recalls: list[Recall] | None = None
+        for tries in range(TRIES):
+            if not self._store.holds_any(scope):
+                return [self._nothing(text, options) for text in texts]
+            last = tries + 1 == TRIES
+            try:
+                with self._pinned(scope) as (view, encoder):
+                    recalls = self._walk(texts, k, options, view, encoder, last=last)
+            except (UnknownId, StoreUnavailable):  # damaged, and left out or mended next time
+                if last:
+                    raise
+                continue
+            if recalls is not None:
+                break
+        assert recalls is not None
+        return recalls
+
+    def _nothing(self, question: str, options: RecallOptions) -> Recall:
+        """The recall of a question about a scope without passages."""
+        return Recall(
+            question, (), (), Cost(0.0, 0, 0, 0), *self._inbox.remember(question, options)
+        )
+
+    def _walk(
+        self,
+        questions: list[str],
         k: int,
-        how: Asked,
+        options: RecallOptions,
         view: View,
-        asking: Encoder,
+        encoder: Encoder,
         *,
         last: bool,
     ) -> list[Recall] | None:
         """The recalls of checked questions; None where others have replaced a passage meanwhile.
 
         Args:
-            asked: The questions.
+            questions: In words.
             k: How many passages for each.
-            how: How they are asked.
+            options: How they are asked.
             view: Of the scope, pinned.
-            asking: The encoder.
+            encoder: The one that made its vectors.
             last: Return them as they were when the walk began, whatever was replaced.
         """
-        graph = self.graph.view(view)
+        graph = self._graph.get().view(view)
         started = time.perf_counter()
-        with self._walkers.lent(
-            how.effort, view, graph, lambda: self._walker(view, graph, asking, how.effort)
-        ) as walker:
-            walks = walker.retrieve(
-                asked, k=max(k, RANKED), allowed=view.allowed(how.filter), explore=how.explore
+        with self._retrievers.lent(options.effort, view, graph, encoder) as retriever:
+            results = retriever.retrieve(
+                questions,
+                k=max(k, RANKED),
+                allowed=view.allowed(options.filter),
+                explore=options.explore,
             )
-            decisions = [decision(w, view, k, how.filter, self._fingerprint) for w in walks]
+            fingerprint = self._retrievers.fingerprint
+            decisions = [decide(one, view, k, options.filter, fingerprint) for one in results]
         rowids = [one.rowids for one in decisions]
         if not (last or self._store.unchanged(view.version, itertools.chain(*rowids))):
             return None
         for returned in rowids:
             self._store.recorder.note(returned)
-        spent = 1000 * (time.perf_counter() - started) / len(asked)
+        spent = 1000 * (time.perf_counter() - started) / len(questions)
         return [
             Recall(
-                text,
+                question,
                 one.hits,
                 one.result.trails,
                 one.result.cost(spent),
-                *self._keep(text, how, one),
+                *self._inbox.remember(question, options, one),
             )
-            for text, one in zip(asked, decisions, strict=True)
+            for question, one in zip(questions, decisions, strict=True)
         ]
 
     @guarded
@@ -104,61 +226,83 @@ class Recalling(Judging, ABC):
         from hoptrail.memory.encoders.transformer import require
 
         while True:
-            store = self._with_encoder()
-            asking = require(self._encoder, "recall")
-            self._load_policy()
-            self.graph.sync(wait=False)
+            encoder = require(self._encoder.for_queries(), "recall")
+            _ = self._retrievers.policy  # loaded before anything is pinned
+            self._graph.get().sync(wait=False)
             with ExitStack() as stack:
                 try:
-                    view = stack.enter_context(store.pinned(scope, asking))
+                    view = stack.enter_context(self._store.pinned(scope, encoder))
                 except EncoderMismatch:
-                    with store.changing:
-                        if self._encoder is asking:
-                            raise
+                    if not self._encoder.replaced(encoder):
+                        raise
                     continue  # another thread has just changed it
-                yield view, asking
+                yield view, encoder
                 return
 
-    def _load_policy(self) -> None:
-        with self._lock:
-            if self._policy is None:
-                with forks.loading:
-                    policy = loaded_policy(self._policy_given)
-                self._fingerprint = policy.fingerprint
-                self._policy = policy
 
-    def _walker(
-        self, view: View, graph: GraphView, asking: Encoder, effort: str
-    ) -> PolicyRetriever:
-        from hoptrail.memory.encoders.query_cache import RememberingEncoder
-        from hoptrail.memory.encoders.query_side import for_questions
-        from hoptrail.policies.environment import efforts
-        from hoptrail.policies.retriever import PolicyRetriever
+def decide(
+    result: RetrievalResult, view: View, k: int, filter: Filter | None, policy: str
+) -> RecallDecision:
+    """What a recall returns of a walk over a pinned view: the k best that fulfil a filter.
 
-        assert self._policy is not None
-        with self._lock, forks.loading:  # exported once
-            quick = for_questions(asking)
-        encoder = RememberingEncoder(quick, self._store.queries)
-        return PolicyRetriever(self._policy, view, graph, encoder, efforts.effort(effort))
+    Args:
+        result: Of the walk.
+        view: Where it took place, still pinned.
+        k: How many passages at most.
+        filter: Passages must fulfil it as they are now; None for all.
+        policy: The policy's fingerprint.
+
+    Returns:
+        The hits, and what feedback on them is to be kept with.
+    """
+    import numpy as np
+
+    from hoptrail.memory.passages.cleaning import apart
+
+    slots = result.slots[:k]
+    passages = view.passages(slots.tolist())
+    fulfil = np.ones(len(slots), dtype=np.bool_)
+    if filter is not None:
+        fulfil = filter.passages_mask(passages)
+    rows = zip(
+        apart(passages), result.scores[:k].tolist(), slots.tolist(), fulfil.tolist(), strict=True
+    )
+    return RecallDecision(
+        result,
+        tuple(
+            Hit(p, score, result.sub_questions.get(slot)) for p, score, slot, right in rows if right
+        ),
+        tuple(view.rowids[slots[fulfil]].tolist()),
+        tuple(tuple(int(view.rowids[s]) for s in trail.slots) for trail in result.decided),
+        view.version,
+        policy,
+    )
 
 
-def loaded_policy(given: Policy | str | Path | None) -> Policy:
+def loaded_policy(policy: Policy | str | Path | None) -> Policy:
     """The policy that is meant: "shipped" is the one in the package, other names are folders.
+
+    Args:
+        policy: As `Memory` takes it.
+
+    Returns:
+        The policy, ready to decide.
 
     Raises:
         PolicyError: There is none, or its files cannot be used.
+        InputError: It is something else.
     """
     from hoptrail.policies.policy import Policy
 
-    if given is None:
+    if policy is None:
         raise PolicyError(
             "this memory was opened with policy=None and recall needs one: "
             'open it with policy="shipped" or a folder that hoptrail train wrote'
         )
-    if isinstance(given, Policy):
-        return given
-    if not isinstance(given, str | Path):
+    if isinstance(policy, Policy):
+        return policy
+    if not isinstance(policy, str | Path):
         raise InputError(
-            f'policy must be "shipped", a folder, a Policy or None, got {type(given).__name__}'
+            f'policy must be "shipped", a folder, a Policy or None, got {type(policy).__name__}'
         )
-    return Policy.shipped() if given == "shipped" else Policy.load(Path(given))
+    return Policy.shipped() if policy == "shipped" else Policy.load(Path(policy))

@@ -14,6 +14,7 @@ from hoptrail.types import Passage
 from hoptrail.values.flags import flag
 
 if TYPE_CHECKING:
+    from hoptrail.memory.encoders.transformer import Encoder
     from hoptrail.memory.passages.whole_documents import Whole
     from hoptrail.memory.storage.namespaces import Scope
     from hoptrail.memory.store import Store
@@ -23,7 +24,7 @@ class Batch:
     """Passages to be written, checked at once; those of documents are cut when the store is there.
 
     Args:
-        given: As `Memory.add` takes it, or what was read of files.
+        items: As `Memory.add` takes them, or what was read of files.
         place: Where it goes; None leaves each passage where it says.
         sync: What was read is all that its folders hold: their other documents go.
 
@@ -32,24 +33,34 @@ class Batch:
     """
 
     def __init__(
-        self, given: Item | Iterable[Item], place: Scope | None, *, sync: bool = False
+        self, items: Item | Iterable[Item], place: Scope | None, *, sync: bool = False
     ) -> None:
         namespace = None if place is None else place.namespace
-        self._sources = given if isinstance(given, Sources) else None
+        self._sources = items if isinstance(items, Sources) else None
         self._namespace = namespace
         self._sync = sync = flag(sync, "sync")
         if sync and not (self._sources and self._sources.folders):
             raise InputError("sync takes what read_folder or read_source returned for a folder")
-        plain = self._sources.passages if self._sources else given
+        plain = self._sources.passages if self._sources else items
         self._passages = list(passages_from(plain, namespace))
 
     def __bool__(self) -> bool:
         return bool(self._passages or (self._sources and self._sources.documents))
 
-    def passages(self, store: Store) -> list[Passage]:
-        """The passages, documents cut for the store's encoder, under ids that nobody else has.
+    def passages(self, store: Store, encoder: Encoder | None) -> list[Passage]:
+        """The passages, documents cut for an encoder, under ids that nobody else has.
 
         A document that the store has keeps the id that it has there.
+
+        Args:
+            store: Where they go.
+            encoder: Reads them; documents are cut to lengths that suit it.
+
+        Returns:
+            The passages, those of documents behind the others.
+
+        Raises:
+            InputError: A piece of a document is no passage.
         """
         from hoptrail.memory.passages import whole_documents
 
@@ -66,18 +77,22 @@ class Batch:
             return there | {id_: beside[id_] for id_ in ids if id_ in beside}
 
         with store.reading() as connection:
-            known = whole_documents.names(connection, place)
+            id_of_name = whole_documents.names(connection, place)
         names = {document.name for document in sources.documents}
-        there = {
+        first_ids = {
             name: first_id(id_)
-            for name, id_ in known.items()
+            for name, id_ in id_of_name.items()
             if name in names or not (self._sync and name.startswith(sources.folders))
         }
-        cut = sources.cut(sources.measure or measure_of(store.encoder), there, owners)
+        cut = sources.cut(sources.measure or measure_of(encoder), first_ids, owners)
         return list(chain(self._passages, passages_from(cut, self._namespace)))
 
     def whole(self) -> Whole:
-        """What is given whole: each document, and with `sync` each folder."""
+        """What is given whole: each document, and with `sync` each folder.
+
+        Returns:
+            Their names, each in its namespace.
+        """
         from hoptrail.memory.passages.whole_documents import NOTHING, Whole
 
         if self._sources is None:
@@ -90,7 +105,14 @@ class Batch:
 
 
 def measure_of(encoder: object) -> Measure:
-    """How large a chunk may be for an encoder, in its own tokens where it counts them."""
+    """How large a chunk may be for an encoder, in its own tokens where it counts them.
+
+    Args:
+        encoder: Perhaps none.
+
+    Returns:
+        The measure that documents are cut by.
+    """
     from hoptrail.memory.encoders.windows import count_tokens, window_of
 
     if not hasattr(encoder, "count_tokens") or not _counts(encoder):
