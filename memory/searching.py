@@ -137,7 +137,8 @@ class Searcher(Writer):
         rule: Fusion,
     ) -> tuple[list[Passage], Scores, Slots, int]:
         """One search: passages, their scores and rowids, and the version that they are of."""
-        with self._searched(query, mode, scope) as (view, vector), view.lock:
+        # It is pinned, and stays as it is: its lock is only for a moment in an index.
+        with self._searched(query, mode, scope) as (view, vector):
             allowed = view.allowed(filter)
             scores, slots = hybrid_search.search(
                 view, query, vector, k, mode, rule=rule, allowed=allowed

@@ -46,7 +46,7 @@ def main() -> None:
     questions = [q.text for q in read_questions(args.questions)][: args.count]
     # Its store remembers no query, so that each run of a question encodes it.
     with Memory(open_corpus(args.corpus, encoder)) as memory:
-        assert not memory.cache_info().queries.room
+        assert not memory.store.cache_info().queries.room
         work: dict[str, Callable[[str], object]] = {
             "encode": lambda text: encoder.encode([text]),
             "dense search": lambda text: memory.search(text, k=10, mode="dense"),

@@ -68,11 +68,11 @@ def search(
     if mode == "dense":
         scores, slots = view.dense.search(vector[None], k, allowed=allowed)
         return scores[0], slots[0]
-    with view.lock:
-        pool, inputs = fusion_inputs(view, text, vector, depth=max(depth, k), allowed=allowed)
-        fused = fused_scores(rule, inputs)
-        best = view.order(fused, pool)[:k]
-        return fused[best].astype(np.float32), pool[best]
+    pool, inputs = fusion_inputs(view, text, vector, depth=max(depth, k), allowed=allowed)
+    # With no lock held: a rule may be the caller's own, and take its time.
+    fused = fused_scores(rule, inputs)
+    best = view.order(fused, pool)[:k]
+    return fused[best].astype(np.float32), pool[best]
 
 
 def fusion_inputs(
@@ -81,7 +81,7 @@ def fusion_inputs(
     """The union of both sides' best for a query, and what both say of it.
 
     Args:
-        view: The scope; its lock is to be held until the features were looked at.
+        view: The scope; pinned, where others may write meanwhile.
         text: The query.
         vector: Its vector, `(d,)` L2-normalised.
         depth: How many each side brings.
@@ -108,9 +108,10 @@ def _ranks(best: Slots, pool: Slots) -> Floats:
 
 def _features(view: View, text: str, scores: list[Floats], ranks: list[Floats]) -> Floats:
     """What `FEATURES` names of a query, from both sides' z-scores and ranks `(m,)`."""
-    terms = view.sparse.terms(text)
-    highest = max(np.log1p((view.size + 0.5) / 0.5), 1e-9)  # the idf of what no passage holds
-    idfs = np.asarray([view.sparse.idf(term) for term in terms] or [0.0]) / highest
+    with view.lock:
+        terms = view.sparse.terms(text)
+        highest = max(np.log1p((view.size + 0.5) / 0.5), 1e-9)  # the idf of what no passage holds
+        idfs = np.asarray([view.sparse.idf(term) for term in terms] or [0.0]) / highest
     values: list[float] = [np.log1p(len(terms)), idfs.mean(), idfs.max()]
     values.append(float((idfs > 1 - 1e-9).mean()))
     for side, rank in zip(scores, ranks, strict=True):

@@ -125,7 +125,7 @@ class Cost:
 
     milliseconds: float
     texts_encoded: int
-    """Queries whose vectors it needed, also those that were remembered (`Memory.cache_info`)."""
+    """Queries whose vectors it needed, also those that were remembered (`Store.cache_info`)."""
     candidates: int
     """Passages that were in the pool."""
     passages_read: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 import time
 from pathlib import Path
@@ -10,7 +11,6 @@ from pathlib import Path
 import pytest
 import torch
 
-import hoptrail
 from hoptrail import AsyncMemory, Memory, Passage, StoreError, UnknownId
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.policies.networks.policy_network import NetworkConfig, PolicyNetwork
@@ -119,7 +119,40 @@ async def test_an_open_memory_may_be_used_beside_it(tmp_path: Path) -> None:
         assert memory.count() == 1
 
 
-def test_every_call_of_a_memory_is_there() -> None:
-    calls = {name for name in dir(Memory) if not name.startswith("_")}
-    apart = {"store", "graph"}  # what they give is used in a thread of the caller's own
-    assert calls - apart <= set(dir(hoptrail.AsyncMemory))
+CALLS = sorted(
+    name
+    for name, member in inspect.getmembers(Memory, inspect.isfunction)
+    if not name.startswith("_")
+)
+
+
+def test_what_is_no_call_of_a_memory_is_reached_in_a_thread_of_the_caller_s_own() -> None:
+    apart = {name for name in dir(Memory) if not name.startswith("_")} - set(CALLS)
+    assert apart == {"store", "graph"}
+    own = {name for name in dir(AsyncMemory) if not name.startswith("_")}
+    assert own - set(CALLS) == {"opened"}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_every_call_of_a_memory_can_be_awaited_with_the_same_arguments(name: str) -> None:
+    call = getattr(AsyncMemory, name)
+    assert inspect.iscoroutinefunction(call)
+    assert inspect.signature(call) == inspect.signature(getattr(Memory, name))
+    assert inspect.getdoc(call)
+
+
+async def test_a_call_takes_and_gives_what_the_memory_s_own_does(tmp_path: Path, twelve) -> None:
+    with Memory(tmp_path / "a.db", encoder=HashEncoder(), policy=None) as memory:
+        twin = AsyncMemory(memory)
+        assert await twin.add(twelve, namespace=("ann",)) == [passage.id for passage in twelve]
+        assert await twin.get("p-varn", ("ann",)) == memory.get("p-varn", ("ann",))
+        assert await twin.search("Varn", 3, mode="sparse") == memory.search(
+            "Varn", 3, mode="sparse"
+        )
+        with pytest.raises(UnknownId) as plain:
+            memory.get("nobody")
+        with pytest.raises(UnknownId) as awaited:
+            await twin.get("nobody")
+        assert str(awaited.value) == str(plain.value)
+        with pytest.raises(TypeError):
+            await twin.count(nothing=1)  # type: ignore[call-arg]

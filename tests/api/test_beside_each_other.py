@@ -11,16 +11,20 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from itertools import count
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hoptrail import AsyncMemory, Memory, Passage
 from hoptrail.errors import EncoderMismatch, HoptrailError, StoreError, StoreUnavailable
 from hoptrail.memory.encoders import transformer
+from hoptrail.memory.search.first_stages import Search
+from hoptrail.memory.search.judge import Judge
+from hoptrail.memory.search.pipeline import Pipeline
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.policies.networks.policy_network import NetworkConfig, PolicyNetwork
 from hoptrail.policies.policy import Policy
@@ -130,30 +134,78 @@ def test_a_progress_callback_may_write_search_and_recall(memory: Memory) -> None
 def test_while_a_write_is_encoded_the_store_has_its_own_encoder(memory: Memory) -> None:
     before, seen = memory.store.encoder, []
     memory.add("one more", progress=lambda *_: seen.append(memory.store.encoder))
-    assert seen == [before] * len(seen)
+    assert seen
+    assert all(encoder is before for encoder in seen)
 
 
-def test_recalls_do_not_wait_for_a_slow_one(tmp_path: Path, policy) -> None:
-    go_on, slow = threading.Event(), threading.Event()
+class Slow:
+    """Whatever is slow in a call: it waits until it is let go."""
 
-    class Slow(HashEncoder):
-        def encode(self, texts):
-            if any("slow" in text for text in texts):
-                slow.set()
-                go_on.wait(20)
-            return super().encode(texts)
+    def __init__(self) -> None:
+        self.waiting, self.go_on = threading.Event(), threading.Event()
 
-    with Memory(tmp_path / "a.db", encoder=Slow(), policy=policy) as memory:
+    def wait(self) -> None:
+        self.waiting.set()
+        self.go_on.wait(60)
+
+    def fuse(self, evidence) -> np.ndarray:
+        """As a fusion."""
+        self.wait()
+        return np.asarray(evidence.dense)
+
+    def judge(self, question: str, passages: Sequence[Passage]) -> list[float]:
+        """As a reranker."""
+        self.wait()
+        return [1.0] * len(passages)
+
+
+class SlowEncoder(HashEncoder):
+    """Waits where a text says that it is slow."""
+
+    def __init__(self, slow: Slow) -> None:
+        super().__init__()
+        self.slow = slow
+
+    def encode(self, texts):
+        if any("slow" in text for text in texts):
+            self.slow.wait()
+        return super().encode(texts)
+
+
+SLOW_CALLS: dict[str, Callable[[Memory, Slow], object]] = {
+    "recall by a slow encoder": lambda memory, slow: memory.recall("slow one?", effort="fast"),
+    "search by a slow encoder": lambda memory, slow: memory.search("slow one?"),
+    "write by a slow encoder": lambda memory, slow: memory.add("a slow river"),
+    "search by a slow reranker": lambda memory, slow: memory.search(
+        "river", pipeline=Pipeline([Search(keep=5), Judge(slow.judge)])
+    ),
+    "search by a slow fusion": lambda memory, slow: memory.search("river", fusion=slow),
+}
+
+
+@pytest.mark.parametrize("name", SLOW_CALLS)
+def test_eight_threads_recall_and_search_beside_a_slow_call(
+    tmp_path: Path, policy, name: str
+) -> None:
+    slow = Slow()
+    with Memory(tmp_path / "a.db", encoder=SlowEncoder(slow), policy=policy) as memory:
         memory.add([f"river {i}" for i in range(5)])
-        waiting = in_thread(lambda: memory.recall("slow question", effort="fast"))
-        assert slow.wait(10)
-        others = [in_thread(lambda: memory.recall("Which river?", effort="fast")) for _ in range(8)]
+        waiting = in_thread(lambda: SLOW_CALLS[name](memory, slow))
+        assert slow.waiting.wait(30)
+        answers: list[int] = []
+
+        def answer() -> None:
+            recall = memory.recall("Which river?", 5, effort="fast")
+            answers.append(len(recall.hits) + len(memory.search("river", 5)))
+
+        others = [in_thread(answer) for _ in range(8)]
         for thread in others:
-            thread.join(15)
+            thread.join(30)
         assert waiting.is_alive()
-        assert not any(thread.is_alive() for thread in others)
-        go_on.set()
-        waiting.join(10)
+        slow.go_on.set()
+        assert answers == [10] * 8
+        waiting.join(30)
+        assert not waiting.is_alive()
 
 
 # One that comes while Python runs a finaliser is printed and swallowed by Python itself.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -475,3 +476,30 @@ def test_what_is_no_path_no_encoder_and_no_recall_is_refused_in_a_sentence(memor
     ):
         with pytest.raises(HoptrailError):
             call()
+
+
+VERBS = {
+    name: verb
+    for name, verb in inspect.getmembers(Memory, inspect.isfunction)
+    if not name.startswith("_") and name != "close"
+}
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_a_verb_is_a_component_s_method_of_the_same_name_and_says_all_of_itself(name: str) -> None:
+    verb = VERBS[name]
+    method = inspect.unwrap(verb)
+    assert method.__qualname__ == f"{method.__qualname__.partition('.')[0]}.{name}"
+    assert method is not verb
+    signature, text = inspect.signature(verb), inspect.getdoc(verb) or ""
+    section = text.partition("Args:")[2].partition("Returns:")[0].partition("Raises:")[0]
+    for parameter in list(signature.parameters)[1:]:
+        assert f"\n    {parameter}: " in section, f"{name} does not say what {parameter} is"
+    assert signature.return_annotation == "None" or "Returns:" in text
+    assert len(signature.parameters) == 1 or "Raises:" in text
+
+
+def test_those_that_encode_name_the_errors_of_an_encoder() -> None:
+    for name in ("add", "upsert", "update", "add_distinct", "search", "recall", "recall_many"):
+        for error in ("EncoderMissing", "EncoderMismatch", "MissingExtra"):
+            assert f"{error}:" in str(inspect.getdoc(VERBS[name])), f"{name}: {error}"

@@ -144,8 +144,5 @@ class Retrievers:
         from hoptrail.policies.environment import efforts
         from hoptrail.policies.retriever import PolicyRetriever
 
-        policy = self.policy
-        with self._loading, forks.loading:  # exported once
-            quick = for_questions(encoder)
-        remembering = RememberingEncoder(quick, self._queries)
-        return PolicyRetriever(policy, view, graph, remembering, efforts.effort(effort))
+        remembering = RememberingEncoder(for_questions(encoder), self._queries)
+        return PolicyRetriever(self.policy, view, graph, remembering, efforts.effort(effort))

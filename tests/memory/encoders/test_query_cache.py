@@ -84,13 +84,13 @@ def test_a_memory_remembers_and_what_is_written_is_found_all_the_same(
         memory.update("b", text="a stone bridge")
         assert memory.search("stone bridge", 1)[0].passage.text == "a stone bridge"
         assert encoder.texts_encoded == before + 1  # the passage, not the query
-        info = memory.cache_info()
+        info = memory.store.cache_info()
         assert (info.queries.hits, info.queries.misses) == (3, 1)
         assert info.passages.hits == 2
         memory.delete("b")
         assert memory.search("stone bridge", 1)[0].passage.id == "a"
         memory.purge()
-        assert memory.cache_info().queries.kept == 0
+        assert memory.store.cache_info().queries.kept == 0
 
 
 def test_a_recall_repeated_encodes_nothing_and_is_the_same(tmp_path: Path, twelve) -> None:
@@ -107,10 +107,10 @@ def test_a_recall_repeated_encodes_nothing_and_is_the_same(tmp_path: Path, twelv
         again = memory.recall(question)
         assert encoder.texts_encoded == before
         assert (again.hits, again.trails) == (first.hits, first.trails)
-        assert memory.cache_info().queries.rate == 0.5
+        assert memory.store.cache_info().queries.rate == 0.5
     with Memory(tmp_path / "a.db", encoder=HashEncoder(), policy=policy, queries_kept=0) as memory:
         assert memory.recall(question).hits == first.hits
-        assert memory.cache_info().queries == Looked(0, 0, 0, 0)
+        assert memory.store.cache_info().queries == Looked(0, 0, 0, 0)
 
 
 def test_what_is_remembered_is_the_query_side_s(tmp_path: Path, twelve, monkeypatch) -> None:
@@ -123,7 +123,7 @@ def test_what_is_remembered_is_the_query_side_s(tmp_path: Path, twelve, monkeypa
     with Memory(tmp_path / "a.db", encoder=HashEncoder(), policy=policy) as memory:
         memory.add(twelve)
         memory.recall("Where was Ada Lind born?")
-        assert quick.texts_encoded == memory.cache_info().queries.misses > 0
+        assert quick.texts_encoded == memory.store.cache_info().queries.misses > 0
 
 
 def test_a_bare_store_remembers_only_when_told(tmp_path: Path) -> None:
@@ -147,5 +147,5 @@ def test_what_is_timed_remembers_nothing(tmp_path: Path, corpus, monkeypatch) ->
         for _ in range(3):
             memory.search("river", 1)
         assert encoder.texts_encoded == before + 3
-        assert memory.cache_info().queries.room == 0
+        assert memory.store.cache_info().queries.room == 0
         assert memory.history(corpus[0].id).counts.recalls == 0

@@ -10,14 +10,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from hoptrail import AsyncMemory, Memory
+from hoptrail import AsyncMemory, Memory, Passage
+from hoptrail.api.encoder_slot import EncoderSlot
 from hoptrail.errors import EncoderMismatch, InputError, StoreError
 from hoptrail.learning.distillation import DistillConfig, distill
 from hoptrail.memory.encoders import transformer as encoders
+from hoptrail.memory.encoders.disk_cache import CachedEncoder
 from hoptrail.memory.encoders.transformer import TransformerEncoder
 from hoptrail.memory.search.first_stages import Search
 from hoptrail.memory.search.late_interaction import MaxSim
 from hoptrail.memory.search.pipeline import Pipeline
+from hoptrail.memory.store import Store
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.policies.networks.policy_network import NetworkConfig, PolicyNetwork
 from hoptrail.policies.policy import Policy
@@ -279,6 +282,69 @@ def test_a_read_only_memory_keeps_its_encoder(tmp_path, memory) -> None:
         assert reader.encoder_change() is None
         with pytest.raises(StoreError, match="read-only"):
             reader.drop_encoder_change()
+
+
+@pytest.fixture
+def store(tmp_path, twelve):
+    with Store(tmp_path / "slot.db", encoder=HashEncoder()) as opened:
+        opened.add(twelve)
+        yield opened
+
+
+def test_a_write_gets_the_cache_as_an_argument_and_queries_do_not(store) -> None:
+    slot = EncoderSlot(store)
+    before = store.encoder
+    with slot.for_passages() as encoder:
+        assert isinstance(encoder, CachedEncoder)
+        assert store.encoder is before
+        store.add([Passage("new", "A boat at the quay of Varn.")], encoder=encoder)
+    assert slot.for_queries() is before
+    assert store.search("a boat at the quay", 1)[0].passage.id == "new"
+    with pytest.raises(EncoderMismatch):
+        store.add([Passage("other", "A bell.")], encoder=HashEncoder(48))
+    slot.close()
+
+
+def test_a_store_whose_own_encoder_has_a_cache_is_asked_without_it(tmp_path) -> None:
+    plain = HashEncoder()
+    with Store(tmp_path / "c.db", encoder=CachedEncoder(plain, tmp_path)) as store:
+        assert EncoderSlot(store).for_queries() is plain
+
+
+def test_the_default_is_loaded_once_however_many_ask_for_it(store, monkeypatch) -> None:
+    loads: list[HashEncoder] = []
+
+    def load(**_: object) -> HashEncoder:
+        time.sleep(0.05)
+        loads.append(HashEncoder())
+        return loads[-1]
+
+    monkeypatch.setattr(encoders, "minilm", load)
+    store.encoder = None
+    slot = EncoderSlot(store, default=True)
+    assert slot.current is None
+    answers: list[object] = []
+    threads = [
+        threading.Thread(target=lambda: answers.append(slot.for_queries())) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(loads) == 1
+    assert all(answer is loads[0] for answer in answers)
+    assert len(answers) == 8
+
+
+def test_whoever_depends_on_the_encoder_hears_of_another_one(store) -> None:
+    changes: list[int] = []
+    slot = EncoderSlot(store, when_changed=lambda: changes.append(store.encoder.dim))
+    old = slot.for_queries()
+    assert not slot.replaced(old)
+    assert slot.change_encoder(HashEncoder(48)).finished
+    assert slot.replaced(old)
+    assert changes == [48]
+    slot.close()
 
 
 async def test_it_can_be_awaited(tmp_path, twelve, policy) -> None:
