@@ -38,12 +38,12 @@ class LinkIndex:
 
     Args:
         documents: Those at hand.
-        known: Those that a memory has besides, by name, each with the id of its first chunk.
+        first_ids: Those that a memory has besides, by name, each with the id of its first chunk.
     """
 
-    def __init__(self, documents: Sequence[Linked], known: Mapping[str, str]) -> None:
+    def __init__(self, documents: Sequence[Linked], first_ids: Mapping[str, str]) -> None:
         self._documents = documents
-        self._known = known
+        self._first_ids = first_ids
         self._by_place = {document.place: document for document in reversed(documents)}
 
     def targets(self, place: int, references: Iterable[Reference]) -> Iterator[str]:
@@ -107,11 +107,11 @@ class LinkIndex:
 
     @cached_property
     def _elsewhere(self) -> dict[str, str]:
-        return {_folded(name): base for name, base in self._known.items()}
+        return {_folded(name): base for name, base in self._first_ids.items()}
 
     @cached_property
     def _names_elsewhere(self) -> dict[str, str]:
-        return {tail: base for name, base in self._known.items() for tail in _tails(name)}
+        return {tail: base for name, base in self._first_ids.items() for tail in _tails(name)}
 
     @cached_property
     def _by_name(self) -> dict[str, list[Linked]]:

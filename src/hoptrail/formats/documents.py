@@ -81,7 +81,10 @@ class Sources:
         yield from self.cut(self.measure or Measure())
 
     def cut(
-        self, measure: Measure, known: Mapping[str, str] | None = None, owners: Owners | None = None
+        self,
+        measure: Measure,
+        stored_ids: Mapping[str, str] | None = None,
+        owners: Owners | None = None,
     ) -> Iterator[Passage]:
         """The passages of the documents.
 
@@ -90,10 +93,10 @@ class Sources:
 
         Args:
             measure: How large a chunk may be.
-            known: Documents that the memory has, by name, each with its first id, which it keeps.
+            stored_ids: Of the documents that the memory has, by name: each keeps its first id.
             owners: Says whose an id is.
         """
-        there = known or {}
+        there = stored_ids or {}
         parts = [_Parts.of(document, measure) for document in self.documents]
         bases = first_ids(self.documents, there, owners or (lambda ids: {}))
         index = LinkIndex(
@@ -143,8 +146,8 @@ def passages_of(documents: Mapping[str, str], *, measure: Measure | None = None)
         )
     for path, text in documents.items():
         _check(path, text)
-    given = tuple(Document(path, text, path) for path, text in documents.items())
-    return Sources(given, measure=measure)
+    files = tuple(Document(path, text, path) for path, text in documents.items())
+    return Sources(files, measure=measure)
 
 
 def _check(path: object, text: object) -> None:
@@ -169,14 +172,14 @@ def first_id(id_: str) -> str:
 
 
 def first_ids(
-    documents: Iterable[Document], known: Mapping[str, str], owners: Owners
+    documents: Iterable[Document], stored_ids: Mapping[str, str], owners: Owners
 ) -> dict[str, str]:
     """The id of each document's first chunk, by name; those of one folder are made alike."""
     bases: dict[str, str] = {}
     folders: dict[str, list[Document]] = {}
     for document in documents:
-        if document.name in known:
-            bases[document.name] = known[document.name]
+        if document.name in stored_ids:
+            bases[document.name] = stored_ids[document.name]
         else:
             folders.setdefault(document.folder, []).append(document)
     used = set(bases.values())
@@ -195,13 +198,13 @@ def first_ids(
 def _paths(documents: Iterable[Document]) -> dict[str, str]:
     """The paths of a folder's documents by name, all different, none like another's later chunk."""
     paths: dict[str, str] = {}
-    taken: set[str] = set()
+    used: set[str] = set()
     for document in documents:
         path = unicodedata.normalize("NFC", document.path)
         if number := _NUMBERED.search(path):
             path = f"{path[: number.start()]}%23{path[number.start() + 1 :]}"
-        path = f"{path}~{_digest(document.name)}" if path in taken else path
-        taken.add(path)
+        path = f"{path}~{_digest(document.name)}" if path in used else path
+        used.add(path)
         paths[document.name] = path
     return paths
 

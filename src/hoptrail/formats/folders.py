@@ -66,8 +66,8 @@ def read_folder(path: str | Path, *, empty: bool = False) -> Sources:
         raise FormatError(f"{root} holds no file that ends in {_KINDS}")
     documents = []
     for relative, file in sorted(listing.files.items()):
-        shown = root / relative  # in messages as it was given
-        text = text_of(shown)
+        named_path = root / relative  # in messages as it was given
+        text = text_of(named_path)
         documents.append(Document(relative, text, file.as_posix(), real.as_posix()))
     return Sources(
         tuple(documents),
@@ -106,7 +106,7 @@ class _Listing:
 
         links: list[tuple[str, Path]] = []
         for folder, folders, names in os.walk(self.root, onerror=unreadable):
-            kept = []
+            folders_to_read = []
             for name in sorted([*folders, *names]):
                 path = Path(folder, name)
                 relative = path.relative_to(self.root).as_posix()
@@ -116,10 +116,10 @@ class _Listing:
                 elif path.is_symlink():
                     links.append((relative, path))
                 elif name in folders:
-                    kept.append(name)
+                    folders_to_read.append(name)
                 else:
                     self.files[relative] = path
-            folders[:] = kept
+            folders[:] = folders_to_read
         self._follow(links)
 
     def _refused(self, name: str, path: Path, *, is_folder: bool) -> str:

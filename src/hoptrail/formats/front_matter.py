@@ -39,8 +39,8 @@ class FrontMatter:
     @property
     def aliases(self) -> tuple[str, ...]:
         """Other names of the document."""
-        given = [self.values.get(key) for key in ("aliases", "alias")]
-        names = [name for one in given for name in (one if isinstance(one, list) else [one])]
+        aliases = [self.values.get(key) for key in ("aliases", "alias")]
+        names = [name for one in aliases for name in (one if isinstance(one, list) else [one])]
         return tuple(str(name) for name in names if name not in (None, ""))
 
 
@@ -113,8 +113,8 @@ class _Plain:
         self._left = VALUES
         self._characters = LONGEST
 
-    def mapping(self, given: Mapping[Any, Any], depth: int) -> dict[str, Any]:
-        return {self._key(key): self._value(value, depth + 1) for key, value in given.items()}
+    def mapping(self, values: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+        return {self._key(key): self._value(value, depth + 1) for key, value in values.items()}
 
     def _key(self, key: object) -> str:
         plain = self._value(key, 1)

@@ -162,8 +162,8 @@ def _put(
     lines: list[str], row: int, content: str, spans: list[_Span], cursors: dict[int, int]
 ) -> list[tuple[int, int, Reference]]:
     """Put words in place of links in these lines; the row and column of each that leads on."""
-    kept, shift = _kept(content, spans)
-    old, new = content.split("\n"), kept.split("\n")
+    plain, shift = _kept(content, spans)
+    old, new = content.split("\n"), plain.split("\n")
     columns = {}
     for number, (before, after) in enumerate(zip(old, new, strict=False)):
         place = row + number
@@ -177,15 +177,15 @@ def _put(
     starts = [0]
     for line in new:
         starts.append(starts[-1] + len(line) + 1)
-    found = []
+    places = []
     for span in spans:
         if span.reference is not None:
             offset = shift(span.start)
             number = bisect_right(starts, offset) - 1
             column = offset - starts[number] + columns[number] if number in columns else 0
             at = min(row + number if columns else row, len(lines) - 1)
-            found.append((at, column, span.reference))
-    return found
+            places.append((at, column, span.reference))
+    return places
 
 
 def _kept(content: str, spans: Sequence[_Span]) -> tuple[str, Callable[[int], int]]:
@@ -280,13 +280,13 @@ def _wikilink(state: StateInline, silent: bool) -> bool:
         return False
     stop = text.find("]]", opening + 2, min(opening + 2 + WIKILINK, state.posMax))
     inner = text[opening + 2 : stop] if stop >= 0 else ""
-    target, _, shown = inner.partition("|")
+    target, _, label = inner.partition("|")
     target = target.removesuffix("\\")  # as it is written in tables
     if "[" in inner or "\n" in inner or not any(char.isalpha() or char == "#" for char in target):
         return False
     if target != target.strip() or target.upper() in state.env.get("references", {}):
         return False  # a test in a shell; a link in brackets
-    words = (stop - len(shown), stop) if shown.strip() else (opening + 2, opening + 2 + len(target))
+    words = (stop - len(label), stop) if label.strip() else (opening + 2, opening + 2 + len(target))
     if not silent:
         name, _, anchor = target.partition("#")
         reference = Reference(name, anchor.rpartition("#")[2], by_name=True)

@@ -31,22 +31,22 @@ def in_sequence(passages: Iterable[Passage], by: str) -> list[Passage]:
         >>> [[link.target for link in turn.links] for turn in in_sequence(turns, "session")]
         [['1'], [], ['3'], []]
     """
-    found = list(passages)
+    turns = list(passages)
     last: dict[tuple[tuple[str, ...], str], int] = {}
-    for place, passage in enumerate(found):
+    for place, passage in enumerate(turns):
         if by not in passage.metadata:
             continue
         value = json.dumps(passage.metadata[by], sort_keys=True, default=str)
         before = last.get((passage.namespace, value))
         last[passage.namespace, value] = place
         if before is not None:
-            found[before] = _linked(found[before], passage.id)
-    if found and not last:
+            turns[before] = _linked(turns[before], passage.id)
+    if turns and not last:
         raise InputError(
             f"no passage has {by!r} in its metadata: "
             "name the field that passages of one sequence have in common"
         )
-    return found
+    return turns
 
 
 def _linked(passage: Passage, following: str) -> Passage:

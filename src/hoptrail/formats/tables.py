@@ -23,48 +23,48 @@ DERIVED = ("mentions", "contains")
 """Types of the edges that a memory makes itself of what passages say."""
 
 
-def records_of(given: Any) -> Iterator[dict[str, Any]] | None:
+def records_of(table: Any) -> Iterator[dict[str, Any]] | None:
     """The records that a table or a graph stands for; None if it is neither.
 
     Raises:
         InputError: It cannot become passages without a loss; the message says what would be right.
     """
-    library = type(given).__module__.partition(".")[0]
-    name = type(given).__name__
+    library = type(table).__module__.partition(".")[0]
+    name = type(table).__name__
     if library == "pandas" and name == "DataFrame":
-        return _frame(given)
-    if library == "pandas" and name == "Series" and "text" in given.index:
-        return iter([_without_missing(given.to_dict())])
+        return _frame(table)
+    if library == "pandas" and name == "Series" and "text" in table.index:
+        return iter([_without_missing(table.to_dict())])
     if library == "polars" and name == "DataFrame":
-        return _rows(given.columns, given.to_dicts())
+        return _rows(table.columns, table.to_dicts())
     if library == "pyarrow" and name == "Table":
-        return _rows(given.column_names, given.to_pylist())
-    if _is_graph(given):
-        return _graph(given)
+        return _rows(table.column_names, table.to_pylist())
+    if _is_graph(table):
+        return _graph(table)
     return None
 
 
-def check_no_file(given: object) -> None:
+def check_no_file(value: object) -> None:
     """Refuse what names or is a file: its bytes or lines would be taken for passages.
 
     Raises:
         InputError: It is one.
     """
-    if isinstance(given, os.PathLike | IOBase):
+    if isinstance(value, os.PathLike | IOBase):
         raise InputError(
-            f"{shown(given)} is a file, not a passage: "
+            f"{shown(value)} is a file, not a passage: "
             "read_source(path) gives the passages of a folder, a text or a corpus"
         )
-    if isinstance(given, bytes | bytearray | memoryview):
-        raise InputError(f"passages are text, got {type(given).__name__}: decode it first")
+    if isinstance(value, bytes | bytearray | memoryview):
+        raise InputError(f"passages are text, got {type(value).__name__}: decode it first")
 
 
-def _frame(given: Any) -> Iterator[dict[str, Any]]:
-    if not given.columns.is_unique:
-        raise InputError(f"the table has a column twice: {shown(list(given.columns))}")
-    if given.index.name is not None and given.index.name not in given.columns:
-        given = given.reset_index()
-    return _rows(list(given.columns), given.to_dict("records"))
+def _frame(table: Any) -> Iterator[dict[str, Any]]:
+    if not table.columns.is_unique:
+        raise InputError(f"the table has a column twice: {shown(list(table.columns))}")
+    if table.index.name is not None and table.index.name not in table.columns:
+        table = table.reset_index()
+    return _rows(list(table.columns), table.to_dict("records"))
 
 
 def _rows(columns: list[Any], rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -103,10 +103,10 @@ def _id_of(value: Any, what: str) -> str:
     return str(int(value))
 
 
-def _is_graph(given: object) -> bool:
+def _is_graph(value: object) -> bool:
     return any(
         base.__name__ == "Graph" and base.__module__.partition(".")[0] == "networkx"
-        for base in type(given).__mro__
+        for base in type(value).__mro__
     )
 
 

@@ -104,8 +104,8 @@ def _triples(path: Path) -> Iterator[Triple]:
 def _triple(line: str, where: str) -> Triple:
     parts = [part.strip() for part in line.split("\t" if "\t" in line else "|")]
     if len(parts) != 3 or not all(parts):
-        shown = line.strip() if len(line) <= 60 else f"{line[:57].strip()}..."
-        raise FormatError(f"{where}: a line must be head|relation|tail, got {shown!r}")
+        excerpt = line.strip() if len(line) <= 60 else f"{line[:57].strip()}..."
+        raise FormatError(f"{where}: a line must be head|relation|tail, got {excerpt!r}")
     if parts[1].startswith("~"):
         raise FormatError(f"{where}: ~ marks a relation's inverse, got the relation {parts[1]!r}")
     return parts[0], parts[1], parts[2]

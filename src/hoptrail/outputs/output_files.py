@@ -45,22 +45,22 @@ def checked(path: str | Path) -> Path:
     Raises:
         FormatError: A memory is there, or what belongs to one; or it is no place for a file.
     """
-    given = Path(path)
+    file = Path(path)
     try:
-        target = given.resolve()
+        target = file.resolve()
         there = target.exists()
         usual = not there or target.is_file()
     except (OSError, ValueError, RuntimeError) as error:  # a loop of links, a null character
-        raise FormatError(f"{str(given)!r} is no path for a file: {error}") from error
+        raise FormatError(f"{str(file)!r} is no path for a file: {error}") from error
     if target.is_dir():
-        raise FormatError(f"{given} cannot be written: it is a folder")
+        raise FormatError(f"{file} cannot be written: it is a folder")
     if not target.parent.is_dir():
-        raise FormatError(f"{given} cannot be written: there is no folder {target.parent}")
+        raise FormatError(f"{file} cannot be written: there is no folder {target.parent}")
     if not usual:
-        raise FormatError(f"{given} cannot be written: it is no regular file")
+        raise FormatError(f"{file} cannot be written: it is no regular file")
     if owner := memory_of(target):
         raise FormatError(
-            f"{given} cannot be written: it belongs to the database {owner}; choose another name"
+            f"{file} cannot be written: it belongs to the database {owner}; choose another name"
         )
     return target
 
@@ -71,18 +71,18 @@ def checked_folder(path: str | Path) -> Path:
     Raises:
         FormatError: It belongs to a memory, or is a file.
     """
-    given = Path(path)
+    folder = Path(path)
     try:
-        target = given.resolve()
+        target = folder.resolve()
         usual = not target.exists() or target.is_dir()
     except (OSError, ValueError, RuntimeError) as error:
-        raise FormatError(f"{str(given)!r} is no path for a folder: {error}") from error
+        raise FormatError(f"{str(folder)!r} is no path for a folder: {error}") from error
     if owner := memory_of(target):
         raise FormatError(
-            f"{given} cannot be written: it belongs to the database {owner}; choose another name"
+            f"{folder} cannot be written: it belongs to the database {owner}; choose another name"
         )
     if not usual:
-        raise FormatError(f"{given} cannot be written: it is no folder")
+        raise FormatError(f"{folder} cannot be written: it is no folder")
     return target
 
 
@@ -172,12 +172,12 @@ def private_folder(folder: Path, like: Path) -> None:
         OSError: It cannot be made.
     """
     mode = mode_like(like)
-    wanted = mode | (mode & 0o444) >> 2 | 0o700
-    folder.mkdir(mode=wanted, exist_ok=True)
+    passable = mode | (mode & 0o444) >> 2 | 0o700
+    folder.mkdir(mode=passable, exist_ok=True)
     now = stat.S_IMODE(folder.stat().st_mode)
-    if now & ~wanted:
+    if now & ~passable:
         with suppress(OSError):  # another's
-            folder.chmod(now & wanted)
+            folder.chmod(now & passable)
     with suppress(OSError):
         _same_group(folder, like)
 

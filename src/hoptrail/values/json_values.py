@@ -49,8 +49,8 @@ def plain_mapping(value: object, where: str) -> dict[str, Any]:
     """
     if not isinstance(value, Mapping):
         raise InputError(f"{where} must be a mapping, got {type(value).__name__}")
-    found: dict[str, Any] = plain(value, where)
-    return found
+    mapping: dict[str, Any] = plain(value, where)
+    return mapping
 
 
 def copied(value: Any) -> Any:
@@ -93,13 +93,13 @@ def seconds(value: object, what: str) -> float:
             return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
         except (OverflowError, ValueError):
             pass
-    found = finite(value)
-    if found is None:
+    number = finite(value)
+    if number is None:
         raise InputError(
             f"{what} must be seconds since 1970 or a time such as 2026-01-31T12:00:00Z, "
             f"got {shown(value)}"
         )
-    return found
+    return number
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,14 +189,14 @@ def _number(value: Any, where: object) -> Any:
     if isinstance(value, bool):
         return value
     if isinstance(value, int | float | Decimal):
-        found = finite(value)
-        if found is None:
+        number = finite(value)
+        if number is None:
             raise InputError(f"{where} is a number that JSON cannot hold: {shown(value)}")
         if isinstance(value, float):
-            return found
+            return number
         # Whole numbers stay whole, and exact.
         whole = isinstance(value, int) or value.as_tuple().exponent == 0
-        return int(value) if whole else found
+        return int(value) if whole else number
     raise InputError(
         f"{where} is a {type(value).__name__}, for which JSON has nothing: give text, a number, "
         f"true or false, None, a time, a list or a dict, got {shown(value)}"

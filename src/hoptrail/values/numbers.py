@@ -41,29 +41,29 @@ def real(value: object, what: str) -> float:
     Raises:
         InputError: It is something else, or no float can hold it.
     """
-    found = finite(value)
-    if found is None:
+    number = finite(value)
+    if number is None:
         raise InputError(f"{what} must be a finite number, got {shown(value)}")
-    return found
+    return number
 
 
-def above_zero(value: object, what: str, *, error: type[InputError] = InputError) -> float:
+def above_zero(value: object, what: str, *, error: type[HoptrailError] = InputError) -> float:
     """A finite number above 0.
 
     Raises:
-        InputError: It is something else; or `error`, a kind of it.
+        InputError: It is something else; or `error`, where that is given.
     """
-    found = finite(value)
-    if found is None or not found > 0:
+    number = finite(value)
+    if number is None or not number > 0:
         raise error(f"{what} must be above 0 and finite, got {shown(value)}")
-    return found
+    return number
 
 
-def share(value: object, what: str, *, error: type[InputError] = InputError) -> float:
+def share(value: object, what: str, *, error: type[HoptrailError] = InputError) -> float:
     """A number from 0 to 1.
 
     Raises:
-        InputError: It is something else; or `error`, a kind of it.
+        InputError: It is something else; or `error`, where that is given.
     """
     number = finite(value)
     if number is None or not 0 <= number <= 1:
@@ -76,10 +76,10 @@ def finite(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, numbers.Real | Decimal):
         return None
     try:
-        found = float(value)
+        number = float(value)
     except (OverflowError, ValueError):
         return None
-    return found if math.isfinite(found) else None
+    return number if math.isfinite(number) else None
 
 
 def shown(value: object) -> str:
