@@ -11,7 +11,7 @@ import base64
 import json
 import os
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -134,21 +134,7 @@ def import_file(
     check_choice(on_duplicate, get_args(OnDuplicate), "on_duplicate")
     source = Path(path)
     lines = read_objects(source)
-    try:
-        header = next(lines, (0, {}))[1]
-    except OSError as error:
-        raise FormatError(f"{source} cannot be read: {error.strerror or error}") from error
-    if header.get("hoptrail") != FORMAT:
-        raise FormatError(
-            f'{source}, line 1: an export begins with {{"hoptrail": {FORMAT}}}, this does not '
-            "(a corpus of passages is read by hoptrail add)"
-        )
-    language = header.get("language", ENGLISH)
-    if language not in analyzer.LANGUAGES:
-        raise FormatError(f"{source}, line 1: there is no stemmer for the language {language!r}")
-    made_by = header.get("encoder")
-    if not isinstance(made_by, str | None):
-        raise FormatError(f"{source}, line 1: the encoder should be named, got {made_by!r}")
+    language, made_by = _header(source, lines)
     encoder = store.encoder if encoder is None else encoder
     usable = encoder is None or store_info.describe(encoder) == made_by
     passages: list[Passage] = []
@@ -180,6 +166,30 @@ def import_file(
         progress=progress,
     )
     return Imported(ids, len(passages) - len(vectors))
+
+
+def _header(source: Path, lines: Iterator[tuple[int, Mapping[str, Any]]]) -> tuple[str, str | None]:
+    """The language and the encoder that the first line of an export names.
+
+    Raises:
+        FormatError: It is no such line.
+    """
+    try:
+        header = next(lines, (0, {}))[1]
+    except OSError as error:
+        raise FormatError(f"{source} cannot be read: {error.strerror or error}") from error
+    if header.get("hoptrail") != FORMAT:
+        raise FormatError(
+            f'{source}, line 1: an export begins with {{"hoptrail": {FORMAT}}}, this does not '
+            "(a corpus of passages is read by hoptrail add)"
+        )
+    language = header.get("language", ENGLISH)
+    if language not in analyzer.LANGUAGES:
+        raise FormatError(f"{source}, line 1: there is no stemmer for the language {language!r}")
+    made_by = header.get("encoder")
+    if not isinstance(made_by, str | None):
+        raise FormatError(f"{source}, line 1: the encoder should be named, got {made_by!r}")
+    return language, made_by
 
 
 def record_of(passage: Passage) -> dict[str, Any]:
