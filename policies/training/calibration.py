@@ -88,7 +88,7 @@ def calibrate_stop(
     for example in examples:
         example.reset()
     stated, true = np.concatenate(odds), np.concatenate(complete).astype(np.float64)
-    scale, shift = fit(stated, true)
+    scale, shift = fit_platt(stated, true)
     return {
         "decisions": float(len(stated)),
         "scale": scale,
@@ -98,7 +98,7 @@ def calibrate_stop(
     }
 
 
-def fit(odds: Floats, true: Floats) -> tuple[float, float]:
+def fit_platt(odds: Floats, true: Floats) -> tuple[float, float]:
     """The a and b that make σ(a · odds + b) likeliest to bring what is true.
 
     Source: Platt 1999.

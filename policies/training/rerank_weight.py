@@ -88,7 +88,8 @@ def fit_rerank_weight(
 
     trainer = Trainer(rest, alone, encoder, checkpoint, progress)
     policy = trainer.train(checkpoint.load() if options.resume else None)
-    return fit(walk_questions(policy, held_back, encoder, options.progress)), len(held_back)
+    cases = walk_questions(policy, held_back, encoder, options.progress)
+    return fit_conditional_logit(cases), len(held_back)
 
 
 def split(examples: Sequence[Example], seed: int) -> tuple[list[Example], list[Example]]:
@@ -146,7 +147,7 @@ def _case(scorer: Reranker, example: Example, episode: Episode) -> Case | None:
     return Case(np.log(np.maximum(scores, 1e-9)), fits.z, gold)
 
 
-def fit(cases: Sequence[Case]) -> float:
+def fit_conditional_logit(cases: Sequence[Case]) -> float:
     """The weight b / a of the conditional logit; `RERANK_WEIGHT` where there is no case.
 
     Source: McFadden 1974 (conditional logit), fitted by L-BFGS with a Gaussian prior.

@@ -131,21 +131,16 @@ class Trainer:
             for stage in self.config.stages
         }
         network = self._new(number, by_stage[self.config.stages[0]])
-        for index, stage in enumerate(self.config.stages):
-            place = (number, index)
-            if place < (begin.network, begin.stage):
+        fine_tuning = self.start is not None
+        for index, stage in enumerate(self.config.stages):  # one may come twice
+            if (number, index) < (begin.network, begin.stage):
                 continue
-            fine_tuning = self.start is not None
+            lessons = by_stage[stage]
             run = StageRun(
-                network,
-                stage,
-                by_stage[stage],
-                self.encoder,
-                self.config,
-                fine_tuning=fine_tuning,
+                network, stage, lessons, self.encoder, self.config, fine_tuning=fine_tuning
             )
-            at = begin if place == (begin.network, begin.stage) else Position(number, index)
-            self._run(run, at)
+            resumed = (number, index) == (begin.network, begin.stage)
+            self._run(run, begin if resumed else Position(number, index))
             if stage == SELF_SUPERVISED and self.start is not None:
                 _average(network, self._begun(self.start, number), self.config.weight_average)
             if number < self.config.networks:

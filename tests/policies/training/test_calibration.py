@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hoptrail.policies.data.examples import Example, PoolFeatures, gold_clusters
-from hoptrail.policies.training.calibration import calibrate_stop, fit, left_out, log_loss
+from hoptrail.policies.training.calibration import calibrate_stop, fit_platt, left_out, log_loss
 from hoptrail.types import Question
 
 
@@ -52,14 +52,14 @@ def test_the_fit_finds_what_made_the_outcomes() -> None:
     rng = np.random.default_rng(0)
     odds = rng.normal(0, 4, 20_000)
     true = (rng.random(20_000) < 1 / (1 + np.exp(-(0.4 * odds - 1.5)))).astype(float)
-    scale, shift = fit(odds, true)
+    scale, shift = fit_platt(odds, true)
     assert scale == pytest.approx(0.4, abs=0.03)
     assert shift == pytest.approx(-1.5, abs=0.08)
     assert log_loss(scale * odds + shift, true) < log_loss(odds, true)
 
 
 def test_the_fit_holds_where_everything_came_true() -> None:
-    scale, shift = fit(np.asarray([3.0, 5.0]), np.asarray([1.0, 1.0]))
+    scale, shift = fit_platt(np.asarray([3.0, 5.0]), np.asarray([1.0, 1.0]))
     assert np.isfinite([scale, shift]).all()
     assert scale >= 0.1
 

@@ -15,7 +15,7 @@ from hoptrail.policies.policy import RERANK_WEIGHT, Policy
 from hoptrail.policies.training import rerank_weight
 from hoptrail.policies.training.checkpoint import TENSORS
 from hoptrail.policies.training.config import RunOptions, TrainConfig
-from hoptrail.policies.training.rerank_weight import Case, fit, split
+from hoptrail.policies.training.rerank_weight import Case, fit_conditional_logit, split
 from hoptrail.policies.training.run import train
 
 DEMO = Path(__file__).resolve().parents[3] / "src" / "hoptrail"
@@ -39,15 +39,15 @@ def cases(weight: float, count: int = 400) -> list[Case]:
 
 @pytest.mark.parametrize("weight", [0.0, 0.7, 1.5])
 def test_the_weight_that_made_the_choices_is_found(weight) -> None:
-    assert fit(cases(weight)) == pytest.approx(weight, abs=0.4)
+    assert fit_conditional_logit(cases(weight)) == pytest.approx(weight, abs=0.4)
 
 
 def test_the_weight_stays_within_bounds() -> None:
     sure = Case(np.log([0.5, 0.5]), np.asarray([-1.0, 1.0]), np.asarray([False, True]))
     wrong = Case(sure.log_score, -sure.z, sure.gold)
-    assert 0 < fit([sure] * 50) <= rerank_weight.LARGEST
-    assert fit([wrong] * 50) == rerank_weight.SMALLEST
-    assert fit([]) == RERANK_WEIGHT
+    assert 0 < fit_conditional_logit([sure] * 50) <= rerank_weight.LARGEST
+    assert fit_conditional_logit([wrong] * 50) == rerank_weight.SMALLEST
+    assert fit_conditional_logit([]) == RERANK_WEIGHT
 
 
 def test_what_is_held_back_shares_no_gold_with_the_rest(small) -> None:

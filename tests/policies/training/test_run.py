@@ -247,7 +247,9 @@ def test_a_reader_that_is_absent_or_damaged_is_told(tmp_path) -> None:
         load_reader(tmp_path)
 
 
-@pytest.mark.parametrize("objective", ["reinforce", "imitation, reinforce"])
+@pytest.mark.parametrize(
+    "objective", ["reinforce", "imitation, reinforce", "imitation, reinforce, imitation"]
+)
 def test_stages_by_name(sets, tmp_path, objective) -> None:
     config = replace(SMALL, objective=objective, epochs=1)
     card = run(sets["few"], tmp_path / "p", config)
