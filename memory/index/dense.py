@@ -169,6 +169,23 @@ class DenseIndex:
         with self._lock:
             return self._rows.take(np.asarray(slots, dtype=np.int64))
 
+    @property
+    def windows_generation(self) -> int:
+        """Another one whenever windows got other places; else they are only added to."""
+        return self._windows.generation
+
+    def windows_since(self, first: int) -> tuple[Vectors, Slots]:
+        """The windows of long passages from a place on, those of dead slots among them.
+
+        Args:
+            first: How many are known, of this `windows_generation`.
+
+        Returns:
+            Vectors `(w, d)`, moved towards the whole, and the slots `(w,)` of their passages.
+        """
+        with self._lock:
+            return self._windows.since(first)
+
     def cosines(self, query: Vectors, slots: Slots) -> Scores:
         """The scores of slots `(m,)` for one query `(d,)`, by a product in single precision."""
         with self._lock:

@@ -8,6 +8,7 @@ nothing where there are none. See `windows` for where they come from.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -30,6 +31,8 @@ EXACT_AT_ONCE = 4096
 ROUNDING = 1e-4
 """More than single precision takes off the product of two unit vectors."""
 
+_GENERATIONS = itertools.count()
+
 
 class SlotWindows:
     """The vectors of windows by the slot of their passage.
@@ -45,6 +48,8 @@ class SlotWindows:
         self._slots: Slots = np.zeros(0, dtype=np.int64)  # of long passages, ascending
         self._starts: Slots = np.zeros(1, dtype=np.int64)  # of their rows, and the end
         self._dead = 0  # rows of slots that were removed
+        self.generation = next(_GENERATIONS)
+        """Another one whenever rows got other places; else they are only added to."""
 
     def __len__(self) -> int:
         return len(self._rows) - self._dead
@@ -88,6 +93,15 @@ class SlotWindows:
             self._rows = VectorTable(dim, state["windows"])
             self._slots = slots.astype(np.int64)
             self._starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+    def since(self, first: int) -> tuple[Vectors, Slots]:
+        """The windows from a place on, with those of dead slots: vectors `(w, d)`, slots `(w,)`.
+
+        Args:
+            first: How many are known, of this `generation`.
+        """
+        slots = np.repeat(self._slots, np.diff(self._starts))[first:]
+        return self._rows.take(np.arange(first, len(self._rows))), slots
 
     def raised(
         self, queries: Vectors, slots: Slots, scores: NDArray[np.float64]

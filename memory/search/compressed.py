@@ -58,6 +58,8 @@ def sample_vectors(
 class Compressed(CandidateGenerator):
     """The product of the whole question with every passage's code.
 
+    A passage longer than the encoder's window scores by the best of its windows, as elsewhere.
+
     Args:
         codec: How passages are compressed; a `Product` must have been fitted.
         keep: Candidates that go on.
@@ -84,8 +86,12 @@ class Compressed(CandidateGenerator):
         return [self._scores(state, state.slots) for state in batch]
 
     def _scores(self, state: QueryState, slots: Slots) -> Scores:
-        scores: Scores = self.codec.scores(state.query[None], self._codes.of(state.view)[slots])[0]
-        return scores
+        def products(codes: NDArray[np.uint8]) -> Scores:
+            scores: Scores = self.codec.scores(state.query[None], codes)[0]
+            return scores
+
+        own = products(self._codes.of(state.view)[slots])
+        return self._codes.raised(state.view, slots, own, products)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +118,10 @@ class Clusters:
 
 class Clustered(Full):
     """Centroids first, then whole vectors of the passages in the nearest clusters.
+
+    A passage belongs to one cluster, by its vector as a whole. One longer than the encoder's window
+    scores by the best of its windows where its cluster is looked into; a question that only a
+    window of it fits may lead elsewhere, and `probe` says how far to look.
 
     Args:
         keep: Candidates that go on.

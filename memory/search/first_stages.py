@@ -89,6 +89,8 @@ class Full(Search):
 class Prefix(CandidateGenerator):
     """The cosine of the first dimensions, normalised anew; every allowed passage is looked at.
 
+    A passage longer than the encoder's window scores by the best of its windows, as elsewhere.
+
     An encoder that was trained for it has what matters in its first dimensions (Kusupati et al.
     2022, 2205.13147, Matryoshka); with another one, keep more candidates.
 
@@ -109,16 +111,18 @@ class Prefix(CandidateGenerator):
         """The best by the first dimensions."""
         with state.view.lock:
             slots = living(state)
-            return best_of(state, self._cosines(state)[slots], slots, count)
+            return best_of(state, self._cosines(state, slots), slots, count)
 
     def score(self, batch: Sequence[QueryState]) -> list[Scores]:
         """The cosines of the candidates' first dimensions."""
-        return [self._cosines(state)[state.slots] for state in batch]
+        return [self._cosines(state, state.slots) for state in batch]
 
-    def _cosines(self, state: QueryState) -> Scores:
-        """Of every slot, `(capacity,)`."""
-        cosines: Scores = self._rows.of(state.view) @ first_dims(state.query[None], self.dims)[0]
-        return cosines
+    def _cosines(self, state: QueryState, slots: Slots) -> Scores:
+        """Of some slots, `(m,)`."""
+        query = first_dims(state.query[None], self.dims)[0]
+        # Of all, and then of some: a product's last bits depend on what else is in it.
+        cosines: Scores = (self._rows.of(state.view) @ query)[slots]
+        return self._rows.raised(state.view, slots, cosines, lambda rows: rows @ query)
 
 
 def first_dims(vectors: Vectors, dims: int) -> Vectors:

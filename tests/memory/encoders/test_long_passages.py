@@ -17,11 +17,13 @@ from hypothesis import strategies as st
 from hoptrail import Memory
 from hoptrail.cli.main import main
 from hoptrail.errors import FormatError, InputError
+from hoptrail.memory import Compressed, Half, Pipeline, Prefix, Scalar, Search, Sign
 from hoptrail.memory.content_hash import cache_key
 from hoptrail.memory.encoders import disk_cache
 from hoptrail.memory.encoders.windows import SHARE, encode_passages, split, windows_of
 from hoptrail.memory.index import snapshot
 from hoptrail.memory.maintenance.export import export
+from hoptrail.memory.search.codecs import Codec
 from hoptrail.memory.store import Store
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.types import Passage
@@ -81,6 +83,26 @@ def test_the_fact_at_the_end_is_found_among_distractors(memory: Memory) -> None:
     assert np.allclose(np.linalg.norm(stored, axis=1), 1, atol=1e-5)
     assert score > float(stored[0] @ Narrow().encode([FACT])[0]) + 0.1, "drowned in the mean"
     assert len(rows(memory, "d0")) == 1
+
+
+@pytest.mark.parametrize("codec", [None, Half(), Scalar(), Sign()], ids=repr)
+def test_a_first_stage_that_looks_at_parts_of_vectors_sees_the_windows(
+    memory: Memory, codec: Codec | None
+) -> None:
+    dims = memory.store.encoder.dim
+    stage = Prefix(dims, keep=99) if codec is None else Compressed(codec, keep=99)
+    for round in range(3):  # what it has worked out grows with the windows, and goes with them
+        hits = memory.search(FACT, 99, pipeline=Pipeline([stage]))
+        scores = {hit.passage.id: hit.score for hit in hits}
+        assert hits[0].passage.id == "long"
+        rescored = memory.search(FACT, 99, pipeline=Pipeline([Search("sparse", keep=99), stage]))
+        assert [hit.score for hit in rescored] == [scores[hit.passage.id] for hit in rescored]
+        if not isinstance(codec, Sign):  # else it is nearly the whole vector
+            exact = {h.passage.id: h.score for h in memory.search(FACT, 99, mode="dense")}
+            assert scores == pytest.approx(exact, abs=0.01)
+        memory.add({"id": f"other-{round}", "text": LONG.replace(FACT, f"amber lantern {round}")})
+        if round == 1:
+            memory.delete(["other-0", "other-1"])
 
 
 def test_what_the_best_window_has_over_the_whole_counts_in_part(memory: Memory) -> None:
