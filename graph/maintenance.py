@@ -28,7 +28,11 @@ _ROWS = {
 
 
 def has_graph(store: Store) -> bool:
-    """Whether the store's file holds a graph at all."""
+    """Whether the store's file holds a graph at all.
+
+    Args:
+        store: Open; for writing, to repair.
+    """
     with store.reading() as connection:
         return applied(connection, schema.OWNER) > 0
 
@@ -37,6 +41,9 @@ def verify(store: Store) -> list[Problem]:
     """Where the graph's rows differ from those built anew; the store is only read.
 
     A copy of it is caught up and compared with itself after a rebuild: being behind is no fault.
+
+    Args:
+        store: Open; for writing, to repair.
     """
     if not has_graph(store):
         return []
@@ -80,6 +87,9 @@ def drop_if_unreadable(store: Store) -> list[str]:
     """Drop tables whose structure is damaged, so that the rest can be repaired; what was done.
 
     The next sync fills them again.
+
+    Args:
+        store: Open; for writing, to repair.
     """
     if not has_graph(store):
         return []
@@ -92,7 +102,11 @@ def drop_if_unreadable(store: Store) -> list[str]:
 
 
 def repair(store: Store) -> list[str]:
-    """Build the graph anew if it is not as it should be; what was done."""
+    """Build the graph anew if it is not as it should be; what was done.
+
+    Args:
+        store: Open; for writing, to repair.
+    """
     if not verify(store):
         return []
     Graph(store).rebuild()

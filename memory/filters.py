@@ -190,7 +190,12 @@ def _mask(
 
 
 def value_of(passage: Passage, name: str) -> Any:
-    """A passage's value of a field."""
+    """A passage's value of a field.
+
+    Args:
+        passage: Any.
+        name: The field's, as filters spell it.
+    """
     if name in OWN:
         own = getattr(passage, name[1:])
         return ABSENT if own is None else own
@@ -198,7 +203,12 @@ def value_of(passage: Passage, name: str) -> Any:
 
 
 def inside(metadata: Mapping[str, Any], name: str) -> Any:
-    """The value of a key, or of a path of keys through dicts; a key with dots comes first."""
+    """The value of a key, or of a path of keys through dicts; a key with dots comes first.
+
+    Args:
+        metadata: A passage's.
+        name: The field's, as filters spell it.
+    """
     dots = [at for at, mark in enumerate(name) if mark == "."]
     pending: list[tuple[Mapping[str, Any], int]] = [(metadata, 0)]
     while pending:  # no dict is looked at twice: each stands at one path
@@ -218,7 +228,12 @@ def inside(metadata: Mapping[str, Any], name: str) -> Any:
 
 
 def column_of(values: Iterable[Any], before: Column | None = None) -> Column:
-    """Values as a column, below those that were there before."""
+    """Values as a column, below those that were there before.
+
+    Args:
+        values: n of them.
+        before: The column of the rows before; None if there are none.
+    """
     different = list(before.values) if before else []
     number = {_key(value): i for i, value in enumerate(different)}
     codes = []
@@ -328,6 +343,9 @@ def _in_range(value: Any, operator: str, bound: Any) -> bool:
 
 def key_of(value: Any) -> str:
     """A text that is the same for equal values: 1 and 1.0, but not 1 and true.
+
+    Args:
+        value: Of JSON, or `ABSENT`.
 
     Raises:
         InputError: It is too deep to be compared.

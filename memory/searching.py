@@ -53,11 +53,20 @@ class Searcher(Writer):
     def pinned(
         self, namespace: ScopeLike = (), encoder: Encoder | None = None
     ) -> AbstractContextManager[View]:
-        """The scope's view, caught up with the last commit and kept as it is meanwhile."""
+        """The scope's view, caught up with the last commit and kept as it is meanwhile.
+
+        Args:
+            namespace: The scope.
+            encoder: The one that the view's vectors must be by; None for whichever it is.
+        """
 
     @abstractmethod
     def view(self, namespace: ScopeLike = ()) -> View:
-        """The scope's indexes in memory, caught up with the last commit."""
+        """The scope's indexes in memory, caught up with the last commit.
+
+        Args:
+            namespace: The scope.
+        """
 
     def search(
         self,
@@ -177,6 +186,10 @@ class Searcher(Writer):
         """A scope's view, pinned, and vectors of queries `(n, d)` by the encoder of its own.
 
         Raises what `encode_queries` raises.
+
+        Args:
+            texts: n queries.
+            namespace: The scope.
         """
         scope = Scope.parse(namespace)
         while True:

@@ -182,6 +182,9 @@ class Store(Searcher):
     def take_language(self, language: str) -> None:
         """Have a language if none was settled yet: an import into a new store brings its own.
 
+        Args:
+            language: By Snowball's name, or "none".
+
         Raises:
             ConfigError: There is no such language.
         """

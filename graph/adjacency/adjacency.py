@@ -105,11 +105,18 @@ class Adjacency:
         """What slots mention, each once: place in `slots`, target, 1 / passages of that name.
 
         By place, then target; of several names for one target, the surest counts.
+
+        Args:
+            slots: `(m,)`.
         """
         return self._surest(*self.mentions_out.gather(slots))
 
     def sources(self, slots: Ints) -> tuple[Ints, Ints, Floats]:
-        """What mentions slots, each once: place in `slots`, source, weight as `targets` has it."""
+        """What mentions slots, each once: place in `slots`, source, weight as `targets` has it.
+
+        Args:
+            slots: `(m,)`.
+        """
         return self._surest(*self.mentions_in.gather(slots))
 
     def _surest(self, owner: Ints, rows: Records) -> tuple[Ints, Ints, Floats]:
@@ -128,11 +135,19 @@ class Adjacency:
         )
 
     def linked(self, slots: Ints) -> tuple[Ints, Ints, Floats]:
-        """Where links lead from slots, steps aside: place in `slots`, target, weight."""
+        """Where links lead from slots, steps aside: place in `slots`, target, weight.
+
+        Args:
+            slots: `(m,)`.
+        """
         return _ends(*self.links_out.gather(slots))
 
     def linking(self, slots: Ints) -> tuple[Ints, Ints, Floats]:
-        """Where links to slots come from, steps aside: place in `slots`, source, weight."""
+        """Where links to slots come from, steps aside: place in `slots`, source, weight.
+
+        Args:
+            slots: `(m,)`.
+        """
         return _ends(*self.links_into.gather(slots))
 
 
@@ -181,14 +196,22 @@ def empty_adjacency() -> Adjacency:
 
 
 def all_tables(a: Adjacency) -> Tables:
-    """What a graph was made from."""
+    """What a graph was made from.
+
+    Args:
+        a: One state of the graph.
+    """
     return Tables(
         _with_keys(a.titles), _with_keys(a.surface_mentions), _with_keys(a.entities), all_links(a)
     )
 
 
 def all_links(a: Adjacency) -> Records:
-    """Every link: slots of source and target, kind, weight as `packed` has it."""
+    """Every link: slots of source and target, kind, weight as `packed` has it.
+
+    Args:
+        a: One state of the graph.
+    """
     return _with_keys(a.links_out)
 
 
@@ -196,6 +219,10 @@ def meanings(bearers: RaggedArray, names: Ints) -> tuple[Ints, Records]:
     """What names can mean: which of `names`, and the slot with whether by alias.
 
     An alias counts where no title is called so and no other passage has it as an alias.
+
+    Args:
+        bearers: By name, as `Adjacency.passages_by_name`.
+        names: `(m,)`, by number.
     """
     owner, rows = bearers.gather(names)
     count = np.bincount(owner, minlength=len(names))
@@ -228,35 +255,63 @@ def mentions(surface_mentions: Records, bearers: RaggedArray, ranks: Ranks) -> R
 
 
 def backwards(out: Records, ranks: Ranks) -> Records:
-    """Mentions by their target, in the columns of `Adjacency.mentions_in`."""
+    """Mentions by their target, in the columns of `Adjacency.mentions_in`.
+
+    Args:
+        out: As `mentions` gives them.
+        ranks: Tells the order of slots by content.
+    """
     turned = out[:, [1, 0, 2, 3, 4]]
     return turned[np.lexsort((turned[:, 2], ranks(turned[:, 1]), turned[:, 0]))]
 
 
 def by_name(names: NDArray[np.integer], borne: Records, ranks: Ranks) -> Records:
-    """Who bears names, in the columns of `Adjacency.passages_by_name`."""
+    """Who bears names, in the columns of `Adjacency.passages_by_name`.
+
+    Args:
+        names: `(b,)` the names borne.
+        borne: `(b, 2)` slot, 1 for an alias or 0.
+        ranks: Tells the order of slots by content.
+    """
     order = np.lexsort((ranks(borne[:, 0]), names))
     return records(names[order], borne[order, 0], borne[order, 1])
 
 
 def mentioners(surface_mentions: Records, names: int) -> RaggedArray:
-    """By name: who speaks of it."""
+    """By name: who speaks of it.
+
+    Args:
+        surface_mentions: As `Tables` has them.
+        names: How many names there are.
+    """
     pairs = np.unique(surface_mentions[:, 3].astype(np.int64) << 32 | surface_mentions[:, 0])
     return group(pairs >> 32, (pairs & 0xFFFFFFFF).astype(np.int32)[:, None], names)
 
 
 def by_ends(links: Records) -> Records:
-    """Links by source, then target, then kind."""
+    """Links by source, then target, then kind.
+
+    Args:
+        links: `(l, 4)` source, target, kind, weight.
+    """
     return links[np.lexsort((links[:, 2], links[:, 1], links[:, 0]))]
 
 
 def packed(weights: Floats) -> NDArray[np.int32]:
-    """Weights as whole numbers of the same bits, to stand among those."""
+    """Weights as whole numbers of the same bits, to stand among those.
+
+    Args:
+        weights: `(l,)` float32.
+    """
     return np.ascontiguousarray(weights, dtype=np.float32).view(np.int32)
 
 
 def unpacked(bits: NDArray[np.int32]) -> Floats:
-    """The weights again."""
+    """The weights again.
+
+    Args:
+        bits: `(l,)`, as `packed` gave them.
+    """
     return np.ascontiguousarray(bits, dtype=np.int32).view(np.float32)
 
 

@@ -45,19 +45,31 @@ class Vocabulary:
     """Number by stored namespace."""
 
     def entity_ids(self, name: str) -> list[int]:
-        """The entities of this name, one for each namespace of the scope that has it."""
+        """The entities of this name, one for each namespace of the scope that has it.
+
+        Args:
+            name: An entity's, as it is stored.
+        """
         keys = ((space, name) for space in range(len(self.spaces)))
         return [self.entities[key] for key in keys if key in self.entities]
 
     def of_titles(self, rows: list[tuple[int, int, int, str]]) -> list[tuple[int, int, int]]:
-        """Rows of (passage, name, alias, text) with the name's number."""
+        """Rows of (passage, name, alias, text) with the name's number.
+
+        Args:
+            rows: As SQLite gives them.
+        """
         number = self.names
         for _, name, _, text in rows:
             self.texts[number.setdefault(name, len(number))] = text
         return [(rowid, number[name], alias) for rowid, name, alias, _ in rows]
 
     def of_entities(self, rows: list[tuple[int, str, str]]) -> list[tuple[int, int]]:
-        """Rows of (passage, stored namespace, entity) with the entity's number."""
+        """Rows of (passage, stored namespace, entity) with the entity's number.
+
+        Args:
+            rows: As SQLite gives them.
+        """
         number, names = self.entities, self.entity_names
         pairs = []
         for rowid, space, name in rows:
@@ -70,7 +82,11 @@ class Vocabulary:
         return pairs
 
     def of_links(self, rows: list[tuple[int, int, str, float]]) -> list[tuple[int, int, int, int]]:
-        """Rows of (source, target, kind, weight) with the kind's number and a packed weight."""
+        """Rows of (source, target, kind, weight) with the kind's number and a packed weight.
+
+        Args:
+            rows: As SQLite gives them.
+        """
         number = self.kinds
         bits = packed(np.asarray([row[3] for row in rows], dtype=np.float32)).tolist()
         return [
@@ -89,7 +105,11 @@ class Change:
 
 
 def state(connection: sqlite3.Connection) -> tuple[int, int]:
-    """The store's version that the tables reflect, and a number that changes with a rebuild."""
+    """The store's version that the tables reflect, and a number that changes with a rebuild.
+
+    Args:
+        connection: The store's.
+    """
     version = schema.version(connection)
     return version, int(connection.execute("SELECT epoch FROM graph_state").fetchone()[0])
 

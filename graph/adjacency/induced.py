@@ -58,6 +58,9 @@ class InducedSubgraph:
         mention from i to j is `mentions` (i, j) and `mentioned_by` (j, i), passages that share an
         entity are joined both ways.
 
+        Args:
+            slots: `(m,)`, none of which was added before.
+
         Raises:
             InputError: A slot is none, or came before.
         """

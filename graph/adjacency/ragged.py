@@ -38,7 +38,11 @@ class RaggedArray:
         return self.values[self.starts[row] : self.starts[row + 1]]
 
     def gather(self, rows: Ints) -> tuple[Ints, Records]:
-        """The records of some rows: which of `rows` each is of, in their order, and the record."""
+        """The records of some rows: which of `rows` each is of, in their order, and the record.
+
+        Args:
+            rows: `(m,)`, by number.
+        """
         if not len(self.values) and not self.changed:
             return np.zeros(0, dtype=np.int64), self.values
         base = len(self.starts) - 1
@@ -59,7 +63,11 @@ class RaggedArray:
         return owner[order], values[order]
 
     def lengths(self, rows: NDArray[np.integer]) -> Ints:
-        """How many records some rows have."""
+        """How many records some rows have.
+
+        Args:
+            rows: `(m,)`, by number.
+        """
         base = len(self.starts) - 1
         old_rows = np.minimum(rows, max(base - 1, 0))
         last = self.starts[np.minimum(old_rows + 1, base)]
@@ -99,20 +107,37 @@ class RaggedArray:
         return [(i, changed[row]) for i, row in enumerate(rows.tolist()) if row in changed]
 
     def with_rows(self, new: Mapping[int, Records], rows: int) -> RaggedArray:
-        """The lists with some rows replaced, and with room for more rows."""
+        """The lists with some rows replaced, and with room for more rows.
+
+        Args:
+            new: The records `(r, c)` of the rows that change, by number.
+            rows: How many rows there are afterwards.
+        """
         changed = {**self.changed, **new} if new else self.changed
         return RaggedArray(self.starts, self.values, rows, changed)
 
 
 def group(keys: NDArray[np.integer], records: Records, rows: int) -> RaggedArray:
-    """Records by key; within a key they keep their order."""
+    """Records by key; within a key they keep their order.
+
+    Args:
+        keys: `(n,)` the row of each record.
+        records: `(n, c)`.
+        rows: How many rows there are.
+    """
     starts = np.zeros(rows + 1, dtype=np.int64)
     np.cumsum(np.bincount(keys, minlength=rows), out=starts[1:])
     return RaggedArray(starts, records[np.argsort(keys, kind="stable")], rows)
 
 
 def by_key(keys: NDArray[np.integer], records: Records, row_keys: Ints) -> dict[int, Records]:
-    """Records by key, an empty list for a key that is wanted and has none; order is kept."""
+    """Records by key, an empty list for a key that is wanted and has none; order is kept.
+
+    Args:
+        keys: `(n,)`.
+        records: `(n, c)`.
+        row_keys: The keys that are wanted.
+    """
     order = np.argsort(keys, kind="stable")
     keys, records = keys[order], records[order]
     first = np.searchsorted(keys, row_keys, side="left").tolist()
@@ -126,5 +151,9 @@ def records(*columns: NDArray[np.integer]) -> Records:
 
 
 def none(columns: int) -> Records:
-    """No record."""
+    """No record.
+
+    Args:
+        columns: How many a record has.
+    """
     return np.zeros((0, columns), dtype=np.int32)

@@ -80,6 +80,10 @@ class WordSpans:
         """Whether words first to last stand in one breath: no blank line, no sentence's end.
 
         A full stop behind a short word is taken as an abbreviation's ("St. Louis").
+
+        Args:
+            first: Number of the first word.
+            last: Number of the last.
         """
         for i in range(first, last):
             end, start = self.spans[i][1], self.spans[i + 1][0]
@@ -110,6 +114,9 @@ class Match:
 def fold(word: str) -> str:
     """The word without case and diacritics.
 
+    Args:
+        word: As it is written.
+
     Examples:
         >>> fold("Murúa"), fold("Łódź"), fold("STRASSE") == fold("Straße")
         ('murua', 'lodz', True)
@@ -122,7 +129,11 @@ def fold(word: str) -> str:
 
 @lru_cache(maxsize=1 << 17)
 def is_capitalised(word: str) -> bool:
-    """Whether a word as written holds a capital; a number with a letter does not count."""
+    """Whether a word as written holds a capital; a number with a letter does not count.
+
+    Args:
+        word: As it is written.
+    """
     return not (word.islower() or word[0].isdigit()) and word != word.lower()
 
 
@@ -132,6 +143,9 @@ def words(text: str) -> WordSpans:
     Scripts that put no spaces between words give a word for each letter: a name in them is a
     sequence of letters, and stands where these letters do. So does Korean, whose particles stand
     at the noun.
+
+    Args:
+        text: Any.
 
     Examples:
         >>> words("Schindler’s List").folded, words("東京は").folded
@@ -156,6 +170,9 @@ def name_of(title: str | None) -> str | None:
     `MAX_WORDS` words, of stop words only, or of a single letter or number name nothing; nor do
     those of two letters of Thai or its like, which stand inside of other words.
 
+    Args:
+        title: A passage's.
+
     Examples:
         >>> name_of("Custody (2007 film)"), name_of("Procter &amp; Gamble"), name_of("The Who")
         ('custody', 'procter gamble', None)
@@ -178,6 +195,9 @@ def name_of(title: str | None) -> str | None:
 def without_tail(title: str) -> str:
     """A title without a last part in parentheses, unless it is nothing else.
 
+    Args:
+        title: A passage's.
+
     Examples:
         >>> without_tail("Custody (2007 film)"), without_tail("(1984)")
         ('Custody', '(1984)')
@@ -191,12 +211,20 @@ def without_tail(title: str) -> str:
 
 
 def head(name: str) -> str:
-    """The first two words of a name: what it is looked up by."""
+    """The first two words of a name: what it is looked up by.
+
+    Args:
+        name: Folded words with spaces between them.
+    """
     return " ".join(name.split(" ", 2)[:2])
 
 
 def heads(text: WordSpans) -> set[str]:
-    """Every `head` that a name in this text could have."""
+    """Every `head` that a name in this text could have.
+
+    Args:
+        text: Cut into words.
+    """
     folded = text.folded
     return {*folded, *(f"{a} {b}" for a, b in pairwise(folded))}
 
@@ -226,7 +254,11 @@ class NameMatcher:
         return self._names
 
     def add(self, name: str) -> None:
-        """Know a name."""
+        """Know a name.
+
+        Args:
+            name: Folded words with spaces between them.
+        """
         if name in self._names:
             return
         self._names.add(name)
@@ -236,7 +268,11 @@ class NameMatcher:
             self._lengths[first] = tuple(sorted({*lengths, length}, reverse=True))
 
     def discard(self, name: str) -> None:
-        """Forget a name; the lengths of names stay, since they only say where to look."""
+        """Forget a name; the lengths of names stay, since they only say where to look.
+
+        Args:
+            name: Folded words with spaces between them.
+        """
         self._names.discard(name)
 
     def matches(self, text: WordSpans, *, question: bool = False) -> Iterator[Match]:

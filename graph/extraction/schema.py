@@ -107,6 +107,9 @@ MIGRATIONS: tuple[str, ...] = (_SCHEMA,) * RULES
 def version(connection: sqlite3.Connection) -> int:
     """The store's version that the rows reflect.
 
+    Args:
+        connection: The store's.
+
     Raises:
         sqlite3.DatabaseError: They do not say.
     """
@@ -117,7 +120,11 @@ def version(connection: sqlite3.Connection) -> int:
 
 
 def misdeclared(connection: sqlite3.Connection) -> bool:
-    """Whether the tables in a file are not declared as here."""
+    """Whether the tables in a file are not declared as here.
+
+    Args:
+        connection: The store's.
+    """
     query = (
         "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND tbl_name GLOB 'graph_*' "
         "AND tbl_name NOT GLOB 'graph_words_*' ORDER BY name"

@@ -45,6 +45,10 @@ def catch_up(connection: sqlite3.Connection, newest: int) -> bool:
 
     At most `CHUNK` passages are taken in, so that other writers get their turn.
 
+    Args:
+        connection: The store's.
+        newest: The store's version.
+
     Returns:
         Whether the newest version is reached.
     """

@@ -165,7 +165,11 @@ class LocalPush:
             return np.zeros(self.arrays.n + self.arrays.passages_by_entity.rows, dtype=np.int32)
 
     def return_table(self, table: NDArray[np.int32]) -> None:
-        """For the next walk."""
+        """For the next walk.
+
+        Args:
+            table: As `take_table` gave it, all zeros again.
+        """
         self._tables.append(table)
 
     def _start(self, seeds: Mapping[int, float]) -> tuple[Ints, Reals]:

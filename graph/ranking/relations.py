@@ -79,7 +79,11 @@ class Relations:
         return f"<Relations {len(self.names) // 2} kinds, {len(self._keys) // 2} links>"
 
     def leaving(self, slots: Ints) -> NDArray[np.bool_]:
-        """Which relations leave any of the slots, `(len(self),)`."""
+        """Which relations leave any of the slots, `(len(self),)`.
+
+        Args:
+            slots: `(m,)`.
+        """
         leaves = np.zeros(len(self.names), dtype=np.bool_)
         _, place = self._links(np.unique(slots) * len(self.names), len(self.names))
         leaves[self._keys[place] % max(1, len(self.names))] = True
@@ -103,12 +107,21 @@ class Relations:
         return new
 
     def neighbours(self, slots: Ints) -> tuple[Ints, Ints, Ints]:
-        """Every link of some slots: the place in `slots`, the relation, and where it leads."""
+        """Every link of some slots: the place in `slots`, the relation, and where it leads.
+
+        Args:
+            slots: `(m,)`.
+        """
         owner, place = self._links(slots * len(self.names), len(self.names))
         return owner, self._keys[place] % max(1, len(self.names)), self._targets[place]
 
     def reach(self, slots: Ints, steps: int) -> list[NDArray[np.bool_]]:
-        """The slots within 0, 1, .. `steps` links of some slots, as masks `(n,)`."""
+        """The slots within 0, 1, .. `steps` links of some slots, as masks `(n,)`.
+
+        Args:
+            slots: `(m,)`.
+            steps: At least 0.
+        """
         mask = np.zeros(self._n, dtype=np.bool_)
         mask[slots] = True
         masks = [mask]
@@ -150,7 +163,11 @@ class EntityNames:
         return len(self._exact)
 
     def find(self, question: str) -> list[Named]:
-        """The entities named, in the order of naming."""
+        """The entities named, in the order of naming.
+
+        Args:
+            question: In words.
+        """
         entities = [
             Named(tuple(self._exact[match[1]]), *match.span())
             for match in _BRACKETS.finditer(question)

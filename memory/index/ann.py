@@ -69,7 +69,14 @@ class Approximate:
 
     @classmethod
     def build(cls, kind: AnnIndexType, rows: VectorTable, alive: Mask, reason: str) -> Approximate:
-        """One trained on the living, and holding them; this is announced, because it takes time."""
+        """One trained on the living, and holding them; this is announced, because it takes time.
+
+        Args:
+            kind: How it is indexed.
+            rows: All vectors of the view.
+            alive: `(capacity,)` the living slots.
+            reason: Why it is trained, for the log.
+        """
         slots = np.flatnonzero(alive)
         logger.info(
             "training the dense index (%s) on %d passages: %s", kind.name, len(slots), reason
@@ -88,18 +95,32 @@ class Approximate:
         return new
 
     def catch_up(self, rows: VectorTable, first: int, alive: Mask) -> None:
-        """Take in the living slots from `first` on."""
+        """Take in the living slots from `first` on.
+
+        Args:
+            rows: All vectors of the view.
+            first: The slot from which on they are new.
+            alive: `(capacity,)` the living slots.
+        """
         slots = first + np.flatnonzero(alive[first:])
         if len(slots):
             self._moved += len(slots) * self.kind.adding
             self._take_in(rows, slots)
 
     def removed(self, count: int) -> None:
-        """So many of its slots have died."""
+        """So many of its slots have died.
+
+        Args:
+            count: How many.
+        """
         self._moved += count
 
     def select(self, chosen: Mask | None) -> Selection:
-        """The positions of the chosen slots, of all by default."""
+        """The positions of the chosen slots, of all by default.
+
+        Args:
+            chosen: `(capacity,)`; None for all.
+        """
         if chosen is None and not (self._places < 0).any():
             return Selection(None, None, 1.0)
         mask = self._places >= 0
@@ -108,7 +129,13 @@ class Approximate:
         return Selection(mask, selector(mask), max(1, int(mask.sum())) / len(mask))
 
     def search(self, queries: Vectors, fetch: int, selection: Selection) -> tuple[Scores, Slots]:
-        """Candidates as slots, -1 for none, with rough scores: both `(n, fetch)`, best first."""
+        """Candidates as slots, -1 for none, with rough scores: both `(n, fetch)`, best first.
+
+        Args:
+            queries: `(n, dim)` L2-normalised.
+            fetch: Candidates for each query.
+            selection: Where to look, as `select` gave it.
+        """
         share, only = selection.share, selection.only
         params = self.kind.params(self._index, fetch, share, only)
         looked_at = len(queries) * self.kind.scanned(self._index, params)
@@ -119,7 +146,11 @@ class Approximate:
         return rough, np.where(places < 0, -1, self._places[places])
 
     def state(self, alive: Mask) -> dict[str, NDArray[Any]]:
-        """What `restore` needs, with the living slots as slots 0..n-1."""
+        """What `restore` needs, with the living slots as slots 0..n-1.
+
+        Args:
+            alive: `(capacity,)` the living slots.
+        """
         gone = (self._places < 0) | ~alive[self._places]
         places = (np.cumsum(alive) - 1)[self._places]
         index_bytes = self._serialised()
@@ -141,6 +172,10 @@ class Approximate:
         """What had that state, FAISS reading its bytes where they lie; None if it cannot be used.
 
         The bytes must be known to be those that were written: FAISS trusts them.
+
+        Args:
+            state: As `state` gave it.
+            dim: The width of a vector.
         """
         import faiss
 

@@ -57,7 +57,12 @@ class AnnIndexType(ABC):
 
     @abstractmethod
     def make(self, dim: int, count: int) -> Any:
-        """An untrained index for `count` vectors."""
+        """An untrained index for `count` vectors.
+
+        Args:
+            dim: The width of a vector.
+            count: Vectors that it will hold.
+        """
 
     @abstractmethod
     def params(self, index: Any, fetch: int, share: float, only: Any) -> Any:
@@ -71,11 +76,20 @@ class AnnIndexType(ABC):
         """
 
     def points(self, count: int) -> int:
-        """How many of `count` vectors to train on."""
+        """How many of `count` vectors to train on.
+
+        Args:
+            count: Vectors that the index will hold.
+        """
         return min(count, TRAINED_ON)
 
     def scanned(self, index: Any, params: Any) -> int:
-        """How many vectors a query is compared with, roughly."""
+        """How many vectors a query is compared with, roughly.
+
+        Args:
+            index: Trained and filled.
+            params: As `params` gave them.
+        """
         return int(index.ntotal)
 
     def tune(self, index: Any, vectors: Vectors, nearest: Vectors) -> None:  # noqa: B027
@@ -217,7 +231,11 @@ class Ivf(AnnIndexType):
         return min(count, 64 * self.lists(count))
 
     def lists(self, count: int) -> int:
-        """How many lists for so many vectors: the power of two near 1.5 sqrt(count)."""
+        """How many lists for so many vectors: the power of two near 1.5 sqrt(count).
+
+        Args:
+            count: Vectors that the index will hold.
+        """
         return 1 << round(math.log2(1.5 * math.sqrt(max(1, count))))
 
     def params(self, index: Any, fetch: int, share: float, only: Any) -> Any:
@@ -241,7 +259,11 @@ class Ivf(AnnIndexType):
         index.nprobe = min(needed, math.ceil(MAX_PROBE_FRACTION * index.nlist))
 
     def probes(self, nlist: int) -> int:
-        """How many lists are looked at, at least: a third of few, a smaller share of many."""
+        """How many lists are looked at, at least: a third of few, a smaller share of many.
+
+        Args:
+            nlist: Lists in all.
+        """
         return math.ceil(min(nlist / 3, 80 * math.cbrt(nlist / 256)))
 
     def scanned(self, index: Any, params: Any) -> int:
@@ -373,6 +395,9 @@ KINDS: dict[str, AnnIndexType] = {
 def checked(name: str) -> IndexName:
     """The name of a kind of index, or "auto".
 
+    Args:
+        name: As a caller gave it.
+
     Raises:
         ConfigError: There is none of that name.
     """
@@ -389,6 +414,11 @@ def kind_for(name: IndexName, size: int, current: AnnIndexType | None) -> AnnInd
 
     What is in use stays until the size is half of what brought it in, so that a store whose size
     moves around that is not built again each time.
+
+    Args:
+        name: The name of a kind, or "auto".
+        size: Living vectors.
+        current: The kind that is used now, which "auto" does not leave for a little.
     """
     if name == "flat":
         return None
@@ -400,5 +430,9 @@ def kind_for(name: IndexName, size: int, current: AnnIndexType | None) -> AnnInd
 
 
 def product_parts(dim: int) -> int:
-    """Into how many parts product quantisation cuts a vector: each of some eight dimensions."""
+    """Into how many parts product quantisation cuts a vector: each of some eight dimensions.
+
+    Args:
+        dim: The width of a vector.
+    """
     return max(part for part in range(1, max(1, dim // 8) + 1) if dim % part == 0)

@@ -64,7 +64,11 @@ class SparseIndex:
         self._dead_slots: Slots | None = None
 
     def add(self, texts: Sequence[str]) -> None:
-        """Index the texts of the slots that follow the last one indexed."""
+        """Index the texts of the slots that follow the last one indexed.
+
+        Args:
+            texts: Contents of n passages.
+        """
         with self._lock:
             if not len(texts):
                 return
@@ -83,7 +87,11 @@ class SparseIndex:
             self._forget()
 
     def remove(self, slots: Slots) -> None:
-        """Take slots out; the table has them dead already."""
+        """Take slots out; the table has them dead already.
+
+        Args:
+            slots: `(m,)`.
+        """
         with self._lock:
             if not len(slots):
                 return
@@ -131,6 +139,9 @@ class SparseIndex:
         """Take over a state, in place of adding its texts to an empty index.
 
         Its arrays are only read, so that they may be those of a file.
+
+        Args:
+            state: As `state` gave it.
         """
         with self._lock:
             terms = state["terms"].tobytes().decode()
@@ -163,40 +174,69 @@ class SparseIndex:
             self._forget()
 
     def terms(self, text: str) -> list[str]:
-        """The terms of a text, repeated as they are."""
+        """The terms of a text, repeated as they are.
+
+        Args:
+            text: A query, or a passage's content.
+        """
         with self._lock:
             terms = (self._analyzer.term(word) for word in self._analyzer.words(text))
             return [term for term in terms if term is not None]
 
     def words(self, text: str) -> list[str]:
-        """The words of a text, folded, wholes and parts among them."""
+        """The words of a text, folded, wholes and parts among them.
+
+        Args:
+            text: A query, or a passage's content.
+        """
         return self._analyzer.words(text)
 
     def term(self, word: str) -> str | None:
-        """The term that a word of `words` stands for; None for a stop word."""
+        """The term that a word of `words` stands for; None for a stop word.
+
+        Args:
+            word: One of `words`.
+        """
         with self._lock:
             return self._analyzer.term(word)
 
     def idf(self, term: str) -> float:
-        """How rare a term is among the scope's passages; highest for one that none holds."""
+        """How rare a term is among the scope's passages; highest for one that none holds.
+
+        Args:
+            term: As `terms` gives it.
+        """
         return float(self.idfs([term])[0])
 
     def idfs(self, terms: Sequence[str]) -> NDArray[np.float64]:
-        """`idf` of several terms, `(m,)`."""
+        """`idf` of several terms, `(m,)`.
+
+        Args:
+            terms: m of them, as `terms` gives them.
+        """
         with self._lock:
             ids = [self._ids.get(term) for term in terms]
             n = np.asarray([0 if i is None else self._df[i] for i in ids], dtype=np.int64)
             return np.log1p((self._table.size - n + 0.5) / (n + 0.5))
 
     def scores(self, text: str) -> Scores:
-        """The score of every slot, `(capacity,)`, read-only; 0 for the dead."""
+        """The score of every slot, `(capacity,)`, read-only; 0 for the dead.
+
+        Args:
+            text: The query.
+        """
         with self._lock:
             scores = self.query_scores(text).all()
             scores.setflags(write=False)
             return scores
 
     def scores_of(self, text: str, slots: Slots) -> Scores:
-        """The scores of some slots, `(m,)`."""
+        """The scores of some slots, `(m,)`.
+
+        Args:
+            text: The query.
+            slots: `(m,)`.
+        """
         with self._lock:
             return self.query_scores(text).of(slots)
 
@@ -216,14 +256,22 @@ class SparseIndex:
             return scores[best], slots[best]
 
     def query_scores(self, text: str) -> Bm25Scores:
-        """What the text scores in every slot; kept until another is asked for."""
+        """What the text scores in every slot; kept until another is asked for.
+
+        Args:
+            text: The query.
+        """
         with self._lock:
             if self._last is None or self._last[0] != text:
                 self._last = text, self._score(text)
             return self._last[1]
 
     def moments(self, text: str) -> tuple[float, float]:
-        """Mean and standard deviation of a text's scores over all living slots."""
+        """Mean and standard deviation of a text's scores over all living slots.
+
+        Args:
+            text: The query.
+        """
         with self._lock:
             size = self._table.size
             if not size:

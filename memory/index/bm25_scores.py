@@ -86,11 +86,19 @@ class Bm25Scores:
             )
 
     def moments(self, size: int) -> tuple[float, float]:
-        """The means of the scores and of their squares over `size` slots, the others scoring 0."""
+        """The means of the scores and of their squares over `size` slots, the others scoring 0.
+
+        Args:
+            size: The living slots of the view.
+        """
         return self._total / size, self._square / size
 
     def of(self, slots: Slots) -> Scores:
-        """The scores of some slots, rounded."""
+        """The scores of some slots, rounded.
+
+        Args:
+            slots: `(m,)`.
+        """
         order = np.argsort(slots)
         ends = np.searchsorted(slots[order], self._bounds).tolist()
         scores = np.zeros(len(slots))
@@ -157,7 +165,12 @@ class Bm25Scores:
 
 
 def kth(scores: NDArray[np.floating], k: int) -> np.floating:
-    """The k-th largest of at least k scores."""
+    """The k-th largest of at least k scores.
+
+    Args:
+        scores: `(m,)`.
+        k: In [1, m].
+    """
     if len(scores) >= 64 * k:
         # The k-th best of the bests of blocks is no better than the k-th best of all: most of the
         # scores need not be looked at again.

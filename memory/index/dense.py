@@ -106,7 +106,11 @@ class DenseIndex:
             self._living = None
 
     def remove(self, slots: Slots) -> None:
-        """Take slots out; the table has them dead already."""
+        """Take slots out; the table has them dead already.
+
+        Args:
+            slots: `(m,)`.
+        """
         with self._lock:
             if len(slots):
                 self._move(self._rows.take(slots), -1)
@@ -154,6 +158,9 @@ class DenseIndex:
         """Take over a state, in place of adding its vectors to an empty index.
 
         Its vectors stay where they lie, which may be a file.
+
+        Args:
+            state: As `state` gave it.
         """
         with self._lock:
             vectors = state["vectors"]
@@ -165,7 +172,11 @@ class DenseIndex:
                 self._approximate = Approximate.restore(state, self.dim)
 
     def vectors(self, slots: Slots) -> Vectors:
-        """The vectors of slots, `(m, d)`: of each passage as a whole."""
+        """The vectors of slots, `(m, d)`: of each passage as a whole.
+
+        Args:
+            slots: `(m,)`.
+        """
         with self._lock:
             return self._rows.take(np.asarray(slots, dtype=np.int64))
 
@@ -187,7 +198,12 @@ class DenseIndex:
             return self._windows.since(first)
 
     def cosines(self, query: Vectors, slots: Slots) -> Scores:
-        """The scores of slots `(m,)` for one query `(d,)`, by a product in single precision."""
+        """The scores of slots `(m,)` for one query `(d,)`, by a product in single precision.
+
+        Args:
+            query: `(d,)` L2-normalised.
+            slots: `(m,)`.
+        """
         with self._lock:
             scores: Scores = self._rows.take(slots) @ query
             if len(self._windows):
@@ -232,7 +248,13 @@ class DenseIndex:
             return scores, slots
 
     def scores_of(self, vectors: Vectors, slots: Slots, *, wholes: bool = False) -> Scores:
-        """The scores of some slots `(m,)` for queries `(n, d)`: `(n, m)`; as `search` has them."""
+        """The scores of some slots `(m,)` for queries `(n, d)`: `(n, m)`; as `search` has them.
+
+        Args:
+            vectors: `(n, d)` L2-normalised queries.
+            slots: `(m,)`.
+            wholes: Compare long passages as wholes, not by the best of their windows.
+        """
         queries = self._queries(vectors)
         with self._lock:
             if not len(slots):

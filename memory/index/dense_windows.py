@@ -55,7 +55,12 @@ class SlotWindows:
         return len(self._rows) - self._dead
 
     def add(self, vectors: Vectors, slots: Slots) -> None:
-        """Take in the windows `(e, d)` of new slots `(e,)`, those of one together, ascending."""
+        """Take in the windows `(e, d)` of new slots `(e,)`, those of one together, ascending.
+
+        Args:
+            vectors: `(e, d)`.
+            slots: `(e,)` whose windows they are.
+        """
         if not len(slots):
             return
         new, counts = np.unique(slots, return_counts=True)
@@ -64,7 +69,12 @@ class SlotWindows:
         self._starts = np.concatenate([self._starts, self._starts[-1] + np.cumsum(counts)])
 
     def remove(self, slots: Slots, alive: Mask) -> None:
-        """Note that slots are dead; their rows go with many others."""
+        """Note that slots are dead; their rows go with many others.
+
+        Args:
+            slots: `(m,)`.
+            alive: `(capacity,)` the living slots.
+        """
         if not len(self._slots):
             return
         at, long = self._find(slots)
@@ -73,7 +83,12 @@ class SlotWindows:
             self.restore(self.state(alive, renumber=False))
 
     def state(self, alive: Mask, *, renumber: bool = True) -> dict[str, NDArray[Any]]:
-        """What `restore` needs, of the living slots; those renumbered in their order."""
+        """What `restore` needs, of the living slots; those renumbered in their order.
+
+        Args:
+            alive: `(capacity,)` the living slots.
+            renumber: Count the living slots from 0.
+        """
         if not len(self):
             return {}
         living = alive[self._slots]
@@ -85,7 +100,11 @@ class SlotWindows:
         return {"windows": self._rows.those(alive_rows), "window_slots": slots}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take a state over, in place of all that is here; one without windows empties it."""
+        """Take a state over, in place of all that is here; one without windows empties it.
+
+        Args:
+            state: As `state` gave it.
+        """
         dim = self._rows.dim
         SlotWindows.__init__(self, dim)
         if "windows" in state:
@@ -106,7 +125,13 @@ class SlotWindows:
     def raised(
         self, queries: Vectors, slots: Slots, scores: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Scores `(n, m)` of slots `(m,)`, those of long passages raised to the best of theirs."""
+        """Scores `(n, m)` of slots `(m,)`, those of long passages raised to the best of theirs.
+
+        Args:
+            queries: `(n, d)`.
+            slots: `(m,)`.
+            scores: `(n, m)`, of the passages as wholes; written over.
+        """
         if not len(self):
             return scores
         at, long = self._find(slots)
@@ -167,6 +192,10 @@ def products(queries: Vectors, vectors: Vectors) -> NDArray[np.float64]:
 
     Each is its own sum of d products, so that it does not depend on what else is asked: a matrix
     product's bits change with the shape of the batch.
+
+    Args:
+        queries: `(n, d)`.
+        vectors: `(n, m, d)`, or `(1, m, d)` the same for all.
     """
     product = vectors.astype(np.float64) * queries[:, None].astype(np.float64)
     total: NDArray[np.float64] = product.sum(-1).round(DECIMALS)

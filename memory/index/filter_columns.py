@@ -51,7 +51,11 @@ class FilterColumns:
         self._masks: dict[str, NDArray[np.bool_]] = {}  # of the last filters, with the dead
 
     def mask(self, filter: filters.Filter) -> NDArray[np.bool_]:
-        """Which slots live and fulfil a filter, `(capacity,)`."""
+        """Which slots live and fulfil a filter, `(capacity,)`.
+
+        Args:
+            filter: What passages must fulfil.
+        """
         name = repr(filter.condition)
         mask = self._masks.pop(name, None)
         if mask is None or len(mask) < self._table.capacity:
@@ -93,6 +97,9 @@ def field(name: str) -> tuple[str, Callable[[Any], Any]]:
     """What to ask SQLite for, of a passage's row, and what that says of a field.
 
     NULL, as of a passage that is gone, says that the field is absent.
+
+    Args:
+        name: The field's, as filters spell it.
     """
     if name in filters.OWN:
         return name[1:], lambda own: filters.ABSENT if own is None else own

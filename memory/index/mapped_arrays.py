@@ -45,7 +45,12 @@ _MAGIC = b"hoptrail"
 
 
 def write(file: BinaryIO, arrays: Arrays) -> str:
-    """Write arrays to a file open for writing and reading; its digest."""
+    """Write arrays to a file open for writing and reading; its digest.
+
+    Args:
+        file: Open for writing and reading, in binary.
+        arrays: By name.
+    """
     table: dict[str, Any] = {"arrays": {}, "chunk": CHUNK}
     for name, array in arrays.items():
         if array.dtype.hasobject:
@@ -86,6 +91,10 @@ def read(path: Path, digest: str) -> Mapped:
 
     A small one is read: it may then be cut short by whoever, and nothing comes of it.
 
+    Args:
+        path: The file.
+        digest: As `write` gave it.
+
     Raises:
         OSError: It cannot be read.
         ValueError: It is not the file, or no longer whole.
@@ -112,6 +121,10 @@ def read(path: Path, digest: str) -> Mapped:
 
 def check(path: Path, digest: str) -> dict[str, Any]:
     """The table of a file that has this digest and of which every byte is as it was written.
+
+    Args:
+        path: The file.
+        digest: As `write` gave it.
 
     Raises:
         OSError: It cannot be read.

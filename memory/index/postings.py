@@ -39,7 +39,11 @@ class Segment:
         return len(self.slots)
 
     def postings_of(self, sought: Numbers) -> list[tuple[int, slice]]:
-        """Where the postings of some terms lie: position in `sought`, place."""
+        """Where the postings of some terms lie: position in `sought`, place.
+
+        Args:
+            sought: `(t,)` terms, ascending or not.
+        """
         if not len(self.terms):
             return []
         at = self.terms.searchsorted(sought)
@@ -53,7 +57,11 @@ class Segment:
         return np.diff(self.starts)
 
     def places(self, slots: Slots) -> NDArray[np.int64]:
-        """The postings of some slots."""
+        """The postings of some slots.
+
+        Args:
+            slots: `(m,)`.
+        """
         if len(slots) == 1:
             return np.flatnonzero(self.slots == slots[0])
         sought = np.zeros(self.last - self.first, dtype=np.bool_)
@@ -61,12 +69,20 @@ class Segment:
         return np.flatnonzero(sought[self.slots - self.first])
 
     def terms_at(self, places: NDArray[np.int64]) -> Numbers:
-        """The terms of postings."""
+        """The terms of postings.
+
+        Args:
+            places: `(m,)`, positions among the postings.
+        """
         terms: Numbers = self.terms[np.searchsorted(self.starts, places, side="right") - 1]
         return terms
 
     def only(self, keep: NDArray[np.bool_]) -> Segment:
-        """The segment with only some of its postings, `(p,)`; terms without any are left out."""
+        """The segment with only some of its postings, `(p,)`; terms without any are left out.
+
+        Args:
+            keep: `(p,)`, which postings stay.
+        """
         owners = np.repeat(self.terms, self.df())[keep]
         return _sorted(self.first, self.last, owners, self.slots[keep], self.codes[keep])
 
@@ -90,7 +106,12 @@ class TfLengthCodes:
         return self._length[: len(self._code_of)]
 
     def codes(self, counts: NDArray[np.int64], lengths: NDArray[np.int64]) -> Numbers:
-        """The codes of pairs `(p,)`; new ones are taken in."""
+        """The codes of pairs `(p,)`; new ones are taken in.
+
+        Args:
+            counts: `(p,)` how often a term stands in a passage.
+            lengths: `(p,)` the passage's terms in all.
+        """
         different, which = np.unique(counts << 32 | lengths, return_inverse=True)
         code_of = self._code_of
         codes = [code_of.setdefault(pair, len(code_of)) for pair in different.tolist()]
@@ -102,7 +123,12 @@ class TfLengthCodes:
         return np.asarray(codes, dtype=np.int32)[which]
 
     def restore(self, counts: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
-        """Take over the pairs of another, by code; they may be read-only."""
+        """Take over the pairs of another, by code; they may be read-only.
+
+        Args:
+            counts: By code.
+            lengths: By code.
+        """
         self._count, self._length = counts.copy(), lengths.copy()
         self._code_of = {pair: code for code, pair in enumerate((counts << 32 | lengths).tolist())}
 
@@ -136,7 +162,12 @@ def make_segment(
 
 
 def join_segments(segments: Sequence[Segment], alive: NDArray[np.bool_]) -> Segment:
-    """One segment out of neighbours, lower slots first; the dead are left out."""
+    """One segment out of neighbours, lower slots first; the dead are left out.
+
+    Args:
+        segments: Neighbours, at least one.
+        alive: `(capacity,)` the living slots.
+    """
     terms = np.concatenate([np.repeat(s.terms, s.df()) for s in segments])
     slots = np.concatenate([s.slots for s in segments])
     codes = np.concatenate([s.codes for s in segments])

@@ -48,7 +48,12 @@ class SlotTable:
         return _read_only(self._alive[: self.capacity])
 
     def add(self, rowids: NDArray[np.int64], keys: NDArray[np.uint64]) -> Slots:
-        """Give out a slot to each, alive."""
+        """Give out a slot to each, alive.
+
+        Args:
+            rowids: `(n,)` of passages.
+            keys: `(n,)` 64 bits of the hashes of their contents.
+        """
         first, last = self.capacity, self.capacity + len(rowids)
         if last > len(self._rowids):
             room = max(last, 2 * len(self._rowids))
@@ -64,13 +69,21 @@ class SlotTable:
         return np.arange(first, last, dtype=np.int64)
 
     def mark_deleted(self, slots: Slots) -> None:
-        """Mark living slots as dead."""
+        """Mark living slots as dead.
+
+        Args:
+            slots: `(m,)`, each alive.
+        """
         self._alive = self._alive.copy()
         self._alive[slots] = False
         self.size -= len(slots)
 
     def among(self, allowed: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Which slots are alive and allowed, `(capacity,)`; newer than the mask are not."""
+        """Which slots are alive and allowed, `(capacity,)`; newer than the mask are not.
+
+        Args:
+            allowed: Up to `(capacity,)`.
+        """
         mask = self._alive[: self.capacity].copy()
         mask[: len(allowed)] &= allowed[: self.capacity]
         mask[len(allowed) :] = False
@@ -92,7 +105,12 @@ def _read_only(array: NDArray[A]) -> NDArray[A]:
 
 
 def grown(array: NDArray[A], room: int) -> NDArray[A]:
-    """A copy of an array `(n,)` with room for more, which are zeros."""
+    """A copy of an array `(n,)` with room for more, which are zeros.
+
+    Args:
+        array: `(n,)`.
+        room: Its length afterwards, at least n.
+    """
     out = np.zeros(room, dtype=array.dtype)
     out[: len(array)] = array
     return out
@@ -102,6 +120,10 @@ def spread(mean: Floats, square: Floats) -> Floats:
     """Standard deviation out of the mean and the mean of squares, elementwise.
 
     Where all scores are equal, what is left of the difference is rounding: it counts as 0.
+
+    Args:
+        mean: Of anything.
+        square: The mean of its squares.
     """
     variance = square - mean * mean
     noise = 1e-12 * (1.0 + square)

@@ -33,7 +33,11 @@ MINIMUM = 1000
 
 
 def folder_of(database: Database) -> Path:
-    """Where a store's snapshots lie: one place, by whatever link the store was opened."""
+    """Where a store's snapshots lie: one place, by whatever link the store was opened.
+
+    Args:
+        database: The store's.
+    """
     file = database.path.resolve()
     return file.with_name(file.name + ".index")
 
@@ -76,7 +80,12 @@ def save(database: Database, scope: str, version: int, arrays: Arrays) -> bool:
 
 
 def load(database: Database, scope: str) -> tuple[int, mapped_arrays.Mapped] | None:
-    """A scope's snapshot, as its version and arrays; None if there is none to be trusted."""
+    """A scope's snapshot, as its version and arrays; None if there is none to be trusted.
+
+    Args:
+        database: The store's.
+        scope: A namespace, as stored.
+    """
     named = _named(database, scope)
     while named is not None and _usable(named[0]):
         name, digest, version = named
@@ -109,7 +118,11 @@ def _settle(file: Path) -> None:
 
 
 def problems(database: Database) -> list[str]:
-    """What is wrong with the files that the store names."""
+    """What is wrong with the files that the store names.
+
+    Args:
+        database: The store's.
+    """
     with database.reading() as connection:
         rows = connection.execute(
             "SELECT namespace, file, sha256, version FROM snapshots ORDER BY file"
@@ -133,6 +146,9 @@ def drop_all(database: Database) -> int:
     """Remove every snapshot, also those that nobody names; how many files that was.
 
     Those too that lie beside a name which the store's file no longer has.
+
+    Args:
+        database: The store's.
 
     Raises:
         StoreUnavailable: One cannot be removed.

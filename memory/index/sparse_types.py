@@ -17,6 +17,9 @@ SparseName = Literal["auto", "own", "tantivy"]
 def checked(name: str) -> SparseName:
     """The name, if it is one.
 
+    Args:
+        name: As a caller gave it.
+
     Raises:
         ConfigError: It is none.
         MissingExtra: It needs an extra that is not installed.
@@ -33,7 +36,14 @@ def checked(name: str) -> SparseName:
 def sparse_index(
     name: SparseName, table: SlotTable, lock: RLock, language: str = ENGLISH
 ) -> SparseIndex:
-    """An empty index of this kind over a view's slots, of words in a language."""
+    """An empty index of this kind over a view's slots, of words in a language.
+
+    Args:
+        name: The kind.
+        table: The view's slots.
+        lock: The view's.
+        language: Whose stemmer words go through.
+    """
     if name == "tantivy":
         from hoptrail.memory.index.tantivy_bm25 import TantivyIndex
 

@@ -84,7 +84,11 @@ class TantivyIndex(SparseIndex):
         self._clear()
 
     def add(self, texts: Sequence[str]) -> None:
-        """Index the texts of the slots that follow the last one indexed."""
+        """Index the texts of the slots that follow the last one indexed.
+
+        Args:
+            texts: Contents of n passages.
+        """
         with self._lock:
             first = self._count
             super().add(texts)
@@ -92,14 +96,22 @@ class TantivyIndex(SparseIndex):
                 self._write(slot, [self._ids[term] for term in self.terms(text)])
 
     def remove(self, slots: Slots) -> None:
-        """Take slots out; the table has them dead already."""
+        """Take slots out; the table has them dead already.
+
+        Args:
+            slots: `(m,)`.
+        """
         with self._lock:
             super().remove(slots)
             if self._held - self._table.size > DEAD * self._held:
                 self._rebuild()
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take over a state, in place of adding its texts to an empty index."""
+        """Take over a state, in place of adding its texts to an empty index.
+
+        Args:
+            state: As `state` gave it.
+        """
         with self._lock:
             super().restore(state)
             self._rebuild()

@@ -41,7 +41,11 @@ class VectorTable:
         return self._count
 
     def append(self, vectors: Vectors) -> None:
-        """Take in the vectors `(n, dim)` of the next slots."""
+        """Take in the vectors `(n, dim)` of the next slots.
+
+        Args:
+            vectors: `(n, dim)`.
+        """
         first = self._count - len(self._base)
         last = first + len(vectors)
         if last > len(self._tail):
@@ -61,7 +65,11 @@ class VectorTable:
         return [(0, self._base), (in_base, tail)]
 
     def take(self, slots: Slots) -> Vectors:
-        """The vectors of slots, which may have any shape."""
+        """The vectors of slots, which may have any shape.
+
+        Args:
+            slots: Of any shape.
+        """
         parts = self.parts()
         if len(parts) == 1:
             vectors: Vectors = parts[0][1][slots]
@@ -74,20 +82,32 @@ class VectorTable:
         return vectors
 
     def those(self, chosen: Mask) -> Vectors:
-        """The vectors of the chosen slots, in their order; no copy where it is all of a part."""
+        """The vectors of the chosen slots, in their order; no copy where it is all of a part.
+
+        Args:
+            chosen: `(capacity,)`.
+        """
         parts = self.parts()
         if len(parts) == 1 and chosen.all():
             return parts[0][1]
         return np.concatenate([part[chosen[first : first + len(part)]] for first, part in parts])
 
     def batches(self, slots: Slots) -> Iterator[tuple[Slots, Vectors]]:
-        """Slots `(m,)` with their vectors, a portion at a time."""
+        """Slots `(m,)` with their vectors, a portion at a time.
+
+        Args:
+            slots: `(m,)`.
+        """
         for start in range(0, len(slots), ROWS_AT_ONCE):
             portion = slots[start : start + ROWS_AT_ONCE]
             yield portion, self.take(portion)
 
     def selectors(self, chosen: Mask) -> list[Any]:
-        """FAISS's selectors of the chosen slots, one for each part."""
+        """FAISS's selectors of the chosen slots, one for each part.
+
+        Args:
+            chosen: `(capacity,)`.
+        """
         return [selector(chosen[first : first + len(part)]) for first, part in self.parts()]
 
     def search(
@@ -130,7 +150,11 @@ class VectorTable:
 
 
 def selector(chosen: Mask) -> Any:
-    """FAISS's selector of the rows that are chosen."""
+    """FAISS's selector of the rows that are chosen.
+
+    Args:
+        chosen: `(n,)`.
+    """
     import faiss
 
     return faiss.IDSelectorBitmap(np.packbits(chosen, bitorder="little"))
@@ -143,6 +167,9 @@ def threads(products: int) -> Iterator[None]:
     Where other programs want the cores too, waiting for FAISS's other threads to be scheduled took
     15 to 40 ms, for a search that one thread does in 1.5 ms. OpenMP's number is per thread: nobody
     else's is changed.
+
+    Args:
+        products: How many products of vectors a search makes.
     """
     import faiss
 

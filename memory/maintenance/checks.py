@@ -49,6 +49,9 @@ class Purged:
 def verify(store: Store) -> list[Problem]:
     """Everything that is wrong with a store's own tables, vectors and snapshots.
 
+    Args:
+        store: Open, and not inside of a transaction.
+
     Raises:
         StoreUnavailable: The file cannot even be read.
     """
@@ -65,6 +68,10 @@ def verify(store: Store) -> list[Problem]:
 
 def backup(store: Store, path: str | Path) -> Path:
     """Copy a store, while others read and write, into a new file of one state; its path.
+
+    Args:
+        store: Open, and not inside of a transaction.
+        path: The new file.
 
     Raises:
         StoreError: The store is closed.

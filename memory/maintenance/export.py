@@ -193,7 +193,11 @@ def _header(source: Path, lines: Iterator[tuple[int, Mapping[str, Any]]]) -> tup
 
 
 def record_of(passage: Passage) -> dict[str, Any]:
-    """A passage with all its fields, as JSON values."""
+    """A passage with all its fields, as JSON values.
+
+    Args:
+        passage: Any.
+    """
     return {
         "id": passage.id,
         "text": passage.text,
@@ -209,6 +213,10 @@ def record_of(passage: Passage) -> dict[str, Any]:
 
 def passage_of(record: Mapping[str, Any], where: str) -> Passage:
     """The passage that `record_of` wrote; `where` opens the message of an error.
+
+    Args:
+        record: A line of the file.
+        where: Opens the message of an error.
 
     Raises:
         FormatError: A field is missing or of another type.

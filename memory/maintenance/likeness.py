@@ -57,14 +57,25 @@ class Keepers:
         self._by_form: dict[int, list[tuple[str, Form, Vectors]]] = {}
 
     def add(self, id: str, content: str, vector: Vectors) -> None:
-        """Take in one more, whose vector is `(d,)`."""
+        """Take in one more, whose vector is `(d,)`.
+
+        Args:
+            id: The passage's.
+            content: The passage's.
+            vector: `(d,)` L2-normalised.
+        """
         self._by_content[content] = id
         if self._near <= 1:
             form = sameness.form(content)
             self._by_form.setdefault(form.folded, []).append((id, form, vector))
 
     def like(self, content: str, vector: Vectors) -> Like | None:
-        """The one that a content with its vector `(d,)` is a duplicate of: the nearest."""
+        """The one that a content with its vector `(d,)` is a duplicate of: the nearest.
+
+        Args:
+            content: The passage's.
+            vector: `(d,)` L2-normalised.
+        """
         if content in self._by_content:
             return Like(self._by_content[content], 1.0, exact=True)
         if self._near > 1 or not self._by_form:
@@ -147,6 +158,10 @@ def of_new(
 
 def oldest_first(store: Store, view: View) -> Iterator[tuple[Passage, Vectors]]:
     """The passages of exactly a view's namespace with their vectors `(d,)`, as they were written.
+
+    Args:
+        store: Holds the passages.
+        view: Of exactly one namespace, pinned.
 
     Raises:
         UnknownId: A passage was deleted after the view was last refreshed.

@@ -150,7 +150,13 @@ def duplicates(
 def among_old(
     store: Store, namespace: Namespace, similarity_threshold: float
 ) -> tuple[int, list[Duplicate]]:
-    """The duplicates that exactly one namespace holds, at the version that comes first."""
+    """The duplicates that exactly one namespace holds, at the version that comes first.
+
+    Args:
+        store: Holds the passages.
+        namespace: Exactly this one.
+        similarity_threshold: Cosine from which two passages are near duplicates.
+    """
     while True:
         with store.pinned(namespace) as view, view.lock:
             try:
@@ -160,7 +166,13 @@ def among_old(
 
 
 def changed(connection: sqlite3.Connection, namespace: Namespace, version: int) -> bool:
-    """Whether exactly this namespace was written to after a version."""
+    """Whether exactly this namespace was written to after a version.
+
+    Args:
+        connection: The store's.
+        namespace: Exactly this one; it was checked.
+        version: Of the store.
+    """
     stored = encode_namespace(namespace)
     row = connection.execute(
         "SELECT EXISTS (SELECT 1 FROM passages WHERE version > ? AND +namespace = ?) "
@@ -172,6 +184,9 @@ def changed(connection: sqlite3.Connection, namespace: Namespace, version: int) 
 
 def checked_bound(similarity_threshold: object) -> float:
     """A cosine from which passages are near duplicates.
+
+    Args:
+        similarity_threshold: As a caller gave it.
 
     Raises:
         InputError: It is no number above 0.
@@ -272,7 +287,15 @@ def keep(
     entries: Iterable[Merged],
     links: Iterable[Link],
 ) -> None:
-    """Let a passage keep what is merged into it, and its links; its own links come before."""
+    """Let a passage keep what is merged into it, and its links; its own links come before.
+
+    Args:
+        store: Holds the passages.
+        connection: The store's.
+        first: The passage that stays.
+        entries: What was merged into it.
+        links: Those of what was merged.
+    """
     rowid = batches.existing_rowids(connection, [own(first)], store.clock())[own(first)]
     provenance.put(connection, rowid, entries)
     joined = {(link.target, link.kind): link for link in (*links, *first.links)}

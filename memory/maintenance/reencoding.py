@@ -324,13 +324,20 @@ class Reencoding:
 
 
 def status(store: Store) -> ReencodingProgress | None:
-    """The change of encoder that a store is in; None if it is in none."""
+    """The change of encoder that a store is in; None if it is in none.
+
+    Args:
+        store: Open; able to write, to drop a change.
+    """
     with store.reading() as connection:
         return next_vectors.progress_of(connection)
 
 
 def drop(store: Store) -> ReencodingProgress | None:
     """Give up the change that a store is in, with the vectors it has made; which one that was.
+
+    Args:
+        store: Open; able to write, to drop a change.
 
     Raises:
         StoreError: The store is read-only.

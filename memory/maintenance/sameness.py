@@ -52,7 +52,11 @@ class Form:
     """Whether all of its letters are small, or all are capitals."""
 
     def same(self, other: Form) -> bool:
-        """Whether two texts say the same."""
+        """Whether two texts say the same.
+
+        Args:
+            other: Of another text.
+        """
         return self.folded == other.folded and (
             self.cased == other.cased or self.even or other.even
         )
@@ -71,7 +75,11 @@ class _Token:
 
 
 def form(text: str) -> Form:
-    """The form of a text: equal for texts that say the same. Takes time in proportion to it."""
+    """The form of a text: equal for texts that say the same. Takes time in proportion to it.
+
+    Args:
+        text: Of any length.
+    """
     unified = _unified(text)
     tokens = _tokens(unified)
     for i, token in enumerate(tokens):

@@ -35,7 +35,11 @@ class Problem:
 
 
 def problems(connection: sqlite3.Connection) -> list[Problem]:
-    """All that is wrong inside of the file, in a read transaction."""
+    """All that is wrong inside of the file, in a read transaction.
+
+    Args:
+        connection: The store's.
+    """
     problems = _file_problems(connection)
     if any(not problem.derived for problem in problems):
         return problems  # what a damaged file says further means nothing
@@ -60,12 +64,20 @@ def problems(connection: sqlite3.Connection) -> list[Problem]:
 
 
 def derived(table: str) -> bool:
-    """Whether a table can be made anew from the passages."""
+    """Whether a table can be made anew from the passages.
+
+    Args:
+        table: Its name.
+    """
     return table.startswith(DERIVED)
 
 
 def tables(connection: sqlite3.Connection) -> list[str]:
-    """The names of the file's own tables, those of word indexes but the parts that SQLite keeps."""
+    """The names of the file's own tables, those of word indexes but the parts that SQLite keeps.
+
+    Args:
+        connection: The store's.
+    """
     rows = connection.execute(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT GLOB 'sqlite_*' "
         "AND sql NOT LIKE 'CREATE VIRTUAL%' ORDER BY name"
@@ -74,7 +86,12 @@ def tables(connection: sqlite3.Connection) -> list[str]:
 
 
 def integrity(connection: sqlite3.Connection, table: str | None = None) -> list[str]:
-    """What SQLite says is wrong with its structures, of one table or of all the file."""
+    """What SQLite says is wrong with its structures, of one table or of all the file.
+
+    Args:
+        connection: The store's.
+        table: Its name; None for all of the file.
+    """
     argument = SHOWN if table is None else f'"{table}"'
     try:
         rows = connection.execute(f"PRAGMA integrity_check({argument})").fetchall()
@@ -84,14 +101,23 @@ def integrity(connection: sqlite3.Connection, table: str | None = None) -> list[
 
 
 def whole(connection: sqlite3.Connection, prefix: str) -> bool:
-    """Whether SQLite can follow the structure of all tables whose names begin like this."""
+    """Whether SQLite can follow the structure of all tables whose names begin like this.
+
+    Args:
+        connection: The store's.
+        prefix: What their names begin with.
+    """
     return not any(
         integrity(connection, table) for table in tables(connection) if table.startswith(prefix)
     )
 
 
 def wrong_vectors(connection: sqlite3.Connection) -> list[int]:
-    """The rowids of passages whose vector is missing, of another length, or not as written."""
+    """The rowids of passages whose vector is missing, of another length, or not as written.
+
+    Args:
+        connection: The store's.
+    """
     width = store_info.width(store_info.get(connection, "encoder") or "")
     wrong = []
     rows = connection.execute(
@@ -154,7 +180,11 @@ def _reference_problems(connection: sqlite3.Connection) -> list[Problem]:
 
 
 def wrong_passages(connection: sqlite3.Connection) -> Iterator[int]:
-    """The rowids of passages that are not as they were written."""
+    """The rowids of passages that are not as they were written.
+
+    Args:
+        connection: The store's.
+    """
     return (rowid for rowid, _, _ in _wrong_passages(connection))
 
 

@@ -10,7 +10,11 @@ from hoptrail.memory.storage import store_info
 
 
 def discard(path: Path) -> bool:
-    """Remove a store's file if nothing was ever written to it and nobody else has it open."""
+    """Remove a store's file if nothing was ever written to it and nobody else has it open.
+
+    Args:
+        path: The store's, which is closed.
+    """
     if not path.is_file():
         return False
     try:

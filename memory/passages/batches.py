@@ -45,6 +45,12 @@ def collect(
 ) -> dict[Key, Passage]:
     """The passages by key, checked; those given twice as `on_duplicate` says.
 
+    Args:
+        passages: As a caller gave them.
+        on_duplicate: "error", "replace" or "skip"; as `Store.add` takes it.
+        now: Seconds since 1970.
+        ttl: How long those live that have no expiry of their own; None for ever.
+
     Raises:
         InputError: One cannot be stored, or has expired.
         DuplicateId: One is given twice and `on_duplicate` is "error", or is of two documents.
@@ -81,6 +87,10 @@ def _life(ttl: object) -> float:
 def check_expiry(passage: Passage, now: float) -> None:
     """Refuse a passage that has expired.
 
+    Args:
+        passage: To be written.
+        now: Seconds since 1970.
+
     Raises:
         InputError: It has; seconds from now may have been meant.
     """
@@ -94,7 +104,13 @@ def check_expiry(passage: Passage, now: float) -> None:
 def existing_rowids(
     connection: sqlite3.Connection, batch: Iterable[Key], now: float
 ) -> dict[Key, int]:
-    """The rowids of those keys that the store has."""
+    """The rowids of those keys that the store has.
+
+    Args:
+        connection: The store's.
+        batch: Keys.
+        now: Seconds since 1970.
+    """
     by_namespace: dict[Namespace, list[str]] = {}
     for namespace, id_ in batch:
         by_namespace.setdefault(namespace, []).append(id_)
@@ -112,6 +128,12 @@ def without_duplicates(
     now: float,
 ) -> dict[Key, Passage]:
     """The batch as `on_duplicate` lets it be written over what the store has.
+
+    Args:
+        connection: The store's.
+        batch: To be written, by the keys given.
+        on_duplicate: "error", "replace" or "skip"; as `Store.add` takes it.
+        now: Seconds since 1970.
 
     Raises:
         DuplicateId: An id is taken and `on_duplicate` is "error".
@@ -137,7 +159,13 @@ def without_duplicates(
 def existing_rows(
     connection: sqlite3.Connection, batch: Iterable[Key], now: float
 ) -> dict[Key, Row]:
-    """What the store has under those keys."""
+    """What the store has under those keys.
+
+    Args:
+        connection: The store's.
+        batch: Keys.
+        now: Seconds since 1970.
+    """
     there = existing_rowids(connection, batch, now)
     passages = records.read(connection, list(there.values()))
     return {key: (rowid, passages.get(rowid)) for key, rowid in there.items()}
@@ -146,7 +174,13 @@ def existing_rows(
 def new_contents(
     batch: Mapping[Key, Passage], existing: Mapping[Key, Row], encoded: Collection[str]
 ) -> list[str]:
-    """The contents, each once, that neither the passages' old rows nor `encoded` have."""
+    """The contents, each once, that neither the passages' old rows nor `encoded` have.
+
+    Args:
+        batch: To be written, by key.
+        existing: What the store has under these keys.
+        encoded: Contents whose vectors are at hand.
+    """
     olds = {key: existing[key][1] if key in existing else None for key in batch}
     contents = {
         passage.content: None
@@ -157,7 +191,12 @@ def new_contents(
 
 
 def same(old: Passage | None, new: Passage) -> bool:
-    """Whether writing one over the other would change nothing but its time."""
+    """Whether writing one over the other would change nothing but its time.
+
+    Args:
+        old: What the store has; None where that is damaged.
+        new: What is to be written.
+    """
     if old is None:
         return False
     if _canonical(old.metadata) != _canonical(new.metadata):
@@ -170,7 +209,12 @@ def _canonical(metadata: Metadata) -> str:
 
 
 def owned(batch: Mapping[Key, Passage], existing: Mapping[Key, Row]) -> dict[Key, Passage]:
-    """The batch, each passage that names no document in the one that its row belongs to."""
+    """The batch, each passage that names no document in the one that its row belongs to.
+
+    Args:
+        batch: To be written, by key.
+        existing: What the store has under these keys.
+    """
     olds = {key: row[1] for key, row in existing.items()}
     return {
         key: replace(passage, document=old.document)
@@ -182,6 +226,11 @@ def owned(batch: Mapping[Key, Passage], existing: Mapping[Key, Row]) -> dict[Key
 
 def one(connection: sqlite3.Connection, rowid: int, id: str) -> Passage:
     """The passage of a row that is there.
+
+    Args:
+        connection: The store's.
+        rowid: The passage's.
+        id: The passage's, for a message.
 
     Raises:
         StoreError: It is damaged.
@@ -196,7 +245,15 @@ def one(connection: sqlite3.Connection, rowid: int, id: str) -> Passage:
 def put(
     connection: sqlite3.Connection, passage: Passage, rowid: int | None, version: int, now: float
 ) -> int:
-    """Write a passage, over the row that it has if it has one; its rowid."""
+    """Write a passage, over the row that it has if it has one; its rowid.
+
+    Args:
+        connection: The store's.
+        passage: What is written.
+        rowid: The row that it is written over; None for a new one.
+        version: The one that it gets.
+        now: Seconds since 1970.
+    """
     if rowid is None:
         return records.insert(connection, passage, version, now)
     records.overwrite(connection, rowid, passage, version, now)
@@ -204,14 +261,25 @@ def put(
 
 
 def delete_rows(connection: sqlite3.Connection, rowids: Sequence[int]) -> int:
-    """Delete passages that are there; how many."""
+    """Delete passages that are there; how many.
+
+    Args:
+        connection: The store's.
+        rowids: Of passages that are there.
+    """
     if rowids:
         records.delete(connection, rowids, store_info.bump(connection, len(rowids)))
     return len(rowids)
 
 
 def matching(connection: sqlite3.Connection, rowids: Sequence[int], filter: Filter) -> list[int]:
-    """Those of these rows whose passages fulfil a filter."""
+    """Those of these rows whose passages fulfil a filter.
+
+    Args:
+        connection: The store's.
+        rowids: Of passages that are there.
+        filter: What they must fulfil.
+    """
     matching_rowids: list[int] = []
     for part, _ in records.batches(rowids):
         passage_of = records.read(connection, part, links=False)
@@ -221,7 +289,12 @@ def matching(connection: sqlite3.Connection, rowids: Sequence[int], filter: Filt
 
 
 def merged(old: tuple[Link, ...], new: Sequence[Link]) -> tuple[Link, ...]:
-    """The old links and the new, of the same target and kind the new."""
+    """The old links and the new, of the same target and kind the new.
+
+    Args:
+        old: Those that a passage has.
+        new: Those that are added.
+    """
     by_key = {(link.target, link.kind): link for link in old}
     by_key.update({(link.target, link.kind): link for link in new})
     return tuple(by_key.values())

@@ -15,6 +15,9 @@ from hoptrail.values.numbers import shown
 def cleaned(passage: Passage) -> Passage:
     """A passage as it will be read back: values of JSON, Python's own numbers, nothing shared.
 
+    Args:
+        passage: As a caller gave it.
+
     Raises:
         InputError: It cannot be stored; the message says which and why.
     """
@@ -37,5 +40,9 @@ def cleaned(passage: Passage) -> Passage:
 
 
 def apart(passages: Iterable[Passage]) -> list[Passage]:
-    """The passages with metadata of their own, so that what a caller does to it stays theirs."""
+    """The passages with metadata of their own, so that what a caller does to it stays theirs.
+
+    Args:
+        passages: n of them.
+    """
     return [replace(passage, metadata=copied(dict(passage.metadata))) for passage in passages]

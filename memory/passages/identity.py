@@ -33,5 +33,9 @@ def content_id(passage: Passage, again: int = 0) -> str:
 
 
 def is_by_content(passage: Passage) -> bool:
-    """Whether a passage's id was made of its content."""
+    """Whether a passage's id was made of its content.
+
+    Args:
+        passage: Any.
+    """
     return len(passage.id) == DIGITS and passage.id == content_id(passage)

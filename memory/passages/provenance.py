@@ -30,12 +30,23 @@ class Merged:
 
 
 def merged(passage: Passage, cosine: float) -> Merged:
-    """What the passage that stays keeps of one that is merged into it."""
+    """What the passage that stays keeps of one that is merged into it.
+
+    Args:
+        passage: The one that goes.
+        cosine: With the one that stays.
+    """
     return Merged(passage.id, passage.title, passage.text, passage.metadata, cosine)
 
 
 def put(connection: sqlite3.Connection, rowid: int, entries: Iterable[Merged]) -> None:
-    """Add to what a passage keeps."""
+    """Add to what a passage keeps.
+
+    Args:
+        connection: The store's.
+        rowid: Of the passage that keeps them.
+        entries: What is added, in order.
+    """
     row = connection.execute(
         "SELECT coalesce(max(position), -1) FROM merges WHERE passage = ?", (rowid,)
     ).fetchone()
@@ -53,7 +64,13 @@ def _insert(connection: sqlite3.Connection, rowid: int, first: int, entries: Ite
 
 
 def move(connection: sqlite3.Connection, sources: Sequence[int], target: int) -> None:
-    """Give a passage what others keep, in their order: they are merged into it themselves."""
+    """Give a passage what others keep, in their order: they are merged into it themselves.
+
+    Args:
+        connection: The store's.
+        sources: Rowids of those that go.
+        target: Rowid of the one that stays.
+    """
     row = connection.execute(
         "SELECT coalesce(max(position), -1) FROM merges WHERE passage = ?", (target,)
     ).fetchone()
@@ -68,7 +85,13 @@ def move(connection: sqlite3.Connection, sources: Sequence[int], target: int) ->
 
 
 def of_key(connection: sqlite3.Connection, stored: str, id: str) -> tuple[Merged, ...]:
-    """What a passage of a namespace, as stored, keeps; in the order of merging."""
+    """What a passage of a namespace, as stored, keeps; in the order of merging.
+
+    Args:
+        connection: The store's.
+        stored: Its namespace, as stored.
+        id: The passage's.
+    """
     if not schema.applied(connection, schema.MERGES):  # a file that may not be written
         return ()
     rows = connection.execute(
@@ -88,7 +111,12 @@ def _loaded(record: str) -> Merged | None:
 
 
 def ids(connection: sqlite3.Connection, rowids: Collection[int]) -> dict[int, tuple[str, ...]]:
-    """The ids of what some passages keep, by rowid; of those that keep something."""
+    """The ids of what some passages keep, by rowid; of those that keep something.
+
+    Args:
+        connection: The store's.
+        rowids: Of passages.
+    """
     if not schema.applied(connection, schema.MERGES):
         return {}
     ids_of: dict[int, list[str]] = {}
@@ -102,6 +130,10 @@ def ids(connection: sqlite3.Connection, rowids: Collection[int]) -> dict[int, tu
 
 def parsed(value: object, where: str) -> tuple[Merged, ...]:
     """What `of_passage` gave; `where` opens the message of an error.
+
+    Args:
+        value: As an export has it.
+        where: Opens the message of an error.
 
     Raises:
         FormatError: It is something else.

@@ -195,7 +195,12 @@ class Reader:
             return records.read(connection, rowids)
 
     def unchanged(self, since: int, rowids: Iterable[int]) -> bool:
-        """Whether passages are there yet, and none of them was written after a version."""
+        """Whether passages are there yet, and none of them was written after a version.
+
+        Args:
+            since: A version.
+            rowids: Of the passages.
+        """
         different = list(dict.fromkeys(rowids))
         count = 0
         with self._db.reading() as connection:
@@ -232,6 +237,9 @@ class Reader:
 def list_of_ids(ids: Iterable[str]) -> list[str]:
     """Ids as a list, refusing one bare string, whose characters would be taken for ids.
 
+    Args:
+        ids: As a caller gave them.
+
     Raises:
         InputError: It is no list of non-empty strings.
     """
@@ -249,6 +257,12 @@ def find(
     connection: sqlite3.Connection, ids: Sequence[str], place: Scope, now: float
 ) -> dict[str, int]:
     """The rowids of these ids, in exactly a scope's namespace.
+
+    Args:
+        connection: The store's.
+        ids: In any order.
+        place: Whose namespace holds them.
+        now: Seconds since 1970.
 
     Raises:
         UnknownId: One of them is not in this namespace.

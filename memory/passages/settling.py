@@ -46,6 +46,11 @@ def rekeyed(
     """A batch, by the keys given, each under an id that no other content has.
 
     Only of passages whose ids were made of their content: what a caller named stays so.
+
+    Args:
+        connection: The store's.
+        batch: To be written, by the keys given.
+        now: Seconds since 1970.
     """
     mine = {key: passage for key, passage in batch.items() if is_by_content(passage)}
     existing = batches.existing_rows(connection, mine, now)
@@ -65,7 +70,13 @@ def rekeyed(
 def renamed(
     connection: sqlite3.Connection, batch: Mapping[Key, Passage], now: float
 ) -> dict[Key, Passage]:
-    """A batch as `rekeyed` gives it, by the passages' own keys."""
+    """A batch as `rekeyed` gives it, by the passages' own keys.
+
+    Args:
+        connection: The store's.
+        batch: To be written, by the keys given.
+        now: Seconds since 1970.
+    """
     return {own(passage): passage for passage in rekeyed(connection, batch, now).values()}
 
 
@@ -146,5 +157,9 @@ def put(
 
 
 def own(passage: Passage) -> Key:
-    """The key that a passage has."""
+    """The key that a passage has.
+
+    Args:
+        passage: Any.
+    """
     return passage.namespace, passage.id

@@ -280,7 +280,12 @@ def _histories(store: Reader, where: str, values: tuple[object, ...]) -> Iterato
 
 
 def counts_record(connection: sqlite3.Connection, passage: Passage) -> dict[str, Any] | None:
-    """What is counted of a passage, as JSON values; None if nothing ever was."""
+    """What is counted of a passage, as JSON values; None if nothing ever was.
+
+    Args:
+        connection: The store's.
+        passage: One that is there.
+    """
     if not schema.applied(connection, schema.STATISTICS):
         return None
     row = connection.execute(
@@ -293,6 +298,10 @@ def counts_record(connection: sqlite3.Connection, passage: Passage) -> dict[str,
 
 def counts_of(record: object, where: str) -> Counts:
     """The counts that `counts_record` gave; `where` opens the message of an error.
+
+    Args:
+        record: As an export has it.
+        where: Opens the message of an error.
 
     Raises:
         FormatError: They are none.
@@ -312,7 +321,13 @@ def counts_of(record: object, where: str) -> Counts:
 
 
 def put(connection: sqlite3.Connection, rowid: int, counts: Counts) -> None:
-    """Write a passage's counts, over those that were there."""
+    """Write a passage's counts, over those that were there.
+
+    Args:
+        connection: The store's.
+        rowid: The passage's.
+        counts: What is written.
+    """
     connection.execute(
         "INSERT OR REPLACE INTO statistics VALUES (?, ?, ?, ?, ?)",
         (rowid, counts.added_at, counts.updates, counts.recalls, counts.recalled_at),

@@ -31,7 +31,12 @@ class Stored:
 
 
 def whole(blob: object, width: int) -> bool:
-    """Whether a blob is one vector of a width, or several."""
+    """Whether a blob is one vector of a width, or several.
+
+    Args:
+        blob: As stored.
+        width: Of one vector.
+    """
     return isinstance(blob, bytes) and bool(blob) and len(blob) % (4 * width) == 0
 
 
@@ -73,7 +78,13 @@ def _finite(blob: bytes) -> bool:
 
 
 def read(connection: sqlite3.Connection, rowids: Sequence[int], width: int) -> Stored:
-    """The vectors of passages; zeros for one that is gone, or has none that is whole."""
+    """The vectors of passages; zeros for one that is gone, or has none that is whole.
+
+    Args:
+        connection: The store's.
+        rowids: n of them.
+        width: Of one vector.
+    """
     blob_of: dict[int, object] = dict.fromkeys(rowids, bytes(4 * width))
     for part, marks in records.batches(rowids):
         rows = connection.execute(
@@ -86,7 +97,12 @@ def read(connection: sqlite3.Connection, rowids: Sequence[int], width: int) -> S
 
 
 def split_passages(connection: sqlite3.Connection, scope: Scope) -> int:
-    """How many passages of a scope are longer than their encoder's window."""
+    """How many passages of a scope are longer than their encoder's window.
+
+    Args:
+        connection: The store's.
+        scope: Which passages.
+    """
     width = store_info.width(store_info.get(connection, "encoder") or "")
     if not width:
         return 0

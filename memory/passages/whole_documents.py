@@ -33,7 +33,11 @@ NOTHING = Whole()
 
 
 def complete(passages: Iterable[Passage]) -> set[DocumentKey]:
-    """The documents of which all parts are among these passages."""
+    """The documents of which all parts are among these passages.
+
+    Args:
+        passages: To be written.
+    """
     counts: Counter[DocumentKey] = Counter()
     parts: dict[DocumentKey, int] = {}
     for passage in passages:
@@ -44,7 +48,12 @@ def complete(passages: Iterable[Passage]) -> set[DocumentKey]:
 
 
 def there(connection: sqlite3.Connection, documents: Collection[DocumentKey]) -> set[DocumentKey]:
-    """Those of these documents of which the store has a passage."""
+    """Those of these documents of which the store has a passage.
+
+    Args:
+        connection: The store's.
+        documents: By namespace and name.
+    """
     return {
         (namespace, name)
         for namespace, names in _by_namespace(documents).items()
@@ -59,7 +68,13 @@ def there(connection: sqlite3.Connection, documents: Collection[DocumentKey]) ->
 def stale(
     connection: sqlite3.Connection, batch: Mapping[tuple[Namespace, str], Passage], whole: Whole
 ) -> dict[int, str]:
-    """Rowids and ids of the passages that documents no longer have, once the batch is written."""
+    """Rowids and ids of the passages that documents no longer have, once the batch is written.
+
+    Args:
+        connection: The store's.
+        batch: To be written, by key.
+        whole: What is given whole beside them.
+    """
     documents = complete(batch.values()) | whole.documents
     rows: dict[int, str] = {}
     for namespace, names in _by_namespace(documents).items():
@@ -115,6 +130,10 @@ def check_owners(
 def check_same(first: Passage, second: Passage) -> None:
     """Refuse two passages of one id that are of different documents.
 
+    Args:
+        first: One of them.
+        second: The other.
+
     Raises:
         DuplicateId: They are.
     """
@@ -126,7 +145,12 @@ def check_same(first: Passage, second: Passage) -> None:
 
 
 def names(connection: sqlite3.Connection, namespace: Namespace) -> dict[str, str]:
-    """The documents of exactly this namespace, each with the shortest id of its passages."""
+    """The documents of exactly this namespace, each with the shortest id of its passages.
+
+    Args:
+        connection: The store's.
+        namespace: Exactly this one; it was checked.
+    """
     rows = connection.execute(
         "SELECT document, id, min(length(id)) FROM passages "
         "WHERE namespace = ? AND document IS NOT NULL GROUP BY document",
@@ -138,7 +162,13 @@ def names(connection: sqlite3.Connection, namespace: Namespace) -> dict[str, str
 def owners(
     connection: sqlite3.Connection, namespace: Namespace, ids: Collection[str]
 ) -> dict[str, str | None]:
-    """The documents of those of these ids that exactly this namespace has."""
+    """The documents of those of these ids that exactly this namespace has.
+
+    Args:
+        connection: The store's.
+        namespace: Exactly this one; it was checked.
+        ids: Of passages.
+    """
     return {
         id_: name
         for part, marks in records.batches(list(ids))

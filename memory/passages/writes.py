@@ -244,6 +244,15 @@ class Writer(Reader):
         A changed content is encoded anew, by `encoder` as for `add`. Metadata and links replace
         those that were there.
 
+        Args:
+            id: The passage's.
+            text: Its new text; None leaves what is there, as for the others.
+            title: Its new title, or None for none; `...` leaves what is there.
+            metadata: Takes the place of all that is there.
+            links: Take the place of all that are there.
+            expires_at: A time, or None for never; `...` leaves what is there.
+            namespace: Exactly the passage's.
+
         Raises:
             UnknownId: The passage is not there.
             InputError: A value cannot be stored.
@@ -282,6 +291,10 @@ class Writer(Reader):
         """Delete passages, all of them or none; how many.
 
         Links that lead to them from elsewhere stay: they lead somewhere again if the id returns.
+
+        Args:
+            ids: Of passages.
+            namespace: Exactly the passages'.
 
         Raises:
             UnknownId: One of them is not there; nothing is deleted.
@@ -337,6 +350,11 @@ class Writer(Reader):
 
         A link of a target and kind that are there already gives that one its weight.
 
+        Args:
+            source: Id of the passage that holds the links.
+            links: One or several.
+            namespace: Exactly the passage's.
+
         Raises:
             UnknownId: The source is not there. The target may be written later.
             InputError: A link cannot be stored.
@@ -375,7 +393,13 @@ class Writer(Reader):
         namespace: ScopeLike,
         change: Callable[[tuple[Link, ...]], tuple[Link, ...]],
     ) -> Passage:
-        """Change a passage's links in one go; it as it now is. `written_at` stays."""
+        """Change a passage's links in one go; it as it now is. `written_at` stays.
+
+        Args:
+            source: Id of the passage that holds the links.
+            namespace: Exactly the passage's.
+            change: Gives the new links, of those that it has.
+        """
         id_list, place = list_of_ids([source]), Scope.parse(namespace)
         with self._write() as (connection, now):
             rowid = find(connection, id_list, place, now)[source]
@@ -387,7 +411,12 @@ class Writer(Reader):
             return new
 
     def encode(self, texts: Sequence[str], *, progress: Progress | None = None) -> Vectors:
-        """The vectors of passages' contents as wholes, `(n, d)`, by the store's encoder."""
+        """The vectors of passages' contents as wholes, `(n, d)`, by the store's encoder.
+
+        Args:
+            texts: n contents.
+            progress: Called with (texts encoded, texts in all).
+        """
         encoder = require(self.encoder, "encoding passages")
         return main_vectors(self._encode(encoder, texts, progress), encoder.dim)
 

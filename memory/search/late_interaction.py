@@ -160,6 +160,10 @@ def token_vectors(encoder: TokenEncoder, texts: Sequence[str]) -> list[Vectors]:
 
     Those without direction stay zeros.
 
+    Args:
+        encoder: Gives token vectors.
+        texts: n of them.
+
     Raises:
         InputError: The encoder gave something else for a text.
     """

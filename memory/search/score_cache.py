@@ -23,14 +23,23 @@ class PairScores:
         self._scores: OrderedDict[Pair, float] = OrderedDict()
 
     def get(self, pair: Pair) -> float | None:
-        """The score of a pair, if it is known."""
+        """The score of a pair, if it is known.
+
+        Args:
+            pair: A question, and the key of a content.
+        """
         score = self._scores.get(pair)
         if score is not None:
             self._scores.move_to_end(pair)
         return score
 
     def put(self, pair: Pair, score: float) -> None:
-        """Remember a score."""
+        """Remember a score.
+
+        Args:
+            pair: A question, and the key of a content.
+            score: What a stage gave it.
+        """
         self._scores[pair] = score
         self._scores.move_to_end(pair)
         while len(self._scores) > self._kept:
@@ -38,5 +47,9 @@ class PairScores:
 
 
 def pairs_of(batch: Sequence[QueryState]) -> list[list[Pair]]:
-    """The pairs of each question with its candidates."""
+    """The pairs of each question with its candidates.
+
+    Args:
+        batch: Questions, each with its candidates.
+    """
     return [[(state.text, cache_key(text)) for text in state.contents()] for state in batch]

@@ -54,7 +54,12 @@ class Views:
 
     @guarded
     def pinned(self, scope: Scope, encoder: Encoder | None) -> Iterator[View]:
-        """A scope's view; see `Store.pinned`."""
+        """A scope's view; see `Store.pinned`.
+
+        Args:
+            scope: Whose view.
+            encoder: The one that the view's vectors must be by; None for whichever it is.
+        """
         token, latest = object(), time.monotonic() + PATIENCE
         while True:
             with self._db.snapshot() as connection:

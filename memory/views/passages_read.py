@@ -42,6 +42,9 @@ class PassagesRead:
     def get(self, slots: Sequence[int]) -> list[Passage]:
         """The passages of slots, in this order.
 
+        Args:
+            slots: Living ones.
+
         Raises:
             UnknownId: One was deleted, or is damaged.
         """
@@ -59,7 +62,11 @@ class PassagesRead:
         return passages
 
     def drop(self, slots: Sequence[int]) -> None:
-        """Forget the passages of slots."""
+        """Forget the passages of slots.
+
+        Args:
+            slots: Those whose passages may have changed.
+        """
         for slot in slots:
             self._read.pop(slot, None)
 

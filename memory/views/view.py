@@ -136,30 +136,56 @@ class View:
         return self._passages.looked
 
     def fits(self, encoder: Encoder) -> bool:
-        """Whether its vectors are this encoder's; so are none at all."""
+        """Whether its vectors are this encoder's; so are none at all.
+
+        Args:
+            encoder: Any.
+        """
         return self._encoder in (None, store_info.describe(encoder))
 
     def slot_of_rowid(self, rowid: int) -> int | None:
-        """The living slot of a rowid, or None."""
+        """The living slot of a rowid, or None.
+
+        Args:
+            rowid: The store's, of a passage.
+        """
         return self._slot_of.get(rowid)
 
     def slot_of(self, id: str, namespace: ScopeLike = ()) -> int | None:
-        """The living slot of a passage, or None if this view has none."""
+        """The living slot of a passage, or None if this view has none.
+
+        Args:
+            id: The passage's.
+            namespace: Exactly the passage's.
+        """
         with self.pins.reading() as connection:
             stored = Scope.parse(namespace).encoded
             rowids = records.rowids(connection, stored, [id], self._clock())
         return self._slot_of.get(rowids[id]) if rowids else None
 
     def content_key(self, slot: int) -> bytes:
-        """A hash of the slot's content: breaks ties whatever the order and the ids."""
+        """A hash of the slot's content: breaks ties whatever the order and the ids.
+
+        Args:
+            slot: Any.
+        """
         return int(self._table.keys[slot]).to_bytes(8, "big")
 
     def has_content(self, content: str) -> NDArray[np.bool_]:
-        """Which slots hold exactly this content, `(capacity,)`, by its hash."""
+        """Which slots hold exactly this content, `(capacity,)`, by its hash.
+
+        Args:
+            content: A passage's, as `Passage.content` gives it.
+        """
         return np.asarray(self._table.keys == np.uint64(content_hash.content_key(content)))
 
     def order(self, scores: NDArray[np.floating], slots: Slots) -> NDArray[np.int64]:
-        """Positions that sort slots `(m,)` by score, best first, equals by content."""
+        """Positions that sort slots `(m,)` by score, best first, equals by content.
+
+        Args:
+            scores: `(m,)`.
+            slots: `(m,)`.
+        """
         return self._table.order(scores, slots)
 
     def allowed(self, filter: Filter | None) -> NDArray[np.bool_] | None:
@@ -175,6 +201,9 @@ class View:
 
     def passages(self, slots: Sequence[int] | Slots) -> list[Passage]:
         """The passages of slots, in this order; those read lately are not read again.
+
+        Args:
+            slots: m of them.
 
         Raises:
             UnknownId: One was deleted after this view was last refreshed, and it is not pinned.
@@ -207,6 +236,9 @@ class View:
 
         It is pinned as it is, or is newer than that state, or the clock has been set back and what
         had expired has not any more. A new view can do it, then. Only with the lock held.
+
+        Args:
+            connection: Reads one state of the store.
 
         Raises:
             As `refresh` does.

@@ -15,10 +15,20 @@ class Spent(EncoderMismatch):
 
 
 def named(prefix: str, state: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """A state under names that begin with a prefix."""
+    """A state under names that begin with a prefix.
+
+    Args:
+        prefix: Put before each name.
+        state: Arrays by name.
+    """
     return {f"{prefix}{key}": value for key, value in state.items()}
 
 
 def part(state: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
-    """What stands in a state under names that begin with a prefix, without it."""
+    """What stands in a state under names that begin with a prefix, without it.
+
+    Args:
+        state: Arrays by name.
+        prefix: What the names begin with.
+    """
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
