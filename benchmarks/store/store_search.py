@@ -236,7 +236,7 @@ class _Beside:
             codes.add(vectors[start : start + AT_ONCE])
         self._codes = codes  # or it goes with its Python object
         refined = faiss.IndexRefine(codes, self.flat)
-        refined.k_factor = kind.rescored
+        refined.k_factor = kind.overfetch
         return refined
 
     def words(self, query: str) -> list[int]:

@@ -65,7 +65,7 @@ class Approximate:
         Args:
             new: How many are about to come.
         """
-        return (self._moved + new * self.kind.adding) / max(1, self._trained)
+        return (self._moved + new * self.kind.drift_per_insert) / max(1, self._trained)
 
     @classmethod
     def build(cls, kind: AnnIndexType, rows: VectorTable, alive: Mask, reason: str) -> Approximate:
@@ -104,7 +104,7 @@ class Approximate:
         """
         slots = first + np.flatnonzero(alive[first:])
         if len(slots):
-            self._moved += len(slots) * self.kind.adding
+            self._moved += len(slots) * self.kind.drift_per_insert
             self._take_in(rows, slots)
 
     def removed(self, count: int) -> None:

@@ -46,11 +46,11 @@ class AnnIndexType(ABC):
     """What is particular to one kind. FAISS knows vectors by position, in the order they came."""
 
     name: str
-    rescored = 4
+    overfetch = 4
     """Candidates for each passage that is wanted."""
-    least = 0
+    min_candidates = 0
     """Candidates, however few passages are wanted."""
-    adding = 1.0
+    drift_per_insert = 1.0
     """How much one more passage counts as drift; one less counts 1."""
     tuned_on = 0
     """Vectors whose nearest it is shown once it is filled, for `tune`."""
@@ -146,7 +146,7 @@ class ScalarQuantized(AnnIndexType):
     """Scalar quantisation: every vector in a byte a dimension, all of them looked at."""
 
     name = "sq8"
-    rescored = 2
+    overfetch = 2
 
     def make(self, dim: int, count: int) -> Any:
         """FAISS's scalar quantiser of 8 bits."""
@@ -167,7 +167,7 @@ class Lsh(AnnIndexType):
     """Locality-sensitive hashing: two bits a dimension, of random rotations, all looked at."""
 
     name = "lsh"
-    rescored = 16
+    overfetch = 16
 
     def make(self, dim: int, count: int) -> Any:
         """FAISS's hashes of 2 d bits, after a random rotation and with trained thresholds."""
@@ -203,13 +203,13 @@ class Ivf(AnnIndexType):
     Args:
         name: By which it is chosen.
         codes: What the lists hold, as FAISS's index factory spells it; "" for product codes.
-        rescored: Candidates for each passage that is wanted.
+        overfetch: Candidates for each passage that is wanted.
     """
 
     tuned_on = 64
 
-    def __init__(self, name: str, codes: str, rescored: int) -> None:
-        self.name, self._codes, self.rescored = name, codes, rescored
+    def __init__(self, name: str, codes: str, overfetch: int) -> None:
+        self.name, self._codes, self.overfetch = name, codes, overfetch
 
     def make(self, dim: int, count: int) -> Any:
         """FAISS's inverted lists of the codes that this kind holds."""
@@ -290,7 +290,7 @@ class IvfFastScan(Ivf):
     those of a byte for eight; what the tables' rounding to bytes loses, more candidates make up.
     """
 
-    least = 256
+    min_candidates = 256
 
     def make(self, dim: int, count: int) -> Any:
         """FAISS's inverted lists of four-bit codes, laid out for its fast scan."""
@@ -335,8 +335,10 @@ class Hnsw(AnnIndexType):
     """A navigable graph of neighbours (HNSW) over vectors in a byte a dimension."""
 
     name = "hnsw"
-    rescored = 2
-    adding = 0.05  # a new vector is linked as the first ones were; the range of values may move
+    overfetch = 2
+    drift_per_insert = (
+        0.05  # a new vector is linked as the first ones were; the range of values may move
+    )
 
     def make(self, dim: int, count: int) -> Any:
         """FAISS's HNSW with 32 neighbours and vectors of 8 bits."""

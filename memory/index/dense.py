@@ -238,7 +238,7 @@ class DenseIndex:
             fetch = k + MARGIN
             if self._approximate is not None:
                 kind = self._approximate.kind
-                fetch = max(fetch * kind.rescored, kind.least)
+                fetch = max(fetch * kind.overfetch, kind.min_candidates)
             at_once = max(1, SCORED_AT_ONCE // fetch)
             for start in range(0, len(queries), at_once):
                 rows = np.arange(start, min(start + at_once, len(queries)))
