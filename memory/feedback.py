@@ -4,6 +4,9 @@ A recall is written when it is first judged, and not before: reading costs no wr
 passages by rowid and go with them, in the same transaction: a passage that is deleted or written
 over takes along that it was returned, what was said of it, and every trail that read it. A recall
 of which nothing that it returned is left goes as a whole, with its question.
+
+Each row has a checksum, which `verify` compares; `repair` deletes a recall one of whose rows is not
+as it was written, since nothing is to be learned from it.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hoptrail.errors import InputError
-from hoptrail.memory.storage import damaged, records, schema
+from hoptrail.memory.storage import checksums, damaged, records, schema
 from hoptrail.memory.storage.namespaces import (
     Scope,
     ScopeLike,
@@ -30,7 +33,32 @@ if TYPE_CHECKING:
 
 OWNER = "feedback"
 
-MIGRATIONS: tuple[str, ...] = (
+CHECKED = {
+    "feedback_recalls": (
+        "number",
+        "id, namespace, question, filter, effort, explore, policy, version, asked_at, reward, "
+        "rewarded_at",
+        "number",
+    ),
+    "feedback_returned": ("recall, position", "passage, reward", "recall"),
+    "feedback_trails": ("number", "recall, place, stopped, log_prob, log_inclusion", "recall"),
+    "feedback_hops": (
+        "trail, step",
+        "passage",
+        "(SELECT recall FROM feedback_trails WHERE number = trail)",
+    ),
+}
+"""Each table with its key, the other columns that its checksum covers, and the recall of a row."""
+
+
+def _add_checksums(connection: Connection) -> None:
+    """Give the tables their checksums, those of the rows that are there too: a migration."""
+    for table in CHECKED:
+        connection.execute(f"ALTER TABLE {table} ADD COLUMN checksum INTEGER")
+    _seal(connection)
+
+
+MIGRATIONS: tuple[schema.Migration, ...] = (
     """
     CREATE TABLE feedback_recalls (
         number INTEGER PRIMARY KEY,
@@ -90,6 +118,7 @@ MIGRATIONS: tuple[str, ...] = (
         DELETE FROM feedback_returned WHERE passage = old.rowid;
     END;
     """,
+    _add_checksums,
 )
 
 
@@ -193,6 +222,7 @@ class FeedbackLog:
                     "UPDATE feedback_returned SET reward = ? WHERE recall = ? AND passage = ?",
                     [(float(reward), number, rowid) for rowid in passages],
                 )
+            _seal(connection, number)
         return True
 
     def find(self, id: str) -> LoggedRecall | None:
@@ -273,6 +303,49 @@ def check_reward(reward: float) -> None:
         raise InputError(f"a reward must lie in [0, 1], got {shown(reward)}")
 
 
+def damaged_recalls(connection: Connection) -> dict[int, str]:
+    """The recalls one of whose rows is not as it was written: the table of the row, by number.
+
+    Args:
+        connection: The store's.
+    """
+    if schema.applied(connection, OWNER) < len(MIGRATIONS):  # in a file that may not be written
+        return {}
+    return {
+        recall: table
+        for table, (key, columns, recall_of) in CHECKED.items()
+        for recall, checksum, *values in connection.execute(
+            f"SELECT {recall_of}, checksum, {key}, {columns} FROM {table}"
+        )
+        if checksums.of_row(values) != checksum and recall is not None
+    }
+
+
+def remove_damaged(connection: Connection) -> int:
+    """Delete the recalls one of whose rows is not as it was written; how many.
+
+    Args:
+        connection: The store's, in a write transaction.
+    """
+    numbers = damaged_recalls(connection)
+    connection.executemany(
+        "DELETE FROM feedback_recalls WHERE number = ?", [(number,) for number in numbers]
+    )
+    return len(numbers)
+
+
+def _seal(connection: Connection, recall: int | None = None) -> None:
+    """Write the checksums of a recall's rows as they now are; of all rows by default."""
+    for table, (key, columns, recall_of) in CHECKED.items():
+        names = key.split(", ")
+        where = "" if recall is None else f" WHERE {recall_of} = {recall:d}"
+        rows = connection.execute(f"SELECT {key}, {columns} FROM {table}{where}").fetchall()
+        connection.executemany(
+            f"UPDATE {table} SET checksum = ? WHERE {' AND '.join(f'{n} = ?' for n in names)}",
+            [(checksums.of_row(row), *row[: len(names)]) for row in rows],
+        )
+
+
 def _has_tables(connection: Connection) -> bool:
     return schema.applied(connection, OWNER) > 0
 
@@ -306,7 +379,7 @@ def _insert(connection: Connection, recall: LoggedRecall, now: float) -> int | N
         ),
     ).lastrowid
     connection.executemany(
-        "INSERT INTO feedback_returned VALUES (?, ?, ?, NULL)",
+        "INSERT INTO feedback_returned (recall, position, passage) VALUES (?, ?, ?)",
         [(number, place, rowid) for place, rowid in returned],
     )
     for trail in recall.trails:
@@ -322,7 +395,7 @@ def _insert_trail(connection: Connection, recall: int | None, trail: LoggedTrail
         (recall, trail.place, trail.stopped, trail.log_prob, trail.log_inclusion),
     ).lastrowid
     connection.executemany(
-        "INSERT INTO feedback_hops VALUES (?, ?, ?)",
+        "INSERT INTO feedback_hops (trail, step, passage) VALUES (?, ?, ?)",
         [(number, step, rowid) for step, rowid in enumerate(trail.passages)],
     )
 

@@ -259,12 +259,15 @@ class Store(Searcher):
         """
         return self._db.writing(wait=wait)
 
-    def migrate(self, owner: str, migrations: Sequence[str], *, wait: bool = True) -> None:
-        """Apply an owner's own list of SQL scripts, in order, each once in the file's life.
+    def migrate(
+        self, owner: str, migrations: Sequence[schema.Migration], *, wait: bool = True
+    ) -> None:
+        """Apply an owner's own list of migrations, in order, each once in the file's life.
 
         Args:
             owner: Who the tables belong to.
-            migrations: All of its scripts, oldest first; only ever appended to.
+            migrations: SQL scripts, or functions of a connection, oldest first; only ever appended
+                to.
             wait: For other writers; else fail at once if there is one.
 
         Raises:

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from hoptrail.memory import feedback
 from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.index import snapshot
 from hoptrail.memory.maintenance import soundness
@@ -37,6 +38,8 @@ def repair(store: Store, encoder: Encoder | None = None) -> list[str]:
         if orphans := schema.remove_orphans(connection):
             done.append(f"removed {orphans} rows that belonged to no passage")
         _rows(connection, done)
+        if count := feedback.remove_damaged(connection):
+            done.append(f"removed the feedback on {count} recalls, which was not as it was written")
         if again := next_vectors.wrong(connection):
             next_vectors.again(connection, again)
             done.append(f"{len(again)} passages are to be encoded again by the next encoder")

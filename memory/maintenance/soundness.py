@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from hoptrail.errors import StoreError
+from hoptrail.memory import feedback
 from hoptrail.memory.encoders.vectors import sound
 from hoptrail.memory.passages import vector_rows
 from hoptrail.memory.storage import checksums, damaged, next_vectors, schema, store_info
@@ -50,13 +51,14 @@ def problems(connection: sqlite3.Connection) -> list[Problem]:
         ("encoder", _encoder_problems),
         ("version", _version_problems),
         ("file", _row_problems),
+        ("feedback", _feedback_problems),
     ]
     for what, part in parts:
         try:
             problems += part(connection)
         except (sqlite3.Error, StoreError, ValueError, TypeError, OverflowError) as error:
             # Of the file all that is wrong so far can be made anew, and may be why.
-            anew = what in ("reference", "vector", "encoder", "version") or (
+            anew = what in ("reference", "vector", "encoder", "version", "feedback") or (
                 what == "file" and bool(problems)
             )
             problems.append(Problem(what, f"it cannot be read: {error}", anew))
@@ -269,6 +271,15 @@ def _version_problems(connection: sqlite3.Connection) -> list[Problem]:
     if highest <= newest:
         return []
     return [Problem("version", f"the version is {newest} and a row has {highest}", derived=True)]
+
+
+def _feedback_problems(connection: sqlite3.Connection) -> list[Problem]:
+    """Recalls that were judged, and what was said of them is not as it was written."""
+    recalls = feedback.damaged_recalls(connection)
+    return [
+        Problem("feedback", f"a row of recall {number} in {table} is not as written", derived=True)
+        for number, table in islice(recalls.items(), SHOWN)
+    ]
 
 
 def _row_problems(connection: sqlite3.Connection) -> list[Problem]:

@@ -219,7 +219,9 @@ class Database:
                         if os.getpid() == self._pid and connection.in_transaction:
                             connection.execute("ROLLBACK")
 
-    def migrate(self, owner: str, migrations: Sequence[str], *, wait: bool = True) -> None:
+    def migrate(
+        self, owner: str, migrations: Sequence[schema.Migration], *, wait: bool = True
+    ) -> None:
         """Apply an owner's migrations that the file has not seen, in their order.
 
         Raises:

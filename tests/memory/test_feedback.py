@@ -7,8 +7,16 @@ from dataclasses import replace
 import pytest
 
 from hoptrail.errors import InputError, StoreError
-from hoptrail.memory.feedback import Feedback, FeedbackLog, LoggedRecall, LoggedTrail
+from hoptrail.memory.feedback import (
+    MIGRATIONS,
+    OWNER,
+    Feedback,
+    FeedbackLog,
+    LoggedRecall,
+    LoggedTrail,
+)
 from hoptrail.memory.maintenance import checks
+from hoptrail.memory.maintenance.mending import repair
 from hoptrail.memory.store import Store
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.types import Passage
@@ -168,3 +176,49 @@ def test_a_backup_holds_it_and_a_reader_cannot_write_it(store, tmp_path) -> None
         assert FeedbackLog(copy).entries() == FeedbackLog(store).entries()
         with pytest.raises(StoreError, match="read-only"):
             FeedbackLog(copy).record(recall(store), 0.0)
+
+
+DAMAGE = {
+    "feedback_recalls": "UPDATE feedback_recalls SET question = 'Where?' WHERE id = 'r2'",
+    "feedback_returned": "UPDATE feedback_returned SET reward = 0.5 WHERE recall = 2",
+    "feedback_trails": "UPDATE feedback_trails SET log_prob = -9.5 WHERE recall = 2 AND place = 0",
+    "feedback_hops": "UPDATE feedback_hops SET step = step + 7 WHERE trail = "
+    "(SELECT number FROM feedback_trails WHERE recall = 2 AND place = 0)",
+}
+
+
+@pytest.mark.parametrize("table", DAMAGE)
+def test_feedback_that_is_not_as_it_was_written_is_named_and_removed(store, table: str) -> None:
+    log = FeedbackLog(store)
+    for id in ("r1", "r2", "r3"):
+        log.record(recall(store, id), 0.25)
+        log.record(recall(store, id), 1, (3,))
+    assert checks.verify(store) == []
+    with store.transaction() as connection:
+        connection.execute(DAMAGE[table])
+    (problem,) = checks.verify(store)
+    assert (problem.what, problem.derived) == ("feedback", True)
+    assert problem.message == f"a row of recall 2 in {table} is not as written"
+    assert "removed the feedback on 1 recalls, which was not as it was written" in repair(store)
+    assert checks.verify(store) == []
+    assert [entry.recall.id for entry in log.entries()] == ["r1", "r3"]
+
+
+def test_feedback_of_before_gets_its_checksums(tmp_path) -> None:
+    with Store(tmp_path / "old.db", encoder=HashEncoder()) as store:
+        store.add([Passage(id, f"about {id}", namespace=("ann",)) for id in "abc"])
+        store.migrate(OWNER, MIGRATIONS[:1])
+        with store.transaction() as connection:
+            connection.execute(
+                "INSERT INTO feedback_recalls VALUES "
+                "(1, 'r1', 'ann\x1f', 'Who?', NULL, 'fast', NULL, 'p', 3, 1.0, 0.5, 2.0)"
+            )
+            connection.execute("INSERT INTO feedback_returned VALUES (1, 0, 2, NULL)")
+        assert checks.verify(store) == []
+        log = FeedbackLog(store)
+        log.record(recall(store, "r2"), 0.5)
+        assert checks.verify(store) == []
+        assert [entry.recall.id for entry in log.entries()] == ["r1", "r2"]
+        with store.transaction() as connection:
+            connection.execute("UPDATE feedback_recalls SET reward = 1.0 WHERE id = 'r1'")
+        assert [problem.what for problem in checks.verify(store)] == ["feedback"]
