@@ -252,6 +252,7 @@ class Writer(Reader):
             links: Take the place of all that are there.
             expires_at: A time, or None for never; `...` leaves what is there.
             namespace: Exactly the passage's.
+            encoder: As for `add`.
 
         Raises:
             UnknownId: The passage is not there.
