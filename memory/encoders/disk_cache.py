@@ -56,9 +56,9 @@ def folders(folder: Path | None = None) -> list[Path]:
 
 
 def _erase(keys: Iterable[bytes], which: str, folder: Path | None) -> int:
-    given = [(key,) for key in keys]
+    rows = [(key,) for key in keys]
     files = [file for place in folders(folder) for file in sorted(place.glob("vectors-*.db"))]
-    return sum(cache_file.erase(given, which, file) for file in files if file.is_file())
+    return sum(cache_file.erase(rows, which, file) for file in files if file.is_file())
 
 
 class CachedEncoder(WrappedEncoder):
@@ -120,9 +120,9 @@ class CachedEncoder(WrappedEncoder):
                 [text_of[keys[row]] for row in rows],
                 {at: long[row] for at, row in enumerate(rows) if row in long},
             )
-            made = {keys[row]: vectors for row, vectors in zip(rows, new, strict=True)}
-            self._file.put([(key, v.astype("<f4").tobytes()) for key, v in made.items()])
-            vectors_of.update(made)
+            batch = {keys[row]: vectors for row, vectors in zip(rows, new, strict=True)}
+            self._file.put([(key, v.astype("<f4").tobytes()) for key, v in batch.items()])
+            vectors_of.update(batch)
             done += len(rows)
             if self._progress:
                 self._progress(done, len(keys))

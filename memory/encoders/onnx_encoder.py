@@ -218,9 +218,9 @@ def export_encoder(encoder: TransformerEncoder) -> bytes:
 
     def content(precision: str) -> bytes:
         named = {"fingerprint": encoder.fingerprint + SUFFIXES[precision], "precision": precision}
-        made = quantize(graph) if precision == "int8" else graph
-        describe(made, facts | named)
-        return bytes(made.SerializeToString())
+        result = quantize(graph) if precision == "int8" else graph
+        describe(result, facts | named)
+        return bytes(result.SerializeToString())
 
     rounded = content("int8")
     if (OnnxEncoder(rounded).encode(SAMPLE) * expected).sum(axis=1).min() >= BOUND:

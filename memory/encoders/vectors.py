@@ -86,12 +86,12 @@ def check_known(vectors: Mapping[tuple[Namespace, str], object], width: int | No
     """
     for (_, id_), rows in vectors.items():
         whose = f"the vectors of passage {id_!r}"
-        given = numbers(rows, whose)
-        shaped = given.ndim in (1, 2) and given.size and width in (None, given.shape[-1])
-        if not shaped or not sound(np.atleast_2d(given)):
+        array = numbers(rows, whose)
+        shaped = array.ndim in (1, 2) and array.size and width in (None, array.shape[-1])
+        if not shaped or not sound(np.atleast_2d(array)):
             raise InputError(
                 f"{whose} should be finite, of length 1 and {width or 'some'} numbers wide, "
-                f"got the shape {given.shape}"
+                f"got the shape {array.shape}"
             )
 
 

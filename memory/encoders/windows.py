@@ -175,12 +175,12 @@ def windows_of(encoder: object, texts: Sequence[str]) -> dict[int, list[str]]:
     rows = [i for i, text in enumerate(texts) if len(text) >= window or not text.isascii()]
     counts = count_tokens(encoder, [texts[i] for i in rows])
     long = [i for i, tokens in zip(rows, counts, strict=True) if tokens > window]
-    known: dict[str, int] = {}
-    return {i: split(encoder, texts[i], max(1, window // PARTS), known) for i in long}
+    sizes_of: dict[str, int] = {}
+    return {i: split(encoder, texts[i], max(1, window // PARTS), sizes_of) for i in long}
 
 
 def split(
-    encoder: object, text: str, window: int, known: dict[str, int] | None = None
+    encoder: object, text: str, window: int, sizes_of: dict[str, int] | None = None
 ) -> list[str]:
     """A text as overlapping windows of at most `window` tokens, in order; the whole if it fits.
 
@@ -188,9 +188,9 @@ def split(
         encoder: Counts the tokens.
         text: What is cut.
         window: Tokens, at least 1.
-        known: The tokens of words; what is not there is added.
+        sizes_of: The tokens of words; what is not there is added.
     """
-    words, sizes = _words(encoder, text, window, {} if known is None else known)
+    words, sizes = _words(encoder, text, window, {} if sizes_of is None else sizes_of)
     # Tokens before each word: what stands between two of them is a difference.
     before = [0, *accumulate(sizes)]
     ends = [i + 1 for i, word in enumerate(words) if _SENTENCE_END.search(word)]
@@ -325,12 +325,12 @@ def main_vectors(passages: Sequence[Vectors], dim: int) -> Vectors:
 
 
 def _words(
-    encoder: object, text: str, window: int, known: dict[str, int]
+    encoder: object, text: str, window: int, sizes_of: dict[str, int]
 ) -> tuple[list[str], list[int]]:
     """The text's words with the space behind each, and their tokens; long ones in pieces."""
     most = max(1, window // 2)
     words = _WORD.findall(text)
-    sizes = _sizes(encoder, words, known)
+    sizes = _sizes(encoder, words, sizes_of)
     while any(size > most for size in sizes):
         halves = [
             piece
@@ -339,15 +339,15 @@ def _words(
         ]
         if len(halves) == len(words):
             break  # single characters
-        words, sizes = halves, _sizes(encoder, halves, known)
+        words, sizes = halves, _sizes(encoder, halves, sizes_of)
     return words, sizes
 
 
-def _sizes(encoder: object, words: Sequence[str], known: dict[str, int]) -> list[int]:
+def _sizes(encoder: object, words: Sequence[str], sizes_of: dict[str, int]) -> list[int]:
     """The tokens of each word; each word is counted once, as most come again and again."""
-    new = list(dict.fromkeys(word for word in words if word not in known))
-    known.update(zip(new, count_tokens(encoder, new), strict=True))
-    return [known[word] for word in words]
+    new = list(dict.fromkeys(word for word in words if word not in sizes_of))
+    sizes_of.update(zip(new, count_tokens(encoder, new), strict=True))
+    return [sizes_of[word] for word in words]
 
 
 def _halves(word: str) -> tuple[str, ...]:

