@@ -16,10 +16,8 @@ import hashlib
 import importlib.util
 import logging
 import os
-import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -29,6 +27,7 @@ from numpy.typing import NDArray
 
 from hoptrail.errors import FormatError, InputError, StoreUnavailable
 from hoptrail.memory.encoders.cache_file import cache_folder
+from hoptrail.memory.encoders.model_record import write_whole
 from hoptrail.memory.encoders.onnx_export import (
     INPUT,
     TOKENS,
@@ -198,7 +197,7 @@ def open_exported(encoder: TransformerEncoder, *, folder: Path | None = None) ->
         logger.warning("%r is not run in ONNX Runtime: %s", encoder, error)
         return None
     if file is not None:
-        _write(file, content)
+        write_whole(file, content)
     return OnnxEncoder(content)
 
 
@@ -241,11 +240,10 @@ def _export_file(encoder: TransformerEncoder, folder: Path | None) -> Path | Non
     Its name is a hash of what the export is made of: weights and architecture, tokeniser, and the
     libraries that trace and round.
     """
-    model = encoder.model
     parts = [
         str(FORMAT),
         encoder.fingerprint,
-        model.network.config.to_json_string(),
+        encoder.record.config,
         encoder.tokenizer_json,
         *(version(name) for name in ("torch", "transformers", "onnx", "onnxruntime")),
     ]
@@ -254,19 +252,6 @@ def _export_file(encoder: TransformerEncoder, folder: Path | None) -> Path | Non
         return (folder or cache_folder() / "onnx") / f"{name}.onnx"
     except StoreUnavailable:
         return None
-
-
-def _write(file: Path, content: bytes) -> None:
-    """Put an export in its place, whole or not at all; without harm where that cannot be done."""
-    partial = file.with_name(f"{file.stem}-{os.getpid()}-{threading.get_ident()}.partial")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        partial.write_bytes(content)
-        partial.replace(file)
-    except OSError as error:
-        logger.warning("the exported encoder cannot be kept for later processes: %s", error)
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 def _cores() -> int:

@@ -12,6 +12,7 @@ import hashlib
 import importlib.util
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -19,7 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.errors import EncoderMissing, FormatError, InputError, MissingExtra
+from hoptrail.memory import forks
 from hoptrail.memory.encoders.model_folder import max_length, pooling, unsupported
+from hoptrail.memory.encoders.model_record import ModelRecord, read_record, write_record
 from hoptrail.memory.encoders.vectors import Vectors as Vectors
 from hoptrail.memory.encoders.widths import plain_width
 from hoptrail.memory.encoders.windowed import WindowedEncoder
@@ -101,40 +104,48 @@ class TransformerEncoder(WindowedEncoder):
         device: str | None = None,
         batch_size: int = 32,
     ) -> None:
-        import torch
-
-        self._model = model if isinstance(model, TransformerModel) else load_model(model)
-        super().__init__(self._model.tokenizer, self._model.max_length)
-        self._device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        self._network = self._model.network.to(self._device).requires_grad_(False).eval()
+        self._loaded: TransformerModel | None = None
+        if isinstance(model, TransformerModel):
+            self._loaded, self._record = model, record_of(model)
+        else:
+            self._folder = fetch(model)
+            record = read_record(self._folder)
+            if record is None:
+                self._loaded = load_model(self._folder)
+                record = record_of(self._loaded)
+                write_record(self._folder, record)
+            self._record = record
+        super().__init__(self._record.tokenizer, self._record.max_length)
+        self._device = device or _default_device()
         self._batch_size = batch_size
-        self._dim = int(self._network.config.hidden_size)
-        # Cutting and filling up are states of a tokeniser, and are not to be changed while another
-        # thread uses it ("Already borrowed"): one that does neither, and one that always does.
-        self._batcher = truncating_tokenizer(self._model.tokenizer, self._model.max_length)
-        pad_id, pad_token, pad_type = self._model.padding
-        self._batcher.enable_padding(
-            direction=self._model.padded_side,
-            pad_id=pad_id,
-            pad_token=pad_token,
-            pad_type_id=pad_type,
-        )
-        self._fingerprint = self._compute_fingerprint()
+        self._pass_ready: tuple[Any, Any] | None = None  # network and tokeniser of batches
 
     @property
     def fingerprint(self) -> str:
         """Hash of the weights, the pooling and the maximum length."""
-        return self._fingerprint
+        return self._record.fingerprint
 
     @property
     def dim(self) -> int:
         """The width of a vector."""
-        return self._dim
+        return self._record.dim
+
+    @property
+    def record(self) -> ModelRecord:
+        """What it is but for its weights."""
+        return self._record
 
     @property
     def model(self) -> TransformerModel:
-        """What it runs."""
-        return self._model
+        """What it runs; a model that an earlier process has loaded is loaded at its first use.
+
+        Raises:
+            FormatError: The folder has been changed since it was opened.
+        """
+        if self._loaded is None:
+            with forks.loading:
+                self._loaded = self._loaded or self._load()
+        return self._loaded
 
     @property
     def device(self) -> str:
@@ -142,8 +153,8 @@ class TransformerEncoder(WindowedEncoder):
         return self._device
 
     def __repr__(self) -> str:
-        pooling = self._model.pooling
-        return f"<TransformerEncoder {self._dim} dim, {pooling} pooling, {self._fingerprint}>"
+        name, pooling = type(self).__name__, self._record.pooling
+        return f"<{name} {self.dim} dim, {pooling} pooling, {self.fingerprint}>"
 
     def encode_tokens(
         self, texts: Sequence[str]
@@ -169,7 +180,7 @@ class TransformerEncoder(WindowedEncoder):
         return [encoded[row] for row in range(len(texts))]
 
     def _encode_short(self, texts: Sequence[str]) -> Vectors:
-        out = np.zeros((len(texts), self._dim), dtype=np.float32)
+        out = np.zeros((len(texts), self.dim), dtype=np.float32)
         for rows, _, pooled, _, _ in self._forward(texts):
             out[rows] = pooled
         return out
@@ -185,19 +196,20 @@ class TransformerEncoder(WindowedEncoder):
         """One pass of the network: hidden `(b, t, d)`, vectors, offsets `(b, t, 2)`, mask."""
         import torch
 
-        batch = self._batcher.encode_batch(plain_width(texts))
+        network, batcher = self._ready()
+        batch = batcher.encode_batch(plain_width(texts))
         columns = {
             "input_ids": [each.ids for each in batch],
             "attention_mask": [each.attention_mask for each in batch],
             "token_type_ids": [each.type_ids for each in batch],
         }
         inputs = {
-            name: torch.tensor(columns[name], device=self._device) for name in self._model.inputs
+            name: torch.tensor(columns[name], device=self._device) for name in self.model.inputs
         }
         mask = inputs["attention_mask"]
         with torch.inference_mode():
-            hidden = self._network(**inputs).last_hidden_state
-            if self._model.pooling == "cls":
+            hidden = network(**inputs).last_hidden_state
+            if self._record.pooling == "cls":
                 pooled = hidden[:, 0]
             else:
                 pooled = (hidden * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True).clamp(1)
@@ -209,12 +221,66 @@ class TransformerEncoder(WindowedEncoder):
             mask.cpu().numpy().astype(bool),
         )
 
-    def _compute_fingerprint(self) -> str:
-        digest = hashlib.sha256(f"{self._model.pooling} {self._model.max_length}".encode())
-        for name, tensor in sorted(self._network.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()[:16]
+    def _load(self) -> TransformerModel:
+        """The model that the record is of."""
+        model = load_model(self._folder)
+        if (fingerprint := fingerprint_of(model)) != self.fingerprint:
+            raise FormatError(
+                f"the model in {self._folder} should have the fingerprint {self.fingerprint}, "
+                f"as when it was opened, got {fingerprint}"
+            )
+        return model
+
+    def _ready(self) -> tuple[Any, Any]:
+        """The network on its device, and the tokeniser that makes batches.
+
+        Cutting and filling up are states of a tokeniser, and are not to be changed while another
+        thread uses it ("Already borrowed"): this one always does both, and the one that counts
+        neither.
+        """
+        if self._pass_ready is None:
+            model = self.model
+            network = model.network.to(self._device).requires_grad_(False).eval()
+            batcher = truncating_tokenizer(model.tokenizer, model.max_length)
+            pad_id, pad_token, pad_type = model.padding
+            batcher.enable_padding(
+                direction=model.padded_side,
+                pad_id=pad_id,
+                pad_token=pad_token,
+                pad_type_id=pad_type,
+            )
+            self._pass_ready = network, batcher
+        return self._pass_ready
+
+
+def fingerprint_of(model: TransformerModel) -> str:
+    """Hash of a model's weights, pooling and maximum length.
+
+    Args:
+        model: In memory.
+    """
+    digest = hashlib.sha256(f"{model.pooling} {model.max_length}".encode())
+    for name, tensor in sorted(model.network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def record_of(model: TransformerModel) -> ModelRecord:
+    """What a model is but for its weights.
+
+    Args:
+        model: In memory.
+    """
+    config = model.network.config
+    return ModelRecord(
+        fingerprint_of(model),
+        int(config.hidden_size),
+        model.tokenizer,
+        model.pooling,
+        model.max_length,
+        config.to_json_string(),
+    )
 
 
 def load_model(source: str | Path) -> TransformerModel:
@@ -315,3 +381,12 @@ def fetch(source: str | Path) -> Path:
         return Path(snapshot_download(str(source), allow_patterns=HUB_FILES))
     except (OSError, ValueError) as error:
         raise FormatError(f"no encoder could be loaded from {str(source)!r}: {error}") from error
+
+
+def _default_device() -> str:
+    """CUDA where there is some; that a build of PyTorch has none is told by its version."""
+    if version("torch").endswith("+cpu"):
+        return "cpu"
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

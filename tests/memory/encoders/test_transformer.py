@@ -114,7 +114,7 @@ def test_tokens_are_those_of_transformers_on_odd_texts_too(model: Path) -> None:
             max_length=encoder.model.max_length,
             return_offsets_mapping=True,
         )
-        batch = encoder._batcher.encode_batch(ODD)
+        batch = encoder._ready()[1].encode_batch(ODD)
         assert [each.ids for each in batch] == expected["input_ids"]
         assert [each.attention_mask for each in batch] == expected["attention_mask"]
         assert [each.type_ids for each in batch] == expected["token_type_ids"]

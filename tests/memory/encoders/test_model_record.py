@@ -1,0 +1,105 @@
+"""A model that was loaded once is opened without: a recall then imports no torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import BertConfig, BertModel, BertTokenizerFast
+
+from hoptrail.errors import FormatError
+from hoptrail.memory.encoders import transformer
+from hoptrail.memory.encoders.transformer import TransformerEncoder
+
+WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] the old bridge river".split()
+TEXTS = ["the old bridge", "river"]
+
+
+def save_network(folder: Path, seed: int) -> None:
+    torch.manual_seed(seed)
+    config = BertConfig(
+        vocab_size=len(WORDS),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=64,
+    )
+    BertModel(config).save_pretrained(folder)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOPTRAIL_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "model"
+    save_network(folder, 0)
+    (folder / "vocab.txt").write_text("\n".join(WORDS), encoding="utf-8")
+    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
+    return folder
+
+
+def test_a_model_that_was_loaded_once_is_loaded_again_only_to_encode(folder, monkeypatch) -> None:
+    first = TransformerEncoder(folder, device="cpu")
+    vectors = first.encode(TEXTS)
+    with monkeypatch.context() as patch:
+        patch.delattr(transformer, "load_model")
+        again = TransformerEncoder(folder, device="cpu")
+        assert (again.fingerprint, again.dim) == (first.fingerprint, 16)
+        assert (again.window, again.count_tokens(TEXTS)) == (first.window, [3, 1])
+        assert (again.tokenizer_json, repr(again)) == (first.tokenizer_json, repr(first))
+    np.testing.assert_array_equal(again.encode(TEXTS), vectors)
+
+
+def test_other_weights_are_another_encoder(folder: Path) -> None:
+    first = TransformerEncoder(folder, device="cpu")
+    save_network(folder, 1)
+    again = TransformerEncoder(folder, device="cpu")
+    assert again.fingerprint != first.fingerprint
+    assert not np.allclose(again.encode(TEXTS), first.encode(TEXTS), atol=1e-3)
+
+
+def test_a_folder_that_is_changed_between_opening_and_loading_is_refused(folder: Path) -> None:
+    fingerprint = TransformerEncoder(folder, device="cpu").fingerprint
+    again = TransformerEncoder(folder, device="cpu")
+    save_network(folder, 1)
+    with pytest.raises(FormatError, match=f"should have the fingerprint {fingerprint}"):
+        again.encode(TEXTS)
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[1]", "{}", '{"fingerprint": 3}'])
+def test_a_damaged_record_is_made_anew(folder: Path, tmp_path: Path, damage: str) -> None:
+    first = TransformerEncoder(folder, device="cpu")
+    [record] = (tmp_path / "cache" / "models").iterdir()
+    content = record.read_text(encoding="utf-8")
+    record.write_text(damage or content.replace('"dim": 16', '"dim": "16"'), encoding="utf-8")
+    assert TransformerEncoder(folder, device="cpu").fingerprint == first.fingerprint
+    assert record.read_text(encoding="utf-8") == content
+
+
+def test_without_a_place_for_records_a_model_is_loaded_each_time(folder, tmp_path) -> None:
+    (tmp_path / "cache").write_text("in the way")
+    first = TransformerEncoder(folder, device="cpu")
+    assert TransformerEncoder(folder, device="cpu").fingerprint == first.fingerprint
+
+
+def test_a_later_process_encodes_questions_without_torch(folder: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="needs the onnx extra")
+    code = f"""
+import sys
+from hoptrail.memory.encoders.query_side import for_questions
+from hoptrail.memory.encoders.transformer import TransformerEncoder
+
+quick = for_questions(TransformerEncoder({str(folder)!r}, device="cpu"))
+total = quick.encode(["the old bridge"]).sum()
+print(total, *sorted({{"torch", "transformers"}} & {{*sys.modules}}))
+"""
+    first, second = (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        for _ in range(2)
+    )
+    assert first.stdout.split() == [first.stdout.split()[0], "torch", "transformers"]
+    assert second.stdout.split() == first.stdout.split()[:1]
