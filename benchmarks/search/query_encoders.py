@@ -4,8 +4,9 @@
 
 MiniLM by PyTorch and by ONNX Runtime, in single precision and in 8 bits. Texts are of the demo: a
 question of 16 tokens, a rewritten query of 130, one of 254 (the most that a pass reads), and eight
-of the first two; one thread, and processor time rather than the clock's, so that other programs weigh
-little. Every way takes its turn in every round, and the least over the rounds counts. Cosines are over all sentences and questions of the demo, and over long texts.
+of the first two. One thread, and processor time rather than the clock's, so that other programs
+weigh little; every way takes its turn in every round, and the least over the rounds counts. Cosines
+are over all sentences and questions of the demo, and over long texts.
 """
 
 from __future__ import annotations
