@@ -163,7 +163,7 @@ async def test_a_token_opens_its_namespace_and_no_other(tmp_path) -> None:
 
 
 async def test_an_http_server_is_guarded_and_many_clients_lose_nothing(tmp_path) -> None:
-    with http_server(tmp_path / "agent.db", calls_per_minute=120) as url:
+    with http_server(tmp_path / "agent.db") as url:
         assert url.startswith("http://127.0.0.1:")
 
         async def write(name: str) -> None:
@@ -182,9 +182,6 @@ async def test_an_http_server_is_guarded_and_many_clients_lose_nothing(tmp_path)
         large = json.loads(json.dumps(REMEMBER))
         large["params"]["arguments"]["text"] = "x" * 1_000_000
         assert post(url, large).status_code == 413
-        answers = [post(url, INITIALIZE) for _ in range(150)]
-        assert answers[-1].status_code == 429
-        assert int(answers[-1].headers["Retry-After"]) >= 1
     with Memory(tmp_path / "agent.db", encoder=HashEncoder()) as memory:
         assert memory.count() == 20
 
