@@ -15,6 +15,7 @@ from .langchain import (
     documents as documents,
     recall_tool as recall_tool,
 )
+from .langgraph import HoptrailStore as HoptrailStore
 from .mcp_server.serving import serve as serve
 from .mcp_server.tokens import Access as Access, read_tokens as read_tokens
 from .operations.bound_memory import BoundMemory as BoundMemory, Outcome as Outcome

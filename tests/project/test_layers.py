@@ -252,7 +252,7 @@ def test_an_honest_import_is_let_through(module, source) -> None:
 
 FRAMEWORKS = {
     "langchain_core": {"langchain"},
-    "langgraph": set[str](),
+    "langgraph": {"langgraph"},
     "llama_index": set[str](),
     "mcp": {"mcp_server"},
     "mcp_types": {"mcp_server"},

@@ -1,0 +1,5 @@
+"""LangGraph: a memory as the long-term store of a graph, searched by walking."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
