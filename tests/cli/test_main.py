@@ -236,6 +236,18 @@ def test_evaluate_compares_only_what_is_asked_for(run, corpus, questions) -> Non
     assert "pagerank" not in out
 
 
+def test_tables_fit_eighty_columns(run, monkeypatch, corpus, questions, policy, tmp_path) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    data = ("--corpus", corpus, "--questions", questions, "--policy", policy, "--effort", "fast")
+    out = run("evaluate", *data, "--json", tmp_path / "report.json")[1]
+    assert "95 % interval" in out
+    out += run("evaluate", "stopping", tmp_path / "report.json")[1]
+    assert "retriever" in out
+    assert "hybrid" in out
+    assert "passages read" in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
 def test_the_demo_walks_a_question_of_one_s_own(run, tmp_path, policy) -> None:
     store = tmp_path / "demo.db"
     question = "In which town was the discoverer of Triton born?"

