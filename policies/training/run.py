@@ -19,6 +19,7 @@ from typing import Any
 from hoptrail.errors import InputError
 from hoptrail.memory.encoders.disk_cache import CachedEncoder
 from hoptrail.memory.encoders.transformer import Encoder
+from hoptrail.memory.encoders.wrapped import uncached
 from hoptrail.policies.card import readme
 from hoptrail.policies.data.corpora import OpenCorpus
 from hoptrail.policies.data.examples import Example, Source
@@ -69,7 +70,7 @@ def train(
     """
     options = options or RunOptions()
     config = _check(data, config or TrainConfig(), encoder, start)
-    cached = encoder if isinstance(encoder, CachedEncoder) else CachedEncoder(encoder)
+    cached = CachedEncoder(uncached(encoder))
     settings = {"seed": config.seed, "encoder": encoder.fingerprint, **config.describe()}
     run = {**settings, **data.fingerprint(), "start": start.fingerprint if start else None}
     check_folder(out)
