@@ -26,7 +26,14 @@ R = TypeVar("R")
 def threaded(
     method: Callable[Concatenate[Memory, P], R],
 ) -> Callable[Concatenate[AsyncMemory, P], Coroutine[Any, Any, R]]:
-    """A memory's method as a coroutine that waits for it in a thread."""
+    """A memory's method as a coroutine that waits for it in a thread.
+
+    Args:
+        method: Of `Memory`.
+
+    Returns:
+        The method of `AsyncMemory` with the same name, arguments, results and errors.
+    """
 
     @wraps(method)
     async def call(self: AsyncMemory, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -92,7 +99,15 @@ class AsyncMemory:
         )
 
     def opened(self) -> Memory:
-        """The memory itself, opened if it is not yet; that may wait for the file."""
+        """The memory itself, opened if it is not yet; that may wait for the file.
+
+        Returns:
+            The memory, to be used in a thread of the caller's own.
+
+        Raises:
+            StoreError: It is closed, or the file cannot be opened.
+            HoptrailError: What else `Memory` raises when it is made.
+        """
         with self._lock:
             if self._memory is None:
                 if self._closed:
@@ -104,7 +119,11 @@ class AsyncMemory:
             return self._memory
 
     async def close(self) -> None:
-        """Close the file; a second time does nothing."""
+        """Close the file; a second time does nothing.
+
+        Raises:
+            StoreError: A parent process opened the memory.
+        """
         with self._lock:
             self._closed = True
             memory = self._memory

@@ -40,6 +40,9 @@ def through(
     Args:
         component: The component of a memory.
         method: Of the component's class.
+
+    Returns:
+        The method of `Memory`.
     """
 
     @wraps(method)

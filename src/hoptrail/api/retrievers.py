@@ -106,6 +106,9 @@ class Retrievers:
             graph: Over that view.
             encoder: The one that made the view's vectors.
 
+        Yields:
+            The retriever, this thread's alone.
+
         Raises:
             PolicyError: There is no policy, or its files cannot be used.
             ConfigError: There is no such effort.
