@@ -65,9 +65,11 @@ class EncoderSlot:
         return None if encoder is None else uncached(encoder)
 
     def for_queries(self) -> Encoder | None:
-        """The encoder, the default one loaded where that is still to be done; None without one.
+        """The encoder as queries need it, the default one loaded where that is still to be done.
 
-        It has no cache on disk, so that a timing is what it says.
+        Returns:
+            The encoder without a cache on disk, so that a timing is what it says; None where the
+            memory has none.
 
         Raises:
             StoreError: The store is closed.
@@ -89,17 +91,26 @@ class EncoderSlot:
 
         Args:
             encoder: As `for_queries` gave it.
+
+        Returns:
+            Whether to ask `for_queries` again.
         """
         with self._store.changing:
             return self.current is not encoder
 
     @guarded
     def for_passages(self) -> Iterator[Encoder | None]:
-        """The encoder of one write, with the disk cache before it; None without one.
+        """The encoder of one write, with the disk cache before it, for the length of a block.
 
         While the block runs, a change of encoder that is ready waits for it, `PATIENCE` at most.
 
-        Raises what `for_queries` raises.
+        Yields:
+            The encoder; None where the memory has none.
+
+        Raises:
+            StoreError: The store is closed.
+            EncoderMismatch: The default is not the encoder that made the store's vectors.
+            MissingExtra: The `minilm` extra is not installed.
         """
         from hoptrail.memory.encoders.disk_cache import CachedEncoder
 

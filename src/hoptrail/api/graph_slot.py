@@ -33,7 +33,10 @@ class GraphSlot:
         self._lock = threading.Lock()
 
     def get(self) -> Graph:
-        """The graph, the same for every thread.
+        """Open the graph where that is still to be done.
+
+        Returns:
+            The graph, the same for every thread.
 
         Raises:
             SchemaMismatch: Its rows were written by a newer version, or the store is read-only and
