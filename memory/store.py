@@ -26,7 +26,7 @@ from hoptrail.errors import (
 )
 from hoptrail.memory import forks
 from hoptrail.memory.analysis import analyzer
-from hoptrail.memory.encoders.query_cache import CacheInfo, Looked, QueryCache
+from hoptrail.memory.encoders.query_cache import CacheInfo, CacheStats, QueryCache
 from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.guarded import guarded
 from hoptrail.memory.index import ann_types, sparse_types
@@ -240,14 +240,14 @@ class Store(Searcher):
 
     def cache_info(self) -> CacheInfo:
         """How often vectors of queries and passages were found in memory, since it was opened."""
-        views = self._views.looked()
-        passages = Looked(
+        views = self._views.stats()
+        passages = CacheStats(
             sum(view.hits for view in views),
             sum(view.misses for view in views),
             sum(view.kept for view in views),
             sum(view.room for view in views),
         )
-        return CacheInfo(self.queries.looked, passages)
+        return CacheInfo(self.queries.stats, passages)
 
     def transaction(
         self, *, wait: bool | float = True

@@ -23,7 +23,7 @@ QUERIES_KEPT = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class CacheStats:
     """How often something was looked for in a cache, and found."""
 
     hits: int
@@ -43,9 +43,9 @@ class Looked:
 class CacheInfo:
     """What the caches of a store have done since it was opened."""
 
-    queries: Looked
+    queries: CacheStats
     """Vectors of queries, those rewritten on a walk too."""
-    passages: Looked
+    passages: CacheStats
     """Passages that were read, over the scopes in memory."""
 
 
@@ -121,10 +121,10 @@ class QueryCache:
             self._vectors.clear()
 
     @property
-    def looked(self) -> Looked:
+    def stats(self) -> CacheStats:
         """What it has done so far."""
         with self._lock:
-            return Looked(self._hits, self._misses, len(self._vectors), self.room)
+            return CacheStats(self._hits, self._misses, len(self._vectors), self.room)
 
 
 class RememberingEncoder(WrappedEncoder):

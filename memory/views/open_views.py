@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from threading import Lock, get_ident
 
 from hoptrail.errors import EncoderMismatch, HoptrailError
-from hoptrail.memory.encoders.query_cache import Looked
+from hoptrail.memory.encoders.query_cache import CacheStats
 from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.guarded import guarded
 from hoptrail.memory.storage import store_info
@@ -47,10 +47,10 @@ class Views:
         with self._lock:
             self._views.clear()
 
-    def looked(self) -> list[Looked]:
+    def stats(self) -> list[CacheStats]:
         """How often each found a passage that was read in memory."""
         with self._lock:
-            return [view.looked for view in self._views.values()]
+            return [view.stats for view in self._views.values()]
 
     @guarded
     def pinned(self, scope: Scope, encoder: Encoder | None) -> Iterator[View]:

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from hoptrail.errors import UnknownId
-from hoptrail.memory.encoders.query_cache import Looked
+from hoptrail.memory.encoders.query_cache import CacheStats
 from hoptrail.memory.index.slots import SlotTable
 from hoptrail.memory.storage import records
 from hoptrail.memory.storage.pins import Pins
@@ -35,9 +35,9 @@ class PassagesRead:
         self._hits = self._misses = 0
 
     @property
-    def looked(self) -> Looked:
+    def stats(self) -> CacheStats:
         """How often a passage that was read was in memory."""
-        return Looked(self._hits, self._misses, len(self._read), PASSAGES_KEPT)
+        return CacheStats(self._hits, self._misses, len(self._read), PASSAGES_KEPT)
 
     def get(self, slots: Sequence[int]) -> list[Passage]:
         """The passages of slots, in this order.

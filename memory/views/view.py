@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from hoptrail.errors import EncoderMismatch, StoreError
 from hoptrail.memory import content_hash
-from hoptrail.memory.encoders.query_cache import Looked
+from hoptrail.memory.encoders.query_cache import CacheStats
 from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.filters import Filter
 from hoptrail.memory.index import snapshot
@@ -131,9 +131,9 @@ class View:
         return self._table.keys
 
     @property
-    def looked(self) -> Looked:
+    def stats(self) -> CacheStats:
         """How often a passage that was read was in memory."""
-        return self._passages.looked
+        return self._passages.stats
 
     def fits(self, encoder: Encoder) -> bool:
         """Whether its vectors are this encoder's; so are none at all.

@@ -11,7 +11,7 @@ import pytest
 from hoptrail import Memory, Passage
 from hoptrail.errors import ConfigError
 from hoptrail.memory.encoders import query_side
-from hoptrail.memory.encoders.query_cache import Looked, QueryCache, RememberingEncoder
+from hoptrail.memory.encoders.query_cache import CacheStats, QueryCache, RememberingEncoder
 from hoptrail.memory.store import Store
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.policies.networks.policy_network import NetworkConfig, PolicyNetwork
@@ -24,8 +24,8 @@ def test_what_was_encoded_lately_is_not_encoded_again() -> None:
     assert np.array_equal(first, HashEncoder().encode(["a", "b", "a"]))
     assert encoder.texts_encoded == 2
     assert np.array_equal(cache.encode(encoder, ["b", "c", "a"]), encoder.encode(["b", "c", "a"]))
-    assert cache.looked == Looked(hits=3, misses=3, kept=3, room=3)
-    assert cache.looked.rate == 0.5
+    assert cache.stats == CacheStats(hits=3, misses=3, kept=3, room=3)
+    assert cache.stats.rate == 0.5
     cache.encode(encoder, ["d"])  # b is the oldest now
     before = encoder.texts_encoded
     cache.encode(encoder, ["c", "a", "d"])
@@ -33,7 +33,7 @@ def test_what_was_encoded_lately_is_not_encoded_again() -> None:
     cache.encode(encoder, ["b"])
     assert encoder.texts_encoded == before + 1
     cache.clear()
-    assert cache.looked.kept == 0
+    assert cache.stats.kept == 0
 
 
 def test_another_encoder_never_meets_these_vectors() -> None:
@@ -55,7 +55,7 @@ def test_without_room_nothing_is_kept_and_wrong_room_is_refused(tmp_path: Path) 
     encoder, cache = HashEncoder(), QueryCache(0)
     for _ in range(2):
         cache.encode(encoder, ["a", "a"])
-    assert (encoder.texts_encoded, cache.looked) == (4, Looked(0, 0, 0, 0))
+    assert (encoder.texts_encoded, cache.stats) == (4, CacheStats(0, 0, 0, 0))
     for wrong in (-1, 1.5, True):
         with pytest.raises(ConfigError, match="at least 0"):
             Memory(tmp_path / "a.db", queries_kept=wrong)
@@ -67,8 +67,8 @@ def test_threads_share_a_cache() -> None:
     with ThreadPoolExecutor(4) as threads:
         found = list(threads.map(lambda word: cache.encode(encoder, [word])[0], words))
     assert np.array_equal(np.stack(found), HashEncoder().encode(words))
-    assert cache.looked.kept == 20
-    assert cache.looked.hits + cache.looked.misses == 400
+    assert cache.stats.kept == 20
+    assert cache.stats.hits + cache.stats.misses == 400
 
 
 def test_a_memory_remembers_and_what_is_written_is_found_all_the_same(
@@ -110,7 +110,7 @@ def test_a_recall_repeated_encodes_nothing_and_is_the_same(tmp_path: Path, twelv
         assert memory.store.cache_info().queries.rate == 0.5
     with Memory(tmp_path / "a.db", encoder=HashEncoder(), policy=policy, queries_kept=0) as memory:
         assert memory.recall(question).hits == first.hits
-        assert memory.store.cache_info().queries == Looked(0, 0, 0, 0)
+        assert memory.store.cache_info().queries == CacheStats(0, 0, 0, 0)
 
 
 def test_what_is_remembered_is_the_query_side_s(tmp_path: Path, twelve, monkeypatch) -> None:
