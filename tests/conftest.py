@@ -14,6 +14,8 @@ from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.types import Link, Passage, Question
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that needs the network fails at once
+os.environ["HOPTRAIL_CONFIG"] = os.devnull  # no settings of whoever runs the tests
+os.environ.pop("HOPTRAIL_STORE", None)
 
 ROOT = Path(__file__).resolve().parent.parent
 

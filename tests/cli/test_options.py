@@ -249,6 +249,7 @@ def test_what_is_like_no_command_suggests_none(run) -> None:
         ("hoptrail store ver", {"verify"}),
         ("hoptrail search --mo", {"--mode"}),
         ("hoptrail search --mode ", {"hybrid", "dense", "sparse"}),
+        ("hoptrail train questions --set a --ou", {"--out"}),
     ],
 )
 def test_a_shell_completes_commands_options_and_choices(words, names) -> None:

@@ -59,6 +59,8 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Spread the arguments out, see where errors go, and let a user's settings be defaults."""
+        if ctx.resilient_parsing:  # a shell asks what could follow
+            return super().parse_args(ctx, args)
         args = list(self._spread(ctx, args))
         report = "--json=-" in args
         if isinstance(ctx.obj, Invocation):
