@@ -328,9 +328,8 @@ def remove_damaged(connection: Connection) -> int:
         connection: The store's, in a write transaction.
     """
     numbers = damaged_recalls(connection)
-    connection.executemany(
-        "DELETE FROM feedback_recalls WHERE number = ?", [(number,) for number in numbers]
-    )
+    for number in numbers:  # none where there are no such tables
+        connection.execute("DELETE FROM feedback_recalls WHERE number = ?", (number,))
     return len(numbers)
 
 

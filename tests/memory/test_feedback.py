@@ -204,6 +204,11 @@ def test_feedback_that_is_not_as_it_was_written_is_named_and_removed(store, tabl
     assert [entry.recall.id for entry in log.entries()] == ["r1", "r3"]
 
 
+def test_a_store_without_feedback_is_repaired_too(store) -> None:
+    assert repair(store) == []
+    assert checks.verify(store) == []
+
+
 def test_feedback_of_before_gets_its_checksums(tmp_path) -> None:
     with Store(tmp_path / "old.db", encoder=HashEncoder()) as store:
         store.add([Passage(id, f"about {id}", namespace=("ann",)) for id in "abc"])
