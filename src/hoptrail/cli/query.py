@@ -1,13 +1,15 @@
-"""The commands that ask a memory: recall, search, list, get."""
+"""The commands that ask a memory: recall, search, list, get; and mcp, by which others ask it."""
 
 from __future__ import annotations
 
 import sys
+from contextlib import AbstractContextManager
 from itertools import islice
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from hoptrail.cli.app import EVERY_DAY, app, command
-from hoptrail.cli.opening import open_memory, waiting
+from hoptrail.cli.app import AROUND, EVERY_DAY, app, command
+from hoptrail.cli.opening import new_memory, open_memory, waiting
 from hoptrail.cli.options import (
     CountOption,
     EffortOption,
@@ -23,11 +25,15 @@ from hoptrail.cli.options import (
     argument,
     flag,
     option,
+    path_option,
     whole_argument,
 )
 from hoptrail.cli.printing import passage_lines, print_json, say
 from hoptrail.errors import InputError
 from hoptrail.outputs.printable import namespace_text
+
+if TYPE_CHECKING:
+    from hoptrail.api.memory import Memory
 
 
 @command(
@@ -189,4 +195,106 @@ def get_passages(
         print_json([passage_record(passage) for passage in passages])
         return 0
     sys.stdout.write("".join(map(passage_lines, passages)))
+    return 0
+
+
+TransportOption = Annotated[
+    Literal["stdio", "http"],
+    option(
+        "--transport",
+        parser=None,
+        help="stdio for the one client that starts this, http for many (default: stdio)",
+    ),
+]
+HostOption = Annotated[
+    str, option("--host", metavar="ADDRESS", help="where http listens (default: 127.0.0.1)")
+]
+PortOption = Annotated[
+    int, option("--port", parser=whole_argument, metavar="N", help="of http (default: 8000)")
+]
+TokensOption = Annotated[
+    Path | None,
+    path_option(
+        "--tokens",
+        metavar="FILE",
+        help="bearer tokens as JSON, each with its namespace; http needs them where others than "
+        "this machine reach it",
+    ),
+]
+AllowHostOption = Annotated[
+    list[str] | None,
+    option(
+        "--allow-host",
+        metavar="NAME",
+        help="a name that others reach http by; may be given more than once",
+    ),
+]
+RateOption = Annotated[
+    int,
+    option(
+        "--calls-per-minute",
+        parser=whole_argument,
+        metavar="N",
+        help="requests that each caller of http may send (default: 600)",
+    ),
+]
+
+
+@command(
+    app,
+    "mcp",
+    panel=AROUND,
+    examples="""
+mcp --store agent.db
+mcp --store agent.db --namespace team/ann --read-only
+mcp --store agent.db --transport http --port 8000
+mcp --store agent.db --transport http --host 0.0.0.0 --allow-host example.org --tokens t.json""",
+)
+def serve_mcp(
+    store: StoreOption,
+    namespace: NamespaceOption = None,
+    k: CountOption = 5,
+    effort: EffortOption = "balanced",
+    policy: PolicyOption = None,
+    encoder: EncoderOption = None,
+    read_only: Annotated[bool, flag("--read-only", "offer nothing that writes")] = False,
+    transport: TransportOption = "stdio",
+    host: HostOption = "127.0.0.1",
+    port: PortOption = 8000,
+    tokens: TokensOption = None,
+    allow_host: AllowHostOption = None,
+    calls_per_minute: RateOption = 600,
+) -> int:
+    """Serve a memory over MCP, the Model Context Protocol.
+
+    Clients get tools to recall, search, remember, update, forget, link and judge, and passages as
+    resources. Over stdio, stdout carries the protocol and nothing else.
+    """
+    from hoptrail.integrations.mcp_server.serving import serve
+
+    access = None
+    if tokens is not None:
+        from hoptrail.integrations.mcp_server.tokens import read_tokens
+
+        access = read_tokens(tokens)
+    opened: AbstractContextManager[Memory] = (
+        open_memory(store, read_only=True, encoder=encoder, policy=policy)
+        if read_only
+        else new_memory(store, encoder=encoder, policy=policy)
+    )
+    with opened as memory:
+        serve(
+            memory,
+            transport=transport,
+            namespace=namespace or (),
+            k=k,
+            effort=effort,
+            read_only=read_only,
+            host=host,
+            port=port,
+            tokens=access,
+            allowed_hosts=allow_host or (),
+            calls_per_minute=calls_per_minute,
+            announce=lambda url: say(f"listening at {url}", stream=sys.stderr),
+        )
     return 0

@@ -238,3 +238,42 @@ async def test_a_token_is_known_by_its_whole() -> None:
     assert await table.verify_token(ANN)
     for wrong in (ANN[:-1], ANN + "x", "", "\ud800"):
         assert await table.verify_token(wrong) is None
+
+
+@pytest.mark.slow
+async def test_the_command_serves_a_file_that_it_makes_and_for_reading_only(tmp_path) -> None:
+    """With the encoder and the policy that ship."""
+    store = str(tmp_path / "agent.db")
+    command = ["-P", "-m", "hoptrail", "mcp", "--store", store, "--namespace", "team/ann"]
+    parameters = StdioServerParameters(command=sys.executable, args=command)
+    async with Client(parameters) as client:
+        for text in ("Fram was designed by Colin Archer.", "Colin Archer was born in Larvik."):
+            assert (await client.call_tool("remember", {"text": text})).structured_content[
+                "written"
+            ]
+    parameters = StdioServerParameters(command=sys.executable, args=[*command, "--read-only"])
+    async with Client(parameters) as client:
+        assert [tool.name for tool in (await client.list_tools()).tools] == ["recall", "search"]
+        question = "Where was the designer of the ship Fram born?"
+        result = await client.call_tool("recall", {"question": question})
+        texts = {passage["text"] for passage in result.structured_content["passages"]}
+        assert "Colin Archer was born in Larvik." in texts
+
+
+def test_the_command_refuses_what_would_open_a_memory_to_others(tmp_path) -> None:
+    arguments = ["mcp", "--store", str(tmp_path / "a.db"), "--transport", "http"]
+    for more, sentence in (
+        (["--host", "0.0.0.0"], "give it tokens"),
+        (["--tokens", str(tmp_path / "none.json")], "cannot be read"),
+        (["--port", "70000"], "port must be"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "hoptrail", *arguments, *more],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert sentence in done.stderr
+        assert done.stdout == ""
+    assert not (tmp_path / "a.db").exists()
