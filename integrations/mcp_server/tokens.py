@@ -75,8 +75,6 @@ def read_tokens(path: str | Path) -> dict[str, Access]:
             raise ConfigError(f"others may read the tokens in {file}: chmod 600 {file}")
         value = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        if isinstance(error, ConfigError):
-            raise
         raise FormatError(f"the file of tokens {file} cannot be read: {error}") from error
     if not isinstance(value, dict):
         raise FormatError(f"{file} must hold one JSON object, a token to a key")

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from hoptrail.api.inputs import checked_scope
 from hoptrail.api.memory import Memory
-from hoptrail.errors import ConfigError, DuplicateId, InputError, UnknownId
+from hoptrail.errors import DuplicateId, InputError, UnknownId
 from hoptrail.formats.json_views import hit_data, metadata_data, recall_data
 from hoptrail.integrations.operations import arguments as take
 from hoptrail.integrations.operations.operation import OPERATIONS, Operation
@@ -97,8 +97,6 @@ class BoundMemory:
             takes = ", ".join(operation.arguments.model_fields)
             complaint = take.validation_text(error)
             return _mistake(f"{complaint}; {operation.name} takes {takes}")
-        except ConfigError:
-            raise
         except MENDABLE as error:
             return _mistake(str(error))
 

@@ -20,7 +20,7 @@ from langgraph.store.base import (
 )
 from langgraph.store.memory import InMemoryStore
 
-from hoptrail import InputError, Memory
+from hoptrail import ConfigError, InputError, Memory
 from hoptrail.integrations.langgraph import HoptrailStore
 from hoptrail.memory.store import Store
 from hoptrail.memory.testing.hash_encoder import HashEncoder
@@ -290,7 +290,8 @@ def test_what_cannot_be_used_is_refused_by_name(store) -> None:
         lambda: HoptrailStore("agent.db"),
         lambda: HoptrailStore(store.memory, namespace="graph"),
         lambda: HoptrailStore(store.memory, fields="text"),
-        lambda: HoptrailStore(store.memory, effort="frantic"),
     ):
         with pytest.raises(InputError):
             call()
+    with pytest.raises(ConfigError, match="frantic"):
+        HoptrailStore(store.memory, effort="frantic")
