@@ -38,8 +38,9 @@ REMEMBER = {
     "jsonrpc": "2.0",
     "id": 2,
     "method": "tools/call",
-    "params": {"name": "remember", "arguments": {"text": "Ann likes tea."}},
+    "params": {"name": "remember", "arguments": {"text": "Ann keeps bees beyond Varn."}},
 }
+"""A text of no other test: a cached vector would need no encoder, which is to print."""
 
 
 def stdio(path: Path, **settings: Any) -> StdioServerParameters:
