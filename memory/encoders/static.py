@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from numpy.typing import NDArray
 
 from hoptrail.errors import FormatError, InputError
 from hoptrail.memory.encoders.model_folder import unsupported
+from hoptrail.memory.encoders.query_tuned import CARD as QUERY_TUNED
+from hoptrail.memory.encoders.query_tuned import QueryTunedEncoder
 from hoptrail.memory.encoders.sentence_transformer import SentenceTransformerEncoder
 from hoptrail.memory.encoders.transformer import Encoder, TransformerEncoder, Vectors, fetch
 from hoptrail.memory.encoders.vectors import TINY, unit
@@ -212,24 +215,24 @@ class StaticEncoder:
 
 
 def load_encoder(model: str | Path) -> Encoder:
-    """The encoder that a folder or a hub's name stands for: static, or a network.
+    """The encoder that a folder or a hub's name stands for: static, tuned, or a network.
 
     A model that has prompts, another pooling or further layers is run by sentence-transformers.
 
     Args:
-        model: A folder that `hoptrail encoder distill` wrote, a folder of a sentence-transformers
-            model, or a name that the hub knows.
+        model: A folder that `hoptrail encoder distill` or `hoptrail encoder tune` wrote, a folder
+            of a sentence-transformers model, or a name that the hub knows.
 
     Raises:
         FormatError: The folder holds neither.
         MissingExtra: The model needs sentence-transformers, which is not installed.
     """
-    try:
-        static = (Path(model) / CARD).is_file()
-    except (OSError, ValueError):  # no path at all: then perhaps a name
-        static = False
-    if static:
-        return StaticEncoder.load(model)
+    for card, load in ((CARD, StaticEncoder.load), (QUERY_TUNED, QueryTunedEncoder.load)):
+        there = False
+        with suppress(OSError, ValueError):  # no path at all: then perhaps a name
+            there = (Path(model) / card).is_file()
+        if there:
+            return load(model)
     folder = fetch(model)
     return SentenceTransformerEncoder(model) if unsupported(folder) else TransformerEncoder(folder)
 

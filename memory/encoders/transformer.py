@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,9 @@ from hoptrail.memory.encoders.vectors import Vectors as Vectors
 from hoptrail.memory.encoders.widths import plain_width
 from hoptrail.memory.encoders.windowed import WindowedEncoder
 from hoptrail.memory.encoders.windows import truncating_tokenizer
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """model.safetensors of sentence-transformers/all-MiniLM-L6-v2, as pinned by its users."""
@@ -198,28 +201,61 @@ class TransformerEncoder(WindowedEncoder):
 
         network, batcher = self._ready()
         batch = batcher.encode_batch(plain_width(texts))
-        columns = {
-            "input_ids": [each.ids for each in batch],
-            "attention_mask": [each.attention_mask for each in batch],
-            "token_type_ids": [each.type_ids for each in batch],
-        }
-        inputs = {
-            name: torch.tensor(columns[name], device=self._device) for name in self.model.inputs
-        }
+        inputs = self._inputs(batch)
         mask = inputs["attention_mask"]
         with torch.inference_mode():
             hidden = network(**inputs).last_hidden_state
-            if self._record.pooling == "cls":
-                pooled = hidden[:, 0]
-            else:
-                pooled = (hidden * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True).clamp(1)
-            pooled = torch.nn.functional.normalize(pooled, dim=1)
+            pooled = self._pooled(hidden, mask)
         return (
             hidden.cpu().numpy(),
             pooled.cpu().numpy(),
             np.array([each.offsets for each in batch], dtype=np.int64),
             mask.cpu().numpy().astype(bool),
         )
+
+    def trainable_vectors(self, network: Any, texts: Sequence[str]) -> Tensor:
+        """The vectors of texts by a network of this encoder's shape, with gradients to its weights.
+
+        On CUDA it computes in bfloat16.
+
+        Args:
+            network: As that of `model`, its weights perhaps others.
+            texts: n of them, each cut at the window.
+
+        Returns:
+            `(n, d)`, L2-normalised.
+        """
+        import torch
+
+        _, batcher = self._ready()
+        inputs = self._inputs(batcher.encode_batch(plain_width(texts)))
+        kind = torch.device(self._device).type
+        with torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda"):
+            hidden = network(**inputs).last_hidden_state
+        return self._pooled(hidden.float(), inputs["attention_mask"])
+
+    def _inputs(self, batch: Sequence[Any]) -> dict[str, Tensor]:
+        """Tokenised texts as the network takes them."""
+        import torch
+
+        columns = {
+            "input_ids": [each.ids for each in batch],
+            "attention_mask": [each.attention_mask for each in batch],
+            "token_type_ids": [each.type_ids for each in batch],
+        }
+        return {
+            name: torch.tensor(columns[name], device=self._device) for name in self.model.inputs
+        }
+
+    def _pooled(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """Vectors `(n, d)` of token vectors `(n, t, d)` under a mask `(n, t)`, L2-normalised."""
+        import torch
+
+        if self._record.pooling == "cls":
+            pooled = hidden[:, 0]
+        else:
+            pooled = (hidden * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True).clamp(1)
+        return torch.nn.functional.normalize(pooled, dim=1)
 
     def _load(self) -> TransformerModel:
         """The model that the record is of."""

@@ -197,6 +197,17 @@ class DenseIndex:
         with self._lock:
             return self._windows.since(first)
 
+    def windows(self) -> tuple[Vectors, Slots]:
+        """The vectors of long passages' windows `(m, d)`, and their passages' slots `(m,)`.
+
+        They are moved towards the whole already: a passage scores by the best of all its vectors.
+        """
+        with self._lock:
+            state = self._windows.state(self._table.alive, renumber=False)
+            if not state:
+                return np.zeros((0, self.dim), dtype=np.float32), np.zeros(0, dtype=np.int64)
+            return state["windows"], state["window_slots"]
+
     def cosines(self, query: Vectors, slots: Slots) -> Scores:
         """The scores of slots `(m,)` for one query `(d,)`, by a product in single precision.
 

@@ -37,6 +37,16 @@ class Invocation:
     json: bool = False
 
 
+def invocation_line(context: Any) -> str:
+    """The command line of a command at work, for the card of what it makes.
+
+    Args:
+        context: The command's.
+    """
+    invocation: Invocation = context.obj
+    return invocation.line
+
+
 class Command(TyperCommand):
     """A command whose options may also be pairs, or go without their value."""
 

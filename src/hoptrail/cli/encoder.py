@@ -1,4 +1,4 @@
-"""The commands of encoders: distill makes one, reencode gives a memory another."""
+"""The commands of encoders: distill and tune make one, reencode gives a memory another."""
 
 from __future__ import annotations
 
@@ -8,10 +8,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import typer
+
 from hoptrail.cli.app import LEARNING, add_group, command
-from hoptrail.cli.opening import check_encoder, load_named_encoder, open_memory
+from hoptrail.cli.command import invocation_line, taking
+from hoptrail.cli.opening import (
+    check_encoder,
+    check_readable,
+    leaving_no_empty_folder,
+    load_named_encoder,
+    open_memory,
+)
 from hoptrail.cli.options import (
+    DevOption,
     EncoderOption,
+    EpochsOption,
     JsonFlag,
     OutOption,
     SeedOption,
@@ -22,15 +33,17 @@ from hoptrail.cli.options import (
     whole_argument,
 )
 from hoptrail.cli.printing import print_json, say
+from hoptrail.errors import ConfigError
 
 if TYPE_CHECKING:
     from hoptrail.api.memory import Memory
 
 encoder_commands = add_group(
     "encoder",
-    "Make a quick encoder, and give a memory another one.",
+    "Make a quick encoder, teach one how it is asked, and give a memory another one.",
     examples="""
 encoder distill --corpus corpus.jsonl --out static
+encoder tune --set corpus.jsonl questions.jsonl --out tuned
 encoder reencode --store agent.db --encoder static""",
     panel=LEARNING,
 )
@@ -106,6 +119,83 @@ def distill_encoder(
         print_json({"fingerprint": student.fingerprint, "dim": student.dim, **student.made_of})
     else:
         say(f"{student!r} made of {len(texts)} texts and {len(asked_texts)} questions: {out}")
+    return 0
+
+
+@command(
+    encoder_commands,
+    "tune",
+    cls=taking(pairs=("--set", "--dev")),
+    examples="""
+encoder tune --set corpus.jsonl questions.jsonl --out tuned
+encoder tune --set agent.db questions.jsonl --dev agent.db others.jsonl --out tuned
+search --store agent.db --encoder tuned \"what was asked\"""",
+)
+def tune_encoder(
+    context: typer.Context,
+    sets: Annotated[
+        list[Path],
+        path_option(
+            "--set",
+            metavar="CORPUS QUESTIONS",
+            help="a corpus (or a store) and questions that name their supporting passages; "
+            "repeatable",
+        ),
+    ],
+    out: OutOption,
+    dev: DevOption = None,
+    epochs: EpochsOption = None,
+    seed: SeedOption = 0,
+    encoder: EncoderOption = None,
+    json: JsonFlag = False,
+) -> int:
+    """Train the query side of an encoder on questions whose passages are known.
+
+    Passages keep their vectors, so that a memory can be asked by the folder that is written
+    (--encoder) without being encoded anew. With --dev, dense search is measured before and after.
+    """
+    from hoptrail.cli import output
+    from hoptrail.memory.encoders.transformer import TransformerEncoder
+    from hoptrail.policies.data.training_data import TrainingData, TrainingSet
+    from hoptrail.policies.training.query_encoder import QueryEncoderConfig, tune_query_encoder
+
+    check_readable(*sets, *(dev or []))
+    check_encoder(encoder)
+    options = {"epochs": epochs, "seed": seed}
+    config = QueryEncoderConfig(
+        **{name: value for name, value in options.items() if value is not None}
+    )
+    train, measured = (
+        [TrainingSet(*pair) for pair in zip(paths[::2], paths[1::2], strict=True)]
+        for paths in (sets, dev or [])
+    )
+    base = load_named_encoder(encoder)
+    if not isinstance(base, TransformerEncoder):
+        raise ConfigError(
+            f"the query side of a transformer can be trained, not that of a {type(base).__name__}: "
+            "give another --encoder"
+        )
+    with leaving_no_empty_folder(out), output.Steps() as steps:
+        tuned = tune_query_encoder(
+            TrainingData(train=train, dev=measured),
+            out,
+            config,
+            encoder=base,
+            encoder_name=encoder,
+            command=invocation_line(context),
+            progress=steps,
+        )
+    if json:
+        print_json({"fingerprint": tuned.fingerprint, "weights": tuned.size, **tuned.made_of})
+        return 0
+    if dev:
+        rows = [["dense search on", "", "recall@5", "recall@10"]]
+        for one in tuned.made_of["dev"]:
+            for when in ("before", "after"):
+                recalls = [f"{share:.1f}" for share in one[when].values()]
+                rows.append([one["questions"], when, *recalls])
+        output.output().print(output.rows_table("", rows))
+    say(f"the query side of {base.fingerprint}, {tuned.size:,} weights: {out}")
     return 0
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hoptrail.cli.app import LEARNING, add_group, command
-from hoptrail.cli.command import Invocation, taking
+from hoptrail.cli.command import invocation_line, taking
 from hoptrail.cli.opening import check_readable, leaving_no_empty_folder, load_named_encoder
 from hoptrail.cli.options import (
     MADE,
@@ -291,7 +291,7 @@ def train_on_feedback(
                 namespace=namespace or (),
                 questions=questions[0] if questions else None,
                 progress=steps,
-                command=_line(context),
+                command=invocation_line(context),
             )
     if not update.verdict.accepted:
         sentence = f"the update was refused and nothing was written: {update.verdict}"
@@ -349,7 +349,7 @@ def train_on_graph(
             encoder=load_named_encoder(encoder),
             policy=loaded_policy(policy or "shipped"),
             progress=steps,
-            command=_line(context),
+            command=invocation_line(context),
         )["relations"]
     say(f"trained on {card['trained on']} questions, loss {card['curve'][-1]['loss']:.3f}: {out}")
     return 0
@@ -389,7 +389,7 @@ def _train(
             config,
             encoder=load_named_encoder(encoder),
             start=_start_policy(start),
-            options=RunOptions(resume, steps, _line(context)),
+            options=RunOptions(resume, steps, invocation_line(context)),
         )
     console = output.output()
     console.print(output.rows_table("", _last_of_curves(card["curves"])))
@@ -398,12 +398,6 @@ def _train(
     part = f", {card['made']} of them made" if card["made"] else ""
     say(f"trained on {card['questions'] + card['made']} questions{part}: {out}")
     return 0
-
-
-def _line(context: typer.Context) -> str:
-    """The command line, for the card of what it makes."""
-    invocation: Invocation = context.obj
-    return invocation.line
 
 
 def _pairs(paths: Sequence[Path]) -> list[tuple[Path, Path]]:

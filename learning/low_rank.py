@@ -1,0 +1,59 @@
+"""Training changes of low rank of a network's linear layers: W + s B A, of which W is frozen.
+
+Source: Hu et al. 2021, "LoRA" (arXiv:2106.09685). Once they are trained they are added to the
+weights (`hoptrail.memory.encoders.low_rank`), so that a changed network costs what the network
+costs.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from hoptrail.memory.encoders.low_rank import low_rank_change
+
+
+class LowRank(nn.Module):
+    """A parametrisation of a weight `(out, in)`: the weight itself, and a product of low rank.
+
+    Args:
+        weight: The weight, which stays.
+        rank: Of the product, at least 1. The product is zero at first.
+    """
+
+    def __init__(self, weight: Tensor, rank: int) -> None:
+        super().__init__()
+        out, width = weight.shape
+        self.a = nn.Parameter(torch.randn(rank, width, device=weight.device) / math.sqrt(width))
+        self.b = nn.Parameter(torch.zeros(out, rank, device=weight.device))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """The changed weight `(out, in)`."""
+        return weight + low_rank_change(self.a, self.b)
+
+
+def add_low_rank(network: nn.Module, rank: int) -> dict[str, LowRank]:
+    """Put a trainable change on every linear layer of a network, and freeze all else.
+
+    Args:
+        network: Changed in place. A layer whose name begins with `pooler` is left out: it has no
+            part in vectors that are pooled from tokens.
+        rank: Of each change, at least 1.
+
+    Returns:
+        The changes by the names of their layers.
+    """
+    network.requires_grad_(False)
+    layers = [
+        (name, layer)
+        for name, layer in network.named_modules()
+        if isinstance(layer, nn.Linear) and not name.startswith("pooler")
+    ]
+    changes: dict[str, LowRank] = {}
+    for name, layer in layers:
+        changes[name] = LowRank(layer.weight, rank)
+        parametrize.register_parametrization(layer, "weight", changes[name])
+    return changes

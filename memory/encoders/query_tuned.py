@@ -1,0 +1,213 @@
+"""An encoder whose query side was trained: passages as before, queries by changed weights.
+
+The vectors of a memory stay, and so does the encoder's fingerprint; only what asks is another
+(`hoptrail.memory.encoders.query_side`). What trains it is `hoptrail encoder tune`.
+
+A folder holds `query-tuned.safetensors` (the changes, in half precision) and `query-tuned.json`
+(which encoder they belong to, and what they were made of).
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hoptrail.errors import FormatError
+from hoptrail.memory.encoders.low_rank import merge_low_rank
+from hoptrail.memory.encoders.transformer import TransformerEncoder, minilm
+from hoptrail.memory.encoders.vectors import Vectors
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FORMAT = "hoptrail-query-tuned-1"
+CHANGES, CARD = "query-tuned.safetensors", "query-tuned.json"
+
+
+class QueryTunedEncoder:
+    """A transformer encoder with a trained query side; an `Encoder` like any other.
+
+    Args:
+        base: Encodes the passages. It stays as it is.
+        factors: A `(rank, in)` and B `(out, rank)` of each changed layer, by its name; see
+            `hoptrail.memory.encoders.low_rank`. They are rounded to half precision, as they are
+            in a file.
+
+    Attributes:
+        base_name: How to load the base again: a folder or a hub's name; None for MiniLM.
+        made_of: What it was trained on, which is written beside it; JSON values.
+
+    Raises:
+        FormatError: The changes are of another network.
+    """
+
+    def __init__(
+        self,
+        base: TransformerEncoder,
+        factors: Mapping[str, tuple[Tensor, Tensor]],
+    ) -> None:
+        self.base = base
+        self.base_name: str | None = None
+        self.made_of: dict[str, Any] = {}
+        self._factors = {name: (a.half(), b.half()) for name, (a, b) in factors.items()}
+        self.query_side  # noqa: B018  (what does not fit is refused here)
+
+    def __repr__(self) -> str:
+        return f"<QueryTunedEncoder {self.dim} dim, {self.fingerprint}, {self.size:,} changed>"
+
+    @property
+    def fingerprint(self) -> str:
+        """The base's: the vectors of passages are the same."""
+        return self.base.fingerprint
+
+    @property
+    def dim(self) -> int:
+        """The width d of a vector."""
+        return self.base.dim
+
+    @property
+    def window(self) -> int | None:
+        """Tokens of content that one pass reads; None for no limit."""
+        return self.base.window
+
+    @property
+    def size(self) -> int:
+        """The number of weights of the changes."""
+        return sum(a.numel() + b.numel() for a, b in self._factors.values())
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens of content each text has.
+
+        Args:
+            texts: n of them, of any length.
+        """
+        return self.base.count_tokens(texts)
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """The vectors of passages, `(n, d)` float32, L2-normalised; queries go to `query_side`.
+
+        Args:
+            texts: n of them, of any length; perhaps none.
+
+        Raises:
+            InputError: The texts are one string.
+        """
+        return self.base.encode(texts)
+
+    @cached_property
+    def query_side(self) -> TransformerEncoder:
+        """What encodes queries: the base with the changes added to its weights."""
+        network = copy.deepcopy(self.base.model.network)
+        try:
+            merge_low_rank(
+                network, {name: (a.float(), b.float()) for name, (a, b) in self._factors.items()}
+            )
+        except ValueError as error:
+            raise FormatError(f"the query side does not fit its encoder: {error}") from error
+        return TransformerEncoder(
+            replace(self.base.model, network=network), device=self.base.device
+        )
+
+    def described(self, made_of: Mapping[str, Any], base_name: str | None) -> QueryTunedEncoder:
+        """The same encoder with what it was made of, and how to load its base again.
+
+        Args:
+            made_of: JSON values.
+            base_name: A folder or a hub's name; None for MiniLM.
+        """
+        other = copy.copy(self)
+        other.made_of, other.base_name = dict(made_of), base_name
+        return other
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the query side to a folder, which is made where it is absent; the folder.
+
+        Args:
+            folder: One that holds another model's file of these names is refused.
+
+        Raises:
+            FormatError: It cannot be written.
+        """
+        from safetensors.torch import save_file
+
+        where = Path(folder)
+        check_folder(where)
+        tensors = {f"a.{name}": a.contiguous() for name, (a, _) in self._factors.items()}
+        tensors |= {f"b.{name}": b.contiguous() for name, (_, b) in self._factors.items()}
+        card = {
+            "format": FORMAT,
+            "base": self.base_name,
+            "fingerprint": self.fingerprint,
+            "query_fingerprint": self.query_side.fingerprint,
+            "made_of": self.made_of,
+        }
+        try:
+            where.mkdir(parents=True, exist_ok=True)
+            save_file(tensors, where / CHANGES)
+            # Last: a folder without it is no encoder yet.
+            (where / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise FormatError(f"no encoder can be written to {where}: {error}") from error
+        return where
+
+    @classmethod
+    def load(cls, folder: str | Path) -> QueryTunedEncoder:
+        """The encoder that `save` wrote to a folder, with its base.
+
+        Args:
+            folder: As `save` or `hoptrail encoder tune` wrote it.
+
+        Raises:
+            FormatError: The folder holds none, a file is damaged, or the base is another one now.
+            MissingExtra: The base is MiniLM, which is not installed.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        where = Path(folder)
+        try:
+            card = json.loads((where / CARD).read_text(encoding="utf-8"))
+            layout, name = card["format"], card["base"]
+            fingerprints = card["fingerprint"], card["query_fingerprint"]
+            tensors = load_file(where / CHANGES)
+            layers = [key.removeprefix("a.") for key in tensors if key.startswith("a.")]
+            factors = {layer: (tensors[f"a.{layer}"], tensors[f"b.{layer}"]) for layer in layers}
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise FormatError(f"no query side can be read from {where}: {error}") from error
+        if layout != FORMAT or len(tensors) != 2 * len(layers):
+            raise FormatError(f"{where / CARD} should have the format {FORMAT!r}, got {layout!r}")
+        base = minilm() if name is None else TransformerEncoder(name)
+        encoder = cls(base, factors).described(card.get("made_of") or {}, name)
+        loaded = encoder.fingerprint, encoder.query_side.fingerprint
+        if loaded != fingerprints:
+            raise FormatError(
+                f"the query side in {where} should have the fingerprints {fingerprints}, got "
+                f"{loaded}: its encoder or a file of it was changed"
+            )
+        return encoder
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder in which the query side's files would replace somebody else's.
+
+    Args:
+        folder: It need not be there.
+
+    Raises:
+        FormatError: It holds such a file.
+    """
+    try:
+        if json.loads((folder / CARD).read_text(encoding="utf-8"))["format"] == FORMAT:
+            return  # one of ours: it is replaced
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    for name in (CARD, CHANGES):
+        if (folder / name).exists():
+            raise FormatError(
+                f"{folder / name} is there already and is no query side's: give another folder"
+            )

@@ -1,0 +1,347 @@
+"""Training the query side of an encoder against passage vectors that stay as they are.
+
+No passage is encoded anew: a memory goes on with the vectors that it has, and is asked better. A
+query is a question, or a question rewritten from one of its supporting passages as on a walk; what
+is still missing of its evidence should be near to it, of all passages that it may find. With s the
+score of a passage in the memory's own dense search, M the missing passages, and the one that was
+read left out:
+
+    p_i  = softmax over i of s(q, i) / τ
+    loss = -½ (log Σ over M of p_i + mean over M of log p_i) + anchor · (1 - cos(q, q₀))
+
+The first part is the listwise likelihood of any, and of each, of those that are missing
+(`hoptrail.learning.losses`), over the whole scope and so with the hardest negatives that there are
+(Karpukhin et al. 2020, arXiv:2004.04906, have them of the batch). q₀ is what the encoder made of
+the same text before: what training never saw is asked for about as it was.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hoptrail.errors import ConfigError, InputError
+from hoptrail.formats.jsonl import read_questions
+from hoptrail.learning.losses import listwise_loss
+from hoptrail.learning.low_rank import add_low_rank
+from hoptrail.memory.encoders.query_side import query_side
+from hoptrail.memory.encoders.query_tuned import QueryTunedEncoder, check_folder
+from hoptrail.memory.encoders.transformer import Encoder, TransformerEncoder
+from hoptrail.memory.views.view import View
+from hoptrail.policies.data.corpora import OpenCorpus
+from hoptrail.policies.data.training_data import TrainingData, TrainingSet
+from hoptrail.policies.environment.reformulation import rewritten
+from hoptrail.policies.training.preparation import open_corpora
+from hoptrail.types import Namespace
+from hoptrail.values.numbers import above_zero, whole
+from hoptrail.values.progress import TrainingProgress, silent
+
+DEPTHS = (5, 10)
+"""Passages that a dense search may give, where it is measured."""
+WARM_UP, LOWEST = 0.1, 0.02
+"""Share of the steps in which the learning rate rises, and what is left of it at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueryEncoderConfig:
+    """How the query side is trained."""
+
+    rank: int = 32
+    """Of the change of each layer's weights."""
+    epochs: int = 6
+    """Passes over the questions."""
+    batch: int = 64
+    """Queries in a step, all of one scope."""
+    learning_rate: float = 5e-4
+    """Its peak."""
+    weight_decay: float = 1e-2
+    temperature: float = 0.05
+    """Of the scores: τ."""
+    anchor: float = 1.0
+    """What it costs to turn a query away from what it was."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("rank", "epochs", "batch"):
+            whole(getattr(self, name), name, least=1, error=ConfigError)
+        for name in ("learning_rate", "temperature"):
+            above_zero(getattr(self, name), name, error=ConfigError)
+        if not 0 <= self.anchor < math.inf or not 0 <= self.weight_decay < math.inf:
+            raise ConfigError(
+                "anchor and weight_decay must be finite and at least 0, got "
+                f"{self.anchor} and {self.weight_decay}"
+            )
+
+
+class PassageScores:
+    """The dense scores of all passages of a scope, with gradients to the queries.
+
+    The same as the memory's own search gives: a passage as a whole, and what its best window adds.
+
+    Args:
+        view: The scope.
+        device: Where to put its vectors.
+    """
+
+    def __init__(self, view: View, device: str) -> None:
+        slots = np.flatnonzero(view.alive)
+        windows, owners = view.dense.windows()
+        self.row: NDArray[np.int64] = np.full(len(view.alive), -1, dtype=np.int64)
+        """The column of each slot in the scores."""
+        self.row[slots] = np.arange(len(slots))
+        self._vectors = torch.tensor(view.dense.vectors(slots), device=device)
+        self._windows = torch.tensor(windows, device=device)
+        self._owners = torch.tensor(self.row[owners], device=device)
+
+    def __call__(self, queries: Tensor) -> Tensor:
+        """The scores `(n, passages)` of queries `(n, d)`."""
+        scores = queries @ self._vectors.T
+        if not len(self._windows):
+            return scores
+        owners = self._owners.expand(len(queries), -1)
+        return scores.scatter_reduce(1, owners, queries @ self._windows.T, "amax")
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceQuestion:
+    """A question, its supporting passages, and where they are looked for."""
+
+    text: str
+    gold: tuple[int, ...]
+    """Slots of the supporting passages, at least one."""
+    contents: tuple[str, ...]
+    """Theirs, in that order."""
+    scores: PassageScores
+
+
+@dataclass(frozen=True, slots=True)
+class _Query:
+    question: EvidenceQuestion
+    read: int | None
+    """The place in `gold` of the passage that it was rewritten from; None for the question."""
+
+    @property
+    def text(self) -> str:
+        if self.read is None:
+            return self.question.text
+        return rewritten(self.question.text, self.question.contents[self.read])
+
+
+def evidence_questions(corpora: Sequence[OpenCorpus], device: str) -> list[EvidenceQuestion]:
+    """The questions of corpora whose supporting passages are known.
+
+    Args:
+        corpora: Opened corpora with their questions.
+        device: Where to put the passages' vectors.
+
+    Raises:
+        FormatError: A supporting passage is not in its corpus.
+        InputError: No question has one.
+    """
+    questions = []
+    for corpus in corpora:
+        scores: dict[Namespace, PassageScores] = {}
+        for question in corpus.questions:
+            gold = corpus.gold(question)
+            if not gold:
+                continue
+            view = corpus.scope_of(question).view
+            if question.namespace not in scores:
+                scores[question.namespace] = PassageScores(view, device)
+            contents = tuple(passage.content for passage in view.passages(list(gold)))
+            questions.append(
+                EvidenceQuestion(question.text, gold, contents, scores[question.namespace])
+            )
+    if not questions:
+        raise InputError(
+            "there is nothing to learn from: no question names its supporting passages"
+        )
+    return questions
+
+
+def train_query_encoder(
+    corpora: Sequence[OpenCorpus],
+    encoder: TransformerEncoder,
+    config: QueryEncoderConfig | None = None,
+    *,
+    progress: TrainingProgress | None = None,
+) -> QueryTunedEncoder:
+    """Train the query side of an encoder; the encoder itself stays as it is.
+
+    Args:
+        corpora: Opened corpora with questions whose supporting passages are known.
+        encoder: What made the vectors of their passages.
+        config: The settings; those of `QueryEncoderConfig()` by default.
+        progress: Told of every step.
+
+    Returns:
+        The encoder of the same passages with the trained query side.
+
+    Raises:
+        InputError: No question names its supporting passages.
+        FormatError: A supporting passage is not in its corpus.
+    """
+    config = config or QueryEncoderConfig()
+    questions = evidence_questions(corpora, encoder.device)
+    rng = np.random.default_rng(config.seed)
+    network = copy.deepcopy(encoder.model.network)
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        changes = add_low_rank(network, config.rank)
+    weights = [weight for change in changes.values() for weight in change.parameters()]
+    optimizer = torch.optim.AdamW(weights, config.learning_rate, weight_decay=config.weight_decay)
+    batches = [
+        batch for _ in range(config.epochs) for batch in _batches(questions, config.batch, rng)
+    ]
+    for step, batch in enumerate(batches):
+        _set_rate(optimizer, config.learning_rate, step / len(batches))
+        texts = [query.text for query in batch]
+        vectors = encoder.trainable_vectors(network, texts)
+        with torch.no_grad():
+            before = encoder.trainable_vectors(encoder.model.network, texts)
+        loss = _retrieval_loss(batch, vectors, config.temperature)
+        turn = (1 - (vectors * before).sum(1)).mean()
+        optimizer.zero_grad()
+        (loss + config.anchor * turn).backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(weights, 1.0)
+        optimizer.step()
+        if progress:
+            figures = {"loss": float(loss.detach()), "turn": float(turn.detach())}
+            progress("query encoder", step + 1, len(batches), figures)
+    factors = {
+        name: (change.a.detach().cpu(), change.b.detach().cpu()) for name, change in changes.items()
+    }
+    return QueryTunedEncoder(encoder, factors)
+
+
+def tune_query_encoder(
+    data: TrainingData,
+    out: Path,
+    config: QueryEncoderConfig | None = None,
+    *,
+    encoder: TransformerEncoder,
+    encoder_name: str | None = None,
+    command: str = "",
+    progress: TrainingProgress = silent,
+) -> QueryTunedEncoder:
+    """Train the query side of an encoder on files of questions, and write it to a folder.
+
+    Args:
+        data: What to learn from, and what to measure dense search on, before and after.
+        out: The folder that `memory.load_encoder` then takes.
+        config: The settings; those of `QueryEncoderConfig()` by default.
+        encoder: Of the passages; their vectors are cached.
+        encoder_name: How to load it again: a folder or a hub's name; None for MiniLM.
+        command: How the run was called, for what is written beside the weights.
+        progress: Told of every step.
+
+    Returns:
+        The encoder as written. `made_of` holds data, settings and figures.
+
+    Raises:
+        InputError: There is no question with its supporting passages.
+        FormatError: A file cannot be read, a supporting passage is not in its corpus, or the
+            folder cannot be written.
+    """
+    config = config or QueryEncoderConfig()
+    check_folder(out)
+    with ExitStack() as stack:
+
+        def opened(sets: Sequence[TrainingSet]) -> list[OpenCorpus]:
+            corpora = open_corpora([one.corpus for one in sets], encoder, progress, stack)
+            return [
+                corpus.with_questions(read_questions(one.questions), one.questions)
+                for corpus, one in zip(corpora, sets, strict=True)
+            ]
+
+        corpora, dev = opened(data.train), opened(data.dev)
+        tuned = train_query_encoder(corpora, encoder, config, progress=progress)
+        figures = [
+            {
+                **one.describe(),
+                "before": dense_recalls(corpus, encoder),
+                "after": dense_recalls(corpus, tuned),
+            }
+            for one, corpus in zip(data.dev, dev, strict=True)
+        ]
+    made_of = {**data.describe(), "config": asdict(config), "command": command, "dev": figures}
+    tuned = tuned.described(made_of, encoder_name)
+    tuned.save(out)
+    return tuned
+
+
+def dense_recalls(corpus: OpenCorpus, encoder: Encoder) -> dict[str, float]:
+    """The share of the supporting passages that one dense search finds, in percent.
+
+    Args:
+        corpus: An opened corpus with its questions; those without gold are passed over.
+        encoder: Whose query side asks.
+    """
+    asking = query_side(encoder)
+    shares: dict[int, list[float]] = {k: [] for k in DEPTHS}
+    for question in corpus.questions:
+        gold = corpus.gold(question)
+        if not gold:
+            continue
+        dense = corpus.scope_of(question).view.dense
+        hits = dense.search(asking.encode([question.text]), max(DEPTHS))[1][0].tolist()
+        for k in DEPTHS:
+            shares[k].append(sum(slot in hits[:k] for slot in gold) / len(gold))
+    return {f"recall@{k}": round(100 * float(np.mean(shares[k] or [0])), 1) for k in DEPTHS}
+
+
+def _retrieval_loss(batch: Sequence[_Query], vectors: Tensor, temperature: float) -> Tensor:
+    """The loss of n queries of one scope with vectors `(n, d)`; see the module."""
+    scores = batch[0].question.scores
+    logits = scores(vectors) / temperature
+    missing = np.zeros(tuple(logits.shape), dtype=bool)
+    unread = np.ones(tuple(logits.shape), dtype=bool)
+    for i, query in enumerate(batch):
+        columns = scores.row[list(query.question.gold)]
+        missing[i, columns] = True
+        if query.read is not None:
+            missing[i, columns[query.read]] = unread[i, columns[query.read]] = False
+    positives, mask = (torch.tensor(each, device=logits.device) for each in (missing, unread))
+    some = listwise_loss(logits, positives, mask=mask, combine="sum")
+    each = listwise_loss(logits, positives, mask=mask, combine="mean")
+    return (some + each) / 2
+
+
+def _batches(
+    questions: Sequence[EvidenceQuestion], size: int, rng: np.random.Generator
+) -> Iterator[list[_Query]]:
+    """Every question as it is, and rewritten from one of its passages where it needs others."""
+    by_scope: dict[int, list[_Query]] = {}
+    for question in questions:
+        queries = by_scope.setdefault(id(question.scores), [])
+        queries.append(_Query(question, None))
+        if len(question.gold) > 1:
+            queries.append(_Query(question, int(rng.integers(len(question.gold)))))
+    batches: list[list[_Query]] = []
+    for queries in by_scope.values():
+        order = rng.permutation(len(queries))
+        batches += [
+            [queries[i] for i in order[start : start + size]]
+            for start in range(0, len(order), size)
+        ]
+    for i in rng.permutation(len(batches)):
+        yield batches[i]
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, peak: float, done: float) -> None:
+    """The learning rate at a share of the steps: up in a line, then down by half a cosine."""
+    if done < WARM_UP:
+        share = done / WARM_UP
+    else:
+        share = (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP))) / 2
+    for group in optimizer.param_groups:
+        group["lr"] = peak * max(share, LOWEST)

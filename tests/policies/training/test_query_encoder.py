@@ -1,0 +1,162 @@
+"""Training the query side of an encoder: it learns what is missing, and leaves passages alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hoptrail.errors import ConfigError, FormatError, InputError
+from hoptrail.memory.encoders.query_side import query_side
+from hoptrail.memory.encoders.static import load_encoder
+from hoptrail.memory.encoders.transformer import TransformerEncoder
+from hoptrail.policies.data.corpora import OpenCorpus
+from hoptrail.policies.data.training_data import TrainingData, TrainingSet
+from hoptrail.policies.training.query_encoder import (
+    PassageScores,
+    QueryEncoderConfig,
+    dense_recalls,
+    train_query_encoder,
+    tune_query_encoder,
+)
+
+QUICK = QueryEncoderConfig(rank=4, epochs=12, batch=4, learning_rate=1e-2, anchor=0.0)
+WORDS = "old bridge river city under built".split()
+
+
+@pytest.fixture
+def base(tiny_bert: Path) -> TransformerEncoder:
+    return TransformerEncoder(tiny_bert, device="cpu")
+
+
+@pytest.fixture
+def one_set(tmp_path: Path) -> TrainingSet:
+    """Passages of words, and questions that need a passage of other words, and then a third."""
+    corpus, questions = tmp_path / "corpus.jsonl", tmp_path / "questions.jsonl"
+    passages = [
+        {"id": f"p{i}", "text": " ".join([one, WORDS[i - 1], one])} for i, one in enumerate(WORDS)
+    ]
+    passages.append({"id": "long", "text": " . ".join(["the city of it and the river"] * 20)})
+    asked = [
+        {
+            "id": f"q{i}",
+            "question": f"who {one}",
+            "supporting_ids": [f"p{(i + 2) % 6}", f"p{(i + 3) % 6}"],
+        }
+        for i, one in enumerate(WORDS)
+    ]
+    corpus.write_text("\n".join(map(json.dumps, passages)))
+    questions.write_text("\n".join(map(json.dumps, asked)))
+    return TrainingSet(corpus, questions)
+
+
+@pytest.fixture
+def opened(one_set: TrainingSet, base: TransformerEncoder):
+    corpus = OpenCorpus(one_set.corpus, one_set.questions, base)
+    yield corpus
+    corpus.close()
+
+
+def test_training_finds_what_was_missing_and_leaves_the_encoder_alone(opened, base) -> None:
+    fingerprint, passages = base.fingerprint, base.encode(WORDS)
+    before = dense_recalls(opened, base)
+    tuned = train_query_encoder([opened], base, QUICK)
+    assert dense_recalls(opened, tuned)["recall@5"] > before["recall@5"]
+    assert base.fingerprint == tuned.fingerprint == fingerprint
+    np.testing.assert_array_equal(base.encode(WORDS), passages)
+    assert query_side(tuned).fingerprint != fingerprint
+
+
+def test_an_anchor_holds_queries_where_they_were(opened, base) -> None:
+    def turned(anchor: float) -> float:
+        config = QueryEncoderConfig(
+            rank=4, epochs=4, batch=4, learning_rate=1e-2, anchor=anchor, seed=1
+        )
+        tuned = train_query_encoder([opened], base, config)
+        cosines = (query_side(tuned).encode(WORDS) * base.encode(WORDS)).sum(1)
+        return float(1 - cosines.mean())
+
+    assert turned(100.0) < turned(0.0) / 2
+
+
+def test_a_seed_decides(opened, base) -> None:
+    one, other = (train_query_encoder([opened], base, QUICK) for _ in range(2))
+    assert query_side(one).fingerprint == query_side(other).fingerprint
+    third = train_query_encoder(
+        [opened], base, QueryEncoderConfig(rank=4, epochs=12, batch=4, learning_rate=1e-2, seed=5)
+    )
+    assert query_side(third).fingerprint != query_side(one).fingerprint
+
+
+def test_scores_are_those_of_the_memorys_own_dense_search(opened, base) -> None:
+    view = opened.scope(()).view
+    assert len(view.dense.windows()[0]) > 0, "the long passage should have windows"
+    queries = base.encode(["the bridge", "and the river", "who built it"])
+    hits, slots = view.dense.search(queries, view.size)
+    scores = PassageScores(view, "cpu")
+    found = scores(torch.tensor(queries)).numpy()
+    for row, (expected, at) in enumerate(zip(hits, slots, strict=True)):
+        np.testing.assert_allclose(found[row, scores.row[at]], expected, atol=1e-4)
+
+
+def test_a_folder_is_written_that_says_what_it_was_made_of(
+    one_set, base, tiny_bert, tmp_path
+) -> None:
+    told = []
+    out = tmp_path / "tuned"
+    tuned = tune_query_encoder(
+        TrainingData(train=[one_set], dev=[one_set]),
+        out,
+        QUICK,
+        encoder=base,
+        encoder_name=str(tiny_bert),
+        command="hoptrail encoder tune",
+        progress=lambda stage, done, total, figures: told.append((stage, done, total)),
+    )
+    assert told[-1][0] == "query encoder"
+    assert told[-1][1] == told[-1][2]
+    loaded = load_encoder(out)
+    assert loaded.made_of == tuned.made_of
+    (figures,) = loaded.made_of["dev"]
+    assert figures["after"]["recall@5"] > figures["before"]["recall@5"]
+    assert loaded.made_of["config"]["rank"] == 4
+    assert loaded.made_of["command"] == "hoptrail encoder tune"
+
+
+def test_questions_without_evidence_teach_nothing(tmp_path, base, one_set) -> None:
+    questions = tmp_path / "none.jsonl"
+    questions.write_text(json.dumps({"id": "q", "question": "who", "answers": ["it"]}))
+    with pytest.raises(InputError, match="no question names its supporting passages"):
+        tune_query_encoder(
+            TrainingData(train=[TrainingSet(one_set.corpus, questions)]),
+            tmp_path / "out",
+            QUICK,
+            encoder=base,
+        )
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_somebody_elses_is_refused_before_anything_slow(
+    tmp_path, base, one_set
+) -> None:
+    out = tmp_path / "theirs"
+    out.mkdir()
+    (out / "query-tuned.json").write_text("[]")
+    with pytest.raises(FormatError, match="give another folder"):
+        tune_query_encoder(
+            TrainingData(train=[TrainingSet(Path("/nowhere"), Path("/nowhere"))]),
+            out,
+            encoder=base,
+        )
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"rank": 0}, {"epochs": 1.5}, {"temperature": 0}, {"anchor": -1}, {"anchor": float("nan")}],
+)
+def test_settings_are_checked(settings) -> None:
+    with pytest.raises(ConfigError):
+        QueryEncoderConfig(**settings)
