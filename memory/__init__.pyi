@@ -1,4 +1,5 @@
 from .encoders.query_cache import CacheInfo as CacheInfo
+from .encoders.query_tuned import QueryTunedEncoder as QueryTunedEncoder
 from .encoders.sentence_transformer import (
     SentenceTransformerEncoder as SentenceTransformerEncoder,
 )

@@ -45,5 +45,9 @@ from .training.config import (
     RunOptions as RunOptions,
     TrainConfig as TrainConfig,
 )
+from .training.query_encoder import (
+    QueryEncoderConfig as QueryEncoderConfig,
+    tune_query_encoder as tune_query_encoder,
+)
 from .training.run import train as train
 from .training.stages import Objective as Objective

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.errors import FormatError, InputError, StoreUnavailable
+from hoptrail.memory.analysis.widths import plain_width
 from hoptrail.memory.encoders.cache_file import cache_folder
 from hoptrail.memory.encoders.model_record import write_whole
 from hoptrail.memory.encoders.onnx_export import (
@@ -38,7 +39,6 @@ from hoptrail.memory.encoders.onnx_export import (
 )
 from hoptrail.memory.encoders.transformer import TransformerEncoder
 from hoptrail.memory.encoders.vectors import Vectors
-from hoptrail.memory.encoders.widths import plain_width
 from hoptrail.memory.encoders.windowed import WindowedEncoder
 from hoptrail.memory.encoders.windows import truncating_tokenizer
 

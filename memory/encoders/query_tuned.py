@@ -3,6 +3,10 @@
 The vectors of a memory stay, and so does the encoder's fingerprint; only what asks is another
 (`hoptrail.memory.encoders.query_side`). What trains it is `hoptrail encoder tune`.
 
+Each changed layer has its weight W made W + s B A, a change of low rank with s = 2 / √rank.
+Source: Hu et al. 2021, "LoRA" (arXiv:2106.09685); s, Kalajdzievski 2023 (arXiv:2312.03732).
+`hoptrail.learning.low_rank` trains A and B.
+
 A folder holds `query-tuned.safetensors` (the changes, in half precision) and `query-tuned.json`
 (which encoder they belong to, and what they were made of).
 """
@@ -11,6 +15,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -18,15 +23,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hoptrail.errors import FormatError
-from hoptrail.memory.encoders.low_rank import merge_low_rank
 from hoptrail.memory.encoders.transformer import TransformerEncoder, minilm
 from hoptrail.memory.encoders.vectors import Vectors
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    Factors = Mapping[str, tuple[Tensor, Tensor]]
+    """A `(rank, in)` and B `(out, rank)` of each changed layer, by its name in the network."""
+
 FORMAT = "hoptrail-query-tuned-1"
 CHANGES, CARD = "query-tuned.safetensors", "query-tuned.json"
+SCALE = 2.0
+"""s, but for the square root of the rank."""
 
 
 class QueryTunedEncoder:
@@ -34,9 +43,7 @@ class QueryTunedEncoder:
 
     Args:
         base: Encodes the passages. It stays as it is.
-        factors: A `(rank, in)` and B `(out, rank)` of each changed layer, by its name; see
-            `hoptrail.memory.encoders.low_rank`. They are rounded to half precision, as they are
-            in a file.
+        factors: The changes, by layer. They are rounded to half precision, as they are in a file.
 
     Attributes:
         base_name: How to load the base again: a folder or a hub's name; None for MiniLM.
@@ -49,7 +56,7 @@ class QueryTunedEncoder:
     def __init__(
         self,
         base: TransformerEncoder,
-        factors: Mapping[str, tuple[Tensor, Tensor]],
+        factors: Factors,
     ) -> None:
         self.base = base
         self.base_name: str | None = None
@@ -211,3 +218,37 @@ def check_folder(folder: Path) -> None:
             raise FormatError(
                 f"{folder / name} is there already and is no query side's: give another folder"
             )
+
+
+def low_rank_change(a: Tensor, b: Tensor) -> Tensor:
+    """What is added to a weight, `(out, in)`.
+
+    Args:
+        a: `(rank, in)`.
+        b: `(out, rank)`.
+    """
+    return (b @ a) * (SCALE / math.sqrt(len(a)))
+
+
+def merge_low_rank(network: Any, factors: Factors) -> None:
+    """Add changes to the weights of a network for good.
+
+    Args:
+        network: A PyTorch module, changed in place.
+        factors: The changes; see `Factors`.
+
+    Raises:
+        ValueError: The network has no such layer, or one of another shape.
+    """
+    import torch
+
+    weights = dict(network.named_parameters())
+    with torch.no_grad():
+        for name, (a, b) in factors.items():
+            weight = weights.get(f"{name}.weight")
+            if weight is None or weight.shape != (len(b), a.shape[1]) or b.shape[1] != len(a):
+                raise ValueError(
+                    f"the network has no weight {name}.weight that a change of "
+                    f"{tuple(b.shape)} by {tuple(a.shape)} fits"
+                )
+            weight.add_(low_rank_change(a, b).to(weight))

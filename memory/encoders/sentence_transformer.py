@@ -21,8 +21,8 @@ import numpy as np
 
 from hoptrail.errors import ConfigError, FormatError, MissingExtra
 from hoptrail.memory import forks
+from hoptrail.memory.analysis.widths import plain_width
 from hoptrail.memory.encoders.vectors import Vectors
-from hoptrail.memory.encoders.widths import plain_width
 from hoptrail.memory.encoders.windowed import WindowedEncoder
 from hoptrail.memory.encoders.windows import tokenizer_of
 from hoptrail.values.numbers import whole

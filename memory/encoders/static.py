@@ -23,13 +23,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.errors import FormatError, InputError
+from hoptrail.memory.analysis.widths import plain_width
 from hoptrail.memory.encoders.model_folder import unsupported
 from hoptrail.memory.encoders.query_tuned import CARD as QUERY_TUNED
 from hoptrail.memory.encoders.query_tuned import QueryTunedEncoder
 from hoptrail.memory.encoders.sentence_transformer import SentenceTransformerEncoder
 from hoptrail.memory.encoders.transformer import Encoder, TransformerEncoder, Vectors, fetch
 from hoptrail.memory.encoders.vectors import TINY, unit
-from hoptrail.memory.encoders.widths import plain_width
 from hoptrail.memory.encoders.windows import token_counts, token_ids, tokenizer_of
 
 FORMAT = "hoptrail-static-1"

@@ -34,8 +34,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.errors import FormatError, InputError
+from hoptrail.memory.analysis.widths import plain_width
 from hoptrail.memory.encoders.vectors import Vectors, checked
-from hoptrail.memory.encoders.widths import plain_width
 
 if TYPE_CHECKING:
     from hoptrail.memory.encoders.transformer import Encoder

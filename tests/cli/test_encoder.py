@@ -1,4 +1,4 @@
-"""`hoptrail encoder distill`, and a memory of the encoder that it makes."""
+"""`hoptrail encoder distill` and `tune`, and memories of the encoders that they make."""
 
 from __future__ import annotations
 
@@ -141,3 +141,36 @@ def test_reencode_goes_on_after_an_interrupt_and_can_be_dropped(
     assert "is in no change" in capsys.readouterr().out
     assert main([*argv, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"dropped": None}
+
+
+def test_tune_writes_an_encoder_that_asks_a_memory_of_the_base(
+    capsys, tmp_path, corpus, questions, tiny_bert
+) -> None:
+    out, store = tmp_path / "tuned", tmp_path / "asked.db"
+    pair = [str(corpus), str(questions)]
+    argv = ["encoder", "tune", "--set", *pair, "--dev", *pair, "--epochs", "1"]
+    argv += ["--encoder", str(tiny_bert), "--out", str(out)]
+    assert main([*argv, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (
+        said["dev"][0]["before"].keys()
+        == said["dev"][0]["after"].keys()
+        == {
+            "recall@5",
+            "recall@10",
+        }
+    )
+    assert main(argv) == 0
+    assert "recall@10" in capsys.readouterr().out
+    assert main(["add", "--store", str(store), "--encoder", str(tiny_bert), str(corpus)]) == 0
+    capsys.readouterr()
+    argv = ["search", "--store", str(store), "--encoder", str(out), "--mode", "dense", "--json"]
+    assert main([*argv, "who founds bells in a foundry"]) == 0
+    assert json.loads(capsys.readouterr().out)["passages"]
+
+
+def test_what_has_no_weights_to_change_is_refused(capsys, tmp_path, corpus, questions) -> None:
+    argv = ["encoder", "tune", "--set", str(corpus), str(questions), "--out", str(tmp_path / "out")]
+    assert main(argv) == 1
+    assert "not that of a HashEncoder: give another --encoder" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from hoptrail.learning.low_rank import add_low_rank
-from hoptrail.memory.encoders.low_rank import low_rank_change, merge_low_rank
+from hoptrail.memory.encoders.query_tuned import low_rank_change, merge_low_rank
 
 
 def network() -> nn.Module:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from hoptrail.errors import EncoderMissing, FormatError, InputError, MissingExtra
+from hoptrail.memory.analysis.widths import plain_width
 from hoptrail.memory.encoders import transformer as encoders
 from hoptrail.memory.encoders.transformer import (
     Encoder,
@@ -23,7 +24,6 @@ from hoptrail.memory.encoders.transformer import (
     minilm,
     require,
 )
-from hoptrail.memory.encoders.widths import plain_width
 from hoptrail.memory.encoders.windows import pooled, split, windows_of
 
 TEXTS = ["the old bridge", "river", "the river under the old bridge of the city", "bridge river"]
