@@ -30,7 +30,9 @@ from hoptrail.policies.search.reranker import NOT_RERANKED, Reranker, RerankFit
 from hoptrail.policies.search.sampled_beam import SampledBeam, decided
 from hoptrail.policies.search.scoring import (
     Scores,
+    blend_by_length,
     blend_with_search,
+    log_lengths,
     rank_first,
     round_score,
     search_fit,
@@ -63,6 +65,7 @@ class PolicyRetriever:
             if effort.rerank_top
             else None
         )
+        self._log_lengths = _log_lengths(view)
         self._over_relations: RelationRetriever | None = None
         if len(graph.entity_names()):  # a trail that reads the topic has a hop less to walk
             scorer = scorer_of(policy, graph.relations().names, encoder)
@@ -122,7 +125,7 @@ class PolicyRetriever:
             ]
         else:
             walks = [(e, decided(e, TRAILS)) for e in self.search.run(pools)]
-            scores = [blend_with_search(e.read_mass, _search_fit(e)) for e, _ in walks]
+            scores = [self._blend(episode) for episode, _ in walks]
         reranked = [(one, NOT_RERANKED) for one in scores]
         if self.reranker:
             reranked = self.reranker.rerank([episode for episode, _ in walks], scores)
@@ -130,6 +133,32 @@ class PolicyRetriever:
             _finish(episode, one, k, trails, fit)
             for (episode, trails), (one, fit) in zip(walks, reranked, strict=True)
         ]
+
+    def _blend(self, episode: Episode) -> Scores:
+        """The scores of a walk: what the policy is sure of, and what search says of the rest."""
+        if self._log_lengths is None:
+            return blend_with_search(episode.read_mass, _search_fit(episode))
+        pool, mass = episode.pool, episode.read_mass
+        slots = list(dict.fromkeys([*mass, *(s for ranking in pool.rankings for s in ranking)]))
+        sparse, dense, _ = pool.z_scores(slots)
+        blended = blend_by_length(
+            np.asarray([mass.get(slot, 0.0) for slot in slots]),
+            sparse.astype(np.float64),
+            dense.astype(np.float64),
+            self._log_lengths[slots],
+        )
+        return dict(zip(slots, blended.tolist(), strict=True))
+
+
+def _log_lengths(view: View) -> NDArray[np.float64] | None:
+    """By slot of a view, where its passages differ much in length; see `scoring`."""
+    alive = np.flatnonzero(view.alive)
+    logarithms = log_lengths(view.sparse.lengths(alive))
+    if logarithms is None:
+        return None
+    by_slot = np.zeros(len(view.alive))
+    by_slot[alive] = logarithms
+    return by_slot
 
 
 def _finish(

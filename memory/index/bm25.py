@@ -173,6 +173,12 @@ class SparseIndex:
             self._dead = [0] * len(self._segments)
             self._forget()
 
+    def lengths(self, slots: Slots) -> Slots:
+        """How many terms the passages at slots `(m,)` have, repeats too: `(m,)`."""
+        with self._lock:
+            lengths: Slots = self._lengths[slots]
+            return lengths
+
     def terms(self, text: str) -> list[str]:
         """The terms of a text, repeated as they are.
 

@@ -258,3 +258,27 @@ def test_a_namespace_is_walked_without_its_neighbours(tmp_path, twelve, random_p
     assert walks[0][0] == walks[1][0]
     np.testing.assert_allclose(walks[0][1], walks[1][1], rtol=1e-4)
     assert len(walks[0][0]) == 12
+
+
+def test_an_answer_of_many_words_does_not_hide_a_turn_that_says_it(
+    world, random_policy, monkeypatch
+) -> None:
+    """Where pages stand beside turns, a page that touches on everything comes after the turn."""
+    pages_say = "a blue boat or a boat of Varn is kept blue and kept afloat "
+    fact = "the blue boat of Varn is kept in the boathouse"
+    pages = [Passage(f"page-{i}", f"page{i} {30 * pages_say}") for i in range(60)]
+    turns = [Passage(f"turn-{i}", f"turn {i} says word{i} and word{i + 1}") for i in range(60)]
+    place = world([*pages, *turns, Passage("fact", fact)])
+    question = "Where is the blue boat of Varn kept?"
+
+    def ranks() -> list[int]:
+        places = []
+        for seed in range(6):
+            retriever = place.walker(random_policy(seed=seed), "fast")
+            ranking = retriever.retrieve([question], 130)[0].slots
+            places.append(place.ids(ranking).index("fact"))
+        return places
+
+    by_length = ranks()
+    monkeypatch.setattr("hoptrail.policies.search.scoring.LENGTH_SPREAD", math.inf)
+    assert max(by_length) < 3 < max(ranks())

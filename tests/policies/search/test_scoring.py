@@ -8,10 +8,15 @@ import numpy as np
 import pytest
 
 from hoptrail.policies.search.scoring import (
+    FEWEST_PASSAGES,
+    FLOOR,
+    LENGTH_WEIGHTS,
     SEARCH_WEIGHT,
     SIMILARITY_WEIGHT,
     add_read_mass,
+    blend_by_length,
     blend_with_search,
+    log_lengths,
     rank_first,
     rerank,
     round_score,
@@ -67,3 +72,29 @@ def test_what_was_drawn_comes_first_in_the_order_of_the_draw() -> None:
 def test_a_score_has_five_digits() -> None:
     assert round_score(0.123456) == 0.12346
     assert round_score(1.23456e-9) == 1.2346e-9
+
+
+def test_lengths_count_where_they_differ_much_and_there_are_enough_to_tell() -> None:
+    mixed = np.tile([20, 600], FEWEST_PASSAGES // 2)
+    logarithms = log_lengths(mixed)
+    assert logarithms is not None
+    assert logarithms == pytest.approx(np.log(mixed + 5.0))
+    assert log_lengths(mixed[:-1]) is None
+    assert log_lengths(np.tile([100, 200], FEWEST_PASSAGES)) is None
+    assert log_lengths(np.zeros(0, dtype=np.int64)) is None
+
+
+def test_of_two_alike_the_shorter_comes_first_and_the_total_stays() -> None:
+    mass = np.asarray([0.5, 0.5, 0.0])
+    sparse, dense = np.asarray([1.0, 1.0, 2.0]), np.asarray([0.5, 0.5, -1.0])
+    lengths = np.log([605.0, 25.0, 25.0])
+    scores = blend_by_length(mass, sparse, dense, lengths)
+    assert scores[1] > scores[0]
+    assert scores.sum() == pytest.approx(mass.sum())
+    logs = [
+        float(LENGTH_WEIGHTS @ [math.log(m + FLOOR), s, d, length])
+        for m, s, d, length in zip(mass, sparse, dense, lengths, strict=True)
+    ]
+    ratios = np.log(scores[1:] / scores[0])
+    assert ratios == pytest.approx([logs[1] - logs[0], logs[2] - logs[0]])
+    assert len(blend_by_length(*[np.zeros(0)] * 4)) == 0
