@@ -3,8 +3,9 @@
     python benchmarks/policy/recall_latency.py CORPUS.jsonl QUESTIONS.jsonl [--count 60]
         [--out FILE]
 
-One question at a time, the model loaded, every figure the median over the same questions; what is
-compared takes turns on each question, so that a busy machine slows all of it alike. Then each
+One question at a time, the model loaded, every figure the median over the same questions, by the
+clock and of the processor; what is compared takes turns on each question, so that a busy machine
+slows all of it alike. Then each
 effort by itself, one question after another, as a program asks that always recalls in the same way:
 its data stays in the processor's caches. Then several questions at a time (`recall_many`): how many
 a second, by the clock and of one processor.
@@ -56,20 +57,26 @@ def main() -> None:
             },
         }
         times: dict[str, list[float]] = {name: [] for name in work}
+        processor_times: dict[str, list[float]] = {name: [] for name in work}
         for warm, text in enumerate([*questions[:5], *questions]):
             for name, run in work.items():
-                start = time.perf_counter()
+                start, processor_start = time.perf_counter(), time.process_time()
                 run(text)
                 if warm >= 5:
                     times[name].append(1000 * (time.perf_counter() - start))
+                    processor_times[name].append(1000 * (time.process_time() - processor_start))
         passages = memory.count()
         in_a_row = {name: after_another(memory, questions, name) for name in EFFORTS}
         batched = throughput(memory, questions)
     medians = {name: statistics.median(values) for name, values in times.items()}
-    base = medians["dense search"]
+    processor = {name: statistics.median(values) for name, values in processor_times.items()}
+    base, processor_base = medians["dense search"], processor["dense search"]
     sys.stdout.write(f"{len(questions)} questions, {passages} passages\n")
     for name, value in medians.items():
-        sys.stdout.write(f"{name:18} {value:7.1f} ms  {value / base:5.2f} x a dense search\n")
+        sys.stdout.write(
+            f"{name:18} {value:7.1f} ms  {value / base:5.2f} x a dense search, processor: "
+            f"{processor[name]:7.1f} ms  {processor[name] / processor_base:5.2f} x\n"
+        )
     for name, value in in_a_row.items():
         sys.stdout.write(f"recall, {name:10} {value:7.1f} ms  one question after another\n")
     for found in batched:
@@ -84,6 +91,7 @@ def main() -> None:
             "questions": len(questions),
             "ms_median": medians,
             "times_dense_search": {name: value / base for name, value in medians.items()},
+            "cpu_ms_median": processor,
             "ms_median_in_a_row": in_a_row,
             "batched": batched,
             "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, "
