@@ -9,6 +9,7 @@ does without it where it was in use all the same (see `hoptrail.memory.forks`).
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import sqlite3
@@ -40,6 +41,9 @@ WAIT_SECONDS = 5.0
 PAUSE_SECONDS = 60.0
 """How long a file that failed is done without."""
 
+LONGEST_NAME = 100
+"""Characters of a fingerprint in the name of a file; systems allow 255 bytes."""
+
 DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 BESIDE = ("", "-wal", "-shm", "-journal")
@@ -65,6 +69,18 @@ def cache_folder() -> Path:
         raise StoreUnavailable(
             "there is no home folder to keep vectors in: set HOPTRAIL_CACHE to a folder"
         ) from error
+
+
+def vectors_file_name(made_by: str) -> str:
+    """The name of the file for vectors of an encoder, which a purge looks for in the folder.
+
+    Args:
+        made_by: The encoder's fingerprint, and what else there is to tell. One that names a path,
+            as "BAAI/bge-m3" does, or is too long for a name stands there as its hash.
+    """
+    if not made_by.isprintable() or len(made_by) > LONGEST_NAME or {"/", "\\"} & set(made_by):
+        made_by = hashlib.sha256(made_by.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return f"vectors-{made_by}.db"
 
 
 class CacheFile:

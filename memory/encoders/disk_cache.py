@@ -10,7 +10,7 @@ import numpy as np
 from hoptrail.errors import StoreUnavailable
 from hoptrail.memory.content_hash import cache_key
 from hoptrail.memory.encoders import cache_file
-from hoptrail.memory.encoders.cache_file import CacheFile
+from hoptrail.memory.encoders.cache_file import CacheFile, vectors_file_name
 from hoptrail.memory.encoders.cache_file import cache_folder as cache_folder
 from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.encoders.vectors import Vectors, sound
@@ -81,7 +81,7 @@ class CachedEncoder(WrappedEncoder):
     ) -> None:
         super().__init__(encoder)
         self._progress = progress
-        self._file = CacheFile(f"vectors-{encoder.fingerprint}.db", folder)
+        self._file = CacheFile(vectors_file_name(encoder.fingerprint), folder)
 
     @property
     def folder(self) -> Path | None:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from hoptrail.errors import ConfigError, InputError
 from hoptrail.memory.content_hash import cache_key
-from hoptrail.memory.encoders.cache_file import CacheFile
+from hoptrail.memory.encoders.cache_file import CacheFile, vectors_file_name
 from hoptrail.memory.encoders.transformer import Vectors
 from hoptrail.memory.encoders.vectors import numbers, start_of, unit
 from hoptrail.memory.encoders.windows import windows_of
@@ -70,9 +70,9 @@ class TokenCache:
         self.codec = codec
         self.known = 0
         """Texts asked for that were there already."""
-        # Under a name and in a table that `vector_cache.erase` finds: a purge takes these too.
-        name = f"vectors-{encoder.fingerprint}-tokens-{codec.fingerprint}.db"
-        self._file = CacheFile(name, folder)
+        # Under a name and in a table that `disk_cache.erase` finds: a purge takes these too.
+        made_by = f"{encoder.fingerprint}-tokens-{codec.fingerprint}"
+        self._file = CacheFile(vectors_file_name(made_by), folder)
         self.path = self._file.path
 
     def close(self) -> None:

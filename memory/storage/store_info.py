@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from numbers import Integral
 from pathlib import Path
 
 from hoptrail.errors import ConfigError, EncoderMismatch, InputError, StoreError
@@ -127,12 +128,19 @@ def _number(connection: sqlite3.Connection, key: str) -> int:
 
 def describe(encoder: Encoder) -> str:
     """An encoder as it is written down and named in messages."""
+    if isinstance(encoder, type):
+        raise InputError(f"an encoder is an object, got the class {encoder.__name__}")
     try:
-        return f"{encoder.fingerprint} ({encoder.dim} dim)"
+        fingerprint, dim = encoder.fingerprint, encoder.dim
     except AttributeError as error:
         raise InputError(
             f"an encoder has a fingerprint, a dim and a method encode, got {type(encoder).__name__}"
         ) from error
+    if not isinstance(fingerprint, str) or not fingerprint:
+        raise InputError(f"an encoder's fingerprint must be a text, got {fingerprint!r}")
+    if not isinstance(dim, Integral) or dim < 1:
+        raise InputError(f"an encoder's dim must be a whole number of at least 1, got {dim!r}")
+    return f"{fingerprint} ({dim} dim)"
 
 
 def width(described: str) -> int | None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import networkx
@@ -25,6 +26,28 @@ from hoptrail.memory.testing.hash_encoder import Clock, HashEncoder
 def memory(tmp_path: Path) -> Iterator[Memory]:
     with Memory(tmp_path / "m.db", encoder=HashEncoder()) as opened:
         yield opened
+
+
+# Encoders
+
+
+@pytest.mark.parametrize(
+    ("encoder", "message"),
+    [
+        (HashEncoder, "an encoder is an object, got the class HashEncoder"),
+        (lambda texts: texts, "a fingerprint, a dim and a method encode, got function"),
+        (SimpleNamespace(fingerprint=None, dim=4), "must be a text, got None"),
+        (SimpleNamespace(fingerprint="", dim=4), "must be a text, got ''"),
+        (SimpleNamespace(fingerprint="a", dim=4.0), "a whole number of at least 1, got 4.0"),
+        (SimpleNamespace(fingerprint="a", dim=0), "a whole number of at least 1, got 0"),
+    ],
+)
+def test_what_is_no_encoder_is_refused_before_a_file_is_made(
+    tmp_path: Path, encoder: Any, message: str
+) -> None:
+    with pytest.raises(InputError, match=message), Memory(tmp_path / "m.db", encoder=encoder):
+        pass
+    assert not list(tmp_path.iterdir())
 
 
 # Ids

@@ -221,6 +221,23 @@ def test_closed_streams_and_readers_that_leave_are_no_errors() -> None:
         assert (done.returncode, done.stderr) == (0, ""), redirected
 
 
+@pytest.mark.parametrize("argv", ["list", "get p0", "search river"])
+def test_a_reader_of_tables_that_leaves_is_no_error_either(argv) -> None:
+    command = f"{sys.executable} -c '{PROGRAM}' {argv} --store good.db | true"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_is_written_is_written_when_nobody_reads_the_progress() -> None:
+    command = (
+        f"{sys.executable} -c '{PROGRAM}' add --store good.db --text new 2>&1 >done.txt | true"
+    )
+    subprocess.run(["bash", "-c", command], check=True)
+    assert Path("done.txt").read_text() == "1 passage added to good.db; it holds 4 now\n"
+
+
 def test_arguments_that_are_not_utf_8_and_a_bare_environment() -> None:
     bare = {"PATH": os.environ["PATH"], "LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
     for argv in (["get", "--store", "good.db"], ["search", "--store", "good.db"]):

@@ -162,6 +162,18 @@ def test_a_table_wider_than_the_terminal_is_turned() -> None:
     assert ["measure", "7", "7"] in lines
 
 
+def test_an_id_is_never_cut_however_narrow_the_terminal_is() -> None:
+    console = Console(file=io.StringIO(), width=30)
+    long = Passage("notes/2026/" + "x" * 60, "A note.", namespace=("team", "ann"))
+    titled = Passage("fram", "She lies in Oslo.", "The polar ship that the ice was to lift")
+    console.print(output.passages_table([long, titled], width=30))
+    console.print(output.hits_table([Hit(long, 1.0), Hit(titled, 0.5)], width=30))
+    assert isinstance(console.file, io.StringIO)
+    lines = [line.strip() for line in console.file.getvalue().splitlines()]
+    assert "".join(lines).replace("1 1.00 ", "").count(f"{long.id}  in team/ann") == 2
+    assert lines.count("fram") == 2
+
+
 class Terminal(io.StringIO):
     """A stream that says it is a terminal."""
 

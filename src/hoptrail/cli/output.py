@@ -5,7 +5,9 @@ Where results, progress and warnings go, no stored text gives a terminal orders.
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import TracebackType
@@ -79,6 +81,13 @@ class SafeConsole(Console):
             else:
                 parts = (printable(part) for part in text.split("\n"))
                 yield Segment("\n".join(parts), style)
+
+    def on_broken_pipe(self) -> None:
+        """Go on without progress that nobody reads; of results let the program decide."""
+        if not self.stderr:
+            raise BrokenPipeError
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 class Steps:
@@ -319,11 +328,14 @@ def passages_table(passages: Sequence[Passage], *, width: int) -> Table:
 def _passage_cell(passage: Passage, width: int) -> RenderableType:
     """A passage's name, its id and namespace, and below them the head of its text."""
     space = f"  in {namespace_text(passage.namespace)}" if passage.namespace else ""
-    name = _name(passage, passage.id)
-    id_ = f"  {passage.id}" if passage.title else ""
-    line = Text.assemble((name, "bold"), (printable(f"{id_}{space}"), "dim"), overflow="ellipsis")
-    line.no_wrap = True
-    return Group(line, Text(_head(passage.text, 2 * width)))
+    place = printable(f"{passage.id}{space}")  # never cut: other commands take it
+    text = Text(_head(passage.text, 2 * width))
+    if not passage.title:
+        return Group(Text(place, "bold"), text)
+    title = _one_line(passage.title, "bold")
+    if title.cell_len + 2 + cell_len(place) > width:
+        return Group(title, Text(place, "dim"), text)
+    return Group(Text.assemble(title, "  ", (place, "dim")), text)
 
 
 def cost_line(cost: Cost) -> Text:

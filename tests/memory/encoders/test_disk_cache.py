@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hoptrail.memory.content_hash import cache_key
 from hoptrail.memory.encoders import disk_cache
 from hoptrail.memory.encoders.disk_cache import CachedEncoder, cache_folder
 from hoptrail.memory.encoders.transformer import Encoder
@@ -62,6 +63,39 @@ def test_a_vector_of_a_wrong_length_is_made_again(tmp_path: Path) -> None:
     assert np.array_equal(second.encode(["river"]), expected)
     assert second.inner.texts_encoded == 1
     second.close()
+
+
+class Named(HashEncoder):
+    """An encoder of a given fingerprint."""
+
+    def __init__(self, fingerprint: str) -> None:
+        super().__init__()
+        self._fingerprint = fingerprint
+
+    @property
+    def fingerprint(self) -> str:
+        return self._fingerprint
+
+
+@pytest.mark.parametrize("name", ["BAAI/bge-m3", "../../other", "a\\b", "a\nb", "long" * 100])
+def test_whatever_an_encoder_is_called_its_vectors_lie_in_the_folder_and_can_be_erased(
+    tmp_path: Path, name: str
+) -> None:
+    cache = CachedEncoder(Named(name), tmp_path / "cache")
+    cache.encode(["a secret"])
+    cache.close()
+    [file] = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert file.parent == tmp_path / "cache"
+    assert disk_cache.erase([cache_key("a secret")], tmp_path / "cache") == 1
+
+
+def test_a_plain_fingerprint_stands_in_the_name_of_the_file(tmp_path: Path) -> None:
+    cache = CachedEncoder(Named("openai:text-embedding-3-small"), tmp_path)
+    cache.encode(["a"])
+    cache.close()
+    assert [file.name for file in tmp_path.iterdir()] == [
+        "vectors-openai:text-embedding-3-small.db"
+    ]
 
 
 def test_progress_counts_different_texts_also_those_it_had(tmp_path: Path, monkeypatch) -> None:
