@@ -6,7 +6,15 @@ import operator as operators
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from langgraph.store.base import ListNamespacesOp, MatchCondition
+from langgraph.store.base import (
+    GetOp,
+    ListNamespacesOp,
+    MatchCondition,
+    Op,
+    PutOp,
+    SearchOp,
+    validate_op_namespace,
+)
 
 from hoptrail.errors import InputError
 from hoptrail.types import Namespace
@@ -72,6 +80,29 @@ def _compares(value: Any, name: str, other: Any) -> bool:
         return _COMPARE[name](float(value), float(other))
     except (TypeError, ValueError, OverflowError):
         return False
+
+
+def check_namespaces(operation: Op) -> None:
+    """Refuse an operation whose namespaces cannot be used.
+
+    Args:
+        operation: As a caller made it.
+
+    Raises:
+        InvalidNamespaceError: A part is empty, no text, or has a full stop.
+        InputError: One is text, which would mean its letters.
+    """
+    validate_op_namespace(operation)
+    namespaces: list[object] = []
+    if isinstance(operation, GetOp | PutOp):
+        namespaces = [operation.namespace]
+    elif isinstance(operation, SearchOp):
+        namespaces = [operation.namespace_prefix]
+    elif isinstance(operation, ListNamespacesOp):
+        namespaces = [condition.path for condition in operation.match_conditions or ()]
+    for namespace in namespaces:
+        if isinstance(namespace, str):
+            raise InputError(f'a namespace is a tuple of texts, ("{namespace}",) say, got text')
 
 
 def matching_namespaces(

@@ -18,7 +18,6 @@ from langgraph.store.base import (
     SearchOp,
     TTLConfig,
 )
-from langgraph.store.base import validate_op_namespace as check_operation
 
 from hoptrail.api.inputs import checked_namespace
 from hoptrail.api.memory import Memory
@@ -33,7 +32,12 @@ from hoptrail.integrations.langgraph.items import (
     search_item,
     stored_item,
 )
-from hoptrail.integrations.langgraph.matching import check_filter, fulfils, matching_namespaces
+from hoptrail.integrations.langgraph.matching import (
+    check_filter,
+    check_namespaces,
+    fulfils,
+    matching_namespaces,
+)
 from hoptrail.policies.environment import efforts
 from hoptrail.types import Namespace, Passage
 from hoptrail.values.numbers import above_zero, whole
@@ -102,7 +106,7 @@ class HoptrailStore(BaseStore):
         """
         operations = list(ops)
         for operation in operations:
-            check_operation(operation)
+            check_namespaces(operation)
         puts: dict[Address, PutOp] = {}
         results: list[Result] = []
         for operation in operations:

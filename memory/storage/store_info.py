@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from numbers import Integral
 from pathlib import Path
 
 from hoptrail.errors import ConfigError, EncoderMismatch, InputError, StoreError
 from hoptrail.memory.analysis.analyzer import ENGLISH
 from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.storage import checksums
+from hoptrail.values.numbers import whole
 
 NEXT = "next_encoder"
 """Key of the encoder whose vectors are being made, as described; absent when none are."""
@@ -138,8 +138,7 @@ def describe(encoder: Encoder) -> str:
         ) from error
     if not isinstance(fingerprint, str) or not fingerprint:
         raise InputError(f"an encoder's fingerprint must be a text, got {fingerprint!r}")
-    if not isinstance(dim, Integral) or dim < 1:
-        raise InputError(f"an encoder's dim must be a whole number of at least 1, got {dim!r}")
+    dim = whole(dim, "an encoder's dim", least=1)
     return f"{fingerprint} ({dim} dim)"
 
 

@@ -359,7 +359,7 @@ def test_a_wrong_option_is_told_in_words_beside_its_command_s_usage(
 def test_a_search_without_a_hit_says_where_it_looked(run, store) -> None:
     code, out, err = run("search", "--store", store, "--namespace", "nobody", "Unix")
     assert (code, out) == (0, "")
-    assert "no passage in nobody was a hit" in err
+    assert f"no passage in nobody of {store} was a hit" in err
 
 
 @pytest.fixture

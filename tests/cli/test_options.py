@@ -67,6 +67,12 @@ def test_the_environment_names_the_store_and_an_option_goes_before_it(
     assert json.loads(run("list", "--store", other, "--json")[1])["count"] == 1
 
 
+def test_a_list_of_nothing_says_where_it_looked(run, store, monkeypatch) -> None:
+    monkeypatch.setenv("HOPTRAIL_STORE", str(store))
+    code, out, err = run("list", "--namespace", "nobody")
+    assert (code, out, err) == (0, "", f"there is no passage in nobody of {store}\n")
+
+
 def test_the_demo_leaves_the_store_of_the_environment_alone(run, store, monkeypatch) -> None:
     monkeypatch.setenv("HOPTRAIL_STORE", str(store))
     before = store.read_bytes()

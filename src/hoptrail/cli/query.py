@@ -34,6 +34,7 @@ from hoptrail.outputs.printable import namespace_text
 
 if TYPE_CHECKING:
     from hoptrail.api.memory import Memory
+    from hoptrail.types import Namespace
 
 
 @command(
@@ -122,15 +123,19 @@ def search_passages(
     if json:
         print_json({"query": query, "passages": [hit_data(hit) for hit in hits]})
     elif not hits:
-        where = f"in {namespace_text(scope)}" if scope else f"of {store}"
         condition = " that fulfils the filter" if filter else ""
-        say(f"no passage {where}{condition} was a hit", stream=sys.stderr)
+        say(f"no passage {_where(store, scope)}{condition} was a hit", stream=sys.stderr)
     else:
         from hoptrail.cli import output
 
         console = output.output()
         console.print(output.hits_table(hits, width=console.width))
     return 0
+
+
+def _where(store: Path, scope: Namespace) -> str:
+    """Where it was looked, for a person who finds nothing."""
+    return f"in {namespace_text(scope)} of {store}" if scope else f"in {store}"
 
 
 @command(
@@ -162,6 +167,9 @@ def list_passages(
         total = memory.count(scope)
     if json:
         print_json({"passages": [passage_record(one) for one in passages], "count": total})
+        return 0
+    if not passages:
+        say(f"there is no passage {_where(store, scope)}", stream=sys.stderr)
         return 0
     from hoptrail.cli import output
 

@@ -104,13 +104,12 @@ def comparable(operation: Any, result: Any) -> Any:
 
 
 class Oracle(InMemoryStore):
-    """Forgets namespaces whose last item is gone, as a file does."""
+    """Lists no namespace without an item, which a read or a delete leaves there."""
 
-    def batch(self, ops):
-        results = super().batch(ops)
+    def _handle_list_namespaces(self, op):
         for namespace in [one for one, items in self._data.items() if not items]:
             del self._data[namespace]
-        return results
+        return super()._handle_list_namespaces(op)
 
 
 @settings(max_examples=25, deadline=None)
@@ -275,6 +274,19 @@ def test_values_share_nothing_with_what_is_stored(store) -> None:
     value["list"].append(2)
     store.get(ANN, "k").value["list"].append(3)
     assert store.get(ANN, "k").value == {"list": [1]}
+
+
+def test_text_in_place_of_a_namespace_is_refused_rather_than_read_as_its_letters(store) -> None:
+    for call in (
+        lambda: store.put("ann", "k", {"text": "a"}),
+        lambda: store.get("ann", "k"),
+        lambda: store.delete("ann", "k"),
+        lambda: store.search("ann"),
+        lambda: store.list_namespaces(prefix="ann"),
+    ):
+        with pytest.raises(InputError, match=r'\("ann",\) say'):
+            call()
+    assert store.list_namespaces() == []
 
 
 def test_what_cannot_be_used_is_refused_by_name(store) -> None:
