@@ -36,7 +36,7 @@ def save_figure(figure: Any, path: str | Path) -> None:
     Raises:
         FormatError: The file cannot be written.
     """
-    target = output_files.checked(path)
+    target = output_files.output_path(path)
     try:
         figure.savefig(target, dpi=150)
     except (OSError, ValueError) as error:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hoptrail.formats.sequences import NEXT
-from hoptrail.graph.adjacency.adjacency import Adjacency, Floats, all_links, unpacked
+from hoptrail.graph.adjacency.adjacency import Adjacency, Floats, all_links, unpacked_weights
 from hoptrail.graph.adjacency.graph_tables import Vocabulary
 from hoptrail.graph.adjacency.ragged import Ints
 from hoptrail.types import Passage
@@ -67,7 +67,7 @@ def to_networkx(view: View, arrays: Adjacency, words: Vocabulary) -> networkx.Mu
     kinds = list(words.kinds)
     links = all_links(arrays)
     for (source, target, kind, _), weight in zip(
-        links.tolist(), unpacked(links[:, 3]).tolist(), strict=True
+        links.tolist(), unpacked_weights(links[:, 3]).tolist(), strict=True
     ):
         graph.add_edge(
             source,
@@ -124,7 +124,7 @@ def to_pyg(view: View, arrays: Adjacency, words: Vocabulary) -> HeteroData:
         if kind == NEXT and not len(these):  # the only kind that is known before it is met
             continue
         ends = node[these[:, :2]]
-        weights = unpacked(these[:, 3])
+        weights = unpacked_weights(these[:, 3])
         _join(data["passage", f"link:{kind}", "passage"], ends[:, 0], ends[:, 1], weights)
     return data
 

@@ -68,7 +68,7 @@ class Graph:
     def version(self) -> int:
         """The store's version that the rows reflect."""
         with self.store.reading() as connection:
-            return schema.version(connection)
+            return schema.reflected_version(connection)
 
     def sync(self, *, wait: bool = True) -> bool:
         """Catch up with what was written, deleted or expired; whether there was anything.
@@ -85,7 +85,10 @@ class Graph:
             with suppress(StoreUnavailable):  # another is writing: the next sync will do it
                 self.store.sweep(wait=False)
         with self.store.reading() as connection:
-            if schema.version(connection) == store_info.version(connection) or self.store.read_only:
+            if (
+                schema.reflected_version(connection) == store_info.newest_version(connection)
+                or self.store.read_only
+            ):
                 return False
         # Two who need it do it once; but nobody waits for that in a transaction of its own.
         busy = self.store.database.busy is not None
@@ -97,7 +100,7 @@ class Graph:
         while not done:
             try:
                 with self.store.transaction(wait=wait or MOMENT) as connection:
-                    done = sync.catch_up(connection, store_info.version(connection))
+                    done = sync.catch_up(connection, store_info.newest_version(connection))
             except StoreUnavailable:
                 if wait:
                     raise
@@ -130,7 +133,7 @@ class Graph:
     def reset(self) -> None:
         """Drop the tables, whatever their state, and make them anew, with nothing in them."""
         with self.store.reading() as connection:  # what finds damage can write no more in SQLite
-            whole = soundness.whole(connection, schema.PREFIX)
+            whole = soundness.has_sound_structure(connection, schema.PREFIX)
         with self.store.transaction() as connection:
             memory_schema.forget_owner(connection, schema.OWNER, schema.PREFIX, readable=whole)
         self.store.migrate(schema.OWNER, schema.MIGRATIONS)

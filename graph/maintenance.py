@@ -37,7 +37,7 @@ def has_graph(store: Store) -> bool:
         return applied(connection, schema.OWNER) > 0
 
 
-def verify(store: Store) -> list[Problem]:
+def verify_graph(store: Store) -> list[Problem]:
     """Where the graph's rows differ from those built anew; the store is only read.
 
     A copy of it is caught up and compared with itself after a rebuild: being behind is no fault.
@@ -48,9 +48,9 @@ def verify(store: Store) -> list[Problem]:
     if not has_graph(store):
         return []
     with store.reading() as connection:
-        if schema.misdeclared(connection):
+        if schema.has_misdeclared_tables(connection):
             return [Problem("graph", "its tables are not declared as they should be", derived=True)]
-    with output_files.check_folder() as folder:
+    with output_files.scratch_folder() as folder:
         copied = checks.backup(store, folder / "copy.db")
         try:
             return _differences(copied, store)
@@ -94,20 +94,20 @@ def drop_if_unreadable(store: Store) -> list[str]:
     if not has_graph(store):
         return []
     with store.reading() as connection:
-        whole = soundness.whole(connection, schema.PREFIX)
-        if whole and not schema.misdeclared(connection):
+        whole = soundness.has_sound_structure(connection, schema.PREFIX)
+        if whole and not schema.has_misdeclared_tables(connection):
             return []
     Graph(store).reset()
     return ["dropped the tables of the graph, which were damaged"]
 
 
-def repair(store: Store) -> list[str]:
+def repair_graph(store: Store) -> list[str]:
     """Build the graph anew if it is not as it should be; what was done.
 
     Args:
         store: Open; for writing, to repair.
     """
-    if not verify(store):
+    if not verify_graph(store):
         return []
     Graph(store).rebuild()
     return ["built the graph anew"]

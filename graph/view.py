@@ -19,7 +19,7 @@ from hoptrail.graph.adjacency.adjacency import (
     all_links,
     empty_adjacency,
     meanings,
-    unpacked,
+    unpacked_weights,
 )
 from hoptrail.graph.adjacency.induced import MAX_DF, EdgeList, InducedSubgraph
 from hoptrail.graph.adjacency.ragged import Ints, RaggedArray
@@ -125,7 +125,7 @@ class GraphView:
                     since, words = -1, rows.Vocabulary()
                 else:
                     since, words = self._since, self._words
-                change = rows.read(connection, self._bounds, since, words, self._slots_of)
+                change = rows.read_changes(connection, self._bounds, since, words, self._slots_of)
             self._apply(change, words)
             self._epoch = epoch
             # What is newer than the memory view is read again once that knows it.
@@ -391,7 +391,7 @@ class GraphView:
 
     def _named_links(self, rows: list[list[int]], steps: bool) -> list[tuple[int, str, float]]:
         kinds = list(self._words.kinds)
-        weights = unpacked(np.asarray([row[2] for row in rows], dtype=np.int32)).tolist()
+        weights = unpacked_weights(np.asarray([row[2] for row in rows], dtype=np.int32)).tolist()
         return [
             (other, kinds[kind], weight)
             for (other, kind, _), weight in zip(rows, weights, strict=True)

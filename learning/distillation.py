@@ -31,7 +31,7 @@ from hoptrail.errors import ConfigError, InputError
 from hoptrail.learning.single_thread import one_thread
 from hoptrail.memory.encoders.static import StaticEncoder
 from hoptrail.memory.encoders.transformer import Encoder, Vectors
-from hoptrail.memory.encoders.vectors import checked
+from hoptrail.memory.encoders.vectors import checked_vectors
 from hoptrail.memory.encoders.windows import token_ids, tokenizer_of
 from hoptrail.memory.encoders.wrapped import uncached
 from hoptrail.values.progress import StageProgress
@@ -147,7 +147,7 @@ def _encode(
     out = np.zeros((len(texts), teacher.dim), dtype=np.float32)
     for start in range(0, len(texts), chunk):
         part = texts[start : start + chunk]
-        out[start : start + chunk] = checked(teacher.encode(part), part, teacher)
+        out[start : start + chunk] = checked_vectors(teacher.encode(part), part, teacher)
         if progress:
             progress(what, start + len(part), len(texts))
     return out

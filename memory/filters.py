@@ -199,10 +199,10 @@ def value_of(passage: Passage, name: str) -> Any:
     if name in OWN:
         own = getattr(passage, name[1:])
         return ABSENT if own is None else own
-    return inside(passage.metadata, name)
+    return value_at(passage.metadata, name)
 
 
-def inside(metadata: Mapping[str, Any], name: str) -> Any:
+def value_at(metadata: Mapping[str, Any], name: str) -> Any:
     """The value of a key, or of a path of keys through dicts; a key with dots comes first.
 
     Args:

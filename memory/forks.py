@@ -60,7 +60,7 @@ def register(opened: Inherited) -> None:
 
 
 @guarded
-def inside(opened: Inherited) -> Iterator[None]:
+def without_forks(opened: Inherited) -> Iterator[None]:
     """A block that no fork comes into, if it is short."""
     token, deep = object(), _mine.inside
     try:
@@ -81,7 +81,7 @@ def torn(path: Path) -> bool:
     return path in _torn
 
 
-def check(path: Path) -> None:
+def check_locks(path: Path) -> None:
     """Refuse a file whose locks were torn apart by a fork.
 
     Raises:

@@ -95,17 +95,17 @@ class Store(Searcher):
         if not isinstance(path, str | Path) or not str(path):
             raise InputError(f"a store's path must be a string or a Path, got {path!r}")
         if encoder is not None:
-            store_info.describe(encoder)  # before a file is made for what is no encoder
+            store_info.describe_encoder(encoder)  # before a file is made for what is no encoder
         read_only = flag(read_only, "read_only")
         track_usage = flag(track_usage, "track_usage")
         self.encoder = encoder
         self._clock = clock
         self.queries = QueryCache(queries_kept)
         """The vectors of the last queries."""
-        self._index = ann_types.checked(index)
-        self._sparse = sparse_types.checked(sparse)
+        self._index = ann_types.checked_index_name(index)
+        self._sparse = sparse_types.checked_sparse_name(sparse)
         if language is not None:
-            analyzer.checked(language)
+            analyzer.checked_language(language)
         self._db = Database(Path(path), read_only=read_only)
         self.path = self._db.path
         self.changing = RLock()
@@ -188,7 +188,7 @@ class Store(Searcher):
         Raises:
             ConfigError: There is no such language.
         """
-        analyzer.checked(language)
+        analyzer.checked_language(language)
         with self._db.reading() as connection:
             undecided = store_info.undecided(connection)
         if undecided:

@@ -37,9 +37,8 @@ from hoptrail.policies.networks.weights import (
     filled,
     load_weights,
     reason,
-    whole,
 )
-from hoptrail.values.numbers import finite, shown
+from hoptrail.values.numbers import finite, shown, whole
 
 WEIGHTS, SETTINGS, CARD = "policy.safetensors", "policy.json", "README.md"
 SHIPPED = Path(__file__).parent / "pretrained"
@@ -208,9 +207,11 @@ class Policy(nn.Module):
         settings = _settings(folder)
         try:
             config = NetworkConfig(**settings["network"])
-            whole(config.width, "width", MOST_WIDTH)
-            whole(config.layers + 1, "layers and 1", MOST_LAYERS)
-            count = whole(settings["networks"], "networks", MOST_NETWORKS)
+            whole(config.width, "width", least=1, most=MOST_WIDTH, error=ConfigError)
+            whole(config.layers + 1, "layers and 1", least=1, most=MOST_LAYERS, error=ConfigError)
+            count = whole(
+                settings["networks"], "networks", least=1, most=MOST_NETWORKS, error=ConfigError
+            )
             columns = settings["columns"]
             # One that was trained before STOP was calibrated holds no calibration.
             weights = {**_uncalibrated(count), **load_weights(folder / WEIGHTS)}

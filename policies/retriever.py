@@ -19,13 +19,13 @@ from hoptrail.memory.views.view import View
 from hoptrail.policies.environment.candidates import RANKING_DEPTH, CandidatePool, RetrievalScope
 from hoptrail.policies.environment.efforts import Effort
 from hoptrail.policies.environment.feature_names import PairFeature
-from hoptrail.policies.environment.reformulation import Reformulator, content_of, rewritten
+from hoptrail.policies.environment.reformulation import Reformulator, candidate_content, rewritten
 from hoptrail.policies.environment.state import State
 from hoptrail.policies.environment.terms import Lexicon
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.relations.relation_beam import RelationRetriever, scorer_of
 from hoptrail.policies.result import TRAILS, Decided, RetrievalResult
-from hoptrail.policies.search.beam import BeamSearch, Episode, Prefix
+from hoptrail.policies.search.beam import BeamSearch, Episode, TrailPrefix
 from hoptrail.policies.search.reranker import NOT_RERANKED, Reranker, RerankFit
 from hoptrail.policies.search.sampled_beam import SampledBeam, decided
 from hoptrail.policies.search.scoring import (
@@ -221,14 +221,14 @@ def _trails(episode: Episode) -> tuple[Trail, ...]:
     )
 
 
-def _hops(pool: CandidatePool, prefix: Prefix) -> tuple[Hop, ...]:
+def _hops(pool: CandidatePool, prefix: TrailPrefix) -> tuple[Hop, ...]:
     passages = pool.scope.view.passages(list(prefix.evidence))
     hops: list[Hop] = []
     steps = zip(passages, prefix.hops, prefix.stops, strict=True)
     for i, (passage, probability, stop) in enumerate(steps):
         query = pool.question
         if i:
-            query = rewritten(pool.question, content_of(pool, prefix.evidence[i - 1]))
+            query = rewritten(pool.question, candidate_content(pool, prefix.evidence[i - 1]))
         link = link_between(pool, prefix.evidence[:i], prefix.evidence[i])
         hops.append(Hop(query, passage.id, link, probability, stop, passage.namespace))
     return tuple(hops)

@@ -77,7 +77,7 @@ def _by_passages(store: Store, chosen: Filter) -> np.ndarray:
     for start in range(0, len(rows), AT_ONCE):
         part = rows[start : start + AT_ONCE]
         with store.reading() as connection:
-            read = records.read(connection, part, links=False)
+            read = records.passages_at(connection, part, links=False)
         masks.append(chosen.passages_mask([read[row] for row in part]))
     return np.concatenate(masks)
 

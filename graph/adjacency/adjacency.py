@@ -306,7 +306,7 @@ def packed(weights: Floats) -> NDArray[np.int32]:
     return np.ascontiguousarray(weights, dtype=np.float32).view(np.int32)
 
 
-def unpacked(bits: NDArray[np.int32]) -> Floats:
+def unpacked_weights(bits: NDArray[np.int32]) -> Floats:
     """The weights again.
 
     Args:
@@ -319,7 +319,7 @@ def _ends(owner: Ints, rows: Records) -> tuple[Ints, Ints, Floats]:
     keep = rows[:, 1] != STEP
     if not keep.all():
         owner, rows = owner[keep], rows[keep]
-    return owner, rows[:, 0].astype(np.int64), unpacked(rows[:, 2])
+    return owner, rows[:, 0].astype(np.int64), unpacked_weights(rows[:, 2])
 
 
 def _with_keys(lists: RaggedArray) -> Records:

@@ -110,11 +110,11 @@ def state(connection: sqlite3.Connection) -> tuple[int, int]:
     Args:
         connection: The store's.
     """
-    version = schema.version(connection)
+    version = schema.reflected_version(connection)
     return version, int(connection.execute("SELECT epoch FROM graph_state").fetchone()[0])
 
 
-def read(
+def read_changes(
     connection: sqlite3.Connection, bounds: Bounds, since: int, words: Vocabulary, slots_of: SlotsOf
 ) -> Change:
     """Read what changed in a scope.

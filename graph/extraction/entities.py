@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from hoptrail.graph.extraction.names import MAX_WORDS, STOP_WORDS, WordSpans, name_of, words
+from hoptrail.graph.extraction.names import MAX_WORDS, STOP_WORDS, WordSpans, name_in_texts, words
 
 _INNER = frozenset(
     "of the de la le du des del della di da do dos van von der den zu zum af av al el bin ibn y e"
@@ -57,7 +57,7 @@ class EntityMention:
     """A name at a place in a passage."""
 
     name: str
-    """Folded; as `names.name_of` would give it."""
+    """Folded; as `names.name_in_texts` would give it."""
     start: int
     """First character in the text; -1 for the passage's own title."""
     end: int
@@ -75,7 +75,7 @@ def find_entities(text: WordSpans, title: str | None = None) -> list[EntityMenti
         >>> [mention.name for mention in find_entities(text)]
         ['albert einstein', 'bern', 'albert einstein']
     """
-    own = name_of(title)
+    own = name_in_texts(title)
     title_words = set(own.split()) if own else set()
     mentions: list[EntityMention] = [EntityMention(own, -1, -1)] if own else []
     full: dict[str, str] = {}  # last word -> the longer name that ended in it last
@@ -111,10 +111,10 @@ def find_aliases(title: str | None, text: str) -> list[str]:
         >>> find_aliases("Bill Clinton", "William Jefferson Clinton is an American politician.")
         ['william jefferson clinton']
     """
-    name = name_of(title)
+    name = name_in_texts(title)
     if title is None or name is None:
         return []
-    start = name_of(title.split(",")[0]) if "," in title else None
+    start = name_in_texts(title.split(",")[0]) if "," in title else None
     names = [start] if start and not title.startswith(",") else []
     opening = words(text[:OPENING])
     first, last = next(_runs(opening), (0, 0))

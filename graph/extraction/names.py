@@ -163,7 +163,7 @@ def words(text: str) -> WordSpans:
     return WordSpans(text, list(map(fold, raw)), spans, list(map(is_capitalised, raw)))
 
 
-def name_of(title: str | None) -> str | None:
+def name_in_texts(title: str | None) -> str | None:
     """What a passage with this title is called by in other texts; None if by nothing.
 
     A tail in parentheses only tells like-named titles apart and is dropped. Titles of more than
@@ -233,7 +233,7 @@ class NameMatcher:
     """Finds known names in texts, the longest at each place.
 
     Args:
-        names: Names as `name_of` gives them.
+        names: Names as `name_in_texts` gives them.
     """
 
     def __init__(self, names: Iterable[str] = ()) -> None:

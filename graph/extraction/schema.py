@@ -104,7 +104,7 @@ _SCHEMA = """
 MIGRATIONS: tuple[str, ...] = (_SCHEMA,) * RULES
 
 
-def version(connection: sqlite3.Connection) -> int:
+def reflected_version(connection: sqlite3.Connection) -> int:
     """The store's version that the rows reflect.
 
     Args:
@@ -119,7 +119,7 @@ def version(connection: sqlite3.Connection) -> int:
     return row[0]
 
 
-def misdeclared(connection: sqlite3.Connection) -> bool:
+def has_misdeclared_tables(connection: sqlite3.Connection) -> bool:
     """Whether the tables in a file are not declared as here.
 
     Args:

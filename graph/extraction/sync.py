@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Literal
 
 from hoptrail.graph.extraction import schema
 from hoptrail.graph.extraction.entities import find_aliases, find_entities
-from hoptrail.graph.extraction.names import NameMatcher, WordSpans, head, heads, name_of, words
+from hoptrail.graph.extraction.names import (
+    NameMatcher,
+    WordSpans,
+    head,
+    heads,
+    name_in_texts,
+    words,
+)
 from hoptrail.memory.storage.damaged import check_text
 from hoptrail.memory.storage.records import batches
 
@@ -52,7 +59,7 @@ def catch_up(connection: sqlite3.Connection, newest: int) -> bool:
     Returns:
         Whether the newest version is reached.
     """
-    since = schema.version(connection)
+    since = schema.reflected_version(connection)
     row = connection.execute(
         "SELECT version FROM passages WHERE version > ? ORDER BY version LIMIT 1 OFFSET ?",
         (since, CHUNK - 1),
@@ -97,7 +104,7 @@ def _written(connection: sqlite3.Connection, since: int, version: int) -> dict[s
 
 def _names_of(title: str | None, text: str) -> list[str]:
     """The names that a passage bears."""
-    name = name_of(title)
+    name = name_in_texts(title)
     return [name, *find_aliases(title, text)] if name else []
 
 

@@ -13,7 +13,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 from langchain_core.vectorstores.utils import maximal_marginal_relevance
 
-from hoptrail.api.inputs import checked_namespace
+from hoptrail.api.inputs import parse_scope
 from hoptrail.api.memory import Memory
 from hoptrail.errors import InputError, UnknownId
 from hoptrail.formats.json_views import metadata_data
@@ -47,7 +47,7 @@ class HoptrailVectorStore(VectorStore):
         if not isinstance(memory, Memory):
             raise InputError(f"memory must be a Memory, got {type(memory).__name__}")
         self.memory = memory
-        self.namespace = checked_namespace(namespace).namespace
+        self.namespace = parse_scope(namespace).namespace
 
     @property
     def embeddings(self) -> Embeddings | None:

@@ -36,7 +36,7 @@ class StoredItem:
     """Whether queries find it."""
 
 
-def passage_of(
+def passage_of_item(
     key: str, namespace: Namespace, item: StoredItem, paths: Sequence[str], now: float
 ) -> Passage:
     """The passage that holds an item.

@@ -19,7 +19,7 @@ from langgraph.store.base import (
     TTLConfig,
 )
 
-from hoptrail.api.inputs import checked_namespace
+from hoptrail.api.inputs import parse_scope
 from hoptrail.api.memory import Memory
 from hoptrail.errors import InputError, UnknownId
 from hoptrail.integrations.langgraph.items import (
@@ -28,7 +28,7 @@ from hoptrail.integrations.langgraph.items import (
     StoredItem,
     checked_value,
     item_of,
-    passage_of,
+    passage_of_item,
     search_item,
     stored_item,
 )
@@ -87,7 +87,7 @@ class HoptrailStore(BaseStore):
         if isinstance(fields, str) or not all(isinstance(path, str) and path for path in fields):
             raise InputError(f"fields are paths such as ['text'], got {fields!r}")
         self.memory = memory
-        self.namespace = checked_namespace(namespace).namespace
+        self.namespace = parse_scope(namespace).namespace
         self.fields = tuple(fields)
         self.effort = efforts.effort(effort).name
         self.ttl_config = ttl
@@ -243,7 +243,7 @@ class HoptrailStore(BaseStore):
             old = self._passage(namespace, key)
             created = now if old is None else stored_item(old).created_at
             item = StoredItem(checked_value(operation.value), created, now, minutes, True)
-            passages.append(passage_of(key, namespace, item, self._paths(operation), now))
+            passages.append(passage_of_item(key, namespace, item, self._paths(operation), now))
         if len(passages) == len(puts):
             self.memory.add(passages, on_duplicate="replace")
             return

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mcp.server.auth.provider import AccessToken
 
-from hoptrail.api.inputs import checked_namespace
+from hoptrail.api.inputs import parse_scope
 from hoptrail.errors import ConfigError, FormatError
 from hoptrail.types import Namespace
 from hoptrail.values.flags import flag
@@ -89,4 +89,4 @@ def _access(entry: object, file: Path) -> Access:
     if not isinstance(namespace, list):
         raise FormatError(f'{where} has a "namespace" that is a list such as ["team", "ann"]')
     read_only = flag(entry.get("read_only", False), "read_only")
-    return Access(checked_namespace(namespace).namespace, read_only)
+    return Access(parse_scope(namespace).namespace, read_only)

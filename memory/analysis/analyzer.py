@@ -115,7 +115,7 @@ class Analyzer:
     """
 
     def __init__(self, language: str = ENGLISH) -> None:
-        self.language = checked(language)
+        self.language = checked_language(language)
         # Without the stemmer's own cache: who asks often keeps the answers.
         self._stemmer = None if language == NONE else Stemmer.Stemmer(language, 0)
         self._stop_words = STOP_WORDS if language == ENGLISH else frozenset[str]()
@@ -160,7 +160,7 @@ class Analyzer:
         return stem
 
 
-def checked(language: str) -> str:
+def checked_language(language: str) -> str:
     """The language, if there is a stemmer for it.
 
     Raises:

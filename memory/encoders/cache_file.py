@@ -140,12 +140,12 @@ class CacheFile:
 
     def close(self) -> None:
         """Close the file; it is opened again when it is next asked."""
-        with forks.inside(self), self._lock:
+        with forks.without_forks(self), self._lock:
             self._drop()
 
     def _tried(self, how: str, work: Callable[[sqlite3.Connection], T]) -> T | None:
         """What the work gives; None where the file does not serve."""
-        with forks.inside(self), self._lock:
+        with forks.without_forks(self), self._lock:
             if self.path is None or time.monotonic() < self._resumed[how]:
                 return None
             if forks.torn(self.path):
@@ -255,7 +255,7 @@ class _Erasing:
         return None if whole else self._path
 
 
-def erase(keys: Sequence[tuple[bytes]], which: str, path: Path) -> int:
+def erase_rows(keys: Sequence[tuple[bytes]], which: str, path: Path) -> int:
     """Erase rows of a file of the cache; how many there were.
 
     Args:
@@ -268,7 +268,7 @@ def erase(keys: Sequence[tuple[bytes]], which: str, path: Path) -> int:
     """
     try:
         with (
-            forks.inside(_Erasing(path.absolute())),
+            forks.without_forks(_Erasing(path.absolute())),
             closing(sqlite3.connect(path, timeout=60)) as db,
         ):
             db.execute("PRAGMA secure_delete=ON")  # overwritten, not only given free

@@ -25,7 +25,7 @@ CHUNK = 256
 """Texts encoded between two commits: what a killed run loses at most."""
 
 
-def erase(keys: Sequence[bytes], folder: Path | None = None) -> int:
+def erase_vectors(keys: Sequence[bytes], folder: Path | None = None) -> int:
     """Erase the vectors of some contents, of every encoder; how many contents had some.
 
     Args:
@@ -42,7 +42,7 @@ def erase_others(keys: Iterable[bytes], folder: Path | None = None) -> int:
     """Erase the vectors of all contents but these, of every encoder; how many had some.
 
     Raises:
-        StoreUnavailable: As `erase` does.
+        StoreUnavailable: As `erase_vectors` does.
     """
     return _erase(keys, "key NOT IN (SELECT key FROM given)", folder)
 
@@ -58,7 +58,7 @@ def folders(folder: Path | None = None) -> list[Path]:
 def _erase(keys: Iterable[bytes], which: str, folder: Path | None) -> int:
     rows = [(key,) for key in keys]
     files = [file for place in folders(folder) for file in sorted(place.glob("vectors-*.db"))]
-    return sum(cache_file.erase(rows, which, file) for file in files if file.is_file())
+    return sum(cache_file.erase_rows(rows, which, file) for file in files if file.is_file())
 
 
 class CachedEncoder(WrappedEncoder):

@@ -33,9 +33,9 @@ from hoptrail.memory.encoders.onnx_export import (
     INPUT,
     TOKENS,
     VECTOR,
-    describe,
     export_graph,
     quantize,
+    write_metadata,
 )
 from hoptrail.memory.encoders.transformer import TransformerEncoder
 from hoptrail.memory.encoders.vectors import Vectors
@@ -218,7 +218,7 @@ def export_encoder(encoder: TransformerEncoder) -> bytes:
     def content(precision: str) -> bytes:
         named = {"fingerprint": encoder.fingerprint + SUFFIXES[precision], "precision": precision}
         result = quantize(graph) if precision == "int8" else graph
-        describe(result, facts | named)
+        write_metadata(result, facts | named)
         return bytes(result.SerializeToString())
 
     rounded = content("int8")

@@ -85,7 +85,7 @@ def export_graph(model: TransformerModel) -> ModelProto:
     return onnx.load_model_from_string(written.getvalue())
 
 
-def describe(graph: ModelProto, metadata: Mapping[str, str]) -> None:
+def write_metadata(graph: ModelProto, metadata: Mapping[str, str]) -> None:
     """Write metadata into a graph.
 
     Args:

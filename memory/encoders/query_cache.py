@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hoptrail.errors import ConfigError
 from hoptrail.memory.encoders.query_side import query_side
 from hoptrail.memory.encoders.transformer import Encoder, Vectors
-from hoptrail.memory.encoders.vectors import checked
+from hoptrail.memory.encoders.vectors import checked_vectors
 from hoptrail.memory.encoders.wrapped import WrappedEncoder
 from hoptrail.values.numbers import whole
 
@@ -81,7 +81,7 @@ class QueryCache:
         """
         encoder = query_side(encoder)
         if not self.room:
-            return checked(encoder.encode(texts), texts, encoder)
+            return checked_vectors(encoder.encode(texts), texts, encoder)
         keys = [_key(encoder, text) for text in texts]
         out = np.zeros((len(texts), encoder.dim), dtype=np.float32)
         missing: dict[bytes, str] = {}
@@ -99,7 +99,7 @@ class QueryCache:
             return out
         new_texts = list(missing.values())
         # Before they are kept: what is no vector would be given again and again.
-        vectors = checked(encoder.encode(new_texts), new_texts, encoder)
+        vectors = checked_vectors(encoder.encode(new_texts), new_texts, encoder)
         new = dict(zip(missing, vectors, strict=True))
         for row, key in enumerate(keys):
             if key in new:

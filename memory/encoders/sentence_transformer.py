@@ -182,7 +182,7 @@ class SentenceTransformerEncoder(PromptedEncoder):
         device: str | None = None,
         batch_size: int = 32,
     ) -> None:
-        network = load(model, device)
+        network = load_sentence_transformer(model, device)
         if truncate_dim is None:
             truncate_dim = network.truncate_dim
         else:
@@ -205,7 +205,9 @@ class SentenceTransformerEncoder(PromptedEncoder):
         return self._query_side
 
 
-def load(model: str | Path | SentenceTransformer, device: str | None) -> SentenceTransformer:
+def load_sentence_transformer(
+    model: str | Path | SentenceTransformer, device: str | None
+) -> SentenceTransformer:
     """A model of sentence-transformers, loaded where it is not yet.
 
     Raises:

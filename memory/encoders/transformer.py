@@ -109,13 +109,13 @@ class TransformerEncoder(WindowedEncoder):
     ) -> None:
         self._loaded: TransformerModel | None = None
         if isinstance(model, TransformerModel):
-            self._loaded, self._record = model, record_of(model)
+            self._loaded, self._record = model, model_record(model)
         else:
             self._folder = fetch(model)
             record = read_record(self._folder)
             if record is None:
                 self._loaded = load_model(self._folder)
-                record = record_of(self._loaded)
+                record = model_record(self._loaded)
                 write_record(self._folder, record)
             self._record = record
         super().__init__(self._record.tokenizer, self._record.max_length)
@@ -302,7 +302,7 @@ def fingerprint_of(model: TransformerModel) -> str:
     return digest.hexdigest()[:16]
 
 
-def record_of(model: TransformerModel) -> ModelRecord:
+def model_record(model: TransformerModel) -> ModelRecord:
     """What a model is but for its weights.
 
     Args:

@@ -41,7 +41,7 @@ def unit(vectors: Vectors) -> Vectors:
     return np.asarray(vectors / lengths, dtype=np.float32)
 
 
-def checked(vectors: object, texts: Sequence[str], encoder: Encoder) -> Vectors:
+def checked_vectors(vectors: object, texts: Sequence[str], encoder: Encoder) -> Vectors:
     """What an encoder gave for some texts, as float32 vectors of length 1, `(n, d)`.
 
     Raises:

@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 
 from hoptrail.errors import FormatError, InputError
 from hoptrail.memory.analysis.widths import plain_width
-from hoptrail.memory.encoders.vectors import Vectors, checked
+from hoptrail.memory.encoders.vectors import Vectors, checked_vectors
 
 if TYPE_CHECKING:
     from hoptrail.memory.encoders.transformer import Encoder
@@ -176,10 +176,10 @@ def windows_of(encoder: object, texts: Sequence[str]) -> dict[int, list[str]]:
     counts = count_tokens(encoder, [texts[i] for i in rows])
     long = [i for i, tokens in zip(rows, counts, strict=True) if tokens > window]
     sizes_of: dict[str, int] = {}
-    return {i: split(encoder, texts[i], max(1, window // PARTS), sizes_of) for i in long}
+    return {i: split_windows(encoder, texts[i], max(1, window // PARTS), sizes_of) for i in long}
 
 
-def split(
+def split_windows(
     encoder: object, text: str, window: int, sizes_of: dict[str, int] | None = None
 ) -> list[str]:
     """A text as overlapping windows of at most `window` tokens, in order; the whole if it fits.
@@ -226,7 +226,7 @@ def encode_passages(
         return vectors
     windows = windows_of(encoder, texts) if windows is None else windows
     return assembled(
-        encoder, texts, windows, lambda flat: checked(encoder.encode(flat), flat, encoder)
+        encoder, texts, windows, lambda flat: checked_vectors(encoder.encode(flat), flat, encoder)
     )
 
 
@@ -272,7 +272,7 @@ def assembled(
     most = window_of(encoder) or 1
     counts: dict[str, int] = {}
     heads = [
-        split(encoder, text[: most * HEAD], most, counts)[0] if row in windows else text
+        split_windows(encoder, text[: most * HEAD], most, counts)[0] if row in windows else text
         for row, text in enumerate(texts)
     ]
     rows = encode(heads + [part for row in sorted(windows) for part in windows[row]])

@@ -394,7 +394,7 @@ KINDS: dict[str, AnnIndexType] = {
 }
 
 
-def checked(name: str) -> IndexName:
+def checked_index_name(name: str) -> IndexName:
     """The name of a kind of index, or "auto".
 
     Args:

@@ -110,7 +110,7 @@ def field(name: str) -> tuple[str, Callable[[Any], Any]]:
             lambda text: (
                 filters.ABSENT
                 if text is None
-                else filters.inside(damaged.metadata_or_none(text), name)
+                else filters.value_at(damaged.metadata_or_none(text), name)
             ),
         )
     paths = [".".join(f'"{key}"' for key in path) for path in _paths(name)]
@@ -120,7 +120,7 @@ def field(name: str) -> tuple[str, Callable[[Any], Any]]:
 
 
 def _paths(name: str) -> list[list[str]]:
-    """The keys that a name may mean, one inside another; as `filters.inside` tries them."""
+    """The keys that a name may mean, one inside another; as `filters.value_at` tries them."""
     paths = [[name]]
     for at, mark in enumerate(name):
         if mark == ".":

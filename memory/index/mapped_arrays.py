@@ -86,7 +86,7 @@ class Mapped(dict[str, NDArray[Any]]):
         return self._lies is None or self._lies.size() >= len(self._lies)
 
 
-def read(path: Path, digest: str) -> Mapped:
+def read_arrays(path: Path, digest: str) -> Mapped:
     """The arrays of a file that has this digest; those of a large one stay where they lie.
 
     A small one is read: it may then be cut short by whoever, and nothing comes of it.
@@ -99,7 +99,7 @@ def read(path: Path, digest: str) -> Mapped:
         OSError: It cannot be read.
         ValueError: It is not the file, or no longer whole.
     """
-    table = check(path, digest)
+    table = check_arrays(path, digest)
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size > READ_WHOLE:
@@ -119,7 +119,7 @@ def read(path: Path, digest: str) -> Mapped:
     return arrays
 
 
-def check(path: Path, digest: str) -> dict[str, Any]:
+def check_arrays(path: Path, digest: str) -> dict[str, Any]:
     """The table of a file that has this digest and of which every byte is as it was written.
 
     Args:

@@ -79,7 +79,7 @@ def save(database: Database, scope: str, version: int, arrays: Arrays) -> bool:
         return False
 
 
-def load(database: Database, scope: str) -> tuple[int, mapped_arrays.Mapped] | None:
+def load_snapshot(database: Database, scope: str) -> tuple[int, mapped_arrays.Mapped] | None:
     """A scope's snapshot, as its version and arrays; None if there is none to be trusted.
 
     Args:
@@ -93,7 +93,7 @@ def load(database: Database, scope: str) -> tuple[int, mapped_arrays.Mapped] | N
         try:
             if not name.startswith(_prefix(scope, version)):
                 raise ValueError("the store names another version or scope than its name does")
-            arrays = mapped_arrays.read(file, digest)
+            arrays = mapped_arrays.read_arrays(file, digest)
         except (OSError, ValueError) as error:
             again = _named(database, scope)
             if again != named:  # another process has just replaced it
@@ -117,7 +117,7 @@ def _settle(file: Path) -> None:
             file.chmod(file.stat().st_mode & 0o444)
 
 
-def problems(database: Database) -> list[str]:
+def snapshot_problems(database: Database) -> list[str]:
     """What is wrong with the files that the store names.
 
     Args:
@@ -136,7 +136,7 @@ def problems(database: Database) -> list[str]:
         file = folder_of(database) / Path(name).name
         try:
             if _usable(name):
-                mapped_arrays.check(file, digest)
+                mapped_arrays.check_arrays(file, digest)
         except (OSError, ValueError) as error:
             sentences.append(f"the index file {file} cannot be used: {error}")
     return sentences

@@ -14,7 +14,7 @@ SparseName = Literal["auto", "own", "tantivy"]
 """`auto` is `own` whatever the size: docs/laboratory.md has the figures."""
 
 
-def checked(name: str) -> SparseName:
+def checked_sparse_name(name: str) -> SparseName:
     """The name, if it is one.
 
     Args:

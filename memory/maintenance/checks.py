@@ -56,11 +56,11 @@ def verify(store: Store) -> list[Problem]:
         StoreUnavailable: The file cannot even be read.
     """
     with store.reading() as connection:
-        problems = soundness.problems(connection)
+        problems = soundness.file_problems(connection)
     if any(not problem.derived for problem in problems):
         return problems
     try:
-        messages = snapshot.problems(store.database)
+        messages = snapshot.snapshot_problems(store.database)
     except StoreUnavailable as error:
         messages = [str(error)]
     return problems + [Problem("snapshot", message, derived=True) for message in messages]
@@ -82,7 +82,7 @@ def backup(store: Store, path: str | Path) -> Path:
     if os.path.lexists(target):
         raise StoreUnavailable(f"{target} is there already: a backup is a new file")
     try:
-        output_files.checked(target)
+        output_files.output_path(target)
     except FormatError as error:
         raise StoreUnavailable(f"no backup could be written: {error}") from error
     with store.reading():  # a store that is not there any more is no fault of the target's
@@ -112,7 +112,7 @@ def _copy(store: Store, part: Path) -> None:
 
 def _copied(store: Store, new: sqlite3.Connection) -> bool:
     """Copy beside this process's readers and writers; False if the file cannot be read so."""
-    with forks.inside(store.database):
+    with forks.without_forks(store.database):
         old = _opened(f"{store.database.path.as_uri()}?mode=ro")
         if old is None:
             return False
@@ -199,7 +199,7 @@ def _erase_cached(
             if whole_cache:
                 erased += disk_cache.erase_others(living, folder)
             else:
-                erased += disk_cache.erase(gone, folder)
+                erased += disk_cache.erase_vectors(gone, folder)
         except StoreError as error:
             obstacles.append(error)
     return erased

@@ -67,7 +67,7 @@ def export(
         FormatError: The file cannot be written.
     """
     vectors = flag(vectors, "vectors")
-    target = output_files.checked(path)
+    target = output_files.output_path(path)
     with store.reading():  # a store that is not there any more is no fault of the target's
         pass
     count = 0
@@ -136,7 +136,7 @@ def import_file(
     lines = read_objects(source)
     language, made_by = _header(source, lines)
     encoder = store.encoder if encoder is None else encoder
-    usable = encoder is None or store_info.describe(encoder) == made_by
+    usable = encoder is None or store_info.describe_encoder(encoder) == made_by
     passages: list[Passage] = []
     vectors: dict[Key, Vectors] = {}
     counts: dict[Key, Counts] = {}
@@ -153,7 +153,7 @@ def import_file(
         if record.get("counts") is not None:
             counts[passage.namespace, passage.id] = usage.counts_of(record["counts"], where)
         if record.get("merged") is not None:
-            merged[passage.namespace, passage.id] = provenance.parsed(record["merged"], where)
+            merged[passage.namespace, passage.id] = provenance.parse_merged(record["merged"], where)
     store.take_language(language)
     ids = store.restore(
         passages,

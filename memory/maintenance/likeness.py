@@ -172,7 +172,7 @@ def oldest_first(store: Store, view: View) -> Iterator[tuple[Passage, Vectors]]:
         part = slots[start : start + AT_ONCE]
         rowids = view.rowids[part].tolist()
         with store.reading() as connection:  # not by the view, which keeps what was asked lately
-            passages = records.read(connection, rowids, links=False)
+            passages = records.passages_at(connection, rowids, links=False)
         if len(passages) < len(rowids):
             raise UnknownId("a passage was deleted: refresh the view and look again")
         yield from zip((passages[row] for row in rowids), view.dense.vectors(part), strict=True)

@@ -49,7 +49,7 @@ def repair(store: Store, encoder: Encoder | None = None) -> list[str]:
     if spare:
         store.database.compact()
         done.append("rewrote the file without pages that nothing used")
-    if snapshot.problems(store.database):
+    if snapshot.snapshot_problems(store.database):
         done.append(f"removed {snapshot.drop_all(store.database)} index files")
     return done
 
@@ -76,7 +76,7 @@ def _structures(connection: sqlite3.Connection, lost: Sequence[str], done: list[
         elif not table.startswith("graph_"):  # those are the graph's to mend
             connection.execute(f'REINDEX "{table}"')
     if "the table erased" in mended:
-        store_info.put(connection, "unrecorded", "1")  # so that a purge says so
+        store_info.put_info(connection, "unrecorded", "1")  # so that a purge says so
     done += [f"made {what} anew" for what in mended]
 
 
@@ -88,7 +88,7 @@ def _anew(connection: sqlite3.Connection, table: str) -> None:
     triggers = connection.execute(
         "SELECT sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ?", (table,)
     ).fetchall()
-    schema.drop(connection, [table], readable=False)
+    schema.drop_tables(connection, [table], readable=False)
     for (statement,) in [(declaration,), *triggers]:
         connection.execute(statement)
 
@@ -102,7 +102,7 @@ def _rows(connection: sqlite3.Connection, done: list[str]) -> None:
         name = checksums.ROWS[table][0]
         connection.execute(f"DELETE FROM {table} WHERE {name} = ?", (key,))
         if table == "erased":
-            store_info.put(connection, "unrecorded", "1")  # so that a purge says so
+            store_info.put_info(connection, "unrecorded", "1")  # so that a purge says so
         done.append(f"removed the row {key!r} of {table}, which was not as it was written")
     highest, stored = (
         store_info.highest_version(connection),
@@ -110,7 +110,7 @@ def _rows(connection: sqlite3.Connection, done: list[str]) -> None:
     )
     version = int(stored) if store_info.is_version(stored) else 0
     if highest > version or ("meta", "version") in wrong or not store_info.is_version(stored):
-        store_info.put(connection, "version", str(max(highest, version)))
+        store_info.put_info(connection, "version", str(max(highest, version)))
         done.append(f"moved the version on to {max(highest, version)}")
 
 
@@ -118,7 +118,7 @@ def _vectors(store: Store, encoder: Encoder | None, done: list[str]) -> None:
     """Encode the passages anew whose vectors are not as they were written."""
     with store.reading() as connection:
         wrong = soundness.wrong_vectors(connection)
-        passages = records.read(connection, wrong, links=False)
+        passages = records.passages_at(connection, wrong, links=False)
     wrong = [rowid for rowid in wrong if rowid in passages]  # else it is damaged
     if not wrong:
         return
@@ -127,7 +127,7 @@ def _vectors(store: Store, encoder: Encoder | None, done: list[str]) -> None:
     with store.transaction() as connection:
         if encoder is not None:
             store_info.check_encoder(connection, encoder, str(store.path))
-        now = records.read(connection, wrong, links=False)
+        now = records.passages_at(connection, wrong, links=False)
         version = store_info.bump(connection, len(wrong))
         sealed = set(wrong) - set(soundness.wrong_passages(connection))
         for i, (rowid, vector) in enumerate(zip(wrong, vectors, strict=True)):

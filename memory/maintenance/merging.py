@@ -113,7 +113,7 @@ def _apply(store: Store, connection: sqlite3.Connection, merge: Merge, now: floa
     if len(own_links) < len(first.links):
         first = store.relink(first.id, space, lambda old: own_links)
     entries = [
-        provenance.merged(other, one.cosine)
+        provenance.merge_record(other, one.cosine)
         for other, one in zip(others, merge.merged, strict=True)
     ]
     near_duplicates.keep(store, connection, first, entries, links)

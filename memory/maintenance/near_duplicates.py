@@ -113,7 +113,7 @@ def add_distinct(
             ids = store.restore(
                 [replace(p, written_at=now) for p in fresh],
                 stored,
-                made_by=store_info.describe(encoder),
+                made_by=store_info.describe_encoder(encoder),
                 rekey=True,
                 encoder=encoder,
             )
@@ -275,7 +275,7 @@ def _merge_all(
             store,
             connection,
             store.get(id_, namespace),
-            [provenance.merged(p, one.cosine) for p, one in zip(others, group, strict=True)],
+            [provenance.merge_record(p, one.cosine) for p, one in zip(others, group, strict=True)],
             [link for p in others for link in p.links],
         )
 
@@ -297,7 +297,7 @@ def keep(
         links: Those of what was merged.
     """
     rowid = batches.existing_rowids(connection, [own(first)], store.clock())[own(first)]
-    provenance.put(connection, rowid, entries)
+    provenance.put_merged(connection, rowid, entries)
     joined = {(link.target, link.kind): link for link in (*links, *first.links)}
     if set(joined.values()) != set(first.links):
         store.relink(first.id, first.namespace, lambda old: tuple(joined.values()))

@@ -104,7 +104,7 @@ class Reencoding:
         self.finished = False
         """Whether the store now has this encoder."""
         self._store = store
-        self._described = store_info.describe(encoder)
+        self._described = store_info.describe_encoder(encoder)
         self._batch, self._grows = batch or BATCH, batch is None
         self._progress = progress
         self._around = around or self._alone
@@ -216,12 +216,12 @@ class Reencoding:
         """Whether there is anything to do; the store may have the encoder already."""
         # Checked one by one, a million numbers of passages that are there would take minutes.
         with db.writing(checked=False) as connection:
-            here = next_vectors.progress_of(connection) is None
+            here = next_vectors.reencoding_progress(connection) is None
             if here and store_info.get(connection, "encoder") == self._described:
                 self.total = self.done = next_vectors.passages(connection)
                 return False
-            next_vectors.begin(connection, self._described, str(self._store.path))
-            progress = next_vectors.progress_of(connection)
+            next_vectors.begin_change(connection, self._described, str(self._store.path))
+            progress = next_vectors.reencoding_progress(connection)
             self._last = next_vectors.last(connection)
         if here:
             logger.info("%s changes its encoder to %s", self._store.path, self._described)
@@ -238,7 +238,7 @@ class Reencoding:
             written = next_vectors.put_vectors(connection, batch, vectors)
             now = time.monotonic()
             due = now - self._counted >= SECONDS
-            progress = next_vectors.progress_of(connection) if due else None
+            progress = next_vectors.reencoding_progress(connection) if due else None
         self.encoded += written
         if progress is not None:
             self._count(progress)
@@ -330,10 +330,10 @@ def status(store: Store) -> ReencodingProgress | None:
         store: Open; able to write, to drop a change.
     """
     with store.reading() as connection:
-        return next_vectors.progress_of(connection)
+        return next_vectors.reencoding_progress(connection)
 
 
-def drop(store: Store) -> ReencodingProgress | None:
+def cancel_reencoding(store: Store) -> ReencodingProgress | None:
     """Give up the change that a store is in, with the vectors it has made; which one that was.
 
     Args:
@@ -343,7 +343,7 @@ def drop(store: Store) -> ReencodingProgress | None:
         StoreError: The store is read-only.
     """
     with store.transaction() as connection:
-        change = next_vectors.drop(connection)
+        change = next_vectors.drop_change(connection)
     while not _clear(store.database):
         pass
     return change

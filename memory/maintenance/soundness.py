@@ -35,7 +35,7 @@ class Problem:
     """Whether `repair` can make it anew from the passages."""
 
 
-def problems(connection: sqlite3.Connection) -> list[Problem]:
+def file_problems(connection: sqlite3.Connection) -> list[Problem]:
     """All that is wrong inside of the file, in a read transaction.
 
     Args:
@@ -102,7 +102,7 @@ def integrity(connection: sqlite3.Connection, table: str | None = None) -> list[
     return [str(row[0]) for row in rows if row[0] != "ok"][:SHOWN]
 
 
-def whole(connection: sqlite3.Connection, prefix: str) -> bool:
+def has_sound_structure(connection: sqlite3.Connection, prefix: str) -> bool:
     """Whether SQLite can follow the structure of all tables whose names begin like this.
 
     Args:
@@ -128,7 +128,7 @@ def wrong_vectors(connection: sqlite3.Connection) -> list[int]:
     )
     for rowid, vector, checksum in rows:
         if (
-            not vector_rows.whole(vector, width or 1)
+            not vector_rows.holds_vectors(vector, width or 1)
             or checksums.of_vector(rowid, vector) != checksum
             or (width and not sound(np.frombuffer(vector, dtype="<f4").reshape(-1, width)))
         ):
@@ -157,7 +157,7 @@ def _file_problems(connection: sqlite3.Connection) -> list[Problem]:
             f"the {kind} {name} is not declared as it should be",
             derived=kind != "table" or name in schema.SPARE,
         )
-        for kind, name, _ in schema.misdeclared(connection)
+        for kind, name, _ in schema.misdeclared_tables(connection)
     ]
     return problems
 
@@ -267,7 +267,7 @@ def _encoder_problems(connection: sqlite3.Connection) -> list[Problem]:
 
 
 def _version_problems(connection: sqlite3.Connection) -> list[Problem]:
-    newest, highest = store_info.version(connection), store_info.highest_version(connection)
+    newest, highest = store_info.newest_version(connection), store_info.highest_version(connection)
     if highest <= newest:
         return []
     return [Problem("version", f"the version is {newest} and a row has {highest}", derived=True)]

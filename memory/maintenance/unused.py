@@ -23,7 +23,7 @@ def discard(path: Path) -> bool:
             connection.execute("PRAGMA journal_mode=DELETE")
             connection.execute("BEGIN EXCLUSIVE")
             tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-            if tables and store_info.version(connection):
+            if tables and store_info.newest_version(connection):
                 return False
             path.unlink()
             return True

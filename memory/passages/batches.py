@@ -167,7 +167,7 @@ def existing_rows(
         now: Seconds since 1970.
     """
     there = existing_rowids(connection, batch, now)
-    passages = records.read(connection, list(there.values()))
+    passages = records.passages_at(connection, list(there.values()))
     return {key: (rowid, passages.get(rowid)) for key, rowid in there.items()}
 
 
@@ -235,14 +235,14 @@ def one(connection: sqlite3.Connection, rowid: int, id: str) -> Passage:
     Raises:
         StoreError: It is damaged.
     """
-    passages = records.read(connection, [rowid])
+    passages = records.passages_at(connection, [rowid])
     if rowid not in passages:
         where = connection.execute("PRAGMA database_list").fetchone()[2]
         raise StoreError(damaged.message(id, where))
     return passages[rowid]
 
 
-def put(
+def put_passage(
     connection: sqlite3.Connection, passage: Passage, rowid: int | None, version: int, now: float
 ) -> int:
     """Write a passage, over the row that it has if it has one; its rowid.
@@ -282,13 +282,13 @@ def matching(connection: sqlite3.Connection, rowids: Sequence[int], filter: Filt
     """
     matching_rowids: list[int] = []
     for part, _ in records.batches(rowids):
-        passage_of = records.read(connection, part, links=False)
+        passage_of = records.passages_at(connection, part, links=False)
         mask = filter.passages_mask(passage_of.values())
         matching_rowids += itertools.compress(passage_of, mask.tolist())
     return matching_rowids
 
 
-def merged(old: tuple[Link, ...], new: Sequence[Link]) -> tuple[Link, ...]:
+def merged_links(old: tuple[Link, ...], new: Sequence[Link]) -> tuple[Link, ...]:
     """The old links and the new, of the same target and kind the new.
 
     Args:

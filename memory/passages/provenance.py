@@ -29,7 +29,7 @@ class Merged:
     """With the passage that stays; 1 for the same text."""
 
 
-def merged(passage: Passage, cosine: float) -> Merged:
+def merge_record(passage: Passage, cosine: float) -> Merged:
     """What the passage that stays keeps of one that is merged into it.
 
     Args:
@@ -39,7 +39,7 @@ def merged(passage: Passage, cosine: float) -> Merged:
     return Merged(passage.id, passage.title, passage.text, passage.metadata, cosine)
 
 
-def put(connection: sqlite3.Connection, rowid: int, entries: Iterable[Merged]) -> None:
+def put_merged(connection: sqlite3.Connection, rowid: int, entries: Iterable[Merged]) -> None:
     """Add to what a passage keeps.
 
     Args:
@@ -128,7 +128,7 @@ def ids(connection: sqlite3.Connection, rowids: Collection[int]) -> dict[int, tu
     return {rowid: tuple(ids_of[rowid]) for rowid in rowids if rowid in ids_of}
 
 
-def parsed(value: object, where: str) -> tuple[Merged, ...]:
+def parse_merged(value: object, where: str) -> tuple[Merged, ...]:
     """What `of_passage` gave; `where` opens the message of an error.
 
     Args:

@@ -66,7 +66,7 @@ class Reader:
     def version(self) -> int:
         """The newest version: it grows with every passage written or deleted."""
         with self._db.reading() as connection:
-            return store_info.version(connection)
+            return store_info.newest_version(connection)
 
     def get(self, id: str, namespace: ScopeLike = ()) -> Passage:
         """The passage with this id in exactly this namespace.
@@ -93,7 +93,7 @@ class Reader:
         id_list, place = list_of_ids(ids), Scope.parse(namespace)
         with self._db.reading() as connection:
             rowid_of = find(connection, id_list, place, self._clock())
-            passages = records.read(connection, list(rowid_of.values()))
+            passages = records.passages_at(connection, list(rowid_of.values()))
         for id_ in id_list:
             if rowid_of[id_] not in passages:
                 raise StoreError(damaged.message(id_, self._db.path))
@@ -175,7 +175,7 @@ class Reader:
                     "ORDER BY namespace, id LIMIT ?",
                     (*after, high, records.BATCH),
                 ).fetchall()
-                by_rowid = records.read(connection, [row[2] for row in rows])
+                by_rowid = records.passages_at(connection, [row[2] for row in rows])
             if not rows:
                 return
             now = self._clock()
@@ -192,7 +192,7 @@ class Reader:
             rowids: Of the passages; they stay while a passage lives.
         """
         with self._db.reading() as connection:
-            return records.read(connection, rowids)
+            return records.passages_at(connection, rowids)
 
     def unchanged(self, since: int, rowids: Iterable[int]) -> bool:
         """Whether passages are there yet, and none of them was written after a version.
@@ -226,7 +226,7 @@ class Reader:
             deleted = connection.execute(
                 "SELECT passage FROM tombstones WHERE version > ? ORDER BY version", (since,)
             ).fetchall()
-            newest = store_info.version(connection)
+            newest = store_info.newest_version(connection)
         return Changes(newest, tuple(r[0] for r in written), tuple(r[0] for r in deleted))
 
     def reading(self) -> AbstractContextManager[sqlite3.Connection]:

@@ -118,7 +118,7 @@ def settle(
     return Settled(writing, [passage.id for passage in writing.values()])
 
 
-def put(
+def put_settled(
     connection: sqlite3.Connection,
     writing: Mapping[Key, Passage],
     vectors: Mapping[str, Vectors],
@@ -145,15 +145,15 @@ def put(
     version = store_info.bump(connection, len(writing))
     for i, (key, passage) in enumerate(writing.items()):
         written_at = now if old is None else passage.written_at
-        rowid = batches.put(
+        rowid = batches.put_passage(
             connection, passage, rowid_of.get(own(passage)), version + i, written_at
         )
         records.put_vector(connection, rowid, vectors[passage.content])
         if old is not None and key in old.counts:
-            usage.put(connection, rowid, old.counts[key])
+            usage.put_counts(connection, rowid, old.counts[key])
         if old is not None and key in old.merged:
             connection.execute("DELETE FROM merges WHERE passage = ?", (rowid,))
-            provenance.put(connection, rowid, old.merged[key])
+            provenance.put_merged(connection, rowid, old.merged[key])
 
 
 def own(passage: Passage) -> Key:

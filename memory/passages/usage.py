@@ -320,7 +320,7 @@ def counts_of(record: object, where: str) -> Counts:
     return counts
 
 
-def put(connection: sqlite3.Connection, rowid: int, counts: Counts) -> None:
+def put_counts(connection: sqlite3.Connection, rowid: int, counts: Counts) -> None:
     """Write a passage's counts, over those that were there.
 
     Args:

@@ -30,7 +30,7 @@ class Stored:
     """`(e,)` whose each is: a row of `main`."""
 
 
-def whole(blob: object, width: int) -> bool:
+def holds_vectors(blob: object, width: int) -> bool:
     """Whether a blob is one vector of a width, or several.
 
     Args:
@@ -40,7 +40,7 @@ def whole(blob: object, width: int) -> bool:
     return isinstance(blob, bytes) and bool(blob) and len(blob) % (4 * width) == 0
 
 
-def unpacked(
+def unpacked_vectors(
     connection: sqlite3.Connection, blobs: Sequence[object], rowids: Sequence[int], width: int
 ) -> Stored:
     """The vectors in the blobs of some passages.
@@ -57,7 +57,7 @@ def unpacked(
     width = width or next((len(blob) // 4 for blob in blobs if isinstance(blob, bytes)), 0)
     parts: list[bytes] = []
     for blob, rowid in zip(blobs, rowids, strict=True):
-        if width and isinstance(blob, bytes) and whole(blob, width) and _finite(blob):
+        if width and isinstance(blob, bytes) and holds_vectors(blob, width) and _finite(blob):
             parts.append(blob)
         else:
             damaged.warn_of_vector(connection, rowid)
@@ -77,7 +77,7 @@ def _finite(blob: bytes) -> bool:
     return bool(np.isfinite(np.frombuffer(blob, dtype="<f4")).all())
 
 
-def read(connection: sqlite3.Connection, rowids: Sequence[int], width: int) -> Stored:
+def read_vectors(connection: sqlite3.Connection, rowids: Sequence[int], width: int) -> Stored:
     """The vectors of passages; zeros for one that is gone, or has none that is whole.
 
     Args:
@@ -93,7 +93,7 @@ def read(connection: sqlite3.Connection, rowids: Sequence[int], width: int) -> S
             part,
         )
         blob_of.update(rows)
-    return unpacked(connection, [blob_of[rowid] for rowid in rowids], rowids, width)
+    return unpacked_vectors(connection, [blob_of[rowid] for rowid in rowids], rowids, width)
 
 
 def split_passages(connection: sqlite3.Connection, scope: Scope) -> int:

@@ -143,7 +143,7 @@ class Writer(Reader):
                     store_info.claim_encoder(connection, encoder, str(self.path))
                 if made_by is not None and ready:
                     store_info.claim(connection, made_by, str(self.path))
-                settling.put(connection, settled.writing, vectors, now, old)
+                settling.put_settled(connection, settled.writing, vectors, now, old)
                 return settled.ids
 
     def upsert(
@@ -218,7 +218,7 @@ class Writer(Reader):
         version = store_info.bump(connection, len(changed))
         for i, (key, passage) in enumerate(changed.items()):
             rowid, old = existing.get(key, (None, None))
-            rowid = batches.put(connection, passage, rowid, version + i, now)
+            rowid = batches.put_passage(connection, passage, rowid, version + i, now)
             if old is None or old.content != passage.content:
                 records.put_vector(connection, rowid, vectors[passage.content])
         return Upserted(
@@ -362,7 +362,7 @@ class Writer(Reader):
         """
         new = (links,) if isinstance(links, Link) else records.tuple_of_links(links)
         records.check_links(new)
-        return self.relink(source, namespace, lambda old: batches.merged(old, new))
+        return self.relink(source, namespace, lambda old: batches.merged_links(old, new))
 
     def unlink(
         self, source: str, target: str, kind: str | None = None, *, namespace: ScopeLike = ()

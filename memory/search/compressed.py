@@ -169,7 +169,7 @@ class Clustered(Full):
                 clusters = self._found(view)
             elif len(clusters.of) < view.capacity:
                 new = np.arange(len(clusters.of), view.capacity)
-                of = np.concatenate([clusters.of, nearest(view, clusters.centroids, new)])
+                of = np.concatenate([clusters.of, nearest_centroids(view, clusters.centroids, new)])
                 clusters = Clusters(clusters.centroids, of, clusters.fitted)
             self._known[view] = clusters
             return clusters
@@ -196,11 +196,11 @@ class Clustered(Full):
         )
         kmeans.train(vectors)
         centroids = unit(kmeans.centroids.reshape(count, -1))
-        of = nearest(view, centroids, np.arange(view.capacity))
+        of = nearest_centroids(view, centroids, np.arange(view.capacity))
         return Clusters(centroids, of, view.capacity)
 
 
-def nearest(view: View, centroids: Vectors, slots: Slots) -> NDArray[np.int64]:
+def nearest_centroids(view: View, centroids: Vectors, slots: Slots) -> NDArray[np.int64]:
     """The centroid nearest to each slot's vector.
 
     Args:

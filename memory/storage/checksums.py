@@ -61,7 +61,7 @@ def seal(connection: sqlite3.Connection, rowids: Sequence[int]) -> None:
             )
 
 
-def begin(connection: sqlite3.Connection) -> None:
+def add_checksums(connection: sqlite3.Connection) -> None:
     """Give the tables their checksums, those of the rows that are there too: a migration."""
     tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
     vectors = [table for table in ("vectors", "next_vectors") if table in tables]

@@ -40,7 +40,7 @@ def _encodable(text: str) -> bool:
     return True
 
 
-def checked_path(path: Path, *, read_only: bool) -> Path:
+def database_path(path: Path, *, read_only: bool) -> Path:
     """The file behind a path, wherever the working folder goes later.
 
     Raises:
@@ -91,7 +91,7 @@ def connect(path: Path, mode: str, patience: float) -> sqlite3.Connection:
         isolation_level=None,
         check_same_thread=False,
     )
-    connection.text_factory = damaged.text_of  # one damaged row is not to stop all reading
+    connection.text_factory = damaged.decode_text  # one damaged row is not to stop all reading
     connection.execute("PRAGMA foreign_keys=ON")
     return connection
 
@@ -107,7 +107,7 @@ def recognise(connection: sqlite3.Connection, path: Path, *, read_only: bool) ->
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if application == schema.APPLICATION_ID:
         steps = schema.applied(connection, schema.OWNER)
-        schema.check(steps, len(schema.MIGRATIONS), schema.OWNER, str(path))
+        schema.check_schema_version(steps, len(schema.MIGRATIONS), schema.OWNER, str(path))
         if read_only and steps < len(schema.MIGRATIONS):
             raise SchemaMismatch(
                 f"{path} has schema {steps}, {len(schema.MIGRATIONS)} is needed and the "
@@ -156,7 +156,7 @@ def _up_to_date(connection: sqlite3.Connection) -> bool:
 
 
 def _well_declared(connection: sqlite3.Connection) -> bool:
-    return all(kind == "table" for kind, _, _ in schema.misdeclared(connection))
+    return all(kind == "table" for kind, _, _ in schema.misdeclared_tables(connection))
 
 
 def _make(connection: sqlite3.Connection, path: Path) -> None:

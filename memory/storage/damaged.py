@@ -25,7 +25,7 @@ class Undecodable(str):
     __slots__ = ()
 
 
-def text_of(raw: bytes) -> str:
+def decode_text(raw: bytes) -> str:
     """Text as SQLite has it: what a connection's `text_factory` is to be."""
     try:
         return raw.decode()
@@ -99,7 +99,7 @@ def check_rest(passage: Passage) -> None:
             raise ValueError(f"a link of it is {link!r}")
 
 
-def content_of(title: object, text: object, metadata: object) -> str:
+def content_of_row(title: object, text: object, metadata: object) -> str:
     """What was indexed and encoded of a passage, as far as its row can still tell."""
     values = metadata_or_none(metadata)
     return Passage(id="", text=_plain(text), title=_plain(title) or None, metadata=values).content

@@ -67,7 +67,7 @@ class Database:
     def __init__(
         self, path: Path, *, read_only: bool = False, patience: float = BUSY_SECONDS
     ) -> None:
-        self.path = connections.checked_path(path, read_only=read_only)
+        self.path = connections.database_path(path, read_only=read_only)
         self.read_only = read_only
         self._patience = patience
         self._pid = os.getpid()
@@ -85,7 +85,7 @@ class Database:
         self._connection: sqlite3.Connection | None = None  # what writes
         file = ReadOnlyFile(self.path, patience) if read_only else None
         self._readers = Readers(self.path, file, self._recheck, patience)
-        forks.check(self.path)
+        forks.check_locks(self.path)
         forks.register(self)
         self._open()
         self._file = self._file_now()  # what is open, whatever its path comes to name
@@ -151,7 +151,7 @@ class Database:
             elif thread.connection is not None:
                 yield thread.connection
             else:
-                with forks.inside(self), self._snapshot() as connection:
+                with forks.without_forks(self), self._snapshot() as connection:
                     try:
                         thread.connection = connection
                         yield connection
@@ -177,14 +177,14 @@ class Database:
             yield connection
         finally:
             if lent is not None:
-                with forks.inside(self):
+                with forks.without_forks(self):
                     self._readers.give_back(lent)
 
     @guarded
     def inside(self) -> Iterator[None]:
         """Statements on a `snapshot`: what goes wrong with it is said in our words."""
         self.check()
-        with self._errors("read"), forks.inside(self):
+        with self._errors("read"), forks.without_forks(self):
             yield
 
     @guarded
@@ -229,7 +229,7 @@ class Database:
         """
         with self.reading() as connection:
             steps = schema.applied(connection, owner)
-        schema.check(steps, len(migrations), owner, str(self.path))
+        schema.check_schema_version(steps, len(migrations), owner, str(self.path))
         self._known[owner] = len(migrations)
         if steps == len(migrations):
             return
@@ -279,7 +279,7 @@ class Database:
     def _open(self) -> None:
         """Open what is needed first, so that what is wrong with the file is said at once."""
         try:
-            with forks.inside(self):
+            with forks.without_forks(self):
                 if self.read_only:
                     self._readers.give_back(self._readers.begun())
                 else:
@@ -349,7 +349,7 @@ class Database:
                     "thread, which has a transaction open"
                 )
             self._owner = me
-            with forks.inside(self):
+            with forks.without_forks(self):
                 if self._connection is None:
                     if not self._closed:
                         self._connection = connections.open_writer(self.path, self._patience)
@@ -391,7 +391,9 @@ class Database:
         tables = connection.execute("PRAGMA schema_version").fetchone()[0]
         if always or tables != self._tables:
             for owner, steps in connection.execute("SELECT owner, steps FROM migrations"):
-                schema.check(steps, self._known.get(owner, steps), owner, str(self.path))
+                schema.check_schema_version(
+                    steps, self._known.get(owner, steps), owner, str(self.path)
+                )
             self._tables = tables
 
     @guarded

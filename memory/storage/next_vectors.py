@@ -41,7 +41,7 @@ class UnencodedPassage:
     content: str
 
 
-def progress_of(connection: sqlite3.Connection) -> ReencodingProgress | None:
+def reencoding_progress(connection: sqlite3.Connection) -> ReencodingProgress | None:
     """The change that has begun in this file; None if there is none."""
     encoder = store_info.get(connection, store_info.NEXT)
     if encoder is None:
@@ -56,7 +56,7 @@ def passages(connection: sqlite3.Connection) -> int:
     return int(connection.execute("SELECT count(*) FROM passages").fetchone()[0])
 
 
-def begin(connection: sqlite3.Connection, described: str, where: str) -> None:
+def begin_change(connection: sqlite3.Connection, described: str, where: str) -> None:
     """Begin the change to an encoder, as described, or find it begun.
 
     Raises:
@@ -64,12 +64,12 @@ def begin(connection: sqlite3.Connection, described: str, where: str) -> None:
         SchemaMismatch: A newer version of hoptrail began it.
     """
     steps = schema.applied(connection, schema.REENCODING)
-    schema.check(steps, len(schema.REENCODING_MIGRATIONS), schema.REENCODING, where)
-    change = progress_of(connection)
+    schema.check_schema_version(steps, len(schema.REENCODING_MIGRATIONS), schema.REENCODING, where)
+    change = reencoding_progress(connection)
     if change is None:
         schema.migrate(connection, schema.REENCODING, schema.REENCODING_MIGRATIONS, where)
         connection.execute("INSERT INTO unencoded SELECT rowid FROM passages")
-        store_info.put(connection, store_info.NEXT, described)
+        store_info.put_info(connection, store_info.NEXT, described)
     elif change.encoder != described:
         raise StoreError(
             f"{where} is changing to encoder {change.encoder} ({change.done} of {change.total} "
@@ -92,7 +92,7 @@ def next_batch(
         ).fetchall()
         for rowid, version, title, text, metadata in rows:
             batch.append(
-                UnencodedPassage(rowid, version, damaged.content_of(title, text, metadata))
+                UnencodedPassage(rowid, version, damaged.content_of_row(title, text, metadata))
             )
     return batch
 
@@ -125,7 +125,7 @@ def _lost(connection: sqlite3.Connection, batch: Sequence[UnencodedPassage]) -> 
 
     Their vectors may be in the vector cache, written there after a purge had looked.
     """
-    passages = records.read(connection, [t.rowid for t in batch], links=False)
+    passages = records.passages_at(connection, [t.rowid for t in batch], links=False)
     gone = [t for t in batch if t.rowid not in passages or passages[t.rowid].content != t.content]
     records.note_erased(connection, (t.content for t in gone))
 
@@ -183,14 +183,14 @@ def switch(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE next_vectors RENAME TO vectors")
     connection.execute("DROP TABLE unencoded")
     _end(connection)
-    store_info.put(connection, "encoder", encoder)
+    store_info.put_info(connection, "encoder", encoder)
     # A view or a snapshot of an earlier version holds vectors of the one before.
-    store_info.put(connection, store_info.SINCE, str(store_info.bump(connection, 1)))
+    store_info.put_info(connection, store_info.SINCE, str(store_info.bump(connection, 1)))
 
 
-def drop(connection: sqlite3.Connection) -> ReencodingProgress | None:
+def drop_change(connection: sqlite3.Connection) -> ReencodingProgress | None:
     """Give a change up, and all vectors that it has made; which one that was."""
-    change = progress_of(connection)
+    change = reencoding_progress(connection)
     if change is not None:
         connection.execute("DROP TRIGGER vectors_written")
         _put_aside(connection, "next_vectors")

@@ -136,7 +136,7 @@ def overwrite(
     title, text, metadata = connection.execute(
         "SELECT title, text, metadata FROM passages WHERE rowid = ?", (rowid,)
     ).fetchone()
-    old = damaged.content_of(title, text, metadata)
+    old = damaged.content_of_row(title, text, metadata)
     if old != passage.content:
         note_erased(connection, [old])
     row = _row(passage, version, now)
@@ -189,7 +189,7 @@ def delete(connection: sqlite3.Connection, rowids: Sequence[int], version: int) 
             "VALUES (?, ?, ?, ?, ?)",
             [(*grave, checksums.of_row(grave)) for grave in graves],
         )
-        note_erased(connection, (damaged.content_of(*row[3:]) for row in rows))
+        note_erased(connection, (damaged.content_of_row(*row[3:]) for row in rows))
         connection.executemany("DELETE FROM passages WHERE rowid = ?", [(rowid,) for rowid in part])
 
 
@@ -206,7 +206,7 @@ def expired_rowids(
     return [row[0] for row in rows]
 
 
-def read(
+def passages_at(
     connection: sqlite3.Connection, rowids: Sequence[int], *, links: bool = True
 ) -> dict[int, Passage]:
     """The passages with these rowids; one that is gone is left out.

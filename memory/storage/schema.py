@@ -98,7 +98,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     ALTER TABLE passages ADD COLUMN document TEXT;
     CREATE INDEX passages_document ON passages (namespace, document) WHERE document IS NOT NULL;
     """,
-    checksums.begin,
+    checksums.add_checksums,
 )
 
 
@@ -182,7 +182,7 @@ def applied(connection: sqlite3.Connection, owner: str) -> int:
     return int(row[0]) if row else 0
 
 
-def check(steps: int, newest: int, owner: str, where: str) -> None:
+def check_schema_version(steps: int, newest: int, owner: str, where: str) -> None:
     """Refuse a file whose tables are newer than this code.
 
     Raises:
@@ -200,7 +200,7 @@ def migrate(
 ) -> None:
     """Apply what is new of an owner's list, inside the caller's transaction."""
     steps = applied(connection, owner)
-    check(steps, len(migrations), owner, where)
+    check_schema_version(steps, len(migrations), owner, where)
     if steps == len(migrations):
         return
     for script in migrations[steps:]:
@@ -220,7 +220,7 @@ SPARE = ("vectors", "snapshots", "erased")
 """Tables that may be made anew, empty: what they hold is derived, or can be spared."""
 
 
-def misdeclared(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
+def misdeclared_tables(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
     """Kind, name and right declaration of what the store's own tables lack, or declare otherwise.
 
     Vectors may be declared otherwise: a change of encoder puts another table in their place.
@@ -241,7 +241,9 @@ def misdeclared(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
     ]
 
 
-def drop(connection: sqlite3.Connection, names: Sequence[str], *, readable: bool = True) -> None:
+def drop_tables(
+    connection: sqlite3.Connection, names: Sequence[str], *, readable: bool = True
+) -> None:
     """Drop tables and all that is theirs, in a transaction.
 
     Args:
@@ -276,7 +278,7 @@ def _dropped(connection: sqlite3.Connection, name: str) -> bool:
 def mend(connection: sqlite3.Connection) -> list[str]:
     """Make anew what is missing or declared otherwise and can be spared; the names."""
     mended = []
-    for kind, name, declaration in misdeclared(connection):
+    for kind, name, declaration in misdeclared_tables(connection):
         if kind != "table" or name in SPARE:
             connection.execute(f'DROP {kind} IF EXISTS "{name}"')
             connection.execute(declaration)
@@ -293,7 +295,7 @@ def forget_owner(
         "ORDER BY sql NOT LIKE 'CREATE VIRTUAL%'",  # before those that SQLite keeps for them
         (f"{prefix}*",),
     ).fetchall()
-    drop(connection, [row[0] for row in rows], readable=readable)
+    drop_tables(connection, [row[0] for row in rows], readable=readable)
     connection.execute("DELETE FROM migrations WHERE owner = ?", (owner,))
 
 

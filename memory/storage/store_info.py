@@ -32,7 +32,7 @@ def get(connection: sqlite3.Connection, key: str) -> str | None:
     return str(row[0]) if row else None
 
 
-def put(connection: sqlite3.Connection, key: str, value: str) -> None:
+def put_info(connection: sqlite3.Connection, key: str, value: str) -> None:
     """Write a value, over the one that was there."""
     connection.execute(
         "INSERT INTO meta (key, value, checksum) VALUES (?, ?, ?) "
@@ -41,7 +41,7 @@ def put(connection: sqlite3.Connection, key: str, value: str) -> None:
     )
 
 
-def version(connection: sqlite3.Connection) -> int:
+def newest_version(connection: sqlite3.Connection) -> int:
     """The newest version.
 
     Raises:
@@ -52,8 +52,8 @@ def version(connection: sqlite3.Connection) -> int:
 
 def bump(connection: sqlite3.Connection, count: int) -> int:
     """Take `count` new versions; the first of them."""
-    newest = max(version(connection), highest_version(connection))
-    put(connection, "version", str(newest + count))
+    newest = max(newest_version(connection), highest_version(connection))
+    put_info(connection, "version", str(newest + count))
     return newest + 1
 
 
@@ -73,7 +73,7 @@ def language(connection: sqlite3.Connection) -> str:
 
 def undecided(connection: sqlite3.Connection) -> bool:
     """Whether the store may still get a language: nothing was written, nobody named one."""
-    return get(connection, LANGUAGE) is None and version(connection) == 0
+    return get(connection, LANGUAGE) is None and newest_version(connection) == 0
 
 
 def claim_language(connection: sqlite3.Connection, name: str, where: str) -> None:
@@ -83,7 +83,7 @@ def claim_language(connection: sqlite3.Connection, name: str, where: str) -> Non
         ConfigError: The store has another.
     """
     if undecided(connection):
-        put(connection, LANGUAGE, name)
+        put_info(connection, LANGUAGE, name)
     else:
         check_language(connection, name, where)
 
@@ -126,7 +126,7 @@ def _number(connection: sqlite3.Connection, key: str) -> int:
     return int(value)
 
 
-def describe(encoder: Encoder) -> str:
+def describe_encoder(encoder: Encoder) -> str:
     """An encoder as it is written down and named in messages."""
     if isinstance(encoder, type):
         raise InputError(f"an encoder is an object, got the class {encoder.__name__}")
@@ -155,7 +155,7 @@ def check_encoder(connection: sqlite3.Connection, encoder: Encoder | None, where
         EncoderMismatch: Another one did.
     """
     if encoder is not None:
-        check_made_by(connection, describe(encoder), where)
+        check_made_by(connection, describe_encoder(encoder), where)
 
 
 def check_made_by(connection: sqlite3.Connection, described: str, where: str) -> None:
@@ -189,7 +189,7 @@ def _way_out(connection: sqlite3.Connection, described: str, where: str) -> str:
 
 def claim_encoder(connection: sqlite3.Connection, encoder: Encoder, where: str) -> None:
     """Write down whose vectors the store holds; two encoders' are never mixed."""
-    claim(connection, describe(encoder), where)
+    claim(connection, describe_encoder(encoder), where)
     folder = getattr(encoder, "folder", None)  # of its vector cache, if it has one
     if isinstance(folder, Path):
         _note_cache(connection, folder)
@@ -199,7 +199,7 @@ def _note_cache(connection: sqlite3.Connection, folder: Path) -> None:
     """Put a folder of vectors on record: the environment may name another when a purge comes."""
     folders, place = [str(other) for other in caches(connection)], str(folder.absolute())
     if place not in folders:
-        put(connection, CACHES, json.dumps(sorted([*folders, place])))
+        put_info(connection, CACHES, json.dumps(sorted([*folders, place])))
 
 
 def caches(connection: sqlite3.Connection) -> list[Path]:
@@ -215,4 +215,4 @@ def caches(connection: sqlite3.Connection) -> list[Path]:
 def claim(connection: sqlite3.Connection, described: str, where: str) -> None:
     """The same for an encoder that is not there but described."""
     check_made_by(connection, described, where)
-    put(connection, "encoder", described)
+    put_info(connection, "encoder", described)

@@ -74,7 +74,7 @@ class PassagesRead:
         rowid_of = {slot: int(self._table.rowids[slot]) for slot in slots}
         there: list[int] = []
         with self._pins.reading() as connection:
-            passages = records.read(connection, list(rowid_of.values()))
+            passages = records.passages_at(connection, list(rowid_of.values()))
             for part, marks in records.batches([r for r in rowid_of.values() if r not in passages]):
                 query = f"SELECT rowid FROM passages WHERE rowid IN ({marks})"
                 there += [row[0] for row in connection.execute(query, part)]

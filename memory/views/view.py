@@ -34,7 +34,7 @@ from hoptrail.memory.storage.database import Database
 from hoptrail.memory.storage.namespaces import Scope, ScopeLike
 from hoptrail.memory.storage.pins import Pins
 from hoptrail.memory.views.passages_read import PassagesRead
-from hoptrail.memory.views.view_state import Spent, named, part
+from hoptrail.memory.views.view_state import Spent, part, with_prefix
 from hoptrail.types import Passage
 
 logger = logging.getLogger(__name__)
@@ -141,7 +141,7 @@ class View:
         Args:
             encoder: Any.
         """
-        return self._encoder in (None, store_info.describe(encoder))
+        return self._encoder in (None, store_info.describe_encoder(encoder))
 
     def slot_of_rowid(self, rowid: int) -> int | None:
         """The living slot of a rowid, or None.
@@ -246,7 +246,7 @@ class View:
         self._refuse_in_a_write()
         with self._db.inside():
             self._check_encoder(connection)
-            newest, now = store_info.version(connection), self._clock()
+            newest, now = store_info.newest_version(connection), self._clock()
             if not self._version and not self._table.capacity:
                 self._restore(connection, newest)
             if newest < self._version or now < self._expired_at:
@@ -279,7 +279,7 @@ class View:
         with self.lock:
             if self._db.read_only or self._db.busy or self._expired_at:
                 return False  # what it leaves out since it expired, the store may still hold
-            state = self._state() | named("dense.", self.dense.state())
+            state = self._state() | with_prefix("dense.", self.dense.state())
             self._unsaved = 0
             return snapshot.save(self._db, self.scope.encoded, self._version, state)
 
@@ -291,7 +291,7 @@ class View:
         with self.lock:
             view = View(self._db, self.scope, self._clock, *self._kinds)
             if self.size and self._whole:
-                state = self._state() | named("dense.", self.dense.state())
+                state = self._state() | with_prefix("dense.", self.dense.state())
                 # Copies: what is taken over is not to hold on to all that there was.
                 copies = {key: np.array(value) for key, value in state.items()}
                 with self._db.reading() as connection:
@@ -318,11 +318,11 @@ class View:
     def _state(self) -> dict[str, NDArray[Any]]:
         """What `_resume` needs, but for the vectors."""
         state = {"rowids": self.rowids[self.alive], "keys": self._table.keys[self.alive]}
-        return state | named("sparse.", self.sparse.state())
+        return state | with_prefix("sparse.", self.sparse.state())
 
     def _restore(self, connection: sqlite3.Connection, newest: int) -> None:
         """Start from the snapshot, if there is one to be trusted and not from the future."""
-        saved = snapshot.load(self._db, self.scope.encoded)
+        saved = snapshot.load_snapshot(self._db, self.scope.encoded)
         if saved is not None and saved[0] <= newest:
             self._mapped = saved[1]
             self._resume(*saved, connection)
@@ -342,7 +342,7 @@ class View:
         width = store_info.width(self._encoder or "") or 0
         for start in range(0, len(slots), ROWS_AT_ONCE):
             rowids = state["rowids"][start : start + ROWS_AT_ONCE].tolist()
-            vectors = vector_rows.read(connection, rowids, width)
+            vectors = vector_rows.read_vectors(connection, rowids, width)
             self.dense.add(vectors.main, vectors.windows, vectors.owners)
         self._unsaved = len(slots)
 
@@ -426,7 +426,7 @@ class View:
             return
         keys = np.asarray([content_hash.content_key(c) for c in contents], dtype=np.uint64)
         width = store_info.width(self._encoder or "") or 0
-        vectors = vector_rows.unpacked(connection, stored, sound, width)
+        vectors = vector_rows.unpacked_vectors(connection, stored, sound, width)
         slots = self._table.add(np.asarray(sound, dtype=np.int64), keys)
         self._slot_of.update(zip(sound, slots.tolist(), strict=True))
         self.dense.add(vectors.main, vectors.windows, vectors.owners)

@@ -14,7 +14,7 @@ class Spent(EncoderMismatch):
     """A view cannot go on, and `renewed` can: whoever lets a change of encoder pass, lets this."""
 
 
-def named(prefix: str, state: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+def with_prefix(prefix: str, state: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """A state under names that begin with a prefix.
 
     Args:

@@ -14,7 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.graph.extraction.entities import find_entities
-from hoptrail.graph.extraction.names import STOP_WORDS, WordSpans, name_of, without_tail, words
+from hoptrail.graph.extraction.names import (
+    STOP_WORDS,
+    WordSpans,
+    name_in_texts,
+    without_tail,
+    words,
+)
 from hoptrail.graph.view import GraphView
 from hoptrail.types import Passage
 
@@ -49,7 +55,7 @@ class AnnotatedPassage:
     def __init__(self, slot: int, passage: Passage, graph: GraphView) -> None:
         self.slot, self.passage = slot, passage
         self.words: WordSpans = words(passage.text)
-        self.title = name_of(passage.title)
+        self.title = name_in_texts(passage.title)
         self.places = self._places(graph)
         self.targets = self._targets(graph)
         """Slots of the passages whose titles it says, by the place where it does."""

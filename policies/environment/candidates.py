@@ -174,14 +174,14 @@ class CandidatePool:
         Args:
             slots: n passages of the scope.
             queries: `(n, d)`, the query as rewritten from each.
-            query_hits: What `nearest` gives for the queries, where somebody has asked.
+            query_hits: What `search_nearest` gives for the queries, where somebody has asked.
         """
         if not len(slots):
             return
         view, graph = self.scope.view, self.scope.graph
         key = view.content_key  # what the graph gives comes in the order of slots
         if query_hits is None:
-            query_hits = nearest([self] * len(slots), queries)
+            query_hits = search_nearest([self] * len(slots), queries)
         for slot, query, hits in zip(slots, queries, query_hits, strict=True):
             mentions = tuple(m for m in graph.out_mentions(slot) if self._may(m.target))
             mentioned_by = {m.source for m in graph.in_mentions(slot)}
@@ -261,7 +261,7 @@ class CandidatePool:
                 self.slots.append(slot)
 
 
-def nearest(pools: Sequence[CandidatePool], queries: Vectors) -> list[Slots]:
+def search_nearest(pools: Sequence[CandidatePool], queries: Vectors) -> list[Slots]:
     """The slots nearest to each rewritten query, in the scope of its pool: one search for all.
 
     Args:

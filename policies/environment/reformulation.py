@@ -51,7 +51,7 @@ class Reformulator:
             return np.zeros((0, self.encoder.dim), dtype=np.float32)
         if self.reencode:
             return self.encoder.encode(
-                [rewritten(pool.question, content_of(pool, slot)) for pool, slot in reads]
+                [rewritten(pool.question, candidate_content(pool, slot)) for pool, slot in reads]
             )
         moved = np.stack(
             [p.vector + p.scope.view.dense.vectors(np.asarray([s]))[0] for p, s in reads]
@@ -60,7 +60,7 @@ class Reformulator:
         return unit
 
 
-def content_of(pool: CandidatePool, slot: int) -> str:
+def candidate_content(pool: CandidatePool, slot: int) -> str:
     """The content of a candidate.
 
     Args:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from hoptrail.errors import PolicyError
+from hoptrail.errors import ConfigError, PolicyError
 from hoptrail.learning.single_thread import one_thread
 from hoptrail.memory.encoders.transformer import Encoder, Vectors
 from hoptrail.policies.networks.weights import (
@@ -31,13 +31,14 @@ from hoptrail.policies.networks.weights import (
     load_about,
     load_weights,
     reason,
-    whole,
 )
+from hoptrail.values.numbers import whole
 
 FILE = "relations.safetensors"
+"""Where a policy's folder keeps its relation scorer."""
+
 MOST = 1 << 16
 """Of the widths of a scorer that is loaded."""
-"""Where a policy's folder keeps its relation scorer."""
 
 TOPIC = "it"
 """Stands for the topic's name in a question, which says nothing of what is asked of it."""
@@ -172,7 +173,8 @@ class RelationScorer(nn.Module):
         try:
             about = load_about(file, "scorer")
             encoder = str(about["encoder"])
-            dim, width = whole(about["dim"], "dim", MOST), whole(about["width"], "width", MOST)
+            dim = whole(about["dim"], "dim", least=1, most=MOST, error=ConfigError)
+            width = whole(about["width"], "width", least=1, most=MOST, error=ConfigError)
             scorer = filled(lambda: cls(encoder, dim, width=width), load_weights(file))
         except FAULTS as error:
             raise PolicyError(f"the relation scorer {file} is damaged: {reason(error)}") from error

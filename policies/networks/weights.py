@@ -109,22 +109,6 @@ def filled(make: Callable[[], M], weights: Mapping[str, Tensor]) -> M:
     return module
 
 
-def whole(value: object, what: str, highest: int) -> int:
-    """A whole number from 1 to a bound.
-
-    Args:
-        value: As a file says it.
-        what: Its name, for the message.
-        highest: The bound.
-
-    Raises:
-        ValueError: It is something else.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= highest:
-        raise ValueError(f"{what} should be a whole number from 1 to {highest}, got {value!r}")
-    return value
-
-
 def reason(error: BaseException) -> str:
     """What went wrong, in one line.
 

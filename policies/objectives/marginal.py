@@ -29,7 +29,7 @@ from hoptrail.learning.reader.tokens import TrailTokens, encoded_text, trail_tok
 from hoptrail.learning.reader.trail_scores import read_passages, trails_log_prob
 from hoptrail.memory.encoders.transformer import TransformerEncoder
 from hoptrail.policies.data.examples import Example
-from hoptrail.policies.environment.reformulation import content_of
+from hoptrail.policies.environment.reformulation import candidate_content
 from hoptrail.policies.environment.state import State
 from hoptrail.policies.networks.weights import FAULTS, load_weights, reason
 from hoptrail.policies.objectives.rollout import trail_log_probs
@@ -90,7 +90,7 @@ class TrailReader:
 
     def _pair(self, example: Example, slot: int) -> tuple[TrailTokens, Target]:
         """What the reader sees of a passage, and where it says the answer."""
-        question, content = example.question, content_of(example.pool, slot)
+        question, content = example.question, candidate_content(example.pool, slot)
         key = question.text, question.answers, content
         if key not in self._pairs:
             # One at a time: what else is in a batch shows in the last bits of its vectors, and a

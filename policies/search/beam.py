@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hoptrail.policies.environment.candidates import CandidatePool, nearest
+from hoptrail.policies.environment.candidates import CandidatePool, search_nearest
 from hoptrail.policies.environment.efforts import Effort
 from hoptrail.policies.environment.features import FeatureTable
 from hoptrail.policies.environment.reformulation import Reformulator
@@ -26,7 +26,7 @@ less when the candidates come in another order."""
 
 
 @dataclass(frozen=True, slots=True)
-class Prefix:
+class TrailPrefix:
     """An unfinished trail."""
 
     evidence: State
@@ -44,7 +44,7 @@ class Prefix:
 class Terminal:
     """A trail that is over."""
 
-    prefix: Prefix
+    prefix: TrailPrefix
     log_prob: float
     """Log-probability of the whole trail, its end included."""
     stop_reason: str
@@ -58,7 +58,9 @@ class Episode:
     """One question on its way; `prefixes` is the beam of the hop at hand."""
 
     pool: CandidatePool
-    prefixes: list[Prefix] = field(default_factory=lambda: [Prefix((), 0.0, (), (), ((),))])
+    prefixes: list[TrailPrefix] = field(
+        default_factory=lambda: [TrailPrefix((), 0.0, (), (), ((),))]
+    )
     read_mass: Scores = field(default_factory=dict)
     """By candidate, how probable it is to be read next; see `hoptrail.policies.search.scoring`."""
     terminals: list[Terminal] = field(default_factory=list)
@@ -120,7 +122,7 @@ class BeamSearch:
                 owners.append((episode, prefix))
         states = batch_states(inputs)
         read, stop = (t.double().numpy() for t in self.policy.decide(states))
-        grown: dict[int, dict[frozenset[int], Prefix]] = {id(e): {} for e in episodes}
+        grown: dict[int, dict[frozenset[int], TrailPrefix]] = {id(e): {} for e in episodes}
         for b, (episode, prefix) in enumerate(owners):
             log_read = read[states.starts[b] : states.starts[b + 1]]
             episode.read_mass = add_read_mass(
@@ -144,8 +146,8 @@ class BeamSearch:
 
     def _grow(
         self,
-        grown: dict[frozenset[int], Prefix],
-        prefix: Prefix,
+        grown: dict[frozenset[int], TrailPrefix],
+        prefix: TrailPrefix,
         slots: NDArray[np.int64],
         log_read: NDArray[np.float64],
         stop: float,
@@ -157,7 +159,7 @@ class BeamSearch:
             if log_prob < np.log(self.effort.prune_below) and (prefix.evidence or place):
                 return
             slot = int(slots[i])
-            new = Prefix(
+            new = TrailPrefix(
                 (*prefix.evidence, slot),
                 log_prob,
                 (*prefix.hops, float(np.exp(log_read[i]))),
@@ -167,10 +169,10 @@ class BeamSearch:
             key = frozenset(new.evidence)
             grown[key] = _merged(grown[key], new) if key in grown else new
 
-    def _best(self, episode: Episode, grown: list[Prefix]) -> list[Prefix]:
+    def _best(self, episode: Episode, grown: list[TrailPrefix]) -> list[TrailPrefix]:
         """The next beam: the likeliest prefixes, within the budget of passages read."""
         content = episode.pool.scope.view.content_key
-        beam: list[Prefix] = []
+        beam: list[TrailPrefix] = []
         grown.sort(key=lambda p: (-round(p.log_prob, DECIMALS), [content(s) for s in p.evidence]))
         for prefix in grown:
             if len(beam) == self.effort.beam_width:
@@ -190,7 +192,7 @@ class BeamSearch:
             if slot not in episode.pool.reads
         ]
         queries = self.reformulator.rewrite([(e.pool, slot) for e, slot in unread])
-        hits = nearest([e.pool for e, _ in unread], queries)
+        hits = search_nearest([e.pool for e, _ in unread], queries)
         for episode in episodes:
             rows = [i for i, (owner, _) in enumerate(unread) if owner is episode]
             slots = [unread[i][1] for i in rows]
@@ -198,7 +200,7 @@ class BeamSearch:
             episode.encoded += len(rows) if self.effort.reencode else 0
 
 
-def _merged(one: Prefix, other: Prefix) -> Prefix:
+def _merged(one: TrailPrefix, other: TrailPrefix) -> TrailPrefix:
     """Two prefixes of equal evidence as one state, seen as the likelier order has it."""
     first, second = (one, other) if np.prod(one.hops) >= np.prod(other.hops) else (other, one)
     log_prob = float(np.logaddexp(one.log_prob, other.log_prob))

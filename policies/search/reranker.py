@@ -22,7 +22,6 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +29,9 @@ from numpy.typing import NDArray
 from hoptrail.memory.encoders.transformer import Encoder, Vectors
 from hoptrail.memory.encoders.wrapped import uncached
 from hoptrail.memory.index.bm25 import SparseIndex
+from hoptrail.memory.search.late_interaction import TokenEncoder
 from hoptrail.policies.environment.candidates import RetrievalScope
-from hoptrail.policies.environment.reformulation import content_of
+from hoptrail.policies.environment.reformulation import candidate_content
 from hoptrail.policies.search.beam import Episode
 from hoptrail.policies.search.scoring import Scores, rerank, round_score
 from hoptrail.policies.search.sub_questions import SubQuestion, subquestions
@@ -46,24 +46,6 @@ REMEMBERED = 256
 """Candidates whose token vectors are kept for the next question: about 70 kB each."""
 
 _WORD = re.compile(r"\w+")
-
-
-@runtime_checkable
-class TokenEncoder(Protocol):
-    """An encoder that gives token vectors as well."""
-
-    def encode_tokens(
-        self, texts: Sequence[str]
-    ) -> list[tuple[Vectors, NDArray[np.int64], Vectors]]:
-        """Encode each token of some texts.
-
-        Args:
-            texts: Of passages or questions.
-
-        Returns:
-            For each text its token vectors `(t, d)`, their spans in characters `(t, 2)`, and its
-            own vector `(d,)`.
-        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +177,7 @@ class Reranker:
         new = []
         for episode, slots in zip(episodes, best, strict=True):
             fresh = [s for s in slots if s not in self._known and s not in missing]
-            missing.update((slot, content_of(episode.pool, slot)[:HEAD]) for slot in fresh)
+            missing.update((slot, candidate_content(episode.pool, slot)[:HEAD]) for slot in fresh)
             new.append(len(fresh))
         vectors_of = {slot: self._known[slot] for slot in needed if slot in self._known}
         encoded = self._tokens.encode_tokens(list(missing.values())) if missing else []

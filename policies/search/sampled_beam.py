@@ -29,7 +29,7 @@ from hoptrail.learning.stochastic_beam import children, log_inclusion
 from hoptrail.policies.environment.candidates import CandidatePool
 from hoptrail.policies.environment.state import State, batch_states, state_input
 from hoptrail.policies.result import Decided
-from hoptrail.policies.search.beam import BeamSearch, Episode, Prefix, Terminal
+from hoptrail.policies.search.beam import BeamSearch, Episode, Terminal, TrailPrefix
 from hoptrail.policies.search.scoring import add_read_mass
 from hoptrail.values.numbers import shown, whole
 
@@ -43,15 +43,15 @@ class _Node:
     perturbed: float
     hops: tuple[float, ...]
     stops: tuple[float, ...]
-    """As in `Prefix`."""
+    """As in `TrailPrefix`."""
     stop_reason: str | None = None
     """Why it ended; None while it goes on."""
     stop_probability: float = 0.0
     """As in `Terminal`; 0 where the bounds ended it, so that nothing was asked."""
 
-    def prefix(self) -> Prefix:
+    def prefix(self) -> TrailPrefix:
         """It as the beam knows prefixes."""
-        return Prefix(self.evidence, self.log_prob, self.hops, self.stops, (self.evidence,))
+        return TrailPrefix(self.evidence, self.log_prob, self.hops, self.stops, (self.evidence,))
 
 
 @dataclass(slots=True)

@@ -127,7 +127,7 @@ class Preparation:
             self.encoder,
             source=source,
             reencode=reencode,
-            progress=progress_of(self.progress, label),
+            progress=stage_progress(self.progress, label),
         )
 
     def augmented(self, corpus: OpenCorpus) -> list[Example]:
@@ -141,7 +141,7 @@ class Preparation:
             corpus, share=self.config.augmentation_share, seed=self.config.seed
         ):
             opened = variant.open(
-                self.encoder.inner, progress_of(self.progress, f"index {variant.name}")
+                self.encoder.inner, stage_progress(self.progress, f"index {variant.name}")
             )
             self.stack.callback(opened.close)
             examples += self.examples([opened], Source.AUGMENTED, f"prepare {variant.name}")
@@ -175,7 +175,7 @@ def open_corpora(
     """
     corpora = []
     for file in files:
-        indexing = progress_of(progress, f"index {file.parent.name}")
+        indexing = stage_progress(progress, f"index {file.parent.name}")
         corpora.append(OpenCorpus(file, None, encoder, progress=indexing))
         stack.callback(corpora[-1].close)
     return corpora
@@ -204,7 +204,7 @@ def with_pseudo_questions(
             scope.graph,
             count=max(1, share),
             seed=seed,
-            progress=progress_of(progress, "make questions"),
+            progress=stage_progress(progress, "make questions"),
         )
         with_questions.append(corpus.with_questions(questions))
     if not any(corpus.questions for corpus in with_questions):
@@ -215,7 +215,7 @@ def with_pseudo_questions(
     return with_questions
 
 
-def progress_of(progress: TrainingProgress, stage: str) -> Callable[[int, int], None]:
+def stage_progress(progress: TrainingProgress, stage: str) -> Callable[[int, int], None]:
     """Progress of one stage that has no figures.
 
     Args:

@@ -78,7 +78,7 @@ def fit_rerank_weight(
     Raises:
         PolicyError: The checkpoint is damaged, of another run, or cannot be written.
     """
-    held_back, rest = split(examples, config.seed)
+    held_back, rest = split_examples(examples, config.seed)
     if not held_back or not rest:
         return RERANK_WEIGHT, 0
     alone = replace(config, networks=1, objective="imitation")
@@ -92,7 +92,7 @@ def fit_rerank_weight(
     return fit_conditional_logit(cases), len(held_back)
 
 
-def split(examples: Sequence[Example], seed: int) -> tuple[list[Example], list[Example]]:
+def split_examples(examples: Sequence[Example], seed: int) -> tuple[list[Example], list[Example]]:
     """A fifth of the questions, and the rest, with no gold passage in common.
 
     Args:

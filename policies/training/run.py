@@ -28,7 +28,7 @@ from hoptrail.policies.folder import check_folder
 from hoptrail.policies.policy import RERANK_WEIGHT, Policy
 from hoptrail.policies.training.checkpoint import Checkpoint
 from hoptrail.policies.training.config import RunOptions, TrainConfig
-from hoptrail.policies.training.preparation import prepare_examples, progress_of
+from hoptrail.policies.training.preparation import prepare_examples, stage_progress
 from hoptrail.policies.training.rerank_weight import fit_rerank_weight
 from hoptrail.policies.training.stages import require_tokens
 from hoptrail.policies.training.trainer import Trainer
@@ -158,4 +158,4 @@ def _measure(
     """Recall at the default effort on a set that was not trained on."""
     with closing(OpenCorpus(dev.corpus, dev.questions, encoder.inner)) as corpus:
         label = f"measure {dev.questions.parent.name}"
-        return means(recalls(policy, corpus, encoder, progress=progress_of(progress, label)))
+        return means(recalls(policy, corpus, encoder, progress=stage_progress(progress, label)))

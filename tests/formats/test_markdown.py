@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hoptrail.formats.documents import passages_of
-from hoptrail.formats.markdown import Block, Heading, parsed, slug
+from hoptrail.formats.markdown import Block, Heading, parse_blocks, slug
 from hoptrail.types import Passage
 
 
@@ -147,7 +147,7 @@ def test_only_what_the_parser_calls_a_heading_is_one() -> None:
         "~~~\n# fenced\n```\n~~~\n\n"
         "Set\next\n---\n\nunder it\n\n#no heading\n"
     )
-    items = list(parsed(text.split("\n")))
+    items = list(parse_blocks(text.split("\n")))
     assert [item.name for item in items if isinstance(item, Heading)] == ["Set ext"]
     (first, second) = cut(a=text).values()
     for words in ("comment", "quoted", "in a list", "code", "fenced"):
@@ -224,7 +224,7 @@ WORDS = st.sampled_from(
 @given(st.lists(WORDS, max_size=40).map("".join))
 def test_every_word_of_a_document_is_in_a_block(text) -> None:
     blocks = [
-        item.block if isinstance(item, Heading) else item for item in parsed(text.split("\n"))
+        item.block if isinstance(item, Heading) else item for item in parse_blocks(text.split("\n"))
     ]
     assert all(isinstance(block, Block) for block in blocks)
     together = "".join(block.text for block in blocks)

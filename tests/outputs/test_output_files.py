@@ -63,7 +63,7 @@ def test_nothing_is_written_over_a_memory_whatever_it_is_called(store: Path, nam
     with pytest.raises(FormatError):
         write_json(place, {})
     with pytest.raises(FormatError):
-        output_files.checked(place)
+        output_files.output_path(place)
     assert main(["export", "--store", str(store), str(place)]) == 1
     left = {f for f in store.parent.rglob("*") if f.is_file()}
     assert {f for f in left if f not in before} == set()
@@ -86,7 +86,7 @@ def test_what_is_no_regular_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for place in (tmp_path / "loop", tmp_path / "pipe", "/dev/null", "a\0b", tmp_path / "no" / "x"):
         with pytest.raises(FormatError, match=r"path for a file|no regular file|no folder"):
-            output_files.checked(place)
+            output_files.output_path(place)
 
 
 KILLED = """
@@ -118,7 +118,7 @@ def test_what_a_killed_writer_leaves_is_removed_and_a_living_one_is_let_be(
         assert place.exists()
         writer.send_signal(signal.SIGKILL)
     time.sleep(0.01)
-    with output_files.check_folder(), output_files.scratch(tmp_path / "y.jsonl"):
+    with output_files.scratch_folder(), output_files.scratch(tmp_path / "y.jsonl"):
         assert not place.exists()
     assert sorted(f.name for f in tmp_path.iterdir()) == [".hoptrail-notes.part", "mine.part"]
 

@@ -46,27 +46,46 @@ def participles(source: str) -> list[str]:
     return [name for name in _named(ast.parse(source)) if name in PARTICIPLES]
 
 
-STILL_TWICE = set("Document Prefix Stage TokenEncoder".split())
-"""Class names that two modules define. It only shrinks: who renames one takes it out."""
+PACKAGES = ("src/hoptrail", *(package for package in BUDGET if "/" not in package))
+MIRRORED = {"merge_duplicates"}
+"""Functions that the command line names as the library does, since one carries out the other."""
 
 
-def class_names() -> dict[str, set[str]]:
-    """The modules that define each class of the library, by its name."""
+def _modules() -> Iterator[tuple[str, ast.Module]]:
+    """The path and the tree of every module of the library."""
+    for folder in PACKAGES:
+        for file in sorted((ROOT / folder).rglob("*.py")):
+            yield str(file.relative_to(ROOT)), ast.parse(file.read_text(encoding="utf-8"))
+
+
+def _twice(names: Iterator[tuple[str, str]]) -> dict[str, set[str]]:
+    """The names that more than one module defines, with those modules."""
     modules: dict[str, set[str]] = {}
-    for folder in ("src/hoptrail", *(package for package in BUDGET if "/" not in package)):
-        for file in (ROOT / folder).rglob("*.py"):
-            for node in ast.walk(ast.parse(file.read_text())):
-                if isinstance(node, ast.ClassDef):
-                    modules.setdefault(node.name, set()).add(str(file.relative_to(ROOT)))
-    return modules
+    for name, module in names:
+        modules.setdefault(name, set()).add(module)
+    assert len(modules) > 200
+    return {name: files for name, files in modules.items() if len(files) > 1}
 
 
 def test_no_class_name_is_defined_twice() -> None:
-    names = class_names()
-    assert len(names) > 200
-    twice = {name: files for name, files in names.items() if len(files) > 1}
-    new = {name: files for name, files in twice.items() if name not in STILL_TWICE}
-    assert not new, f"one name, one meaning: rename one of each, by what it is: {new}"
+    twice = _twice(
+        (node.name, module)
+        for module, tree in _modules()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+    )
+    assert not twice, f"one name, one meaning: rename one of each, by what it is: {twice}"
+
+
+def test_no_public_function_of_a_module_has_the_name_of_another_s() -> None:
+    twice = _twice(
+        (node.name, module)
+        for module, tree in _modules()
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and not node.name.startswith("_")
+    )
+    assert twice.keys() <= MIRRORED, f"name each by what it does, and to what: {twice}"
 
 
 @pytest.mark.parametrize("package", BUDGET)

@@ -219,7 +219,7 @@ class EncoderSlot:
         """
         from hoptrail.memory.maintenance import reencoding
 
-        return reencoding.drop(self._store)
+        return reencoding.cancel_reencoding(self._store)
 
     def stop_change(self) -> None:
         """End a change that runs in a thread, which may want the lock: not with the lock held."""

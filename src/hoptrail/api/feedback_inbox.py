@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from hoptrail.api.inputs import checked_namespace
+from hoptrail.api.inputs import parse_scope
 from hoptrail.errors import InputError, UnknownId
 from hoptrail.memory import forks
 from hoptrail.types import Hit, Namespace, Passage
@@ -147,7 +147,7 @@ class FeedbackInbox:
         """
         from hoptrail.memory.feedback import FeedbackLog
 
-        return FeedbackLog(self._store).entries(checked_namespace(namespace))
+        return FeedbackLog(self._store).entries(parse_scope(namespace))
 
     def forget_feedback(self, namespace: Sequence[str] = ()) -> int:
         """Delete the feedback on recalls that asked a namespace which begins with this one.
@@ -166,7 +166,7 @@ class FeedbackInbox:
         """
         from hoptrail.memory.feedback import FeedbackLog
 
-        scope = checked_namespace(namespace)
+        scope = parse_scope(namespace)
         with self._lock:
             for id, (logged, _) in list(self._latest.items()):
                 if scope.includes(logged.namespace):

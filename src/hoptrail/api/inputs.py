@@ -20,7 +20,7 @@ from hoptrail.values.strings import check_string
 
 
 @runtime_checkable
-class Document(Protocol):
+class DocumentLike(Protocol):
     """What is used of a LangChain document, so that LangChain need not be there."""
 
     page_content: str
@@ -33,7 +33,7 @@ OURS = "hoptrail"
 UNNAMED = "(no id yet)"
 """Stands where a passage's id does until it is made of its content."""
 
-Item = str | Passage | Mapping[str, object] | Document
+Item = str | Passage | Mapping[str, object] | DocumentLike
 """What is one passage."""
 
 
@@ -52,7 +52,7 @@ def passages_from(items: Item | Iterable[Item], namespace: Namespace | None) -> 
     Raises:
         InputError: Something is none of these, lacks its text, or says another namespace.
     """
-    if isinstance(items, str | Passage | Mapping | Document):
+    if isinstance(items, str | Passage | Mapping | DocumentLike):
         yield _placed(_passage(items, "the passage"), namespace)
         return
     tables.check_no_file(items)
@@ -89,7 +89,7 @@ def _passage(item: object, where: str) -> Passage:
         return _identified(Passage(id=UNNAMED, text=item))
     if isinstance(item, Mapping):
         return _from_record(item, where)
-    if isinstance(item, Document):
+    if isinstance(item, DocumentLike):
         return _from_document(item, where)
     raise InputError(
         f"{where} must be a string, a dict, a document or a Passage, got {type(item).__name__}"
@@ -109,7 +109,7 @@ def _identified(passage: Passage) -> Passage:
     return replace(sound, id=content_id(sound))
 
 
-def _from_document(document: Document, where: str) -> Passage:
+def _from_document(document: DocumentLike, where: str) -> Passage:
     """A LangChain document: its title is in its metadata, its id may be absent.
 
     One that a memory returned (`hoptrail.integrations.documents`) says where it belongs under a
@@ -169,10 +169,10 @@ def checked_scope(texts: Sequence[str], k: int, namespace: Sequence[str], what: 
     for text in texts:
         check_string(text, f"a {what}")
     whole(k, "k", least=1)
-    return checked_namespace(namespace)
+    return parse_scope(namespace)
 
 
-def checked_namespace(names: Sequence[str]) -> Scope:
+def parse_scope(names: Sequence[str]) -> Scope:
     """A namespace, parsed; a bare string is refused, because it would mean its letters.
 
     Args:

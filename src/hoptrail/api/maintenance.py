@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hoptrail.api.inputs import checked_namespace, checked_path
+from hoptrail.api.inputs import checked_path, parse_scope
 from hoptrail.values.flags import flag
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Maintenance:
             return (
                 problems  # of a damaged file no copy can be made, whose graph could be built anew
             )
-        return problems + graph_upkeep.verify(self._store)
+        return problems + graph_upkeep.verify_graph(self._store)
 
     def repair(self) -> list[str]:
         """Make anew what is derived and wrong.
@@ -73,7 +73,7 @@ class Maintenance:
         encodes = wrong & {"vector", "file"}
         with self._encoder.for_passages() if encodes else nullcontext() as encoder:
             done += checks.repair(self._store, encoder)
-        return done + graph_upkeep.repair(self._store)
+        return done + graph_upkeep.repair_graph(self._store)
 
     def purge(self, *, whole_cache: bool = False) -> Purged:
         """Erase the bytes of what was deleted, from the store, its indexes and the vector cache.
@@ -133,7 +133,7 @@ class Maintenance:
         from hoptrail.memory.maintenance import export
 
         return export.export(
-            self._store, checked_path(path), namespace=checked_namespace(namespace), vectors=vectors
+            self._store, checked_path(path), namespace=parse_scope(namespace), vectors=vectors
         )
 
     def import_file(
@@ -184,7 +184,7 @@ class Maintenance:
         """
         from hoptrail.memory.passages import usage
 
-        return usage.history(self._store, id, checked_namespace(namespace))
+        return usage.history(self._store, id, parse_scope(namespace))
 
     def audit(
         self,
@@ -212,7 +212,7 @@ class Maintenance:
 
         return audit(
             self._graph.get(),
-            namespace=checked_namespace(namespace),
+            namespace=parse_scope(namespace),
             similarity_threshold=near_duplicates.NEAR
             if similarity_threshold is None
             else similarity_threshold,
@@ -247,7 +247,7 @@ class Maintenance:
 
         return merging.merge_duplicates(
             self._store,
-            namespace=checked_namespace(namespace),
+            namespace=parse_scope(namespace),
             similarity_threshold=near_duplicates.NEAR
             if similarity_threshold is None
             else similarity_threshold,

@@ -8,7 +8,7 @@ from types import EllipsisType
 from typing import TYPE_CHECKING, get_args
 
 from hoptrail.api.batch import Batch
-from hoptrail.api.inputs import Item, aligned, checked_namespace, checked_scope
+from hoptrail.api.inputs import Item, aligned, checked_scope, parse_scope
 from hoptrail.errors import DuplicateId
 from hoptrail.types import Duration, Hit, Link, Metadata, Passage, Time
 
@@ -66,7 +66,7 @@ class Passages:
             MissingExtra: The default encoder is meant and the `minilm` extra is not installed.
             StoreError: The file is read-only, or the memory is closed.
         """
-        place = None if namespace is None else checked_namespace(namespace)
+        place = None if namespace is None else parse_scope(namespace)
         batch = Batch(passages, place)
         if not batch:
             return []
@@ -113,7 +113,7 @@ class Passages:
             MissingExtra: The default encoder is meant and the `minilm` extra is not installed.
             StoreError: The file is read-only, or the memory is closed.
         """
-        place = None if namespace is None else checked_namespace(namespace)
+        place = None if namespace is None else parse_scope(namespace)
         batch = Batch(passages, place, sync=sync)
         with self._encoder.for_passages() as encoder:
             pieces = batch.passages(self._store, encoder)
@@ -170,7 +170,7 @@ class Passages:
                 metadata=metadata,
                 links=links,
                 expires_at=expires_at,
-                namespace=checked_namespace(namespace),
+                namespace=parse_scope(namespace),
                 encoder=encoder,
             )
 
@@ -189,9 +189,7 @@ class Passages:
             InputError: They are no ids.
             StoreError: The file is read-only, or the memory is closed.
         """
-        return self._store.delete(
-            [ids] if isinstance(ids, str) else ids, checked_namespace(namespace)
-        )
+        return self._store.delete([ids] if isinstance(ids, str) else ids, parse_scope(namespace))
 
     def forget(self, filter: FilterLike | None, *, namespace: Sequence[str] = ()) -> int:
         """Delete every passage that fulfils a filter.
@@ -207,7 +205,7 @@ class Passages:
             InputError: It is no filter, or one without a condition.
             StoreError: The file is read-only, or the memory is closed.
         """
-        return self._store.forget(filter, namespace=checked_namespace(namespace))
+        return self._store.forget(filter, namespace=parse_scope(namespace))
 
     def link(
         self,
@@ -235,7 +233,7 @@ class Passages:
             InputError: A value cannot be stored.
             StoreError: The file is read-only, or the memory is closed.
         """
-        place = checked_namespace(namespace)
+        place = parse_scope(namespace)
         return self._store.link(source, Link(target, kind, weight), namespace=place)
 
     def unlink(
@@ -256,7 +254,7 @@ class Passages:
             UnknownId: The source is not there. Links that are not there are no error.
             StoreError: The file is read-only, or the memory is closed.
         """
-        return self._store.unlink(source, target, kind, namespace=checked_namespace(namespace))
+        return self._store.unlink(source, target, kind, namespace=parse_scope(namespace))
 
     def add_distinct(
         self,
@@ -291,7 +289,7 @@ class Passages:
         """
         from hoptrail.memory.maintenance import near_duplicates
 
-        place = None if namespace is None else checked_namespace(namespace)
+        place = None if namespace is None else parse_scope(namespace)
         batch = Batch(passages, place)
         bound = near_duplicates.NEAR if similarity_threshold is None else similarity_threshold
         with self._encoder.for_passages() as encoder:
@@ -316,7 +314,7 @@ class Passages:
         Raises:
             UnknownId: It is not there.
         """
-        return self._store.get(id, checked_namespace(namespace))
+        return self._store.get(id, parse_scope(namespace))
 
     def count(self, namespace: Sequence[str] = (), *, filter: FilterLike | None = None) -> int:
         """How many passages the namespaces that begin with this one hold, or a filter lets through.
@@ -331,7 +329,7 @@ class Passages:
         Raises:
             InputError: It is no filter.
         """
-        return self._store.count(checked_namespace(namespace), filter=filter)
+        return self._store.count(parse_scope(namespace), filter=filter)
 
     def search(
         self,

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from hoptrail.cli.command import Command, Group
-from hoptrail.cli.options import flag
+from hoptrail.cli.options import toggle
 from hoptrail.cli.printing import say
 
 EVERY_DAY = "Every day"
@@ -158,7 +158,8 @@ app = typer.Typer(
 @app.callback()
 def program(
     version: Annotated[
-        bool, flag("--version", "print the version", is_eager=True, callback=_print_version)
+        bool,
+        toggle("--version", "print the version", is_eager=True, callback=_print_version),
     ] = False,
 ) -> None:
     """The options of the program itself."""

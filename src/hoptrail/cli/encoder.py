@@ -13,7 +13,7 @@ import typer
 from hoptrail.cli.app import LEARNING, add_group, command
 from hoptrail.cli.command import invocation_line, taking
 from hoptrail.cli.opening import (
-    check_encoder,
+    check_encoder_installed,
     check_readable,
     leaving_no_empty_folder,
     load_named_encoder,
@@ -27,9 +27,9 @@ from hoptrail.cli.options import (
     OutOption,
     SeedOption,
     StoreOption,
-    flag,
     option,
     path_option,
+    toggle,
     whole_argument,
 )
 from hoptrail.cli.printing import print_json, say
@@ -103,7 +103,7 @@ def distill_encoder(
     from hoptrail.learning.distillation import distill as distill_teacher
     from hoptrail.memory.encoders.disk_cache import CachedEncoder
 
-    check_encoder(encoder)
+    check_encoder_installed(encoder)
     texts = [passage.content for source in corpus for passage in read_source(source)]
     asked_texts = [question.text for file in questions or () for question in read_questions(file)]
     options = {"dim": dim, "steps": steps, "seed": seed}
@@ -160,7 +160,7 @@ def tune_encoder(
     from hoptrail.policies.training.query_encoder import QueryEncoderConfig, tune_query_encoder
 
     check_readable(*sets, *(dev or []))
-    check_encoder(encoder)
+    check_encoder_installed(encoder)
     options = {"epochs": epochs, "seed": seed}
     config = QueryEncoderConfig(
         **{name: value for name, value in options.items() if value is not None}
@@ -220,7 +220,7 @@ def reencode_memory(
         ),
     ] = None,
     drop: Annotated[
-        bool, flag("--drop", "give up a change that has begun, with what it has done")
+        bool, toggle("--drop", "give up a change that has begun, with what it has done")
     ] = False,
     json: JsonFlag = False,
 ) -> int:

@@ -34,7 +34,7 @@ def load_named_encoder(name: str | None) -> Encoder:
     return load_encoder(name) if name else minilm()
 
 
-def check_encoder(name: str | None) -> None:
+def check_encoder_installed(name: str | None) -> None:
     """Refuse to begin where the default encoder is needed and not installed.
 
     Args:
@@ -131,7 +131,7 @@ def check_writable(file: Path) -> None:
     """
     from hoptrail.outputs import output_files
 
-    output_files.checked(file)
+    output_files.output_path(file)
 
 
 def check_results(report: Path | None, plot: Path | None, *, inputs: Iterable[Path]) -> None:

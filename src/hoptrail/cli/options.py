@@ -111,7 +111,7 @@ def path_option(*names: str, **settings: Any) -> Any:
     return option(*names, parser=path_argument, **settings)
 
 
-def flag(name: str, help: str, **settings: Any) -> Any:
+def toggle(name: str, help: str, **settings: Any) -> Any:
     """An option that takes no value; there is no `--no-…` beside it."""
     return typer.Option(name, help=help, show_default=False, **settings)
 
@@ -226,7 +226,7 @@ SeedOption = Annotated[
     int, option("--seed", parser=seed_argument, metavar="N", help="of chance (default: 0)")
 ]
 JsonFlag = Annotated[
-    bool, flag("--json", "print one JSON document, and nothing else; an error is JSON too")
+    bool, toggle("--json", "print one JSON document, and nothing else; an error is JSON too")
 ]
 ReportOption = Annotated[
     Path | None,
@@ -305,7 +305,7 @@ NetworksOption = Annotated[
     int | None,
     option("--networks", parser=whole_argument, metavar="N", help="networks that are averaged"),
 ]
-ResumeFlag = Annotated[bool, flag("--resume", "go on where a run was stopped")]
+ResumeFlag = Annotated[bool, toggle("--resume", "go on where a run was stopped")]
 StartOption = Annotated[
     str | None,
     option(
@@ -356,5 +356,7 @@ PretrainingOption = Annotated[
 ]
 JointFlag = Annotated[
     bool,
-    flag("--joint", "fit what effort thorough counts, too, on a fifth of the questions held back"),
+    toggle(
+        "--joint", "fit what effort thorough counts, too, on a fifth of the questions held back"
+    ),
 ]

@@ -151,9 +151,9 @@ class Steps:
                 f"{stage}: {done}/{total}  {line}".rstrip(), markup=False, soft_wrap=True
             )
 
-    def stage(self, name: str) -> Stage:
+    def stage(self, name: str) -> StageProgress:
         """The bar of one stage, as something to call with (done, total)."""
-        return Stage(self, name)
+        return StageProgress(self, name)
 
     def _drop(self, stage: str) -> None:
         """Forget a stage that is over; the same name may begin again."""
@@ -164,7 +164,7 @@ class Steps:
         self._spoke.pop(stage, None)
 
 
-class Stage:
+class StageProgress:
     """One stage of several steps."""
 
     def __init__(self, steps: Steps, name: str) -> None:

@@ -56,11 +56,11 @@ def changing_line(change: ReencodingProgress) -> str:
 def duplicate_line(duplicate: Duplicate) -> str:
     """A duplicate as it is printed."""
     how = "the same text" if duplicate.exact else f"cosine {duplicate.cosine:.3f}"
-    name = name_of(duplicate.namespace, duplicate.id)
+    name = passage_name(duplicate.namespace, duplicate.id)
     return f"duplicate: {name} says what {duplicate.of} says ({how})"
 
 
-def name_of(namespace: Namespace, id_: str) -> str:
+def passage_name(namespace: Namespace, id_: str) -> str:
     """A passage as it is named in a line."""
     return f"{namespace_text(namespace)}: {id_}" if namespace else id_
 

@@ -23,9 +23,9 @@ from hoptrail.cli.options import (
     PolicyOption,
     StoreOption,
     argument,
-    flag,
     option,
     path_option,
+    toggle,
     whole_argument,
 )
 from hoptrail.cli.printing import passage_lines, print_json, say
@@ -58,7 +58,7 @@ def recall_passages(
     encoder: EncoderOption = None,
     index: IndexOption = "auto",
     trail: Annotated[
-        bool, flag("--trail", "print the trails, hop by hop, beside plain vector search")
+        bool, toggle("--trail", "print the trails, hop by hop, beside plain vector search")
     ] = False,
     json: JsonFlag = False,
 ) -> int:
@@ -265,7 +265,7 @@ def serve_mcp(
     effort: EffortOption = "balanced",
     policy: PolicyOption = None,
     encoder: EncoderOption = None,
-    read_only: Annotated[bool, flag("--read-only", "offer nothing that writes")] = False,
+    read_only: Annotated[bool, toggle("--read-only", "offer nothing that writes")] = False,
     transport: TransportOption = "stdio",
     host: HostOption = "127.0.0.1",
     port: PortOption = 8000,

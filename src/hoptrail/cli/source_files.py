@@ -25,7 +25,7 @@ STDIN = "-"
 """The source that stands for the text on standard input."""
 
 
-def read_sources(
+def read_command_sources(
     paths: Sequence[Path],
     *,
     texts: Sequence[str] | None = None,
@@ -47,7 +47,6 @@ def read_sources(
         FormatError: A file cannot be read.
     """
     from hoptrail.formats.documents import Sources
-    from hoptrail.formats.jsonl import read_sources as read_files
     from hoptrail.formats.sequences import in_sequence
     from hoptrail.formats.triples import read_triples
 
@@ -59,7 +58,7 @@ def read_sources(
         passages = [passage for file in files for passage in read_triples(file)]
         sources = Sources(passages=tuple(passages), read=tuple(map(str, files)))
     else:
-        sources = read_files(files, empty=sync)
+        sources = read_command_sources(files, empty=sync)
     sources = replace(sources, passages=(*sources.passages, *map(_passage_of, spoken)))
     if not (sources.passages or sources.documents or sources.folders):
         places = ", ".join(map(str, files))

@@ -18,16 +18,16 @@ from hoptrail.cli.options import (
     OnDuplicateOption,
     StoreOption,
     argument,
-    flag,
     number_argument,
     option,
     path_argument,
+    toggle,
 )
 from hoptrail.cli.printing import (
     changing_line,
     counted,
     duplicate_line,
-    name_of,
+    passage_name,
     print_json,
     say,
 )
@@ -132,7 +132,7 @@ def _history_lines(entry: History) -> list[str]:
     counts = entry.counts
     added = _time(counts.added_at) if counts.added_at else "at a time that is not on record"
     lines = [
-        f"[{name_of(entry.namespace, entry.id)}]",
+        f"[{passage_name(entry.namespace, entry.id)}]",
         f"  added {added}, last written {_time(entry.written_at)}, "
         f"changed {counted(counts.updates, 'time')}",
         f"  recalled {counted(counts.recalls, 'time')}"
@@ -191,10 +191,10 @@ def audit_memory(
         f"{len(report.never_recalled)} never recalled"
     ]
     lines += map(duplicate_line, report.duplicates)
-    lines += [f"orphan: {name_of(*key)}" for key in report.orphans]
-    lines += [f"stale: {name_of(*key)}" for key in report.stale]
+    lines += [f"orphan: {passage_name(*key)}" for key in report.orphans]
+    lines += [f"stale: {passage_name(*key)}" for key in report.stale]
     lines += [
-        f"dangling: {name_of(space, source)} links to {target}, which is not there"
+        f"dangling: {passage_name(space, source)} links to {target}, which is not there"
         for space, source, target in report.dangling
     ]
     say(*lines)
@@ -212,7 +212,7 @@ def merge_duplicates(
     store: StoreOption,
     namespace: NamespaceOption = None,
     near: NearOption = None,
-    apply: Annotated[bool, flag("--apply", "do it")] = False,
+    apply: Annotated[bool, toggle("--apply", "do it")] = False,
     json: JsonFlag = False,
 ) -> int:
     """Merge passages that say the same into the first of them.
@@ -230,8 +230,8 @@ def merge_duplicates(
         return 0
     verb = "merged into" if report.done else "would go into"
     lines = [
-        f"{name_of(merge.namespace, one.id)} {verb} "
-        f"{name_of(merge.namespace, merge.keeper)} "
+        f"{passage_name(merge.namespace, one.id)} {verb} "
+        f"{passage_name(merge.namespace, merge.keeper)} "
         f"({'the same text' if one.exact else f'cosine {one.cosine:.3f}'})"
         for merge in report.merges
         for one in merge.merged
@@ -307,7 +307,7 @@ def purge_store(
     store: StoreOption,
     whole_cache: Annotated[
         bool,
-        flag(
+        toggle(
             "--whole-cache",
             "leave in the vector cache nothing but what this memory holds; what other memories "
             "had there is encoded again when they need it",
@@ -370,7 +370,7 @@ def export_passages(
     file: Annotated[Path, argument("FILE", "where to; replaced if it exists", path_argument)],
     namespace: NamespaceOption = None,
     vectors: Annotated[
-        bool, flag("--vectors", "carry the vectors, so that import encodes nothing")
+        bool, toggle("--vectors", "carry the vectors, so that import encodes nothing")
     ] = False,
     json: JsonFlag = False,
 ) -> int:

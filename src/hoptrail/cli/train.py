@@ -37,9 +37,9 @@ from hoptrail.cli.options import (
     TuningEpochsOption,
     TuningRateOption,
     VariedOption,
-    flag,
     option,
     path_option,
+    toggle,
     whole_argument,
 )
 from hoptrail.cli.printing import say
@@ -318,7 +318,7 @@ def train_on_graph(
     first: FirstOption = None,
     paths: Annotated[
         bool,
-        flag(
+        toggle(
             "--paths",
             "learn from the relations that the files give as path, not from the answers",
         ),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from hoptrail.cli import source_files
 from hoptrail.cli.app import CHANGING, EVERY_DAY, app, command
-from hoptrail.cli.opening import check_encoder, new_memory, open_memory
+from hoptrail.cli.opening import check_encoder_installed, new_memory, open_memory
 from hoptrail.cli.options import (
     EncoderOption,
     FilterOption,
@@ -26,10 +26,10 @@ from hoptrail.cli.options import (
     StoreOption,
     TtlOption,
     argument,
-    flag,
     json_object_argument,
     number_argument,
     option,
+    toggle,
 )
 from hoptrail.cli.printing import counted, duplicate_line, passage_lines, print_json, say
 from hoptrail.errors import InputError
@@ -82,7 +82,7 @@ def add_passages(
     sequence: SequenceOption = None,
     triples: Annotated[
         bool,
-        flag(
+        toggle(
             "--triples",
             "the sources are knowledge graphs, a line head|relation|tail: entities become "
             "passages, triples typed links",
@@ -95,8 +95,10 @@ def add_passages(
     All of them are written, or none. What was skipped of a folder, and why, is said on stderr. The
     source `-` is the text on standard input.
     """
-    check_encoder(encoder)
-    batch = source_files.read_sources(sources, texts=text, triples=triples, sequence=sequence)
+    check_encoder_installed(encoder)
+    batch = source_files.read_command_sources(
+        sources, texts=text, triples=triples, sequence=sequence
+    )
     if duplicates:
         if on_duplicate != "error" or ttl is not None:
             raise InputError("--duplicates goes with neither --on-duplicate nor --ttl")
@@ -167,7 +169,7 @@ def upsert_passages(
     ttl: TtlOption = None,
     sync: Annotated[
         bool,
-        flag(
+        toggle(
             "--sync",
             "delete the documents of these folders, in this namespace, that were renamed or "
             "deleted since",
@@ -182,8 +184,8 @@ def upsert_passages(
     """
     from hoptrail.cli.output import Steps
 
-    check_encoder(encoder)
-    batch = source_files.read_sources(sources, sync=sync)
+    check_encoder_installed(encoder)
+    batch = source_files.read_command_sources(sources, sync=sync)
     with new_memory(store, encoder=encoder, language=language) as memory, Steps() as steps:
         done = memory.upsert(
             batch, namespace=namespace, ttl=ttl, sync=sync, progress=steps.stage("encoding")
@@ -344,8 +346,8 @@ def forget_passages(
     store: StoreOption,
     namespace: NamespaceOption = None,
     filter: FilterOption = None,
-    all_: Annotated[bool, flag("--all", "without a filter: all of the namespace")] = False,
-    yes: Annotated[bool, flag("--yes", "delete them")] = False,
+    all_: Annotated[bool, toggle("--all", "without a filter: all of the namespace")] = False,
+    yes: Annotated[bool, toggle("--yes", "delete them")] = False,
     json: JsonFlag = False,
 ) -> int:
     """Delete whatever fulfils a filter.

@@ -121,7 +121,7 @@ class Sources:
             Skipped(document.place, complaint)
             for document in self.documents
             if _is_markdown(document.path)
-            and (complaint := front_matter.read(_lines(document.text)).complaint)
+            and (complaint := front_matter.read_front_matter(_lines(document.text)).complaint)
         )
         return (*self.skipped, *odd)
 
@@ -241,8 +241,8 @@ class _Parts:
         lines = _lines(document.text)
         items: list[Block | markdown.Heading]
         if _is_markdown(document.path):
-            front = front_matter.read(lines)
-            items = list(markdown.parsed(lines[front.lines :]))
+            front = front_matter.read_front_matter(lines)
+            items = list(markdown.parse_blocks(lines[front.lines :]))
             if front.complaint:
                 items.insert(0, Block("\n".join(lines[: front.lines]), "lines"))
         else:

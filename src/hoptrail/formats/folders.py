@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hoptrail.errors import FormatError
 from hoptrail.formats.documents import Document, Skipped, Sources
-from hoptrail.formats.text_files import TEXT_SUFFIXES, irregular, text_of
+from hoptrail.formats.text_files import TEXT_SUFFIXES, irregular, read_text
 
 INSTALLED = ("node_modules", "__pycache__", "site-packages")
 """Folders of what others wrote and a program put there."""
@@ -35,7 +35,7 @@ def read_file(path: str | Path) -> Sources:
             f"{path} is a {suffix or 'nameless'} file: give a folder of text and Markdown, "
             f"a {_KINDS} file, or a corpus as .jsonl"
         )
-    text = text_of(path)
+    text = read_text(path)
     real = _real(path)
     return Sources(
         (Document(path.name, text, real.as_posix(), real.parent.as_posix()),), read=(str(path),)
@@ -67,7 +67,7 @@ def read_folder(path: str | Path, *, empty: bool = False) -> Sources:
     documents = []
     for relative, file in sorted(listing.files.items()):
         named_path = root / relative  # in messages as it was given
-        text = text_of(named_path)
+        text = read_text(named_path)
         documents.append(Document(relative, text, file.as_posix(), real.as_posix()))
     return Sources(
         tuple(documents),

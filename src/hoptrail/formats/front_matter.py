@@ -48,7 +48,7 @@ class _Unusable(ValueError):
     """Values that cannot be metadata."""
 
 
-def read(lines: list[str]) -> FrontMatter:
+def read_front_matter(lines: list[str]) -> FrontMatter:
     """The front matter that a document's lines begin with."""
     mark = lines[0].rstrip() if lines else ""
     if mark not in ("---", "+++"):

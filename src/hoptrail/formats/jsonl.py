@@ -241,7 +241,7 @@ def sha256_of(path: str | Path) -> str:
 @contextmanager
 def _whole(path: Path) -> Iterator[TextIO]:
     """A file to write that takes its place only once it is complete."""
-    target = output_files.checked(path)
+    target = output_files.output_path(path)
     try:
         with output_files.scratch(target) as part:
             with part.open("w", encoding="utf-8", newline="\n") as file:

@@ -65,7 +65,7 @@ class _Span:
     end: int
 
 
-def parsed(lines: Sequence[str]) -> Iterator[Heading | Block]:
+def parse_blocks(lines: Sequence[str]) -> Iterator[Heading | Block]:
     """The headings and the other blocks of a document's lines, in their order."""
     parser = _parser()
     env: dict[str, Any] = {}

@@ -70,7 +70,7 @@ def readable(path: str | Path) -> Path:
         raise FormatError(f"{path} cannot be read: {reason}") from error
 
 
-def text_of(path: Path) -> str:
+def read_text(path: Path) -> str:
     """The text of a file: in UTF-8, or in what its byte order mark says.
 
     Raises:

@@ -39,7 +39,7 @@ ABANDONED_SECONDS = 3600.0
 """Where a system has no locks, a scratch file of this age has no writer any more."""
 
 
-def checked(path: str | Path) -> Path:
+def output_path(path: str | Path) -> Path:
     """The place where a file is to be written, every link on the way followed.
 
     Raises:
@@ -139,7 +139,7 @@ def scratch(target: Path, like: Path | None = None) -> Iterator[Path]:
 
 
 @contextmanager
-def check_folder() -> Iterator[Path]:
+def scratch_folder() -> Iterator[Path]:
     """A folder of one's own for a check; what killed checks have left is removed."""
     sweep(Path(tempfile.gettempdir()))
     with tempfile.TemporaryDirectory(prefix=CHECKS) as name:
@@ -209,7 +209,7 @@ def _lock(number: int) -> None:
 
 
 def _ours(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry of a folder is what `scratch` or `check_folder` makes, by this user."""
+    """Whether an entry of a folder is what `scratch` or `scratch_folder` makes, by this user."""
     name = entry.name
     about = entry.stat(follow_symlinks=False)
     if hasattr(os, "geteuid") and about.st_uid != os.geteuid():

@@ -26,7 +26,7 @@ def check_report(file: Path, *, inputs: Iterable[Path] = ()) -> None:
     Raises:
         FormatError: The file may not be written.
     """
-    _check_inputs(output_files.checked(file), file, inputs)
+    _check_inputs(output_files.output_path(file), file, inputs)
     begins, _ = _ends(file)
     if begins and not begins.startswith(_REPORTS):
         raise FormatError(f"{file} is there already and is no report: choose another name")
@@ -38,7 +38,7 @@ def check_picture(file: Path, *, inputs: Iterable[Path] = ()) -> None:
     Raises:
         FormatError: The file may not be written.
     """
-    _check_inputs(output_files.checked(file), file, inputs)
+    _check_inputs(output_files.output_path(file), file, inputs)
     begins, ends = _ends(file)
     if begins and _DRAWN not in begins + ends and not begins.startswith(_BARE):
         raise FormatError(f"{file} is there already and was not drawn here: choose another name")
@@ -50,7 +50,7 @@ def check_copy(file: Path, source: Path) -> None:
     Raises:
         FormatError: The file may not be written.
     """
-    output_files.checked(file)
+    output_files.output_path(file)
     begins, _ = _ends(file)
     if begins and (
         file.stat().st_size != source.stat().st_size or file.read_bytes() != source.read_bytes()

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hoptrail.graph.extraction.entities import find_aliases, find_entities
-from hoptrail.graph.extraction.names import name_of, words
+from hoptrail.graph.extraction.names import name_in_texts, words
 
 
 def names(text: str, title: str | None = None) -> list[str]:
@@ -89,4 +89,4 @@ def test_aliases_come_from_the_title_and_the_opening(
 
 @given(st.text(alphabet="aAbB ,of()", max_size=30), st.text(alphabet="aAbB ,of.", max_size=30))
 def test_an_alias_is_never_the_title_itself(title: str, text: str) -> None:
-    assert name_of(title) not in find_aliases(title, text)
+    assert name_in_texts(title) not in find_aliases(title, text)

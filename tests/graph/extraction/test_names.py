@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hoptrail.graph.extraction.names import NameMatcher, fold, head, heads, name_of, words
+from hoptrail.graph.extraction.names import NameMatcher, fold, head, heads, name_in_texts, words
 
 
 def found(titles: list[str], text: str, *, question: bool = False) -> list[str]:
     """The stretches of a text that name one of the titles."""
-    names = [name for title in titles if (name := name_of(title))]
+    names = [name for title in titles if (name := name_in_texts(title))]
     tokens = words(text)
     return [
         text[tokens.spans[match.first][0] : tokens.spans[match.last][1]]
@@ -48,7 +48,7 @@ def found(titles: list[str], text: str, *, question: bool = False) -> list[str]:
     ],
 )
 def test_a_title_gives_the_name_that_texts_use(title: str | None, name: str | None) -> None:
-    assert name_of(title) == name
+    assert name_in_texts(title) == name
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_spans_are_the_words(text: str) -> None:
 
 @given(st.text(alphabet="aA bB.'ß-é\u0301&;"))
 def test_every_name_in_a_text_is_found_by_its_head(text: str) -> None:
-    name = name_of(text)
+    name = name_in_texts(text)
     if name:
         assert head(name) in heads(words(text))
 

@@ -328,7 +328,7 @@ def test_the_cache_is_for_its_owner_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", DAMAGED.values(), ids=DAMAGED)
 def test_a_purge_removes_a_damaged_file_whole(folder: Path, damage: Callable[[Path], None]) -> None:
     damage(folder / NAME)
-    disk_cache.erase([cache_key(text) for text in TEXTS], folder)
+    disk_cache.erase_vectors([cache_key(text) for text in TEXTS], folder)
     left = b"".join(file.read_bytes() for file in folder.glob("*"))
     assert HashEncoder().encode(TEXTS[:1]).tobytes() not in left
 
@@ -336,4 +336,4 @@ def test_a_purge_removes_a_damaged_file_whole(folder: Path, damage: Callable[[Pa
 def test_a_purge_passes_by_what_holds_no_vectors(folder: Path) -> None:
     (folder / "vectors-folder.db").mkdir()
     (folder / "vectors-empty.db").touch()
-    assert disk_cache.erase([cache_key(TEXTS[0])], folder) == 1
+    assert disk_cache.erase_vectors([cache_key(TEXTS[0])], folder) == 1

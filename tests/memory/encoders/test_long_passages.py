@@ -20,7 +20,7 @@ from hoptrail.errors import FormatError, InputError
 from hoptrail.memory import Compressed, Half, Pipeline, Prefix, Scalar, Search, Sign
 from hoptrail.memory.content_hash import cache_key
 from hoptrail.memory.encoders import disk_cache
-from hoptrail.memory.encoders.windows import SHARE, encode_passages, split, windows_of
+from hoptrail.memory.encoders.windows import SHARE, encode_passages, split_windows, windows_of
 from hoptrail.memory.index import snapshot
 from hoptrail.memory.maintenance.export import export
 from hoptrail.memory.search.codecs import Codec
@@ -322,7 +322,7 @@ TEXTS = st.lists(
 @given(text=TEXTS, window=st.integers(1, 40))
 def test_windows_fit_and_nothing_of_the_text_is_left_out(text: str, window: int) -> None:
     encoder = Narrow()
-    parts = split(encoder, text, window)
+    parts = split_windows(encoder, text, window)
     assert all(count <= max(window, 1) for count in encoder.count_tokens(parts))
     at = 0  # up to where the text is covered
     for part in parts:  # each goes on where the last one ended, or before
@@ -334,10 +334,10 @@ def test_windows_fit_and_nothing_of_the_text_is_left_out(text: str, window: int)
 
 
 def test_windows_end_at_sentences_and_overlap() -> None:
-    parts = split(Narrow(), "".join(f"thing {i} is one. " for i in range(40)), 48)
+    parts = split_windows(Narrow(), "".join(f"thing {i} is one. " for i in range(40)), 48)
     assert all(part.endswith(".") for part in parts)
     assert all(one.split(". ")[-1] in other for one, other in pairwise(parts))
-    parts = split(Narrow(), " ".join(f"w{i}" for i in range(100)), 48)
+    parts = split_windows(Narrow(), " ".join(f"w{i}" for i in range(100)), 48)
     assert all(one.split()[-6:] == other.split()[:6] for one, other in pairwise(parts))
 
 

@@ -24,7 +24,7 @@ from hoptrail.memory.encoders.transformer import (
     minilm,
     require,
 )
-from hoptrail.memory.encoders.windows import pooled, split, windows_of
+from hoptrail.memory.encoders.windows import pooled, split_windows, windows_of
 
 TEXTS = ["the old bridge", "river", "the river under the old bridge of the city", "bridge river"]
 VOCABULARY = "[PAD] [UNK] [CLS] [SEP] [MASK] the old bridge river under of city".split()
@@ -187,7 +187,7 @@ def test_a_text_beyond_the_folders_length_is_a_mean_over_all_of_it(tmp_path: Pat
     assert not np.allclose(whole, windows[0], atol=1e-3)
     parts = windows_of(short, ["the old bridge. of the city"])[0]
     assert max(short.count_tokens(parts)) <= 3
-    cut = split(short, "the old bridge. of the city", 3)[0]
+    cut = split_windows(short, "the old bridge. of the city", 3)[0]
     share = len(cut) / len("the old bridge. of the city")
     head, *vectors = short.encode([cut, *parts])
     assert whole == pytest.approx(pooled(head, np.stack(vectors), share), abs=1e-6)

@@ -16,7 +16,7 @@ from hoptrail import Memory
 from hoptrail.errors import InputError
 from hoptrail.memory.encoders.disk_cache import CachedEncoder
 from hoptrail.memory.encoders.query_cache import QueryCache
-from hoptrail.memory.encoders.vectors import checked, sound
+from hoptrail.memory.encoders.vectors import checked_vectors, sound
 from hoptrail.memory.store import Store
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.types import Passage
@@ -67,7 +67,7 @@ WRONG: dict[str, Change] = {
 @pytest.mark.parametrize("change", SAME.values(), ids=SAME)
 def test_vectors_of_any_type_and_length_become_unit_float32(change: Change) -> None:
     encoder = Changed(change)
-    vectors = checked(encoder.encode(TEXTS), TEXTS, encoder)
+    vectors = checked_vectors(encoder.encode(TEXTS), TEXTS, encoder)
     assert vectors.dtype == np.float32
     assert np.allclose(vectors, HashEncoder().encode(TEXTS), atol=1e-6)
 
@@ -75,15 +75,15 @@ def test_vectors_of_any_type_and_length_become_unit_float32(change: Change) -> N
 def test_half_precision_is_brought_to_length_1() -> None:
     vectors = HashEncoder().encode(TEXTS)
     for half in (vectors.astype(np.float16), torch.tensor(vectors).to(torch.bfloat16)):
-        found = checked(half, TEXTS, HashEncoder())
+        found = checked_vectors(half, TEXTS, HashEncoder())
         assert np.allclose(found, vectors, atol=1e-2)
         assert sound(found)
 
 
 def test_what_is_of_length_1_keeps_its_bits() -> None:
     vectors = HashEncoder().encode(TEXTS)
-    assert checked(vectors, TEXTS, HashEncoder()).tobytes() == vectors.tobytes()
-    assert checked([], [], HashEncoder()).shape == (0, 32)
+    assert checked_vectors(vectors, TEXTS, HashEncoder()).tobytes() == vectors.tobytes()
+    assert checked_vectors([], [], HashEncoder()).shape == (0, 32)
 
 
 @example(np.full((3, 4), 1e308))
@@ -93,9 +93,9 @@ def test_whatever_numbers_come_either_all_are_unit_or_a_text_is_named(rows) -> N
     bad = ~np.isfinite(rows).all(axis=1) | ~rows.any(axis=1)
     if bad.any():
         with pytest.raises(InputError, match=texts[int(np.argmax(bad))]):
-            checked(rows, texts, HashEncoder(4))
+            checked_vectors(rows, texts, HashEncoder(4))
     else:
-        assert sound(checked(rows, texts, HashEncoder(4)))
+        assert sound(checked_vectors(rows, texts, HashEncoder(4)))
 
 
 @pytest.mark.parametrize("change", WRONG.values(), ids=WRONG)

@@ -305,7 +305,7 @@ from hoptrail.memory.index import mapped_arrays
 file = Path(sys.argv[1])
 with file.open("w+b") as out:
     digest = mapped_arrays.write(out, {"vectors": np.ones(12_000_000, dtype=np.float32)})
-vectors = mapped_arrays.read(file, digest)["vectors"]
+vectors = mapped_arrays.read_arrays(file, digest)["vectors"]
 os.truncate(file, 0)
 print(int(vectors.sum(dtype=np.float64)))
 """

@@ -230,8 +230,10 @@ def test_another_change_must_be_gone_on_with_or_dropped(
     ):
         Store(store.path, encoder=HashEncoder(16))
     before = answers(store)
-    assert reencoding.drop(store) == next_vectors.ReencodingProgress("hash-48 (48 dim)", 14, 60)
-    assert reencoding.drop(store) is None
+    assert reencoding.cancel_reencoding(store) == next_vectors.ReencodingProgress(
+        "hash-48 (48 dim)", 14, 60
+    )
+    assert reencoding.cancel_reencoding(store) is None
     assert reencoding.status(store) is None
     with store.reading() as connection:
         names = connection.execute("SELECT name FROM sqlite_master WHERE type != 'index'")
@@ -257,7 +259,7 @@ def test_what_it_cannot_do_it_says(store: Store, corpus: list[Passage]) -> None:
 
     def drop() -> None:
         with Store(store.path) as other:
-            reencoding.drop(other)
+            reencoding.cancel_reencoding(other)
 
     with pytest.raises(StoreError, match=r"to encoder hash-48 .* was dropped"):
         Reencoding(store, Meddling(48, drop)).run()
@@ -538,7 +540,7 @@ def test_a_purge_leaves_no_byte_of_the_old_vectors_nor_of_dropped_ones(
     old = list(stored(store).values())
     stopped_after(store, HashEncoder(16), 3)
     dropped = list(stored(store, "next_vectors").values())
-    reencoding.drop(store)
+    reencoding.cancel_reencoding(store)
     checks.purge(store, cache=tmp_path)
     assert (kept(old), kept(dropped)) == (len(old), 0)
     stopped_after(store, HashEncoder(48), 3)
@@ -581,7 +583,7 @@ def test_the_old_vectors_are_put_aside_and_cleared_in_small_transactions(
     stopped_after(store, HashEncoder(16), 3)
     del cleared[:]
     with pytest.raises(KeyboardInterrupt):
-        reencoding.drop(store)
+        reencoding.cancel_reencoding(store)
     assert left() == {"aside_0": 60 - 6 * 7 - 1, "aside_1": 21}
     monkeypatch.setattr(next_vectors, "clear", inner)
     assert Reencoding(store, HashEncoder(48)).run()  # which it has already

@@ -168,7 +168,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def drop(self) -> None:
-        found = reencoding.drop(self.stores[1])
+        found = reencoding.cancel_reencoding(self.stores[1])
         assert (found is None) == (self.next is None)
         self.next = None
 

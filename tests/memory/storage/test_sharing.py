@@ -92,7 +92,7 @@ def test_four_processes_write_ten_thousand_times(tmp_path: Path) -> None:
                 assert passage.links == (Link(f"common-{i}"),)
         assert len(store.view()) == len(held)
         assert checks.verify(store) == []
-        assert graph_upkeep.verify(store) == []
+        assert graph_upkeep.verify_graph(store) == []
 
 
 def test_threads_write_and_search_at_once(store: Store) -> None:

@@ -95,7 +95,7 @@ class Machine(RuleBasedStateMachine):
             self.compare()
             self.turn()
             self.compare()
-            assert checks.verify(self.store) == graph_upkeep.verify(self.store) == []
+            assert checks.verify(self.store) == graph_upkeep.verify_graph(self.store) == []
             self.stop()
             shutil.rmtree(self.folder)
             snapshot.MINIMUM = self.before

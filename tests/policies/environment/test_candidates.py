@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hoptrail.policies.environment import candidates as pool_module
-from hoptrail.policies.environment.candidates import nearest
+from hoptrail.policies.environment.candidates import search_nearest
 from hoptrail.types import Link, Passage
 
 LAKE = "Into which lake flows the river of the town where Ada Lind was born?"
@@ -170,13 +170,13 @@ def test_what_is_near_is_the_same_for_one_query_and_for_many(demo, demo_question
         for i, question in enumerate(demo_questions[:24])
     ]
     queries = np.stack([pool.vector for pool in pools])
-    together = nearest(pools, queries)
+    together = search_nearest(pools, queries)
     for row, pool in enumerate(pools):
-        (alone,) = nearest([pool], queries[row : row + 1])
+        (alone,) = search_nearest([pool], queries[row : row + 1])
         np.testing.assert_array_equal(together[row], alone)
         if row % 2:
             assert some[alone].all()
-    assert nearest([], queries[:0]) == []
+    assert search_nearest([], queries[:0]) == []
 
 
 TALK = [

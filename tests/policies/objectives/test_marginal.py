@@ -15,7 +15,7 @@ from hoptrail.learning.reader.tokens import encoded_text, trail_tokens
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.policies.data.examples import Example
 from hoptrail.policies.environment.efforts import Effort
-from hoptrail.policies.environment.reformulation import Reformulator, content_of
+from hoptrail.policies.environment.reformulation import Reformulator, candidate_content
 from hoptrail.policies.objectives.marginal import TrailReader, marginal
 from hoptrail.policies.objectives.rollout import trail_log_probs
 from hoptrail.policies.search.beam import BeamSearch
@@ -77,7 +77,7 @@ def every_trail(slots=(0, 1, 2)):
 def tokens_of(encoder, example, trail):
     """A trail as the reader takes it whole."""
     question = example.question.text
-    contents = [content_of(example.pool, slot) for slot in trail]
+    contents = [candidate_content(example.pool, slot) for slot in trail]
     encoded = encoder.encode_tokens([encoded_text(question, content) for content in contents])
     tokens = trail_tokens(question, contents, encoded, dim=encoder.dim)
     return replace(tokens, vectors=tokens.vectors.half().float())

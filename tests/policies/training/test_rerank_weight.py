@@ -15,7 +15,7 @@ from hoptrail.policies.policy import RERANK_WEIGHT, Policy
 from hoptrail.policies.training import rerank_weight
 from hoptrail.policies.training.checkpoint import TENSORS
 from hoptrail.policies.training.config import RunOptions, TrainConfig
-from hoptrail.policies.training.rerank_weight import Case, fit_conditional_logit, split
+from hoptrail.policies.training.rerank_weight import Case, fit_conditional_logit, split_examples
 from hoptrail.policies.training.run import train
 
 DEMO = Path(__file__).resolve().parents[3] / "src" / "hoptrail"
@@ -53,11 +53,13 @@ def test_the_weight_stays_within_bounds() -> None:
 def test_what_is_held_back_shares_no_gold_with_the_rest(small) -> None:
     golds = [(0, 1), (1, 2), (3,), (4,), (5, 6), (7,), (8,), (9,), (10,), (11,)]
     examples = [small.example(f"Question {i}?", gold) for i, gold in enumerate(golds)]
-    held, rest = split(examples, seed=3)
+    held, rest = split_examples(examples, seed=3)
     assert len(held) + len(rest) == len(examples)
     assert 0 < len(held) < len(rest)
     assert not {s for e in held for s in e.gold} & {s for e in rest for s in e.gold}
-    assert [e.question.text for e in split(examples, seed=3)[0]] == [e.question.text for e in held]
+    assert [e.question.text for e in split_examples(examples, seed=3)[0]] == [
+        e.question.text for e in held
+    ]
 
 
 @pytest.fixture
