@@ -21,11 +21,11 @@ def main() -> None:
     with (
         TemporaryDirectory() as folder,
         as_file(home / "demo/corpus.jsonl") as corpus,
-        as_file(home / "demo/questions.jsonl") as asked,
+        as_file(home / "demo/questions.jsonl") as questions_file,
         Memory(Path(folder) / "demo.db") as memory,
     ):
         memory.add(read_corpus(corpus))
-        questions = read_questions(asked)[:QUESTIONS]
+        questions = read_questions(questions_file)[:QUESTIONS]
         recalls = memory.recall_many([question.text for question in questions], k=5)
         print("one hop   walk   question")
         for question, recall in zip(questions, recalls, strict=True):

@@ -31,7 +31,7 @@ def needs(package: str, extras: frozenset[str]) -> Iterator[Requirement]:
 
 def closure(package: str, extras: frozenset[str]) -> dict[str, str]:
     """Name and version of every distribution that `package[extras]` leads to."""
-    found: dict[str, str] = {}
+    pins: dict[str, str] = {}
     seen: set[tuple[str, frozenset[str]]] = set()
     todo = [(package, extras)]
     while todo:
@@ -39,10 +39,10 @@ def closure(package: str, extras: frozenset[str]) -> dict[str, str]:
         if item in seen:
             continue
         seen.add(item)
-        found[item[0]] = metadata.version(item[0]).split("+")[0]
+        pins[item[0]] = metadata.version(item[0]).split("+")[0]
         todo += [(canonicalize_name(n.name), frozenset(n.extras)) for n in needs(*item)]
-    found.pop(package)
-    return found
+    pins.pop(package)
+    return pins
 
 
 if __name__ == "__main__":

@@ -78,11 +78,11 @@ def main() -> None:
         with closing(OpenCorpus(corpus, questions, encoder.inner)) as opened:
             at = recalls(policy, opened, encoder.inner, effort=args.effort, cuts=(2, 5, 10))
             figures[name] = means(at)
-        shown = ", ".join(f"{k} {100 * v:.1f}" for k, v in figures[name].items())
-        sys.stdout.write(f"{name}: {shown}\n")
+        line = ", ".join(f"{k} {100 * v:.1f}" for k, v in figures[name].items())
+        sys.stdout.write(f"{name}: {line}\n")
     if args.out:
-        found = {"effort": args.effort, "seed": args.seed, "recall": figures}
-        args.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        results = {"effort": args.effort, "seed": args.seed, "recall": figures}
+        args.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 
 
 def fitted(sets: Sequence[tuple[Path, Path]], encoder: CachedEncoder, seed: int) -> Boosted:

@@ -23,14 +23,14 @@ def key(way: str, seed: int | str) -> str:
 
 
 def report(
-    found: Values, ways: Sequence[str], seeds: Sequence[str], test: Sequence[Question]
+    values_of: Values, ways: Sequence[str], seeds: Sequence[str], test: Sequence[Question]
 ) -> None:
     """Print the mean over seeds of each way, and its difference from the first in recall@5."""
     bootstrap = Bootstrap(clusters_of(test))
-    mean = {way: np.mean([found[key(way, seed)] for seed in seeds], axis=0) for way in ways}
+    mean = {way: np.mean([values_of[key(way, seed)] for seed in seeds], axis=0) for way in ways}
     for way, values in mean.items():
         at = "  ".join(f"{100 * value:5.1f}" for value in values.mean(1))
-        each = "  ".join(f"{100 * np.mean(found[key(way, seed)][1]):.1f}" for seed in seeds)
+        each = "  ".join(f"{100 * np.mean(values_of[key(way, seed)][1]):.1f}" for seed in seeds)
         change = bootstrap.paired(values[1], mean[ways[0]][1])
         sys.stdout.write(
             f"{way:32} recall@2, 5, 10 {at}   at 5 by seed {each}   {100 * change.mean:+.1f} "

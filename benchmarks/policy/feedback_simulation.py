@@ -141,8 +141,8 @@ class Simulation:
         self.unseen = read_questions(args.data / "dev.jsonl") if args.dev else unseen[:UNSEEN]
         self.path = folder / "store.db"
         if not self.path.exists():
-            with open_corpus(self.corpus, self.encoder.inner) as kept:
-                backup(kept, self.path)
+            with open_corpus(self.corpus, self.encoder.inner) as memory_store:
+                backup(memory_store, self.path)
         self.bootstrap = Bootstrap(clusters_of(self.unseen))
         self.opened = OpenCorpus(self.corpus, None, self.encoder.inner)
         self.weak = self.trained(weak)
@@ -156,8 +156,8 @@ class Simulation:
         for name in self.args.arms:
             entries = self.collected(explore=name == "explore")
             for kind in self.args.kinds:
-                given = [_only(entry, kind) for entry in entries]
-                judged = prepare_feedback(self.store, given, self.encoder)
+                chosen_entries = [_only(entry, kind) for entry in entries]
+                judged = prepare_feedback(self.store, chosen_entries, self.encoder)
                 if self.args.no_labels and name == "explore":
                     judged = [replace(one, weight=0.0) for one in judged]
                 for count in COUNTS:
@@ -168,8 +168,8 @@ class Simulation:
     def row(self, arm: str, count: int, values: np.ndarray) -> dict[str, Any]:
         """What came of it, against the weak policy on the same questions."""
         self.found[arm, count] = values
-        told = {"seed": self.seed, "arm": arm, "feedbacks": count}
-        row = told | figures(self.bootstrap, values, self.before)
+        identity = {"seed": self.seed, "arm": arm, "feedbacks": count}
+        row = identity | figures(self.bootstrap, values, self.before)
         sys.stderr.write(f"{time.strftime('%H:%M:%S')} {row}\n")
         return row
 
@@ -185,22 +185,22 @@ class Simulation:
 
     def measured(self, policy: Policy) -> np.ndarray:
         """R@5 of each unseen question, `(n,)`."""
-        asked = self.opened.with_questions(self.unseen)
-        return np.asarray(recalls(policy, asked, self.encoder, effort=EFFORT, cuts=(5,))[5])
+        unseen_corpus = self.opened.with_questions(self.unseen)
+        return np.asarray(recalls(policy, unseen_corpus, self.encoder, effort=EFFORT, cuts=(5,))[5])
 
     def collected(self, *, explore: bool) -> list[Feedback]:
         """What the agent said of the weak policy's recalls of the stream, from the store."""
         log = FeedbackLog(self.store)
-        asked = [f for f in log.entries() if (f.recall.explore is not None) == explore]
-        if len(asked) < len(self.stream):
+        entries = [f for f in log.entries() if (f.recall.explore is not None) == explore]
+        if len(entries) < len(self.stream):
             memory = Memory(self.store, policy=self.weak)
             rng = random.Random(self.seed)
             for number, question in enumerate(self.stream):
                 seed = 1000 * self.seed + number if explore else None
                 recall = memory.recall(question.text, SHOWN, effort=EFFORT, explore=seed)
                 judge(recall, question, rng, self.args.noise)
-            asked = [f for f in log.entries() if (f.recall.explore is not None) == explore]
-        return asked
+            entries = [f for f in log.entries() if (f.recall.explore is not None) == explore]
+        return entries
 
 
 def judge(recall: Recall, question: Question, rng: random.Random, noise: float) -> None:
@@ -225,10 +225,10 @@ def split(
     order = list(clusters.values())
     random.Random(seed).shuffle(order)
     parts: tuple[list[Question], ...] = ([], [], [])
-    wanted = (WEAK_QUESTIONS, STREAM, len(questions))
+    sizes = (WEAK_QUESTIONS, STREAM, len(questions))
     place = 0
     for cluster in order:
-        while len(parts[place]) >= wanted[place]:
+        while len(parts[place]) >= sizes[place]:
             place += 1
         parts[place].extend(cluster)
     for part in parts:

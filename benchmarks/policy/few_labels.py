@@ -46,18 +46,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     starts = {RANDOM: "", **dict(start.split("=", 1) for start in args.start)}
-    found = json.loads(args.out.read_text()) if args.out.exists() else {}
+    recalls_of = json.loads(args.out.read_text()) if args.out.exists() else {}
     encoder = CachedEncoder(minilm())
     with closing(OpenCorpus(args.corpus, args.dev, encoder.inner)) as dev:
         for seed in map(int, args.seeds.split(",")):
             for name, folder in starts.items():
                 key = f"{name}, {args.labels} labels, seed {seed}"
-                if key not in found:
+                if key not in recalls_of:
                     start = Policy.load(folder) if folder else None
                     policy = trained(args, seed, start, encoder)
-                    found[key] = recalls(policy, dev, encoder, effort="fast", cuts=(5,))[5]
-                    write_json(args.out, found)
-        report(found, starts, args, dev)
+                    recalls_of[key] = recalls(policy, dev, encoder, effort="fast", cuts=(5,))[5]
+                    write_json(args.out, recalls_of)
+        report(recalls_of, starts, args, dev)
 
 
 def trained(
@@ -77,7 +77,7 @@ def trained(
 
 
 def report(
-    found: dict[str, list[float]],
+    recalls_of: dict[str, list[float]],
     starts: dict[str, str],
     args: argparse.Namespace,
     dev: OpenCorpus,
@@ -86,7 +86,10 @@ def report(
     bootstrap = Bootstrap(clusters_of(dev.questions))
     mean = {
         name: np.mean(
-            [found[f"{name}, {args.labels} labels, seed {seed}"] for seed in args.seeds.split(",")],
+            [
+                recalls_of[f"{name}, {args.labels} labels, seed {seed}"]
+                for seed in args.seeds.split(",")
+            ],
             axis=0,
         )
         for name in starts

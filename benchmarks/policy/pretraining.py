@@ -51,33 +51,33 @@ def main() -> None:
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    found: Values = json.loads(args.out.read_text()) if args.out.exists() else {}
+    values_of: Values = json.loads(args.out.read_text()) if args.out.exists() else {}
     encoder = CachedEncoder(minilm())
     sets = [TrainingSet(corpus, questions) for corpus, questions in args.sets]
     config = TrainConfig(networks=1, epochs=args.epochs, effort="fast")
     with closing(OpenCorpus(args.test[0], args.test[1], encoder.inner)) as test:
         for seed in map(int, args.seeds.split(",")):
-            missing = [way for way in WAYS if key(way, seed) not in found]
+            missing = [way for way in WAYS if key(way, seed) not in values_of]
             for way, policy in policies(
                 missing, sets, args.test[0], args.made, replace(config, seed=seed), encoder
             ):
                 at = recalls(policy, test, encoder, effort="fast", cuts=CUTS)
-                found[key(way, seed)] = [at[cut] for cut in CUTS]
-                write_json(args.out, found)
+                values_of[key(way, seed)] = [at[cut] for cut in CUTS]
+                write_json(args.out, values_of)
                 sys.stderr.write(f"{key(way, seed)}\n")
-        report(found, WAYS, args.seeds.split(","), test.questions)
+        report(values_of, WAYS, args.seeds.split(","), test.questions)
 
 
 def policies(
     ways: Sequence[str],
     sets: Sequence[TrainingSet],
     own: Path,
-    made: int,
+    self_supervised: int,
     config: TrainConfig,
     encoder: CachedEncoder,
 ) -> Iterator[tuple[str, Policy]]:
     """A policy trained in each way."""
-    before = replace(config, self_supervised=made)
+    before = replace(config, self_supervised=self_supervised)
     apart = [one.corpus for one in sets]
     if LABELS in ways or AFTER in ways:
         start = trained(sets, config, encoder)

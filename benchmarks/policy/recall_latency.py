@@ -79,10 +79,10 @@ def main() -> None:
         )
     for name, value in in_a_row.items():
         sys.stdout.write(f"recall, {name:10} {value:7.1f} ms  one question after another\n")
-    for found in batched:
+    for row in batched:
         sys.stdout.write(
-            f"recall, {found['effort']:9} {found['batch']:3} at a time: {found['a_second']:6.1f} "
-            f"questions a second, {found['cpu_ms']:.1f} ms of a processor each\n"
+            f"recall, {row['effort']:9} {row['batch']:3} at a time: {row['a_second']:6.1f} "
+            f"questions a second, {row['cpu_ms']:.1f} ms of a processor each\n"
         )
     if args.out:
         figures = {

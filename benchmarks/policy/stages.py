@@ -59,7 +59,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    found: Values = json.loads(args.out.read_text()) if args.out.exists() else {}
+    values_of: Values = json.loads(args.out.read_text()) if args.out.exists() else {}
     names = [IMITATION, *after(), *(() if args.stages_only else ALONE)]
     encoder = CachedEncoder(minilm())
     learned, left_out = split(read_questions(args.train))
@@ -68,13 +68,13 @@ def main() -> None:
         for seed in map(int, args.seeds.split(",")):
             with tempfile.TemporaryDirectory() as folder:
                 run = Run(args.corpus, learned, seed, encoder, Path(folder))
-                missing = [name for name in names if key(name, seed) not in found]
+                missing = [name for name in names if key(name, seed) not in values_of]
                 for name, policy in run.policies(missing):
                     at = recalls(policy, test, encoder, effort="fast", cuts=CUTS)
-                    found[key(name, seed)] = [at[cut] for cut in CUTS]
-                    write_json(args.out, found)
+                    values_of[key(name, seed)] = [at[cut] for cut in CUTS]
+                    write_json(args.out, values_of)
                     sys.stderr.write(f"{key(name, seed)}\n")
-    report(found, names, args.seeds.split(","), left_out)
+    report(values_of, names, args.seeds.split(","), left_out)
 
 
 def split(questions: Sequence[Question]) -> tuple[list[Question], list[Question]]:
@@ -102,13 +102,13 @@ class Run:
         plain = (replace(question, supporting_ids=()) for question in questions)
         write_jsonl(self.unlabelled, map(question_record, plain))
 
-    def policies(self, wanted: Sequence[str]) -> Iterator[tuple[str, Policy]]:
+    def policies(self, names: Sequence[str]) -> Iterator[tuple[str, Policy]]:
         """The policies of these names."""
         start = None
-        if {IMITATION, *after()} & set(wanted):
+        if {IMITATION, *after()} & set(names):
             config = TrainConfig(networks=1, epochs=EPOCHS, seed=self.seed, effort="fast")
             start = self._trained(config, self.labelled)
-        for name in wanted:
+        for name in names:
             if name == IMITATION and start is not None:
                 yield name, start
             elif name in ALONE:

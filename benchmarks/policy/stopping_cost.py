@@ -66,14 +66,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     args = parser.parse_args()
     policy = Policy.load(args.policy) if args.policy else Policy.shipped()
-    found: dict[str, list[dict[str, float]]] = {}
+    rows_of: dict[str, list[dict[str, float]]] = {}
     for corpus, questions in args.set:
         for name, rows in walked(policy, corpus, questions, args.effort).items():
-            found.setdefault(name, []).extend(rows)
-    means = {name: summary(rows) for name, rows in found.items()}
+            rows_of.setdefault(name, []).extend(rows)
+    means = {name: summary(rows) for name, rows in rows_of.items()}
     for name, values in means.items():
-        shown = "  ".join(f"{key} {value:.1f}" for key, value in values.items())
-        sys.stdout.write(f"{name:14} {shown}\n")
+        line = "  ".join(f"{key} {value:.1f}" for key, value in values.items())
+        sys.stdout.write(f"{name:14} {line}\n")
     if args.out:
         args.out.write_text(json.dumps(means, indent=2) + "\n", encoding="utf-8")
 
@@ -110,14 +110,14 @@ def walked(
 
 def summary(rows: Sequence[dict[str, float]]) -> dict[str, Any]:
     """Means in % and of passages, and the median time."""
-    found: dict[str, Any] = {}
+    averages: dict[str, Any] = {}
     for key in rows[0]:
         values = [row[key] for row in rows]
         if key == "milliseconds":
-            found[key] = statistics.median(values)
+            averages[key] = statistics.median(values)
         else:
-            found[key] = statistics.fmean(values) * (1 if key == "passages" else 100)
-    return found
+            averages[key] = statistics.fmean(values) * (1 if key == "passages" else 100)
+    return averages
 
 
 if __name__ == "__main__":

@@ -61,13 +61,13 @@ def main() -> None:
     scope = corpus.scope(())
     walker = PolicyRetriever(policy, scope.view, scope.graph, encoder, EFFORTS["thorough"])
     before = walker.reranker = Before(walker.reranker)
-    asked = [question for question in corpus.questions if question.supporting_ids]
+    supported = [question for question in corpus.questions if question.supporting_ids]
     values: dict[str, list[float]] = {
         f"{e}@{k}": [] for e in ("balanced", "thorough") for k in CUTS
     }
     pairs = []
     started = time.process_time()
-    for done, question in enumerate(asked, start=1):
+    for done, question in enumerate(supported, start=1):
         [walk] = walker.retrieve([question.text], 100)
         scores, key = before.scores, scope.view.content_key
         plain = sorted(scores, key=lambda slot: (-scores[slot], key(slot)))
@@ -77,14 +77,14 @@ def main() -> None:
                 values[f"{effort}@{k}"].append(recall_at([str(s) for s in slots], gold, k))
         pairs.append(walk.pairs_scored)
         if done % 20 == 0:
-            sys.stderr.write(f"{done} of {len(asked)}\n")
-    bootstrap = Bootstrap(clusters_of(asked), seed=0)
+            sys.stderr.write(f"{done} of {len(supported)}\n")
+    bootstrap = Bootstrap(clusters_of(supported), seed=0)
     figures: dict[str, object] = {
-        "questions": len(asked),
+        "questions": len(supported),
         "pairs_scored": statistics.mean(pairs),
-        "cpu_seconds_a_question": (time.process_time() - started) / len(asked),
+        "cpu_seconds_a_question": (time.process_time() - started) / len(supported),
     }
-    sys.stdout.write(f"{args.questions}: {len(asked)} questions\n")
+    sys.stdout.write(f"{args.questions}: {len(supported)} questions\n")
     for k in CUTS:
         old, new = values[f"balanced@{k}"], values[f"thorough@{k}"]
         gain = bootstrap.paired(new, old)

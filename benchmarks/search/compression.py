@@ -49,14 +49,14 @@ def main() -> None:
     args = parser.parse_args()
     teacher = CachedEncoder(minilm())
     static = CachedEncoder(StaticEncoder.load(args.static)) if args.static else None
-    found = {name: measure(args.data / name, teacher, static) for name in args.sets}
-    first = found[args.sets[0]]
+    results = {name: measure(args.data / name, teacher, static) for name in args.sets}
+    first = results[args.sets[0]]
     for way in first:
-        cells = [found[name][way] for name in args.sets]
-        shown = "  ".join(f"{100 * c['alone']:5.1f} {100 * c['then whole']:5.1f}" for c in cells)
-        sys.stdout.write(f"{way:28s} {cells[0]['bytes']:7.0f} B  {shown}\n")
+        cells = [results[name][way] for name in args.sets]
+        line = "  ".join(f"{100 * c['alone']:5.1f} {100 * c['then whole']:5.1f}" for c in cells)
+        sys.stdout.write(f"{way:28s} {cells[0]['bytes']:7.0f} B  {line}\n")
     if args.out:
-        text = json.dumps({"k": K, "depth": DEPTH, "sets": found}, indent=2)
+        text = json.dumps({"k": K, "depth": DEPTH, "sets": results}, indent=2)
         args.out.write_text(text + "\n", encoding="utf-8")
 
 
@@ -67,8 +67,8 @@ def measure(folder: Path, teacher: CachedEncoder, static: CachedEncoder | None) 
     number = {passage.id: row for row, passage in enumerate(passages)}
     gold = [[number[id_] for id_ in dict.fromkeys(q.supporting_ids)] for q in questions]
     contents, texts = [p.content for p in passages], [q.text for q in questions]
-    stored, asked = teacher.encode(contents), teacher.encode(texts)
-    whole = asked @ stored.T
+    stored, queries = teacher.encode(contents), teacher.encode(texts)
+    whole = queries @ stored.T
     dim = stored.shape[1]
     rows: dict[str, Row] = {}
 
@@ -86,20 +86,20 @@ def measure(folder: Path, teacher: CachedEncoder, static: CachedEncoder | None) 
     codecs: list[Codec] = [Half(), Scalar(8), Scalar(4), Sign()]
     codecs += [Product(parts).fit(sample) for parts in (96, 48, 24)]
     for codec in codecs:
-        scores = codec.scores(asked, codec.encode(stored))
+        scores = codec.scores(queries, codec.encode(stored))
         add(codec.name, codec.width(dim), scores, off=float(np.abs(scores - whole).max()))
     for dims in (256, 128, 64):
-        cut, cut_asked = first_dims(stored, dims), first_dims(asked, dims)
+        cut, cut_asked = first_dims(stored, dims), first_dims(queries, dims)
         add(f"prefix {dims}", 4 * dims, cut_asked @ cut.T)
     turn = np.linalg.eigh(sample.T.astype(np.float64) @ sample)[1][:, ::-1].astype(np.float32)
     for dims in (128, 64):
-        cut, cut_asked = first_dims(stored @ turn, dims), first_dims(asked @ turn, dims)
+        cut, cut_asked = first_dims(stored @ turn, dims), first_dims(queries @ turn, dims)
         add(f"turned by PCA, prefix {dims}", 4 * dims, cut_asked @ cut.T)
         scalar = Scalar(8)
         scores = scalar.scores(cut_asked, scalar.encode(cut))
         add(f"the same in int8, {dims}", scalar.width(dims), scores)
-    clusters(stored, asked, whole, add)
-    pruned(stored, asked, gold, rows)
+    clusters(stored, queries, whole, add)
+    pruned(stored, queries, gold, rows)
     if static is not None:
         table, table_asked = static.encode(contents), static.encode(texts)
         add(f"static {static.dim}", 4 * static.dim, table_asked @ table.T)
@@ -109,7 +109,7 @@ def measure(folder: Path, teacher: CachedEncoder, static: CachedEncoder | None) 
     return rows
 
 
-def clusters(stored: Vectors, asked: Vectors, whole: Scores, add: Callable[..., None]) -> None:
+def clusters(stored: Vectors, queries: Vectors, whole: Scores, add: Callable[..., None]) -> None:
     """Centroids first: passages outside of the nearest clusters are not looked at."""
     import faiss
 
@@ -120,7 +120,7 @@ def clusters(stored: Vectors, asked: Vectors, whole: Scores, add: Callable[..., 
     kmeans.train(stored)
     centroids = unit(kmeans.centroids.reshape(count, -1))
     of = (stored @ centroids.T).argmax(1)
-    near = asked @ centroids.T
+    near = queries @ centroids.T
     add("centroid alone", 2, near[:, of])
     for probe in PROBE:
         bound = -np.sort(-near, axis=1)[:, probe - 1 : probe]
@@ -129,7 +129,7 @@ def clusters(stored: Vectors, asked: Vectors, whole: Scores, add: Callable[..., 
         add(f"clusters, {probe} looked into", 4 * stored.shape[1] + 2, scores, seen=inside.mean())
 
 
-def pruned(stored: Vectors, asked: Vectors, gold: Gold, rows: dict[str, Row]) -> None:
+def pruned(stored: Vectors, queries: Vectors, gold: Gold, rows: dict[str, Row]) -> None:
     """Near-duplicates merged into the first of them, which then stands for both."""
     keeper = np.arange(len(stored))
     for start in range(0, len(stored), 1024):
@@ -140,7 +140,7 @@ def pruned(stored: Vectors, asked: Vectors, gold: Gold, rows: dict[str, Row]) ->
     left = np.flatnonzero(keeper == np.arange(len(stored)))
     place = {int(slot): row for row, slot in enumerate(left)}
     moved = [sorted({place[int(keeper[slot])] for slot in part}) for part in gold]
-    value = recall(asked @ stored[left].T, moved, K)
+    value = recall(queries @ stored[left].T, moved, K)
     share = len(left) / len(stored)
     size = 4 * stored.shape[1] * share
     rows["near-duplicates merged"] = {

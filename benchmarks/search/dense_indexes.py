@@ -41,10 +41,10 @@ def synthetic(count: int, seed: int) -> Vectors:
     """Unit vectors around centres: the noise is as long as the centres are."""
     centres = np.random.default_rng(0).standard_normal((CENTRES, DIM), dtype=np.float32)
     rng = np.random.default_rng(seed)
-    found = SPREAD * rng.standard_normal((count, DIM), dtype=np.float32)
-    found += centres[rng.integers(0, CENTRES, count)]
-    found /= np.linalg.norm(found, axis=1, keepdims=True)
-    return found
+    vectors = SPREAD * rng.standard_normal((count, DIM), dtype=np.float32)
+    vectors += centres[rng.integers(0, CENTRES, count)]
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors
 
 
 def stored(files: list[Path]) -> Vectors:
@@ -54,9 +54,9 @@ def stored(files: list[Path]) -> Vectors:
         with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as store:
             rows = store.execute("SELECT vector FROM vectors").fetchall()
         parts.append(np.frombuffer(b"".join(row[0] for row in rows), "<f4").reshape(len(rows), -1))
-    found = np.unique(np.concatenate(parts), axis=0)
-    np.random.default_rng(0).shuffle(found)
-    return found
+    samples = np.unique(np.concatenate(parts), axis=0)
+    np.random.default_rng(0).shuffle(samples)
+    return samples
 
 
 def index_of(
@@ -79,9 +79,9 @@ def changed(vectors: Vectors, queries: Vectors, names: list[str]) -> dict[str, d
     come = len(vectors) // 11
     gone = np.random.default_rng(3).choice(len(vectors) - come, come, False)
     left = np.delete(np.arange(len(vectors)), gone)
-    kept = np.ascontiguousarray(vectors[left])
-    nearest = left[index_of("flat", kept)[0].search(queries, K)[1]]
-    found = {}
+    remaining = np.ascontiguousarray(vectors[left])
+    nearest = left[index_of("flat", remaining)[0].search(queries, K)[1]]
+    results = {}
     for name in names:
         table = SlotTable()
         index, _ = index_of(name, np.ascontiguousarray(vectors[:-come]), table)
@@ -91,30 +91,33 @@ def changed(vectors: Vectors, queries: Vectors, names: list[str]) -> dict[str, d
         table.add(rows, rows.astype(np.uint64))
         index.add(vectors[-come:])
         slots = index.search(queries, K)[1]
-        again = left[index_of(name, kept)[0].search(queries, K)[1]]
-        found[name] = {
+        again = left[index_of(name, remaining)[0].search(queries, K)[1]]
+        results[name] = {
             "recall_at_10_changed": _recall(slots, nearest),
             "recall_at_10_fresh": _recall(again, nearest),
         }
-        sys.stdout.write(f"{len(vectors)} {name}: {index!r} {json.dumps(found[name])}\n")
+        sys.stdout.write(f"{len(vectors)} {name}: {index!r} {json.dumps(results[name])}\n")
         sys.stdout.flush()
-    return found
+    return results
 
 
-def _recall(found: Slots, nearest: Slots) -> float:
-    pairs = zip(found, nearest, strict=True)
+def _recall(slots: Slots, nearest: Slots) -> float:
+    pairs = zip(slots, nearest, strict=True)
     return sum(len(np.intersect1d(here, exact)) for here, exact in pairs) / nearest.size
 
 
 def measured(vectors: Vectors, queries: Vectors, names: list[str]) -> dict[str, dict[str, Any]]:
     """Seconds, milliseconds, recall and bytes of each kind."""
     indexes: dict[str, DenseIndex] = {}
-    found: dict[str, dict[str, Any]] = {}
+    results: dict[str, dict[str, Any]] = {}
     for name in ["flat", *names]:
         indexes[name], seconds = index_of(name, vectors)
         state = indexes[name].state()
-        held = int(state["faiss"].nbytes) if "faiss" in state else 0
-        found[name] = {"build_seconds": round(seconds, 2), "bytes_per_passage": held / len(vectors)}
+        index_bytes = int(state["faiss"].nbytes) if "faiss" in state else 0
+        results[name] = {
+            "build_seconds": round(seconds, 2),
+            "bytes_per_passage": index_bytes / len(vectors),
+        }
         sys.stdout.write(f"{len(vectors)} {name}: built in {seconds:.1f} CPU s\n")
     times: dict[str, list[float]] = {name: [] for name in indexes}
     hits = dict.fromkeys(indexes, 0)
@@ -129,11 +132,11 @@ def measured(vectors: Vectors, queries: Vectors, names: list[str]) -> dict[str, 
                 times[name].append(spent)
                 hits[name] += len(nearest & set(slots))
     base = statistics.median(times["flat"])
-    for name, figures in found.items():
+    for name, figures in results.items():
         figures["ms_median"] = statistics.median(times[name])
         figures["times_flat"] = figures["ms_median"] / base
         figures["recall_at_10"] = hits[name] / (K * len(queries))
-    return found
+    return results
 
 
 def main() -> None:
@@ -160,11 +163,11 @@ def main() -> None:
             queries, vectors = everything[: args.queries], everything[args.queries :].copy()
         else:
             queries, vectors = synthetic(args.queries, 2), synthetic(size, 1)
-        figures[f"{kind}, {len(vectors)}"] = found = measured(vectors, queries, args.kinds)
+        figures[f"{kind}, {len(vectors)}"] = results = measured(vectors, queries, args.kinds)
         if args.changes:
             for name, of in changed(vectors, queries, args.kinds).items():
-                found[name] |= of
-        for name, of in found.items():
+                results[name] |= of
+        for name, of in results.items():
             sys.stdout.write(
                 f"{len(vectors):8} {name:8} build {of['build_seconds']:7.1f} s  "
                 f"{of['ms_median']:7.2f} ms  {of['times_flat']:5.2f} x flat  "

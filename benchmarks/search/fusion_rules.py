@@ -83,8 +83,8 @@ def main() -> None:
     for split, rows in table.items():
         sys.stdout.write(f"recall@{K}, {split}\n")
         for rule, figures in rows.items():
-            shown = "  ".join(f"{name} {100 * value:.1f}" for name, value in figures.items())
-            sys.stdout.write(f"  {rule:20s} {shown}\n")
+            line = "  ".join(f"{name} {100 * value:.1f}" for name, value in figures.items())
+            sys.stdout.write(f"  {rule:20s} {line}\n")
     weighted, per_query = rules["weighted, fitted"], rules["per query, fitted"]
     assert isinstance(weighted, LinearFusion)
     assert isinstance(per_query, QueryAdaptiveFusion)
@@ -119,7 +119,7 @@ def in_folds(train: dict[str, list[Asked]], rule: str) -> dict[str, float]:
     if rule in FIXED:
         return {name: recall(part, FIXED[rule]) for name, part in train.items()}
     folds = {name: clusters_of([q for q, _ in part]) % FOLDS for name, part in train.items()}
-    found: dict[str, list[tuple[float, int]]] = {name: [] for name in train}
+    recalls: dict[str, list[tuple[float, int]]] = {name: [] for name in train}
     for fold in range(FOLDS):
         others = [
             judged
@@ -130,10 +130,10 @@ def in_folds(train: dict[str, list[Asked]], rule: str) -> dict[str, float]:
         fitted = FITTED[rule](others)
         for name, part in train.items():
             mine = [one for one, own in zip(part, folds[name], strict=True) if own == fold]
-            found[name].append((recall(mine, fitted), len(mine)))
+            recalls[name].append((recall(mine, fitted), len(mine)))
     return {
         name: sum(value * count for value, count in values) / sum(count for _, count in values)
-        for name, values in found.items()
+        for name, values in recalls.items()
     }
 
 

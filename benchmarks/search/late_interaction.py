@@ -76,26 +76,26 @@ def main() -> None:
     parser.add_argument("--tokens", type=Path, help="where token vectors stay")
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     args = parser.parse_args()
-    found = {}
+    sets = {}
     with tempfile.TemporaryDirectory() as spare:
-        kept = Kept(minilm(), args.tokens or Path(spare))
+        encoder = Kept(minilm(), args.tokens or Path(spare))
         for name in args.sets:
             folder = args.data / name
             with open_corpus(folder / "corpus.jsonl", encoder=CachedEncoder(minilm())) as store:
                 questions = read_questions(folder / "dev.jsonl")[: args.questions]
                 store.queries = QueryCache(len(questions))
                 with store.recorder.paused():
-                    found[name] = measure(store, questions, kept, Path(spare) / name)
-            for way, row in found[name].items():
+                    sets[name] = measure(store, questions, encoder, Path(spare) / name)
+            for way, row in sets[name].items():
                 sys.stdout.write(f"{name:16} {way:12} {json.dumps(row)}\n")
             sys.stdout.flush()
     if args.out:
-        text = json.dumps({"k": K, "pool": POOL, "sets": found}, indent=2)
+        text = json.dumps({"k": K, "pool": POOL, "sets": sets}, indent=2)
         args.out.write_text(text + "\n", encoding="utf-8")
 
 
 def measure(
-    store: Store, questions: list[Question], kept: Kept, folder: Path
+    store: Store, questions: list[Question], encoder: Kept, folder: Path
 ) -> dict[str, dict[str, Any]]:
     """Every codec on one set."""
     pool = Pipeline([Search(keep=POOL)])
@@ -105,7 +105,7 @@ def measure(
         f"hybrid @{POOL}": {"recall": recall(first, questions, POOL)},
     }
     contents = list(dict.fromkeys(hit.passage.content for one in first for hit in one.hits))
-    tokens = [vectors for vectors, _, _ in kept.encode_tokens(contents)]
+    tokens = [vectors for vectors, _, _ in encoder.encode_tokens(contents)]
     sample = np.concatenate(tokens)
     chosen = np.random.default_rng(0).choice(len(sample), FITTED_TO, replace=False)
     codecs: list[Codec] = [Half(), Scalar(8), Scalar(4), Sign()]
@@ -113,31 +113,31 @@ def measure(
     per_passage = len(sample) / len(tokens)
     for codec in codecs:
         timed = isinstance(codec, Scalar) and codec.bits == 8
-        kept.anew = {question.text for question in questions} if timed else set()
-        stage = MaxSim(kept, keep=K, codec=codec, folder=folder)
+        encoder.anew = {question.text for question in questions} if timed else set()
+        stage = MaxSim(encoder, keep=K, codec=codec, folder=folder)
         stage.tokens.get(contents)
         pipeline = Pipeline([Search(keep=POOL), stage])
-        found = [pipeline.search(store, question.text, K) for question in questions]
+        results = [pipeline.search(store, question.text, K) for question in questions]
         rows[codec.name] = {
-            "recall": recall(found, questions, K),
-            "bytes_per_token": codec.width(kept.dim),
-            "bytes_per_passage": codec.width(kept.dim) * per_passage,
+            "recall": recall(results, questions, K),
+            "bytes_per_token": codec.width(encoder.dim),
+            "bytes_per_passage": codec.width(encoder.dim) * per_passage,
             "passages": len(tokens),
         }
         if timed:
-            for i, cost in enumerate(found[0].stages):
+            for i, cost in enumerate(results[0].stages):
                 rows[codec.name][cost.name] = {
-                    "share": statistics.median(one.stages[i].share for one in found),
-                    "ms": statistics.median(one.stages[i].milliseconds for one in found),
+                    "share": statistics.median(one.stages[i].share for one in results),
+                    "ms": statistics.median(one.stages[i].milliseconds for one in results),
                 }
         stage.tokens.close()
     return rows
 
 
-def recall(found: list[PipelineResult], questions: list[Question], k: int) -> float:
+def recall(results: list[PipelineResult], questions: list[Question], k: int) -> float:
     """Mean recall@k."""
     parts = []
-    for one, question in zip(found, questions, strict=True):
+    for one, question in zip(results, questions, strict=True):
         gold = set(question.supporting_ids)
         parts.append(len(gold & {hit.passage.id for hit in one.hits[:k]}) / len(gold))
     return float(np.mean(parts))

@@ -34,7 +34,7 @@ def main() -> None:
     args = parser.parse_args()
     encoder = minilm()
     questions = read_questions(args.questions)
-    found = []
+    shares = []
     with open_corpus(args.corpus, encoder, sequence=args.sequence) as store:
         graph = Graph(store)
         scopes = {q.namespace: store.view(q.namespace) for q in questions}
@@ -52,8 +52,8 @@ def main() -> None:
             gold = {view.slot_of(id, question.namespace) for id in question.supporting_ids}
             ranked = ((fits + share * around)[alive] for share in SHARES)
             best = (set(alive[view.order(np.round(s, 5), alive)[:CUT]].tolist()) for s in ranked)
-            found.append([len(gold & ten) / len(gold) for ten in best])
-    recall = 100 * np.asarray(found)
+            shares.append([len(gold & ten) / len(gold) for ten in best])
+    recall = 100 * np.asarray(shares)
     kinds = np.asarray([question.kind or "" for question in questions])
     sys.stdout.write(f"{'share':24}" + "".join(f"{share:7}" for share in SHARES) + "\n")
     for name in ["", *sorted({*kinds} - {""})]:

@@ -32,14 +32,14 @@ def main() -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     torch.set_num_threads(1)
     contents = [passage.content for passage in islice(read_corpus(args.corpus), 4000)]
-    found = {
+    rates = {
         "static": rate(StaticEncoder.load(args.static), contents),
         "minilm": rate(minilm(), contents[:96]),
     }
-    found["ratio"] = found["static"] / found["minilm"]
-    sys.stdout.write("  ".join(f"{name} {value:.0f}" for name, value in found.items()) + "\n")
+    rates["ratio"] = rates["static"] / rates["minilm"]
+    sys.stdout.write("  ".join(f"{name} {value:.0f}" for name, value in rates.items()) + "\n")
     if args.out:
-        args.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        args.out.write_text(json.dumps(rates, indent=2) + "\n", encoding="utf-8")
 
 
 def rate(encoder: Encoder, contents: list[str]) -> float:

@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--passages", type=int, default=100_000)
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     args = parser.parse_args()
-    found: dict[str, dict[str, float]] = {}
+    seconds: dict[str, dict[str, float]] = {}
     with (
         tempfile.TemporaryDirectory() as folder,
         Store(Path(folder) / "memory.db", encoder=WordVectors(16), index="flat") as store,
@@ -55,12 +55,12 @@ def main() -> None:
             every, before = _timed(lambda chosen=chosen: _by_passages(store, chosen))  # type: ignore[misc]
             mask, after = _timed(lambda chosen=chosen: view.allowed(chosen))  # type: ignore[misc]
             assert np.array_equal(every, mask)
-            found[name] = {"every passage": before, "first": after, "times": before / after}
-            found[name]["again"] = _timed(lambda chosen=chosen: view.allowed(chosen))[1]  # type: ignore[misc]
-            sys.stdout.write(f"{name}: {json.dumps(found[name])}\n")
+            seconds[name] = {"every passage": before, "first": after, "times": before / after}
+            seconds[name]["again"] = _timed(lambda chosen=chosen: view.allowed(chosen))[1]  # type: ignore[misc]
+            sys.stdout.write(f"{name}: {json.dumps(seconds[name])}\n")
             sys.stdout.flush()
     if args.out:
-        figures = {"passages": args.passages, "seconds": found}
+        figures = {"passages": args.passages, "seconds": seconds}
         args.out.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 

@@ -91,13 +91,13 @@ def remembered(
     encoder: Encoder = minilm()
     different = queries[:200]
     weights = [1 / rank for rank in range(1, len(different) + 1)]
-    asked = draw.choices(different, weights, k=min(600, len(queries)))
+    stream = draw.choices(different, weights, k=min(600, len(queries)))
     with (
         Store(path, encoder=encoder) as bare,
         Store(path, encoder=encoder, queries_kept=QUERIES_KEPT) as cached,
     ):
         bare.add(passages)
-        times = in_turn({"without cache": bare, "with cache": cached}, asked)
+        times = in_turn({"without cache": bare, "with cache": cached}, stream)
         return times, cached.cache_info().queries.rate
 
 
@@ -122,17 +122,17 @@ def timed(work: Callable[[], object]) -> float:
 
 def summary(times: Times, base: str) -> dict[str, object]:
     """Mean, median and 99th percentile in milliseconds, and the ratios to the baseline's."""
-    found: dict[str, object] = {}
+    figures: dict[str, object] = {}
     for name, values in times.items():
         p99 = statistics.quantiles(values, n=100)[98] if len(values) >= 100 else max(values)
-        found[name] = {
+        figures[name] = {
             "mean_ms": 1000 * statistics.mean(values),
             "median_ms": 1000 * statistics.median(values),
             "p99_ms": 1000 * p99,
             "mean_ratio": statistics.mean(values) / statistics.mean(times[base]),
             "median_ratio": statistics.median(values) / statistics.median(times[base]),
         }
-    return found
+    return figures
 
 
 if __name__ == "__main__":

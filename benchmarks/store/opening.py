@@ -106,8 +106,8 @@ def opened(path: Path) -> dict[str, Any]:
 def memory() -> dict[str, int]:
     """This process's resident memory in KiB, private and of files, as Linux tells it."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    found = dict(line.split(":", 1) for line in lines)
-    return {key: int(found[key].split()[0]) for key in ("RssAnon", "RssFile")}
+    fields = dict(line.split(":", 1) for line in lines)
+    return {key: int(fields[key].split()[0]) for key in ("RssAnon", "RssFile")}
 
 
 def main() -> None:

@@ -62,16 +62,16 @@ class Timed:
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """The inner encoder's vectors."""
-        found = []
+        parts = []
         for start in range(0, len(texts), self._at_once):
             self.go.wait()
             self.at_work.set()
             clock, cpu = time.perf_counter(), time.thread_time()
-            found.append(self.inner.encode(texts[start : start + self._at_once]))
+            parts.append(self.inner.encode(texts[start : start + self._at_once]))
             self.clock += time.perf_counter() - clock
             self.cpu += time.thread_time() - cpu
             self.at_work.clear()
-        return np.concatenate(found)
+        return np.concatenate(parts)
 
 
 def main() -> None:
@@ -157,9 +157,11 @@ def searches(
             turn += 1
         timed.go.set()
         change.stop()
-    found = {"working" if at_work else "idle": t for at_work, t in times.items()}
-    figures: dict[str, float] = {f"{n}_ms_median": statistics.median(t) for n, t in found.items()}
-    figures |= {f"{n}_ms_p95": statistics.quantiles(t, n=20)[-1] for n, t in found.items()}
+    named_times = {"working" if at_work else "idle": t for at_work, t in times.items()}
+    figures: dict[str, float] = {
+        f"{n}_ms_median": statistics.median(t) for n, t in named_times.items()
+    }
+    figures |= {f"{n}_ms_p95": statistics.quantiles(t, n=20)[-1] for n, t in named_times.items()}
     figures["working_cpu_ms_median"] = statistics.median(cpu[True])
     figures["idle_cpu_ms_median"] = statistics.median(cpu[False])
     for kind in ("", "_cpu"):
@@ -173,11 +175,11 @@ def switch(path: Path, passages: Sequence[Passage]) -> dict[str, float]:
     with Store(path, encoder=WordVectors()) as store:
         store.add(passages)
         nothing = worked(lambda: store.search("a b", 10))
-        with switches() as held:
+        with switches() as switch_times:
             assert Reencoding(store, WordVectors(seed=1)).run()
         after = worked(lambda: store.search("a b", 10))
     return {
-        "switch_ms": held[0],
+        "switch_ms": switch_times[0],
         "first_search_after_cpu_ms": after,
         "first_search_of_all_cpu_ms": nothing,
     }
@@ -188,7 +190,11 @@ def whole(path: Path) -> dict[str, object]:
     with Store(path) as store:
         size, before = len(store), "word-vectors-384-1" in repr(store)
     old, new = WordVectors(seed=int(before)), Timed(WordVectors(seed=int(not before)), 1024)
-    with Store(path, encoder=old) as store, writing_beside(path) as waits, switches() as held:
+    with (
+        Store(path, encoder=old) as store,
+        writing_beside(path) as waits,
+        switches() as switch_times,
+    ):
         highest = Peak()
         clock, cpu = time.perf_counter(), time.thread_time()
         assert Reencoding(store, new).run()
@@ -206,7 +212,7 @@ def whole(path: Path) -> dict[str, object]:
         "whole_s": {"clock": took[0], "cpu": took[1]},
         "encoding_s": {"clock": new.clock, "cpu": new.cpu},
         "other_cpu_microseconds_a_passage": 1e6 * (took[1] - new.cpu) / size,
-        "switch_ms": held[0],
+        "switch_ms": switch_times[0],
         "writer_beside": {
             "writes": len(waits),
             "ms_median": statistics.median(waits),
@@ -223,15 +229,15 @@ def whole(path: Path) -> dict[str, object]:
 @contextmanager
 def switches() -> Iterator[list[float]]:
     """The milliseconds that each switch takes, its commit not included."""
-    held: list[float] = []
+    switch_times: list[float] = []
     inner = next_vectors.switch
 
     def timed(connection: object) -> None:
-        held.append(measured(lambda: inner(connection)))  # type: ignore[arg-type]
+        switch_times.append(measured(lambda: inner(connection)))  # type: ignore[arg-type]
 
     next_vectors.switch = timed
     try:
-        yield held
+        yield switch_times
     finally:
         next_vectors.switch = inner
 
@@ -244,29 +250,29 @@ def writing_beside(path: Path) -> Iterator[list[float]]:
     """
     waits: list[float] = []
     context = get_context("spawn")
-    ended, told = context.Event(), context.Queue()
-    process = context.Process(target=_write, args=(path, ended, told))
+    ended, messages = context.Event(), context.Queue()
+    process = context.Process(target=_write, args=(path, ended, messages))
     process.start()
-    told.get()  # it has opened the store
+    messages.get()  # it has opened the store
     try:
         yield waits
     finally:
         ended.set()
-        waits += told.get(timeout=120)  # which fails if it has not lived to tell
+        waits += messages.get(timeout=120)  # which fails if it has not lived to tell
         process.join()
 
 
-def _write(path: Path, ended: Any, told: Any) -> None:
+def _write(path: Path, ended: Any, messages: Any) -> None:
     waits = []
     with Store(path) as store:
-        told.put(None)
+        messages.put(None)
         for number in itertools.count(1):
             link = Link("p1", kind="beside", weight=float(number))
             waits.append(measured(partial(store.link, "p0", link)))
             if ended.wait(0.1):
                 break
         store.unlink("p0", "p1", kind="beside")
-    told.put(waits)
+    messages.put(waits)
 
 
 class Peak:

@@ -39,12 +39,12 @@ def main() -> None:
     parser.add_argument("--sizes", default="20000,100000")
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     args = parser.parse_args()
-    found = []
+    sizes_done = []
     for size in args.sizes.split(","):
-        found.append(one_size(int(size)))
-        sys.stdout.write(json.dumps(found[-1]) + "\n")
+        sizes_done.append(one_size(int(size)))
+        sys.stdout.write(json.dumps(sizes_done[-1]) + "\n")
         sys.stdout.flush()
-    figures = {"sizes": found, "machine": f"{platform.machine()}, numpy {np.__version__}"}
+    figures = {"sizes": sizes_done, "machine": f"{platform.machine()}, numpy {np.__version__}"}
     if args.out:
         args.out.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
@@ -56,7 +56,7 @@ def one_size(n: int) -> dict[str, Any]:
     ranks = Ranks(lambda slots: np.argsort(content[slots], kind="stable"))
     tables = passages(np.arange(n), n, rng)
     entities = 2 * n
-    a, made = timed(lambda: make_adjacency(tables, (n + ADDED, n, entities), n, ranks))
+    a, lists_ms = timed(lambda: make_adjacency(tables, (n + ADDED, n, entities), n, ranks))
     walk, first = timed(lambda: LocalPush(a, MAX_DF))
     adding, walking = [], []
     for slot in range(n, n + ADDED):
@@ -69,7 +69,7 @@ def one_size(n: int) -> dict[str, Any]:
         a, walk = after, next_walk
     return {
         "passages": n,
-        "ms_lists_anew": made,
+        "ms_lists_anew": lists_ms,
         "ms_walk_anew": first,
         "ms_lists_one_passage": statistics.median(adding),
         "ms_walk_after_one_passage": statistics.median(walking),
@@ -83,12 +83,12 @@ def visits(
 ) -> float:
     """What a walk from a hundred hits takes, which fit less and less, as those of a question do."""
     weights = np.exp(-np.arange(100) / 10)
-    found = []
+    durations = []
     for _ in range(times):
         seeds = dict(zip(rng.choice(n, 100, replace=False).tolist(), weights.tolist(), strict=True))
         walked = partial(walk.visits, seeds, damping=DAMPING, iterations=ITERATIONS)
-        found.append(timed(partial(walked, tolerance=tolerance))[1])
-    return statistics.median(found)
+        durations.append(timed(partial(walked, tolerance=tolerance))[1])
+    return statistics.median(durations)
 
 
 def passages(slots: np.ndarray, n: int, rng: np.random.Generator) -> Tables:
@@ -110,8 +110,8 @@ def passages(slots: np.ndarray, n: int, rng: np.random.Generator) -> Tables:
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:
     """What comes of it, and the milliseconds."""
     began = time.thread_time()
-    found = work()
-    return found, 1000 * (time.thread_time() - began)
+    result = work()
+    return result, 1000 * (time.thread_time() - began)
 
 
 def _update(

@@ -64,19 +64,21 @@ def main() -> None:
     sizes = [int(size) for size in args.sizes.split(",")]
     queries = Texts(1).queries(args.queries)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as opened:
-        kept = args.keep or Path(folder)
-        paths = [kept / f"s{size}" / "memory.db" for size in sizes]
-        found = [
+        home = args.keep or Path(folder)
+        paths = [home / f"s{size}" / "memory.db" for size in sizes]
+        measurements = [
             one_size(path, encoder, size, args.index, opened)
             for path, size in zip(paths, sizes, strict=True)
         ]
         beside = [
             _beside(one, encoder, size, args.index) if size <= args.beside_to else None
-            for one, size in zip(found, sizes, strict=True)
+            for one, size in zip(measurements, sizes, strict=True)
         ]
-        work = [_work(one.pop("store"), other) for one, other in zip(found, beside, strict=True)]
+        work = [
+            _work(one.pop("store"), other) for one, other in zip(measurements, beside, strict=True)
+        ]
         turns = _turns(work, queries)
-        for one, path, other, times in zip(found, paths, beside, turns, strict=True):
+        for one, path, other, times in zip(measurements, paths, beside, turns, strict=True):
             one |= times
             one["dense_recall_at_10"] = _recall(path, encoder, args.index, queries)
             if other is not None and other.lists is not None:
@@ -84,9 +86,9 @@ def main() -> None:
             sys.stdout.write(json.dumps(one) + "\n")
     figures = {
         "index": args.index,
-        "sizes": found,
+        "sizes": measurements,
         "largest_over_smallest": {
-            kind: found[-1]["hoptrail"][kind] / found[0]["hoptrail"][kind]
+            kind: measurements[-1]["hoptrail"][kind] / measurements[0]["hoptrail"][kind]
             for kind in ("ms", "cpu_ms")
         },
         "k": K,
@@ -126,11 +128,11 @@ def _beside(one: dict[str, Any], encoder: WordVectors, size: int, index: IndexNa
     gc.collect()
     before, clock = _memory(), _Clock()
     parts = (texts.texts(n) for n in _portions(size))
-    made = _Beside([t for part in parts for t in part], encoder, kind_for(index, size, None))
+    libraries = _Beside([t for part in parts for t in part], encoder, kind_for(index, size, None))
     gc.collect()
     one["beside_build_s"] = clock.stop()
     one["beside_memory_bytes_per_passage"] = (_memory() - before) / size
-    return made
+    return libraries
 
 
 def _work(store: Store, beside: _Beside | None) -> dict[str, Callable[[str], object]]:
@@ -172,11 +174,11 @@ def _portions(size: int) -> list[int]:
 def _recall(path: Path, encoder: WordVectors, index: IndexName, queries: list[str]) -> float:
     """Of the ten nearest of each query, how many that index finds."""
     vectors = encoder.encode(queries)
-    found = []
+    best_slots = []
     for kind in (index, "flat"):
         with Store(path, encoder=encoder, index=kind, read_only=True) as store:
-            found.append(store.view().dense.search(vectors, K)[1])
-    pairs = zip(*found, strict=True)
+            best_slots.append(store.view().dense.search(vectors, K)[1])
+    pairs = zip(*best_slots, strict=True)
     return sum(len(np.intersect1d(here, exact)) for here, exact in pairs) / (K * len(queries))
 
 
@@ -186,21 +188,21 @@ def _turns(
     """Medians of each kind of work for each size."""
     times: list[dict[str, list[dict[str, float]]]] = [{name: [] for name in one} for one in work]
     for warm, query in enumerate([*queries[:5], *queries]):
-        for one, taken in zip(work, times, strict=True):
+        for one, durations in zip(work, times, strict=True):
             for name, run in one.items():
                 clock = _Clock()
                 run(query)
                 if warm >= 5:
-                    taken[name].append(clock.stop(1000))
+                    durations[name].append(clock.stop(1000))
     return [
         {
             name: {
                 "ms": statistics.median(t["clock"] for t in values),
                 "cpu_ms": statistics.median(t["cpu"] for t in values),
             }
-            for name, values in taken.items()
+            for name, values in durations.items()
         }
-        for taken in times
+        for durations in times
     ]
 
 
@@ -227,8 +229,8 @@ class _Beside:
         import faiss
 
         count, dim = self.flat.ntotal, self.flat.d
-        made = f"IVF{kind.lists(count)},PQ{dim // 2}x4fs"
-        codes = faiss.index_factory(dim, made, faiss.METRIC_INNER_PRODUCT)
+        factory = f"IVF{kind.lists(count)},PQ{dim // 2}x4fs"
+        codes = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
         codes.nprobe = max(kind.probes(codes.nlist), math.ceil(MAX_PROBE_FRACTION * codes.nlist))
         vectors = faiss.rev_swig_ptr(self.flat.get_xb(), count * dim).reshape(count, dim)
         codes.train(vectors[:: max(1, count // kind.points(count))])
@@ -241,8 +243,8 @@ class _Beside:
 
     def words(self, query: str) -> list[int]:
         """The best by words alone."""
-        found, _ = self._sparse.retrieve(self._terms([query]), k=DEPTH, show_progress=False)
-        best: list[int] = found[0].tolist()
+        documents, _ = self._sparse.retrieve(self._terms([query]), k=DEPTH, show_progress=False)
+        best: list[int] = documents[0].tolist()
         return best
 
     def search(self, query: str, dense: Any) -> list[int]:
@@ -257,8 +259,8 @@ class _Beside:
     def recall(self, queries: list[str]) -> float:
         """Of the ten nearest of each query, how many the lists find."""
         vectors = self._encoder.encode(queries)
-        found = (index.search(vectors, DEPTH)[1][:, :K] for index in (self.lists, self.flat))
-        pairs = zip(*found, strict=True)
+        results = (index.search(vectors, DEPTH)[1][:, :K] for index in (self.lists, self.flat))
+        pairs = zip(*results, strict=True)
         return sum(len(np.intersect1d(a, b)) for a, b in pairs) / (K * len(queries))
 
     def _terms(self, texts: list[str]) -> Any:

@@ -71,12 +71,12 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=100)
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     args = parser.parse_args()
-    found = []
+    sizes_done = []
     for size in map(int, args.sizes.split(",")):
-        found.append(one_size(size, args.queries, size <= args.tantivy_to))
-        sys.stdout.write(json.dumps(found[-1]) + "\n")
+        sizes_done.append(one_size(size, args.queries, size <= args.tantivy_to))
+        sys.stdout.write(json.dumps(sizes_done[-1]) + "\n")
         sys.stdout.flush()
-    figures = {"sizes": found, "machine": f"{platform.machine()}, numpy {np.__version__}"}
+    figures = {"sizes": sizes_done, "machine": f"{platform.machine()}, numpy {np.__version__}"}
     if args.out:
         args.out.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
@@ -84,7 +84,7 @@ def main() -> None:
 def one_size(size: int, queries: int, beside: bool) -> dict[str, Any]:
     """Search, move and delete."""
     own = Made(size)
-    asked = Texts().queries(queries)
+    stream = Texts().queries(queries)
     work: dict[str, Callable[[str], object]] = {
         "search": lambda query: own.search(query, DEPTH),
         "search and moments": lambda query: (own.search(query, DEPTH), own.moments(query)),
@@ -96,7 +96,7 @@ def one_size(size: int, queries: int, beside: bool) -> dict[str, Any]:
         other.restore(own.state())
         work["search, tantivy"] = lambda query: other.search(query, DEPTH)
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in work}
-    for query in asked:
+    for query in stream:
         for name, run in work.items():
             own._last = None
             times[name].append(_time(lambda run=run, query=query: run(query)))  # type: ignore[misc]
@@ -108,10 +108,10 @@ def one_size(size: int, queries: int, beside: bool) -> dict[str, Any]:
         "bytes_per_passage": sum(array.nbytes for array in state.values()) / size,
         **{
             name: {
-                "ms": statistics.median(clock for clock, _ in taken),
-                "cpu_ms": statistics.median(cpu for _, cpu in taken),
+                "ms": statistics.median(clock for clock, _ in clocks),
+                "cpu_ms": statistics.median(cpu for _, cpu in clocks),
             }
-            for name, taken in times.items()
+            for name, clocks in times.items()
         },
     }
 

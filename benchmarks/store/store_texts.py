@@ -26,10 +26,10 @@ ASKED = 8
 def vocabulary() -> list[str]:
     """Made-up words, the commonest first, all different."""
     syllables = [a + b for a, b in itertools.product("bdfgklmnprstvz", "aeiou")]
-    made = itertools.chain(
+    spellings = itertools.chain(
         itertools.product(syllables, repeat=2), itertools.product(syllables, repeat=3)
     )
-    return ["".join(parts) for parts in itertools.islice(made, WORDS)]
+    return ["".join(parts) for parts in itertools.islice(spellings, WORDS)]
 
 
 class Texts:
@@ -61,8 +61,8 @@ class Texts:
 
     def _draw(self, count: int) -> list[str]:
         ranks = np.searchsorted(self._upto, self._rng.random(count))
-        found: list[str] = self._words[np.minimum(ranks, WORDS - 1)].tolist()
-        return found
+        drawn: list[str] = self._words[np.minimum(ranks, WORDS - 1)].tolist()
+        return drawn
 
 
 class WordVectors:
@@ -77,8 +77,8 @@ class WordVectors:
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """`(n, dim)` float32, L2-normalised."""
-        found = np.zeros((len(texts), self.dim), dtype=np.float32)
-        for row, text in zip(found, texts, strict=True):
-            held = [i for word in text.lower().split() if (i := self._number.get(word)) is not None]
-            row[:] = self._vectors[held].sum(0) if held else 1.0
-        return found / np.linalg.norm(found, axis=1, keepdims=True)
+        vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
+        for row, text in zip(vectors, texts, strict=True):
+            rows = [i for word in text.lower().split() if (i := self._number.get(word)) is not None]
+            row[:] = self._vectors[rows].sum(0) if rows else 1.0
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)

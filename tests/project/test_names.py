@@ -10,16 +10,23 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PARTICIPLES = set("found asked held kept given wanted known told made shown taken".split())
+PACKAGES = (
+    "src/hoptrail",
+    "memory",
+    "graph",
+    "learning",
+    "policies",
+    "evaluation",
+    "integrations",
+)
 BUDGET = {
-    "src/hoptrail": 0,
-    "memory": 0,
-    "graph": 0,
-    "learning": 0,
-    "policies": 0,
-    "evaluation": 0,
-    "integrations": 0,
+    **dict.fromkeys(PACKAGES, 0),
+    "benchmarks": 0,
+    "examples": 0,
+    "scripts": 0,
+    "tests": 358,
 }
-"""How many a package may have. It only falls: who renames some lowers it."""
+"""How many a folder may have. It only falls: who renames some lowers it."""
 
 
 def _named(tree: ast.AST) -> Iterator[str]:
@@ -46,7 +53,6 @@ def participles(source: str) -> list[str]:
     return [name for name in _named(ast.parse(source)) if name in PARTICIPLES]
 
 
-PACKAGES = ("src/hoptrail", *(package for package in BUDGET if "/" not in package))
 MIRRORED = {"merge_duplicates"}
 """Functions that the command line names as the library does, since one carries out the other."""
 
@@ -88,14 +94,14 @@ def test_no_public_function_of_a_module_has_the_name_of_another_s() -> None:
     assert twice.keys() <= MIRRORED, f"name each by what it does, and to what: {twice}"
 
 
-@pytest.mark.parametrize("package", BUDGET)
-def test_no_package_binds_more_bare_participles_than_its_budget(package: str) -> None:
-    files = sorted((ROOT / package).rglob("*.py"))
+@pytest.mark.parametrize("folder", BUDGET)
+def test_no_folder_binds_more_bare_participles_than_its_budget(folder: str) -> None:
+    files = sorted((ROOT / folder).rglob("*.py"))
     assert files
     names = {str(file.relative_to(ROOT)): participles(file.read_text()) for file in files}
     names = {file: bound for file, bound in names.items() if bound}
     count = sum(map(len, names.values()))
-    assert count <= BUDGET[package], f"{count}, at most {BUDGET[package]}: {names}"
+    assert count <= BUDGET[folder], f"{count}, at most {BUDGET[folder]}: {names}"
 
 
 def test_locals_parameters_and_loops_count_and_fields_do_not() -> None:
