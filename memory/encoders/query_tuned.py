@@ -143,7 +143,7 @@ class QueryTunedEncoder:
         from safetensors.torch import save_file
 
         where = Path(folder)
-        check_folder(where)
+        check_tuned_folder(where)
         tensors = {f"a.{name}": a.contiguous() for name, (a, _) in self._factors.items()}
         tensors |= {f"b.{name}": b.contiguous() for name, (_, b) in self._factors.items()}
         card = {
@@ -199,7 +199,7 @@ class QueryTunedEncoder:
         return encoder
 
 
-def check_folder(folder: Path) -> None:
+def check_tuned_folder(folder: Path) -> None:
     """Refuse a folder in which the query side's files would replace somebody else's.
 
     Args:

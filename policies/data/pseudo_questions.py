@@ -139,7 +139,11 @@ class QuestionMaker:
         self.paths, self.rng = PassagePaths(view, graph), rng
 
     def chain(self, start: int) -> QuestionDraft | None:
-        """A path over two to four passages, the first of them named."""
+        """A path over two to four passages, the first of them named.
+
+        Args:
+            start: The slot of the first.
+        """
         lengths = list(LENGTHS)
         length = lengths[self.rng.choice(len(lengths), p=list(LENGTHS.values()))]
         anchor = self._anchor(self.paths[start], None)

@@ -34,7 +34,7 @@ from hoptrail.formats.jsonl import read_questions
 from hoptrail.learning.losses import listwise_loss
 from hoptrail.learning.low_rank import add_low_rank
 from hoptrail.memory.encoders.query_side import query_side
-from hoptrail.memory.encoders.query_tuned import QueryTunedEncoder, check_folder
+from hoptrail.memory.encoders.query_tuned import QueryTunedEncoder, check_tuned_folder
 from hoptrail.memory.encoders.transformer import Encoder, TransformerEncoder
 from hoptrail.memory.views.view import View
 from hoptrail.policies.data.corpora import OpenCorpus
@@ -253,7 +253,7 @@ def tune_query_encoder(
             folder cannot be written.
     """
     config = config or QueryEncoderConfig()
-    check_folder(out)
+    check_tuned_folder(out)
     with ExitStack() as stack:
 
         def opened(sets: Sequence[TrainingSet]) -> list[OpenCorpus]:

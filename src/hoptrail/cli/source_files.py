@@ -47,6 +47,7 @@ def read_command_sources(
         FormatError: A file cannot be read.
     """
     from hoptrail.formats.documents import Sources
+    from hoptrail.formats.jsonl import read_sources
     from hoptrail.formats.sequences import in_sequence
     from hoptrail.formats.triples import read_triples
 
@@ -58,7 +59,7 @@ def read_command_sources(
         passages = [passage for file in files for passage in read_triples(file)]
         sources = Sources(passages=tuple(passages), read=tuple(map(str, files)))
     else:
-        sources = read_command_sources(files, empty=sync)
+        sources = read_sources(files, empty=sync)
     sources = replace(sources, passages=(*sources.passages, *map(_passage_of, spoken)))
     if not (sources.passages or sources.documents or sources.folders):
         places = ", ".join(map(str, files))
