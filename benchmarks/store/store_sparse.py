@@ -24,7 +24,7 @@ import numpy as np
 from store_texts import LENGTH, WORDS, Texts, vocabulary
 
 from hoptrail.memory.index.bm25 import SparseIndex
-from hoptrail.memory.index.postings import segment
+from hoptrail.memory.index.postings import make_segment
 from hoptrail.memory.index.slots import SlotTable
 from hoptrail.memory.index.tantivy_bm25 import TantivyIndex
 
@@ -52,7 +52,7 @@ class Made(SparseIndex):
             drawn = np.searchsorted(upto, rng.random(int(lengths.sum())))
             owners = np.repeat(np.arange(count), lengths)
             words = number[np.minimum(drawn, WORDS - 1)]
-            self._take(segment(first, owners, words, lengths, self._pairs), lengths)
+            self._take(make_segment(first, owners, words, lengths, self._pairs), lengths)
             self._total += int(lengths.sum())
             self._merge()
 

@@ -70,7 +70,7 @@ class TokenCache:
         self.codec = codec
         self.known = 0
         """Texts asked for that were there already."""
-        # Under a name and in a table that `disk_cache.erase` finds: a purge takes these too.
+        # Where `disk_cache.erase_vectors` looks, by name and table: a purge takes these too.
         made_by = f"{encoder.fingerprint}-tokens-{codec.fingerprint}"
         self._file = CacheFile(vectors_file_name(made_by), folder)
         self.path = self._file.path

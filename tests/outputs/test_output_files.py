@@ -92,8 +92,8 @@ def test_what_is_no_regular_file_is_refused(tmp_path: Path) -> None:
 KILLED = """
 import sys, time
 from pathlib import Path
-from hoptrail.outputs.output_files import check_folder, scratch
-how = {"scratch": lambda: scratch(Path(sys.argv[2])), "check": check_folder}
+from hoptrail.outputs.output_files import scratch, scratch_folder
+how = {"scratch": lambda: scratch(Path(sys.argv[2])), "check": scratch_folder}
 with how[sys.argv[1]]() as place:
     (place / "copy" if place.is_dir() else place).write_text("half")
     place.with_name(place.name + "-journal").write_text("") if place.is_file() else None

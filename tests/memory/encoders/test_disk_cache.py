@@ -86,7 +86,7 @@ def test_whatever_an_encoder_is_called_its_vectors_lie_in_the_folder_and_can_be_
     cache.close()
     [file] = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert file.parent == tmp_path / "cache"
-    assert disk_cache.erase([cache_key("a secret")], tmp_path / "cache") == 1
+    assert disk_cache.erase_vectors([cache_key("a secret")], tmp_path / "cache") == 1
 
 
 def test_a_plain_fingerprint_stands_in_the_name_of_the_file(tmp_path: Path) -> None:
