@@ -15,9 +15,6 @@ import os
 import tomllib
 from pathlib import Path
 
-from hoptrail.cli.app import AROUND, app, command
-from hoptrail.cli.options import JsonFlag
-from hoptrail.cli.printing import print_json, say
 from hoptrail.errors import ConfigError
 
 SETTINGS = {
@@ -84,28 +81,3 @@ def settings_and_sources() -> dict[str, tuple[str | None, str]]:
         else:
             rows[name] = (None, "default")
     return rows
-
-
-@command(
-    app,
-    "config",
-    panel=AROUND,
-    examples="""
-config
-config --json""",
-)
-def show_config(json: JsonFlag = False) -> int:
-    """Show which defaults apply, and where each is from.
-
-    A file in TOML may set the store, the namespace, the encoder, the policy and the effort of the
-    commands that open a memory. The environment goes before it, and an option before both.
-    """
-    rows = settings_and_sources()
-    file = config_file()
-    if json:
-        values = {name: {"value": value, "from": source} for name, (value, source) in rows.items()}
-        print_json({"file": str(file), "exists": file.exists(), "settings": values})
-        return 0
-    say(f"settings: {file}{'' if file.exists() else ' (there is none)'}")
-    say(*(f"  {name}: {value or '-'}  ({source})" for name, (value, source) in rows.items()))
-    return 0

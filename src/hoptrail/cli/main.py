@@ -27,9 +27,10 @@ from hoptrail.cli import train as train  # isort: skip
 from hoptrail.cli import evaluate as evaluate  # isort: skip
 from hoptrail.cli import encoder as encoder  # isort: skip
 from hoptrail.cli import demo as demo  # isort: skip
-from hoptrail.cli import config as config  # isort: skip
-from hoptrail.cli.app import app
+from hoptrail.cli.app import AROUND, app, command
 from hoptrail.cli.command import Invocation
+from hoptrail.cli.config import config_file, settings_and_sources
+from hoptrail.cli.options import JsonFlag
 from hoptrail.cli.printing import print_json, say
 from hoptrail.errors import HoptrailError
 
@@ -40,6 +41,31 @@ COMPLETION = "_HOPTRAIL_COMPLETE"
 """In the environment, from the shell: it asks what could follow."""
 LONGEST = 1000
 """Characters of a message that are printed."""
+
+
+@command(
+    app,
+    "config",
+    panel=AROUND,
+    examples="""
+config
+config --json""",
+)
+def show_config(json: JsonFlag = False) -> int:
+    """Show which defaults apply, and where each is from.
+
+    A file in TOML may set the store, the namespace, the encoder, the policy and the effort of the
+    commands that open a memory. The environment goes before it, and an option before both.
+    """
+    rows = settings_and_sources()
+    file = config_file()
+    if json:
+        values = {name: {"value": value, "from": source} for name, (value, source) in rows.items()}
+        print_json({"file": str(file), "exists": file.exists(), "settings": values})
+        return 0
+    say(f"settings: {file}{'' if file.exists() else ' (there is none)'}")
+    say(*(f"  {name}: {value or '-'}  ({source})" for name, (value, source) in rows.items()))
+    return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
