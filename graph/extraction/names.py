@@ -174,7 +174,7 @@ def name_in_texts(title: str | None) -> str | None:
         title: A passage's.
 
     Examples:
-        >>> name_of("Custody (2007 film)"), name_of("Procter &amp; Gamble"), name_of("The Who")
+        >>> name_in_texts("Custody (2007 film)"), name_in_texts("Procter &amp; Gamble"), name_in_texts("The Who")
         ('custody', 'procter gamble', None)
     """
     if not title:
