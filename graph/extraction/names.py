@@ -174,8 +174,9 @@ def name_in_texts(title: str | None) -> str | None:
         title: A passage's.
 
     Examples:
-        >>> name_in_texts("Custody (2007 film)"), name_in_texts("Procter &amp; Gamble"), name_in_texts("The Who")
-        ('custody', 'procter gamble', None)
+        >>> titles = ["Custody (2007 film)", "Procter &amp; Gamble", "The Who"]
+        >>> [name_in_texts(title) for title in titles]
+        ['custody', 'procter gamble', None]
     """
     if not title:
         return None
