@@ -1,9 +1,9 @@
-"""What the files of a sentence-transformers folder say of pooling, length and more."""
+"""What the files of an encoder's folder say: pooling, length and more, and whose they are."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -130,3 +130,27 @@ def _json_of(file: Path, kind: type) -> Any:
     if not isinstance(content, kind):
         raise FormatError(f"{file} should hold a JSON {kind.__name__}, got {content!r:.60}")
     return content
+
+
+def check_own_folder(folder: Path, layout: str, names: Sequence[str], what: str) -> None:
+    """Refuse a folder in which an encoder's files would replace those of somebody else's model.
+
+    Args:
+        folder: Where it is to be written; it need not be there.
+        layout: The format that a card of ours names.
+        names: Of the files, the card first.
+        what: Whose files they are, for the message.
+
+    Raises:
+        FormatError: It holds such a file.
+    """
+    try:
+        if json.loads((folder / names[0]).read_text(encoding="utf-8"))["format"] == layout:
+            return  # one of ours: it is replaced
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    for name in names:
+        if (folder / name).exists():
+            raise FormatError(
+                f"{folder / name} is there already and is no {what}'s: give another folder"
+            )

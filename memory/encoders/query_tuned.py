@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hoptrail.errors import FormatError
+from hoptrail.memory.encoders.model_folder import check_own_folder
 from hoptrail.memory.encoders.transformer import TransformerEncoder, minilm
 from hoptrail.memory.encoders.vectors import Vectors
 
@@ -208,16 +209,7 @@ def check_tuned_folder(folder: Path) -> None:
     Raises:
         FormatError: It holds such a file.
     """
-    try:
-        if json.loads((folder / CARD).read_text(encoding="utf-8"))["format"] == FORMAT:
-            return  # one of ours: it is replaced
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    for name in (CARD, CHANGES):
-        if (folder / name).exists():
-            raise FormatError(
-                f"{folder / name} is there already and is no query side's: give another folder"
-            )
+    check_own_folder(folder, FORMAT, (CARD, CHANGES), "query side")
 
 
 def low_rank_change(a: Tensor, b: Tensor) -> Tensor:

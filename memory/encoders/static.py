@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from hoptrail.errors import FormatError, InputError
 from hoptrail.memory.analysis.widths import plain_width
-from hoptrail.memory.encoders.model_folder import unsupported
+from hoptrail.memory.encoders.model_folder import check_own_folder, unsupported
 from hoptrail.memory.encoders.query_tuned import CARD as QUERY_TUNED
 from hoptrail.memory.encoders.query_tuned import QueryTunedEncoder
 from hoptrail.memory.encoders.sentence_transformer import SentenceTransformerEncoder
@@ -119,7 +119,7 @@ class StaticEncoder:
         from safetensors.numpy import save_file
 
         where = Path(folder)
-        _check_folder(where)
+        check_own_folder(where, FORMAT, (CARD, TOKENIZER, TABLE), "static encoder")
         card = {
             "format": FORMAT,
             "fingerprint": self._fingerprint,
@@ -235,21 +235,3 @@ def load_encoder(model: str | Path) -> Encoder:
             return load(model)
     folder = fetch(model)
     return SentenceTransformerEncoder(model) if unsupported(folder) else TransformerEncoder(folder)
-
-
-def _check_folder(folder: Path) -> None:
-    """Refuse a folder in which a table's files would replace those of somebody else's model.
-
-    Raises:
-        FormatError: It holds such a file.
-    """
-    try:
-        if json.loads((folder / CARD).read_text(encoding="utf-8"))["format"] == FORMAT:
-            return  # a table of ours: it is replaced
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    for name in (CARD, TOKENIZER, TABLE):
-        if (folder / name).exists():
-            raise FormatError(
-                f"{folder / name} is there already and is no static encoder's: give another folder"
-            )
