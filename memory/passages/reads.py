@@ -34,7 +34,7 @@ class Changes:
     """Rowids of passages that are gone, in the order of deletion."""
 
 
-class Reader:
+class PassageReads:
     """What can be asked of a store's file without an index or an encoder."""
 
     _db: Database

@@ -35,7 +35,7 @@ from hoptrail.memory.storage.namespaces import (
 from hoptrail.types import Namespace, Passage
 
 if TYPE_CHECKING:
-    from hoptrail.memory.passages.reads import Reader
+    from hoptrail.memory.passages.reads import PassageReads
 
 RECALLS_KEPT = 256
 """Searches and recalls that are counted in memory before the counts are written."""
@@ -203,7 +203,7 @@ class Recorder:
             return dict(self._kept)
 
 
-def note(store: Reader, passages: Iterable[Passage]) -> None:
+def note(store: PassageReads, passages: Iterable[Passage]) -> None:
     """Count passages as returned; those that are gone are left out.
 
     Args:
@@ -221,7 +221,7 @@ def note(store: Reader, passages: Iterable[Passage]) -> None:
     store.recorder.note(rowids)
 
 
-def history(store: Reader, id: str, namespace: ScopeLike = ()) -> History:
+def history(store: PassageReads, id: str, namespace: ScopeLike = ()) -> History:
     """Where a passage comes from, and what became of it.
 
     Args:
@@ -241,7 +241,7 @@ def history(store: Reader, id: str, namespace: ScopeLike = ()) -> History:
         return replace(entry, merged=provenance.of_key(connection, place.encoded, id))
 
 
-def histories(store: Reader, namespace: ScopeLike = ()) -> Iterator[History]:
+def histories(store: PassageReads, namespace: ScopeLike = ()) -> Iterator[History]:
     """That of each of the scope's passages, by namespace and id, of one state of the store.
 
     Args:
@@ -253,7 +253,7 @@ def histories(store: Reader, namespace: ScopeLike = ()) -> Iterator[History]:
     return _histories(store, where, (*bounds, store.clock()))
 
 
-def _histories(store: Reader, where: str, values: tuple[object, ...]) -> Iterator[History]:
+def _histories(store: PassageReads, where: str, values: tuple[object, ...]) -> Iterator[History]:
     with store.recorder.steady(), store.reading() as connection:
         unwritten = store.recorder.unwritten()
         counted = schema.applied(connection, schema.STATISTICS) > 0

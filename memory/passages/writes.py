@@ -22,7 +22,7 @@ from hoptrail.memory.guarded import guarded
 from hoptrail.memory.passages import batches, cleaning, settling, whole_documents
 from hoptrail.memory.passages.batches import Key, OnDuplicate, Row, Upserted
 from hoptrail.memory.passages.provenance import Merged
-from hoptrail.memory.passages.reads import Reader, find, list_of_ids
+from hoptrail.memory.passages.reads import PassageReads, find, list_of_ids
 from hoptrail.memory.passages.settling import Elsewhere
 from hoptrail.memory.passages.usage import Counts
 from hoptrail.memory.passages.whole_documents import NOTHING, Whole
@@ -34,7 +34,7 @@ from hoptrail.values.progress import Progress
 from hoptrail.values.strings import check_choice, check_string
 
 
-class Writer(Reader):
+class Writer(PassageReads):
     """What can be done to a store's passages."""
 
     path: Path

@@ -39,7 +39,9 @@ from .policies.policy import Policy as Policy
 from .policies.training.config import TrainConfig as TrainConfig
 from .policies.training.run import train as train
 from .types import (
+    Answer as Answer,
     Cost as Cost,
+    Evidence as Evidence,
     Hit as Hit,
     Hop as Hop,
     Link as Link,
@@ -47,6 +49,7 @@ from .types import (
     Namespace as Namespace,
     Passage as Passage,
     Question as Question,
+    Reader as Reader,
     Recall as Recall,
     Trail as Trail,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from hoptrail.errors import InputError
 
@@ -171,6 +171,68 @@ class Recall:
         if self.judge is None:
             raise InputError("this recall came from no memory that could keep feedback on it")
         self.judge(reward, passages)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A passage that an answer rests on, and where in it the answer stands."""
+
+    id: str
+    """Of the passage."""
+    namespace: Namespace = ()
+    field: Literal["text", "title", "speaker"] = "text"
+    """What of the passage the span is a part of; `speaker` is in its metadata."""
+    start: int | None = None
+    """The span's first character in that field; None where the passage supports an answer that
+    stands elsewhere, or in no passage, as yes and no do."""
+    end: int | None = None
+    """The character after its last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a reader makes of a question and the passages that were read for it."""
+
+    question: str
+    text: str | None
+    """The answer; None where the passages do not say."""
+    probability: float
+    """That this is right: that the text answers the question or, where it is None, that the
+    passages hold no answer."""
+    answerable: float
+    """The probability that the passages hold an answer at all, whatever the text is."""
+    evidence: tuple[Evidence, ...] = ()
+    """What it rests on, in the order in which it was read."""
+    passages: tuple[Passage, ...] = ()
+    """What was read, in order."""
+    recall: Recall | None = field(default=None, compare=False, repr=False)
+    """The recall that found the passages; None where they came from elsewhere."""
+
+    @property
+    def known(self) -> bool:
+        """Whether there is an answer."""
+        return self.text is not None
+
+    @property
+    def trail(self) -> Trail | None:
+        """The likeliest trail by which the passages were found; None where nothing was walked."""
+        return self.recall.trails[0] if self.recall and self.recall.trails else None
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """What answers questions from passages: the one that ships, or another in its place."""
+
+    def read(self, question: str, passages: Sequence[Passage]) -> Answer:
+        """The answer that passages give to a question.
+
+        Args:
+            question: In words.
+            passages: In the order in which they were read, the best first; perhaps none.
+
+        Returns:
+            An answer whose evidence is among the passages.
+        """
 
 
 @dataclass(frozen=True, slots=True)
