@@ -105,6 +105,39 @@ def questions(tmp_path: Path, three_hops: Question) -> Path:
     return file
 
 
+_ATTACKS = [
+    "<script>window.pwned=1</script>",
+    "<img src=x onerror=window.pwned=1>",
+    "<svg onload=window.pwned=1><a xlink:href=javascript:window.pwned=1>",
+    "<style>*{display:none}</style>",
+    "<iframe srcdoc='<script>parent.pwned=1</script>'></iframe>",
+    "<a href='javascript:window.pwned=1'>read on</a>",
+    "<base href=//example.org/><meta http-equiv=refresh content='0;url=javascript:pwned=1'>",
+    "{{constructor.constructor('window.pwned=1')()}}${window.pwned=1}",
+    "&lt;script&gt;window.pwned=1&lt;/script&gt;&#60;script&#62;",
+    "\u202e<b>turned</b>\u2066\u200b\ufeff\x00\x1b[2J\x07",
+]
+_ENDS = [
+    "",
+    "</script>",
+    "</style></textarea></title>",
+    "-->",
+    "<!--",
+    "]]>",
+    '" autofocus onfocus="window.pwned=1',
+    "' onmouseover='window.pwned=1",
+    "\\",
+    '"}</script>',
+    "</svg></td></table></main></body></html>",
+]
+
+
+@pytest.fixture(scope="session")
+def markup_texts() -> list[str]:
+    """More than a hundred texts that would be markup, or a program, if a page let them."""
+    return [f"{end}{attack}" for attack in _ATTACKS for end in _ENDS]
+
+
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Vectors go to a folder of the test run, unless the caller names one."""

@@ -172,6 +172,22 @@ class Recall:
             raise InputError("this recall came from no memory that could keep feedback on it")
         self.judge(reward, passages)
 
+    def to_html(self) -> str:
+        """A page that shows the walk hop by hop and what came back: one file, no network.
+
+        Returns:
+            The page, to be written to a file as UTF-8. Whatever passages say is shown as text.
+        """
+        from hoptrail.outputs.pages.recall_page import recall_page
+
+        return recall_page(self)
+
+    def _repr_html_(self) -> str:
+        """The same, as a notebook shows it."""
+        from hoptrail.outputs.pages.recall_page import recall_fragment
+
+        return recall_fragment(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:

@@ -16,7 +16,19 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("ground", ("errors", "types", "values", "outputs", "formats", "metrics")),
+    (
+        "ground",
+        (
+            "errors",
+            "outputs.printable",
+            "outputs.pages",
+            "types",
+            "values",
+            "outputs",
+            "formats",
+            "metrics",
+        ),
+    ),
     (
         "memory",
         (

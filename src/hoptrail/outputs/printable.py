@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from hoptrail.errors import InputError
-from hoptrail.types import Namespace
 
 _UNSAFE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 """Control, formatting (bidirectional and invisible ones among them), halves of surrogate pairs,
@@ -60,7 +59,7 @@ def namespace_text(namespace: Sequence[str]) -> str:
     return printable_json(json.dumps(parts, ensure_ascii=False))
 
 
-def namespace_of(text: str) -> Namespace:
+def namespace_of(text: str) -> tuple[str, ...]:
     """The namespace that `a/b` spells, or a JSON list of its parts; an empty text is the root.
 
     Raises:
