@@ -270,7 +270,7 @@ def test_an_odd_cache_folder_is_used_or_named(cache) -> None:
 
 
 def test_what_is_not_expected_is_one_sentence_too(monkeypatch, capsys) -> None:
-    from hoptrail.cli import store
+    from hoptrail.cli.commands import store
 
     for error in (RuntimeError("odd\nthing"), MemoryError(), OSError(28, "No space left", "x.db")):
 

@@ -17,8 +17,9 @@ import pytest
 import torch
 
 from hoptrail import Memory, MissingExtra
-from hoptrail.cli import app, evaluate
+from hoptrail.cli import app
 from hoptrail.cli.command import command_paths
+from hoptrail.cli.commands import evaluate
 from hoptrail.cli.main import build_command, main
 from hoptrail.formats.jsonl import read_questions
 from hoptrail.memory.encoders import transformer as encoders

@@ -165,7 +165,7 @@ def test_a_warning_is_one_line_of_ours(tmp_path, capsys, monkeypatch) -> None:
     import logging
     import warnings
 
-    from hoptrail.cli import store
+    from hoptrail.cli.commands import store
 
     def warns(*_: object, **__: object) -> None:
         warnings.warn(f"odd {EVIL}", stacklevel=1)

@@ -1,3 +1,3 @@
-"""The command line: one file for each group of commands, and what they share."""
+"""The command line: what its commands share; the commands themselves are in `commands`."""
 
 from hoptrail.cli.main import main as main

@@ -152,7 +152,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"]},
     rich_markup_mode="rich",
 )
-"""The program; the modules of `hoptrail.cli` add their commands to it."""
+"""The program; the modules of `hoptrail.cli.commands` add their commands to it."""
 
 
 @app.callback()

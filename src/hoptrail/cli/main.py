@@ -20,13 +20,13 @@ from typing import Any
 import typer
 
 # The order of the panels in the program's help; each module adds its commands to the program.
-from hoptrail.cli import write as write  # isort: skip
-from hoptrail.cli import query as query  # isort: skip
-from hoptrail.cli import store as store  # isort: skip
-from hoptrail.cli import train as train  # isort: skip
-from hoptrail.cli import evaluate as evaluate  # isort: skip
-from hoptrail.cli import encoder as encoder  # isort: skip
-from hoptrail.cli import demo as demo  # isort: skip
+from hoptrail.cli.commands import write as write  # isort: skip
+from hoptrail.cli.commands import query as query  # isort: skip
+from hoptrail.cli.commands import store as store  # isort: skip
+from hoptrail.cli.commands import train as train  # isort: skip
+from hoptrail.cli.commands import evaluate as evaluate  # isort: skip
+from hoptrail.cli.commands import encoder as encoder  # isort: skip
+from hoptrail.cli.commands import demo as demo  # isort: skip
 from hoptrail.cli.app import AROUND, app, command
 from hoptrail.cli.command import Invocation
 from hoptrail.cli.config import config_file, settings_and_sources
