@@ -16,7 +16,7 @@ from .masked import (
     masked_log_softmax as masked_log_softmax,
     masked_logsumexp as masked_logsumexp,
 )
-from .policy_gradient import (
+from .estimators.policy_gradient import (
     entropy as entropy,
     evidence_reward as evidence_reward,
     leave_one_out_advantages as leave_one_out_advantages,
@@ -34,7 +34,7 @@ from .reader.span_reader import (
     no_answer_target as no_answer_target,
     target_log_prob as target_log_prob,
 )
-from .relaxed import (
+from .estimators.relaxed import (
     OrderedSample as OrderedSample,
     gumbel_noise as gumbel_noise,
     gumbel_top_k as gumbel_top_k,
@@ -48,7 +48,7 @@ from .set_likelihood import (
     subset_code as subset_code,
     subsets as subsets,
 )
-from .stochastic_beam import (
+from .estimators.stochastic_beam import (
     children as children,
     importance_weights as importance_weights,
     log_inclusion as log_inclusion,

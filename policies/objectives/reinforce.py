@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hoptrail.learning.policy_gradient import reinforce_loss
+from hoptrail.learning.estimators.policy_gradient import reinforce_loss
 from hoptrail.policies.data.examples import Example
 from hoptrail.policies.environment.reformulation import Reformulator
 from hoptrail.policies.objectives.rewards import Reward
@@ -35,7 +35,7 @@ def reinforce(
     """The loss of a batch of questions, and what to show of it.
 
     Source: Williams 1992 (REINFORCE); the leave-one-out baseline of Kool et al. 2019. See
-    `hoptrail.learning.policy_gradient`.
+    `hoptrail.learning.estimators.policy_gradient`.
 
     Args:
         policy: π.

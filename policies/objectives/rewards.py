@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from hoptrail.errors import ConfigError, InputError
-from hoptrail.learning.policy_gradient import evidence_reward
+from hoptrail.learning.estimators.policy_gradient import evidence_reward
 from hoptrail.learning.reader.answers import normalize_answer
 from hoptrail.policies.data.examples import Example
 from hoptrail.policies.environment.state import State

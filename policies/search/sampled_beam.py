@@ -24,8 +24,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from hoptrail.errors import InputError
-from hoptrail.learning.relaxed import gumbel_noise
-from hoptrail.learning.stochastic_beam import children, log_inclusion
+from hoptrail.learning.estimators.relaxed import gumbel_noise
+from hoptrail.learning.estimators.stochastic_beam import children, log_inclusion
 from hoptrail.policies.environment.candidates import CandidatePool
 from hoptrail.policies.environment.state import State, batch_states, state_input
 from hoptrail.policies.result import Decided

@@ -65,7 +65,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "graph.audit",
         ),
     ),
-    ("learning", ("learning", "learning.reader")),
+    ("learning", ("learning", "learning.estimators", "learning.reader")),
     (
         "policies",
         (

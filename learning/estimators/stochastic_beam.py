@@ -31,9 +31,9 @@ import torch
 from torch import Tensor
 
 from hoptrail.errors import InputError
+from hoptrail.learning.estimators.relaxed import gumbel_noise
 from hoptrail.learning.losses import Reduction, reduce_rows
 from hoptrail.learning.masked import require_bool, same_shape
-from hoptrail.learning.relaxed import gumbel_noise
 
 
 def children(log_probs: Tensor, largest: Tensor, *, generator: torch.Generator) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hoptrail.errors import InputError
-from hoptrail.learning.policy_gradient import (
+from hoptrail.learning.estimators.policy_gradient import (
     entropy,
     evidence_reward,
     leave_one_out_advantages,

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from hoptrail.errors import InputError
-from hoptrail.learning.relaxed import (
+from hoptrail.learning.estimators.relaxed import (
     gumbel_noise,
     gumbel_top_k,
     plackett_luce_log_prob,

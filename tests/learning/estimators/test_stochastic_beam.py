@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hoptrail.errors import InputError
-from hoptrail.learning.stochastic_beam import (
+from hoptrail.learning.estimators.stochastic_beam import (
     children,
     importance_weights,
     log_inclusion,
