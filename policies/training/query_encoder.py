@@ -1,10 +1,10 @@
 """Training the query side of an encoder against passage vectors that stay as they are.
 
 No passage is encoded anew: a memory goes on with the vectors that it has, and is asked better. A
-query is a question, or a question rewritten from one of its supporting passages as on a walk; what
-is still missing of its evidence should be near to it, of all passages that it may find. With s the
-score of a passage in the memory's own dense search, M the missing passages, and the one that was
-read left out:
+query is a question with some of its supporting passages, as in the states of a walk
+(`hoptrail.policies.reformulation.query_text`); what is still missing of its evidence should be near
+to it, of all passages that it may find. With s the score of a passage in the memory's own dense
+search, M the missing passages, and those that were read left out:
 
     p_i  = softmax over i of s(q, i) / τ
     loss = -½ (log Σ over M of p_i + mean over M of log p_i) + anchor · (1 - cos(q, q₀))
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -39,7 +39,7 @@ from hoptrail.memory.encoders.transformer import Encoder, TransformerEncoder
 from hoptrail.memory.views.view import View
 from hoptrail.policies.data.corpora import OpenCorpus
 from hoptrail.policies.data.training_data import TrainingData, TrainingSet
-from hoptrail.policies.environment.reformulation import rewritten
+from hoptrail.policies.reformulation.query_text import query_text
 from hoptrail.policies.training.preparation import open_corpora
 from hoptrail.types import Namespace
 from hoptrail.values.numbers import above_zero, whole
@@ -47,6 +47,12 @@ from hoptrail.values.progress import TrainingProgress, silent
 
 DEPTHS = (5, 10)
 """Passages that a dense search may give, where it is measured."""
+MOST_EVIDENCE = 4
+"""Supporting passages of a question that count, and passages that a query is given at most: as many
+as a trail has hops."""
+WRONG, WRONG_TURNS = 4, 0.25
+"""Passages of a question that a query may be given by mistake, and the share of queries that one is
+given: a walk has to go on from there too."""
 WARM_UP, LOWEST = 0.1, 0.02
 """Share of the steps in which the learning rate rises, and what is left of it at the end."""
 
@@ -57,8 +63,10 @@ class QueryEncoderConfig:
 
     rank: int = 32
     """Of the change of each layer's weights."""
-    epochs: int = 6
+    epochs: int = 8
     """Passes over the questions."""
+    states: int = 2
+    """Queries of each question in a pass, each with some of its evidence."""
     batch: int = 64
     """Queries in a step, all of one scope."""
     learning_rate: float = 5e-4
@@ -71,7 +79,7 @@ class QueryEncoderConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("rank", "epochs", "batch"):
+        for name in ("rank", "epochs", "states", "batch"):
             whole(getattr(self, name), name, least=1, error=ConfigError)
         for name in ("learning_rate", "temperature"):
             above_zero(getattr(self, name), name, error=ConfigError)
@@ -118,29 +126,36 @@ class EvidenceQuestion:
     text: str
     gold: tuple[int, ...]
     """Slots of the supporting passages, at least one."""
-    contents: tuple[str, ...]
-    """Theirs, in that order."""
+    wrong: tuple[int, ...]
+    """Slots of the passages nearest to it that are not among them: where a walk may go wrong."""
+    contents: Mapping[int, str]
+    """Of all these passages, by slot."""
     scores: PassageScores
 
 
 @dataclass(frozen=True, slots=True)
-class _Query:
+class StateQuery:
+    """The query of a state to learn from."""
+
     question: EvidenceQuestion
-    read: int | None
-    """The place in `gold` of the passage that it was rewritten from; None for the question."""
+    evidence: tuple[int, ...]
+    """Slots of the passages that were read; a supporting passage at least is missing."""
 
     @property
     def text(self) -> str:
-        if self.read is None:
-            return self.question.text
-        return rewritten(self.question.text, self.question.contents[self.read])
+        """What the encoder reads."""
+        contents = self.question.contents
+        return query_text(self.question.text, [contents[slot] for slot in self.evidence])
 
 
-def evidence_questions(corpora: Sequence[OpenCorpus], device: str) -> list[EvidenceQuestion]:
+def evidence_questions(
+    corpora: Sequence[OpenCorpus], encoder: Encoder, device: str
+) -> list[EvidenceQuestion]:
     """The questions of corpora whose supporting passages are known.
 
     Args:
         corpora: Opened corpora with their questions.
+        encoder: For the questions as they are now.
         device: Where to put the passages' vectors.
 
     Raises:
@@ -148,6 +163,7 @@ def evidence_questions(corpora: Sequence[OpenCorpus], device: str) -> list[Evide
         InputError: No question has one.
     """
     questions = []
+    asking = query_side(encoder)
     for corpus in corpora:
         scores: dict[Namespace, PassageScores] = {}
         for question in corpus.questions:
@@ -157,9 +173,16 @@ def evidence_questions(corpora: Sequence[OpenCorpus], device: str) -> list[Evide
             view = corpus.scope_of(question).view
             if question.namespace not in scores:
                 scores[question.namespace] = PassageScores(view, device)
-            contents = tuple(passage.content for passage in view.passages(list(gold)))
+            nearest = view.dense.search(asking.encode([question.text]), WRONG + len(gold))[1][0]
+            wrong = [slot for slot in nearest.tolist() if slot >= 0 and slot not in gold][:WRONG]
+            slots = [*gold, *wrong]
+            contents = {
+                slot: passage.content
+                for slot, passage in zip(slots, view.passages(slots), strict=True)
+            }
+            of_scope = scores[question.namespace]
             questions.append(
-                EvidenceQuestion(question.text, gold, contents, scores[question.namespace])
+                EvidenceQuestion(question.text, gold, tuple(wrong), contents, of_scope)
             )
     if not questions:
         raise InputError(
@@ -191,7 +214,7 @@ def train_query_encoder(
         FormatError: A supporting passage is not in its corpus.
     """
     config = config or QueryEncoderConfig()
-    questions = evidence_questions(corpora, encoder.device)
+    questions = evidence_questions(corpora, encoder, encoder.device)
     rng = np.random.default_rng(config.seed)
     network = copy.deepcopy(encoder.model.network)
     with torch.random.fork_rng():
@@ -200,7 +223,7 @@ def train_query_encoder(
     weights = [weight for change in changes.values() for weight in change.parameters()]
     optimizer = torch.optim.AdamW(weights, config.learning_rate, weight_decay=config.weight_decay)
     batches = [
-        batch for _ in range(config.epochs) for batch in _batches(questions, config.batch, rng)
+        batch for _ in range(config.epochs) for batch in state_batches(questions, config, rng)
     ]
     for step, batch in enumerate(batches):
         _set_rate(optimizer, config.learning_rate, step / len(batches))
@@ -208,7 +231,7 @@ def train_query_encoder(
         vectors = encoder.trainable_vectors(network, texts)
         with torch.no_grad():
             before = encoder.trainable_vectors(encoder.model.network, texts)
-        loss = _retrieval_loss(batch, vectors, config.temperature)
+        loss = retrieval_loss(batch, vectors, config.temperature)
         turn = (1 - (vectors * before).sum(1)).mean()
         optimizer.zero_grad()
         (loss + config.anchor * turn).backward()  # type: ignore[no-untyped-call]
@@ -299,39 +322,53 @@ def dense_recalls(corpus: OpenCorpus, encoder: Encoder) -> dict[str, float]:
     return {f"recall@{k}": round(100 * float(np.mean(shares[k] or [0])), 1) for k in DEPTHS}
 
 
-def _retrieval_loss(batch: Sequence[_Query], vectors: Tensor, temperature: float) -> Tensor:
-    """The loss of n queries of one scope with vectors `(n, d)`; see the module."""
+def retrieval_loss(batch: Sequence[StateQuery], vectors: Tensor, temperature: float) -> Tensor:
+    """The loss of queries, without the anchor; see the module.
+
+    Args:
+        batch: n queries of one scope.
+        vectors: `(n, d)` theirs.
+        temperature: τ.
+    """
     scores = batch[0].question.scores
     logits = scores(vectors) / temperature
     missing = np.zeros(tuple(logits.shape), dtype=bool)
     unread = np.ones(tuple(logits.shape), dtype=bool)
     for i, query in enumerate(batch):
-        columns = scores.row[list(query.question.gold)]
-        missing[i, columns] = True
-        if query.read is not None:
-            missing[i, columns[query.read]] = unread[i, columns[query.read]] = False
+        missing[i, scores.row[list(query.question.gold)]] = True
+        read = scores.row[list(query.evidence)]
+        missing[i, read] = unread[i, read] = False
     positives, mask = (torch.tensor(each, device=logits.device) for each in (missing, unread))
     some = listwise_loss(logits, positives, mask=mask, combine="sum")
     each = listwise_loss(logits, positives, mask=mask, combine="mean")
     return (some + each) / 2
 
 
-def _batches(
-    questions: Sequence[EvidenceQuestion], size: int, rng: np.random.Generator
-) -> Iterator[list[_Query]]:
-    """Every question as it is, and rewritten from one of its passages where it needs others."""
-    by_scope: dict[int, list[_Query]] = {}
+def state_batches(
+    questions: Sequence[EvidenceQuestion], config: QueryEncoderConfig, rng: np.random.Generator
+) -> Iterator[list[StateQuery]]:
+    """The queries of one pass, in batches of one scope each.
+
+    Args:
+        questions: Those to learn from.
+        config: How many queries of each, and of a batch.
+        rng: Draws the evidence and the order.
+    """
+    by_scope: dict[int, list[StateQuery]] = {}
     for question in questions:
-        queries = by_scope.setdefault(id(question.scores), [])
-        queries.append(_Query(question, None))
-        if len(question.gold) > 1:
-            queries.append(_Query(question, int(rng.integers(len(question.gold)))))
-    batches: list[list[_Query]] = []
+        for _ in range(config.states):
+            count = int(rng.integers(min(len(question.gold), MOST_EVIDENCE)))
+            evidence = rng.permutation(question.gold)[:count].tolist()
+            if question.wrong and rng.random() < WRONG_TURNS:
+                evidence.append(question.wrong[int(rng.integers(len(question.wrong)))])
+            query = StateQuery(question, tuple(rng.permutation(evidence).tolist()))
+            by_scope.setdefault(id(question.scores), []).append(query)
+    batches: list[list[StateQuery]] = []
     for queries in by_scope.values():
         order = rng.permutation(len(queries))
         batches += [
-            [queries[i] for i in order[start : start + size]]
-            for start in range(0, len(order), size)
+            [queries[i] for i in order[start : start + config.batch]]
+            for start in range(0, len(order), config.batch)
         ]
     for i in rng.permutation(len(batches)):
         yield batches[i]

@@ -69,6 +69,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "policies",
         (
+            "policies.reformulation",
             "policies.environment",
             "policies.networks",
             "policies.folder",

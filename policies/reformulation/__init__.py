@@ -1,0 +1,1 @@
+"""The learned reformulator: from the question and the evidence to the next query."""
