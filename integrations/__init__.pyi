@@ -16,6 +16,12 @@ from .langchain import (
     recall_tool as recall_tool,
 )
 from .langgraph import HoptrailStore as HoptrailStore
+from .llama_index import (
+    LlamaIndexMemoryBlock as LlamaIndexMemoryBlock,
+    LlamaIndexRetriever as LlamaIndexRetriever,
+    PassageNode as PassageNode,
+    passages_of_nodes as passages_of_nodes,
+)
 from .mcp_server.serving import serve as serve
 from .mcp_server.tokens import Access as Access, read_tokens as read_tokens
 from .operations.bound_memory import BoundMemory as BoundMemory, Outcome as Outcome

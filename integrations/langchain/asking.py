@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import replace
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from hoptrail.api.async_memory import AsyncMemory
 from hoptrail.api.inputs import checked_scope
 from hoptrail.api.memory import Memory
-from hoptrail.errors import ConfigError, InputError
-from hoptrail.memory.filters import Filter, FilterLike
-from hoptrail.policies.environment import efforts
+from hoptrail.errors import InputError
+from hoptrail.integrations.operations.recall_settings import (
+    RecallSettings,
+    checked_effort,
+    checked_filter,
+    checked_threshold,
+)
 from hoptrail.types import Recall
-from hoptrail.values.numbers import finite, shown
 
 SETTINGS = ("k", "namespace", "effort", "filter", "score_threshold")
 """What `search_kwargs` may hold, and what a retriever takes for one call."""
@@ -30,7 +33,7 @@ class Asking(BaseModel):
 
     model_config = STRICT
 
-    memory: Memory
+    memory: Memory | AsyncMemory
     k: int = Field(default=5, ge=1, strict=True)
     """Passages that come back, wherever the namespace holds as many that fit."""
     namespace: tuple[str, ...] = ()
@@ -107,12 +110,7 @@ class Asking(BaseModel):
 
     def _recall(self, question: str, **call: Any) -> Recall:
         """The recall of a question, without what scores too little."""
-        settings = self._settings(call)
-        least = settings.pop("score_threshold")
-        recall = self.memory.recall(question, **settings)
-        if least is None:
-            return recall
-        return replace(recall, hits=tuple(hit for hit in recall.hits if hit.score >= least))
+        return RecallSettings(self.memory, **self._settings(call)).recall(question)
 
 
 def refuse_unknown(settings: Mapping[str, Any], where: str) -> None:
@@ -124,38 +122,3 @@ def refuse_unknown(settings: Mapping[str, Any], where: str) -> None:
     for name in settings:
         if name not in SETTINGS:
             raise InputError(f"{where} takes {', '.join(SETTINGS)}, not {name!r}")
-
-
-def checked_filter(value: object) -> dict[str, Any] | None:
-    """A copy of a filter that can be used.
-
-    Raises:
-        InputError: It is none.
-    """
-    return None if value is None else dict(Filter.parse(cast("FilterLike", value)).json)
-
-
-def checked_effort(value: str) -> str:
-    """The name of an effort, checked where a setting is given.
-
-    Raises:
-        InputError: There is no such effort; pydantic takes it for a value that does not fit.
-    """
-    try:
-        return efforts.effort(value).name
-    except ConfigError as error:
-        raise InputError(str(error)) from error
-
-
-def checked_threshold(value: object) -> float | None:
-    """A least score, or None.
-
-    Raises:
-        InputError: It is no number.
-    """
-    if value is None:
-        return None
-    threshold = finite(value)
-    if threshold is None:
-        raise InputError(f"score_threshold must be a finite number, got {shown(value)}")
-    return threshold

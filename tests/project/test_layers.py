@@ -268,7 +268,7 @@ def test_an_honest_import_is_let_through(module, source) -> None:
 FRAMEWORKS = {
     "langchain_core": {"langchain"},
     "langgraph": {"langgraph"},
-    "llama_index": set[str](),
+    "llama_index": {"llama_index"},
     "mcp": {"mcp_server"},
     "mcp_types": {"mcp_server"},
     "starlette": {"mcp_server"},
