@@ -1,7 +1,9 @@
+from .compressor import RecallCompressor as RecallCompressor
 from .embeddings import (
     EmbeddingsEncoder as EmbeddingsEncoder,
     EncoderEmbeddings as EncoderEmbeddings,
 )
+from .middleware import MemoryMiddleware as MemoryMiddleware
 from .passage_documents import documents as documents
 from .retriever import HoptrailRetriever as HoptrailRetriever
 from .tools import (

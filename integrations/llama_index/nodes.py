@@ -98,7 +98,7 @@ def _node(hit: Hit, recall: Recall, scope: Namespace) -> PassageNode:
     return PassageNode(
         id_=_node_id(below, passage.id),
         text=passage.text,
-        metadata={**metadata_data(passage), OURS: ours},
+        extra_info={**metadata_data(passage), OURS: ours},
         excluded_embed_metadata_keys=[OURS],
         excluded_llm_metadata_keys=[OURS],
         relationships=relationships,

@@ -109,6 +109,7 @@ CONFINED = {
     "networkx": {"graph"},
     "torch_geometric": {"graph"},
     "matplotlib": {"evaluation"},
+    "langchain": {"integrations"},
     "langchain_core": {"integrations"},
     "langgraph": {"integrations"},
     "llama_index": {"integrations"},
@@ -266,6 +267,7 @@ def test_an_honest_import_is_let_through(module, source) -> None:
 
 
 FRAMEWORKS = {
+    "langchain": {"langchain"},
     "langchain_core": {"langchain"},
     "langgraph": {"langgraph"},
     "llama_index": {"llama_index"},

@@ -207,6 +207,15 @@ class Memory:
         return self._store
 
     @property
+    def policy(self) -> Policy:
+        """What walks it, loaded at the first use.
+
+        Raises:
+            PolicyError: There is none, or its files cannot be used.
+        """
+        return self._retrievers.policy
+
+    @property
     def graph(self) -> Graph:
         """The graph of its passages, opened at the first use.
 

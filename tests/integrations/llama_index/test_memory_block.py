@@ -55,12 +55,12 @@ async def test_what_leaves_the_chat_is_remembered_in_sequence_and_recalled(empty
             await monday.aput(turn("user", f"Please count the sheep number {number} for me."))
             await monday.aput(turn("assistant", f"That was sheep {number}."))
     passages = {p.text: p for p in empty_memory.store.passages()}
-    told = passages["Ada Lind was born in Varn, by the way."]
-    assert told.namespace == ("ann",)
-    assert told.metadata["speaker"] == "user"
-    assert told.metadata["session"] == "monday"
+    first_turn = passages["Ada Lind was born in Varn, by the way."]
+    assert first_turn.namespace == ("ann",)
+    assert first_turn.metadata["speaker"] == "user"
+    assert first_turn.metadata["session"] == "monday"
     noted = passages["Noted: she comes from Varn."]
-    assert [(link.target, link.kind) for link in told.links] == [(noted.id, "next")]
+    assert [(link.target, link.kind) for link in first_turn.links] == [(noted.id, "next")]
 
     question = "Where was Ada Lind born?"
     async with chat(block, "friday") as friday:
