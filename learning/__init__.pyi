@@ -1,7 +1,18 @@
+from .collapse import (
+    CollapseMonitor as CollapseMonitor,
+    VectorHealth as VectorHealth,
+    alignment as alignment,
+    effective_rank as effective_rank,
+    hubness as hubness,
+    retrieval_entropy as retrieval_entropy,
+    uniformity as uniformity,
+    vector_health as vector_health,
+)
 from .distillation import (
     DistillConfig as DistillConfig,
     distill as distill,
 )
+from .estimators.implicit import implicit_top_k as implicit_top_k
 from .losses import (
     info_nce_loss as info_nce_loss,
     listwise_loss as listwise_loss,
@@ -42,6 +53,32 @@ from .estimators.relaxed import (
     relaxed_top_k as relaxed_top_k,
     straight_through_top_k as straight_through_top_k,
     temperature_softmax as temperature_softmax,
+)
+from .retrieval.attention import MemoryAttention as MemoryAttention
+from .retrieval.mass import (
+    log_mass_bound as log_mass_bound,
+    log_mass_bound_of_moments as log_mass_bound_of_moments,
+    share_bound as share_bound,
+)
+from .retrieval.operator import (
+    RetrievalOperator as RetrievalOperator,
+    SoftRead as SoftRead,
+)
+from .retrieval.selection import (
+    Selection as Selection,
+    selection_weights as selection_weights,
+)
+from .retrieval.soft_lists import (
+    ProbeError as ProbeError,
+    SoftLists as SoftLists,
+    probe_error as probe_error,
+    soft_probe_log_probs as soft_probe_log_probs,
+)
+from .retrieval.soft_ranking import (
+    neural_sort as neural_sort,
+    soft_ndcg as soft_ndcg,
+    soft_ranks as soft_ranks,
+    soft_recall as soft_recall,
 )
 from .set_likelihood import (
     set_log_likelihood as set_log_likelihood,

@@ -28,6 +28,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hoptrail.errors import ConfigError, InputError
+from hoptrail.learning.collapse import CollapseMonitor
 from hoptrail.learning.single_thread import one_thread
 from hoptrail.memory.encoders.static import StaticEncoder
 from hoptrail.memory.encoders.transformer import Encoder, Vectors
@@ -108,9 +109,11 @@ def distill(
     ids = [row[:LONGEST] for row in token_ids(reading, [*texts, *questions])]
     vectors = _encode(teacher, [*texts, *questions], "reading texts", progress)
     table = _start(reading, teacher, ids, vectors, config, rng, progress)
+    monitor = CollapseMonitor("a static encoder")
     with one_thread():
-        fitted = _fit(table, ids, vectors, len(texts), config, rng, progress)
+        fitted = _fit(table, ids, vectors, len(texts), config, rng, progress, monitor)
     made_of = {"teacher": f"{teacher.fingerprint} ({teacher.dim} dim)", **counts, **asdict(config)}
+    made_of["collapse"] = monitor.describe()
     return StaticEncoder(fitted, tokenizer, made_of=made_of)
 
 
@@ -185,6 +188,7 @@ def _fit(
     config: DistillConfig,
     rng: np.random.Generator,
     progress: StageProgress | None,
+    monitor: CollapseMonitor,
 ) -> NDArray[np.float32]:
     """The table after training; `ids` and `vectors` are of the texts first, then of questions."""
     weight = torch.nn.Parameter(torch.from_numpy(table.copy()))
@@ -196,7 +200,9 @@ def _fit(
     for step in range(config.steps):
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * (1 - step / config.steps)
-        loss = _loss(weight, ids, vectors, drawn_from, config, rng)
+        loss, passages, scores = _loss(weight, ids, vectors, drawn_from, config, rng)
+        own = scores.detach().diagonal() * config.temperature
+        monitor.observe(step, passages, logits=scores, cosines=own)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -212,8 +218,12 @@ def _loss(
     drawn_from: Sequence[Ids],
     config: DistillConfig,
     rng: np.random.Generator,
-) -> Tensor:
-    """The loss of one batch, drawn around some texts and a quarter as many questions."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The loss of one batch, drawn around some texts and a quarter as many questions.
+
+    With it come the texts' vectors `(n, d)`, and the scores of their pieces over the temperature,
+    `(n, n)`.
+    """
     texts, questions = drawn_from
     queries = rng.choice(questions, min(config.seeds // 4, len(questions)), replace=False)
     seeds = rng.choice(texts, min(config.seeds - len(queries), len(texts)), replace=False)
@@ -232,7 +242,8 @@ def _loss(
         reduction="batchmean",
     )
     scores = cut @ passages.T / config.temperature  # [texts, texts]
-    return similar + functional.cross_entropy(scores, torch.arange(len(rows)))
+    loss = similar + functional.cross_entropy(scores, torch.arange(len(rows)))
+    return loss, passages, scores
 
 
 def _piece(row: Ids, rng: np.random.Generator) -> Ids:

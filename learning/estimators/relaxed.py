@@ -94,7 +94,7 @@ def gumbel_top_k(
         InputError: Some row has fewer than k entries, or k or the temperature is not above 0.
     """
     require_temperature(temperature)
-    _require_k(scores, k, mask)
+    require_entries(scores, k, mask)
     log_probs = masked_log_softmax(scores / temperature, mask)  # (b, n)
     keys = log_probs.detach() + gumbel_noise(log_probs, generator=generator)
     indices = keys.topk(k, dim=-1).indices  # (b, k)
@@ -154,7 +154,7 @@ def straight_through_top_k(
         InputError: Some row has fewer than k entries, or k or the temperature is not above 0.
     """
     require_temperature(temperature)
-    _require_k(scores, k, mask)
+    require_entries(scores, k, mask)
     if generator is not None:
         scores = scores + gumbel_noise(scores, generator=generator)
     masked = scores if mask is None else scores.masked_fill(~mask, -math.inf)
@@ -176,7 +176,7 @@ def relaxed_top_k(scores: Tensor, k: int, *, temperature: float = 1.0) -> Tensor
         InputError: Some row has fewer than k entries, or k or the temperature is not above 0.
     """
     require_temperature(temperature)
-    _require_k(scores, k, None)
+    require_entries(scores, k, None)
     alive = scores != -math.inf
     logits = scores
     place = masked_log_softmax(logits / temperature, alive)
@@ -197,8 +197,17 @@ def _log_complement(log_probs: Tensor, alive: Tensor) -> Tensor:
     return torch.where(largest, others, direct)
 
 
-def _require_k(scores: Tensor, k: int, mask: Tensor | None) -> None:
-    """Nothing, if every row of `(b, n)` has at least k >= 1 entries."""
+def require_entries(scores: Tensor, k: int, mask: Tensor | None) -> None:
+    """Nothing, if every row has at least k >= 1 entries.
+
+    Args:
+        scores: `(b, n)`; -inf is no entry.
+        k: How many are asked for.
+        mask: Bool `(b, n)`, True where there is an entry; None for all.
+
+    Raises:
+        InputError: Some row has fewer, k is below 1, or the shape is another.
+    """
     if scores.dim() != 2:
         raise InputError(f"scores should have shape (b, n), got {tuple(scores.shape)}")
     alive = scores != -math.inf

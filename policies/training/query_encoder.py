@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from hoptrail.errors import ConfigError, InputError
 from hoptrail.formats.jsonl import read_questions
+from hoptrail.learning.collapse import CollapseMonitor
 from hoptrail.learning.losses import listwise_loss
 from hoptrail.learning.low_rank import add_low_rank
 from hoptrail.memory.encoders.query_side import query_side
@@ -225,6 +226,7 @@ def train_query_encoder(
     batches = [
         batch for _ in range(config.epochs) for batch in state_batches(questions, config, rng)
     ]
+    monitor = CollapseMonitor("the query side of an encoder")
     for step, batch in enumerate(batches):
         _set_rate(optimizer, config.learning_rate, step / len(batches))
         texts = [query.text for query in batch]
@@ -237,13 +239,16 @@ def train_query_encoder(
         (loss + config.anchor * turn).backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
+        _watch(monitor, step, batch, vectors.detach(), config.temperature)
         if progress:
             figures = {"loss": float(loss.detach()), "turn": float(turn.detach())}
             progress("query encoder", step + 1, len(batches), figures)
     factors = {
         name: (change.a.detach().cpu(), change.b.detach().cpu()) for name, change in changes.items()
     }
-    return QueryTunedEncoder(encoder, factors)
+    tuned = QueryTunedEncoder(encoder, factors)
+    tuned.made_of["collapse"] = monitor.describe()
+    return tuned
 
 
 def tune_query_encoder(
@@ -297,6 +302,7 @@ def tune_query_encoder(
             for one, corpus in zip(data.dev, dev, strict=True)
         ]
     made_of = {**data.describe(), "config": asdict(config), "command": command, "dev": figures}
+    made_of |= tuned.made_of
     tuned = tuned.described(made_of, encoder_name)
     tuned.save(out)
     return tuned
@@ -320,6 +326,22 @@ def dense_recalls(corpus: OpenCorpus, encoder: Encoder) -> dict[str, float]:
         for k in DEPTHS:
             shares[k].append(sum(slot in hits[:k] for slot in gold) / len(gold))
     return {f"recall@{k}": round(100 * float(np.mean(shares[k] or [0])), 1) for k in DEPTHS}
+
+
+def _watch(
+    monitor: CollapseMonitor,
+    step: int,
+    batch: Sequence[StateQuery],
+    vectors: Tensor,
+    temperature: float,
+) -> None:
+    """Show a step's queries `(n, d)` to what watches for a collapse."""
+    if step % monitor.every:
+        return
+    scores = batch[0].question.scores
+    cosines = scores(vectors)
+    own = [cosines[i, scores.row[list(query.question.gold)]] for i, query in enumerate(batch)]
+    monitor.observe(step, vectors, logits=cosines / temperature, cosines=torch.cat(own))
 
 
 def retrieval_loss(batch: Sequence[StateQuery], vectors: Tensor, temperature: float) -> Tensor:

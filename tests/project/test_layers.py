@@ -65,7 +65,18 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "graph.audit",
         ),
     ),
-    ("learning", ("learning", "learning.estimators", "learning.reader")),
+    (
+        "learning",
+        (
+            "learning.masked",
+            "learning.losses",
+            "learning.estimators",
+            "learning.retrieval",
+            "learning",
+            "learning.generation",
+            "learning.reader",
+        ),
+    ),
     (
         "policies",
         (

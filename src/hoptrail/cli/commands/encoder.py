@@ -6,7 +6,7 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -195,8 +195,22 @@ def tune_encoder(
                 recalls = [f"{share:.1f}" for share in one[when].values()]
                 rows.append([one["questions"], when, *recalls])
         output.output().print(output.rows_table("", rows))
+    say(*_collapse_lines(tuned.made_of["collapse"]))
     say(f"the query side of {base.fingerprint}, {tuned.size:,} weights: {out}")
     return 0
+
+
+def _collapse_lines(collapse: dict[str, Any]) -> list[str]:
+    """What the monitor of a training saw: the vectors before and after, and its warnings."""
+    before, after = collapse["before"], collapse["after"]
+    if before is None:
+        return []
+    figures = ", ".join(
+        f"{name.replace('_', ' ')} {before[name]:.2f} -> {after[name]:.2f}"
+        for name in before
+        if before[name] is not None and after[name] is not None
+    )
+    return [f"vectors: {figures}", *(f"warning: {line}" for line in collapse["warnings"])]
 
 
 @command(
