@@ -13,6 +13,31 @@ from .distillation import (
     distill as distill,
 )
 from .estimators.implicit import implicit_top_k as implicit_top_k
+from .generation.decoding import (
+    DecodedAnswer as DecodedAnswer,
+    decode_sequence as decode_sequence,
+    decode_token as decode_token,
+)
+from .generation.generator import (
+    AnswerTokens as AnswerTokens,
+    Generator as Generator,
+)
+from .generation.joint_training import (
+    RagConfig as RagConfig,
+    RagExample as RagExample,
+    rag_figures as rag_figures,
+    train_rag as train_rag,
+)
+from .generation.likelihood import (
+    rag_sequence as rag_sequence,
+    rag_token as rag_token,
+)
+from .generation.query_tower import QueryTower as QueryTower
+from .generation.rag_model import (
+    Contexts as Contexts,
+    RagModel as RagModel,
+    TrailContext as TrailContext,
+)
 from .losses import (
     info_nce_loss as info_nce_loss,
     listwise_loss as listwise_loss,

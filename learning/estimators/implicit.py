@@ -71,7 +71,7 @@ class _SumToK(torch.autograd.Function):
         return shares
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (shares,) = ctx.saved_tensors
         slopes = shares * (1 - shares)

@@ -255,8 +255,8 @@ class RetrievalOperator(nn.Module):
                 for nearest, text in zip(proposals, texts, strict=True)
             ]
         slots = np.unique(np.concatenate(proposals))
-        mask = np.stack([np.isin(slots, each) for each in proposals])
-        return slots, torch.tensor(mask, device=queries.device)
+        whose = np.stack([np.isin(slots, each) for each in proposals])
+        return slots, torch.tensor(whose, device=queries.device)
 
     def _vectors(self, view: View, slots: NDArray[np.int64], like: Tensor) -> Tensor:
         """The vectors `(m, d)` of slots: the stored ones, changed ones, or newly encoded ones."""

@@ -73,8 +73,8 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "learning.estimators",
             "learning.retrieval",
             "learning",
-            "learning.generation",
             "learning.reader",
+            "learning.generation",
         ),
     ),
     (
