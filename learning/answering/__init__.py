@@ -1,0 +1,1 @@
+"""Answers from passages: one network reads a question and a trail's passages together."""

@@ -1,0 +1,1 @@
+"""Training the reader that answers from a trail's passages."""

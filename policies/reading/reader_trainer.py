@@ -1,0 +1,387 @@
+"""Training a reader: on what a corpus asks itself, then on questions with their answers.
+
+The encoder's transformer takes changes of low rank, a head is learned beside them, and the encoder
+stays as it is. Some of the questions, by whole clusters of those that share a passage, are held
+out: on them it is measured how well the reader does, and fitted how sure its answers may be.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from hoptrail.errors import ConfigError, InputError
+from hoptrail.learning.answering.answer_network import AnswerNetwork, answer_loss
+from hoptrail.learning.answering.extractive_reader import (
+    CARD,
+    FORMAT,
+    WEIGHTS,
+    ExtractiveReader,
+    window_layout,
+)
+from hoptrail.learning.answering.trail_windows import pad_windows
+from hoptrail.learning.low_rank import add_low_rank
+from hoptrail.memory.encoders.model_folder import check_own_folder
+from hoptrail.memory.encoders.transformer import Encoder, TransformerEncoder
+from hoptrail.memory.encoders.windows import tokenizer_of
+from hoptrail.policies.data.training_data import TrainingData, TrainingSet
+from hoptrail.policies.reading.cloze import ClozeQuestions
+from hoptrail.policies.reading.reading_data import ReadingCorpus, answered_questions
+from hoptrail.policies.reading.reading_figures import (
+    fit_certainty,
+    read_held_out,
+    reading_figures,
+)
+from hoptrail.policies.reading.trail_sampling import TrainingTrail, sample_trail
+from hoptrail.policies.training.checkpoint import Checkpoint
+from hoptrail.values.numbers import above_zero, whole
+from hoptrail.values.progress import TrainingProgress, silent
+
+WARM_UP, LOWEST = 0.06, 0.02
+"""The share of a phase in which its learning rate rises, and what is left of it at its end."""
+SORTED = 16
+"""Batches whose trails are sorted by length together, so that little is padded."""
+ROUND = 4000
+"""Questions of a corpus's own between two checkpoints."""
+STEPS_READ = 0.5
+"""The share of the steps of questions that a pass reads."""
+TRIES = 20
+"""Draws for each such question, at most: not every sentence asks one."""
+TIME_SHARES = {"cloze": 0.45, "questions": 0.55}
+"""What part of a time limit each phase has."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderConfig:
+    """How a reader is trained."""
+
+    rank: int = 64
+    """Of the change of each layer's weights."""
+    cloze: int = 24_000
+    """Questions that the corpora ask themselves; 0 for none."""
+    epochs: int = 10
+    """Passes over the questions."""
+    batch: int = 32
+    """Trails in a step."""
+    learning_rate: float = 5e-4
+    """Its peak, in both phases."""
+    weight_decay: float = 1e-2
+    evidence_weight: float = 0.3
+    """What it weighs to know the evidence, beside the answer."""
+    held_out: float = 0.12
+    """The share of the questions that certainty is fitted on."""
+    window: int = 512
+    """Tokens of a window."""
+    seed: int = 0
+    time_limit: float | None = None
+    """Seconds: a run that would take longer passes over the rest of each phase's questions, with
+    the learning rate falling in time. A run without it can be repeated exactly."""
+
+    def __post_init__(self) -> None:
+        for name in ("rank", "epochs", "batch"):
+            whole(getattr(self, name), name, least=1, error=ConfigError)
+        whole(self.cloze, "cloze", least=0, error=ConfigError)
+        above_zero(self.learning_rate, "learning_rate", error=ConfigError)
+        if self.time_limit is not None:
+            above_zero(self.time_limit, "time_limit", error=ConfigError)
+        for name in ("weight_decay", "evidence_weight"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(
+                    f"{name} must be finite and at least 0, got {getattr(self, name)}"
+                )
+        if not 0 < self.held_out < 1:
+            raise ConfigError(f"held_out must be above 0 and below 1, got {self.held_out}")
+
+
+def train_reader(
+    data: TrainingData,
+    out: Path,
+    config: ReaderConfig | None = None,
+    *,
+    encoder: TransformerEncoder,
+    passage_encoder: Encoder | None = None,
+    resume: bool = False,
+    command: str = "",
+    progress: TrainingProgress = silent,
+) -> ExtractiveReader:
+    """Train a reader on files of questions, and write it to a folder.
+
+    Args:
+        data: What to learn from, and what to measure the reader on when it is done.
+        out: The folder that `ExtractiveReader.load` then takes.
+        config: The settings; those of `ReaderConfig()` by default.
+        encoder: Whose transformer is changed; training runs on its device.
+        passage_encoder: Finds the passages that a question is read with beside its evidence; such
+            a one may have a cache. The encoder by default.
+        resume: Go on from the checkpoint in the folder, where there is one.
+        command: How the run was called, for what is written beside the weights.
+        progress: Told of every step.
+
+    Returns:
+        The reader as written. `made_of` holds data, settings and figures.
+
+    Raises:
+        InputError: There is no question with its answer and its supporting passages.
+        FormatError: A file cannot be read, a supporting passage is not in its corpus, or the
+            folder cannot be written.
+        PolicyError: The checkpoint is damaged, or of a run with other settings or data.
+    """
+    config = config or ReaderConfig()
+    check_own_folder(out, FORMAT, (CARD, WEIGHTS), "reader")
+    checkpoint = Checkpoint(out, {"config": asdict(config), **data.fingerprint()})
+    tokenizer = tokenizer_of(encoder.model.tokenizer)
+    finder = passage_encoder or encoder
+    files = dict.fromkeys(one.corpus for one in (*data.train, *data.dev))
+    corpora = {file: ReadingCorpus(file, tokenizer, finder) for file in files}
+
+    def with_questions(one: TrainingSet) -> ReadingCorpus:
+        corpus = corpora[one.corpus]
+        return corpus.with_questions(answered_questions(corpus, one.questions))
+
+    parts = [_split(with_questions(one), config) for one in data.train]
+    dev = [with_questions(one) for one in data.dev]
+    if not any(corpus.questions for corpus, _ in parts):
+        raise InputError(
+            "there is nothing to learn from: no question has an answer and names its supporting "
+            "passages"
+        )
+    held_out = [corpus for _, corpus in parts]
+    unseen = {
+        file: {p for one in (*held_out, *dev) if one.file == file for p in _evidence(one)}
+        for file in files
+    }
+    cloze = [
+        ClozeQuestions(corpora[file], tokenizer, unseen[file])
+        for file in dict.fromkeys(one.corpus for one in data.train)
+    ]
+    training = _Training([corpus for corpus, _ in parts], cloze, encoder, config)
+    training.go(checkpoint, progress, resume=resume)
+    reader = training.reader()
+    certainty_trails = [
+        trail
+        for kind in ("beside", "removed")
+        for trail in read_held_out(reader, held_out, kind, config.seed)
+    ]
+    if certainty_trails:
+        reader.certainty = fit_certainty(certainty_trails)
+    reader.made_of = {
+        **data.describe(),
+        "config": asdict(config),
+        "command": command,
+        "curve": training.curve,
+        "held_out": _figures(reader, held_out, data.train, config.seed),
+        "dev": _figures(reader, dev, data.dev, config.seed),
+    }
+    reader.save(out)
+    checkpoint.remove()
+    return reader
+
+
+def _split(corpus: ReadingCorpus, config: ReaderConfig) -> tuple[ReadingCorpus, ReadingCorpus]:
+    """What is learned from and what is held out, by whole clusters of questions."""
+    clusters = sorted({question.cluster for question in corpus.questions})
+    chosen: set[int] = set()
+    count, enough = 0, config.held_out * len(corpus.questions)
+    for i in np.random.default_rng(config.seed).permutation(len(clusters)).tolist():
+        size = sum(question.cluster == clusters[i] for question in corpus.questions)
+        if size <= enough - count:
+            chosen.add(clusters[i])
+            count += size
+    rest = [question for question in corpus.questions if question.cluster not in chosen]
+    held_out = [question for question in corpus.questions if question.cluster in chosen]
+    return corpus.with_questions(rest), corpus.with_questions(held_out)
+
+
+def _evidence(corpus: ReadingCorpus) -> set[int]:
+    return {place for question in corpus.questions for place in question.gold}
+
+
+def _figures(
+    reader: ExtractiveReader,
+    corpora: Sequence[ReadingCorpus],
+    sets: Sequence[TrainingSet],
+    seed: int,
+) -> list[dict[str, Any]]:
+    return [
+        {**one.describe(), **reading_figures(reader, [corpus], seed)}
+        for one, corpus in zip(sets, corpora, strict=True)
+    ]
+
+
+class _Training:
+    """A network in training.
+
+    Args:
+        corpora: With the questions that are learned from.
+        cloze: Their own questions.
+        encoder: Whose transformer is changed.
+        config: The settings.
+    """
+
+    def __init__(
+        self,
+        corpora: Sequence[ReadingCorpus],
+        cloze: Sequence[ClozeQuestions],
+        encoder: TransformerEncoder,
+        config: ReaderConfig,
+    ) -> None:
+        self.curve: list[dict[str, float]] = []
+        self._corpora, self._encoder, self._config = corpora, encoder, config
+        self._cloze = [one for one in cloze if len(one)]
+        transformer = copy.deepcopy(encoder.model.network)
+        with torch.random.fork_rng():
+            torch.manual_seed(config.seed)
+            self._changes = add_low_rank(transformer, config.rank)
+            self._network = AnswerNetwork(transformer).to(encoder.device).train()
+        self._network.head.requires_grad_(True)
+        self._weights = [
+            weight for module in self._modules().values() for weight in module.parameters()
+        ]
+        self._optimizer = torch.optim.AdamW(
+            [weight for weight in self._weights if weight.requires_grad],
+            config.learning_rate,
+            weight_decay=config.weight_decay,
+        )
+        model = encoder.model
+        self._layout = window_layout(model, tokenizer_of(model.tokenizer), config.window)
+
+    def _modules(self) -> dict[str, nn.Module]:
+        changes = {f"change.{name}": change for name, change in self._changes.items()}
+        return {"head": self._network.head, **changes}
+
+    def go(self, checkpoint: Checkpoint, progress: TrainingProgress, *, resume: bool) -> None:
+        """Train, from the checkpoint where there is one and it is to go on.
+
+        Args:
+            checkpoint: Written after each round.
+            progress: Told of every step.
+            resume: Whether to go on.
+        """
+        rounds = 0
+        if resume and (state := checkpoint.load()):
+            place, tensors = state
+            checkpoint.restore(tensors, self._modules(), self._optimizer)
+            rounds, self.curve = place["rounds"], place["curve"]
+        cloze = math.ceil(self._config.cloze / ROUND) if self._cloze else 0
+        phases = [("cloze", cloze), ("questions", self._config.epochs)]
+        began = time.monotonic()
+        at = 0
+        for phase, count in phases:
+            limit = self._config.time_limit and self._config.time_limit * TIME_SHARES[phase]
+            phase_began = time.monotonic()
+            for number in range(count):
+                at += 1
+                if at <= rounds:
+                    continue
+                spent = time.monotonic() - phase_began
+                if limit and spent >= limit:
+                    continue
+                losses = self._round(phase, number, count, phase_began, limit, progress)
+                self.curve.append(
+                    {
+                        "round": at,
+                        "loss": round(float(np.mean(losses)), 4),
+                        "seconds": round(time.monotonic() - began, 1),
+                    }
+                )
+                checkpoint.save(
+                    {"rounds": at, "curve": self.curve}, self._modules(), self._optimizer
+                )
+
+    def _round(
+        self,
+        phase: str,
+        number: int,
+        count: int,
+        began: float,
+        limit: float | None,
+        progress: TrainingProgress,
+    ) -> list[float]:
+        """The losses of one round's steps."""
+        rng = np.random.default_rng([self._config.seed, number, len(phase)])
+        trails = self._trails(phase, number, rng)
+        batches = _batches(trails, self._config.batch, rng)
+        losses: list[float] = []
+        for i, batch in enumerate(batches):
+            done = (number + i / len(batches)) / count
+            if limit:
+                done = max(done, (time.monotonic() - began) / limit)
+            if done >= 1:
+                break
+            losses.append(self._step(batch, done))
+            progress(
+                phase, number * len(batches) + i + 1, count * len(batches), {"loss": losses[-1]}
+            )
+        return losses
+
+    def _trails(self, phase: str, number: int, rng: np.random.Generator) -> list[TrainingTrail]:
+        """What a round is about."""
+        if phase == "questions":
+            return [
+                sample_trail(corpus, question, rng)
+                for corpus in self._corpora
+                for question in corpus.questions
+                if not question.part_of or rng.random() < STEPS_READ
+            ]
+        size = min(ROUND, self._config.cloze - number * ROUND)
+        weights = np.array([len(one) for one in self._cloze], dtype=float)
+        trails: list[TrainingTrail] = []
+        for _ in range(TRIES * size):
+            source = self._cloze[int(rng.choice(len(weights), p=weights / weights.sum()))]
+            if (trail := source.draw(rng)) is not None:
+                trails.append(trail)
+            if len(trails) == size:
+                break
+        return trails
+
+    def _step(self, trails: Sequence[TrainingTrail], done: float) -> float:
+        """One step of the optimiser at a share of its phase; the loss before it."""
+        if done < WARM_UP:
+            share = done / WARM_UP
+        else:
+            share = (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP))) / 2
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._config.learning_rate * max(share, LOWEST)
+        windows = [self._layout.windows(trail.question, trail.passages) for trail in trails]
+        padding = self._encoder.model.padding[0]
+        batch = pad_windows(windows, padding).to(self._encoder.device)
+        loss = answer_loss(
+            self._network(batch),
+            windows,
+            [trail.target for trail in trails],
+            self._config.evidence_weight,
+        )
+        self._optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self._weights, 1.0)
+        self._optimizer.step()
+        return float(loss.detach())
+
+    def reader(self) -> ExtractiveReader:
+        """The reader that it is now."""
+        factors = {name: (change.a, change.b) for name, change in self._changes.items()}
+        return ExtractiveReader(self._encoder, factors, self._network.head)
+
+
+def _batches(
+    trails: Sequence[TrainingTrail], size: int, rng: np.random.Generator
+) -> list[list[TrainingTrail]]:
+    """Trails in batches, those of about one length together, in any order."""
+    order = rng.permutation(len(trails)).tolist()
+    batches: list[list[TrainingTrail]] = []
+    for start in range(0, len(order), SORTED * size):
+        part = sorted(
+            (trails[i] for i in order[start : start + SORTED * size]),
+            key=lambda trail: sum(len(passage.ids) for passage in trail.passages),
+        )
+        batches += [part[i : i + size] for i in range(0, len(part), size)]
+    return [batches[i] for i in rng.permutation(len(batches)).tolist()]

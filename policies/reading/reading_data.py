@@ -1,0 +1,212 @@
+"""What a reader learns from: questions with their answers, evidence, and passages beside it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hoptrail.errors import FormatError
+from hoptrail.formats.jsonl import read_corpus, read_objects, read_questions
+from hoptrail.learning.answering.answer_network import MAX_SPAN, NO, YES
+from hoptrail.learning.answering.trail_windows import (
+    PassageTokens,
+    Span,
+    answer_spans,
+    cut_texts,
+)
+from hoptrail.learning.reader.answers import normalize_answer
+from hoptrail.memory.encoders.transformer import Encoder
+from hoptrail.memory.store import Store
+from hoptrail.metrics.clusters import clusters_of
+from hoptrail.policies.data.corpora import is_store
+from hoptrail.types import Namespace, Passage, Question
+
+NEAREST = 30
+"""Passages beside the evidence that a question is read with: those that dense search puts first."""
+QUERIES = 256
+"""Questions whose scores are computed together."""
+
+_REFERENCE = re.compile(r"#(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingQuestion:
+    """A question about a corpus, by places of passages in it."""
+
+    text: str
+    answers: tuple[str, ...]
+    """Accepted; at least one."""
+    gold: tuple[int, ...]
+    """The passages that are needed."""
+    distractors: tuple[int, ...]
+    """Passages like them that are not, the likest first."""
+    cluster: int
+    """Questions with a gold passage in common have one number."""
+    part_of: str = ""
+    """The question that this is a step of; empty for one that stands in the file."""
+
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """The class that is the answer, where it is yes or no."""
+        forms = {normalize_answer(answer) for answer in self.answers}
+        return tuple(c for c, text in ((YES, "yes"), (NO, "no")) if text in forms)
+
+
+class ReadingCorpus:
+    """Passages with their tokens and vectors, and questions about them.
+
+    Args:
+        file: A corpus in JSON lines, or a store.
+        tokenizer: Of the network that will read.
+        encoder: Finds the passages that are nearest to a question.
+
+    Raises:
+        FormatError: The file cannot be read.
+    """
+
+    def __init__(self, file: Path, tokenizer: Any, encoder: Encoder) -> None:
+        passages = _passages(file)
+        self.file = file
+        self.contents = [passage.content for passage in passages]
+        self.tokens: list[PassageTokens] = cut_texts(tokenizer, self.contents)
+        self.questions: list[ReadingQuestion] = []
+        self.place = {(p.namespace, p.id): i for i, p in enumerate(passages)}
+        self._namespaces = [passage.namespace for passage in passages]
+        self._tokenizer, self._encoder = tokenizer, encoder
+        self._vectors = encoder.encode(self.contents)
+        self._spans: dict[tuple[tuple[str, ...], int], tuple[Span, ...]] = {}
+        self._questions: dict[str, NDArray[np.int64]] = {}
+
+    def spans(self, question: ReadingQuestion, place: int) -> tuple[Span, ...]:
+        """Where a passage says a question's answer; nowhere for yes and no.
+
+        Args:
+            question: Of this corpus.
+            place: The passage's.
+        """
+        key = question.answers, place
+        if key not in self._spans:
+            text, tokens = self.contents[place], self.tokens[place]
+            self._spans[key] = tuple(
+                answer_spans(text, tokens, question.answers, max_span=MAX_SPAN)
+            )
+        return self._spans[key]
+
+    def question_ids(self, text: str) -> NDArray[np.int64]:
+        """The ids of a question's tokens.
+
+        Args:
+            text: The question.
+        """
+        if text not in self._questions:
+            self._questions[text] = cut_texts(self._tokenizer, [text])[0].ids
+        return self._questions[text]
+
+    def nearest(self, questions: Sequence[Question]) -> list[list[int]]:
+        """For each question the places of the passages of its namespace that are nearest to it.
+
+        Args:
+            questions: n of them; perhaps none.
+        """
+        nearest: list[list[int]] = [[] for _ in questions]
+        queries = self._encoder.encode([question.text for question in questions])
+        by_namespace: dict[Namespace, list[int]] = {}
+        for i, question in enumerate(questions):
+            by_namespace.setdefault(question.namespace, []).append(i)
+        for namespace, rows in by_namespace.items():
+            scope = np.array(
+                [i for i, one in enumerate(self._namespaces) if one[: len(namespace)] == namespace]
+            )
+            vectors = self._vectors[scope]
+            for start in range(0, len(rows), QUERIES):
+                part = rows[start : start + QUERIES]
+                order = np.argsort(-(queries[part] @ vectors.T), axis=1, kind="stable")
+                for row, columns in zip(part, order[:, :NEAREST], strict=True):
+                    nearest[row] = scope[columns].tolist()
+        return nearest
+
+    def with_questions(self, questions: Sequence[ReadingQuestion]) -> ReadingCorpus:
+        """The same passages with other questions.
+
+        Args:
+            questions: In whose stead.
+        """
+        other = copy(self)
+        other.questions = list(questions)
+        return other
+
+
+def answered_questions(corpus: ReadingCorpus, file: Path) -> list[ReadingQuestion]:
+    """The questions of a file that have answers and evidence, each with its nearest passages.
+
+    `steps` and `triples` of a line, where there are any, become questions of their own, of one hop.
+
+    Args:
+        corpus: What they are about.
+        file: In JSON lines.
+
+    Raises:
+        FormatError: The file cannot be read, or a supporting passage is not in the corpus.
+    """
+    questions = [q for q in read_questions(file) if q.answers and q.supporting_ids]
+    gold = [_gold(corpus, question, file) for question in questions]
+    nearest = corpus.nearest(questions)
+    steps = {str(line.get("id")): _steps(line, file) for _, line in read_objects(file)}
+    clusters = clusters_of(questions)
+    answered: list[ReadingQuestion] = []
+    for i, question in enumerate(questions):
+        others = tuple(place for place in nearest[i] if place not in gold[i])
+        one = ReadingQuestion(question.text, question.answers, gold[i], others, int(clusters[i]))
+        answered.append(one)
+        for text, answer in steps.get(question.id, ()):
+            part = replace(one, text=text, answers=(answer,), part_of=question.text)
+            evidence = tuple(place for place in gold[i] if corpus.spans(part, place))
+            if evidence:
+                answered.append(replace(part, gold=evidence))
+    return answered
+
+
+def _passages(path: Path) -> list[Passage]:
+    if not is_store(path):
+        return list(read_corpus(path))
+    with Store(path, read_only=True) as store:
+        return list(store.passages(()))
+
+
+def _gold(corpus: ReadingCorpus, question: Question, file: Path) -> tuple[int, ...]:
+    places = []
+    for name in dict.fromkeys(question.supporting_ids):
+        place = corpus.place.get((question.namespace, name))
+        if place is None:
+            raise FormatError(
+                f"{file}: question {question.id!r} needs passage {name!r}, which is not in "
+                f"{corpus.file}"
+            )
+        places.append(place)
+    return tuple(places)
+
+
+def _steps(line: Mapping[str, Any], file: Path) -> list[tuple[str, str]]:
+    """Questions of one hop with their answers, from a line's `steps` and `triples`."""
+    steps: list[tuple[str, str]] = []
+    answers: list[str] = []
+    try:
+        for step in line.get("steps") or ():
+            answers.append(str(step["answer"]))
+            text = _REFERENCE.sub(lambda match: answers[int(match[1]) - 1], str(step["question"]))
+            steps.append((text, answers[-1]))
+        for subject, relation, value in line.get("triples") or ():
+            steps.append((f"What is the {relation} of {subject}?", str(value)))
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise FormatError(
+            f"{file}: question {line.get('id')!r} has steps or triples that are none: steps hold "
+            '"question" and "answer", triples a subject, a relation and an object'
+        ) from error
+    return steps

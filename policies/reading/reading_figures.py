@@ -1,0 +1,119 @@
+"""How well a reader does on questions that it was not trained on, and how sure it may be."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hoptrail.learning.answering.certainty import Certainty
+from hoptrail.learning.answering.extractive_reader import ExtractiveReader, TrailReading
+from hoptrail.learning.reader.answers import normalize_answer
+from hoptrail.policies.reading.reading_data import ReadingCorpus, ReadingQuestion
+from hoptrail.policies.reading.trail_sampling import RETURNED, without_answer
+
+
+@dataclass(frozen=True, slots=True)
+class ReadTrail:
+    """A question, what the network made of a trail for it, and what is so."""
+
+    question: ReadingQuestion
+    reading: TrailReading
+    answerable: bool
+
+    @property
+    def right(self) -> bool:
+        """Whether the likeliest answer is an accepted one."""
+        said = normalize_answer(self.reading.text)
+        return any(said == normalize_answer(answer) for answer in self.question.answers)
+
+    @property
+    def overlap(self) -> float:
+        """The best F1 of its words against an accepted answer's, in [0, 1]."""
+        said = Counter(normalize_answer(self.reading.text).split())
+        best = 0.0
+        for answer in self.question.answers:
+            words = Counter(normalize_answer(answer).split())
+            common = sum((said & words).values())
+            if common:
+                best = max(best, 2 * common / (sum(said.values()) + sum(words.values())))
+        return best
+
+
+def read_held_out(
+    reader: ExtractiveReader, corpora: Sequence[ReadingCorpus], kind: str, seed: int
+) -> list[ReadTrail]:
+    """What a reader makes of the questions of corpora.
+
+    Args:
+        reader: The reader.
+        corpora: With their questions; steps of others are passed over.
+        kind: `gold`: with the evidence alone; `beside`: with other passages too, in any order;
+            `removed`: with others alone.
+        seed: Of the order.
+    """
+    rng = np.random.default_rng(seed)
+    cases: list[tuple[ReadingQuestion, list[str]]] = []
+    for corpus in corpora:
+        for question in corpus.questions:
+            if question.part_of:
+                continue
+            places = list(question.gold)
+            if kind == "removed":
+                rest = [place for place in question.distractors if place not in places]
+                places = without_answer(corpus, question, rest)[:RETURNED]
+            elif kind == "beside":
+                more = max(RETURNED, len(places) + 1) - len(places)
+                places += question.distractors[:more]
+                rng.shuffle(places)
+            cases.append((question, [corpus.contents[place] for place in places]))
+    readings = reader.readings([(question.text, contents) for question, contents in cases])
+    return [
+        ReadTrail(question, reading, kind != "removed")
+        for (question, _), reading in zip(cases, readings, strict=True)
+    ]
+
+
+def fit_certainty(trails: Sequence[ReadTrail]) -> Certainty:
+    """How sure answers may be, by trails with the evidence and trails without it.
+
+    Args:
+        trails: Of questions that the reader was not trained on.
+    """
+    return Certainty.fit(
+        [one.reading.share for one in trails],
+        [one.reading.none for one in trails],
+        [one.answerable for one in trails],
+        [one.answerable and one.right for one in trails],
+    )
+
+
+def reading_figures(
+    reader: ExtractiveReader, corpora: Sequence[ReadingCorpus], seed: int
+) -> dict[str, float]:
+    """Exact match and F1 with the evidence, and with other passages beside it, in percent.
+
+    The best answer counts, whether or not the reader is sure enough to give it. `auroc` is how
+    well the probability of there being no answer parts trails with the evidence from those without.
+
+    Args:
+        reader: The reader.
+        corpora: With questions that it was not trained on.
+        seed: Of the order of passages.
+    """
+    figures: dict[str, float] = {}
+    nones: dict[str, list[float]] = {}
+    for kind in ("gold", "beside", "removed"):
+        trails = read_held_out(reader, corpora, kind, seed)
+        nones[kind] = [one.reading.none for one in trails]
+        if kind != "removed" and trails:
+            figures[f"{kind}_em"] = 100 * float(np.mean([one.right for one in trails]))
+            figures[f"{kind}_f1"] = 100 * float(np.mean([one.overlap for one in trails]))
+    if nones["beside"]:
+        high, low = np.array(nones["removed"]), np.array(nones["beside"])
+        wins = (high[:, None] > low).mean() + (high[:, None] == low).mean() / 2
+        figures["auroc"] = 100 * float(wins)
+        figures["questions"] = len(low)
+    return {name: round(value, 1) for name, value in figures.items()}
