@@ -138,41 +138,17 @@ def train_reader(
     config = config or ReaderConfig()
     check_own_folder(out, FORMAT, (CARD, WEIGHTS), "reader")
     checkpoint = Checkpoint(out, {"config": asdict(config), **data.fingerprint()})
-    tokenizer = tokenizer_of(encoder.model.tokenizer)
-    finder = passage_encoder or encoder
-    files = dict.fromkeys(one.corpus for one in (*data.train, *data.dev))
-    corpora = {file: ReadingCorpus(file, tokenizer, finder) for file in files}
-
-    def with_questions(one: TrainingSet) -> ReadingCorpus:
-        corpus = corpora[one.corpus]
-        return corpus.with_questions(answered_questions(corpus, one.questions))
-
-    parts = [_split(with_questions(one), config) for one in data.train]
-    dev = [with_questions(one) for one in data.dev]
-    if not any(corpus.questions for corpus, _ in parts):
-        raise InputError(
-            "there is nothing to learn from: no question has an answer and names its supporting "
-            "passages"
-        )
-    held_out = [corpus for _, corpus in parts]
-    unseen = {
-        file: {p for one in (*held_out, *dev) if one.file == file for p in _evidence(one)}
-        for file in files
-    }
-    cloze = [
-        ClozeQuestions(corpora[file], tokenizer, unseen[file])
-        for file in dict.fromkeys(one.corpus for one in data.train)
-    ]
-    training = _Training([corpus for corpus, _ in parts], cloze, encoder, config)
+    learned, held_out, dev, cloze = _prepared(data, encoder, passage_encoder or encoder, config)
+    training = _Training(learned, cloze, encoder, config)
     training.go(checkpoint, progress, resume=resume)
     reader = training.reader()
-    certainty_trails = [
+    trails = [
         trail
         for kind in ("beside", "removed")
         for trail in read_held_out(reader, held_out, kind, config.seed)
     ]
-    if certainty_trails:
-        reader.certainty = fit_certainty(certainty_trails)
+    if trails:
+        reader.certainty = fit_certainty(trails)
     reader.made_of = {
         **data.describe(),
         "config": asdict(config),
@@ -184,6 +160,36 @@ def train_reader(
     reader.save(out)
     checkpoint.remove()
     return reader
+
+
+def _prepared(
+    data: TrainingData, encoder: TransformerEncoder, finder: Encoder, config: ReaderConfig
+) -> tuple[list[ReadingCorpus], list[ReadingCorpus], list[ReadingCorpus], list[ClozeQuestions]]:
+    """What is learned from, held out, measured on, and what the corpora ask themselves.
+
+    No passage that a question held out or measured on needs asks anything.
+    """
+    tokenizer = tokenizer_of(encoder.model.tokenizer)
+    files = dict.fromkeys(one.corpus for one in (*data.train, *data.dev))
+    corpora = {file: ReadingCorpus(file, tokenizer, finder) for file in files}
+
+    def with_questions(one: TrainingSet) -> ReadingCorpus:
+        corpus = corpora[one.corpus]
+        return corpus.with_questions(answered_questions(corpus, one.questions))
+
+    parts = [_split(with_questions(one), config) for one in data.train]
+    learned, held_out = [part for part, _ in parts], [part for _, part in parts]
+    dev = [with_questions(one) for one in data.dev]
+    if not any(corpus.questions for corpus in learned):
+        raise InputError(
+            "there is nothing to learn from: no question has an answer and names its supporting "
+            "passages"
+        )
+    cloze = []
+    for file in dict.fromkeys(one.corpus for one in data.train):
+        unseen = {p for one in (*held_out, *dev) if one.file == file for p in _evidence(one)}
+        cloze.append(ClozeQuestions(corpora[file], tokenizer, unseen))
+    return learned, held_out, dev, cloze
 
 
 def _split(corpus: ReadingCorpus, config: ReaderConfig) -> tuple[ReadingCorpus, ReadingCorpus]:
