@@ -34,13 +34,13 @@ from hoptrail.memory.encoders.model_folder import check_own_folder
 from hoptrail.memory.encoders.transformer import Encoder, TransformerEncoder
 from hoptrail.memory.encoders.windows import tokenizer_of
 from hoptrail.policies.data.training_data import TrainingData, TrainingSet
-from hoptrail.policies.reading.cloze import ClozeQuestions
 from hoptrail.policies.reading.reading_data import ReadingCorpus, answered_questions
 from hoptrail.policies.reading.reading_figures import (
     fit_certainty,
     read_held_out,
     reading_figures,
 )
+from hoptrail.policies.reading.recurring_names import ClozeQuestions
 from hoptrail.policies.reading.trail_sampling import TrainingTrail, sample_trail
 from hoptrail.policies.training.checkpoint import Checkpoint
 from hoptrail.values.numbers import above_zero, whole
