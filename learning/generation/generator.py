@@ -77,7 +77,9 @@ class Generator(nn.Module):
             AutoModelForSeq2SeqLM,
             AutoTokenizer,
         )
+        from transformers.utils import logging as transformers_logging
 
+        transformers_logging.disable_progress_bar()
         try:
             tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
             config = AutoConfig.from_pretrained(str(folder), local_files_only=True)

@@ -32,6 +32,7 @@ from hoptrail.learning.generation.likelihood import rag_sequence, rag_token
 from hoptrail.learning.generation.query_tower import QueryTower
 from hoptrail.learning.masked import masked_log_softmax
 from hoptrail.learning.retrieval.operator import RetrievalOperator
+from hoptrail.memory.storage.namespaces import ScopeLike
 from hoptrail.memory.store import Store
 from hoptrail.values.strings import check_choice
 
@@ -73,6 +74,7 @@ class RagModel(nn.Module):
         store: The memory's.
         tower: Its trainable query side.
         generator: Reads question and context, and gives the answer.
+        namespace: The scope that is read.
         mode: How contexts are summed out.
         contexts: z: passages of a question that the generator reads.
         temperature: τ of the prior to begin with.
@@ -86,6 +88,7 @@ class RagModel(nn.Module):
         store: Store,
         tower: QueryTower,
         generator: Generator,
+        namespace: ScopeLike = (),
         *,
         mode: RagMode = "sequence",
         contexts: int = 5,
@@ -96,7 +99,7 @@ class RagModel(nn.Module):
         self.mode: RagMode = mode
         self.contexts = contexts
         self.tower, self.generator = tower, generator
-        self.retrieval = RetrievalOperator(store, k=contexts, temperature=temperature)
+        self.retrieval = RetrievalOperator(store, namespace, k=contexts, temperature=temperature)
         # Beside τ it would be a second name for the same thing.
         self.retrieval.dense_weight.requires_grad_(False)
 
@@ -250,12 +253,13 @@ class RagModel(nn.Module):
         return where
 
     @classmethod
-    def load(cls, folder: str | Path, store: Store) -> RagModel:
+    def load(cls, folder: str | Path, store: Store, namespace: ScopeLike = ()) -> RagModel:
         """The model of a folder, over a store whose encoder is the one that it was trained beside.
 
         Args:
             folder: As `save` wrote it.
             store: The memory's.
+            namespace: The scope that is read.
 
         Raises:
             FormatError: The folder holds no such model, or it belongs to another encoder.
@@ -283,7 +287,7 @@ class RagModel(nn.Module):
                 f"{tower.encoder.fingerprint}"
             )
         generator = Generator.load(where / GENERATOR, template=template)
-        model = cls(store, tower, generator, mode=mode, contexts=contexts)
+        model = cls(store, tower, generator, namespace, mode=mode, contexts=contexts)
         with torch.no_grad():
             tower.a.copy_(a)
             tower.b.copy_(b)
