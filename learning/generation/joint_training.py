@@ -147,7 +147,7 @@ def rag_figures(model: RagModel, examples: Sequence[RagExample]) -> dict[str, fl
         for example in examples:
             contexts = _contexts(model, [example])
             likelihoods.append(float(model([example.question], [example.answer], contexts)))
-            best = model.answer(example.question, example.trails or None)
+            best = model.answer(example.question, contexts)
             right = normalize_answer(example.answer)
             exact.append(bool(best) and normalize_answer(best[0].text) == right)
             if example.gold:

@@ -192,7 +192,7 @@ class RagModel(nn.Module):
     def answer(
         self,
         question: str,
-        trails: Sequence[TrailContext] | None = None,
+        contexts: Contexts | None = None,
         *,
         beams: int = 4,
         max_tokens: int = 32,
@@ -201,13 +201,11 @@ class RagModel(nn.Module):
 
         Args:
             question: As it is put.
-            trails: What a policy found for it; by default passages are read.
+            contexts: What `read_trails` gave for it; by default passages are read.
             beams: Unfinished answers that are followed, and answers returned at most.
             max_tokens: Of an answer, its end included.
         """
-        contexts = (
-            self.read([question]) if trails is None else self.read_trails([question], [trails])
-        )
+        contexts = self.read([question]) if contexts is None else contexts
         prompts = self.generator.prompts(question, contexts.texts[0])
         decode = decode_token if self.mode == "token" else decode_sequence
         prior = contexts.log_prior[0, : len(prompts)]

@@ -206,7 +206,7 @@ class RetrievalOperator(nn.Module):
         view = self.view()
         self._check(view, queries, texts)
         queries = functional.normalize(queries, dim=-1)
-        slots, mask = self._candidates(view, queries, texts)
+        slots, mask, last = self._candidates(view, queries, texts)
         vectors = self._vectors(view, slots, queries)
         scores = self.dense_weight * self._dense(view, slots, vectors, queries)
         if self._lexical and texts is not None:
@@ -223,7 +223,7 @@ class RetrievalOperator(nn.Module):
             weights=weights,
             vectors=vectors,
             output=weights @ vectors,
-            rest=self._rest(view, queries.detach(), texts, logits.detach()),
+            rest=self._rest(view, queries.detach(), texts, logits.detach(), last),
             view=view,
         )
 
@@ -242,21 +242,26 @@ class RetrievalOperator(nn.Module):
 
     def _candidates(
         self, view: View, queries: Tensor, texts: Sequence[str] | None
-    ) -> tuple[NDArray[np.int64], Tensor]:
-        """The slots `(m,)` that any query proposes, and which are whose, `(b, m)`."""
+    ) -> tuple[NDArray[np.int64], Tensor, Tensor]:
+        """What is proposed: slots, whose they are, and the cosine of each query's last.
+
+        Slots are `(m,)`, those of all queries together; the others are `(b, m)` and `(b,)`.
+        """
         if self._k is None:
             slots = np.flatnonzero(view.alive)
             mask = torch.ones(len(queries), len(slots), dtype=torch.bool, device=queries.device)
-            return slots, mask
-        proposals = list(view.dense.search(_array(queries), self._k)[1])
+            return slots, mask, queries.new_zeros(len(queries))
+        scores, nearest = view.dense.search(_array(queries), self._k)
+        proposals = list(nearest)
         if self._lexical and texts is not None:
             proposals = [
-                np.union1d(nearest, view.sparse.search(text, self._k)[1])
-                for nearest, text in zip(proposals, texts, strict=True)
+                np.union1d(near, view.sparse.search(text, self._k)[1])
+                for near, text in zip(nearest, texts, strict=True)
             ]
         slots = np.unique(np.concatenate(proposals))
         whose = np.stack([np.isin(slots, each) for each in proposals])
-        return slots, torch.tensor(whose, device=queries.device)
+        last = torch.tensor(scores[:, -1]).to(queries)
+        return slots, torch.tensor(whose, device=queries.device), last
 
     def _vectors(self, view: View, slots: NDArray[np.int64], like: Tensor) -> Tensor:
         """The vectors `(m, d)` of slots: the stored ones, changed ones, or newly encoded ones."""
@@ -284,7 +289,12 @@ class RetrievalOperator(nn.Module):
         return scores.scatter_reduce(1, columns.expand(len(queries), -1), of_windows, "amax")
 
     def _rest(
-        self, view: View, queries: Tensor, texts: Sequence[str] | None, logits: Tensor
+        self,
+        view: View,
+        queries: Tensor,
+        texts: Sequence[str] | None,
+        logits: Tensor,
+        last: Tensor,
     ) -> Tensor:
         """The share that passages outside of the candidates have at most, `(b,)`."""
         left = (view.size - (logits != -math.inf).sum(-1)).to(logits)
@@ -293,7 +303,10 @@ class RetrievalOperator(nn.Module):
         alpha, beta, tau = (
             each.detach() for each in (self.dense_weight, self.lexical_weight, self.temperature)
         )
-        cosine, words = _last_scores(view, queries, texts if self._lexical else None, self._k)
+        cosine = last if view.dense.approximate is None else torch.ones_like(last)
+        words = torch.zeros_like(last)
+        if self._lexical and texts is not None:
+            words = _last_words(view, texts, self._k).to(last)
         # A negative weight makes the worst match the best: no cosine is below -1.
         nearest = torch.where(alpha >= 0, alpha * cosine, -alpha)
         ceiling = (nearest + beta.clamp_min(0.0) * words) / tau + ROUNDING
@@ -319,23 +332,14 @@ def _lexical(view: View, texts: Sequence[str], slots: NDArray[np.int64]) -> Tens
     return torch.tensor(np.stack(rows))
 
 
-def _last_scores(
-    view: View, queries: Tensor, texts: Sequence[str] | None, k: int
-) -> tuple[Tensor, Tensor]:
-    """What no passage outside of the candidates exceeds: a cosine, and a share of BM25, `(b,)`."""
-    if view.dense.approximate is not None:
-        cosine = queries.new_ones(len(queries))
-    else:
-        scores = view.dense.search(_array(queries), k)[0]
-        cosine = torch.tensor(scores[:, -1]).to(queries)
-    if texts is None:
-        return cosine, torch.zeros_like(cosine)
-    words = []
+def _last_words(view: View, texts: Sequence[str], k: int) -> Tensor:
+    """The share of BM25 that no passage outside of the k best by words exceeds, `(b,)`."""
+    shares = []
     for text in texts:
         best = view.sparse.search(text, k)[0]
         # Fewer than k share a word at all: the others have none.
-        words.append(float(best[-1] / best[0]) if len(best) == k else 0.0)
-    return cosine, torch.tensor(words).to(queries)
+        shares.append(float(best[-1] / best[0]) if len(best) == k else 0.0)
+    return torch.tensor(shares)
 
 
 def _moments_of_rest(

@@ -29,7 +29,7 @@ from hoptrail.learning.masked import require_bool, require_rows, same_shape
 def soft_ranks(scores: Tensor, *, temperature: float = 0.01, mask: Tensor | None = None) -> Tensor:
     """The rank of each item, 1 for the best, `(b, n)`; masked places have rank 0.
 
-    Memory is b n².
+    Memory is b n²; that of the measures is b n times the most positives of a row.
 
     Args:
         scores: `(b, n)`.
@@ -39,17 +39,9 @@ def soft_ranks(scores: Tensor, *, temperature: float = 0.01, mask: Tensor | None
     Raises:
         InputError: The temperature is not above 0, or the shapes differ.
     """
-    require_temperature(temperature)
-    mask = torch.ones_like(scores, dtype=torch.bool) if mask is None else mask
-    same_shape(scores, mask, "mask")
-    require_bool(mask, "mask")
-    safe = scores.masked_fill(~mask, 0.0)
-    above = torch.sigmoid((safe.unsqueeze(-2) - safe.unsqueeze(-1)) / temperature)  # j above i
-    others = mask.unsqueeze(-2) & ~torch.eye(
-        scores.shape[-1], dtype=torch.bool, device=scores.device
-    )
-    ranks = 1 + above.masked_fill(~others, 0.0).sum(-1)
-    return ranks.masked_fill(~mask, 0.0)
+    every = torch.arange(scores.shape[-1], device=scores.device).expand(scores.shape)
+    ranks = _ranks_of(scores, every, temperature, mask)
+    return ranks if mask is None else ranks.masked_fill(~mask, 0.0)
 
 
 def soft_recall(
@@ -78,9 +70,9 @@ def soft_recall(
     _require_positives(scores, positives, mask)
     if k < 1:
         raise InputError(f"k must be at least 1, got {k}")
-    ranks = soft_ranks(scores, temperature=temperature, mask=mask)
-    among = torch.sigmoid((k + 0.5 - ranks) / sharpness).masked_fill(~positives, 0.0)
-    return among.sum(-1) / positives.sum(-1)
+    ranks, columns = _ranks_of_some(scores, positives, temperature, mask)
+    among = torch.sigmoid((k + 0.5 - ranks) / sharpness)
+    return (among * positives.gather(-1, columns)).sum(-1) / positives.sum(-1)
 
 
 def soft_ndcg(
@@ -103,12 +95,10 @@ def soft_ndcg(
     useful = gains > 0
     _require_positives(scores, useful, mask)
     worth = torch.pow(2.0, gains.to(scores)) - 1
-    ranks = soft_ranks(scores, temperature=temperature, mask=mask)
     places = torch.arange(1, scores.shape[-1] + 1, device=scores.device).to(scores)
     ideal = (worth.sort(-1, descending=True).values / torch.log2(1 + places)).sum(-1)
-    # A masked rank of 0 has worth 0: the discount there is replaced before the division.
-    discount = torch.log2(1 + ranks.masked_fill(~useful, 1.0))
-    return (worth / discount).sum(-1) / ideal
+    ranks, columns = _ranks_of_some(scores, useful, temperature, mask)
+    return (worth.gather(-1, columns) / torch.log2(1 + ranks)).sum(-1) / ideal
 
 
 def neural_sort(scores: Tensor, *, temperature: float = 1.0) -> Tensor:
@@ -130,6 +120,31 @@ def neural_sort(scores: Tensor, *, temperature: float = 1.0) -> Tensor:
     factors = (n + 1 - 2 * torch.arange(1, n + 1, device=scores.device)).to(scores)
     rows = factors[:, None] * scores.unsqueeze(-2) - apart.unsqueeze(-2)
     return torch.softmax(rows / temperature, dim=-1)
+
+
+def _ranks_of(scores: Tensor, columns: Tensor, temperature: float, mask: Tensor | None) -> Tensor:
+    """The soft ranks of the items in some columns `(b, p)`, `(b, p)`."""
+    require_temperature(temperature)
+    mask = torch.ones_like(scores, dtype=torch.bool) if mask is None else mask
+    same_shape(scores, mask, "mask")
+    require_bool(mask, "mask")
+    safe = scores.masked_fill(~mask, 0.0)
+    lead = safe.unsqueeze(-2) - safe.gather(-1, columns).unsqueeze(-1)  # (b, p, n): s_j - s_i
+    itself = torch.arange(scores.shape[-1], device=scores.device) == columns.unsqueeze(-1)
+    above = torch.sigmoid(lead / temperature).masked_fill(itself | ~mask.unsqueeze(-2), 0.0)
+    return 1 + above.sum(-1)
+
+
+def _ranks_of_some(
+    scores: Tensor, chosen: Tensor, temperature: float, mask: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """The soft ranks of the chosen items and their columns, `(b, p)` each.
+
+    p is the most that a row has; a row with fewer is filled up with others.
+    """
+    most = int(chosen.sum(-1).max())
+    columns = chosen.to(scores).topk(most, dim=-1).indices
+    return _ranks_of(scores, columns, temperature, mask), columns
 
 
 def _require_positives(scores: Tensor, positives: Tensor, mask: Tensor | None) -> None:

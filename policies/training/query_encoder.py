@@ -23,6 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -34,6 +35,7 @@ from hoptrail.formats.jsonl import read_questions
 from hoptrail.learning.collapse import CollapseMonitor
 from hoptrail.learning.losses import listwise_loss
 from hoptrail.learning.low_rank import add_low_rank
+from hoptrail.learning.retrieval.soft_ranking import soft_ndcg, soft_recall
 from hoptrail.memory.encoders.query_side import query_side
 from hoptrail.memory.encoders.query_tuned import QueryTunedEncoder, check_tuned_folder
 from hoptrail.memory.encoders.transformer import Encoder, TransformerEncoder
@@ -58,6 +60,10 @@ WARM_UP, LOWEST = 0.1, 0.02
 """Share of the steps in which the learning rate rises, and what is left of it at the end."""
 
 
+QueryObjective = Literal["likelihood", "recall", "ndcg"]
+"""What a query is trained for: the likelihood of its evidence, or a measure of the ranking."""
+
+
 @dataclass(frozen=True, slots=True)
 class QueryEncoderConfig:
     """How the query side is trained."""
@@ -77,6 +83,8 @@ class QueryEncoderConfig:
     """Of the scores: τ."""
     anchor: float = 1.0
     """What it costs to turn a query away from what it was."""
+    objective: QueryObjective = "likelihood"
+    """What is made small: see `retrieval_loss`."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -84,6 +92,11 @@ class QueryEncoderConfig:
             whole(getattr(self, name), name, least=1, error=ConfigError)
         for name in ("learning_rate", "temperature"):
             above_zero(getattr(self, name), name, error=ConfigError)
+        if self.objective not in get_args(QueryObjective):
+            raise ConfigError(
+                f"objective must be one of {', '.join(get_args(QueryObjective))}, got "
+                f"{self.objective!r}"
+            )
         if not 0 <= self.anchor < math.inf or not 0 <= self.weight_decay < math.inf:
             raise ConfigError(
                 "anchor and weight_decay must be finite and at least 0, got "
@@ -233,7 +246,7 @@ def train_query_encoder(
         vectors = encoder.trainable_vectors(network, texts)
         with torch.no_grad():
             before = encoder.trainable_vectors(encoder.model.network, texts)
-        loss = retrieval_loss(batch, vectors, config.temperature)
+        loss = retrieval_loss(batch, vectors, config.temperature, config.objective)
         turn = (1 - (vectors * before).sum(1)).mean()
         optimizer.zero_grad()
         (loss + config.anchor * turn).backward()  # type: ignore[no-untyped-call]
@@ -344,13 +357,20 @@ def _watch(
     monitor.observe(step, vectors, logits=cosines / temperature, cosines=torch.cat(own))
 
 
-def retrieval_loss(batch: Sequence[StateQuery], vectors: Tensor, temperature: float) -> Tensor:
-    """The loss of queries, without the anchor; see the module.
+def retrieval_loss(
+    batch: Sequence[StateQuery],
+    vectors: Tensor,
+    temperature: float,
+    objective: QueryObjective = "likelihood",
+) -> Tensor:
+    """The loss of queries, without the anchor.
 
     Args:
         batch: n queries of one scope.
         vectors: `(n, d)` theirs.
         temperature: τ.
+        objective: "likelihood" is the module's; "recall" is 1 - recall@5 and "ndcg" is 1 - nDCG,
+            both of soft ranks of that temperature (`hoptrail.learning.retrieval.soft_ranking`).
     """
     scores = batch[0].question.scores
     logits = scores(vectors) / temperature
@@ -361,6 +381,10 @@ def retrieval_loss(batch: Sequence[StateQuery], vectors: Tensor, temperature: fl
         read = scores.row[list(query.evidence)]
         missing[i, read] = unread[i, read] = False
     positives, mask = (torch.tensor(each, device=logits.device) for each in (missing, unread))
+    if objective == "recall":
+        return 1 - soft_recall(logits, positives, DEPTHS[0], temperature=1.0, mask=mask).mean()
+    if objective == "ndcg":
+        return 1 - soft_ndcg(logits, positives.to(logits), temperature=1.0, mask=mask).mean()
     some = listwise_loss(logits, positives, mask=mask, combine="sum")
     each = listwise_loss(logits, positives, mask=mask, combine="mean")
     return (some + each) / 2

@@ -24,7 +24,7 @@ from hoptrail.cli.commands import write as write  # isort: skip
 from hoptrail.cli.commands import query as query  # isort: skip
 from hoptrail.cli.commands import store as store  # isort: skip
 from hoptrail.cli.commands import train as train  # isort: skip
-from hoptrail.cli.commands import train_rag as train_rag  # isort: skip
+from hoptrail.cli.commands import rag as rag  # isort: skip
 from hoptrail.cli.commands import evaluate as evaluate  # isort: skip
 from hoptrail.cli.commands import encoder as encoder  # isort: skip
 from hoptrail.cli.commands import demo as demo  # isort: skip

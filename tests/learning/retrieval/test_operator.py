@@ -60,6 +60,19 @@ def test_the_rest_and_the_error_of_the_read_are_within_their_bound(
     assert bool((exact.rest == 0).all())
 
 
+def test_of_an_approximate_index_the_bound_promises_no_more_than_is_known(tmp_path: Path) -> None:
+    with Memory(tmp_path / "a.db", encoder=HashEncoder(), index="hnsw") as memory:
+        memory.add(PASSAGES)
+        whole = RetrievalOperator(memory.store, temperature=0.5)
+        part = RetrievalOperator(memory.store, temperature=0.5, k=60)
+        exact, read = whole(queries()), part(queries())
+        assert read.view.dense.approximate is not None
+        columns = np.searchsorted(exact.slots, read.slots)
+        missed = 1 - (exact.weights[:, columns] * read.mask).sum(-1)
+        assert bool((missed <= read.rest + 1e-5).all())
+        assert bool((read.rest < 1).all())
+
+
 def test_gradients_reach_queries_temperature_and_both_weights(memory: Memory) -> None:
     operator = RetrievalOperator(memory.store, temperature=0.3, lexical_weight=0.5).double()
     asking = queries().double().requires_grad_()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,17 @@ def test_training_finds_what_was_missing_and_leaves_the_encoder_alone(opened, ba
     assert base.fingerprint == tuned.fingerprint == fingerprint
     np.testing.assert_array_equal(base.encode(WORDS), passages)
     assert query_side(tuned).fingerprint != fingerprint
+
+
+@pytest.mark.parametrize("objective", ["recall", "ndcg"])
+def test_a_measure_of_the_ranking_can_be_trained_for(opened, base, objective) -> None:
+    before = dense_recalls(opened, base)
+    config = replace(QUICK, objective=objective, temperature=0.2)
+    tuned = train_query_encoder([opened], base, config)
+    assert dense_recalls(opened, tuned)["recall@5"] > before["recall@5"]
+    assert tuned.made_of["collapse"]["after"]["effective_rank"] > 1
+    with pytest.raises(ConfigError, match="objective must be one of"):
+        replace(QUICK, objective="mrr")
 
 
 def test_an_anchor_holds_queries_where_they_were(opened, base) -> None:

@@ -6,7 +6,7 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -38,6 +38,14 @@ from hoptrail.errors import ConfigError
 if TYPE_CHECKING:
     from hoptrail.api.memory import Memory
 
+QueryObjectiveOption = Annotated[
+    Literal["likelihood", "recall", "ndcg"] | None,
+    option(
+        "--objective",
+        parser=None,
+        help="the likelihood of the passages, or a soft recall@5 or nDCG (default: likelihood)",
+    ),
+]
 encoder_commands = add_group(
     "encoder",
     "Make a quick encoder, teach one how it is asked, and give a memory another one.",
@@ -144,6 +152,7 @@ def tune_encoder(
     ],
     out: OutOption,
     dev: DevOption = None,
+    objective: QueryObjectiveOption = None,
     epochs: EpochsOption = None,
     seed: SeedOption = 0,
     encoder: EncoderOption = None,
@@ -161,7 +170,7 @@ def tune_encoder(
 
     check_readable(*sets, *(dev or []))
     check_encoder_installed(encoder)
-    options = {"epochs": epochs, "seed": seed}
+    options: dict[str, Any] = {"objective": objective, "epochs": epochs, "seed": seed}
     config = QueryEncoderConfig(
         **{name: value for name, value in options.items() if value is not None}
     )

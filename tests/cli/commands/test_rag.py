@@ -70,6 +70,14 @@ def test_it_writes_a_model_that_answers(arguments, tmp_path, capsys, more) -> No
         model = RagModel.load(out, memory.store)
         assert model.mode == ("token" if more else "sequence")
         assert model.answer("what is the house")
+    asking = ["generate", "--store", str(tmp_path / "a.db"), "--model", str(out)]
+    walk = ["--trails"] if more else []
+    assert main([*asking, *walk, "--json", "what is the house"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["answers"][0].keys() == {"text", "log_likelihood"}
+    assert sum(each["share"] for each in answer["contexts"]) == pytest.approx(1)
+    assert main([*asking, "what is the house"]) == 0
+    assert "%" in capsys.readouterr().out
 
 
 def test_figures_are_printed_and_a_missing_generator_is_refused(
@@ -82,6 +90,13 @@ def test_figures_are_printed_and_a_missing_generator_is_refused(
     assert main([*nothing, "--out", str(tmp_path / "other")]) == 1
     assert "no generator can be read" in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
+
+
+def test_a_passage_that_is_not_there_is_refused(arguments, tmp_path, capsys) -> None:
+    row = {"id": "1", "question": "what", "answers": ["red"], "supporting_ids": ["tree"]}
+    (tmp_path / "questions.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    assert main([*arguments, "--out", str(tmp_path / "rag")]) == 1
+    assert "'tree', which is not in the memory" in capsys.readouterr().err
 
 
 def test_questions_without_answers_are_refused(arguments, tmp_path, capsys) -> None:
