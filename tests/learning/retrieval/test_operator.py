@@ -12,6 +12,7 @@ import torch
 from hoptrail import Memory
 from hoptrail.errors import EncoderMismatch, InputError
 from hoptrail.learning.retrieval.operator import RetrievalOperator
+from hoptrail.memory.index import ann_types
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 
 WORDS = [f"w{i}" for i in range(40)]
@@ -60,7 +61,10 @@ def test_the_rest_and_the_error_of_the_read_are_within_their_bound(
     assert bool((exact.rest == 0).all())
 
 
-def test_of_an_approximate_index_the_bound_promises_no_more_than_is_known(tmp_path: Path) -> None:
+def test_of_an_approximate_index_the_bound_promises_no_more_than_is_known(
+    tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(ann_types, "LEAST", 50)
     with Memory(tmp_path / "a.db", encoder=HashEncoder(), index="hnsw") as memory:
         memory.add(PASSAGES)
         whole = RetrievalOperator(memory.store, temperature=0.5)
