@@ -1,4 +1,4 @@
-from .collapse import (
+from .retrieval.collapse import (
     CollapseMonitor as CollapseMonitor,
     VectorHealth as VectorHealth,
     alignment as alignment,

@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hoptrail.errors import ConfigError, InputError
-from hoptrail.learning.collapse import CollapseMonitor
+from hoptrail.learning.retrieval.collapse import CollapseMonitor
 from hoptrail.learning.single_thread import one_thread
 from hoptrail.memory.encoders.static import StaticEncoder
 from hoptrail.memory.encoders.transformer import Encoder, Vectors

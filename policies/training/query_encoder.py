@@ -32,9 +32,9 @@ from torch import Tensor, nn
 
 from hoptrail.errors import ConfigError, InputError
 from hoptrail.formats.jsonl import read_questions
-from hoptrail.learning.collapse import CollapseMonitor
 from hoptrail.learning.losses import listwise_loss
 from hoptrail.learning.low_rank import add_low_rank
+from hoptrail.learning.retrieval.collapse import CollapseMonitor
 from hoptrail.learning.retrieval.soft_ranking import soft_ndcg, soft_recall
 from hoptrail.memory.encoders.query_side import query_side
 from hoptrail.memory.encoders.query_tuned import QueryTunedEncoder, check_tuned_folder

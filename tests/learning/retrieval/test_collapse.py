@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hoptrail.errors import InputError
-from hoptrail.learning.collapse import (
+from hoptrail.learning.retrieval.collapse import (
     CollapseMonitor,
     alignment,
     effective_rank,
