@@ -32,6 +32,7 @@ from hoptrail.learning.generation.likelihood import rag_sequence, rag_token
 from hoptrail.learning.generation.query_tower import QueryTower
 from hoptrail.learning.masked import masked_log_softmax
 from hoptrail.learning.retrieval.operator import RetrievalOperator
+from hoptrail.memory.encoders.model_folder import check_own_folder
 from hoptrail.memory.storage.namespaces import ScopeLike
 from hoptrail.memory.store import Store
 from hoptrail.values.strings import check_choice
@@ -219,11 +220,12 @@ class RagModel(nn.Module):
             made_of: What it was trained on, written beside it; JSON values.
 
         Raises:
-            FormatError: It cannot be written.
+            FormatError: It cannot be written, or holds another model's files of these names.
         """
         from safetensors.torch import save_file
 
         where = Path(folder)
+        check_rag_folder(where)
         card = {
             "format": FORMAT,
             "mode": self.mode,
@@ -291,3 +293,15 @@ class RagModel(nn.Module):
             tower.b.copy_(b)
             model.retrieval.log_temperature.copy_(temperature)
         return model
+
+
+def check_rag_folder(folder: Path) -> None:
+    """Refuse a folder in which a model's files would replace somebody else's.
+
+    Args:
+        folder: It need not be there.
+
+    Raises:
+        FormatError: It holds such a file.
+    """
+    check_own_folder(folder, FORMAT, (CARD, WEIGHTS), "retriever and generator")

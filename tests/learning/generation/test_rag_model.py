@@ -107,6 +107,10 @@ def test_a_folder_holds_all_of_it(memory: Memory, generator: Generator, tmp_path
         pytest.raises(FormatError, match="belongs to the encoder hash-32"),
     ):
         RagModel.load(tmp_path / "rag", stranger.store)
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "rag.json").write_text("{}")
+    with pytest.raises(FormatError, match="is there already"):
+        model.save(tmp_path / "theirs")
     with pytest.raises(FormatError, match="no model can be read"):
         RagModel.load(tmp_path, memory.store)
 

@@ -138,10 +138,10 @@ def train_rag_model(
     from hoptrail.learning.generation.generator import Generator
     from hoptrail.learning.generation.joint_training import RagConfig, rag_figures, train_rag
     from hoptrail.learning.generation.query_tower import QueryTower
-    from hoptrail.learning.generation.rag_model import RagModel
+    from hoptrail.learning.generation.rag_model import RagModel, check_rag_folder
 
-    check_readable(questions, *([dev] if dev else []))
-    _check_store(store, encoder)
+    check_rag_folder(out)
+    _check_store(store, encoder, questions, *([dev] if dev else []))
     settings: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
     config = RagConfig(seed=seed, freeze_retriever=frozen, **settings)
     loaded = load_named_encoder(encoder)
@@ -233,13 +233,14 @@ def generate_answer(
     return 0
 
 
-def _check_store(store: Path, encoder: str | None) -> None:
-    """Refuse to begin where the encoder is not installed or there is no store.
+def _check_store(store: Path, encoder: str | None, *files: Path) -> None:
+    """Refuse to begin where a file cannot be read, there is no store, or no encoder is installed.
 
     Raises:
         StoreUnavailable: There is none.
         MissingExtra: The default encoder is not installed.
     """
+    check_readable(*files)
     check_encoder_installed(encoder)
     if not store.exists():
         raise StoreUnavailable(f"there is no store at {store}: hoptrail add makes one")
