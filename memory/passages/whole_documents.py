@@ -27,6 +27,8 @@ class Whole:
     """Documents that hold nothing any more: all their passages go."""
     folders: frozenset[DocumentKey] = frozenset()
     """Folders: the passages of documents in them that are not given go."""
+    unread: frozenset[DocumentKey] = frozenset()
+    """Documents that are there still, and could not be read: what the store has of them stays."""
 
 
 NOTHING = Whole()
@@ -84,7 +86,7 @@ def stale(
                 (encode_namespace(namespace), *part),
             )
             rows |= {rowid: id_ for rowid, id_ in of_documents if (namespace, id_) not in batch}
-    present = {(p.namespace, p.document) for p in batch.values()}
+    present = {(p.namespace, p.document) for p in batch.values()} | whole.unread
     for namespace, prefix in whole.folders:
         within = connection.execute(
             "SELECT rowid, id, document FROM passages "

@@ -91,7 +91,7 @@ def test_a_folder_that_was_emptied_is_synced_to_nothing(run, tmp_path) -> None:
     run("upsert", "--store", store, notes)
     (notes / "a.md").unlink()
     code, _, err = run("upsert", "--store", store, notes)
-    assert (code, "holds no file that ends in" in err) == (1, True)
+    assert (code, "holds no file of a kind that is read" in err) == (1, True)
     assert run("upsert", "--store", store, "--sync", notes)[0] == 0
     assert held(store) == {}
     notes.rmdir()  # gone, or its disk is: that is no reason to forget

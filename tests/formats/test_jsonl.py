@@ -146,9 +146,9 @@ def test_a_folder_is_not_a_corpus_nor_a_file_a_folder(tmp_path) -> None:
     (tmp_path / "a.md").write_text("x")
     with pytest.raises(FormatError, match=r"a\.md is not a folder"):
         read_folder(tmp_path / "a.md")
-    (tmp_path / "a.pdf").write_text("x")
-    with pytest.raises(FormatError, match=r"a\.pdf is a \.pdf file: give a folder"):
-        read_source(tmp_path / "a.pdf")
+    (tmp_path / "a.png").write_text("x")
+    with pytest.raises(FormatError, match=r"a\.png is a \.png file: give a folder"):
+        read_source(tmp_path / "a.png")
 
 
 def test_a_file_that_cannot_be_opened_is_named(tmp_path) -> None:

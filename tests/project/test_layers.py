@@ -113,6 +113,7 @@ CONFINED = {
     "Stemmer": {"memory"},
     "markdown_it": {"ground"},
     "yaml": {"ground"},
+    "markitdown": {"ground"},
     "faiss": {"memory"},
     "tantivy": {"memory"},
     "onnx": {"memory"},

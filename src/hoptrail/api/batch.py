@@ -101,6 +101,7 @@ class Batch:
         return Whole(
             frozenset((place, document.name) for document in self._sources.documents),
             frozenset((place, folder) for folder in self._sources.folders if self._sync),
+            frozenset((place, name) for name in self._sources.unread),
         )
 
 

@@ -273,8 +273,9 @@ SourcesArgument = Annotated[
     list[Path],
     argument(
         "SOURCE",
-        "folders of text and Markdown, .txt and .md files, corpora of JSON lines (id, text, "
-        "title, namespace, links; other keys are metadata)",
+        "folders of text, Markdown, PDF, Word, HTML, CSV, chats, BibTeX, GraphML, notebooks and "
+        "programs, single files of these, corpora of JSON lines (id, text, title, namespace, "
+        "links; other keys are metadata)",
         path_argument,
     ),
 ]

@@ -6,6 +6,8 @@ from .jsonl import (
     read_source as read_source,
     write_jsonl as write_jsonl,
 )
+from .readers.chat_messages import chat_passages as chat_passages
+from .readers.registry import FileContent as FileContent, FileReader as FileReader
 from .sequences import in_sequence as in_sequence
 from .triples import (
     EntityQuestion as EntityQuestion,

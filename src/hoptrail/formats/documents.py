@@ -14,12 +14,13 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 from hoptrail.errors import InputError
 from hoptrail.formats import front_matter, markdown
 from hoptrail.formats.chunking import Block, Measure, cut, with_anchors
 from hoptrail.formats.doc_links import Linked, LinkIndex
+from hoptrail.formats.document_records import DocumentRecords
 from hoptrail.formats.sequences import NEXT
 from hoptrail.formats.text_files import MARKDOWN_SUFFIXES, longest
 from hoptrail.types import Link, Passage
@@ -42,6 +43,19 @@ class Document:
     """What it is, unique among all documents of a namespace."""
     folder: str = ""
     """The folder that its path is relative to, absolute; empty for none."""
+    syntax: Literal["markdown", "plain"] | None = None
+    """How the text is written; None is what its path says."""
+    records: tuple[Passage, ...] = ()
+    """Its passages, where it is made of records and not of a text; see `DocumentRecords`."""
+    remarks: tuple[str, ...] = ()
+    """What of the file was left out, a sentence each."""
+
+    @property
+    def is_markdown(self) -> bool:
+        """Whether the text is Markdown."""
+        if self.syntax is not None:
+            return self.syntax == "markdown"
+        return self.path.lower().endswith(MARKDOWN_SUFFIXES)
 
     @property
     def place(self) -> str:
@@ -73,6 +87,8 @@ class Sources:
     """Folders that were read whole, absolute, each with a slash behind it."""
     read: tuple[str, ...] = ()
     """The files that were read, as they were given."""
+    unread: tuple[str, ...] = ()
+    """Documents, by name, that are there and could not be read; they are skipped, not gone."""
     measure: Measure | None = None
     """How large a chunk may be; by default as the memory's encoder has it."""
 
@@ -113,17 +129,24 @@ class Sources:
             there,
         )
         for place, one in enumerate(parts):
-            yield from one.passages(place, bases[one.document.name], index)
+            document, base = one.document, bases[one.document.name]
+            if document.records:
+                yield from DocumentRecords(document.name, base, document.records).passages()
+            else:
+                yield from one.passages(place, base, index)
 
     def remarks(self) -> tuple[Skipped, ...]:
-        """What was skipped, and what looks like front matter and was read as text."""
+        """What was skipped, what was left out of files, and front matter that was read as text."""
+        left_out = (
+            Skipped(document.place, why) for document in self.documents for why in document.remarks
+        )
         odd = (
             Skipped(document.place, complaint)
             for document in self.documents
-            if _is_markdown(document.path)
+            if document.is_markdown
             and (complaint := front_matter.read_front_matter(_lines(document.text)).complaint)
         )
-        return (*self.skipped, *odd)
+        return (*self.skipped, *left_out, *odd)
 
 
 def passages_of(documents: Mapping[str, str], *, measure: Measure | None = None) -> Sources:
@@ -240,7 +263,7 @@ class _Parts:
         """The parts of a document in its own order; none if it holds no text."""
         lines = _lines(document.text)
         items: list[Block | markdown.Heading]
-        if _is_markdown(document.path):
+        if document.is_markdown:
             front = front_matter.read_front_matter(lines)
             items = list(markdown.parse_blocks(lines[front.lines :]))
             if front.complaint:
@@ -267,7 +290,7 @@ class _Parts:
             anchor: number
             for number in range(len(self.chunks), 0, -1)
             for anchor in self.chunks[number - 1][1].anchors
-        } or ({"": 1} if self.chunks else {})
+        } or ({"": 1} if self.chunks or self.document.records else {})
 
     def passages(self, place: int, base: str, index: LinkIndex) -> Iterator[Passage]:
         """The document's passages.
@@ -300,10 +323,6 @@ class _Parts:
 
 def _lines(text: str) -> list[str]:
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-
-
-def _is_markdown(path: str) -> bool:
-    return path.lower().endswith(MARKDOWN_SUFFIXES)
 
 
 def _sections(

@@ -1,4 +1,4 @@
-"""The text and Markdown files of a folder, and what in it is no such file.
+"""The files of a folder that can be read, and what in it cannot, by name.
 
 A document is known by its real path, whatever the folder is called on the way to it: a file that
 is given twice, from another working folder or over a link, is the same document.
@@ -10,8 +10,9 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hoptrail.errors import FormatError
+from hoptrail.errors import FormatError, MissingExtra
 from hoptrail.formats.documents import Document, Skipped, Sources
+from hoptrail.formats.readers.registry import file_readers, read_content
 from hoptrail.formats.text_files import TEXT_SUFFIXES, irregular, read_text
 
 INSTALLED = ("node_modules", "__pycache__", "site-packages")
@@ -21,33 +22,33 @@ _KINDS = f"{', '.join(TEXT_SUFFIXES[:-1])} or {TEXT_SUFFIXES[-1]}"
 
 
 def read_file(path: str | Path) -> Sources:
-    """A single text or Markdown file, as a document.
+    """A single text or Markdown file, or one that a reader takes, as a document.
 
     Raises:
         FormatError: It is none, or cannot be read.
+        MissingExtra: Its reader needs a library that is not there.
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix not in TEXT_SUFFIXES:
+    if suffix not in (*TEXT_SUFFIXES, *file_readers()):
         if not os.path.lexists(path):
             raise FormatError(f"{path} does not exist")
         raise FormatError(
             f"{path} is a {suffix or 'nameless'} file: give a folder of text and Markdown, "
             f"a {_KINDS} file, or a corpus as .jsonl"
         )
-    text = read_text(path)
     real = _real(path)
-    return Sources(
-        (Document(path.name, text, real.as_posix(), real.parent.as_posix()),), read=(str(path),)
-    )
+    document = _document(path, path.name, real.as_posix(), real.parent.as_posix())
+    return Sources((document,), read=(str(path),))
 
 
 def read_folder(path: str | Path, *, empty: bool = False) -> Sources:
-    """A folder's text and Markdown files, in the order of their paths, and what was skipped.
+    """A folder's files of all kinds that are read, in their paths' order, and what was skipped.
 
     Hidden files, those of other kinds, pipes, devices and links that lead out of the folder are
-    skipped by name. One that cannot be read as text is an error: a memory that is silently short
-    gives answers that are silently wrong.
+    skipped by name, and so is what its reader cannot read, with the reason. Text and Markdown that
+    cannot be read is an error: a memory that is silently short gives answers that are silently
+    wrong.
 
     Args:
         path: The folder.
@@ -63,17 +64,40 @@ def read_folder(path: str | Path, *, empty: bool = False) -> Sources:
     listing = _Listing(real)
     listing.walk()
     if not listing.files and not empty:
-        raise FormatError(f"{root} holds no file that ends in {_KINDS}")
-    documents = []
+        kinds = ", ".join((*TEXT_SUFFIXES, *sorted(file_readers())))
+        raise FormatError(f"{root} holds no file of a kind that is read: {kinds}")
+    documents, unread = [], []
     for relative, file in sorted(listing.files.items()):
         named_path = root / relative  # in messages as it was given
-        text = read_text(named_path)
-        documents.append(Document(relative, text, file.as_posix(), real.as_posix()))
+        try:
+            documents.append(_document(named_path, relative, file.as_posix(), real.as_posix()))
+        except (FormatError, MissingExtra) as error:
+            if named_path.suffix.lower() in TEXT_SUFFIXES:
+                raise
+            why = str(error).removeprefix(str(named_path)).lstrip(": ,")
+            listing.skipped.append(Skipped(relative, why))
+            unread.append(file.as_posix())
     return Sources(
         tuple(documents),
         skipped=tuple(sorted(listing.skipped, key=lambda one: one.path)),
         folders=(f"{real.as_posix().rstrip('/')}/",),
         read=tuple(str(root / document.path) for document in documents),
+        unread=tuple(unread),
+    )
+
+
+def _document(path: Path, relative: str, name: str, folder: str) -> Document:
+    if path.suffix.lower() in TEXT_SUFFIXES:
+        return Document(relative, read_text(path), name, folder)
+    content = read_content(path)
+    return Document(
+        relative,
+        content.text or "",
+        name,
+        folder,
+        syntax=content.syntax,
+        records=content.records,
+        remarks=content.remarks,
     )
 
 
@@ -170,7 +194,9 @@ def _unsuitable(name: str, path: Path) -> str:
     if kind:
         return kind
     suffix = Path(name).suffix.lower()
-    if suffix not in TEXT_SUFFIXES:
+    if suffix == ".jsonl":
+        return "a .jsonl file: a corpus is given by its own path"
+    if suffix not in (*TEXT_SUFFIXES, *file_readers()):
         return f"a {suffix} file" if suffix else "a file without a suffix"
     return ""
 

@@ -57,6 +57,7 @@ def read_sources(paths: Iterable[str | Path], *, empty: bool = False) -> Sources
     skipped: list[Skipped] = []
     folders: list[str] = []
     read: list[str] = []
+    unread: list[str] = []
     for path in map(Path, paths):
         source = read_folder(path, empty=empty) if path.is_dir() else read_source(path)
         if not isinstance(source, Sources):
@@ -68,8 +69,14 @@ def read_sources(paths: Iterable[str | Path], *, empty: bool = False) -> Sources
                 read.append(file)
         skipped += (Skipped(os.path.join(path, one.path), one.why) for one in source.skipped)
         folders += source.folders
+        unread += source.unread
     return Sources(
-        tuple(documents.values()), tuple(passages), tuple(skipped), tuple(folders), tuple(read)
+        tuple(documents.values()),
+        tuple(passages),
+        tuple(skipped),
+        tuple(folders),
+        tuple(read),
+        unread=tuple(unread),
     )
 
 

@@ -6,7 +6,7 @@ Nothing of them is imported: whoever gives a DataFrame has pandas.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from io import IOBase
 from typing import Any
 
@@ -39,6 +39,8 @@ def records_of(table: Any) -> Iterator[dict[str, Any]] | None:
         return _rows(table.columns, table.to_dicts())
     if library == "pyarrow" and name == "Table":
         return _rows(table.column_names, table.to_pylist())
+    if library == "datasets" and name in ("Dataset", "IterableDataset"):
+        return _rows(list(table.column_names or ["text"]), table)
     if _is_graph(table):
         return _graph(table)
     return None
@@ -67,7 +69,7 @@ def _frame(table: Any) -> Iterator[dict[str, Any]]:
     return _rows(list(table.columns), table.to_dict("records"))
 
 
-def _rows(columns: list[Any], rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _rows(columns: list[Any], rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """The rows of a table, without what is missing in them."""
     if "text" not in columns:
         raise InputError(
