@@ -80,9 +80,10 @@ class GraphView:
         # All below only written to with the memory view's lock held.
         self._words = rows.Vocabulary()
         self._arrays = empty_adjacency()
-        # The versions of the memory view and of the graph, and its size: what expires on a store
-        # that nobody may write to changes no version.
-        self.state = (-1, -1, -1)
+        # The versions of the memory view and of the graph, and its size and capacity: what expires
+        # on a store that nobody may write to, or begins or ceases to be valid, changes no version.
+        self.state = (-1, -1, -1, -1)
+        self._turns = 0  # of the memory view, as they were
         self._since = -1  # the version that is in the arrays
         self._epoch: int | None = None  # of the tables that they are of
         self._alive = np.zeros(0, dtype=np.bool_)  # the slots that they know as living
@@ -103,7 +104,11 @@ class GraphView:
         """Whether a `refresh` would change something. Of a pinned view."""
         with self._view.pins.reading() as connection:
             version, _ = rows.state(connection)
-        return self.state != (self._view.version, version, self._view.size)
+        return self.state != self._state(version)
+
+    def _state(self, version: int) -> tuple[int, int, int, int]:
+        view = self._view
+        return view.version, version, view.size, view.capacity
 
     @property
     def view(self) -> View:
@@ -119,18 +124,20 @@ class GraphView:
             with self._view.pins.reading() as connection:
                 view = self._view
                 version, epoch = rows.state(connection)
-                if self.state == (view.version, version, view.size):
+                if self.state == self._state(version):
                     return False
-                if epoch != self._epoch:  # built anew: its names have other ids
+                # Built anew, so that its names have other ids; or a passage came in whose rows are
+                # no newer than those read before.
+                if epoch != self._epoch or view.turns != self._turns:
                     since, words = -1, rows.Vocabulary()
                 else:
                     since, words = self._since, self._words
                 change = rows.read_changes(connection, self._bounds, since, words, self._slots_of)
             self._apply(change, words)
-            self._epoch = epoch
+            self._epoch, self._turns = epoch, view.turns
             # What is newer than the memory view is read again once that knows it.
             self._since = min(version, view.version)
-            self.state = (view.version, version, view.size)
+            self.state = self._state(version)
             return True
 
     def named(self, text: str) -> list[int]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hoptrail.errors import InputError
@@ -24,6 +24,7 @@ from hoptrail.memory.storage.namespaces import (
     decode_namespace,
     encode_namespace,
 )
+from hoptrail.memory.storage.validity import NOW
 from hoptrail.memory.store import Store
 from hoptrail.types import FilterDict, Namespace
 from hoptrail.values.numbers import finite, shown
@@ -240,7 +241,8 @@ class FeedbackLog:
     def entries(self, namespace: ScopeLike = ()) -> list[Feedback]:
         """All feedback on recalls that asked a namespace which begins with this one, as it came.
 
-        A recall of a wider scope is not among them: it may name what lies outside.
+        A recall of a wider scope is not among them: it may name what lies outside. What was said of
+        passages that are not valid now is left out, as that of those that are gone.
 
         Args:
             namespace: The scope: every namespace that begins with it.
@@ -254,7 +256,11 @@ class FeedbackLog:
                 "ORDER BY asked_at, id",
                 bounds,
             ).fetchall()
-            return [_read(connection, row[0]) for row in numbers]
+            entries = [_read(connection, row[0]) for row in numbers]
+            if not records.says_validity(connection):
+                return entries
+            visible = (_visible(connection, one, self.store.clock()) for one in entries)
+            return [one for one in visible if one.recall.returned]
 
     def count(self, namespace: ScopeLike = ()) -> int:
         """How many recalls of a scope were judged.
@@ -409,6 +415,23 @@ def _alive(connection: Connection, rowids: list[int], version: int) -> set[int]:
         )
         rowids_alive.update(row[0] for row in rows)
     return rowids_alive
+
+
+def _visible(connection: Connection, feedback: Feedback, now: float) -> Feedback:
+    """Feedback as far as it is about passages that are valid now."""
+    recall = feedback.recall
+    rowids = {*recall.returned, *(row for trail in recall.trails for row in trail.passages)}
+    condition, values = NOW.condition(now)
+    valid: set[int] = set()
+    for part, marks in records.batches(sorted(rowids)):
+        query = f"SELECT rowid FROM passages WHERE rowid IN ({marks}) AND {condition}"
+        valid.update(row[0] for row in connection.execute(query, (*part, *values)))
+    returned = tuple(row for row in recall.returned if row in valid)
+    trails = tuple(trail for trail in recall.trails if valid.issuperset(trail.passages))
+    passages = {row: reward for row, reward in feedback.passages.items() if row in valid}
+    return replace(
+        feedback, recall=replace(recall, returned=returned, trails=trails), passages=passages
+    )
 
 
 def _read(connection: Connection, number: int) -> Feedback:

@@ -8,7 +8,8 @@ A filter is a dict. Each key names a field, each value what it must be; all of t
     {"tags": {"$contains": "river"}}            a list that holds it
     {"draft": {"$exists": false}}               whether the key is there at all
     {"source.page": {"$lte": 12}}               of a dict in the metadata, any depth
-    {"$written_at": {"$gte": "2026-01-31"}}     of the passage itself, as $expires_at, $id, $title
+    {"$written_at": {"$gte": "2026-01-31"}}     of the passage itself, as $expires_at, $valid_from,
+                                                $valid_until, $id and $title
     {"$and": [f, g]}, {"$or": [f, g]}, {"$not": f}
 
 A key that is absent counts as null. True is not 1, but 1 is 1.0. A range holds between two numbers
@@ -33,9 +34,9 @@ from hoptrail.types import FilterDict, Passage
 from hoptrail.values.json_values import plain_mapping, seconds
 from hoptrail.values.numbers import shown
 
-OWN = ("$id", "$title", "$written_at", "$expires_at")
+OWN = ("$id", "$title", "$written_at", "$expires_at", "$valid_from", "$valid_until")
 """Fields that a passage has by itself; every other name is a key of its metadata."""
-TIMES = ("$written_at", "$expires_at")
+TIMES = ("$written_at", "$expires_at", "$valid_from", "$valid_until")
 _COMPARE: dict[str, Callable[[Any, Any], object]] = {
     "$gt": operators.gt,
     "$gte": operators.ge,

@@ -23,7 +23,7 @@ from hoptrail.memory.filters import Filter, FilterLike
 from hoptrail.memory.guarded import guarded
 from hoptrail.memory.index.slots import Scores, Slots
 from hoptrail.memory.passages import cleaning
-from hoptrail.memory.passages.writes import Writer
+from hoptrail.memory.passages.updater import Updater
 from hoptrail.memory.search import hybrid_search
 from hoptrail.memory.search.fusion import Fusion, rule_of
 from hoptrail.memory.storage import store_info
@@ -42,7 +42,7 @@ TRIES = 3
 """Searches whose passages others replace meanwhile, before the last one's are returned."""
 
 
-class Searcher(Writer):
+class Searcher(Updater):
     """What can be asked of a store's indexes."""
 
     path: Path

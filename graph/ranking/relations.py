@@ -19,11 +19,12 @@ from hoptrail.formats.sequences import NEXT
 from hoptrail.graph.adjacency.adjacency import Ranks
 from hoptrail.graph.adjacency.ragged import Ints, Records
 from hoptrail.graph.extraction.names import NameMatcher, words
+from hoptrail.memory.passages import versions
 
 if TYPE_CHECKING:
     import sqlite3
 
-UNTYPED = frozenset({"link", NEXT, "similar"})
+UNTYPED = frozenset({"link", NEXT, "similar", *versions.KINDS})
 """Kinds of links that say no more than that two passages belong together."""
 
 WALKS = 100_000

@@ -20,9 +20,9 @@ def documents(recall: Recall) -> list[Document]:
 
     A document's metadata is a copy of the passage's own, and one key more, `hoptrail`: a dict of
     `title`, `namespace`, `score`, `recall` (the id that `memory.feedback` takes), `links`,
-    `expires_at`, and `trail`: the most probable trail that read this passage, as plain data, or
-    None if it was ranked without being read. `memory.add` puts such a document back where it came
-    from, and keeps nothing of what was added.
+    `expires_at`, `valid_from`, `valid_until`, and `trail`: the most probable trail that read this
+    passage, as plain data, or None if it was ranked without being read. `memory.add` puts such a
+    document back where it came from, and keeps nothing of what was added.
     """
     return [_document(hit, recall) for hit in recall.hits]
 
@@ -38,6 +38,8 @@ def _document(hit: Hit, recall: Recall) -> Document:
         "trail": trail_data(trail) if trail else None,
         "links": [link_data(link) for link in passage.links],
         "expires_at": passage.expires_at,
+        "valid_from": passage.valid_from,
+        "valid_until": passage.valid_until,
     }
     own = metadata_data(passage)
     if OURS in own:

@@ -22,6 +22,8 @@ from hoptrail.memory.maintenance import soundness
 from hoptrail.memory.maintenance.mending import repair
 from hoptrail.memory.maintenance.soundness import Problem
 from hoptrail.memory.storage import checksums, next_vectors, schema, store_info
+from hoptrail.memory.storage.namespaces import EVERYTHING
+from hoptrail.memory.storage.validity import EVER
 from hoptrail.memory.store import Store
 from hoptrail.outputs import output_files
 
@@ -229,7 +231,8 @@ def _erase_rows(connection: sqlite3.Connection, keys: Iterable[bytes]) -> None:
 
 
 def _living_keys(store: Store) -> Iterator[bytes]:
-    return (content_hash.cache_key(passage.content) for passage in store.passages())
+    everything = EVERYTHING.at(EVER)
+    return (content_hash.cache_key(passage.content) for passage in store.passages(everything))
 
 
 def _size(path: Path) -> int:

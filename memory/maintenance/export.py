@@ -29,7 +29,8 @@ from hoptrail.memory.passages.batches import Key, OnDuplicate
 from hoptrail.memory.passages.provenance import Merged
 from hoptrail.memory.passages.usage import Counts
 from hoptrail.memory.storage import records, store_info
-from hoptrail.memory.storage.namespaces import ScopeLike, encode_namespace
+from hoptrail.memory.storage.namespaces import Scope, ScopeLike, encode_namespace
+from hoptrail.memory.storage.validity import EVER
 from hoptrail.memory.store import Store
 from hoptrail.outputs import output_files
 from hoptrail.types import Passage
@@ -57,6 +58,8 @@ def export(
 ) -> int:
     """Write the scope's passages to a file of JSON lines, of one state of the store; how many.
 
+    They are written whether they are valid now or not.
+
     Args:
         store: What to read.
         path: The file; one that is there is replaced when the new one is whole.
@@ -66,7 +69,7 @@ def export(
     Raises:
         FormatError: The file cannot be written.
     """
-    vectors = flag(vectors, "vectors")
+    vectors, scope = flag(vectors, "vectors"), Scope.parse(namespace).at(EVER)
     target = output_files.output_path(path)
     with store.reading():  # a store that is not there any more is no fault of the target's
         pass
@@ -85,7 +88,7 @@ def export(
             }
             file.write(json.dumps(header) + "\n")
             # A transaction is open: however long it takes, all is read from one state.
-            for passage in store.passages(namespace):
+            for passage in store.passages(scope):
                 record = record_of(passage)
                 if counts := usage.counts_record(connection, passage):
                     record["counts"] = counts
@@ -208,6 +211,8 @@ def record_of(passage: Passage) -> dict[str, Any]:
         "written_at": passage.written_at,
         "expires_at": passage.expires_at,
         "document": passage.document,
+        "valid_from": passage.valid_from,
+        "valid_until": passage.valid_until,
     }
 
 
@@ -228,6 +233,8 @@ def passage_of(record: Mapping[str, Any], where: str) -> Passage:
         written_at=record.get("written_at", 0.0),
         expires_at=record.get("expires_at"),
         document=record.get("document"),
+        valid_from=record.get("valid_from"),
+        valid_until=record.get("valid_until"),
     )
     try:
         records.check_passage(passage)

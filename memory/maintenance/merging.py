@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 from hoptrail.memory.maintenance import near_duplicates
 from hoptrail.memory.maintenance.near_duplicates import NEAR, Duplicate
-from hoptrail.memory.passages import batches, provenance
+from hoptrail.memory.passages import batches, provenance, versions
 from hoptrail.memory.storage import records
 from hoptrail.memory.storage.namespaces import Scope, ScopeLike, encode_namespace
+from hoptrail.memory.storage.validity import EVER
 from hoptrail.memory.store import Store
 from hoptrail.types import Link, Namespace, Passage
 from hoptrail.values.flags import flag
@@ -103,11 +104,16 @@ def _apply(store: Store, connection: sqlite3.Connection, merge: Merge, now: floa
     """Let the first passage of a group keep the others, turn links to it, and delete them."""
     space = merge.namespace
     ids = [one.id for one in merge.merged]
-    first, *others = store.get_many([merge.keeper, *ids], space)
+    first, *others = store.get_many([merge.keeper, *ids], Scope.parse(space).at(EVER))
     group = {first.id, *ids}
     gone = {*ids}
     own_links = tuple(link for link in first.links if link.target not in gone)
-    links = [link for other in others for link in other.links if link.target not in group]
+    links = [
+        link
+        for other in others
+        for link in other.links
+        if link.target not in group and link.kind != versions.REVISES  # which goes with it
+    ]
     rowids = batches.existing_rowids(connection, [(space, id_) for id_ in (first.id, *ids)], now)
     provenance.move(connection, [rowids[space, id_] for id_ in ids], rowids[space, first.id])
     if len(own_links) < len(first.links):

@@ -26,6 +26,7 @@ from hoptrail.memory.passages.provenance import Merged
 from hoptrail.memory.passages.settling import own
 from hoptrail.memory.storage import store_info
 from hoptrail.memory.storage.namespaces import Scope, ScopeLike, encode_namespace
+from hoptrail.memory.storage.validity import EVER
 from hoptrail.memory.store import Store
 from hoptrail.memory.views.view import View
 from hoptrail.types import Link, Namespace, Passage
@@ -274,7 +275,7 @@ def _merge_all(
         keep(
             store,
             connection,
-            store.get(id_, namespace),
+            store.get(id_, Scope.parse(namespace).at(EVER)),
             [provenance.merge_record(p, one.cosine) for p, one in zip(others, group, strict=True)],
             [link for p in others for link in p.links],
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -205,23 +205,25 @@ def _wrong_passages(
 ) -> Iterator[tuple[int, list[Any], list[checksums.Link]]]:
     """The rowid, the columns and the links of each passage that is not as it was written."""
     rows = connection.execute(
-        f"SELECT rowid, checksum, {checksums.PASSAGE} FROM passages ORDER BY rowid"
+        f"SELECT rowid, checksum, {checksums.VALIDITY}, {checksums.PASSAGE} FROM passages "
+        "ORDER BY rowid"
     )
     links = _Links(connection)
-    for rowid, checksum, *columns in rows:
+    for rowid, checksum, first, last, *columns in rows:
         its_links = links.of(rowid)
-        if checksums.of_passage(columns, its_links) != checksum:
-            yield rowid, columns, its_links
+        if checksums.of_passage(columns, its_links, (first, last)) != checksum:
+            yield rowid, [*columns, first, last], its_links
 
 
 def _reason(columns: list[Any], links: list[checksums.Link]) -> str | None:
     """What nobody could have written of a passage, if it is that."""
-    _, id_, title, text, metadata, written_at, expires_at, *_ = columns
+    _, id_, title, text, metadata, written_at, expires_at, *_, first, last = columns
     try:
         damaged.check_text(title, text)
         values = damaged.metadata_of(metadata)
         its_links = tuple(Link(*link) for link in links)  # type: ignore[arg-type]
-        damaged.check_rest(Passage(id_, text, title, values, (), its_links, written_at, expires_at))
+        passage = Passage(id_, text, title, values, (), its_links, written_at, expires_at)
+        damaged.check_rest(replace(passage, valid_from=first, valid_until=last))
     except (ValueError, TypeError) as error:
         return str(error)
     return None

@@ -15,7 +15,7 @@ from typing import Literal
 
 from hoptrail.errors import DuplicateId, InputError, StoreError
 from hoptrail.memory.filters import Filter
-from hoptrail.memory.passages import cleaning, whole_documents
+from hoptrail.memory.passages import cleaning, versions, whole_documents
 from hoptrail.memory.passages.identity import is_by_content
 from hoptrail.memory.storage import damaged, records, store_info
 from hoptrail.memory.storage.namespaces import encode_namespace
@@ -261,12 +261,13 @@ def put_passage(
 
 
 def delete_rows(connection: sqlite3.Connection, rowids: Sequence[int]) -> int:
-    """Delete passages that are there; how many.
+    """Delete passages that are there, with what they said before; how many.
 
     Args:
         connection: The store's.
         rowids: Of passages that are there.
     """
+    rowids = versions.with_earlier(connection, rowids)
     if rowids:
         records.delete(connection, rowids, store_info.bump(connection, len(rowids)))
     return len(rowids)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from hoptrail.errors import InputError
 from hoptrail.memory.storage import records
 from hoptrail.types import Passage
-from hoptrail.values.json_values import copied, plain_mapping, seconds
+from hoptrail.values.json_values import copied, instant, plain_mapping, seconds
 from hoptrail.values.numbers import shown
 
 
@@ -23,12 +23,15 @@ def cleaned(passage: Passage) -> Passage:
     """
     if not isinstance(passage, Passage):
         raise InputError(f"expected a Passage, got {type(passage).__name__}")
-    if passage.expires_at is not None:
-        try:
-            expires_at = seconds(passage.expires_at, "expires_at")
-        except InputError as error:
-            raise InputError(f"passage {shown(passage.id)}: {error}") from error
-        passage = replace(passage, expires_at=expires_at)
+    try:
+        passage = replace(
+            passage,
+            expires_at=_seconds(passage.expires_at, "expires_at", seconds),
+            valid_from=_seconds(passage.valid_from, "valid_from", instant),
+            valid_until=_seconds(passage.valid_until, "valid_until", instant),
+        )
+    except InputError as error:
+        raise InputError(f"passage {shown(passage.id)}: {error}") from error
     records.check_passage(passage)
     return replace(
         passage,
@@ -37,6 +40,11 @@ def cleaned(passage: Passage) -> Passage:
         metadata=plain_mapping(passage.metadata, "metadata"),
         links=tuple(replace(link, weight=float(link.weight)) for link in passage.links),
     )
+
+
+def _seconds(value: object, what: str, parse: Callable[[object, str], float]) -> float | None:
+    """Seconds since 1970 of a time that may be absent."""
+    return None if value is None else parse(value, what)
 
 
 def apart(passages: Iterable[Passage]) -> list[Passage]:

@@ -14,6 +14,7 @@ from hoptrail.memory.filters import Filter, FilterLike
 from hoptrail.memory.storage import damaged, records, store_info
 from hoptrail.memory.storage.database import Database
 from hoptrail.memory.storage.namespaces import Scope, ScopeLike, decode_namespace
+from hoptrail.memory.storage.validity import EVER, NOW, Moment
 from hoptrail.types import Namespace, Passage
 from hoptrail.values.numbers import shown
 from hoptrail.values.strings import check_string
@@ -92,7 +93,7 @@ class PassageReads:
         """
         id_list, place = list_of_ids(ids), Scope.parse(namespace)
         with self._db.reading() as connection:
-            rowid_of = find(connection, id_list, place, self._clock())
+            rowid_of = find(connection, id_list, place, self._clock(), place.moment)
             passages = records.passages_at(connection, list(rowid_of.values()))
         for id_ in id_list:
             if rowid_of[id_] not in passages:
@@ -108,7 +109,8 @@ class PassageReads:
         """
         place, ids = Scope.parse(namespace), list_of_ids([id])
         with self._db.reading() as connection:
-            return bool(records.rowids(connection, place.encoded, ids, self._clock()))
+            now = self._clock()
+            return bool(records.rowids(connection, place.encoded, ids, now, place.moment))
 
     def count(self, namespace: ScopeLike = (), *, filter: FilterLike | None = None) -> int:
         """How many passages the scope holds, or how many of them fulfil a filter.
@@ -128,11 +130,7 @@ class PassageReads:
                     count += int(conditions.passages_mask(part).sum())
             return count
         with self._db.reading() as connection:
-            row = connection.execute(
-                "SELECT count(*) FROM passages WHERE namespace >= ? AND namespace < ?",
-                scope.bounds,
-            ).fetchone()
-            return int(row[0]) - len(records.expired_rowids(connection, self._clock(), scope))
+            return records.count(connection, scope, self._clock())
 
     def holds_any(self, namespace: ScopeLike = ()) -> bool:
         """Whether the scope holds a passage: what it costs does not grow with how many.
@@ -140,23 +138,26 @@ class PassageReads:
         Args:
             namespace: The scope: every namespace that begins with it.
         """
-        bounds = Scope.parse(namespace).bounds
+        scope = Scope.parse(namespace)
+        condition, values = scope.moment.condition(self._clock())
         with self._db.reading() as connection:
             row = connection.execute(
                 "SELECT 1 FROM passages WHERE namespace >= ? AND namespace < ? "
-                "AND (expires_at IS NULL OR expires_at > ?) LIMIT 1",
-                (*bounds, self._clock()),
+                f"AND {condition} LIMIT 1",
+                (*scope.bounds, *values),
             ).fetchone()
             return row is not None
 
     def namespaces(self) -> list[Namespace]:
-        """Every namespace that holds a passage, sorted."""
+        """Every namespace that holds a passage which is valid now, sorted."""
         with self._db.reading() as connection:
-            query = "SELECT DISTINCT namespace FROM passages"
-            now = self._clock()
-            if records.expired_rowids(connection, now):  # else the index of namespaces is enough
-                query += f" WHERE expires_at IS NULL OR expires_at > {now!r}"
-            rows = connection.execute(query).fetchall()
+            query, now = "SELECT DISTINCT namespace FROM passages", self._clock()
+            values: tuple[float, ...] = ()
+            # Else the index of namespaces is enough.
+            if records.says_validity(connection) or records.expired_rowids(connection, now):
+                condition, values = NOW.condition(now)
+                query += f" WHERE {condition}"
+            rows = connection.execute(query, values).fetchall()
         return sorted(decode_namespace(row[0]) for row in rows)
 
     def passages(self, namespace: ScopeLike = ()) -> Iterator[Passage]:
@@ -165,7 +166,8 @@ class PassageReads:
         Args:
             namespace: The scope: every namespace that begins with it.
         """
-        low, high = Scope.parse(namespace).bounds
+        scope = Scope.parse(namespace)
+        low, high = scope.bounds
         after = (low, "")
         while True:
             with self._db.reading() as connection:
@@ -181,7 +183,7 @@ class PassageReads:
             now = self._clock()
             for row in rows:
                 passage = by_rowid.get(row[2])  # none is damaged
-                if passage and (passage.expires_at is None or passage.expires_at > now):
+                if passage and scope.moment.includes(passage, now):
                     yield passage
             after = (rows[-1][0], rows[-1][1])
 
@@ -254,7 +256,11 @@ def list_of_ids(ids: Iterable[str]) -> list[str]:
 
 
 def find(
-    connection: sqlite3.Connection, ids: Sequence[str], place: Scope, now: float
+    connection: sqlite3.Connection,
+    ids: Sequence[str],
+    place: Scope,
+    now: float,
+    moment: Moment = EVER,
 ) -> dict[str, int]:
     """The rowids of these ids, in exactly a scope's namespace.
 
@@ -263,14 +269,21 @@ def find(
         ids: In any order.
         place: Whose namespace holds them.
         now: Seconds since 1970.
+        moment: Only those valid then; who writes meets all that there are.
 
     Raises:
-        UnknownId: One of them is not in this namespace.
+        UnknownId: One of them is not in this namespace, or not valid then.
     """
-    rowid_of = records.rowids(connection, place.encoded, ids, now)
+    rowid_of = records.rowids(connection, place.encoded, ids, now, moment)
     for id_ in ids:
         if id_ not in rowid_of:
             name = "/".join(place.namespace)
             where = f"namespace {name}" if name else "the root namespace"
+            if records.rowids(connection, place.encoded, [id_], now):
+                when = "now" if moment.at is None else "at that time"
+                raise UnknownId(
+                    f"the passage {id_!r} in {where} is not valid {when}: its history tells when "
+                    'it is, and as_of="ever" reads it all the same'
+                )
             raise UnknownId(f"no passage has the id {id_!r} in {where}")
     return rowid_of

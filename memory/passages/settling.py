@@ -7,18 +7,20 @@ of its content.
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from hoptrail.memory.encoders.transformer import Vectors
-from hoptrail.memory.passages import batches, provenance, usage, whole_documents
+from hoptrail.memory.passages import batches, provenance, usage, versions, whole_documents
 from hoptrail.memory.passages.batches import Key, OnDuplicate
 from hoptrail.memory.passages.identity import content_id, is_by_content
 from hoptrail.memory.passages.provenance import Merged
 from hoptrail.memory.passages.usage import Counts
 from hoptrail.memory.passages.whole_documents import NOTHING
 from hoptrail.memory.storage import records, store_info
+from hoptrail.memory.storage.validity import holds
 from hoptrail.types import Passage
 
 
@@ -41,16 +43,22 @@ class Elsewhere:
 
 
 def rekeyed(
-    connection: sqlite3.Connection, batch: Mapping[Key, Passage], now: float
+    connection: sqlite3.Connection,
+    batch: Mapping[Key, Passage],
+    now: float,
+    *,
+    ended: bool = False,
 ) -> dict[Key, Passage]:
     """A batch, by the keys given, each under an id that no other content has.
 
-    Only of passages whose ids were made of their content: what a caller named stays so.
+    Only of passages whose ids were made of their content: what a caller named stays so. What says
+    the same but is not valid now is another passage, unless it was given for just that time.
 
     Args:
         connection: The store's.
         batch: To be written, by the keys given.
         now: Seconds since 1970.
+        ended: Whether what is not valid now is the same passage all the same.
     """
     mine = {key: passage for key, passage in batch.items() if is_by_content(passage)}
     existing = batches.existing_rows(connection, mine, now)
@@ -58,7 +66,7 @@ def rekeyed(
     for key in existing:
         passage, again = batch[key], 0
         there: Passage | None = existing[key][1]
-        while there is not None and there.content != passage.content:
+        while there is not None and not _is_it(there, passage, math.inf if ended else now):
             again += 1
             passage = replace(passage, id=content_id(batch[key], again))
             row = batches.existing_rows(connection, [own(passage)], now).get(own(passage))
@@ -77,7 +85,16 @@ def renamed(
         batch: To be written, by the keys given.
         now: Seconds since 1970.
     """
-    return {own(passage): passage for passage in rekeyed(connection, batch, now).values()}
+    again = rekeyed(connection, batch, now, ended=True)
+    return {own(passage): passage for passage in again.values()}
+
+
+def _is_it(there: Passage, passage: Passage, now: float) -> bool:
+    """Whether what is there under an id of its content is what is given; at infinity, ever."""
+    if there.content != passage.content:
+        return False
+    times = (passage.valid_from, passage.valid_until)
+    return now == math.inf or holds(there, now) or times == (there.valid_from, there.valid_until)
 
 
 def settle(
@@ -109,13 +126,24 @@ def settle(
             row = existing.get(own(passage))
             if row is None or row[1] is None:  # not there, or damaged
                 writing[key] = passage
-            elif row[1].expires_at != passage.expires_at:  # with what it has got since
-                writing[key] = replace(row[1], expires_at=passage.expires_at)
+            elif (again := _again(row[1], passage)) != row[1]:
+                writing[key] = again
         fresh = {key: p for key, p in writing.items() if own(p) not in existing}
         batches.without_duplicates(connection, fresh, how, now)
         return Settled(writing, [passage.id for passage in placed.values()])
     writing = batches.without_duplicates(connection, placed, how, now)
     return Settled(writing, [passage.id for passage in writing.values()])
+
+
+def _again(there: Passage, passage: Passage) -> Passage:
+    """A passage that is added again, with what it has got since and the times that are given."""
+    first, last = passage.valid_from, passage.valid_until
+    return replace(
+        there,
+        expires_at=passage.expires_at,
+        valid_from=there.valid_from if first is None else first,
+        valid_until=there.valid_until if last is None else last,
+    )
 
 
 def put_settled(
@@ -141,7 +169,11 @@ def put_settled(
     if old is None and any(passage.document is not None for passage in writing.values()):
         whole_documents.check_owners(batch, batches.existing_rows(connection, batch, now))
         batches.delete_rows(connection, list(whole_documents.stale(connection, batch, NOTHING)))
-    rowid_of = batches.existing_rowids(connection, batch, now)
+    existing = batches.existing_rows(connection, batch, now)
+    if old is None:
+        batch = versions.carried(connection, batch, existing, ended=False)
+        writing = {key: batch[own(passage)] for key, passage in writing.items()}
+    rowid_of = {key: row[0] for key, row in existing.items()}
     version = store_info.bump(connection, len(writing))
     for i, (key, passage) in enumerate(writing.items()):
         written_at = now if old is None else passage.written_at

@@ -22,7 +22,7 @@ from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any
 
 from hoptrail.errors import FormatError, StoreError
-from hoptrail.memory.passages import provenance
+from hoptrail.memory.passages import cleaning, provenance, versions
 from hoptrail.memory.passages.provenance import Merged
 from hoptrail.memory.storage import damaged, records, schema
 from hoptrail.memory.storage.database import Database
@@ -32,6 +32,7 @@ from hoptrail.memory.storage.namespaces import (
     decode_namespace,
     encode_namespace,
 )
+from hoptrail.memory.storage.validity import EVER
 from hoptrail.types import Namespace, Passage
 
 if TYPE_CHECKING:
@@ -81,6 +82,10 @@ class History:
     """Ids of the duplicates that it keeps."""
     merged: tuple[Merged, ...] = ()
     """These duplicates, as they were; empty where many passages are told of at once."""
+    chain: tuple[Passage, ...] = ()
+    """The passages that took each other's place up to this one and after, and what each said
+    before, the oldest first; this one alone where there is no other, and empty where many passages
+    are told of at once."""
 
     @property
     def used_at(self) -> float:
@@ -232,13 +237,17 @@ def history(store: PassageReads, id: str, namespace: ScopeLike = ()) -> History:
     Raises:
         UnknownId: It is not there.
     """
-    place = Scope.parse(namespace)
+    place = Scope.parse(namespace).at(EVER)
     if not store.has(id, place):
         store.get(id, place)  # which says so
     where = "p.namespace = ? AND p.id = ?"
     entry = next(_histories(store, where, (place.encoded, id)))
+    now = store.clock()
     with store.reading() as connection:
-        return replace(entry, merged=provenance.of_key(connection, place.encoded, id))
+        merged = provenance.of_key(connection, place.encoded, id)
+        rowid_of = records.rowids(connection, place.encoded, [id], now)
+        chain = versions.chain(connection, rowid_of[id], now) if rowid_of else []
+    return replace(entry, merged=merged, chain=tuple(cleaning.apart(chain)))
 
 
 def histories(store: PassageReads, namespace: ScopeLike = ()) -> Iterator[History]:
@@ -248,9 +257,10 @@ def histories(store: PassageReads, namespace: ScopeLike = ()) -> Iterator[Histor
         store: Holds the passages.
         namespace: The scope: every namespace that begins with it.
     """
-    bounds = Scope.parse(namespace).bounds
-    where = "p.namespace >= ? AND p.namespace < ? AND (p.expires_at IS NULL OR p.expires_at > ?)"
-    return _histories(store, where, (*bounds, store.clock()))
+    scope = Scope.parse(namespace)
+    condition, times = scope.moment.condition(store.clock(), "p.")
+    where = f"p.namespace >= ? AND p.namespace < ? AND {condition}"
+    return _histories(store, where, (*scope.bounds, *times))
 
 
 def _histories(store: PassageReads, where: str, values: tuple[object, ...]) -> Iterator[History]:

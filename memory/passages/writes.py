@@ -10,8 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import EllipsisType
-from typing import cast, get_args
+from typing import get_args
 
 from hoptrail.errors import InputError, StoreUnavailable
 from hoptrail.memory.encoders.transformer import Encoder, Vectors, require
@@ -19,7 +18,7 @@ from hoptrail.memory.encoders.vectors import check_known
 from hoptrail.memory.encoders.windows import encode_in_chunks, main_vectors
 from hoptrail.memory.filters import Filter, FilterLike
 from hoptrail.memory.guarded import guarded
-from hoptrail.memory.passages import batches, cleaning, settling, whole_documents
+from hoptrail.memory.passages import batches, settling, versions, whole_documents
 from hoptrail.memory.passages.batches import Key, OnDuplicate, Row, Upserted
 from hoptrail.memory.passages.provenance import Merged
 from hoptrail.memory.passages.reads import PassageReads, find, list_of_ids
@@ -28,7 +27,7 @@ from hoptrail.memory.passages.usage import Counts
 from hoptrail.memory.passages.whole_documents import NOTHING, Whole
 from hoptrail.memory.storage import records, store_info
 from hoptrail.memory.storage.namespaces import Scope, ScopeLike
-from hoptrail.types import Duration, Link, Metadata, Passage, Time
+from hoptrail.types import Duration, Link, Passage
 from hoptrail.values.flags import check_function
 from hoptrail.values.progress import Progress
 from hoptrail.values.strings import check_choice, check_string
@@ -197,9 +196,10 @@ class Writer(PassageReads):
                 whole_documents.check_owners(batch, existing)
                 stale = whole_documents.stale(connection, batch, whole)
                 batches.delete_rows(connection, list(stale))
-                done = self._upsert(
-                    connection, now, batches.owned(batch, existing), existing, vectors
+                whole_batch = versions.carried(
+                    connection, batches.owned(batch, existing), existing, ended=True
                 )
+                done = self._upsert(connection, now, whole_batch, existing, vectors)
                 return replace(done, deleted=tuple(stale.values()))
 
     def _upsert(
@@ -227,71 +227,11 @@ class Writer(PassageReads):
             unchanged=tuple(p.id for key, p in batch.items() if key not in changed),
         )
 
-    def update(
-        self,
-        id: str,
-        *,
-        text: str | None = None,
-        title: str | EllipsisType | None = ...,
-        metadata: Metadata | None = None,
-        links: Sequence[Link] | None = None,
-        expires_at: Time | EllipsisType | None = ...,
-        namespace: ScopeLike = (),
-        encoder: Encoder | None = None,
-    ) -> Passage:
-        """Change what is given of a passage; the passage as it now is.
-
-        A changed content is encoded anew, by `encoder` as for `add`. Metadata and links replace
-        those that were there.
-
-        Args:
-            id: The passage's.
-            text: Its new text; None leaves what is there, as for the others.
-            title: Its new title, or None for none; `...` leaves what is there.
-            metadata: Takes the place of all that is there.
-            links: Take the place of all that are there.
-            expires_at: A time, or None for never; `...` leaves what is there.
-            namespace: Exactly the passage's.
-            encoder: As for `add`.
-
-        Raises:
-            UnknownId: The passage is not there.
-            InputError: A value cannot be stored.
-            EncoderMissing: The content changes and the store has no encoder.
-        """
-        place = Scope.parse(namespace)
-        encoder = self._encoder_of_write(encoder)
-        while True:
-            old = self.get(id, place)
-            new = replace(
-                old,
-                text=old.text if text is None else text,
-                title=old.title if isinstance(title, EllipsisType) else title,
-                metadata=old.metadata if metadata is None else metadata,
-                links=old.links if links is None else records.tuple_of_links(links),
-                expires_at=old.expires_at
-                if isinstance(expires_at, EllipsisType)
-                else cast("float | None", expires_at),  # whatever time it is: cleaned makes it one
-            )
-            new = cleaning.cleaned(new)
-            batches.check_expiry(new, self._clock())
-            changed = new.content != old.content
-            vectors = self._encode(encoder, [new.content]) if changed else None
-            with self._write() as (connection, now):
-                rowid = find(connection, [id], place, now)[id]
-                if batches.one(connection, rowid, id) != old:
-                    continue  # someone wrote it while we encoded: start from what they wrote
-                if vectors is not None and encoder is not None:
-                    store_info.claim_encoder(connection, encoder, str(self.path))
-                    records.put_vector(connection, rowid, vectors[0])
-                version = store_info.bump(connection, 1)
-                records.overwrite(connection, rowid, new, version, now)
-                return batches.one(connection, rowid, id)
-
     def delete(self, ids: Iterable[str], namespace: ScopeLike = ()) -> int:
-        """Delete passages, all of them or none; how many.
+        """Delete passages with what they said before, all of them or none; how many.
 
-        Links that lead to them from elsewhere stay: they lead somewhere again if the id returns.
+        It does not matter whether they are valid now. Links that lead to them from elsewhere
+        stay: they lead somewhere again if the id returns.
 
         Args:
             ids: Of passages.
@@ -306,7 +246,7 @@ class Writer(PassageReads):
             return batches.delete_rows(connection, list(rowid_of.values()))
 
     def forget(self, filter: FilterLike | None, *, namespace: ScopeLike = ()) -> int:
-        """Delete every passage of the scope that fulfils a filter; how many.
+        """Delete every passage of the scope that fulfils a filter, valid now or not; how many.
 
         Args:
             filter: Which; see `hoptrail.memory.filters`. None is all of them.

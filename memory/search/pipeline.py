@@ -331,7 +331,7 @@ def _hits(
         passage = present.get(rowid) if fresh else scored
         if passage is None or passage.content != scored.content:
             continue
-        if passage.expires_at is not None and passage.expires_at <= now:
+        if not state.view.scope.moment.includes(passage, now):
             continue
         if filter and not filter.passages_mask([passage]).all():
             continue

@@ -14,6 +14,9 @@ from collections.abc import Iterable, Iterator, Sequence
 PASSAGE = "namespace, id, title, text, metadata, written_at, expires_at, document, version"
 """The columns of a passage that its checksum covers, in this order."""
 
+VALIDITY = "valid_from, valid_until"
+"""Those that it covers where one is set: a row from before there were any stays sound."""
+
 Link = tuple[object, ...]
 """Target, kind and weight, as stored."""
 
@@ -30,14 +33,18 @@ def of_row(values: Iterable[object]) -> int:
     return checksum
 
 
-def of_passage(columns: Sequence[object], links: Iterable[Link]) -> int:
+def of_passage(
+    columns: Sequence[object], links: Iterable[Link], validity: Sequence[object] = (None, None)
+) -> int:
     """The checksum of a passage.
 
     Args:
         columns: The values of `PASSAGE`.
         links: Its links, in their order.
+        validity: The values of `VALIDITY`.
     """
-    return of_row([*columns, *(value for link in links for value in link)])
+    interval = () if all(end is None for end in validity) else ("valid", *validity)
+    return of_row([*columns, *(value for link in links for value in link), *interval])
 
 
 def of_vector(rowid: int, vector: bytes) -> int:
@@ -45,11 +52,17 @@ def of_vector(rowid: int, vector: bytes) -> int:
     return zlib.crc32(vector, rowid & 0xFFFFFFFF)
 
 
-def seal(connection: sqlite3.Connection, rowids: Sequence[int]) -> None:
-    """Write the checksums of passages as they now are, inside the caller's transaction."""
+def seal(connection: sqlite3.Connection, rowids: Sequence[int], validity: str = VALIDITY) -> None:
+    """Write the checksums of passages as they now are, inside the caller's transaction.
+
+    Args:
+        connection: The store's.
+        rowids: Of the passages.
+        validity: Its columns, or what stands for them in a file that has none yet.
+    """
     for rowid in rowids:
         row = connection.execute(
-            f"SELECT {PASSAGE} FROM passages WHERE rowid = ?", (rowid,)
+            f"SELECT {validity}, {PASSAGE} FROM passages WHERE rowid = ?", (rowid,)
         ).fetchone()
         links = connection.execute(
             "SELECT target, kind, weight FROM links WHERE source = ? ORDER BY position", (rowid,)
@@ -57,7 +70,7 @@ def seal(connection: sqlite3.Connection, rowids: Sequence[int]) -> None:
         if row is not None:
             connection.execute(
                 "UPDATE passages SET checksum = ? WHERE rowid = ?",
-                (of_passage(row, links), rowid),
+                (of_passage(row[2:], links, row[:2]), rowid),
             )
 
 
@@ -67,7 +80,8 @@ def add_checksums(connection: sqlite3.Connection) -> None:
     vectors = [table for table in ("vectors", "next_vectors") if table in tables]
     for table in ("passages", "meta", "tombstones", "erased", *vectors):
         connection.execute(f"ALTER TABLE {table} ADD COLUMN checksum INTEGER")
-    seal(connection, [row[0] for row in connection.execute("SELECT rowid FROM passages")])
+    rowids = [row[0] for row in connection.execute("SELECT rowid FROM passages")]
+    seal(connection, rowids, validity="NULL, NULL")
     for table in vectors:
         rows = connection.execute(f"SELECT passage, vector FROM {table}").fetchall()
         connection.executemany(

@@ -90,7 +90,8 @@ def check_rest(passage: Passage) -> None:
     """
     if type(passage.id) is not str:
         raise ValueError("its id is not UTF-8")
-    for value in (passage.written_at, passage.expires_at):
+    times = (passage.written_at, passage.expires_at, passage.valid_from, passage.valid_until)
+    for value in times:
         if value is not None and not (isinstance(value, int | float) and math.isfinite(value)):
             raise ValueError(f"a time of it is {value!r}")
     for link in passage.links:

@@ -6,10 +6,11 @@ is a range of an index and ("a",) does not begin ("ab",).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hoptrail.errors import InputError
-from hoptrail.types import Namespace
+from hoptrail.memory.storage.validity import NOW, Moment
+from hoptrail.types import AsOf, Namespace
 from hoptrail.values.strings import check_string
 
 SEPARATOR = "\x1f"
@@ -57,7 +58,9 @@ def checked_namespace(namespace: object) -> Namespace:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """A namespace that was checked, with all that begin with it; made by `Scope.parse`.
+    """A namespace that was checked, with all that begin with it, as of a moment.
+
+    Made by `Scope.parse`.
 
     What names one passage takes `encoded`, which is exactly this namespace; what ranges over
     passages takes `bounds`.
@@ -68,6 +71,8 @@ class Scope:
     """The namespace as it is stored."""
     bounds: tuple[str, str | bytes] = field(compare=False)
     """`low <= n < high` of the stored namespaces that begin with this one."""
+    moment: Moment = NOW
+    """As of when its passages are read."""
 
     @classmethod
     def parse(cls, namespace: Namespace | Scope) -> Scope:
@@ -86,6 +91,17 @@ class Scope:
         if not encoded:
             return cls(namespace, encoded, ("", b""))  # to SQLite any blob is above any text
         return cls(namespace, encoded, (encoded, encoded[:-1] + chr(ord(SEPARATOR) + 1)))
+
+    def at(self, as_of: AsOf | Moment | None) -> Scope:
+        """The same namespaces as of another time.
+
+        Args:
+            as_of: A time, "ever" for what was valid at any, or None for now.
+
+        Raises:
+            InputError: It is none of these.
+        """
+        return replace(self, moment=Moment.parse(as_of))
 
     def includes(self, namespace: Namespace) -> bool:
         """Whether a namespace begins with this one.

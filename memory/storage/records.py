@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ from hoptrail.memory.storage.namespaces import (
     decode_namespace,
     encode_namespace,
 )
+from hoptrail.memory.storage.validity import EVER, Moment, check_interval
 from hoptrail.types import MAX_TEXT, Link, Passage
 from hoptrail.values.json_values import plain_mapping
 from hoptrail.values.numbers import above_zero, finite, shown
@@ -30,7 +32,10 @@ BATCH = 500
 
 T = TypeVar("T")
 
-_COLUMNS = "rowid, namespace, id, title, text, metadata, written_at, expires_at, document"
+_COLUMNS = (
+    "rowid, namespace, id, title, text, metadata, written_at, expires_at, document, valid_from, "
+    "valid_until"
+)
 
 
 def check_passage(passage: Passage) -> None:
@@ -55,6 +60,9 @@ def check_passage(passage: Passage) -> None:
         encode_metadata(passage.metadata)
         check_links(passage.links)
         check_time(passage.expires_at, "expires_at")
+        check_time(passage.valid_from, "valid_from")
+        check_time(passage.valid_until, "valid_until")
+        check_interval(passage.valid_from, passage.valid_until)
     except InputError as error:
         raise InputError(f"passage {shown(passage.id)}: {error}") from error
 
@@ -117,11 +125,11 @@ def tuple_of_links(links: object) -> tuple[Any, ...]:
 
 def insert(connection: sqlite3.Connection, passage: Passage, version: int, now: float) -> int:
     """Write a new passage and its links; its rowid."""
-    row = _row(passage, version, now)
+    row, validity = _row(passage, version, now), _validity(passage)
     cursor = connection.execute(
-        f"INSERT INTO passages ({checksums.PASSAGE}, checksum) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (*row, checksums.of_passage(row, _links(passage))),
+        f"INSERT INTO passages ({checksums.PASSAGE}, {checksums.VALIDITY}, checksum) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (*row, *validity, checksums.of_passage(row, _links(passage), validity)),
     )
     rowid = cursor.lastrowid
     assert rowid is not None
@@ -139,11 +147,11 @@ def overwrite(
     old = damaged.content_of_row(title, text, metadata)
     if old != passage.content:
         note_erased(connection, [old])
-    row = _row(passage, version, now)
+    row, validity = _row(passage, version, now), _validity(passage)
     connection.execute(
         "UPDATE passages SET title = ?, text = ?, metadata = ?, written_at = ?, expires_at = ?, "
-        "document = ?, version = ?, checksum = ? WHERE rowid = ?",
-        (*row[2:], checksums.of_passage(row, _links(passage)), rowid),
+        "document = ?, version = ?, valid_from = ?, valid_until = ?, checksum = ? WHERE rowid = ?",
+        (*row[2:], *validity, checksums.of_passage(row, _links(passage), validity), rowid),
     )
     connection.execute("DELETE FROM links WHERE source = ?", (rowid,))
     _insert_links(connection, rowid, passage)
@@ -244,7 +252,7 @@ def _passage(row: tuple[Any, ...], links: tuple[Link, ...]) -> Passage:
     Raises:
         ValueError: It is damaged.
     """
-    _, namespace, id_, title, text, metadata, written_at, expires_at, document = row
+    _, namespace, id_, title, text, metadata, written_at, expires_at, document, *validity = row
     damaged.check_text(title, text)
     passage = Passage(
         id=id_,
@@ -256,21 +264,138 @@ def _passage(row: tuple[Any, ...], links: tuple[Link, ...]) -> Passage:
         written_at=written_at,
         expires_at=expires_at,
         document=document,
+        valid_from=validity[0],
+        valid_until=validity[1],
     )
     damaged.check_rest(passage)
     return passage
 
 
+def count(connection: sqlite3.Connection, scope: Scope, now: float) -> int:
+    """How many of the scope's passages there are, as of its moment.
+
+    What is not seen is counted and taken off: it is little beside the rest, and has indexes.
+
+    Args:
+        connection: The store's.
+        scope: Whose passages.
+        now: Seconds since 1970.
+    """
+    within = "namespace >= ? AND namespace < ?"
+    (total,) = connection.execute(
+        f"SELECT count(*) FROM passages WHERE {within}", scope.bounds
+    ).fetchone()
+    total -= len(expired_rowids(connection, now, scope))
+    if scope.moment.ever:
+        return int(total)
+    at, alive = scope.moment.judged_at(now), "(expires_at IS NULL OR expires_at > ?)"
+    for outside in (
+        f"INDEXED BY passages_ended WHERE valid_until <= ? AND {within}",
+        f"INDEXED BY passages_valid_from WHERE valid_from > ? AND {within}",
+    ):
+        query = f"SELECT count(*) FROM passages {outside} AND {alive}"
+        total -= connection.execute(query, (at, *scope.bounds, now)).fetchone()[0]
+    return int(total)
+
+
+def says_validity(connection: sqlite3.Connection) -> bool:
+    """Whether any passage says when it is valid.
+
+    Args:
+        connection: The store's.
+    """
+    return any(
+        connection.execute(
+            f"SELECT 1 FROM passages INDEXED BY passages_{end} WHERE {end} IS NOT NULL LIMIT 1"
+        ).fetchone()
+        for end in ("valid_from", "valid_until")
+    )
+
+
+def turning_rowids(
+    connection: sqlite3.Connection, after: float, until: float, scope: Scope
+) -> list[int]:
+    """The rowids of the scope's passages that begin or cease to be valid in a span of time.
+
+    Args:
+        connection: The store's.
+        after: The first moment that is not in it, seconds since 1970.
+        until: The last that is.
+        scope: Whose passages.
+    """
+    rows: set[tuple[int]] = set()
+    for end in ("valid_from", "valid_until"):
+        rows.update(
+            connection.execute(
+                f"SELECT rowid FROM passages INDEXED BY passages_{end} "
+                f"WHERE {end} > ? AND {end} <= ? AND namespace >= ? AND namespace < ?",
+                (after, until, *scope.bounds),
+            )
+        )
+    return sorted(row[0] for row in rows)
+
+
+def next_turn(connection: sqlite3.Connection, now: float, scope: Scope) -> float:
+    """When one of the scope's passages next begins or ceases to be valid; infinity for never.
+
+    Args:
+        connection: The store's.
+        now: Seconds since 1970.
+        scope: Whose passages.
+    """
+    return min(_turns(connection, ">", "ASC", now, scope), default=math.inf)
+
+
+def last_turn(connection: sqlite3.Connection, at: float, scope: Scope) -> float:
+    """When one last did, at a moment or before: until then the same were valid; or -infinity.
+
+    Args:
+        connection: The store's.
+        at: Seconds since 1970.
+        scope: Whose passages.
+    """
+    return max(_turns(connection, "<=", "DESC", at, scope), default=-math.inf)
+
+
+def _turns(
+    connection: sqlite3.Connection, sign: str, order: str, at: float, scope: Scope
+) -> list[float]:
+    """The first beginning and the first end on one side of a moment, in an order."""
+    return [
+        row[0]
+        for end in ("valid_from", "valid_until")
+        for row in connection.execute(
+            f"SELECT {end} FROM passages INDEXED BY passages_{end} "
+            f"WHERE {end} {sign} ? AND namespace >= ? AND namespace < ? "
+            f"ORDER BY {end} {order} LIMIT 1",
+            (at, *scope.bounds),
+        )
+    ]
+
+
 def rowids(
-    connection: sqlite3.Connection, stored: str, ids: Sequence[str], now: float
+    connection: sqlite3.Connection,
+    stored: str,
+    ids: Sequence[str],
+    now: float,
+    moment: Moment = EVER,
 ) -> dict[str, int]:
-    """The rowids of those of these ids that are in a namespace, as stored, and not expired."""
+    """The rowids of those of these ids that are in a namespace, as stored, and not expired.
+
+    Args:
+        connection: The store's.
+        stored: The namespace.
+        ids: Of the passages.
+        now: Seconds since 1970.
+        moment: Only those valid then. Who writes meets all that there are.
+    """
+    condition, values = moment.condition(now)
     rowid_of: dict[str, int] = {}
     for part, marks in batches(ids):
         rows = connection.execute(
             "SELECT id, rowid FROM passages "
-            f"WHERE namespace = ? AND id IN ({marks}) AND (expires_at IS NULL OR expires_at > ?)",
-            (stored, *part, now),
+            f"WHERE namespace = ? AND id IN ({marks}) AND {condition}",
+            (stored, *part, *values),
         )
         rowid_of.update(rows.fetchall())
     return rowid_of
@@ -296,6 +421,13 @@ def _row(passage: Passage, version: int, now: float) -> tuple[str | float | None
         passage.document,
         version,
     )
+
+
+def _validity(passage: Passage) -> tuple[float | None, float | None]:
+    """The values of `checksums.VALIDITY`."""
+    ends = (passage.valid_from, passage.valid_until)
+    first, last = (None if end is None else float(end) for end in ends)
+    return first, last
 
 
 def _links(passage: Passage) -> list[tuple[str, str, float]]:

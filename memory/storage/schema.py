@@ -99,6 +99,18 @@ MIGRATIONS: tuple[Migration, ...] = (
     CREATE INDEX passages_document ON passages (namespace, document) WHERE document IS NOT NULL;
     """,
     checksums.add_checksums,
+    """
+    -- When what a passage says holds. Few passages say so, and the indexes hold those only: who
+    -- begins or ends next, and how many of a namespace have ended.
+    ALTER TABLE passages ADD COLUMN valid_from REAL;
+    ALTER TABLE passages ADD COLUMN valid_until REAL;
+    CREATE INDEX passages_valid_from ON passages (valid_from, namespace)
+        WHERE valid_from IS NOT NULL;
+    CREATE INDEX passages_valid_until ON passages (valid_until, namespace)
+        WHERE valid_until IS NOT NULL;
+    CREATE INDEX passages_ended ON passages (namespace, valid_until)
+        WHERE valid_until IS NOT NULL;
+    """,
 )
 
 

@@ -16,12 +16,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from hoptrail.errors import DuplicateId, InputError, StoreError, UnknownId
 from hoptrail.memory.filters import Filter
+from hoptrail.memory.storage.namespaces import Scope
 from hoptrail.memory.testing.protocol import Clock, PassageStore, equal, refused
 from hoptrail.types import Hit, Link, Namespace, Passage
 
@@ -170,6 +172,75 @@ class StoreConformance:
                 store.update("a", text="x")
             equal(store.add([Passage("a", "new")]), ["a"], "the id, again")
             equal(store.sweep(), 0, "left to sweep")
+
+    def test_what_is_not_valid_is_read_as_of_its_time_only(self, tmp_path: Path) -> None:
+        """Neither before it begins nor from its end on, whether or not anybody wrote meanwhile."""
+        with self._opened(tmp_path) as (store, clock):
+            store.add([Passage("a", "river", valid_from=1010.0, valid_until=1020.0)])
+            store.add([Passage("b", "river")])
+            for now, ids in ((1000.0, ["b"]), (1010.0, ["a", "b"]), (1020.0, ["b"])):
+                clock.now = now
+                equal([p.id for p in store.passages()], ids, f"passages at {now}")
+                equal((store.count(), store.has("a")), (len(ids), "a" in ids), f"count at {now}")
+                for mode in MODES:
+                    hit_ids = sorted(_ids(store.search("river", 5, mode=mode)))
+                    equal(hit_ids, ids, f"{mode} search at {now}")
+            with refused(UnknownId):
+                store.get("a")
+            for as_of, ids in ((1009.0, ["b"]), (1010.0, ["a", "b"]), ("ever", ["a", "b"])):
+                then = Scope.parse(()).at(as_of)
+                equal([p.id for p in store.passages(then)], ids, f"passages as of {as_of}")
+                hit_ids = sorted(_ids(store.search("river", 5, namespace=then)))
+                equal(hit_ids, ids, f"search as of {as_of}")
+            equal(store.update("a", valid_until=None).valid_until, None, "what is opened again")
+            equal(store.count(), 2, "count after it")
+            wrong: list[dict[str, Any]] = [
+                {"valid_from": 5.0, "valid_until": 5.0},
+                {"valid_from": datetime(2026, 1, 1)},
+            ]
+            for interval in wrong:
+                with refused(InputError, f"valid in {interval}"):
+                    store.update("b", **interval)
+
+    def test_what_is_superseded_is_closed_and_both_are_joined(self, tmp_path: Path) -> None:
+        """The new one takes its place at one moment; its vector and links stay what they were."""
+        with self._opened(tmp_path) as (store, clock):
+            store.add([Passage("a", "a stone bridge", links=(Link("z"),))])
+            clock.now = 1010.0
+            new = store.supersede("a", Passage("b", "a glass bridge"))
+            equal((new.valid_from, new.links), (1010.0, (Link("a", "supersedes"),)), "the new one")
+            old = store.get("a", Scope.parse(()).at("ever"))
+            equal((old.valid_until, old.links, old.written_at), (1010.0, (Link("z"),), 1000.0), "a")
+            for as_of, ids in ((1009.0, ["a"]), (1010.0, ["b"]), (None, ["b"])):
+                then = Scope.parse(()).at(as_of)
+                equal(_ids(store.search("bridge", 5, namespace=then)), ids, f"as of {as_of}")
+            with refused(InputError, "superseding it again"):
+                store.supersede("a", Passage("c", "x"))
+            with refused(UnknownId):
+                store.supersede("none", Passage("c", "x"))
+            with refused(InputError, "superseding from before it began"):
+                store.supersede("b", Passage("c", "x"), at=1005.0)
+            equal(store.count(Scope.parse(()).at("ever")), 2, "count after refusals")
+            equal(
+                store.upsert([Passage("a", "a stone bridge", links=(Link("z"),))]).updated, (), ""
+            )
+            equal(store.delete(["a"]), 1, "what is not valid can be deleted")
+
+    def test_an_update_may_keep_what_was_said(self, tmp_path: Path) -> None:
+        """It is valid until then, and goes with the passage."""
+        with self._opened(tmp_path) as (store, clock):
+            store.add([Passage("a", "a stone bridge", "Arch", {"n": 1})])
+            for text in ("a glass bridge", "a steel bridge"):
+                clock.now += 10
+                new = store.update("a", text=text, keep_history=True)
+                equal((new.id, new.text, new.valid_from), ("a", text, clock.now), "as it now is")
+            for as_of, text in ((1009.0, "a stone"), (1010.0, "a glass"), (1020.0, "a steel")):
+                then = Scope.parse(()).at(as_of)
+                hits = store.search("bridge", 5, namespace=then)
+                equal([h.passage.text for h in hits], [f"{text} bridge"], f"as of {as_of}")
+            equal(store.update("a", text="a steel bridge", keep_history=True), new, "the same text")
+            equal(store.count(Scope.parse(()).at("ever")), 3, "count of all")
+            equal(store.delete(["a"]), 3, "how many go")
 
     def test_forget_deletes_what_fulfils_a_filter(self, tmp_path: Path) -> None:
         """Within the scope only; a filter without a condition is no filter."""

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from hoptrail.errors import HoptrailError
+from hoptrail.memory.storage.namespaces import ScopeLike
 from hoptrail.types import Hit, Namespace, Passage
 
 
@@ -26,6 +27,9 @@ class PassageStore(Protocol):
     def update(self, id: str, **changes: Any) -> Passage:
         """Change what is given."""
 
+    def supersede(self, old_id: str, new: Passage, **options: Any) -> Passage:
+        """Let a passage take the place of another."""
+
     def delete(self, ids: Iterable[str], namespace: Namespace = ()) -> int:
         """Delete passages, all of them or none."""
 
@@ -43,22 +47,22 @@ class PassageStore(Protocol):
     ) -> Passage:
         """Take links away."""
 
-    def get(self, id: str, namespace: Namespace = ()) -> Passage:
-        """The passage of an id."""
+    def get(self, id: str, namespace: ScopeLike = ()) -> Passage:
+        """The passage of an id, as of the moment of the scope where that is given."""
 
     def get_many(self, ids: Iterable[str], namespace: Namespace = ()) -> list[Passage]:
         """The passages of ids, in their order."""
 
-    def has(self, id: str, namespace: Namespace = ()) -> bool:
+    def has(self, id: str, namespace: ScopeLike = ()) -> bool:
         """Whether there is such an id."""
 
-    def count(self, namespace: Namespace = ()) -> int:
+    def count(self, namespace: ScopeLike = ()) -> int:
         """How many passages a scope holds."""
 
     def namespaces(self) -> list[Namespace]:
         """Those that hold a passage."""
 
-    def passages(self, namespace: Namespace = ()) -> Iterator[Passage]:
+    def passages(self, namespace: ScopeLike = ()) -> Iterator[Passage]:
         """A scope's passages by namespace and id."""
 
     def changes(self, since: int) -> Any:

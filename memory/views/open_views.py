@@ -12,13 +12,17 @@ from hoptrail.errors import EncoderMismatch, HoptrailError
 from hoptrail.memory.encoders.query_cache import CacheStats
 from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.guarded import guarded
-from hoptrail.memory.storage import store_info
+from hoptrail.memory.storage import records, store_info
 from hoptrail.memory.storage.database import Database
 from hoptrail.memory.storage.namespaces import Scope
+from hoptrail.memory.storage.validity import Moment
 from hoptrail.memory.views.view import View
 
 VIEWS_KEPT = 32
 """Scopes whose indexes stay in memory; the one not asked for longest goes first."""
+
+PAST_VIEWS_KEPT = 4
+"""Of these, those as of another time than now: each holds what a whole view does."""
 
 PATIENCE = 1.0
 """Seconds to wait for those who have a view pinned, before a new one is made in its place."""
@@ -66,7 +70,9 @@ class Views:
                 if encoder is not None:
                     with self._db.inside():
                         store_info.check_encoder(connection, encoder, str(self._db.path))
-                view = self._view_of(scope)
+                with self._db.inside():
+                    canonical = _canonical(connection, scope)
+                view = self._view_of(canonical)
                 try:
                     if self._pin(view, token, connection):
                         yield view
@@ -104,6 +110,9 @@ class Views:
             if view is None:
                 view = self._views[scope] = self._make(scope)
             self._views.move_to_end(scope)
+            others = [one for one in self._views if not one.moment.moves]
+            for past in others[:-PAST_VIEWS_KEPT]:
+                del self._views[past]
             while len(self._views) > VIEWS_KEPT:
                 self._views.popitem(last=False)
             return view
@@ -123,3 +132,12 @@ class Views:
             time.sleep(0.001)
         else:
             self._drop(view)
+
+
+def _canonical(connection: sqlite3.Connection, scope: Scope) -> Scope:
+    """The scope as of the last time that a passage began or ceased to be valid before its moment.
+
+    The same passages were valid then, so that all moments between two such times share a view.
+    """
+    at = scope.moment.at
+    return scope if at is None else scope.at(Moment(records.last_turn(connection, at, scope)))

@@ -8,6 +8,7 @@ move another's scores.
 from __future__ import annotations
 
 import logging
+import math
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from threading import RLock
@@ -34,6 +35,7 @@ from hoptrail.memory.storage.database import Database
 from hoptrail.memory.storage.namespaces import Scope, ScopeLike
 from hoptrail.memory.storage.pins import Pins
 from hoptrail.memory.views.passages_read import PassagesRead
+from hoptrail.memory.views.validity_clock import ValidityClock
 from hoptrail.memory.views.view_state import Spent, part, with_prefix
 from hoptrail.types import Passage
 
@@ -46,10 +48,17 @@ MOST_DEAD = 1000
 """Dead slots that a view keeps however few are alive; beyond, as many as are alive."""
 
 
+_SELECT = (
+    "SELECT p.rowid, p.title, p.text, p.metadata, v.vector "
+    "FROM passages p LEFT JOIN vectors v ON v.passage = p.rowid"
+)
+
+
 class View:
     """The passages of the namespaces that begin with `scope`, by slot. Made by `Store.view`.
 
-    A slot is a small whole number that stays its passage's for the life of the view. A deleted
+    It holds what is valid at the moment of its scope, which mostly is now and moves on. A
+    slot is a small whole number that stays its passage's for the life of the view. A deleted
     passage's slot is dead; an updated passage gets a new one. All its vectors are one encoder's:
     when the store changes to another, the view is done for, and `Store.view` gives a new one.
     Threads may share a view. What must see one state holds `lock` meanwhile, or has the store pin
@@ -65,6 +74,7 @@ class View:
         sparse: SparseName = "auto",
     ) -> None:
         self.scope = scope
+        """Its namespaces, and as of when it holds their passages."""
         self.lock = RLock()
         """Held while it is searched or changed; for the order of locks see
         `hoptrail.memory.storage.database`."""
@@ -80,6 +90,9 @@ class View:
         self._unsaved = 0  # slots taken in or killed since the last snapshot
         self._mapped: Mapped | None = None  # the file that arrays lie in
         self._expired_at = 0.0  # when something was last taken out that the file still holds
+        self._validity = ValidityClock(scope)
+        self.turns = 0
+        """How often passages came in by the clock alone, with no version of the store."""
         self.pins = Pins(database)
         """Who wants it to stay as it is."""
         self.dense = DenseIndex(self._table, self.lock, index)
@@ -249,23 +262,42 @@ class View:
             newest, now = store_info.newest_version(connection), self._clock()
             if not self._version and not self._table.capacity:
                 self._restore(connection, newest)
-            if newest < self._version or now < self._expired_at:
+            turning = self._validity.turning(connection, now)
+            if newest < self._version or now < self._expired_at or turning is None:
                 return False
             # What has expired is out at once, also where nobody may write and delete it.
             expired = records.expired_rowids(connection, now, self.scope)
-            if newest != self._version or any(row in self._slot_of for row in expired):
+            changed = newest != self._version or bool(turning)
+            if changed or any(row in self._slot_of for row in expired):
                 if self.pins:
                     return False
                 self._check_room(newest)
                 if newest != self._version:
-                    self._catch_up(connection, self._deleted(connection))
+                    self._catch_up(connection, self._deleted(connection), now)
+                self._turn(connection, turning, now)
                 self._remove([self._slot_of.pop(row) for row in expired if row in self._slot_of])
                 self._version = newest
                 self._expired_at = now if expired else 0.0
+            self._validity.follow(connection, now, changed=changed)
         trained = self.dense.settle() and self.size >= snapshot.MINIMUM
         if trained or self._unsaved >= max(snapshot.MINIMUM, self.size // 4):
             self.save()
         return True
+
+    def _turn(self, connection: sqlite3.Connection, rowids: Sequence[int], now: float) -> None:
+        """Take in those of these passages that are valid now, and take the others out."""
+        valid, values = self.scope.moment.condition(now, "p.")
+        gone = {row for row in rowids if row in self._slot_of}
+        for some, marks in records.batches(rowids):
+            rows = connection.execute(
+                f"{_SELECT} WHERE p.rowid IN ({marks}) AND {valid}", (*some, *values)
+            ).fetchall()
+            gone -= {row[0] for row in rows}
+            new = [row for row in rows if row[0] not in self._slot_of]
+            self._take_in(connection, new)
+            self._unsaved += len(new)
+            self.turns += bool(new)
+        self._remove([self._slot_of.pop(row) for row in gone])
 
     def _refuse_in_a_write(self) -> None:
         if self._db.busy == "write":
@@ -279,6 +311,8 @@ class View:
         with self.lock:
             if self._db.read_only or self._db.busy or self._expired_at:
                 return False  # what it leaves out since it expired, the store may still hold
+            if not self.scope.moment.moves:
+                return False  # that of now is the one that others start from
             state = self._state() | with_prefix("dense.", self.dense.state())
             self._unsaved = 0
             return snapshot.save(self._db, self.scope.encoded, self._version, state)
@@ -318,20 +352,26 @@ class View:
     def _state(self) -> dict[str, NDArray[Any]]:
         """What `_resume` needs, but for the vectors."""
         state = {"rowids": self.rowids[self.alive], "keys": self._table.keys[self.alive]}
+        state["moment"] = np.array([self._validity.reached])
         return state | with_prefix("sparse.", self.sparse.state())
 
     def _restore(self, connection: sqlite3.Connection, newest: int) -> None:
         """Start from the snapshot, if there is one to be trusted and not from the future."""
+        if not self.scope.moment.moves:
+            return
         saved = snapshot.load_snapshot(self._db, self.scope.encoded)
-        if saved is not None and saved[0] <= newest:
-            self._mapped = saved[1]
-            self._resume(*saved, connection)
+        if saved is None or saved[0] > newest:
+            return
+        if not self._validity.is_sound(connection, self._clock(), _moment_of(saved[1])):
+            return
+        self._mapped = saved[1]
+        self._resume(*saved, connection)
 
     def _resume(
         self, version: int, state: Mapping[str, NDArray[Any]], connection: sqlite3.Connection
     ) -> None:
         """Start from a state of a version; if the encoder has changed since, with new vectors."""
-        self._version = version
+        self._version, self._validity.reached = version, _moment_of(state)
         slots = self._table.add(state["rowids"], state["keys"])
         self._slot_of = dict(zip(state["rowids"].tolist(), slots.tolist(), strict=True))
         self.sparse.restore(part(state, "sparse."))
@@ -375,25 +415,28 @@ class View:
         )
         return [self._slot_of.pop(row[0]) for row in rows if row[0] in self._slot_of]
 
-    def _catch_up(self, connection: sqlite3.Connection, gone: list[int]) -> bool:
-        """Take in what was written, kill what it replaces and what is gone."""
+    def _catch_up(self, connection: sqlite3.Connection, gone: list[int], now: float) -> None:
+        """Take in what was written, kill what it replaces and what is gone or not valid."""
+        valid, values = self.scope.moment.valid(now, "p.")
         # A + keeps SQLite from an index: a first reading goes by namespace, a later by version.
         where = "+p.version > ? AND p.namespace >= ? AND p.namespace < ?"
         if self._version:
-            where = "p.version > ? AND +p.namespace >= ? AND +p.namespace < ? ORDER BY p.version"
+            where = "p.version > ? AND +p.namespace >= ? AND +p.namespace < ? "
+            ended = connection.execute(
+                f"SELECT p.rowid FROM passages p WHERE {where} AND NOT ({valid})",
+                (self._version, *self.scope.bounds, *values),
+            )
+            gone += [self._slot_of.pop(row[0]) for row in ended if row[0] in self._slot_of]
+        order = "ORDER BY p.version" if self._version else ""
         cursor = connection.execute(
-            "SELECT p.rowid, p.title, p.text, p.metadata, v.vector "
-            f"FROM passages p LEFT JOIN vectors v ON v.passage = p.rowid WHERE {where}",
-            (self._version, *self.scope.bounds),
+            f"{_SELECT} WHERE {where} AND {valid} {order}",
+            (self._version, *self.scope.bounds, *values),
         )
-        changed = bool(gone)
         while rows := cursor.fetchmany(ROWS_AT_ONCE):
             gone += [self._slot_of[row[0]] for row in rows if row[0] in self._slot_of]
             self._take_in(connection, rows)
             self._unsaved += len(rows)
-            changed = True
         self._remove(gone)
-        return changed
 
     def _remove(self, gone: list[int]) -> None:
         """Take slots out of the indexes."""
@@ -431,3 +474,8 @@ class View:
         self._slot_of.update(zip(sound, slots.tolist(), strict=True))
         self.dense.add(vectors.main, vectors.windows, vectors.owners)
         self.sparse.add(contents)
+
+
+def _moment_of(state: Mapping[str, NDArray[Any]]) -> float:
+    """Until when the passages of a state were the valid ones; one of before says nothing of it."""
+    return float(state["moment"][0]) if "moment" in state else -math.inf

@@ -18,6 +18,10 @@ Namespace = tuple[str, ...]
 Time = float | str | date
 """A moment: seconds since 1970, ISO 8601 text, a `date` or a `datetime`; without an offset, UTC."""
 
+AsOf = Time | Literal["ever"]
+"""As of when a memory is read: a moment, or "ever" for what was valid at any time. A moment says
+its offset; a date alone begins at midnight, UTC."""
+
 Duration = float | timedelta
 """How long: seconds, or a `timedelta`."""
 
@@ -62,6 +66,10 @@ class Passage:
     parts: int = field(default=0, compare=False)
     """How many parts the document has, on passages that were just cut from it: given together they
     take the place of all that it had. Not stored: 0 on a passage that a memory returns."""
+    valid_from: float | None = None
+    """Seconds since 1970 from which what it says holds; None for always before."""
+    valid_until: float | None = None
+    """Seconds since 1970 from which it holds no more; None for as long as nobody says so."""
 
     def __hash__(self) -> int:
         """Of what names and says it; metadata, which cannot be hashed, has no part in it."""

@@ -133,6 +133,7 @@ class AsyncMemory:
     add = threaded(Memory.add)
     upsert = threaded(Memory.upsert)
     update = threaded(Memory.update)
+    supersede = threaded(Memory.supersede)
     delete = threaded(Memory.delete)
     forget = threaded(Memory.forget)
     link = threaded(Memory.link)

@@ -13,7 +13,7 @@ from hoptrail.formats.jsonl import parse_passage
 from hoptrail.memory.passages import cleaning
 from hoptrail.memory.passages.identity import content_id
 from hoptrail.memory.storage.namespaces import Scope
-from hoptrail.types import Namespace, Passage
+from hoptrail.types import AsOf, Namespace, Passage
 from hoptrail.values.json_values import seconds
 from hoptrail.values.numbers import whole
 from hoptrail.values.strings import check_string
@@ -135,8 +135,17 @@ def _from_document(document: DocumentLike, where: str) -> Passage:
         metadata.update(own)
     record.update({key: ours.get(key) for key in ("title", "namespace", "links")})
     passage = _from_record(record, where)
-    expires = ours.get("expires_at")  # a whole number where the document went through JSON
-    return replace(passage, expires_at=None if expires is None else seconds(expires, "expires_at"))
+
+    def time(name: str) -> float | None:
+        value = ours.get(name)  # a whole number where the document went through JSON
+        return None if value is None else seconds(value, name)
+
+    return replace(
+        passage,
+        expires_at=time("expires_at"),
+        valid_from=time("valid_from"),
+        valid_until=time("valid_until"),
+    )
 
 
 def _placed(passage: Passage, namespace: Namespace | None) -> Passage:
@@ -151,7 +160,13 @@ def _placed(passage: Passage, namespace: Namespace | None) -> Passage:
     return replace(passage, namespace=namespace)
 
 
-def checked_scope(texts: Sequence[str], k: int, namespace: Sequence[str], what: str) -> Scope:
+def checked_scope(
+    texts: Sequence[str],
+    k: int,
+    namespace: Sequence[str],
+    what: str,
+    as_of: AsOf | None = None,
+) -> Scope:
     """The scope of a namespace, once the questions and k are known to make sense.
 
     Args:
@@ -159,32 +174,37 @@ def checked_scope(texts: Sequence[str], k: int, namespace: Sequence[str], what: 
         k: How many passages are asked for.
         namespace: As a caller gives it.
         what: What each text is, as a message has it.
+        as_of: As `parse_scope` takes it.
 
     Returns:
         The scope.
 
     Raises:
-        InputError: A question is empty or no string, k is below 1, the namespace is none.
+        InputError: A question is empty or no string, k is below 1, the namespace or the time is
+            none.
     """
     for text in texts:
         check_string(text, f"a {what}")
     whole(k, "k", least=1)
-    return parse_scope(namespace)
+    return parse_scope(namespace, as_of)
 
 
-def parse_scope(names: Sequence[str]) -> Scope:
+def parse_scope(names: Sequence[str], as_of: AsOf | None = None) -> Scope:
     """A namespace, parsed; a bare string is refused, because it would mean its letters.
 
     Args:
         names: As a caller gives it, a tuple or a list.
+        as_of: As of when its passages are read: a time that says its offset, "ever", or None for
+            now.
 
     Returns:
         The scope of those that begin with it, which also stands for itself alone.
 
     Raises:
-        InputError: It is no tuple or list of strings that are not empty.
+        InputError: It is no tuple or list of strings that are not empty, or no time.
     """
-    return Scope.parse(cast("Namespace", tuple(names) if isinstance(names, list) else names))
+    scope = Scope.parse(cast("Namespace", tuple(names) if isinstance(names, list) else names))
+    return scope if as_of is None else scope.at(as_of)
 
 
 def checked_path(path: object) -> Path:

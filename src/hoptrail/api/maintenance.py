@@ -117,7 +117,7 @@ class Maintenance:
     def export(
         self, path: str | Path, *, namespace: Sequence[str] = (), vectors: bool = False
     ) -> int:
-        """Write passages to a file of JSON lines, without loss.
+        """Write passages to a file of JSON lines, without loss, whether they are valid now or not.
 
         Args:
             path: The file; one that is there is replaced when the new one is whole.
@@ -172,8 +172,10 @@ class Maintenance:
     def history(self, id: str, namespace: Sequence[str] = ()) -> History:
         """Where a passage comes from, when it was written, how often and when it was recalled.
 
+        Its `chain` shows what it took the place of, what took its place, and what each said before.
+
         Args:
-            id: The passage's.
+            id: The passage's, whether it is valid now or not.
             namespace: Exactly the passage's.
 
         Returns:

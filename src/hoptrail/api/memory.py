@@ -167,6 +167,7 @@ class Memory:
     upsert = through(_passages, Passages.upsert)
     add_distinct = through(_passages, Passages.add_distinct)
     update = through(_passages, Passages.update)
+    supersede = through(_passages, Passages.supersede)
     link = through(_passages, Passages.link)
     unlink = through(_passages, Passages.unlink)
     delete = through(_passages, Passages.delete)

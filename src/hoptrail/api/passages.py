@@ -8,9 +8,9 @@ from types import EllipsisType
 from typing import TYPE_CHECKING, get_args
 
 from hoptrail.api.batch import Batch
-from hoptrail.api.inputs import Item, aligned, checked_scope, parse_scope
-from hoptrail.errors import DuplicateId
-from hoptrail.types import Duration, Hit, Link, Metadata, Passage, Time
+from hoptrail.api.inputs import Item, aligned, checked_scope, parse_scope, passages_from
+from hoptrail.errors import DuplicateId, InputError
+from hoptrail.types import AsOf, Duration, Hit, Link, Metadata, Passage, Time
 
 if TYPE_CHECKING:
     from hoptrail.api.encoder_slot import EncoderSlot
@@ -136,6 +136,9 @@ class Passages:
         metadata: Metadata | None = None,
         links: Sequence[Link] | None = None,
         expires_at: Time | EllipsisType | None = ...,
+        valid_from: Time | EllipsisType | None = ...,
+        valid_until: Time | EllipsisType | None = ...,
+        keep_history: bool = False,
         namespace: Sequence[str] = (),
     ) -> Passage:
         """Change what is given of a passage; a new content is encoded anew.
@@ -145,9 +148,13 @@ class Passages:
             text: Its new text; None leaves what is there, as for the others.
             title: Its new title, or None for none; `...` leaves what is there.
             metadata: Takes the place of all that is there.
-            links: Take the place of all that are there.
+            links: Take the place of all that are there but those that tell of its past.
             expires_at: Seconds since 1970, ISO 8601 text or a `datetime`, or None for never; `...`
                 leaves what is there.
+            valid_from: When what it says begins to hold, likewise, but with an offset from UTC.
+            valid_until: When it ceases to, likewise.
+            keep_history: Keep what it said until now, which `as_of` then finds: it was valid until
+                now, or until `valid_from` where that is given. `history` shows it.
             namespace: Exactly the passage's.
 
         Returns:
@@ -155,7 +162,7 @@ class Passages:
 
         Raises:
             UnknownId: It is not there.
-            InputError: A value cannot be stored.
+            InputError: A value cannot be stored, or what was said would end before it began.
             EncoderMissing: The content changes and the memory was opened without an encoder.
             EncoderMismatch: The memory's encoder is not the one that made the vectors.
             MissingExtra: The default encoder is meant and the `minilm` extra is not installed.
@@ -170,12 +177,56 @@ class Passages:
                 metadata=metadata,
                 links=links,
                 expires_at=expires_at,
+                valid_from=valid_from,
+                valid_until=valid_until,
+                keep_history=keep_history,
                 namespace=parse_scope(namespace),
                 encoder=encoder,
             )
 
+    def supersede(
+        self,
+        old_id: str,
+        new: Item,
+        *,
+        at: Time | None = None,
+        namespace: Sequence[str] = (),
+    ) -> Passage:
+        """Let a passage take the place of another, which is not valid from then on.
+
+        Nothing returns the old one any more, unless it is asked for with `as_of`; `history` shows
+        both. A passage of the new one's content that is there already is taken as it is.
+
+        Args:
+            old_id: Of the passage that no longer holds.
+            new: What holds instead: a string, a dict, a LangChain document or a `Passage`.
+            at: Since when; by default the new one's `valid_from`, or now.
+            namespace: Exactly the passages'.
+
+        Returns:
+            The new passage, with its id.
+
+        Raises:
+            UnknownId: The old passage is not there.
+            DuplicateId: There is another passage under the new one's id.
+            InputError: The old one was superseded already or begins later, or the new one cannot be
+                stored.
+            EncoderMissing: The memory was opened without an encoder.
+            EncoderMismatch: The memory's encoder is not the one that made the vectors.
+            MissingExtra: The default encoder is meant and the `minilm` extra is not installed.
+            StoreError: The file is read-only, or the memory is closed.
+        """
+        place = parse_scope(namespace)
+        several = list(passages_from(new, place.namespace))
+        if len(several) != 1:
+            raise InputError(f"one passage supersedes another, got {len(several)} of them")
+        with self._encoder.for_passages() as encoder:
+            return self._store.supersede(
+                old_id, several[0], at=at, namespace=place, encoder=encoder
+            )
+
     def delete(self, ids: str | Iterable[str], namespace: Sequence[str] = ()) -> int:
-        """Delete passages, all of them or none.
+        """Delete passages with what they said before, all of them or none.
 
         Args:
             ids: One id, or several.
@@ -192,7 +243,7 @@ class Passages:
         return self._store.delete([ids] if isinstance(ids, str) else ids, parse_scope(namespace))
 
     def forget(self, filter: FilterLike | None, *, namespace: Sequence[str] = ()) -> int:
-        """Delete every passage that fulfils a filter.
+        """Delete every passage that fulfils a filter, valid now or not.
 
         Args:
             filter: Which; see `hoptrail.memory.filters`. None is all of them.
@@ -301,35 +352,46 @@ class Passages:
                 encoder=encoder,
             )
 
-    def get(self, id: str, namespace: Sequence[str] = ()) -> Passage:
+    def get(self, id: str, namespace: Sequence[str] = (), *, as_of: AsOf | None = None) -> Passage:
         """The passage with this id in exactly this namespace.
 
         Args:
             id: The passage's.
             namespace: Exactly the passage's.
+            as_of: What was valid at a time, such as "2026-01-31T12:00:00Z" or seconds since 1970,
+                rather than now; "ever" for what was valid at any.
 
         Returns:
             The passage; it shares nothing with the memory.
 
         Raises:
-            UnknownId: It is not there.
+            UnknownId: It is not there, or not valid then.
+            InputError: `as_of` is no time.
         """
-        return self._store.get(id, parse_scope(namespace))
+        return self._store.get(id, parse_scope(namespace, as_of))
 
-    def count(self, namespace: Sequence[str] = (), *, filter: FilterLike | None = None) -> int:
+    def count(
+        self,
+        namespace: Sequence[str] = (),
+        *,
+        filter: FilterLike | None = None,
+        as_of: AsOf | None = None,
+    ) -> int:
         """How many passages the namespaces that begin with this one hold, or a filter lets through.
 
         Args:
             namespace: Where to look: every namespace that begins with it.
             filter: Only passages that fulfil it; see `hoptrail.memory.filters`.
+            as_of: What was valid at a time, such as "2026-01-31T12:00:00Z" or seconds since 1970,
+                rather than now; "ever" for what was valid at any.
 
         Returns:
             How many there are.
 
         Raises:
-            InputError: It is no filter.
+            InputError: It is no filter, or no time.
         """
-        return self._store.count(parse_scope(namespace), filter=filter)
+        return self._store.count(parse_scope(namespace, as_of), filter=filter)
 
     def search(
         self,
@@ -341,6 +403,7 @@ class Passages:
         filter: FilterLike | None = None,
         fusion: str | Fusion | None = None,
         pipeline: Pipeline | None = None,
+        as_of: AsOf | None = None,
     ) -> list[Hit]:
         """The k passages that fit a query best, in one hop: no policy, no trail.
 
@@ -353,6 +416,8 @@ class Passages:
             fusion: How words and meaning become one score, if not by the sum of z-scores:
                 "reciprocal-rank", "min-rank", or a rule of `hoptrail.memory.search.fusion`.
             pipeline: Stages to search by in place of a mode; see `hoptrail.memory.search.pipeline`.
+            as_of: What was valid at a time, such as "2026-01-31T12:00:00Z" or seconds since 1970,
+                rather than now; "ever" for what was valid at any.
 
         Returns:
             The hits, best first; by words alone only those that share one with the query.
@@ -369,7 +434,7 @@ class Passages:
         from hoptrail.memory.filters import Filter
         from hoptrail.values.strings import check_choice
 
-        scope = checked_scope([query], k, namespace, "query")
+        scope = checked_scope([query], k, namespace, "query", as_of)
         check_choice(mode, get_args(searching.Mode), "mode")
         # Refused also where there is nothing yet that it could leave out.
         conditions = Filter.parse_optional(filter)

@@ -19,7 +19,7 @@ from hoptrail.errors import (
     UnknownId,
 )
 from hoptrail.memory.guarded import guarded
-from hoptrail.types import Cost, Hit, Recall
+from hoptrail.types import AsOf, Cost, Hit, Recall
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,6 +77,7 @@ class RecallEngine:
         *,
         filter: FilterLike | None = None,
         explore: int | None = None,
+        as_of: AsOf | None = None,
     ) -> Recall:
         """The k passages that a question needs, found by walking, and the trails behind them.
 
@@ -89,6 +90,8 @@ class RecallEngine:
                 `hoptrail.memory.filters`.
             explore: A seed to draw trails with, rather than follow the likeliest: what it finds is
                 less good on average, and feedback on it teaches more.
+            as_of: What was valid at a time, such as "2026-01-31T12:00:00Z" or seconds since 1970,
+                rather than now; "ever" for what was valid at any.
 
         Returns:
             The passages, best first, the trails, most probable first, and what it cost.
@@ -101,7 +104,9 @@ class RecallEngine:
             MissingExtra: The default encoder is meant and the `minilm` extra is not installed.
             PolicyError: There is no policy, or its files cannot be used.
         """
-        return self.recall_many([question], k, namespace, effort, filter=filter, explore=explore)[0]
+        return self.recall_many(
+            [question], k, namespace, effort, filter=filter, explore=explore, as_of=as_of
+        )[0]
 
     def recall_many(
         self,
@@ -112,6 +117,7 @@ class RecallEngine:
         *,
         filter: FilterLike | None = None,
         explore: int | None = None,
+        as_of: AsOf | None = None,
     ) -> list[Recall]:
         """A recall for each question, in their order, walked together.
 
@@ -124,6 +130,7 @@ class RecallEngine:
             effort: What each may cost.
             filter: As for `recall`, for all of them.
             explore: As for `recall`; what a question draws depends on the seed and itself alone.
+            as_of: As for `recall`, for all of them.
 
         Returns:
             As many recalls as there are questions.
@@ -143,7 +150,7 @@ class RecallEngine:
         if isinstance(questions, str) or not isinstance(questions, Iterable):
             raise InputError("recall_many takes several questions: give one to recall")
         texts = list(questions)
-        scope = checked_scope(texts, k, namespace, "question")
+        scope = checked_scope(texts, k, namespace, "question", as_of)
         bounds = efforts.effort(effort)
         conditions = Filter.parse_optional(filter)
         options = RecallOptions(scope, bounds.name, conditions, checked_seed(explore))

@@ -26,9 +26,8 @@ RETRIEVERS_KEPT = 32
 Key = tuple[Scope, str]
 """A scope, and an effort."""
 
-State = tuple[int, int, int]
-"""Of a view: its version and size, since what expires on a read-only store changes no version; and
-the version of the graph over it."""
+State = tuple[int, int, int, int]
+"""Of a graph over a view, as `GraphView.state` tells it."""
 
 
 class Retrievers:

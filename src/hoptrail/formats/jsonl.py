@@ -21,11 +21,23 @@ from hoptrail.formats.folders import read_file, read_folder
 from hoptrail.formats.text_files import lines_of, readable
 from hoptrail.outputs import output_files
 from hoptrail.types import MAX_TEXT, Link, Namespace, Passage, Question
-from hoptrail.values.json_values import seconds
+from hoptrail.values.json_values import instant, seconds
 from hoptrail.values.numbers import finite, shown
 
 _Item = TypeVar("_Item", Passage, Question)
-_PASSAGE_FIELDS = ("id", "text", "title", "metadata", "namespace", "links", "expires_at")
+_PASSAGE_FIELDS = (
+    "id",
+    "text",
+    "title",
+    "metadata",
+    "namespace",
+    "links",
+    "expires_at",
+    "valid_from",
+    "valid_until",
+)
+_VALIDITY = ("valid_from", "valid_until")
+_TIMES = ("expires_at", *_VALIDITY)
 
 
 def read_source(path: str | Path) -> Sources | Iterator[Passage]:
@@ -84,7 +96,8 @@ def read_corpus(path: str | Path) -> Iterator[Passage]:
     """The passages of a corpus of JSON lines, read as they are asked for.
 
     A line holds `id` and `text`, perhaps `title`, `namespace` (a list of names), `expires_at`
-    (seconds since 1970, or ISO 8601) and `links` (ids, or objects with `target`, `kind` and
+    (seconds since 1970, or ISO 8601), `valid_from` and `valid_until` (likewise, with an offset) and
+    `links` (ids, or objects with `target`, `kind` and
     `weight`); every other key is metadata. Blank lines are passed over.
 
     Args:
@@ -138,6 +151,8 @@ def parse_passage(record: Mapping[str, Any], where: str) -> Passage:
         namespace=_namespace(record, where),
         links=tuple(_link(item, where) for item in _list(record, "links", where)),
         expires_at=_time(record, "expires_at", where),
+        valid_from=_time(record, "valid_from", where),
+        valid_until=_time(record, "valid_until", where),
     )
 
 
@@ -184,8 +199,9 @@ def passage_record(passage: Passage) -> dict[str, Any]:
             {"target": link.target, "kind": link.kind, "weight": link.weight}
             for link in passage.links
         ]
-    if passage.expires_at is not None:
-        record["expires_at"] = passage.expires_at
+    for name in _TIMES:
+        if (time := getattr(passage, name)) is not None:
+            record[name] = time
     if any(key in _PASSAGE_FIELDS for key in passage.metadata):
         return {**record, "metadata": dict(passage.metadata)}
     return {**record, **passage.metadata}
@@ -386,12 +402,13 @@ def _link(item: object, where: str) -> Link:
 
 
 def _time(record: Mapping[str, Any], key: str, where: str) -> float | None:
-    """Seconds since 1970, from these or from ISO 8601 text."""
+    """Seconds since 1970, from these or from ISO 8601 text; an end of validity says its offset."""
     value = record.get(key)
     if value is None:
         return None
     try:
-        return seconds(value, f'{where}: "{key}"')
+        parse = instant if key in _VALIDITY else seconds
+        return parse(value, f'{where}: "{key}"')
     except InputError as error:
         raise FormatError(str(error)) from error
 

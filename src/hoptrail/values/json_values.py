@@ -78,14 +78,7 @@ def seconds(value: object, what: str) -> float:
     Raises:
         InputError: It is something else.
     """
-    when: object = value
-    if isinstance(value, str):
-        try:
-            when = datetime.fromisoformat(value)
-        except ValueError:
-            when = None
-    else:
-        when = moment(value)
+    when: object = _parsed(value) if isinstance(value, str) else moment(value)
     if isinstance(when, date) and not isinstance(when, datetime):
         when = datetime(when.year, when.month, when.day)
     if isinstance(when, datetime) and not _is_missing(value):
@@ -100,6 +93,37 @@ def seconds(value: object, what: str) -> float:
             f"got {shown(value)}"
         )
     return number
+
+
+def instant(value: object, what: str) -> float:
+    """As `seconds`, of a time that says its offset: an interval of validity must mean one moment.
+
+    A date alone begins at midnight, UTC.
+
+    Raises:
+        InputError: It is no time, or a time of day without an offset.
+    """
+    when = _parsed(value) if isinstance(value, str) else moment(value)
+    if isinstance(when, datetime) and when.tzinfo is None and not _is_date_text(value):
+        raise InputError(
+            f"{what} must say its offset from UTC, such as 2026-01-31T12:00:00Z, got {shown(value)}"
+        )
+    return seconds(value, what)
+
+
+def _parsed(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def _is_date_text(value: object) -> bool:
+    """Whether a text is a date without a time of day."""
+    try:
+        return isinstance(value, str) and bool(date.fromisoformat(value))
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,8 @@ def test_documents_carry_the_passage_and_what_is_added_under_one_key() -> None:
             "trail": _data(trail),
             "links": [{"target": "varn", "kind": "born_in", "weight": 2.0}],
             "expires_at": None,
+            "valid_from": None,
+            "valid_until": None,
         },
     }
     assert second.metadata["hoptrail"]["trail"] is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import shutil
 import tempfile
@@ -14,12 +15,16 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from hoptrail.errors import DuplicateId, InputError
 from hoptrail.graph import maintenance as graph_upkeep
 from hoptrail.graph.graph import Graph
 from hoptrail.memory.filters import Filter
 from hoptrail.memory.index import snapshot
 from hoptrail.memory.maintenance import checks, export, merging, near_duplicates
+from hoptrail.memory.passages import versions
 from hoptrail.memory.search import hybrid_search
+from hoptrail.memory.storage.namespaces import Scope, ScopeLike
+from hoptrail.memory.storage.validity import holds
 from hoptrail.memory.store import Store
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.memory.views.view import View
@@ -58,6 +63,7 @@ conditions = st.sampled_from(
 
 
 Key = tuple[Namespace, str]
+EVERYTHING = Scope.parse(()).at("ever")
 
 
 class Undone(Exception):
@@ -108,13 +114,47 @@ class Machine(RuleBasedStateMachine):
         expires_at = None if ttl is None else self.now + ttl
         return replace(passage, written_at=self.now, expires_at=expires_at)
 
+    def over(self, passage: Passage, *, ended: bool) -> Passage:
+        """A passage as it is written over what is there: what that knows of its past stays."""
+        old = self.model.get((passage.namespace, passage.id))
+        past = versions.history_links(old.links) if old else ()
+        times = {"valid_from": old.valid_from} if old and past else {}
+        succeeded = any(
+            link.target == passage.id and link.kind in versions.KINDS
+            for (space, _), other in self.model.items()
+            for link in other.links
+            if space == passage.namespace
+        )
+        stays = old and ended and succeeded and old.content == passage.content
+        if passage.valid_from is not None or passage.valid_until is not None:
+            times = {}
+        elif stays and old.valid_until is not None:
+            times = {"valid_from": old.valid_from, "valid_until": old.valid_until}
+        return replace(passage, links=passage.links + past, **times)
+
+    def valid(self, at: float | None = None) -> dict[Key, Passage]:
+        """What is read as of a time."""
+        at = self.now if at is None else at
+        return {key: passage for key, passage in self.model.items() if holds(passage, at)}
+
+    def drop(self, keys: list[Key]) -> int:
+        """Take passages out, with what they said before; how many."""
+        before = len(self.model)
+        for space, id_ in keys:
+            self.model = {
+                (s, i): p
+                for (s, i), p in self.model.items()
+                if s != space or (i != id_ and not (i.startswith(f"{id_}@") and "@" not in id_))
+            }
+        return before - len(self.model)
+
     @rule(batch=st.lists(passages, max_size=6), replacing=st.booleans(), ttl=lives)
     def add(self, batch: list[Passage], replacing: bool, ttl: float | None) -> None:
         self.store.add(batch, on_duplicate="replace" if replacing else "skip", ttl=ttl)
         for passage in batch:
             key = (passage.namespace, passage.id)
             if replacing or key not in self.model:
-                self.model[key] = self.written(passage, ttl)
+                self.model[key] = self.written(self.over(passage, ended=False), ttl)
 
     @rule(batch=st.lists(passages, max_size=6), data=st.data())
     def upsert(self, batch: list[Passage], data: st.DataObject) -> None:
@@ -123,6 +163,9 @@ class Machine(RuleBasedStateMachine):
             again = data.draw(st.lists(st.sampled_from(held), max_size=3, unique=True))
             batch += [self.model[key] for key in again]
         last = {(p.namespace, p.id): p for p in batch}
+        for key, passage in last.items():
+            links = [x for x in passage.links if x.kind not in versions.KINDS]
+            last[key] = self.over(replace(passage, links=tuple(links)), ended=True)
         found = self.store.upsert(batch)
         new = [key for key in last if key not in self.model]
         same = [key for key in last if key not in new and alike(self.model[key], last[key])]
@@ -136,19 +179,59 @@ class Machine(RuleBasedStateMachine):
     def forget(self, filter: dict, scope: Namespace) -> None:
         inside = [key for key in self.model if key[0][: len(scope)] == scope]
         held = Filter.parse(filter).passages_mask([self.model[key] for key in inside])
-        assert self.store.forget(filter, namespace=scope) == held.sum()
-        for key, gone in zip(inside, held, strict=True):
-            if gone:
-                del self.model[key]
+        keys = [key for key, gone in zip(inside, held, strict=True) if gone]
+        assert self.store.forget(filter, namespace=scope) == self.drop(keys)
 
     @rule(seconds=st.integers(1, 20))
     def wait(self, seconds: int) -> None:
         self.now += seconds
-        self.model = {
-            key: passage
-            for key, passage in self.model.items()
-            if passage.expires_at is None or passage.expires_at > self.now
-        }
+        self.store.sweep()
+        self.drop([k for k, p in self.model.items() if (p.expires_at or math.inf) <= self.now])
+
+    @precondition(lambda self: self.model)
+    @rule(data=st.data(), new=passages, after=st.none() | st.integers(-5, 5))
+    def supersede(self, data: st.DataObject, new: Passage, after: int | None) -> None:
+        """Another takes a passage's place; what cannot be said changes nothing."""
+        space, id_ = key = data.draw(st.sampled_from(sorted(self.model)))
+        at = None if after is None else self.now + after
+        try:
+            done = self.store.supersede(id_, replace(new, namespace=space), at=at, namespace=space)
+        except (InputError, DuplicateId):
+            return
+        old, at = self.model[key], self.now if at is None else at
+        until = at if old.valid_until is None else min(at, old.valid_until)
+        self.model[key] = replace(old, valid_until=until)
+        assert Link(id_, versions.SUPERSEDES) in done.links
+        self.model[space, done.id] = done
+
+    @precondition(lambda self: self.model)
+    @rule(data=st.data(), text=texts)
+    def revise(self, data: st.DataObject, text: str) -> None:
+        """What a passage said before stays beside it."""
+        space, id_ = key = data.draw(st.sampled_from(sorted(self.model)))
+        old = self.model[key]
+        try:
+            done = self.store.update(id_, text=text, keep_history=True, namespace=space)
+        except InputError:
+            return
+        self.model[key] = done
+        if text != old.text:
+            [earlier] = [x.target for x in done.links if x.kind == versions.REVISES]
+            until = self.now if old.valid_until is None else min(old.valid_until, self.now)
+            links = tuple(x for x in old.links if x.kind != versions.SUPERSEDES)
+            before = replace(old, id=earlier, valid_until=until, links=links)
+            self.model[space, earlier] = before
+            assert (done.text, done.valid_from) == (text, self.now)
+
+    @precondition(lambda self: self.model)
+    @rule(data=st.data(), ends=st.tuples(*[st.none() | st.integers(-9, 9)] * 2))
+    def limit(self, data: st.DataObject, ends: tuple[int | None, int | None]) -> None:
+        space, id_ = key = data.draw(st.sampled_from(sorted(self.model)))
+        first, last = (None if end is None else self.now + end for end in ends)
+        if first is None or last is None or first < last:
+            self.model[key] = self.store.update(
+                id_, valid_from=first, valid_until=last, namespace=space
+            )
 
     @precondition(lambda self: self.model)
     @rule(data=st.data(), to=ids, kind=st.sampled_from(["link", "cites"]), weight=st.just(2.0))
@@ -174,7 +257,8 @@ class Machine(RuleBasedStateMachine):
     def update(self, data: st.DataObject, text: str | None, title: str | None, links) -> None:
         space, id_ = key = data.draw(st.sampled_from(sorted(self.model)))
         old = self.model[key]
-        new = replace(old, text=text or old.text, title=title, links=links, written_at=self.now)
+        new = replace(old, text=text or old.text, title=title, written_at=self.now)
+        new = replace(new, links=versions.with_history(links, old.links))
         self.model[key] = new
         assert new == self.store.update(id_, text=text, title=title, links=links, namespace=space)
 
@@ -184,9 +268,7 @@ class Machine(RuleBasedStateMachine):
         space = data.draw(st.sampled_from(sorted({space for space, _ in self.model})))
         held = sorted(id_ for s, id_ in self.model if s == space)
         gone = data.draw(st.lists(st.sampled_from(held), min_size=1, unique=True))
-        assert self.store.delete(gone, space) == len(gone)
-        for id_ in gone:
-            del self.model[space, id_]
+        assert self.store.delete(gone, space) == self.drop([(space, id_) for id_ in gone])
 
     @precondition(lambda self: self.model)
     @rule(data=st.data(), metadata=st.just({}) | st.just({"n": 2}), ttl=lives)
@@ -214,7 +296,8 @@ class Machine(RuleBasedStateMachine):
         else:
             key = (last.namespace, last.id)
             if key in self.model:
-                self.model[key] = self.store.get(last.id, last.namespace)
+                place = Scope.parse(last.namespace).at("ever")
+                self.model[key] = self.store.get(last.id, place)
                 assert Link(gone, "cites") in self.model[key].links
 
     @rule(batch=st.lists(passages, max_size=5, unique_by=lambda p: (p.namespace, p.id)))
@@ -226,7 +309,8 @@ class Machine(RuleBasedStateMachine):
 
         with ThreadPoolExecutor(4) as threads:
             list(threads.map(write, range(len(batch))))
-        self.model |= {(p.namespace, p.id): self.written(p) for p in batch}
+        for p in batch:
+            self.model[p.namespace, p.id] = self.written(self.over(p, ended=False))
 
     @rule(near=st.sampled_from([0.97, 2.0]), scope=st.sampled_from(SCOPES))
     def merge(self, near: float, scope: Namespace) -> None:
@@ -236,8 +320,8 @@ class Machine(RuleBasedStateMachine):
         )
         for merged in (one for merge in found.merges for one in merge.merged):
             assert merged.namespace[: len(scope)] == scope
-            del self.model[merged.namespace, merged.id]
-        held = {(p.namespace, p.id): p for p in self.store.passages()}
+            self.drop([(merged.namespace, merged.id)])
+        held = {(p.namespace, p.id): p for p in self.store.passages(EVERYTHING)}
         assert held.keys() == self.model.keys()
         self.model = held
 
@@ -246,7 +330,7 @@ class Machine(RuleBasedStateMachine):
         new = [p for p in batch if (p.namespace, p.id) not in self.model]
         found = near_duplicates.add_distinct(self.store, new, then="skip", similarity_threshold=2)
         doubled = {(d.namespace, d.id) for d in found.duplicates}
-        held = {(p.namespace, p.content) for p in self.model.values()}
+        held = {(p.namespace, p.content) for p in self.valid().values()}
         for p in new:
             key = (p.namespace, p.id)
             assert (key in doubled) == ((p.namespace, p.content) in held)
@@ -289,26 +373,41 @@ class Machine(RuleBasedStateMachine):
         self.graph.sync()
 
     def compare(self) -> None:
-        assert {(p.namespace, p.id): p for p in self.store.passages()} == self.model
-        assert self.store.count() == len(self.model)
-        assert self.store.namespaces() == sorted({space for space, _ in self.model})
+        ever = {(p.namespace, p.id): p for p in self.store.passages(EVERYTHING)}
+        assert ever == self.model
+        assert self.store.count(EVERYTHING) == len(self.model)
+        assert self.store.namespaces() == sorted({space for space, _ in self.valid()})
+        for at in (None, self.now - 4, self.now + 3):
+            self.compare_as_of(at)
+
+    def compare_as_of(self, at: float | None) -> None:
+        """What is not valid then leaves no trace: all is as if nobody had ever written it."""
+        everything, valid = Scope.parse(()).at(at), self.valid(at)
+        assert {(p.namespace, p.id): p for p in self.store.passages(everything)} == valid
+        assert self.store.count(everything) == len(valid)
         path, clock = Path(tempfile.mkdtemp(dir=self.folder)) / "fresh.db", lambda: self.now
         with Store(path, encoder=HashEncoder(), clock=clock) as fresh:
-            shuffled = list(self.model.values())
+            shuffled = [replace(p, valid_from=None, valid_until=None) for p in valid.values()]
             random.Random(len(shuffled)).shuffle(shuffled)
             fresh.add(shuffled)
             built = Graph(fresh)
-            for scope in SCOPES:
-                assert edges(self.graph, self.store, scope) == edges(built, fresh, scope)
-                self.compare_scope(fresh, scope)
+            # A name that only what is not valid bears hides a shorter one inside of it.
+            named = any(p.title for key, p in self.model.items() if key not in valid)
+            for scope in SCOPES[: 3 if at is None else 1]:
+                of_then = Scope.parse(scope).at(at)
+                if not named:
+                    assert edges(self.graph, self.store, of_then) == edges(built, fresh, scope)
+                self.compare_scope(fresh, scope, of_then, valid)
 
-    def compare_scope(self, fresh: Store, scope: Namespace) -> None:
-        view, built = self.store.view(scope), fresh.view(scope)
+    def compare_scope(
+        self, fresh: Store, scope: Namespace, of_then: Scope, valid: dict[Key, Passage]
+    ) -> None:
+        view, built = self.store.view(of_then), fresh.view(scope)
         alive = np.flatnonzero(view.alive)
-        expected = {k: p for k, p in self.model.items() if k[0][: len(scope)] == scope}
+        expected = {k: p for k, p in valid.items() if k[0][: len(scope)] == scope}
         found = {(p.namespace, p.id): p for p in view.passages(alive)}
         assert found == expected
-        assert view.size == built.size == len(alive) == self.store.count(scope)
+        assert view.size == built.size == len(alive) == self.store.count(of_then)
         slots = [built.slot_of(p.id, p.namespace) for p in view.passages(alive)]
         if view.size:  # a view that never held one has no width yet
             assert np.array_equal(view.dense.vectors(alive), built.dense.vectors(slots))
@@ -346,7 +445,7 @@ def alike(old: Passage, new: Passage) -> bool:
     ) == repr(new.metadata)
 
 
-def edges(graph: Graph, store: Store, scope: Namespace) -> dict[Key, list]:
+def edges(graph: Graph, store: Store, scope: ScopeLike) -> dict[Key, list]:
     """What a graph holds of each passage, named by keys."""
     view = store.view(scope)
     seen = graph.view(view)
