@@ -4,6 +4,7 @@ from .function_calling import (
     openai_output as openai_output,
 )
 from .langchain import (
+    ChatReader as ChatReader,
     EmbeddingsEncoder as EmbeddingsEncoder,
     EncoderEmbeddings as EncoderEmbeddings,
     HoptrailRetriever as HoptrailRetriever,

@@ -1,3 +1,4 @@
+from .answering.extractive_reader import ExtractiveReader as ExtractiveReader
 from .retrieval.collapse import (
     CollapseMonitor as CollapseMonitor,
     VectorHealth as VectorHealth,

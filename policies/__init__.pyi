@@ -31,6 +31,10 @@ from .objectives.rollout import (
     sample as sample,
 )
 from .policy import Policy as Policy
+from .reading.reader_trainer import (
+    ReaderConfig as ReaderConfig,
+    train_reader as train_reader,
+)
 from .relations.relation_beam import RelationRetriever as RelationRetriever
 from .relations.training import (
     RelationConfig as RelationConfig,

@@ -1,3 +1,4 @@
+from .chat_reader import ChatReader as ChatReader
 from .compressor import RecallCompressor as RecallCompressor
 from .embeddings import (
     EmbeddingsEncoder as EmbeddingsEncoder,

@@ -46,6 +46,17 @@ class RecallArguments(Arguments):
     )
 
 
+class AskArguments(RecallArguments):
+    """What `ask` takes."""
+
+    k: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_PASSAGES,
+        description="How many passages to read, 1 to 50; leave out for a few.",
+    )
+
+
 class SearchArguments(Arguments):
     """What `search` takes."""
 

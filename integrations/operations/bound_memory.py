@@ -13,10 +13,10 @@ from pydantic import ValidationError
 from hoptrail.api.inputs import checked_scope
 from hoptrail.api.memory import Memory
 from hoptrail.errors import DuplicateId, InputError, UnknownId
-from hoptrail.formats.json_views import hit_data, metadata_data, recall_data
+from hoptrail.formats.json_views import answer_data, hit_data, metadata_data, recall_data
 from hoptrail.integrations.operations import arguments as take
 from hoptrail.integrations.operations.operation import OPERATIONS, Operation
-from hoptrail.integrations.operations.passage_text import passages_text, recall_text
+from hoptrail.integrations.operations.passage_text import answer_text, passages_text, recall_text
 from hoptrail.outputs.printable import printable, quoted
 from hoptrail.policies.environment import efforts
 from hoptrail.types import Link
@@ -70,7 +70,11 @@ class BoundMemory:
         self.k = k
         self.effort = efforts.effort(effort).name
         self.read_only = flag(read_only, "read_only")
-        self.operations = tuple(o for o in OPERATIONS if not (o.writes and self.read_only))
+        self.operations = tuple(
+            one
+            for one in OPERATIONS
+            if not (one.writes and self.read_only) and (memory.has_reader or not one.reader)
+        )
 
     def call(self, name: str, arguments: Mapping[str, Any] | str | None) -> Outcome:
         """Carry out one call of a model.
@@ -133,6 +137,13 @@ def _recall(bound: BoundMemory, arguments: take.RecallArguments) -> Outcome:
         arguments.question, arguments.k or bound.k, bound.namespace, bound.effort
     )
     return Outcome(recall_text(recall, bound.namespace), recall_data(recall))
+
+
+def _ask(bound: BoundMemory, arguments: take.AskArguments) -> Outcome:
+    answer = bound.memory.ask(
+        arguments.question, arguments.k or bound.k, bound.namespace, bound.effort
+    )
+    return Outcome(answer_text(answer, bound.namespace), answer_data(answer))
 
 
 def _search(bound: BoundMemory, arguments: take.SearchArguments) -> Outcome:
@@ -215,6 +226,7 @@ def _feedback(bound: BoundMemory, arguments: take.FeedbackArguments) -> Outcome:
 
 _RUNS: dict[str, Callable[[BoundMemory, Any], Outcome]] = {
     "recall": _recall,
+    "ask": _ask,
     "search": _search,
     "remember": _remember,
     "update": _update,

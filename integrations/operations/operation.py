@@ -1,4 +1,4 @@
-"""The seven operations: what a model is told of each, and what it changes."""
+"""The operations, one of them for memories that answer: what a model is told, what changes."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ class Operation:
     """For the model: when to use it, and what comes back."""
     arguments: type[BaseModel]
     result: type[BaseModel]
+    reader: bool = False
+    """Whether it needs a memory that has a reader."""
     writes: bool = False
     """Whether it changes the memory; it is left out where reading only is allowed."""
     destructive: bool = False
@@ -52,6 +54,17 @@ OPERATIONS: tuple[Operation, ...] = (
         f"passages, best first. {_READING}",
         take.RecallArguments,
         results.RecallResult,
+    ),
+    Operation(
+        "ask",
+        "Ask the memory",
+        "Ask long-term memory a question that has a short answer: a name, a date, a place, yes or "
+        "no. Returns the answer with the probability that it is right and the passages that it "
+        "rests on, or says that the memory does not hold an answer. For anything longer, or to "
+        f"read for yourself, use recall. {_READING}",
+        take.AskArguments,
+        results.AskResult,
+        reader=True,
     ),
     Operation(
         "search",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hoptrail.outputs.printable import printable_lines, quoted
-from hoptrail.types import Hit, Namespace, Recall
+from hoptrail.types import Answer, Hit, Namespace, Recall
 
 NOTHING = "Nothing is remembered here."
 """What a model reads where there is no passage."""
@@ -23,6 +23,23 @@ def recall_text(recall: Recall, scope: Namespace = ()) -> str:
     if not recall.hits:
         return NOTHING
     return f"Recall (recall: {quoted(recall.id)})\n\n{passages_text(recall.hits, scope)}"
+
+
+def answer_text(answer: Answer, scope: Namespace = ()) -> str:
+    """An answer as a model reads it: the answer, how sure it is, and the passages it rests on.
+
+    Args:
+        answer: Of a memory.
+        scope: The namespace that the model knows of; another one is named behind the id.
+    """
+    sure = "" if answer.probability is None else f", probability: {answer.probability:.2f}"
+    recall = f"recall: {quoted(answer.recall.id)}{sure}" if answer.recall else sure[2:]
+    if answer.text is None:
+        return f"The memory does not hold an answer ({recall})."
+    names = {(one.namespace, one.id) for one in answer.evidence}
+    hits = [Hit(p, 0.0) for p in answer.passages if (p.namespace, p.id) in names]
+    rests = f"\n\nIt rests on:\n\n{passages_text(hits, scope)}" if hits else ""
+    return f"Answer: {quoted(answer.text)} ({recall}){rests}"
 
 
 def passages_text(hits: Sequence[Hit], scope: Namespace = ()) -> str:

@@ -73,6 +73,30 @@ class RecallResult(BaseModel):
     cost: CostResult
 
 
+class EvidenceResult(BaseModel):
+    """A passage that an answer rests on, and where in it the answer stands."""
+
+    id: str
+    namespace: list[str]
+    title: str | None
+    field: str
+    start: int | None
+    end: int | None
+
+
+class AskResult(BaseModel):
+    """Of `ask`."""
+
+    question: str
+    answer: str | None
+    """None where the memory does not hold an answer."""
+    known: bool
+    probability: float | None
+    answerable: float | None
+    evidence: list[EvidenceResult]
+    recall: RecallResult | None
+
+
 class SearchResult(BaseModel):
     """Of `search`."""
 

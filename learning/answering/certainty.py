@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 
 STEPS, RIDGE = 50, 1e-2
 """Newton steps of a fit, and how much a weight is held back."""
+UNMEASURED = 0.9
+"""How probably a comparison of dates is right where none was measured."""
 SHARPEST = 12.0
 """A log-odds is cut at this: half precision tells nothing beyond."""
 
@@ -30,6 +32,8 @@ class Certainty:
 
     of_answerable: tuple[float, ...] = (0.0, 1.0)
     of_right: tuple[float, ...] = (0.0, 1.0, 1.0)
+    of_comparison: float = UNMEASURED
+    """How probably an answer that two dates give is right."""
     threshold: float = 0.5
     """What is less likely to be answerable is said to have no answer."""
 
@@ -69,7 +73,8 @@ class Certainty:
         right = tuple(float(each) for each in values["of_right"])
         if len(answerable) != 2 or len(right) != 3:
             raise ValueError(f"certainty should have 2 and 3 weights, got {values!r:.80}")
-        return cls(answerable, right, float(values["threshold"]))
+        comparison, threshold = float(values["of_comparison"]), float(values["threshold"])
+        return cls(answerable, right, comparison, threshold)
 
     @classmethod
     def fit(
@@ -78,7 +83,7 @@ class Certainty:
         nones: Sequence[float],
         answerable: Sequence[bool],
         right: Sequence[bool],
-        threshold: float = 0.5,
+        comparisons: Sequence[bool] = (),
     ) -> Certainty:
         """The weights that fit readings of known worth best.
 
@@ -87,14 +92,14 @@ class Certainty:
             nones: The network's probabilities that there is none.
             answerable: Whether the passages held the answer.
             right: Whether the likeliest answer was right.
-            threshold: See the class.
+            comparisons: Whether each answer that two dates gave was right.
         """
         some = np.array([[logit(1 - none)] for none in nones])
         both = np.array([[logit(s), logit(1 - n)] for s, n in zip(shares, nones, strict=True)])
         return cls(
             _fit(some, np.array(answerable, dtype=float)),
             _fit(both, np.array(right, dtype=float)),
-            threshold,
+            (sum(comparisons) + 1) / (len(comparisons) + 2) if comparisons else UNMEASURED,
         )
 
 

@@ -12,7 +12,7 @@ import copy
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from hoptrail.errors import FormatError
+from hoptrail.errors import FormatError, ReaderError
 from hoptrail.learning.answering.answer_evidence import evidence_span
 from hoptrail.learning.answering.answer_network import (
     CLASS_TEXTS,
@@ -32,6 +32,7 @@ from hoptrail.learning.answering.answer_network import (
     AnswerNetwork,
 )
 from hoptrail.learning.answering.certainty import Certainty
+from hoptrail.learning.answering.date_comparison import DateComparison, compare_dates
 from hoptrail.learning.answering.trail_windows import (
     PassageTokens,
     TrailWindow,
@@ -74,6 +75,8 @@ class TrailReading:
     last; the likeliest first."""
     evidence: tuple[float, ...]
     """For each passage the probability that it is evidence."""
+    comparison: DateComparison | None = None
+    """The answer where it is computed from two dates, in the network's stead."""
 
 
 @dataclass(slots=True)
@@ -118,7 +121,7 @@ class ExtractiveReader:
         made_of: What it was trained on and how well it does; JSON values.
 
     Raises:
-        FormatError: The changes are of another network.
+        ReaderError: The changes are of another network.
     """
 
     def __init__(
@@ -143,7 +146,7 @@ class ExtractiveReader:
                 transformer, {n: (a.float(), b.float()) for n, (a, b) in self._factors.items()}
             )
         except ValueError as error:
-            raise FormatError(f"the reader does not fit its encoder: {error}") from error
+            raise ReaderError(f"the reader does not fit its encoder: {error}") from error
         self.network = AnswerNetwork(transformer).requires_grad_(False).eval()
         rounded = {
             name: each.detach().cpu().half().float() for name, each in head.state_dict().items()
@@ -172,16 +175,16 @@ class ExtractiveReader:
         Args:
             trails: Questions with their passages.
         """
-        contents = [(question, [p.content for p in passages]) for question, passages in trails]
-        readings = self.readings(contents)
         return [
             self._answer(question, passages, reading)
-            for (question, passages), reading in zip(trails, readings, strict=True)
+            for (question, passages), reading in zip(trails, self.readings(trails), strict=True)
         ]
 
     def _answer(self, question: str, passages: Sequence[Passage], reading: TrailReading) -> Answer:
         answerable = self.certainty.answerable(reading.none) if reading.text else 0.0
-        if answerable < self.certainty.threshold:
+        if reading.comparison is not None:
+            return self._comparison(question, passages, reading.comparison, answerable)
+        if answerable < self.certainty.threshold or not reading.text:
             return Answer(question, None, 1 - answerable, answerable, (), tuple(passages))
         spans = {}
         for place, start, end in reading.spans:
@@ -197,12 +200,39 @@ class ExtractiveReader:
             question, reading.text, probability, answerable, tuple(evidence), tuple(passages)
         )
 
-    def readings(self, trails: Sequence[tuple[str, Sequence[str]]]) -> list[TrailReading]:
-        """What the network makes of trails.
+    def _comparison(
+        self,
+        question: str,
+        passages: Sequence[Passage],
+        comparison: DateComparison,
+        answerable: float,
+    ) -> Answer:
+        """The answer that two dates give."""
+        evidence = tuple(
+            Evidence(passages[place].id, passages[place].namespace, "text", start, end)
+            for place, start, end in comparison.dates
+        )
+        sure = self.certainty.of_comparison
+        return Answer(
+            question, comparison.text, sure, max(answerable, sure), evidence, tuple(passages)
+        )
+
+    def readings(self, trails: Sequence[tuple[str, Sequence[Passage]]]) -> list[TrailReading]:
+        """What is made of trails, before it is said how sure that is.
 
         Args:
-            trails: Questions, each with the contents of its passages in order.
+            trails: Questions, each with its passages in order.
         """
+        contents = [(question, [p.content for p in passages]) for question, passages in trails]
+        readings = self._network_readings(contents)
+        comparisons = [compare_dates(question, passages) for question, passages in trails]
+        return [
+            replace(reading, text=comparison.text, comparison=comparison) if comparison else reading
+            for reading, comparison in zip(readings, comparisons, strict=True)
+        ]
+
+    def _network_readings(self, trails: Sequence[tuple[str, Sequence[str]]]) -> list[TrailReading]:
+        """What the network makes of questions, each with the contents of its passages in order."""
         questions = cut_texts(self._tokenizer, [question for question, _ in trails])
         texts = list(dict.fromkeys(text for _, contents in trails for text in contents))
         tokens = dict(zip(texts, cut_texts(self._tokenizer, texts), strict=True))
@@ -295,7 +325,7 @@ class ExtractiveReader:
             encoder: Whose transformer it changes; MiniLM by default.
 
         Raises:
-            FormatError: The folder holds none, a file is damaged, or it belongs to another encoder.
+            ReaderError: The folder holds none, a file is damaged, or it belongs to another encoder.
             MissingExtra: The encoder is MiniLM, which is not installed.
         """
         where = Path(folder)
@@ -311,12 +341,12 @@ class ExtractiveReader:
                 {name[5:]: each for name, each in tensors.items() if name.startswith("head.")}
             )
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-            raise FormatError(f"no reader can be read from {where}: {error}") from error
+            raise ReaderError(f"no reader can be read from {where}: {error}") from error
         if layout != FORMAT:
-            raise FormatError(f"{where / CARD} should have the format {FORMAT!r}, got {layout!r}")
+            raise ReaderError(f"{where / CARD} should have the format {FORMAT!r}, got {layout!r}")
         base = encoder or minilm()
         if base.fingerprint != fingerprint:
-            raise FormatError(
+            raise ReaderError(
                 f"the reader in {where} belongs to the encoder {fingerprint}, "
                 f"got {base.fingerprint}"
             )

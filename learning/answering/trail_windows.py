@@ -25,8 +25,10 @@ from hoptrail.memory.analysis.widths import plain_width
 
 QUESTION_TOKENS = 96
 """Of a question, at most: what stands behind them is not read."""
-REPEATED = 32
-"""Tokens of a long passage that its next part begins with."""
+REPEATED, REPEATED_SHARE = 32, 1 / 8
+"""Tokens of a long passage that its next part begins with, at most, and of a window's length."""
+SHORTEST = 32
+"""Tokens of a window, at least."""
 
 Span = tuple[int, int]
 """The first and the last token of a passage that an answer takes, both inclusive."""
@@ -147,10 +149,13 @@ class WindowLayout:
     length: int
 
     def __post_init__(self) -> None:
-        if self.length < 4 * REPEATED:
-            raise InputError(
-                f"a window should have at least {4 * REPEATED} tokens, got {self.length}"
-            )
+        if self.length < SHORTEST:
+            raise InputError(f"a window should have at least {SHORTEST} tokens, got {self.length}")
+
+    @property
+    def repeated(self) -> int:
+        """Tokens that the next part of a long passage begins with."""
+        return min(REPEATED, int(REPEATED_SHARE * self.length))
 
     def windows(
         self, question: NDArray[np.int64], passages: Sequence[PassageTokens]
@@ -173,7 +178,7 @@ class WindowLayout:
             while total - start + 1 > free:
                 groups[-1].append((place, start, start + free - 1))
                 groups.append([])
-                start, free = start + free - 1 - REPEATED, room
+                start, free = start + free - 1 - self.repeated, room
             groups[-1].append((place, start, total))
             free -= total - start + 1
         return [self._window(asked_ids, passages, group) for group in groups]

@@ -313,9 +313,26 @@ class _Training:
         progress: TrainingProgress,
     ) -> list[float]:
         """The losses of one round's steps."""
-        rng = np.random.default_rng([self._config.seed, number, len(phase)])
+        seeds = np.random.SeedSequence([self._config.seed, number, len(phase)])
+        rng = np.random.default_rng(seeds)
         trails = self._trails(phase, number, rng)
         batches = _batches(trails, self._config.batch, rng)
+        # What is dropped out too depends on the round alone, so that a run can be taken up again.
+        with torch.random.fork_rng():
+            torch.manual_seed(int(seeds.generate_state(1)[0]))
+            return self._steps(phase, number, count, batches, began, limit, progress)
+
+    def _steps(
+        self,
+        phase: str,
+        number: int,
+        count: int,
+        batches: Sequence[Sequence[TrainingTrail]],
+        began: float,
+        limit: float | None,
+        progress: TrainingProgress,
+    ) -> list[float]:
+        """The losses of the steps on a round's batches."""
         losses: list[float] = []
         for i, batch in enumerate(batches):
             done = (number + i / len(batches)) / count

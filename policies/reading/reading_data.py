@@ -72,13 +72,12 @@ class ReadingCorpus:
     """
 
     def __init__(self, file: Path, tokenizer: Any, encoder: Encoder) -> None:
-        passages = _passages(file)
         self.file = file
-        self.contents = [passage.content for passage in passages]
+        self.passages = _passages(file)
+        self.contents = [passage.content for passage in self.passages]
         self.tokens: list[PassageTokens] = cut_texts(tokenizer, self.contents)
         self.questions: list[ReadingQuestion] = []
-        self.place = {(p.namespace, p.id): i for i, p in enumerate(passages)}
-        self._namespaces = [passage.namespace for passage in passages]
+        self.place = {(p.namespace, p.id): i for i, p in enumerate(self.passages)}
         self._tokenizer, self._encoder = tokenizer, encoder
         self._vectors = encoder.encode(self.contents)
         self._spans: dict[tuple[tuple[str, ...], int], tuple[Span, ...]] = {}
@@ -121,9 +120,8 @@ class ReadingCorpus:
         for i, question in enumerate(questions):
             by_namespace.setdefault(question.namespace, []).append(i)
         for namespace, rows in by_namespace.items():
-            scope = np.array(
-                [i for i, one in enumerate(self._namespaces) if one[: len(namespace)] == namespace]
-            )
+            inside = [one.namespace[: len(namespace)] == namespace for one in self.passages]
+            scope = np.flatnonzero(inside)
             vectors = self._vectors[scope]
             for start in range(0, len(rows), QUERIES):
                 part = rows[start : start + QUERIES]

@@ -13,6 +13,7 @@ from hoptrail.learning.answering.extractive_reader import ExtractiveReader, Trai
 from hoptrail.learning.reader.answers import normalize_answer
 from hoptrail.policies.reading.reading_data import ReadingCorpus, ReadingQuestion
 from hoptrail.policies.reading.trail_sampling import RETURNED, without_answer
+from hoptrail.types import Passage
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def read_held_out(
         seed: Of the order.
     """
     rng = np.random.default_rng(seed)
-    cases: list[tuple[ReadingQuestion, list[str]]] = []
+    cases: list[tuple[ReadingQuestion, list[Passage]]] = []
     for corpus in corpora:
         for question in corpus.questions:
             if question.part_of:
@@ -68,8 +69,8 @@ def read_held_out(
                 more = max(RETURNED, len(places) + 1) - len(places)
                 places += question.distractors[:more]
                 rng.shuffle(places)
-            cases.append((question, [corpus.contents[place] for place in places]))
-    readings = reader.readings([(question.text, contents) for question, contents in cases])
+            cases.append((question, [corpus.passages[place] for place in places]))
+    readings = reader.readings([(question.text, passages) for question, passages in cases])
     return [
         ReadTrail(question, reading, kind != "removed")
         for (question, _), reading in zip(cases, readings, strict=True)
@@ -82,11 +83,15 @@ def fit_certainty(trails: Sequence[ReadTrail]) -> Certainty:
     Args:
         trails: Of questions that the reader was not trained on.
     """
+    by_network = [one for one in trails if one.reading.comparison is None]
+    if not by_network:
+        return Certainty()
     return Certainty.fit(
-        [one.reading.share for one in trails],
-        [one.reading.none for one in trails],
-        [one.answerable for one in trails],
-        [one.answerable and one.right for one in trails],
+        [one.reading.share for one in by_network],
+        [one.reading.none for one in by_network],
+        [one.answerable for one in by_network],
+        [one.answerable and one.right for one in by_network],
+        [one.right for one in trails if one.reading.comparison],
     )
 
 
@@ -115,5 +120,5 @@ def reading_figures(
         high, low = np.array(nones["removed"]), np.array(nones["beside"])
         wins = (high[:, None] > low).mean() + (high[:, None] == low).mean() / 2
         figures["auroc"] = 100 * float(wins)
-        figures["questions"] = len(low)
+        figures["count"] = len(low)
     return {name: round(value, 1) for name, value in figures.items()}

@@ -12,6 +12,7 @@ from .errors import (
     InputError as InputError,
     MissingExtra as MissingExtra,
     PolicyError as PolicyError,
+    ReaderError as ReaderError,
     SchemaMismatch as SchemaMismatch,
     StoreBusy as StoreBusy,
     StoreError as StoreError,

@@ -67,3 +67,7 @@ class EncoderMismatch(StoreError):
 
 class PolicyError(HoptrailError):
     """A policy's files are absent, damaged or made for another version."""
+
+
+class ReaderError(HoptrailError):
+    """There is no reader, its files are damaged, or its answer cites what it was not given."""

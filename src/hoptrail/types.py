@@ -220,11 +220,12 @@ class Answer:
     question: str
     text: str | None
     """The answer; None where the passages do not say."""
-    probability: float
+    probability: float | None = None
     """That this is right: that the text answers the question or, where it is None, that the
-    passages hold no answer."""
-    answerable: float
-    """The probability that the passages hold an answer at all, whatever the text is."""
+    passages hold no answer. None where the reader does not say."""
+    answerable: float | None = None
+    """The probability that the passages hold an answer at all, whatever the text is; None where
+    the reader does not say."""
     evidence: tuple[Evidence, ...] = ()
     """What it rests on, in the order in which it was read."""
     passages: tuple[Passage, ...] = ()

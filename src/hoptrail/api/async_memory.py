@@ -146,6 +146,7 @@ class AsyncMemory:
     search = threaded(Memory.search)
     recall = threaded(Memory.recall)
     recall_many = threaded(Memory.recall_many)
+    ask = threaded(Memory.ask)
 
     feedback = threaded(Memory.feedback)
     feedback_given = threaded(Memory.feedback_given)

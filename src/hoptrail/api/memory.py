@@ -11,6 +11,7 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Concatenate, Literal, NoReturn, ParamSpec, Self, TypeVar
 
+from hoptrail.api.answering import Answering, ReaderLike
 from hoptrail.api.encoder_slot import EncoderSlot
 from hoptrail.api.feedback_inbox import FeedbackInbox
 from hoptrail.api.graph_slot import GraphSlot
@@ -60,6 +61,10 @@ def _engine(memory: Memory) -> RecallEngine:
     return memory._engine
 
 
+def _answering(memory: Memory) -> Answering:
+    return memory._answering
+
+
 def _inbox(memory: Memory) -> FeedbackInbox:
     return memory._inbox
 
@@ -84,6 +89,9 @@ class Memory:
             None leaves a memory that can be read and deleted from, but not written or searched.
         policy: What walks the memory: the one that ships with the package, a folder that
             `hoptrail train` wrote, a loaded `Policy`, or None to do without `recall`.
+        reader: What answers from passages, for `ask`: a folder that `hoptrail train reader` wrote,
+            a `Reader`, or a function of a question and passages that returns an `Answer`. None
+            ships with the package.
         read_only: Never write to the file.
         track_usage: Count what is recalled, for `history` and `audit`.
         queries_kept: Vectors of the last queries that stay in memory; 0 for none. An open `Store`
@@ -95,7 +103,7 @@ class Memory:
             None is whatever the file has.
 
     Raises:
-        InputError: The encoder is something else.
+        InputError: The encoder or the reader is something else.
         ConfigError: There is no such kind of index or language, or the file has another language.
         StoreUnavailable: The file cannot be opened, or is not a store.
         SchemaMismatch: The file was written by a newer version of hoptrail.
@@ -119,6 +127,7 @@ class Memory:
         *,
         encoder: Encoder | Literal["auto"] | None = "auto",
         policy: Policy | str | Path | None = "shipped",
+        reader: ReaderLike | None = None,
         read_only: bool = False,
         track_usage: bool = True,
         queries_kept: int = 1024,
@@ -159,6 +168,7 @@ class Memory:
         self._engine = RecallEngine(
             store, self._graph, self._encoder, self._retrievers, self._inbox
         )
+        self._answering = Answering(self._engine, reader)
         self._maintenance = Maintenance(store, self._graph, self._encoder)
 
     # Passages
@@ -176,10 +186,11 @@ class Memory:
     count = through(_passages, Passages.count)
     search = through(_passages, Passages.search)
 
-    # Recalls, and what they were worth
+    # Recalls, answers, and what they were worth
 
     recall = through(_engine, RecallEngine.recall)
     recall_many = through(_engine, RecallEngine.recall_many)
+    ask = through(_answering, Answering.ask)
     feedback = through(_inbox, FeedbackInbox.feedback)
     feedback_given = through(_inbox, FeedbackInbox.feedback_given)
     forget_feedback = through(_inbox, FeedbackInbox.forget_feedback)
@@ -225,6 +236,11 @@ class Memory:
                 has none yet.
         """
         return self._graph.get()
+
+    @property
+    def has_reader(self) -> bool:
+        """Whether it can `ask`."""
+        return self._answering.has_reader
 
     def close(self) -> None:
         """Close the file, once other threads' writes are done; a second time does nothing.

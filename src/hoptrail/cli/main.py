@@ -22,9 +22,11 @@ import typer
 # The order of the panels in the program's help; each module adds its commands to the program.
 from hoptrail.cli.commands import write as write  # isort: skip
 from hoptrail.cli.commands import query as query  # isort: skip
+from hoptrail.cli.commands import ask as ask  # isort: skip
 from hoptrail.cli.commands import store as store  # isort: skip
 from hoptrail.cli.commands import train as train  # isort: skip
 from hoptrail.cli.commands import rag as rag  # isort: skip
+from hoptrail.cli.commands import train_reader as train_reader  # isort: skip
 from hoptrail.cli.commands import evaluate as evaluate  # isort: skip
 from hoptrail.cli.commands import encoder as encoder  # isort: skip
 from hoptrail.cli.commands import demo as demo  # isort: skip

@@ -55,6 +55,7 @@ def open_memory(
     encoder: str | None = None,
     default_encoder: Literal["auto"] | None = "auto",
     policy: Path | None = None,
+    reader: Path | None = None,
     index: str = "auto",
     language: str | None = None,
 ) -> Memory:
@@ -67,6 +68,7 @@ def open_memory(
         encoder: As `--encoder` names it.
         default_encoder: What it has where `encoder` names none: MiniLM, or none at all.
         policy: A policy's folder; the one in the package where it is None.
+        reader: A reader's folder, for what asks.
         index: The kind of dense index.
         language: Of a new memory.
 
@@ -83,6 +85,7 @@ def open_memory(
         store,
         encoder=load_named_encoder(encoder) if encoder else default_encoder,
         policy=policy or "shipped",
+        reader=reader,
         read_only=read_only,
         index=cast("IndexName", index),  # which says what is wrong with another
         language=language,
@@ -95,6 +98,7 @@ def new_memory(
     *,
     encoder: str | None = None,
     policy: Path | None = None,
+    reader: Path | None = None,
     language: str | None = None,
 ) -> Iterator[Memory]:
     """The memory at `--store`, made where there is none: for a command that writes to it.
@@ -106,7 +110,12 @@ def new_memory(
     before = os.path.lexists(store)
     try:
         with open_memory(
-            store, exists=False, encoder=encoder, policy=policy, language=language
+            store,
+            exists=False,
+            encoder=encoder,
+            policy=policy,
+            reader=reader,
+            language=language,
         ) as memory:
             yield memory
     except BaseException:

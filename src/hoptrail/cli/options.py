@@ -165,6 +165,15 @@ PolicyOption = Annotated[
         help="a policy that `hoptrail train` wrote (default: the one in the package)",
     ),
 ]
+ReaderOption = Annotated[
+    Path | None,
+    path_option(
+        "--reader",
+        metavar="DIR",
+        help="what answers: a folder that `hoptrail train reader` wrote; none ships with the "
+        "package",
+    ),
+]
 EffortOption = Annotated[
     str,
     option(

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from hoptrail.types import Hit, Hop, Link, Passage, Recall, Trail
+from hoptrail.types import Answer, Evidence, Hit, Hop, Link, Passage, Recall, Trail
 
 
 def recall_data(recall: Recall) -> dict[str, Any]:
@@ -20,6 +20,22 @@ def recall_data(recall: Recall) -> dict[str, Any]:
         "passages": [{**hit_data(hit), "sub_question": hit.sub_question} for hit in recall.hits],
         "trails": [trail_data(trail) for trail in recall.trails],
         "cost": asdict(recall.cost),
+    }
+
+
+def answer_data(answer: Answer) -> dict[str, Any]:
+    """An answer as JSON values, with the recall that its passages came from, if any did."""
+    passages = {(passage.namespace, passage.id): passage for passage in answer.passages}
+    return {
+        "question": answer.question,
+        "answer": answer.text,
+        "known": answer.known,
+        "probability": answer.probability,
+        "answerable": answer.answerable,
+        "evidence": [
+            _evidence_data(one, passages.get((one.namespace, one.id))) for one in answer.evidence
+        ],
+        "recall": recall_data(answer.recall) if answer.recall else None,
     }
 
 
@@ -63,6 +79,17 @@ def trail_to(passage: Passage, trails: Sequence[Trail]) -> Trail | None:
         if any((hop.namespace, hop.id) == (passage.namespace, passage.id) for hop in trail.hops):
             return trail
     return None
+
+
+def _evidence_data(evidence: Evidence, passage: Passage | None) -> dict[str, Any]:
+    return {
+        "id": evidence.id,
+        "namespace": list(evidence.namespace),
+        "title": passage.title if passage else None,
+        "field": evidence.field,
+        "start": evidence.start,
+        "end": evidence.end,
+    }
 
 
 def _hop_data(hop: Hop) -> dict[str, Any]:

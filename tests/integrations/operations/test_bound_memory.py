@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from hoptrail import ConfigError, EncoderMissing, InputError, Memory, UnknownId
+from hoptrail import (
+    Answer,
+    ConfigError,
+    EncoderMissing,
+    Evidence,
+    InputError,
+    Memory,
+    Passage,
+    UnknownId,
+)
 from hoptrail.integrations.operations.bound_memory import BoundMemory
 from hoptrail.integrations.operations.operation import OPERATIONS
 from hoptrail.memory.testing.hash_encoder import HashEncoder
@@ -256,3 +266,40 @@ def test_hostile_texts_are_carried_as_quotations_by_every_reading_tool(
             lines = [line for line in outcome.text.splitlines() if line and line[0] != ">"]
             assert len(lines) == 50 + (name == "recall")
             assert not set(outcome.text) & set("\x1b\x07\r\x85\u2028\u202e\u2066\u200b\ufeff")
+
+
+class LastWord:
+    """A reader that answers by the last word of what it reads first, if it is asked where."""
+
+    def read(self, question: str, passages: Sequence[Passage]) -> Answer:
+        if not question.startswith("Where"):
+            return Answer(question, None, 0.9, 0.1)
+        first = passages[0]
+        word = first.text.rstrip(".").split()[-1]
+        start = first.text.rindex(word)
+        evidence = Evidence(first.id, first.namespace, "text", start, start + len(word))
+        return Answer(question, word, 0.75, 0.8, (evidence,))
+
+
+def test_a_memory_that_answers_offers_to_be_asked(tmp_path, memory, small_policy) -> None:
+    assert "ask" not in [one.name for one in BoundMemory(memory).operations]
+    file = memory.store.path
+    with Memory(file, encoder=HashEncoder(), policy=small_policy, reader=LastWord()) as answering:
+        bound = BoundMemory(answering, namespace=ANN, read_only=True)
+        assert [one.name for one in bound.operations] == ["recall", "ask", "search"]
+        outcome = bound.call("ask", {"question": "Where was Ada Lind born?", "k": 1})
+        data = outcome.data
+        recall = data["recall"]
+        (passage,) = recall["passages"]
+        assert outcome.text.startswith(
+            f'Answer: "{data["answer"]}" (recall: "{recall["id"]}", probability: 0.75)\n\n'
+            f"It rests on:\n\n[1] "
+        )
+        assert f'(id: "{passage["id"]}"' in outcome.text
+        (evidence,) = data["evidence"]
+        assert passage["text"][evidence["start"] : evidence["end"]] == data["answer"]
+        assert set(data) == set(next(o for o in OPERATIONS if o.name == "ask").result.model_fields)
+        nothing = bound.call("ask", {"question": "Who sank it?"})
+        assert nothing.text.startswith("The memory does not hold an answer (recall: ")
+        assert not nothing.is_error
+        assert not nothing.data["known"]

@@ -21,6 +21,7 @@ from hoptrail.cli.options import (
     Mode,
     NamespaceOption,
     PolicyOption,
+    ReaderOption,
     StoreOption,
     argument,
     option,
@@ -264,6 +265,7 @@ def serve_mcp(
     k: CountOption = 5,
     effort: EffortOption = "balanced",
     policy: PolicyOption = None,
+    reader: ReaderOption = None,
     encoder: EncoderOption = None,
     read_only: Annotated[bool, toggle("--read-only", "offer nothing that writes")] = False,
     transport: TransportOption = "stdio",
@@ -275,8 +277,9 @@ def serve_mcp(
 ) -> int:
     """Serve a memory over MCP, the Model Context Protocol.
 
-    Clients get tools to recall, search, remember, update, forget, link and judge, and passages as
-    resources. Over stdio, stdout carries the protocol and nothing else.
+    Clients get tools to recall, search, remember, update, forget, link and judge, with --reader
+    also to ask, and passages as resources. Over stdio, stdout carries the protocol and nothing
+    else.
     """
     from hoptrail.integrations.mcp_server.serving import serve
 
@@ -286,9 +289,9 @@ def serve_mcp(
 
         access = read_tokens(tokens)
     opened: AbstractContextManager[Memory] = (
-        open_memory(store, read_only=True, encoder=encoder, policy=policy)
+        open_memory(store, read_only=True, encoder=encoder, policy=policy, reader=reader)
         if read_only
-        else new_memory(store, encoder=encoder, policy=policy)
+        else new_memory(store, encoder=encoder, policy=policy, reader=reader)
     )
     with opened as memory:
         serve(

@@ -1,0 +1,151 @@
+"""How a memory answers: it recalls, a reader reads, and what it says is held to what was read."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hoptrail.errors import InputError, ReaderError
+from hoptrail.memory import forks
+from hoptrail.types import Answer, Passage, Reader
+from hoptrail.values.numbers import finite, shown
+
+if TYPE_CHECKING:
+    from hoptrail.api.recalling import RecallEngine
+    from hoptrail.memory.filters import FilterLike
+
+ReadFunction = Callable[[str, Sequence[Passage]], Answer]
+"""What reads in a reader's place: the question and the passages in, the answer out."""
+ReaderLike = Reader | ReadFunction | str | Path
+"""A reader, a function in its place, or a folder that `hoptrail train reader` wrote."""
+
+
+class Answering:
+    """Answers questions from a memory's passages.
+
+    Args:
+        engine: Finds them.
+        reader: Reads them; one in a folder is loaded when it is first needed. None for none.
+
+    Raises:
+        InputError: It is no reader.
+    """
+
+    def __init__(self, engine: RecallEngine, reader: ReaderLike | None) -> None:
+        if not (reader is None or isinstance(reader, str | Path | Reader) or callable(reader)):
+            raise InputError(
+                "reader must be a folder, a Reader, a function or None, got "
+                f"{type(reader).__name__}"
+            )
+        self._engine = engine
+        self._reader = reader
+        self._forked(whole=True)
+        forks.register(self)
+
+    def _forked(self, *, whole: bool) -> None:
+        self._loading = threading.Lock()
+
+    @property
+    def has_reader(self) -> bool:
+        """Whether there is something that could answer."""
+        return self._reader is not None
+
+    def ask(
+        self,
+        question: str,
+        k: int = 5,
+        namespace: Sequence[str] = (),
+        effort: str = "balanced",
+        *,
+        filter: FilterLike | None = None,
+    ) -> Answer:
+        """The answer to a question, from the passages that a recall finds for it.
+
+        Args:
+            question: In words.
+            k: How many passages are read, at least 1.
+            namespace: Where to look: every namespace that begins with it.
+            effort: What the recall may cost: "fast", "balanced" or "thorough".
+            filter: Only passages that fulfil it are read; see `hoptrail.memory.filters`.
+
+        Returns:
+            The answer with its evidence, how probably it is right, and the recall. Its text is
+            None where the memory does not hold an answer, which is no error.
+
+        Raises:
+            InputError: An empty question, a `k` below 1, a namespace that is none, no filter.
+            ConfigError: There is no such effort.
+            EncoderMissing: The memory was opened without an encoder, and holds passages.
+            EncoderMismatch: The memory's encoder is not the one that made the vectors.
+            MissingExtra: The default encoder is meant, by the memory or by the reader, and the
+                `minilm` extra is not installed.
+            PolicyError: There is no policy, or its files cannot be used.
+            ReaderError: There is no reader, its files cannot be used, or it cites what it was not
+                given.
+        """
+        read = self._function()
+        recall = self._engine.recall(question, k, namespace, effort, filter=filter)
+        answer = checked_answer(read(question, recall.passages), recall.passages)
+        return replace(answer, question=question, passages=recall.passages, recall=recall)
+
+    def _function(self) -> ReadFunction:
+        """What reads, loaded at the first use."""
+        with self._loading:
+            if self._reader is None:
+                raise ReaderError(
+                    "this memory has no reader, and none ships with hoptrail yet: open it with "
+                    "reader= a folder that `hoptrail train reader` wrote, a ChatReader of "
+                    "hoptrail.integrations.langchain, or a function that returns an Answer"
+                )
+            if isinstance(self._reader, str | Path):
+                with forks.loading:
+                    from hoptrail.learning.answering.extractive_reader import ExtractiveReader
+
+                    self._reader = ExtractiveReader.load(self._reader)
+            return self._reader.read if isinstance(self._reader, Reader) else self._reader
+
+
+def checked_answer(answer: object, passages: Sequence[Passage]) -> Answer:
+    """An answer that cites only what was read.
+
+    Args:
+        answer: What a reader made.
+        passages: What it was given.
+
+    Raises:
+        ReaderError: It is no answer, cites another passage or a span that is not in it, or is
+            not as sure as a probability can be.
+    """
+    if not isinstance(answer, Answer):
+        raise ReaderError(f"a reader should return an Answer, got {shown(answer)}")
+    for name in ("probability", "answerable"):
+        value = getattr(answer, name)
+        number = finite(value)
+        if value is not None and (number is None or not 0 <= number <= 1):
+            raise ReaderError(f"an answer's {name} must be in [0, 1] or None, got {shown(value)}")
+    texts = {(passage.namespace, passage.id): passage for passage in passages}
+    for one in answer.evidence:
+        passage = texts.get((one.namespace, one.id))
+        if passage is None:
+            raise ReaderError(
+                f"the reader cites the passage {one.id!r}, which it was not given to read"
+            )
+        if (one.start is None) != (one.end is None):
+            raise ReaderError(f"the reader cites a span of {one.id!r} with one end")
+        if one.start is not None and one.end is not None:
+            length = len(_field(passage, one.field))
+            if not 0 <= one.start < one.end <= length:
+                raise ReaderError(
+                    f"the reader cites characters {one.start} to {one.end} of the {one.field} of "
+                    f"{one.id!r}, which has {length}"
+                )
+    return answer
+
+
+def _field(passage: Passage, name: str) -> str:
+    if name == "title":
+        return passage.title or ""
+    return str(passage.metadata.get("speaker") or "") if name == "speaker" else passage.text

@@ -1,0 +1,140 @@
+"""The command that trains what answers from passages: train reader."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hoptrail.cli.app import command
+from hoptrail.cli.command import invocation_line, taking
+from hoptrail.cli.commands.train import train_commands
+from hoptrail.cli.opening import (
+    check_encoder_installed,
+    check_readable,
+    leaving_no_empty_folder,
+    load_named_encoder,
+)
+from hoptrail.cli.options import (
+    DevOption,
+    EncoderOption,
+    EpochsOption,
+    JsonFlag,
+    OutOption,
+    ResumeFlag,
+    SeedOption,
+    option,
+    path_option,
+    whole_argument,
+)
+from hoptrail.cli.printing import print_json, say
+from hoptrail.errors import ConfigError
+
+
+@command(
+    train_commands,
+    "reader",
+    cls=taking(pairs=("--set", "--dev")),
+    examples="""
+train reader --set corpus.jsonl questions.jsonl --out my-reader
+train reader --set a.jsonl qa.jsonl --set b.jsonl qb.jsonl --device cuda --out my-reader
+ask --store agent.db --reader my-reader \"what was asked\"""",
+)
+def train_on_answers(
+    context: typer.Context,
+    sets: Annotated[
+        list[Path],
+        path_option(
+            "--set",
+            metavar="CORPUS QUESTIONS",
+            help="a corpus (or a store) and questions with their answers and supporting passages; "
+            "repeatable",
+        ),
+    ],
+    out: OutOption,
+    dev: DevOption = None,
+    epochs: EpochsOption = None,
+    cloze: Annotated[
+        int | None,
+        option(
+            "--cloze",
+            parser=whole_argument,
+            metavar="N",
+            help="questions that are made of the corpora first, by leaving out a name; 0 for none",
+        ),
+    ] = None,
+    rank: Annotated[
+        int | None,
+        option(
+            "--rank",
+            parser=whole_argument,
+            metavar="N",
+            help="of the change of each layer: the larger, the more is learned and written",
+        ),
+    ] = None,
+    device: Annotated[
+        str | None,
+        option(
+            "--device", metavar="NAME", help="where to train: cpu or cuda (default: CUDA if any)"
+        ),
+    ] = None,
+    seed: SeedOption = 0,
+    resume: ResumeFlag = False,
+    encoder: EncoderOption = None,
+    json: JsonFlag = False,
+) -> int:
+    """Train a reader, which answers questions in the words of passages.
+
+    It is the encoder with a small change, and is written to a folder that `hoptrail ask --reader`
+    takes. A part of the questions is held out, to say how sure its answers are.
+    """
+    from hoptrail.cli import output
+    from hoptrail.memory.encoders.disk_cache import CachedEncoder
+    from hoptrail.memory.encoders.transformer import TransformerEncoder
+    from hoptrail.policies.data.training_data import TrainingData, TrainingSet
+    from hoptrail.policies.reading.reader_trainer import ReaderConfig, train_reader
+
+    check_readable(*sets, *(dev or []))
+    check_encoder_installed(encoder)
+    options = {"epochs": epochs, "cloze": cloze, "rank": rank, "seed": seed}
+    config = ReaderConfig(**{name: value for name, value in options.items() if value is not None})
+    base = load_named_encoder(encoder)
+    if not isinstance(base, TransformerEncoder):
+        raise ConfigError(
+            f"a reader is a change of a transformer, not of a {type(base).__name__}: "
+            "give another --encoder"
+        )
+    if device is not None:
+        if device not in ("cpu", "cuda"):
+            raise ConfigError(f"--device must be cpu or cuda, got {device!r}")
+        base = TransformerEncoder(base.model, device=device)
+    train, measured = (
+        [TrainingSet(*pair) for pair in zip(paths[::2], paths[1::2], strict=True)]
+        for paths in (sets, dev or [])
+    )
+    finder = CachedEncoder(base)
+    with leaving_no_empty_folder(out), output.Steps() as steps:
+        reader = train_reader(
+            TrainingData(train=train, dev=measured),
+            out,
+            config,
+            encoder=base,
+            passage_encoder=finder,
+            resume=resume,
+            command=invocation_line(context),
+            progress=steps,
+        )
+    finder.close()
+    if json:
+        print_json(reader.made_of)
+        return 0
+    names = ("gold_em", "gold_f1", "beside_em", "beside_f1", "auroc")
+    rows = [["questions", "which", *names]]
+    for which in ("held_out", "dev"):
+        for one in reader.made_of[which]:
+            figures = [f"{one[name]:.1f}" if name in one else "" for name in names]
+            rows.append([one["questions"], which, *figures])
+    output.output().print(output.rows_table("", rows))
+    say(f"{reader!r}: {out}")
+    return 0
