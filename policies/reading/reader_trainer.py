@@ -292,6 +292,8 @@ class _Training:
                 if limit and spent >= limit:
                     continue
                 losses = self._round(phase, number, count, phase_began, limit, progress)
+                if not losses:  # the time was over, or the corpora ask nothing
+                    continue
                 self.curve.append(
                     {
                         "round": at,
