@@ -293,7 +293,7 @@ def test_the_help_begins_with_what_is_used_every_day(run, monkeypatch) -> None:
     assert panels == [app.EVERY_DAY, app.CHANGING, app.KEEPING, app.LEARNING, app.AROUND]
     every_day = out[out.index(panels[0]) : out.index(panels[1])]
     assert re.findall(r"^│ (\w+) ", every_day, re.MULTILINE) == [
-        *("add", "recall", "search", "list", "get", "demo"),
+        *("add", "recall", "search", "list", "get", "ask", "demo"),
     ]
     assert "exit codes" in out
     assert "HOPTRAIL_STORE" in out

@@ -33,6 +33,7 @@ _EPILOG = """\
    1    it could not be done; stderr says why, and a store is as it was
    2    the command line itself is wrong
    3    an update of a policy was refused, and nothing was written
+   4    the memory does not hold an answer to what was asked
    130  interrupted
 
  environment
