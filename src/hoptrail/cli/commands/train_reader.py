@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -31,6 +33,42 @@ from hoptrail.cli.options import (
 from hoptrail.cli.printing import print_json, say
 from hoptrail.errors import ConfigError
 
+if TYPE_CHECKING:
+    from hoptrail.memory.encoders.transformer import TransformerEncoder
+
+
+AnswerSetsOption = Annotated[
+    list[Path],
+    path_option(
+        "--set",
+        metavar="CORPUS QUESTIONS",
+        help="a corpus (or a store) and questions with their answers and supporting passages; "
+        "repeatable",
+    ),
+]
+ClozeOption = Annotated[
+    int | None,
+    option(
+        "--cloze",
+        parser=whole_argument,
+        metavar="N",
+        help="questions that are made of the corpora first, by leaving out a name; 0 for none",
+    ),
+]
+RankOption = Annotated[
+    int | None,
+    option(
+        "--rank",
+        parser=whole_argument,
+        metavar="N",
+        help="of the change of each layer: the larger, the more is learned and written",
+    ),
+]
+DeviceOption = Annotated[
+    str | None,
+    option("--device", metavar="NAME", help="where to train: cpu or cuda (default: CUDA if any)"),
+]
+
 
 @command(
     train_commands,
@@ -43,42 +81,13 @@ ask --store agent.db --reader my-reader \"what was asked\"""",
 )
 def train_on_answers(
     context: typer.Context,
-    sets: Annotated[
-        list[Path],
-        path_option(
-            "--set",
-            metavar="CORPUS QUESTIONS",
-            help="a corpus (or a store) and questions with their answers and supporting passages; "
-            "repeatable",
-        ),
-    ],
+    sets: AnswerSetsOption,
     out: OutOption,
     dev: DevOption = None,
     epochs: EpochsOption = None,
-    cloze: Annotated[
-        int | None,
-        option(
-            "--cloze",
-            parser=whole_argument,
-            metavar="N",
-            help="questions that are made of the corpora first, by leaving out a name; 0 for none",
-        ),
-    ] = None,
-    rank: Annotated[
-        int | None,
-        option(
-            "--rank",
-            parser=whole_argument,
-            metavar="N",
-            help="of the change of each layer: the larger, the more is learned and written",
-        ),
-    ] = None,
-    device: Annotated[
-        str | None,
-        option(
-            "--device", metavar="NAME", help="where to train: cpu or cuda (default: CUDA if any)"
-        ),
-    ] = None,
+    cloze: ClozeOption = None,
+    rank: RankOption = None,
+    device: DeviceOption = None,
     seed: SeedOption = 0,
     resume: ResumeFlag = False,
     encoder: EncoderOption = None,
@@ -91,7 +100,6 @@ def train_on_answers(
     """
     from hoptrail.cli import output
     from hoptrail.memory.encoders.disk_cache import CachedEncoder
-    from hoptrail.memory.encoders.transformer import TransformerEncoder
     from hoptrail.policies.data.training_data import TrainingData, TrainingSet
     from hoptrail.policies.reading.reader_trainer import ReaderConfig, train_reader
 
@@ -99,22 +107,16 @@ def train_on_answers(
     check_encoder_installed(encoder)
     options = {"epochs": epochs, "cloze": cloze, "rank": rank, "seed": seed}
     config = ReaderConfig(**{name: value for name, value in options.items() if value is not None})
-    base = load_named_encoder(encoder)
-    if not isinstance(base, TransformerEncoder):
-        raise ConfigError(
-            f"a reader is a change of a transformer, not of a {type(base).__name__}: "
-            "give another --encoder"
-        )
-    if device is not None:
-        if device not in ("cpu", "cuda"):
-            raise ConfigError(f"--device must be cpu or cuda, got {device!r}")
-        base = TransformerEncoder(base.model, device=device)
+    base = _transformer(encoder, device)
     train, measured = (
         [TrainingSet(*pair) for pair in zip(paths[::2], paths[1::2], strict=True)]
         for paths in (sets, dev or [])
     )
-    finder = CachedEncoder(base)
-    with leaving_no_empty_folder(out), output.Steps() as steps:
+    with (
+        leaving_no_empty_folder(out),
+        output.Steps() as steps,
+        closing(CachedEncoder(base)) as finder,
+    ):
         reader = train_reader(
             TrainingData(train=train, dev=measured),
             out,
@@ -125,16 +127,37 @@ def train_on_answers(
             command=invocation_line(context),
             progress=steps,
         )
-    finder.close()
     if json:
         print_json(reader.made_of)
         return 0
+    output.output().print(output.rows_table("", _rows(reader.made_of)))
+    say(f"{reader!r}: {out}")
+    return 0
+
+
+def _transformer(name: str | None, device: str | None) -> TransformerEncoder:
+    """The encoder that a reader is a change of, on a device."""
+    from hoptrail.memory.encoders.transformer import TransformerEncoder
+
+    base = load_named_encoder(name)
+    if not isinstance(base, TransformerEncoder):
+        raise ConfigError(
+            f"a reader is a change of a transformer, not of a {type(base).__name__}: "
+            "give another --encoder"
+        )
+    if device is None:
+        return base
+    if device not in ("cpu", "cuda"):
+        raise ConfigError(f"--device must be cpu or cuda, got {device!r}")
+    return TransformerEncoder(base.model, device=device)
+
+
+def _rows(made_of: Mapping[str, Any]) -> list[list[str]]:
+    """How well a reader does, as a table."""
     names = ("gold_em", "gold_f1", "beside_em", "beside_f1", "auroc")
     rows = [["questions", "which", *names]]
     for which in ("held_out", "dev"):
-        for one in reader.made_of[which]:
+        for one in made_of[which]:
             figures = [f"{one[name]:.1f}" if name in one else "" for name in names]
             rows.append([one["questions"], which, *figures])
-    output.output().print(output.rows_table("", rows))
-    say(f"{reader!r}: {out}")
-    return 0
+    return rows
