@@ -151,10 +151,9 @@ def train_rag_model(
         Memory(store, encoder=loaded, track_usage=False) as memory,
     ):
         view = memory.store.view(namespace or ())
-        tower = QueryTower(loaded, seed=seed)
         model = RagModel(
             memory.store,
-            tower,
+            QueryTower(loaded, seed=seed),
             Generator.load(generator),
             namespace or (),
             mode=mode,
@@ -179,7 +178,8 @@ def train_rag_model(
         return 0
     if before and after:
         say(*(f"{name}: {before[name]:.3f} -> {after[name]:.3f}" for name in before))
-    say(*(f"warning: {line}" for line in collapse["warnings"]), f"{len(train)} learned from: {out}")
+    say(*(f"warning: {line}" for line in collapse["warnings"]))
+    say(f"learned from {len(train)} questions and answers: {out}")
     return 0
 
 
@@ -220,16 +220,17 @@ def generate_answer(
         contexts = contexts or loaded.read([question])
         answers = loaded.answer(question, contexts, beams=beams)
         shares = contexts.log_prior[0].exp().tolist()
-        passages = [
-            {"ids": [passage.id for passage in view.passages(slots)], "share": share}
-            for slots, share in zip(contexts.slots[0], shares, strict=False)
-        ]
+        passages = [[passage.id for passage in view.passages(slots)] for slots in contexts.slots[0]]
     if json:
         rows = [{"text": one.text, "log_likelihood": one.log_likelihood} for one in answers]
-        print_json({"question": question, "answers": rows, "contexts": passages})
+        contexts_read = [
+            {"ids": ids, "share": share} for ids, share in zip(passages, shares, strict=True)
+        ]
+        print_json({"question": question, "answers": rows, "contexts": contexts_read})
         return 0
     say(*(f"{one.log_likelihood:8.2f}  {one.text}" for one in answers))
-    say(*(f"   {each['share']:6.1%} {', '.join(each['ids'])}" for each in passages))
+    for ids, share in zip(passages, shares, strict=True):
+        say(f"   {share:6.1%} {', '.join(ids)}")
     return 0
 
 
