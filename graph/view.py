@@ -198,6 +198,17 @@ class GraphView:
         a, places = self._arrays, np.asarray(slots, dtype=np.int64)
         return a.mentions_out.lengths(places), a.mentions_in.lengths(places)
 
+    def degrees(self, slots: Sequence[int] | Ints) -> Ints:
+        """How many mentions and links each passage has, both ways.
+
+        Args:
+            slots: Of the passages.
+        """
+        a, places = self._arrays, np.asarray(slots, dtype=np.int64)
+        lists = (a.mentions_out, a.mentions_in, a.links_out, a.links_into)
+        counts: Ints = np.sum([one.lengths(places) for one in lists], axis=0, dtype=np.int64)
+        return counts
+
     def links(self, slot: int, *, steps: bool = True) -> list[tuple[int, str, float]]:
         """The links that a passage holds: target, kind and weight; `next` ones if `steps`.
 

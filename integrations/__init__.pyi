@@ -1,3 +1,4 @@
+from .explorer.exploring import explore as explore
 from .function_calling import (
     MemoryTools as MemoryTools,
     anthropic_result as anthropic_result,
@@ -28,3 +29,4 @@ from .llama_index import (
 from .mcp_server.serving import serve as serve
 from .mcp_server.tokens import Access as Access, read_tokens as read_tokens
 from .operations.bound_memory import BoundMemory as BoundMemory, Outcome as Outcome
+from .telemetry import trace_calls as trace_calls

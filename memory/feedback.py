@@ -363,7 +363,7 @@ def _number(connection: Connection, id: str) -> int | None:
 def _insert(connection: Connection, recall: LoggedRecall, now: float) -> int | None:
     """Write a recall without what is gone of it; its number, None if nothing is left."""
     named = {*recall.returned, *(rowid for trail in recall.trails for rowid in trail.passages)}
-    alive = _alive(connection, sorted(named), recall.version)
+    alive = alive_since(connection, sorted(named), recall.version)
     returned = [(place, rowid) for place, rowid in enumerate(recall.returned) if rowid in alive]
     if not returned:
         return None
@@ -405,8 +405,14 @@ def _insert_trail(connection: Connection, recall: int | None, trail: LoggedTrail
     )
 
 
-def _alive(connection: Connection, rowids: list[int], version: int) -> set[int]:
-    """Those of these passages that are there, with the content that the recall saw."""
+def alive_since(connection: Connection, rowids: list[int], version: int) -> set[int]:
+    """Those of these passages that are there, with the content that a recall saw.
+
+    Args:
+        connection: The store's.
+        rowids: Of the passages.
+        version: Of the view that the recall walked.
+    """
     rowids_alive: set[int] = set()
     for part, marks in records.batches(rowids):
         rows = connection.execute(

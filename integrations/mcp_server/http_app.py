@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import time
 from collections.abc import Callable, Sequence
 
@@ -23,6 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hoptrail.errors import ConfigError
 from hoptrail.integrations.mcp_server.tokens import TokenTable
+from hoptrail.integrations.web.addresses import caller_names, is_loopback, origins_of
 
 PATH = "/mcp"
 MAX_BODY = 1_000_000
@@ -54,21 +54,20 @@ def http_app(
     Raises:
         ConfigError: Others could reach it without a token, or by no name.
     """
-    local = is_loopback(host)
-    if not local and tokens is None:
+    if not is_loopback(host) and tokens is None:
         raise ConfigError(
             f"a server at {host} can be reached by others: give it tokens, or host 127.0.0.1"
         )
-    if not local and not allowed_hosts:
-        raise ConfigError(
-            f"a server at {host} must know the names that callers reach it by: "
-            "give its allowed hosts, such as memory.example.org"
-        )
+    names = caller_names(host, allowed_hosts)
     manager = StreamableHTTPSessionManager(
         server,
         json_response=True,
         stateless=True,
-        security_settings=_security(local, allowed_hosts),
+        security_settings=TransportSecuritySettings(
+            enable_dns_rebinding_protection=True,
+            allowed_hosts=names,
+            allowed_origins=origins_of(names),
+        ),
         max_request_body_size=MAX_BODY,
     )
     endpoint: ASGIApp = RateLimit(StreamableHTTPASGIApp(manager), calls_per_minute, clock)
@@ -83,27 +82,6 @@ def http_app(
         routes=[Route(PATH, endpoint=endpoint)],
         middleware=middleware,
         lifespan=lambda _: manager.run(),
-    )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address can be reached from this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _security(local: bool, allowed_hosts: Sequence[str]) -> TransportSecuritySettings:
-    """Which Host and Origin a request may have: a page elsewhere cannot have a browser call us."""
-    names = list(allowed_hosts)
-    if local:
-        names += ["127.0.0.1", "localhost", "[::1]", "127.0.0.1:*", "localhost:*", "[::1]:*"]
-    origins = [f"{scheme}://{name}" for name in names for scheme in ("http", "https")]
-    return TransportSecuritySettings(
-        enable_dns_rebinding_protection=True, allowed_hosts=names, allowed_origins=origins
     )
 
 

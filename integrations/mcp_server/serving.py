@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from hoptrail.api.memory import Memory
 from hoptrail.errors import ConfigError, MissingExtra
 from hoptrail.integrations.operations.bound_memory import BoundMemory
+from hoptrail.integrations.web.addresses import address_of, listening_socket
 from hoptrail.values.numbers import whole
 
 if TYPE_CHECKING:
@@ -105,16 +105,9 @@ def _serve_http(
         tokens=table,
         calls_per_minute=calls_per_minute,
     )
-    whole(port, "port", most=65_535)
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listening = socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise ConfigError(f"cannot listen at {host}, port {port}: {error}") from error
-    with listening:
+    with listening_socket(host, port) as listening:
         if announce is not None:
-            name = f"[{host}]" if ":" in host else host
-            announce(f"http://{name}:{listening.getsockname()[1]}{PATH}")
+            announce(f"{address_of(host, listening)}{PATH}")
         config = uvicorn.Config(
             app, log_config=None, access_log=False, limit_concurrency=MAX_CONNECTIONS
         )

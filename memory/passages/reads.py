@@ -13,7 +13,12 @@ from hoptrail.errors import InputError, StoreError, UnknownId
 from hoptrail.memory.filters import Filter, FilterLike
 from hoptrail.memory.storage import damaged, records, store_info
 from hoptrail.memory.storage.database import Database
-from hoptrail.memory.storage.namespaces import Scope, ScopeLike, decode_namespace
+from hoptrail.memory.storage.namespaces import (
+    Scope,
+    ScopeLike,
+    decode_namespace,
+    encode_namespace,
+)
 from hoptrail.memory.storage.validity import EVER, NOW, Moment
 from hoptrail.types import Namespace, Passage
 from hoptrail.values.numbers import shown
@@ -160,22 +165,27 @@ class PassageReads:
             rows = connection.execute(query, values).fetchall()
         return sorted(decode_namespace(row[0]) for row in rows)
 
-    def passages(self, namespace: ScopeLike = ()) -> Iterator[Passage]:
+    def passages(
+        self, namespace: ScopeLike = (), *, after: tuple[Namespace, str] | None = None
+    ) -> Iterator[Passage]:
         """The scope's passages by namespace and id; what is written meanwhile may be missed.
 
         Args:
             namespace: The scope: every namespace that begins with it.
+            after: Namespace and id of the passage behind which to begin; it need not be there.
         """
         scope = Scope.parse(namespace)
         low, high = scope.bounds
-        after = (low, "")
+        start = (low, "")
+        if after is not None:
+            start = max(start, (encode_namespace(after[0]), after[1]))
         while True:
             with self._db.reading() as connection:
                 rows = connection.execute(
                     "SELECT namespace, id, rowid FROM passages "
                     "WHERE (namespace, id) > (?, ?) AND namespace < ? "
                     "ORDER BY namespace, id LIMIT ?",
-                    (*after, high, records.BATCH),
+                    (*start, high, records.BATCH),
                 ).fetchall()
                 by_rowid = records.passages_at(connection, [row[2] for row in rows])
             if not rows:
@@ -185,7 +195,7 @@ class PassageReads:
                 passage = by_rowid.get(row[2])  # none is damaged
                 if passage and scope.moment.includes(passage, now):
                     yield passage
-            after = (rows[-1][0], rows[-1][1])
+            start = (rows[-1][0], rows[-1][1])
 
     def read_rows(self, rowids: Sequence[int]) -> dict[int, Passage]:
         """The passages with these rowids; one that is gone is left out.

@@ -130,6 +130,11 @@ class Recorder:
         if left <= 0 or now >= latest:
             self.flush(wait=False)
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether this thread or task only looks."""
+        return _paused.get()
+
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Count nothing that this thread or task asks for meanwhile."""

@@ -1,6 +1,8 @@
 __version__: str
 
 from .api.async_memory import AsyncMemory as AsyncMemory
+from .api.insight.journal import JournalEntry as JournalEntry, JournalHit as JournalHit
+from .api.insight.pictures import Neighbourhood as Neighbourhood
 from .api.memory import Memory as Memory
 from .errors import (
     ConfigError as ConfigError,

@@ -60,6 +60,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "graph.gnn",
             "graph.convert",
             "graph.view",
+            "graph.cuts",
             "graph.graph",
             "graph.maintenance",
             "graph.audit",
@@ -100,7 +101,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     ("api", ("api",)),
     ("evaluation", ("evaluation",)),
-    ("integrations", ("integrations.operations", "integrations")),
+    ("integrations", ("integrations.web", "integrations.operations", "integrations")),
     ("cli", ("cli", "cli.commands", "cli.main", "__main__")),
 )
 """Lowest first, and within a layer too: a part imports itself and what stands before it.
@@ -128,6 +129,7 @@ CONFINED = {
     "langgraph": {"integrations"},
     "llama_index": {"integrations"},
     "mcp": {"integrations"},
+    "opentelemetry": {"integrations"},
     "starlette": {"integrations"},
     "uvicorn": {"integrations"},
     "pydantic": {"integrations"},
@@ -286,12 +288,13 @@ FRAMEWORKS = {
     "langgraph": {"langgraph"},
     "llama_index": {"llama_index"},
     "mcp": {"mcp_server"},
+    "opentelemetry": {"telemetry"},
     "mcp_types": {"mcp_server"},
-    "starlette": {"mcp_server"},
-    "uvicorn": {"mcp_server"},
+    "starlette": {"explorer", "mcp_server"},
+    "uvicorn": {"explorer", "mcp_server"},
 }
 """Frameworks by the integrations that import them."""
-SHARED = {"operations"}
+SHARED = {"operations", "web"}
 """Below all integrations, in no framework's terms."""
 
 

@@ -152,6 +152,12 @@ class AsyncMemory:
     feedback_given = threaded(Memory.feedback_given)
     forget_feedback = threaded(Memory.forget_feedback)
 
+    keep_log = threaded(Memory.keep_log)
+    recall_log = threaded(Memory.recall_log)
+    forget_log = threaded(Memory.forget_log)
+    neighbourhood = threaded(Memory.neighbourhood)
+    to_html = threaded(Memory.to_html)
+
     history = threaded(Memory.history)
     audit = threaded(Memory.audit)
     change_encoder = threaded(Memory.change_encoder)

@@ -6,8 +6,10 @@ which, and makes the components.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from functools import wraps
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Concatenate, Literal, NoReturn, ParamSpec, Self, TypeVar
 
@@ -15,6 +17,8 @@ from hoptrail.api.answering import Answering, ReaderLike
 from hoptrail.api.encoder_slot import EncoderSlot
 from hoptrail.api.feedback_inbox import FeedbackInbox
 from hoptrail.api.graph_slot import GraphSlot
+from hoptrail.api.insight.journal import Journal
+from hoptrail.api.insight.pictures import Pictures
 from hoptrail.api.maintenance import Maintenance
 from hoptrail.api.passages import Passages
 from hoptrail.api.recalling import RecallEngine
@@ -32,6 +36,10 @@ C = TypeVar("C")
 P = ParamSpec("P")
 R = TypeVar("R")
 
+Observer = Callable[[str, Mapping[str, object]], AbstractContextManager[Callable[[object], None]]]
+"""Is told of a call by its verb and arguments before it begins, and inside of what it returns of
+its result; see `Memory.observe`."""
+
 
 def through(
     component: Callable[[Memory], C], method: Callable[Concatenate[C, P], R]
@@ -48,7 +56,14 @@ def through(
 
     @wraps(method)
     def call(self: Memory, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return method(component(self), *args, **kwargs)
+        observer = self._observer
+        if observer is None:
+            return method(component(self), *args, **kwargs)
+        bound = signature(method).bind_partial(component(self), *args, **kwargs)
+        with observer(method.__name__, bound.arguments) as tell:
+            result = method(component(self), *args, **kwargs)
+            tell(result)
+            return result
 
     return call
 
@@ -71,6 +86,14 @@ def _inbox(memory: Memory) -> FeedbackInbox:
 
 def _encoder(memory: Memory) -> EncoderSlot:
     return memory._encoder
+
+
+def _pictures(memory: Memory) -> Pictures:
+    return memory._pictures
+
+
+def _journal(memory: Memory) -> Journal:
+    return memory._journal
 
 
 def _maintenance(memory: Memory) -> Maintenance:
@@ -158,6 +181,7 @@ class Memory:
                 index=index,
                 language=language,
             )
+        self._observer: Observer | None = None
         store = self._store
         default = encoder == "auto" and not isinstance(path, Store)
         self._retrievers = Retrievers(policy, store.queries)
@@ -165,10 +189,12 @@ class Memory:
         self._graph = GraphSlot(store)
         self._inbox = FeedbackInbox(store)
         self._passages = Passages(store, self._encoder)
+        self._journal = Journal(store)
         self._engine = RecallEngine(
-            store, self._graph, self._encoder, self._retrievers, self._inbox
+            store, self._graph, self._encoder, self._retrievers, self._inbox, self._journal
         )
         self._answering = Answering(self._engine, reader)
+        self._pictures = Pictures(store, self._graph)
         self._maintenance = Maintenance(store, self._graph, self._encoder)
 
     # Passages
@@ -195,6 +221,14 @@ class Memory:
     feedback_given = through(_inbox, FeedbackInbox.feedback_given)
     forget_feedback = through(_inbox, FeedbackInbox.forget_feedback)
 
+    # The log of recalls, and what a person looks at
+
+    keep_log = through(_journal, Journal.keep_log)
+    recall_log = through(_journal, Journal.recall_log)
+    forget_log = through(_journal, Journal.forget_log)
+    neighbourhood = through(_pictures, Pictures.neighbourhood)
+    to_html = through(_pictures, Pictures.to_html)
+
     # The encoder
 
     change_encoder = through(_encoder, EncoderSlot.change_encoder)
@@ -212,6 +246,16 @@ class Memory:
     backup = through(_maintenance, Maintenance.backup)
     export = through(_maintenance, Maintenance.export)
     import_file = through(_maintenance, Maintenance.import_file)
+
+    def observe(self, observer: Observer | None) -> None:
+        """Have every call told of to somebody, such as a tracer, from now on.
+
+        Args:
+            observer: Gets a verb and its arguments by name, and returns a context that the call
+                runs in, with its exceptions; what that yields is called with the result. None for
+                nobody.
+        """
+        self._observer = observer
 
     @property
     def store(self) -> Store:
@@ -251,6 +295,7 @@ class Memory:
         self._store.database.check_process()
         if self._store.database.busy is None:
             self._encoder.stop_change()
+            self._journal.close()
         self._store.close()
         self._retrievers.clear()
         self._graph.close()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from hoptrail.api.encoder_slot import EncoderSlot
     from hoptrail.api.graph_slot import GraphSlot
+    from hoptrail.api.insight.journal import Journal
     from hoptrail.api.retrievers import Retrievers
     from hoptrail.memory.encoders.transformer import Encoder
     from hoptrail.memory.filters import Filter, FilterLike
@@ -52,6 +53,7 @@ class RecallEngine:
         encoder: For questions and rewritten queries.
         retrievers: By a policy.
         inbox: Remembers each recall, for feedback to come.
+        journal: Logs each recall, if it is to.
     """
 
     def __init__(
@@ -61,12 +63,14 @@ class RecallEngine:
         encoder: EncoderSlot,
         retrievers: Retrievers,
         inbox: FeedbackInbox,
+        journal: Journal,
     ) -> None:
         self._store = store
         self._graph = graph
         self._encoder = encoder
         self._retrievers = retrievers
         self._inbox = inbox
+        self._journal = journal
 
     def recall(
         self,
@@ -216,7 +220,7 @@ class RecallEngine:
         for returned in rowids:
             self._store.recorder.note(returned)
         spent = 1000 * (time.perf_counter() - started) / len(questions)
-        return [
+        recalls = [
             Recall(
                 question,
                 one.hits,
@@ -226,6 +230,9 @@ class RecallEngine:
             )
             for question, one in zip(questions, decisions, strict=True)
         ]
+        for recall, one in zip(recalls, decisions, strict=True):
+            self._journal.note(recall, options, one)
+        return recalls
 
     @guarded
     def _pinned(self, scope: Scope) -> Iterator[tuple[View, Encoder]]:

@@ -249,6 +249,10 @@ PlotOption = Annotated[
     Path | None,
     path_option("--plot", metavar="OUT.png", help="draw it; needs hoptrail\\[plots]"),
 ]
+HtmlOption = Annotated[
+    Path | None,
+    path_option("--html", metavar="OUT.html", help="write it as a page that needs no network"),
+]
 RetrieversOption = Annotated[
     str,
     option(

@@ -17,6 +17,10 @@ _DRAWN = b"atplotlib"
 """What a picture that we drew names in its first or last bytes, whatever its format."""
 _BARE = (b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"RIFF")
 """How pictures begin that have no room for that: JPEG, TIFF, WebP."""
+_PAGE = b"<!doctype html>"
+"""How every page begins."""
+_MAKER = b'<meta name="generator" content="hoptrail">'
+"""What a page of ours has in its head."""
 _LOOKED_AT = 8192
 
 
@@ -42,6 +46,18 @@ def check_picture(file: Path, *, inputs: Iterable[Path] = ()) -> None:
     begins, ends = _ends(file)
     if begins and _DRAWN not in begins + ends and not begins.startswith(_BARE):
         raise FormatError(f"{file} is there already and was not drawn here: choose another name")
+
+
+def check_page(file: Path, *, inputs: Iterable[Path] = ()) -> None:
+    """Refuse to write a page over what is no page of ours, or over what it is made from.
+
+    Raises:
+        FormatError: The file may not be written.
+    """
+    _check_inputs(output_files.output_path(file), file, inputs)
+    begins, _ = _ends(file)
+    if begins and not (begins.startswith(_PAGE) and _MAKER in begins):
+        raise FormatError(f"{file} is there already and is no page of ours: choose another name")
 
 
 def check_copy(file: Path, source: Path) -> None:

@@ -61,7 +61,10 @@ def test_a_page_shows_queries_links_probabilities_and_why_it_stopped() -> None:
         Hop(f"{QUESTION} Larvik", "larvik", "~stands_on", 0.42, 0.5),
     )
     trail = Trail(hops, 0.57, "policy", 0.96)
-    recall = Recall(QUESTION, (Hit(ship, 0.9), Hit(born, 0.75)), (trail,), Cost(8.0, 2, 31, 3))
+    other = Trail(hops[:1], 0.25, "budget", 0.3)
+    tail = Passage("nansen", "Nansen drifted.")
+    hits = (Hit(ship, 0.9), Hit(born, 0.75), Hit(tail, 0.1))
+    recall = Recall(QUESTION, hits, (trail, other), Cost(8.0, 2, 31, 3))
     text = Elements(recall.to_html()).text
     for phrase in (
         QUESTION,
@@ -80,6 +83,9 @@ def test_a_page_shows_queries_links_probabilities_and_why_it_stopped() -> None:
         "57% for the whole trail",
         "read on the way, and not among what came back",
         "0.75",
+        "found by the question; on trails of 82% together",
+        "named in what was read; on trails of 57% together",
+        "on none of these trails: ranked by",
     ):
         assert phrase in text, phrase
 

@@ -15,6 +15,7 @@ from hoptrail.cli.options import (
     EffortOption,
     EncoderOption,
     FilterOption,
+    HtmlOption,
     IdsArgument,
     IndexOption,
     JsonFlag,
@@ -31,7 +32,9 @@ from hoptrail.cli.options import (
 )
 from hoptrail.cli.printing import passage_lines, print_json, say
 from hoptrail.errors import InputError
+from hoptrail.outputs.output_files import output_path
 from hoptrail.outputs.printable import namespace_text
+from hoptrail.outputs.replaceable import check_page
 
 if TYPE_CHECKING:
     from hoptrail.api.memory import Memory
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
 recall --store agent.db "Where was the designer of the Fram born?"
 recall --store agent.db --trail "Where was the designer of the Fram born?"
 recall --store agent.db --k 10 --effort fast --json "Who taught Ada?"
+recall --store agent.db --html walk.html "Who taught Ada?"
 recall --store agent.db --policy my-policy --namespace team "Who wrote it?\"""",
 )
 def recall_passages(
@@ -61,6 +65,7 @@ def recall_passages(
     trail: Annotated[
         bool, toggle("--trail", "print the trails, hop by hop, beside plain vector search")
     ] = False,
+    html: HtmlOption = None,
     json: JsonFlag = False,
 ) -> int:
     """Walk a memory for the passages that a question needs.
@@ -70,6 +75,8 @@ def recall_passages(
     from hoptrail.formats.json_views import recall_data
 
     scope = namespace or ()
+    if html is not None:
+        check_page(html, inputs=[store])
     with open_memory(store, encoder=encoder, policy=policy, index=index) as memory:
         if trail and not json:
             from hoptrail.cli import output
@@ -78,6 +85,8 @@ def recall_passages(
         else:
             with waiting("walking the memory"):
                 answer = memory.recall(question, k, scope, effort, filter=filter)
+    if html is not None:
+        output_path(html).write_text(answer.to_html(), encoding="utf-8")
     if json:
         print_json(recall_data(answer))
         return 0

@@ -55,7 +55,7 @@ STYLE = """
 .hoptrail :focus-visible { outline: 2px solid var(--blue); outline-offset: 2px; }
 .hoptrail svg { max-width: 100%; height: auto; display: block; }
 .hoptrail svg text { fill: var(--ink); font: 12px system-ui, sans-serif; }
-.hoptrail svg .edge { stroke: var(--line); stroke-width: 1.5; fill: none; }
+.hoptrail svg .edge { stroke: var(--dim); stroke-opacity: .5; stroke-width: 1.5; fill: none; }
 .hoptrail svg .node { fill: var(--blue); }
 @media print { .hoptrail .clip { max-height: none; } }
 """

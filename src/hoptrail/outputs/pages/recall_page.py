@@ -58,6 +58,27 @@ def link_phrase(link: str | None, *, first: bool) -> str:
     return phrases.get(link, f"over a link: {link.removeprefix('~')}{against}")
 
 
+def source_phrase(hit: HitShape, trails: Sequence[TrailShape]) -> str:
+    """How a hit came about, for a person: over which edge, and how likely it was to be read.
+
+    Args:
+        hit: What came back.
+        trails: Of the recall, most probable first.
+    """
+    key = _key(hit.passage)
+    steps = [
+        (trail.probability, place, hop)
+        for trail in trails
+        for place, hop in enumerate(trail.hops)
+        if (tuple(hop.namespace), hop.id) == key
+    ]
+    if not steps:
+        return "on none of these trails: ranked by how it fits the question and what was read"
+    _, place, hop = steps[0]
+    total = min(1.0, sum(share for share, _, _ in steps))
+    return f"{link_phrase(hop.link, first=place == 0)}; on trails of {total:.0%} together"
+
+
 def passage_block(passage: PassageShape) -> Markup:
     """A passage with all that is known of it.
 
@@ -95,7 +116,7 @@ def _parts(recall: RecallShape) -> list[Markup]:
     if len(recall.trails) > 1:
         others = (_other_trail(recall, trail, passages) for trail in recall.trails[1:])
         parts.append(section("Other trails, by probability", *others))
-    parts.append(section("What came back", _hits(recall.hits)))
+    parts.append(section("What came back", _hits(recall)))
     return parts
 
 
@@ -168,17 +189,18 @@ def _other_trail(
     return element("details", summary, _walk(recall, trail, passages))
 
 
-def _hits(hits: Sequence[HitShape]) -> Markup:
-    if not hits:
+def _hits(recall: RecallShape) -> Markup:
+    if not recall.hits:
         return element("p", "nothing")
     rows: list[list[str]] = []
-    for rank, hit in enumerate(hits, start=1):
+    for rank, hit in enumerate(recall.hits, start=1):
         asked_for = (
             element("p", f"answers best: {hit.sub_question}", class_="link", dir="auto")
             if hit.sub_question
             else None
         )
-        cell = together(passage_block(hit.passage), asked_for)
+        source = element("p", source_phrase(hit, recall.trails), class_="dim", dir="auto")
+        cell = together(passage_block(hit.passage), source, asked_for)
         rows.append([escaped(rank), cell, escaped(f"{hit.score:.2f}")])
     return table(["", "passage", "score"], rows, names=2)
 
