@@ -75,7 +75,8 @@ def compare_dates(question: str, passages: Sequence[Passage]) -> DateComparison 
     sides = _sides(question, titles)
     if sides is None:
         return None
-    values, places = [], []
+    values: list[tuple[float, ...]] = []
+    places: list[tuple[int, int, int]] = []
     for _, place in sides:
         subject = place
         if "director" in lowered:

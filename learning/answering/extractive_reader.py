@@ -186,7 +186,7 @@ class ExtractiveReader:
             return self._comparison(question, passages, reading.comparison, answerable)
         if answerable < self.certainty.threshold or not reading.text:
             return Answer(question, None, 1 - answerable, answerable, (), tuple(passages))
-        spans = {}
+        spans: dict[int, Evidence] = {}
         for place, start, end in reading.spans:
             spans.setdefault(place, evidence_span(passages[place], start, end))
         evidence = [

@@ -192,7 +192,8 @@ class WindowLayout:
         head = np.concatenate([[self.first], question])
         nowhere, never = np.full(len(head), -1), np.zeros(len(head), dtype=bool)
         columns: list[list[NDArray[Any]]] = [[head], [nowhere], [nowhere], [never], [never]]
-        marks, at = [], len(head)
+        marks: list[tuple[int, int]] = []
+        at = len(head)
         for place, start, end in parts:
             passage = passages[place]
             marks.append((at, place))

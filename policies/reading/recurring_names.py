@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from hoptrail.learning.answering.answer_network import NO_ANSWER, AnswerTarget
-from hoptrail.learning.answering.trail_windows import cut_texts
+from hoptrail.learning.answering.trail_windows import PassageTokens, cut_texts
 from hoptrail.policies.reading.reading_data import ReadingCorpus
 from hoptrail.policies.reading.trail_sampling import TrainingTrail
 
@@ -88,7 +88,7 @@ class ClozeQuestions:
         )
         if not having and not again:
             return None
-        passages = []
+        passages: list[tuple[PassageTokens, int]] = []
         if rng.random() >= UNANSWERED:
             rest = self._corpus.tokens[place].without(sentence.start(), sentence.end())
             some = rng.permutation(having)[: int(rng.integers(0 if again else 1, 3))].tolist()
