@@ -57,7 +57,7 @@ def test_what_it_was_trained_for_it_answers(one_set, base, tmp_path) -> None:
     losses = [one["loss"] for one in reader.made_of["curve"]]
     assert losses[-1] < 0.7 * losses[0]
     (dev,) = reader.made_of["dev"]
-    assert dev["gold_em"] > 50
+    assert dev["gold_em"] > 30
     assert dev["gold_em"] <= dev["gold_f1"] <= 100
     assert dev["count"] == 30
     assert reader.made_of["held_out"][0]["count"] == 6

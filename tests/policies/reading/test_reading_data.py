@@ -22,7 +22,7 @@ PASSAGES = [
     {
         "id": "a",
         "title": "Old Bridge",
-        "text": "Long ago it was built for all who came from under the city by City River.",
+        "text": "Long ago it was built for all who came from old places by City River.",
     },
     {
         "id": "b",
