@@ -152,7 +152,7 @@ def _refuse_settings(kwargs: Mapping[str, Any]) -> None:
 
 
 class OperationTool(BaseTool):
-    """One of the seven operations on a memory, as a tool; `agent_tools` makes them.
+    """One of the operations on a memory, as a tool; `agent_tools` makes them.
 
     The model sees text, the message's artifact is the result as plain data. What the model does
     wrong comes back to it as a message with status "error"; what no other arguments would mend is

@@ -1,4 +1,4 @@
-"""A memory as an MCP server: the seven operations as tools, passages as resources.
+"""A memory as an MCP server: the operations as tools, passages as resources.
 
 `serving.serve` runs it over stdio or HTTP; `handlers` answers requests, `tokens` says whose
 namespace a caller has, and `http_app` guards the way in.
