@@ -152,6 +152,7 @@ class AsyncMemory:
     feedback_given = threaded(Memory.feedback_given)
     forget_feedback = threaded(Memory.forget_feedback)
 
+    observe = threaded(Memory.observe)
     keep_log = threaded(Memory.keep_log)
     recall_log = threaded(Memory.recall_log)
     forget_log = threaded(Memory.forget_log)
