@@ -81,7 +81,7 @@ def _answered(span: Span, result: object) -> None:
         cost = result.cost
         span.set_attributes(
             {
-                "hoptrail.recall.id": result.id,
+                "hoptrail.recall_id": result.id,
                 "hoptrail.hits": len(result.hits),
                 "hoptrail.candidates": cost.candidates,
                 "hoptrail.passages_read": cost.passages_read,

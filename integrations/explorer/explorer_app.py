@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -152,8 +152,7 @@ def _among(value: str, allowed: frozenset[str]) -> bool:
 
 
 def _file(name: str, media_type: str) -> Callable[[Request], Awaitable[Response]]:
-    content = resources.files("hoptrail.integrations.explorer").joinpath("static", name)
-    data = content.read_bytes()
+    data = Path(__file__).with_name("static").joinpath(name).read_bytes()
 
     async def serve_file(_: Request) -> Response:
         return Response(data, media_type=media_type, headers=HEADERS)

@@ -37,7 +37,7 @@ def test_a_recall_s_span_has_how_it_was_asked_what_it_cost_and_its_hops(
     assert attributes["hoptrail.k"] == 2
     assert attributes["hoptrail.effort"] == "fast"
     assert attributes["hoptrail.namespace"] == ("team", "ann")
-    assert attributes["hoptrail.recall.id"] == recall.id
+    assert attributes["hoptrail.recall_id"] == recall.id
     assert attributes["hoptrail.hits"] == 2
     assert attributes["hoptrail.candidates"] == recall.cost.candidates
     assert attributes["hoptrail.stop_reason"] == recall.trails[0].stop_reason
