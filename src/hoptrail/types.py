@@ -274,3 +274,5 @@ class Question:
     namespace: Namespace = ()
     selection: str | None = None
     """`unbiased`, `retrieved`, or None where the source does not say."""
+    answerable: bool = True
+    """False where the memory does not hold the answer, and the right thing to say is so."""

@@ -114,8 +114,9 @@ def read_corpus(path: str | Path) -> Iterator[Passage]:
 def read_questions(path: str | Path) -> list[Question]:
     """The questions of a file of JSON lines.
 
-    A line holds `id` and `question`, perhaps `answers`, `supporting_ids`, `kind`, `namespace` and
-    `selection`; every other key is ignored.
+    A line holds `id` and `question`, perhaps `answers`, `supporting_ids`, `kind`, `namespace`,
+    `selection` and `answerable` (false where the corpus does not hold the answer); every other key
+    is ignored.
 
     Args:
         path: The file.
@@ -184,6 +185,7 @@ def parse_question(record: Mapping[str, Any], where: str) -> Question:
         kind=_optional_string(record, "kind", where),
         namespace=_namespace(record, where),
         selection=_optional_string(record, "selection", where),
+        answerable=_answerable(record, where),
     )
 
 
@@ -218,7 +220,8 @@ def question_record(question: Question) -> dict[str, Any]:
         "namespace": list(question.namespace),
         "selection": question.selection,
     }
-    return {key: value for key, value in record.items() if value}
+    fields = {key: value for key, value in record.items() if value}
+    return fields if question.answerable else {**fields, "answerable": False}
 
 
 def write_jsonl(path: str | Path, records: Iterable[Mapping[str, Any]]) -> int:
@@ -355,6 +358,13 @@ def _optional_string(record: Mapping[str, Any], key: str, where: str) -> str | N
     if value is not None and not isinstance(value, str):
         raise FormatError(f'{where}: "{key}" must be a string or null, got {_shown(value)}')
     return value if value and value.strip() else None
+
+
+def _answerable(record: Mapping[str, Any], where: str) -> bool:
+    value = record.get("answerable", True)
+    if not isinstance(value, bool):
+        raise FormatError(f'{where}: "answerable" must be true or false, got {_shown(value)}')
+    return value
 
 
 def _list(record: Mapping[str, Any], key: str, where: str) -> list[Any]:

@@ -1,3 +1,14 @@
+from .answer_scores import (
+    RULES as RULES,
+    AnswerRules as AnswerRules,
+    Overlap as Overlap,
+    answer_form as answer_form,
+    answer_rules as answer_rules,
+    pair_sufficiency as pair_sufficiency,
+    score_answer as score_answer,
+    score_jointly as score_jointly,
+    score_support as score_support,
+)
 from .bootstrap import (
     Bootstrap as Bootstrap,
     Interval as Interval,
