@@ -1,3 +1,12 @@
+from .answers.answering import (
+    Answering as Answering,
+)
+from .answers.grading import (
+    Judge as Judge,
+)
+from .answers.official_scores import (
+    score_predictions as score_predictions,
+)
 from .benchmark import (
     Decision as Decision,
     Ranking as Ranking,

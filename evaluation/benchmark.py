@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from hoptrail.errors import InputError
-from hoptrail.types import Namespace, Question
+from hoptrail.evaluation.answers.graded_answer import GradedAnswer
+from hoptrail.types import Namespace, Question, Trail
 from hoptrail.values.progress import Progress
 
 DEPTH = 100
@@ -40,6 +41,8 @@ class Ranking:
     """From the question's text to the ranking; `run` measures it."""
     decisions: tuple[Decision, ...] = ()
     """Along the likeliest way of reading, from nothing read to where it stopped."""
+    trail: Trail | None = None
+    """That way, hop by hop; None for a one-shot retriever."""
 
 
 class Retriever(Protocol):
@@ -66,6 +69,8 @@ class Result:
 
     question: Question
     rankings: Mapping[str, Ranking]
+    answers: Mapping[str, GradedAnswer] = field(default_factory=dict)
+    """What a reader answered from what each retriever gave it, where one was asked."""
 
 
 def run(

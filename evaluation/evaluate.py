@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hoptrail.errors import FormatError, InputError
+from hoptrail.evaluation.answers.answering import Answering, answer_questions
+from hoptrail.evaluation.answers.grading import check_answers
 from hoptrail.evaluation.benchmark import Retriever, check_questions, run
+from hoptrail.evaluation.question_rows import titles_of
 from hoptrail.evaluation.report import REFERENCE, Report, build_report
 from hoptrail.evaluation.retrievers import BASELINES, RecallRetriever, baseline
 from hoptrail.formats.jsonl import read_questions
@@ -62,6 +65,7 @@ def evaluate(
     *,
     encoder: Encoder,
     policy: Policy | str | Path = "shipped",
+    answering: Answering | None = None,
     progress: StageProgress | None = None,
 ) -> Report:
     """How well retrievers find what a corpus's questions need; see `hoptrail.evaluation.report`.
@@ -75,6 +79,7 @@ def evaluate(
         encoder: Makes the vectors. Those of passages are cached; questions are always encoded
             anew, so that times are what a user sees.
         policy: The one in the package, a folder, or a loaded one; used if `policy` takes part.
+        answering: Whose answers are measured as well, from the gold and from what each finds.
         progress: Told how far it is.
 
     Returns:
@@ -82,7 +87,8 @@ def evaluate(
 
     Raises:
         FormatError: A file cannot be read or used, or a question needs what the corpus lacks.
-        InputError: A question names nothing that it needs, or there is none.
+        InputError: A question names nothing that it needs, or there is none; or no answers, where
+            they are to be measured.
         PolicyError: The policy cannot be loaded.
     """
     from hoptrail.api.memory import Memory
@@ -92,15 +98,21 @@ def evaluate(
     settings = settings or Settings()
     loaded_questions = read_questions(questions)
     check_questions(loaded_questions)
+    if answering:
+        check_answers(loaded_questions)
     walks = REFERENCE in settings.retrievers
     loaded = loaded_policy(policy) if walks else None
     encoding = (lambda done, total: progress("encoding", done, total)) if progress else None
     asking = (lambda done, total: progress("asking", done, total)) if progress else None
+    reading = (lambda done, total: progress("reading", done, total)) if progress else None
     with open_corpus(Path(corpus), encoder, sequence=settings.sequence, progress=encoding) as store:
         _check_gold(store, loaded_questions, corpus, questions)
         memory = Memory(store, policy=loaded)
         retrievers = [retriever(name, memory, settings.effort) for name in settings.retrievers]
         results = run(retrievers, loaded_questions, progress=asking)
+        if answering:
+            results = answer_questions(results, store, answering, reading)
+        titles = titles_of(results, store)
         passages = len(store)
     return build_report(
         results,
@@ -113,7 +125,9 @@ def evaluate(
             "encoder": encoder.fingerprint,
             "passages": passages,
             "sequence": settings.sequence,
+            **({"answers": answering.as_json()} if answering else {}),
         },
+        titles=titles,
     )
 
 

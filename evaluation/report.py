@@ -1,9 +1,10 @@
 """What a run showed, as JSON, as rows of tables, and as a picture.
 
 The JSON is a contract that scripts read: under `retrievers`, for each, the means in `MEASURES`,
-`ms_median` and `hops_mean`; under `questions`, for each, its id, its gold ids and what every
-retriever ranked first. Beside these stand the intervals, the differences between the reference
-and every other retriever, and what is needed to run it again.
+`ms_median` and `hops_mean`, and `ANSWER_MEASURES` where a reader was asked; under `questions`, for
+each, its id, its gold ids, what every retriever ranked first, and what that is worth. Beside these
+stand the intervals, the differences between the reference and every other retriever, and what is
+needed to run it again.
 """
 
 from __future__ import annotations
@@ -11,32 +12,22 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from statistics import fmean, median
+from statistics import fmean
 from typing import Any
 
 from hoptrail.errors import FormatError, InputError
 from hoptrail.evaluation.benchmark import DEPTH, Result
+from hoptrail.evaluation.measures import split_measures
 from hoptrail.evaluation.plots import new_figure, save_figure
+from hoptrail.evaluation.question_rows import Titles, question_row
 from hoptrail.formats.jsonl import sha256_of, write_json
-from hoptrail.metrics.bootstrap import RESAMPLES, Bootstrap, Interval, clusters_of
-from hoptrail.metrics.ranking import all_gold_at, ndcg_at, recall_at, reciprocal_rank
+from hoptrail.metrics.bootstrap import RESAMPLES
+from hoptrail.metrics.ranking import recall_at
 
 Report = dict[str, Any]
-Measure = Callable[[Sequence[str], Sequence[str]], float]
-
-MEASURES: Mapping[str, Measure] = {
-    "recall@2": lambda ranked, gold: recall_at(ranked, gold, 2),
-    "recall@5": lambda ranked, gold: recall_at(ranked, gold, 5),
-    "recall@10": lambda ranked, gold: recall_at(ranked, gold, 10),
-    "recall@20": lambda ranked, gold: recall_at(ranked, gold, 20),
-    "ndcg@10": lambda ranked, gold: ndcg_at(ranked, gold, 10),
-    "all_gold@5": lambda ranked, gold: all_gold_at(ranked, gold, 5),
-    "mrr": reciprocal_rank,
-}
-"""What is measured on every question; a report has the means."""
 
 SHOWN = ("recall@2", "recall@5", "recall@10", "all_gold@5", "mrr")
 """What tables have room for."""
@@ -56,6 +47,7 @@ def build_report(
     settings: Mapping[str, Any] | None = None,
     reference: str = REFERENCE,
     resamples: int = RESAMPLES,
+    titles: Titles | None = None,
 ) -> Report:
     """Everything that a run showed, as JSON values.
 
@@ -67,11 +59,12 @@ def build_report(
         settings: What else the run depended on: effort, policy, encoder.
         reference: The retriever whose lead over each other one is stated.
         resamples: Draws of the bootstrap.
+        titles: Of the passages, for who reads the report.
 
     Returns:
         `retrievers` (means), `splits` (means, intervals and comparisons), `kinds`, `questions`
-        (gold and rankings), and what is needed to run it again: `files`, `settings`, `versions`,
-        `machine`.
+        (as `question_row` makes them), and what is needed to run it again: `files`, `settings`,
+        `versions`, `machine`.
 
     Raises:
         InputError: There are no results.
@@ -84,14 +77,14 @@ def build_report(
     if unbiased:
         parts["unbiased"] = unbiased
     splits = {
-        name: _split(part, seed=seed, resamples=resamples, reference=reference)
+        name: split_measures(part, seed=seed, resamples=resamples, reference=reference)
         for name, part in parts.items()
     }
     return {
         "retrievers": splits["all"]["retrievers"],
         "splits": splits,
         "kinds": {
-            kind: _split(part, seed=seed, resamples=resamples, reference=reference)
+            kind: split_measures(part, seed=seed, resamples=resamples, reference=reference)
             for kind, part in _by_kind(results).items()
         },
         "files": {
@@ -105,7 +98,7 @@ def build_report(
             "processor": platform.machine(),
             "cores": os.cpu_count(),
         },
-        "questions": [_question(result) for result in results],
+        "questions": [question_row(result, titles or {}) for result in results],
     }
 
 
@@ -181,6 +174,25 @@ def comparison_rows(report: Report, split: str = "all") -> list[list[str]]:
     return rows
 
 
+def answer_rows(report: Report, split: str = "all") -> list[list[str]]:
+    """A table of what a reader makes of each retriever's passages: a heading row, then a row each.
+
+    Args:
+        report: What `build_report` gave; without answers the table is its heading alone.
+        split: "all" or "unbiased".
+    """
+    shown = ("answer_em", "answer_f1", "support_f1", "joint_f1", "answerability")
+    rows = [
+        ["evidence", "answer EM", "answer F1", "support F1", "joint F1", "answerable", "tokens"]
+    ]
+    for name, means in _part(report, split)["retrievers"].items():
+        if "answerability" not in means:
+            continue
+        values = [f"{100 * means[one]:.1f}" if one in means else "" for one in shown]
+        rows.append([name, *values, f"{means['tokens_mean']:.0f}"])
+    return rows
+
+
 def kind_rows(report: Report) -> list[list[str]]:
     """A table of recall at 5 and at 10 by kind of question: a heading row, then a row a kind.
 
@@ -252,98 +264,6 @@ def _by_kind(results: Sequence[Result]) -> dict[str, list[Result]]:
     kinds = sorted({result.question.kind for result in results if result.question.kind})
     by_kind = {k: [result for result in results if result.question.kind == k] for k in kinds}
     return by_kind if len(by_kind) > 1 else {}
-
-
-def _split(
-    results: Sequence[Result], *, seed: int, resamples: int, reference: str
-) -> dict[str, Any]:
-    """The means, intervals and comparisons over some of the questions."""
-    clusters = clusters_of([result.question for result in results])
-    bootstrap = Bootstrap(clusters, seed=seed, resamples=resamples)
-    names = list(results[0].rankings)
-    values = {name: _values(results, name) for name in names}
-    return {
-        "questions": len(results),
-        "clusters": bootstrap.count,
-        "retrievers": {name: _means(results, name, values[name]) for name in names},
-        "intervals": {
-            name: {
-                measure: [interval.low, interval.high]
-                for measure, column in values[name].items()
-                for interval in [bootstrap.interval(column)]
-            }
-            for name in names
-        },
-        "comparisons": [
-            _comparison(reference, other, measure, bootstrap.paired(column, values[other][measure]))
-            for other in names
-            if reference in values and other != reference
-            for measure, column in values[reference].items()
-        ],
-    }
-
-
-def _values(results: Sequence[Result], name: str) -> dict[str, list[float]]:
-    """Each measure of a retriever, question by question."""
-    return {
-        measure: [
-            score(result.rankings[name].ids, result.question.supporting_ids) for result in results
-        ]
-        for measure, score in MEASURES.items()
-    }
-
-
-def _means(
-    results: Sequence[Result], name: str, values: Mapping[str, Sequence[float]]
-) -> dict[str, float]:
-    rankings = [result.rankings[name] for result in results]
-    return {
-        **{measure: fmean(column) for measure, column in values.items()},
-        "ms_median": median(ranking.milliseconds for ranking in rankings),
-        "hops_mean": fmean(ranking.hops for ranking in rankings),
-    }
-
-
-def _comparison(
-    retriever: str, against: str, measure: str, interval: Interval
-) -> dict[str, str | float | bool]:
-    return {
-        "retriever": retriever,
-        "against": against,
-        "measure": measure,
-        "difference": interval.mean,
-        "low": interval.low,
-        "high": interval.high,
-        "excludes_zero": interval.excludes_zero,
-    }
-
-
-def _question(result: Result) -> dict[str, Any]:
-    """One question with what every retriever answered."""
-    question = result.question
-    return {
-        "id": question.id,
-        "gold_ids": list(question.supporting_ids),
-        "kind": question.kind,
-        "selection": question.selection,
-        "namespace": list(question.namespace),
-        "ranked": {
-            name: [
-                {"id": id_, "score": score}
-                for id_, score in zip(ranking.ids, ranking.scores, strict=True)
-            ]
-            for name, ranking in result.rankings.items()
-        },
-        "decisions": {
-            name: [{"read": list(d.read), "stop": d.stop} for d in ranking.decisions]
-            for name, ranking in result.rankings.items()
-            if ranking.decisions
-        },
-        "cost": {
-            name: {"ms": ranking.milliseconds, "hops": ranking.hops}
-            for name, ranking in result.rankings.items()
-        },
-    }
 
 
 def _part(report: Report, split: str) -> dict[str, Any]:

@@ -145,6 +145,7 @@ class RecallRetriever:
             tuple(hit.score for hit in recall.hits),
             recall.cost.passages_read,
             decisions=_decisions(recall.trails[0]) if recall.trails else (),
+            trail=recall.trails[0] if recall.trails else None,
         )
 
 

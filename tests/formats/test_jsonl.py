@@ -179,6 +179,7 @@ QUESTIONS = st.builds(
     kind=st.none() | NAMES,
     namespace=st.lists(NAMES, max_size=2).map(tuple),
     selection=st.none() | NAMES,
+    answerable=st.booleans(),
 )
 
 

@@ -173,7 +173,10 @@ def test_there_are_a_hundred_predictions() -> None:
 @pytest.mark.parametrize("rules", RULES)
 def test_a_hundred_predictions_score_as_the_published_rules_say(rules) -> None:
     for said, right in PREDICTIONS:
-        best = [max(column) for column in zip(*(expected(said, one, rules) for one in right), strict=True)]
+        best = [
+            max(column)
+            for column in zip(*(expected(said, one, rules) for one in right), strict=True)
+        ]
         overlap = score_answer(said, right, RULES[rules])
         measures = [overlap.exact, overlap.precision, overlap.recall, overlap.f1]
         assert measures == pytest.approx([float(value) for value in best]), (said, right)

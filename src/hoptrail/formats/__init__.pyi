@@ -1,3 +1,15 @@
+from .benchmarks.prediction_files import (
+    Prediction as Prediction,
+    read_predictions as read_predictions,
+    write_predictions as write_predictions,
+    write_trec_qrels as write_trec_qrels,
+    write_trec_run as write_trec_run,
+)
+from .benchmarks.question_sets import (
+    QuestionSet as QuestionSet,
+    is_question_set as is_question_set,
+    read_question_set as read_question_set,
+)
 from .documents import passages_of as passages_of
 from .folders import read_folder as read_folder
 from .jsonl import (

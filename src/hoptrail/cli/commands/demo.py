@@ -166,7 +166,7 @@ def _print_comparison(results: Sequence[Result], passages: int) -> None:
     from statistics import fmean, median
 
     from hoptrail.cli import output
-    from hoptrail.evaluation.report import MEASURES as MEASURED
+    from hoptrail.evaluation.measures import MEASURES as MEASURED
 
     rows = [["", *MEASURES.values(), "passages read", "ms a question"]]
     for name, called in COMPARED.items():

@@ -1,0 +1,161 @@
+"""A reader asked every question: with gold evidence, and with what each retriever gives it.
+
+What a retriever that walks gives is what its likeliest trail read, in that order; what any other
+gives is the first passages of its ranking. The same reader reads all, so that what differs between
+two answers is what was read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from hoptrail.errors import InputError
+from hoptrail.evaluation.answers.graded_answer import GradedAnswer
+from hoptrail.evaluation.answers.grading import Judge, grade_answer
+from hoptrail.evaluation.benchmark import Ranking, Result
+from hoptrail.memory.encoders.windows import count_tokens
+from hoptrail.metrics.answer_scores import answer_rules
+from hoptrail.types import Answer, Namespace, Passage, Question, Reader
+from hoptrail.values.progress import Progress
+
+if TYPE_CHECKING:
+    from hoptrail.memory.store import Store
+
+GOLD = "gold"
+"""What stands for a retriever in reports where the reader was given the gold evidence."""
+PASSAGES = 5
+"""Passages that a reader is given of a ranking."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """Who answers, from how much, and by whose rules that is measured."""
+
+    reader: Reader
+    rules: str = "hotpotqa"
+    """A key of `hoptrail.metrics.RULES`."""
+    passages: int = PASSAGES
+    """Of a ranking; a trail is read whole."""
+    judge: Judge | None = None
+
+    def __post_init__(self) -> None:
+        answer_rules(self.rules)
+        if self.passages < 1:
+            raise InputError(f"a reader needs at least 1 passage, got {self.passages}")
+
+    def as_json(self) -> dict[str, object]:
+        """What a report says of it."""
+        judge = None if self.judge is None else getattr(self.judge, "__name__", repr(self.judge))
+        return {
+            "reader": repr(self.reader),
+            "rules": self.rules,
+            "passages": self.passages,
+            "judge": judge,
+        }
+
+
+def answer_questions(
+    results: Sequence[Result],
+    store: Store,
+    answering: Answering,
+    progress: Progress | None = None,
+) -> list[Result]:
+    """The same results, with what the reader answers from the gold and from each ranking.
+
+    Args:
+        results: What `hoptrail.evaluation.run` gave.
+        store: Where the passages are.
+        answering: Who answers, and how that is measured.
+        progress: Called with (questions done, questions in all).
+
+    Returns:
+        Results with `answers`, and with the gold as one more ranking, named `GOLD`.
+
+    Raises:
+        InputError: The reader names evidence that it was not given.
+    """
+    with_answers = []
+    for done, result in enumerate(results, start=1):
+        question = result.question
+        evidence = {
+            GOLD: question.supporting_ids,
+            **{name: passages_of(one, answering) for name, one in result.rankings.items()},
+        }
+        answers = {name: _graded(question, ids, store, answering) for name, ids in evidence.items()}
+        rankings = {GOLD: gold_ranking(question), **result.rankings}
+        with_answers.append(replace(result, rankings=rankings, answers=answers))
+        if progress:
+            progress(done, len(results))
+    return with_answers
+
+
+def gold_ranking(question: Question) -> Ranking:
+    """A ranking of what a question needs, and of nothing else."""
+    ids = question.supporting_ids
+    return Ranking(ids, tuple(float(len(ids) - place) for place in range(len(ids))))
+
+
+def passages_of(ranking: Ranking, answering: Answering) -> tuple[str, ...]:
+    """Ids of what a reader is given: the trail's passages, or the first of a ranking.
+
+    Args:
+        ranking: Of any retriever.
+        answering: Says how many the first are.
+    """
+    if ranking.decisions and ranking.decisions[-1].read:
+        return ranking.decisions[-1].read
+    return ranking.ids[: answering.passages]
+
+
+def read_passages(
+    question: Question, ids: Sequence[str], store: Store, reader: Reader
+) -> tuple[Answer, int]:
+    """What a reader makes of passages, and how many tokens these have.
+
+    Args:
+        question: Its text and namespace are used.
+        ids: Of the passages, in order.
+        store: Where they are.
+        reader: Who answers.
+
+    Raises:
+        InputError: The reader names evidence that it was not given.
+    """
+    passages = scope_passages(store, ids, question.namespace)
+    answer = reader.read(question.text, passages)
+    strange = {one.id for one in answer.evidence} - {passage.id for passage in passages}
+    if strange:
+        raise InputError(
+            f"the reader names {sorted(strange)[0]!r} as evidence for question {question.id!r}, "
+            "which it was not given"
+        )
+    return answer, sum(count_tokens(store.encoder, [passage.content for passage in passages]))
+
+
+def scope_passages(store: Store, ids: Sequence[str], scope: Namespace) -> list[Passage]:
+    """The passages with these ids in a namespace or below it, in this order.
+
+    Args:
+        store: Where they are.
+        ids: Of passages that a ranking over this scope names.
+        scope: The namespace that the question is asked in.
+
+    Raises:
+        UnknownId: One is not there.
+    """
+    if all(store.has(id_, scope) for id_ in ids):
+        return store.get_many(ids, scope)
+    below = [place for place in store.namespaces() if place[: len(scope)] == scope]
+    places = [next((one for one in below if store.has(id_, one)), scope) for id_ in ids]
+    return [store.get(id_, place) for id_, place in zip(ids, places, strict=True)]
+
+
+def _graded(
+    question: Question, ids: Sequence[str], store: Store, answering: Answering
+) -> GradedAnswer:
+    answer, tokens = read_passages(question, ids, store, answering.reader)
+    rules = answer_rules(answering.rules)
+    measures = grade_answer(answer, question, rules, answering.judge)
+    return GradedAnswer(answer, tuple(ids), tokens, measures)

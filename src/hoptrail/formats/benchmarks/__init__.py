@@ -1,0 +1,1 @@
+"""Files of published benchmarks: their questions, predictions as they take them, TREC runs."""

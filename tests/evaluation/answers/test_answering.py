@@ -1,0 +1,134 @@
+"""Answers are measured with the gold, with the policy's trail and with what searches find."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from hoptrail.errors import InputError
+from hoptrail.evaluation.answers.answering import Answering, passages_of
+from hoptrail.evaluation.answers.grading import answerable_auc, grade_answer
+from hoptrail.evaluation.benchmark import Decision, Ranking
+from hoptrail.evaluation.evaluate import Settings, evaluate
+from hoptrail.evaluation.report import answer_rows
+from hoptrail.formats.jsonl import question_record, write_jsonl
+from hoptrail.metrics.answer_scores import RULES
+from hoptrail.types import Answer, Evidence, Passage, Question
+
+SETTINGS = Settings(retrievers=("dense", "policy"))
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("HOPTRAIL_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def report(corpus, questions, hash_encoder, last_name_reader):
+    answering = Answering(last_name_reader, passages=2, judge=lambda *_: 0.5)
+    return evaluate(corpus, questions, SETTINGS, encoder=hash_encoder, answering=answering)
+
+
+def test_every_retriever_and_the_gold_have_the_keys_of_the_contract(report) -> None:
+    assert list(report["retrievers"]) == ["gold", "dense", "policy"]
+    for means in report["retrievers"].values():
+        assert {"answer_em", "answer_f1", "support_f1", "joint_f1"} <= set(means)
+    gold = report["retrievers"]["gold"]
+    assert (gold["answer_em"], gold["support_f1"], gold["joint_f1"]) == (1.0, 1.0, 1.0)
+    assert gold["answer_judged"] == 0.5
+    assert report["splits"]["all"]["intervals"]["gold"]["answer_f1"] == [1.0, 1.0]
+    json.dumps(report, allow_nan=False)
+
+
+def test_a_question_carries_what_was_read_and_what_came_of_it(report, three_hops) -> None:
+    (row,) = report["questions"]
+    assert (row["text"], row["answers"]) == (three_hops.text, ["Lake Sorrel"])
+    gold = row["answered"]["gold"]
+    assert gold["text"] == "Lake Sorrel"
+    assert gold["read"] == list(three_hops.supporting_ids)
+    assert gold["evidence"][-1] == {"id": "p-ister-beck", "field": "text", "start": 42, "end": 53}
+    assert row["answered"]["dense"]["read"] == [hit["id"] for hit in row["ranked"]["dense"][:2]]
+    assert row["answered"]["policy"]["read"] == row["decisions"]["policy"][-1]["read"]
+    assert [hop["id"] for hop in row["trails"]["policy"]["hops"]] == (
+        row["answered"]["policy"]["read"]
+    )
+    assert row["titles"]["p-ada-lind"] == "Ada Lind"
+    assert row["metrics"]["gold"]["joint_f1"] == 1.0
+    assert gold["tokens"] > 30
+
+
+def test_the_policy_s_lead_in_answers_is_stated_against_the_gold_as_well(report) -> None:
+    pairs = {(one["against"], one["measure"]) for one in report["splits"]["all"]["comparisons"]}
+    assert {("gold", "answer_f1"), ("dense", "answer_f1"), ("dense", "recall@5")} <= pairs
+    assert ("gold", "recall@5") not in pairs
+
+
+def test_answers_are_a_table(report) -> None:
+    heading, *rows = answer_rows(report)
+    assert heading[:3] == ["evidence", "answer EM", "answer F1"]
+    assert rows[0][:3] == ["gold", "100.0", "100.0"]
+
+
+def test_questions_without_an_answer_count_for_answerability_alone(
+    corpus, tmp_path, three_hops, hash_encoder, last_name_reader
+) -> None:
+    absent = Question("q-2", "Who?", (), ("p-stone-house",), answerable=False)
+    file = tmp_path / "both.jsonl"
+    write_jsonl(file, map(question_record, [three_hops, absent]))
+    answering = Answering(last_name_reader)
+    report = evaluate(corpus, file, Settings(("dense",)), encoder=hash_encoder, answering=answering)
+    gold = report["retrievers"]["gold"]
+    assert gold["answer_f1"] == 1.0
+    assert gold["answerability"] == 1.0
+    assert gold["answerable_auc"] == 1.0
+    assert "answer_f1" not in report["questions"][1]["metrics"]["gold"]
+    bare = tmp_path / "bare.jsonl"
+    write_jsonl(bare, [question_record(replace(three_hops, answers=()))])
+    with pytest.raises(InputError, match=r"'q-1' names no answers: .*answerable"):
+        evaluate(corpus, bare, Settings(("dense",)), encoder=hash_encoder, answering=answering)
+
+
+def test_evidence_that_was_not_read_is_refused(corpus, questions, hash_encoder) -> None:
+    class Forger:
+        def read(self, question: str, passages: list[Passage]) -> Answer:
+            return Answer(question, "x", 1.0, 1.0, (Evidence("p-nowhere"),))
+
+    with pytest.raises(InputError, match="names 'p-nowhere' as evidence for question 'q-1'"):
+        evaluate(corpus, questions, SETTINGS, encoder=hash_encoder, answering=Answering(Forger()))
+
+
+def test_a_trail_is_read_whole_and_a_ranking_to_its_budget(last_name_reader) -> None:
+    answering = Answering(last_name_reader, passages=2)
+    ranking = Ranking(("a", "b", "c", "d"), (4.0, 3.0, 2.0, 1.0))
+    assert passages_of(ranking, answering) == ("a", "b")
+    walked = replace(ranking, decisions=(Decision((), 0.1), Decision(("c", "a", "b"), 0.9)))
+    assert passages_of(walked, answering) == ("c", "a", "b")
+    with pytest.raises(InputError, match="at least 1 passage, got 0"):
+        Answering(last_name_reader, passages=0)
+    with pytest.raises(InputError, match="no rules 'squad'"):
+        Answering(last_name_reader, rules="squad")
+
+
+def test_no_answer_is_worth_nothing_where_there_is_one(three_hops) -> None:
+    nothing = Answer(three_hops.text, None, 0.9, 0.1)
+    measures = grade_answer(nothing, three_hops, RULES["musique"])
+    assert set(measures.values()) == {0.0}
+    absent = replace(three_hops, answerable=False)
+    assert grade_answer(nothing, absent, RULES["musique"]) == {"answerability": 1.0}
+
+
+def test_a_judge_says_a_share_or_is_refused(three_hops) -> None:
+    answer = Answer(three_hops.text, "a lake", 0.9, 0.9)
+    judged = grade_answer(answer, three_hops, RULES["musique"], lambda *_: 0.25)
+    assert judged["answer_judged"] == 0.25
+    for value in (2.0, float("nan"), "yes"):
+        with pytest.raises(InputError, match="the judge should give a number from 0 to 1"):
+            grade_answer(answer, three_hops, RULES["musique"], lambda *_, v=value: v)
+
+
+def test_the_auc_counts_ordered_pairs() -> None:
+    """By hand: of 2 · 2 pairs, two are ordered, one is a tie and one is turned round."""
+    assert answerable_auc([0.9, 0.4, 0.4, 0.5], [True, True, False, False]) == 0.625
+    assert answerable_auc([0.9, 0.4], [True, True]) is None
