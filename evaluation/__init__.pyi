@@ -1,6 +1,10 @@
 from .answers.answering import (
     Answering as Answering,
 )
+from .answers.exports import (
+    export_predictions as export_predictions,
+    export_runs as export_runs,
+)
 from .answers.grading import (
     Judge as Judge,
 )
@@ -13,6 +17,10 @@ from .benchmark import (
     Result as Result,
     Retriever as Retriever,
     run as run,
+)
+from .comparison import (
+    compare_reports as compare_reports,
+    paired_rows as paired_rows,
 )
 from .entity_questions import (
     EntitySettings as EntitySettings,
@@ -29,6 +37,7 @@ from .gate import (
     judge_by_questions as judge_by_questions,
 )
 from .report import (
+    answer_rows as answer_rows,
     build_report as build_report,
     comparison_rows as comparison_rows,
     load_report as load_report,

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from hoptrail.errors import FormatError, InputError
-from hoptrail.evaluation.answers.answering import Answering, answer_questions
+from hoptrail.evaluation.answers.answering import DEFAULT_RULES, Answering, answer_questions
 from hoptrail.evaluation.answers.grading import check_answers
-from hoptrail.evaluation.benchmark import Retriever, check_questions, run
+from hoptrail.evaluation.benchmark import Result, Retriever, check_questions, run
 from hoptrail.evaluation.question_rows import titles_of
 from hoptrail.evaluation.report import REFERENCE, Report, build_report
 from hoptrail.evaluation.retrievers import BASELINES, RecallRetriever, baseline
+from hoptrail.formats.benchmarks.question_sets import is_question_set, read_question_set
 from hoptrail.formats.jsonl import read_questions
+from hoptrail.policies.data.corpora import open_corpus
 from hoptrail.policies.environment.efforts import DEFAULT
 from hoptrail.policies.environment.efforts import effort as effort_named
 from hoptrail.types import Question
-from hoptrail.values.progress import StageProgress
+from hoptrail.values.progress import Progress, StageProgress
 
 if TYPE_CHECKING:
     from hoptrail.api.memory import Memory
@@ -42,6 +46,10 @@ class Settings:
     """Of the bootstrap's draws; nothing else is random."""
     sequence: str | None = None
     """The field by which the corpus's lines follow each other; see `hoptrail.formats.sequences`."""
+    distractor: bool = False
+    """Ask each question of its own paragraphs only; of a benchmark's file."""
+    aliases: Path | None = None
+    """Other names of the answers, as 2WikiMultiHopQA publishes them (`id_aliases.json`)."""
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.retrievers if name not in RETRIEVERS]
@@ -59,7 +67,7 @@ class Settings:
 
 
 def evaluate(
-    corpus: str | Path,
+    corpus: str | Path | None,
     questions: str | Path,
     settings: Settings | None = None,
     *,
@@ -73,8 +81,9 @@ def evaluate(
     Questions and policy are checked first: wrong ones are refused before anything is encoded.
 
     Args:
-        corpus: A corpus as JSON lines.
-        questions: Its questions as JSON lines.
+        corpus: A corpus as JSON lines; None where the questions bring their paragraphs, as a file
+            of HotpotQA, 2WikiMultiHopQA or MuSiQue does.
+        questions: Its questions as JSON lines, or such a file.
         settings: Who takes part, and how.
         encoder: Makes the vectors. Those of passages are cached; questions are always encoded
             anew, so that times are what a user sees.
@@ -91,32 +100,29 @@ def evaluate(
             they are to be measured.
         PolicyError: The policy cannot be loaded.
     """
-    from hoptrail.api.memory import Memory
     from hoptrail.api.recalling import loaded_policy
-    from hoptrail.policies.data.corpora import open_corpus
 
     settings = settings or Settings()
-    loaded_questions = read_questions(questions)
-    check_questions(loaded_questions)
-    if answering:
-        check_answers(loaded_questions)
-    walks = REFERENCE in settings.retrievers
-    loaded = loaded_policy(policy) if walks else None
-    encoding = (lambda done, total: progress("encoding", done, total)) if progress else None
-    asking = (lambda done, total: progress("asking", done, total)) if progress else None
-    reading = (lambda done, total: progress("reading", done, total)) if progress else None
-    with open_corpus(Path(corpus), encoder, sequence=settings.sequence, progress=encoding) as store:
-        _check_gold(store, loaded_questions, corpus, questions)
-        memory = Memory(store, policy=loaded)
-        retrievers = [retriever(name, memory, settings.effort) for name in settings.retrievers]
-        results = run(retrievers, loaded_questions, progress=asking)
+    with _files(corpus, questions, settings) as (corpus_file, question_file, rules):
+        loaded_questions = read_questions(question_file)
+        check_questions(loaded_questions)
         if answering:
-            results = answer_questions(results, store, answering, reading)
-        titles = titles_of(results, store)
-        passages = len(store)
+            answering = replace(answering, rules=answering.rules or rules)
+            check_answers(loaded_questions)
+        walks = REFERENCE in settings.retrievers
+        loaded = loaded_policy(policy) if walks else None
+        with open_corpus(
+            corpus_file,
+            encoder,
+            sequence=settings.sequence,
+            progress=_stage(progress, "encoding"),
+        ) as store:
+            _check_gold(store, loaded_questions, corpus or questions, questions)
+            results = _results(store, loaded_questions, settings, loaded, answering, progress)
+            titles, passages = titles_of(results, store), len(store)
     return build_report(
         results,
-        corpus=corpus,
+        corpus=corpus or questions,
         questions=questions,
         seed=settings.seed,
         settings={
@@ -125,10 +131,30 @@ def evaluate(
             "encoder": encoder.fingerprint,
             "passages": passages,
             "sequence": settings.sequence,
+            **({"distractor": settings.distractor} if corpus is None else {}),
             **({"answers": answering.as_json()} if answering else {}),
         },
         titles=titles,
     )
+
+
+def _results(
+    store: Store,
+    questions: Sequence[Question],
+    settings: Settings,
+    policy: Policy | None,
+    answering: Answering | None,
+    progress: StageProgress | None,
+) -> list[Result]:
+    """What every retriever finds, and what the reader makes of it."""
+    from hoptrail.api.memory import Memory
+
+    memory = Memory(store, policy=policy)
+    retrievers = [retriever(name, memory, settings.effort) for name in settings.retrievers]
+    results = run(retrievers, questions, progress=_stage(progress, "asking"))
+    if not answering:
+        return results
+    return answer_questions(results, store, answering, _stage(progress, "reading"))
 
 
 def retriever(name: str, memory: Memory, effort: str) -> Retriever:
@@ -145,6 +171,36 @@ def retriever(name: str, memory: Memory, effort: str) -> Retriever:
     if name == REFERENCE:
         return RecallRetriever(memory, effort)
     return baseline(name, memory.store, memory.graph)
+
+
+@contextmanager
+def _files(
+    corpus: str | Path | None, questions: str | Path, settings: Settings
+) -> Iterator[tuple[Path, Path, str]]:
+    """The files of passages and of questions, and by whose rules answers to them are measured."""
+    own = is_question_set(questions)
+    if corpus is not None:
+        if own:
+            raise InputError(f"{questions} brings its own paragraphs: leave the corpus out")
+        if settings.distractor or settings.aliases:
+            raise InputError(
+                f"{questions} is no file of HotpotQA, 2WikiMultiHopQA or MuSiQue: its questions "
+                "have no paragraphs and no aliases of their own"
+            )
+        yield Path(corpus), Path(questions), DEFAULT_RULES
+        return
+    if not own:
+        raise InputError(f"{questions} holds no paragraphs: name the corpus that it is about")
+    question_set = read_question_set(
+        questions, distractor=settings.distractor, aliases=settings.aliases
+    )
+    with TemporaryDirectory(prefix="hoptrail-") as folder:
+        yield *question_set.write(Path(folder)), question_set.rules
+
+
+def _stage(progress: StageProgress | None, name: str) -> Progress | None:
+    """A part of the work, as its own progress."""
+    return (lambda done, total: progress(name, done, total)) if progress else None
 
 
 def _check_gold(

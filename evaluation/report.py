@@ -181,14 +181,14 @@ def answer_rows(report: Report, split: str = "all") -> list[list[str]]:
         report: What `build_report` gave; without answers the table is its heading alone.
         split: "all" or "unbiased".
     """
-    shown = ("answer_em", "answer_f1", "support_f1", "joint_f1", "answerability")
+    measures = ("answer_em", "answer_f1", "support_f1", "joint_f1", "answerability")
     rows = [
         ["evidence", "answer EM", "answer F1", "support F1", "joint F1", "answerable", "tokens"]
     ]
     for name, means in _part(report, split)["retrievers"].items():
         if "answerability" not in means:
             continue
-        values = [f"{100 * means[one]:.1f}" if one in means else "" for one in shown]
+        values = [f"{100 * means[one]:.1f}" if one in means else "" for one in measures]
         rows.append([name, *values, f"{means['tokens_mean']:.0f}"])
     return rows
 

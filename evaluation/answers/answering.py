@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 GOLD = "gold"
 """What stands for a retriever in reports where the reader was given the gold evidence."""
+DEFAULT_RULES = "hotpotqa"
+"""By which answers are measured where no benchmark says how."""
 PASSAGES = 5
 """Passages that a reader is given of a ranking."""
 
@@ -34,14 +36,15 @@ class Answering:
     """Who answers, from how much, and by whose rules that is measured."""
 
     reader: Reader
-    rules: str = "hotpotqa"
-    """A key of `hoptrail.metrics.RULES`."""
+    rules: str | None = None
+    """A key of `hoptrail.metrics.RULES`; None is that of the benchmark whose file is evaluated, and
+    `DEFAULT_RULES` for other questions."""
     passages: int = PASSAGES
     """Of a ranking; a trail is read whole."""
     judge: Judge | None = None
 
     def __post_init__(self) -> None:
-        answer_rules(self.rules)
+        answer_rules(self.rules or DEFAULT_RULES)
         if self.passages < 1:
             raise InputError(f"a reader needs at least 1 passage, got {self.passages}")
 
@@ -50,7 +53,7 @@ class Answering:
         judge = None if self.judge is None else getattr(self.judge, "__name__", repr(self.judge))
         return {
             "reader": repr(self.reader),
-            "rules": self.rules,
+            "rules": self.rules or DEFAULT_RULES,
             "passages": self.passages,
             "judge": judge,
         }
@@ -81,7 +84,7 @@ def answer_questions(
         question = result.question
         evidence = {
             GOLD: question.supporting_ids,
-            **{name: passages_of(one, answering) for name, one in result.rankings.items()},
+            **{name: evidence_of(one, answering) for name, one in result.rankings.items()},
         }
         answers = {name: _graded(question, ids, store, answering) for name, ids in evidence.items()}
         rankings = {GOLD: gold_ranking(question), **result.rankings}
@@ -97,7 +100,7 @@ def gold_ranking(question: Question) -> Ranking:
     return Ranking(ids, tuple(float(len(ids) - place) for place in range(len(ids))))
 
 
-def passages_of(ranking: Ranking, answering: Answering) -> tuple[str, ...]:
+def evidence_of(ranking: Ranking, answering: Answering) -> tuple[str, ...]:
     """Ids of what a reader is given: the trail's passages, or the first of a ranking.
 
     Args:
@@ -109,7 +112,7 @@ def passages_of(ranking: Ranking, answering: Answering) -> tuple[str, ...]:
     return ranking.ids[: answering.passages]
 
 
-def read_passages(
+def answer_from(
     question: Question, ids: Sequence[str], store: Store, reader: Reader
 ) -> tuple[Answer, int]:
     """What a reader makes of passages, and how many tokens these have.
@@ -155,7 +158,7 @@ def scope_passages(store: Store, ids: Sequence[str], scope: Namespace) -> list[P
 def _graded(
     question: Question, ids: Sequence[str], store: Store, answering: Answering
 ) -> GradedAnswer:
-    answer, tokens = read_passages(question, ids, store, answering.reader)
-    rules = answer_rules(answering.rules)
+    answer, tokens = answer_from(question, ids, store, answering.reader)
+    rules = answer_rules(answering.rules or DEFAULT_RULES)
     measures = grade_answer(answer, question, rules, answering.judge)
     return GradedAnswer(answer, tuple(ids), tokens, measures)

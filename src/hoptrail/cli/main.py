@@ -30,6 +30,7 @@ from hoptrail.cli.commands import train as train  # isort: skip
 from hoptrail.cli.commands import rag as rag  # isort: skip
 from hoptrail.cli.commands import train_reader as train_reader  # isort: skip
 from hoptrail.cli.commands import evaluate as evaluate  # isort: skip
+from hoptrail.cli.commands import compare as compare  # isort: skip
 from hoptrail.cli.commands import encoder as encoder  # isort: skip
 from hoptrail.cli.commands import demo as demo  # isort: skip
 from hoptrail.cli.app import AROUND, app, command

@@ -6,14 +6,15 @@ after an hour of training.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from hoptrail.errors import FormatError, MissingExtra, StoreUnavailable
+from hoptrail.errors import FormatError, InputError, MissingExtra, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -143,6 +144,21 @@ def check_writable(file: Path) -> None:
     output_files.output_path(file)
 
 
+def check_new_folder(folder: Path) -> None:
+    """Refuse a folder that holds something: its files might be replaced.
+
+    Args:
+        folder: Where several files are to be written.
+
+    Raises:
+        FormatError: It is not empty, is no folder, or cannot be one.
+    """
+    from hoptrail.outputs import output_files
+
+    if output_files.checked_folder(folder).is_dir() and any(folder.iterdir()):
+        raise FormatError(f"{folder} is there already and not empty: choose another name")
+
+
 def check_results(report: Path | None, plot: Path | None, *, inputs: Iterable[Path]) -> None:
     """Refuse files of results that cannot or must not be written, before the work that makes them.
 
@@ -166,6 +182,26 @@ def check_results(report: Path | None, plot: Path | None, *, inputs: Iterable[Pa
         replaceable.check_picture(plot, inputs=sources)
     if report and plot and report.resolve() == plot.resolve():
         raise FormatError(f"--json and --plot both name {report}")
+
+
+def load_plugin(name: str, option: str) -> Any:
+    """What `MODULE:NAME` names, found as Python finds modules, the folder at hand first.
+
+    Args:
+        name: The module and what is in it.
+        option: That names it, for messages.
+
+    Raises:
+        InputError: There is no such thing.
+    """
+    module, _, attribute = name.partition(":")
+    sys.path.insert(0, "")  # as `python -m` does: a module in the folder at hand is found
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(f"{option} {name} cannot be loaded: {error}") from error
+    finally:
+        sys.path.remove("")
 
 
 def to_stdout(path: Path | None) -> bool:

@@ -261,6 +261,65 @@ RetrieversOption = Annotated[
         help="what to compare, with commas (default: bm25,dense,hybrid,pagerank,policy)",
     ),
 ]
+ReaderOption = Annotated[
+    str | None,
+    option(
+        "--reader",
+        metavar="MODULE:NAME",
+        help="what answers: an object with `read(question, passages)`, or what makes one",
+    ),
+]
+RulesOption = Annotated[
+    str | None,
+    option(
+        "--rules",
+        metavar="NAME",
+        help="whose evaluation of answers: hotpotqa, 2wikimultihopqa or musique (default: that of "
+        "the questions' own file, else hotpotqa)",
+    ),
+]
+ReadOption = Annotated[
+    int,
+    option(
+        "--read",
+        parser=whole_argument,
+        metavar="N",
+        help="passages of a ranking that the reader is given; a trail is read whole (default: 5)",
+    ),
+]
+JudgeOption = Annotated[
+    str | None,
+    option(
+        "--judge",
+        metavar="MODULE:FUNCTION",
+        help="a function of question, accepted answers and answer that says how right it is, 0 to "
+        "1: a language model of yours, say",
+    ),
+]
+DistractorOption = Annotated[
+    bool,
+    toggle("--distractor", "ask each question of its own paragraphs only; published files only"),
+]
+AliasesOption = Annotated[
+    Path | None,
+    path_option(
+        "--aliases",
+        metavar="id_aliases.json",
+        help="other names of the answers, as 2WikiMultiHopQA publishes them",
+    ),
+]
+PredictionsOption = Annotated[
+    Path | None,
+    path_option(
+        "--predictions",
+        metavar="DIR",
+        help="write each retriever's answers as the questions' benchmark reads them",
+    ),
+]
+TrecOption = Annotated[
+    Path | None,
+    path_option("--trec", metavar="DIR", help="write the rankings, and the gold, for trec_eval"),
+]
 QuestionFilesOption = Annotated[
     list[Path],
     path_option("--questions", metavar="QUESTIONS.jsonl…", help="files of questions"),

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from hoptrail.errors import InputError
-from hoptrail.evaluation.answers.answering import Answering, passages_of
+from hoptrail.evaluation.answers.answering import Answering, evidence_of
 from hoptrail.evaluation.answers.grading import answerable_auc, grade_answer
 from hoptrail.evaluation.benchmark import Decision, Ranking
 from hoptrail.evaluation.evaluate import Settings, evaluate
@@ -102,9 +102,9 @@ def test_evidence_that_was_not_read_is_refused(corpus, questions, hash_encoder) 
 def test_a_trail_is_read_whole_and_a_ranking_to_its_budget(last_name_reader) -> None:
     answering = Answering(last_name_reader, passages=2)
     ranking = Ranking(("a", "b", "c", "d"), (4.0, 3.0, 2.0, 1.0))
-    assert passages_of(ranking, answering) == ("a", "b")
+    assert evidence_of(ranking, answering) == ("a", "b")
     walked = replace(ranking, decisions=(Decision((), 0.1), Decision(("c", "a", "b"), 0.9)))
-    assert passages_of(walked, answering) == ("c", "a", "b")
+    assert evidence_of(walked, answering) == ("c", "a", "b")
     with pytest.raises(InputError, match="at least 1 passage, got 0"):
         Answering(last_name_reader, passages=0)
     with pytest.raises(InputError, match="no rules 'squad'"):

@@ -2,41 +2,72 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from hoptrail.cli.app import LEARNING, add_group, app, command
 from hoptrail.cli.command import taking
 from hoptrail.cli.opening import (
+    check_new_folder,
     check_readable,
     check_results,
     load_named_encoder,
+    load_plugin,
     to_stdout,
 )
 from hoptrail.cli.options import (
+    AliasesOption,
+    DistractorOption,
     EffortOption,
     EncoderOption,
     FirstOption,
+    JudgeOption,
     PlotOption,
     PolicyOption,
+    PredictionsOption,
     QuestionFilesOption,
+    ReaderOption,
+    ReadOption,
     ReportOption,
     RetrieversOption,
+    RulesOption,
     SeedOption,
     SequenceOption,
+    TrecOption,
     TriplesOption,
     argument,
     option,
     path_argument,
     path_option,
+    toggle,
     whole_argument,
 )
 from hoptrail.cli.printing import print_json, say
 from hoptrail.errors import InputError
 
+if TYPE_CHECKING:
+    from hoptrail.evaluation.answers.answering import Answering
+
 RETRIEVERS = "bm25,dense,hybrid,pagerank,policy"
 REPORTING = taking(optional={"--json": "-"})
 """Commands whose `--json` may name a file."""
+EvaluatedCorpus = Annotated[
+    Path | None,
+    path_option("--corpus", metavar="CORPUS.jsonl", help="the passages, or a store of them"),
+]
+EvaluatedQuestions = Annotated[
+    list[Path],
+    path_option(
+        "--questions",
+        metavar="QUESTIONS.jsonl",
+        help="a file of questions about them, or one of HotpotQA, 2WikiMultiHopQA or MuSiQue as "
+        "published, which brings its paragraphs",
+    ),
+]
+AnswersFlag = Annotated[
+    bool, toggle("--answers", "let a reader answer from what each finds, and measure that")
+]
 
 
 def name_data(args: list[str]) -> list[str]:
@@ -69,24 +100,26 @@ evaluate stopping report.json""",
     examples="""
 evaluate corpus --corpus corpus.jsonl --questions dev.jsonl
 evaluate corpus --corpus c.jsonl --questions q.jsonl --retrievers bm25,policy
-evaluate corpus --corpus c.jsonl --questions q.jsonl --json report.json""",
+evaluate corpus --corpus c.jsonl --questions q.jsonl --json report.json
+evaluate corpus --questions hotpot_dev_distractor_v1.json --answers --reader my_reader:Reader""",
 )
 def evaluate_on_corpus(
-    corpus: Annotated[
-        Path,
-        path_option("--corpus", metavar="CORPUS.jsonl", help="the passages, or a store of them"),
-    ],
-    questions: Annotated[
-        list[Path],
-        path_option(
-            "--questions", metavar="QUESTIONS.jsonl", help="a file of questions about them"
-        ),
-    ],
+    questions: EvaluatedQuestions,
+    corpus: EvaluatedCorpus = None,
     retrievers: RetrieversOption = RETRIEVERS,
     policy: PolicyOption = None,
     effort: EffortOption = "balanced",
     encoder: EncoderOption = None,
     sequence: SequenceOption = None,
+    answers: AnswersFlag = False,
+    reader: ReaderOption = None,
+    rules: RulesOption = None,
+    read: ReadOption = 5,
+    judge: JudgeOption = None,
+    distractor: DistractorOption = False,
+    aliases: AliasesOption = None,
+    predictions: PredictionsOption = None,
+    trec: TrecOption = None,
     seed: SeedOption = 0,
     json: ReportOption = None,
     plot: PlotOption = None,
@@ -102,9 +135,16 @@ def evaluate_on_corpus(
     from hoptrail.evaluation.evaluate import Settings
     from hoptrail.evaluation.evaluate import evaluate as compare
 
-    settings = Settings(_names(retrievers), effort=effort, seed=seed, sequence=sequence)
-    check_readable(corpus, questions[0])
-    check_results(json, plot, inputs=(corpus, questions[0]))
+    names = _names(retrievers)
+    settings = Settings(
+        names, effort=effort, seed=seed, sequence=sequence, distractor=distractor, aliases=aliases
+    )
+    sources = [file for file in (corpus, questions[0], aliases) if file]
+    check_readable(*sources)
+    check_results(json, plot, inputs=sources)
+    exports = _Exports(predictions, trec, questions[0], distractor, aliases)
+    exports.check(answers=answers)
+    answering = _answering(reader, rules, read, judge) if answers else None
     with output.Steps() as steps:
         comparison = compare(
             corpus,
@@ -112,25 +152,98 @@ def evaluate_on_corpus(
             settings,
             encoder=load_named_encoder(encoder),
             policy=policy or "shipped",
+            answering=answering,
             progress=steps,
         )
+    exports.write(comparison)
     if json and not to_stdout(json):
         report.save_report(comparison, json)
     if plot:
         report.plot_recall(comparison, plot)
     if to_stdout(json):
         print_json(comparison)
-        return 0
+    else:
+        _print_tables(comparison)
+    return 0
+
+
+def _print_tables(comparison: dict[str, Any]) -> None:
+    """Print what a comparison showed, split by split and by kind of question."""
+    from hoptrail.cli import output
+    from hoptrail.evaluation import report
+
     console = output.output()
     for split in comparison["splits"]:
         rows = report.summary_rows(comparison, split)
         console.print(output.rows_table(_heading(comparison, split), rows, width=console.width))
+        rows = report.answer_rows(comparison, split)
+        if len(rows) > 1:
+            console.print(output.rows_table("answers", rows, width=console.width))
         rows = report.comparison_rows(comparison, split)
         console.print(output.rows_table("", rows, width=console.width))
     if comparison["kinds"]:
         rows = report.kind_rows(comparison)
         console.print(output.rows_table("recall by kind of question", rows, width=console.width))
-    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Exports:
+    """What is written beside a report, for other programs."""
+
+    predictions: Path | None
+    trec: Path | None
+    questions: Path
+    distractor: bool
+    aliases: Path | None
+
+    def check(self, *, answers: bool) -> None:
+        """Refuse what could not be written, before the work."""
+        from hoptrail.formats.benchmarks.question_sets import is_question_set
+
+        for folder in filter(None, (self.predictions, self.trec)):
+            check_new_folder(folder)
+        if self.predictions and not (answers and is_question_set(self.questions)):
+            raise InputError(
+                "--predictions needs --answers, and questions from a file of HotpotQA, "
+                "2WikiMultiHopQA or MuSiQue"
+            )
+
+    def write(self, comparison: dict[str, Any]) -> None:
+        """Write predictions and runs, where they are wanted."""
+        from hoptrail.evaluation.answers.exports import export_predictions, export_runs
+        from hoptrail.formats.benchmarks.question_sets import read_question_set
+
+        if self.trec:
+            export_runs(comparison, self.trec)
+        if self.predictions:
+            benchmark = read_question_set(
+                self.questions, distractor=self.distractor, aliases=self.aliases
+            )
+            export_predictions(comparison, benchmark, self.predictions)
+
+
+def _answering(
+    reader: str | None, rules: str | None, passages: int, judge: str | None
+) -> Answering:
+    """Who answers, by what the options name.
+
+    Raises:
+        InputError: There is no such reader or judge, or it is none.
+    """
+    from hoptrail.evaluation.answers.answering import Answering
+    from hoptrail.types import Reader
+
+    if reader is None:
+        raise InputError("--answers needs --reader MODULE:NAME, what answers from passages")
+    plugin = load_plugin(reader, "--reader")
+    if (not isinstance(plugin, Reader) and callable(plugin)) or isinstance(plugin, type):
+        plugin = plugin()
+    if not isinstance(plugin, Reader):
+        raise InputError(f"--reader {reader} should have read(question, passages), and has not")
+    referee = load_plugin(judge, "--judge") if judge else None
+    if referee is not None and not callable(referee):
+        raise InputError(f"--judge {judge} is not a function")
+    return Answering(plugin, rules, passages, referee)
 
 
 @command(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,12 @@ import typer
 
 from hoptrail.cli.app import LEARNING, add_group, command
 from hoptrail.cli.command import invocation_line, taking
-from hoptrail.cli.opening import check_readable, leaving_no_empty_folder, load_named_encoder
+from hoptrail.cli.opening import (
+    check_readable,
+    leaving_no_empty_folder,
+    load_named_encoder,
+    load_plugin,
+)
 from hoptrail.cli.options import (
     MADE,
     VARIED,
@@ -422,14 +426,7 @@ def _reward(name: str | None) -> str | RewardFunction | None:
     """
     if name is None or ":" not in name:
         return name
-    module, _, attribute = name.partition(":")
-    sys.path.insert(0, "")  # as `python -m` does: a function in the folder at hand is found
-    try:
-        function: RewardFunction = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"--reward {name} cannot be loaded: {error}") from error
-    finally:
-        sys.path.remove("")
+    function: RewardFunction = load_plugin(name, "--reward")
     if not callable(function):
         raise InputError(f"--reward {name} is not a function")
     return function
