@@ -1,12 +1,12 @@
-from .answers.answering import (
-    Answering as Answering,
+from .answers.reader_run import (
+    ReaderRun as ReaderRun,
 )
 from .answers.exports import (
     export_predictions as export_predictions,
     export_runs as export_runs,
 )
 from .answers.grading import (
-    Judge as Judge,
+    AnswerJudge as AnswerJudge,
 )
 from .answers.official_scores import (
     score_predictions as score_predictions,

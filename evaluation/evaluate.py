@@ -10,8 +10,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from hoptrail.errors import FormatError, InputError
-from hoptrail.evaluation.answers.answering import DEFAULT_RULES, Answering, answer_questions
 from hoptrail.evaluation.answers.grading import check_answers
+from hoptrail.evaluation.answers.reader_run import DEFAULT_RULES, ReaderRun, answer_questions
 from hoptrail.evaluation.benchmark import Result, Retriever, check_questions, run
 from hoptrail.evaluation.question_rows import titles_of
 from hoptrail.evaluation.report import REFERENCE, Report, build_report
@@ -73,7 +73,7 @@ def evaluate(
     *,
     encoder: Encoder,
     policy: Policy | str | Path = "shipped",
-    answering: Answering | None = None,
+    answering: ReaderRun | None = None,
     progress: StageProgress | None = None,
 ) -> Report:
     """How well retrievers find what a corpus's questions need; see `hoptrail.evaluation.report`.
@@ -143,7 +143,7 @@ def _results(
     questions: Sequence[Question],
     settings: Settings,
     policy: Policy | None,
-    answering: Answering | None,
+    answering: ReaderRun | None,
     progress: StageProgress | None,
 ) -> list[Result]:
     """What every retriever finds, and what the reader makes of it."""

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean, median
 from typing import Any
 
-from hoptrail.evaluation.answers.answering import GOLD
 from hoptrail.evaluation.answers.grading import answerable_auc
+from hoptrail.evaluation.answers.reader_run import GOLD
 from hoptrail.evaluation.benchmark import Result
 from hoptrail.metrics.bootstrap import Bootstrap, Interval, clusters_of
 from hoptrail.metrics.ranking import all_gold_at, ndcg_at, recall_at, reciprocal_rank

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from hoptrail.evaluation.answers.answering import scope_passages
 from hoptrail.evaluation.answers.graded_answer import GradedAnswer
+from hoptrail.evaluation.answers.reader_run import scope_passages
 from hoptrail.evaluation.benchmark import Result
 from hoptrail.evaluation.measures import question_measures
 from hoptrail.formats.json_views import trail_data

@@ -16,7 +16,7 @@ from hoptrail.metrics.answer_scores import (
 )
 from hoptrail.types import Answer, Question
 
-Judge = Callable[[str, Sequence[str], str], float]
+AnswerJudge = Callable[[str, Sequence[str], str], float]
 """Says how right an answer is, in [0, 1], from the question, the accepted answers and the answer:
 a person's rule, or a language model that a user brings."""
 
@@ -34,7 +34,7 @@ JUDGED = "answer_judged"
 
 
 def grade_answer(
-    answer: Answer, question: Question, rules: AnswerRules, judge: Judge | None = None
+    answer: Answer, question: Question, rules: AnswerRules, judge: AnswerJudge | None = None
 ) -> dict[str, float]:
     """What an answer is worth.
 
@@ -82,7 +82,7 @@ def check_answers(questions: Sequence[Question]) -> None:
         )
 
 
-def answerable_auc(stated: Sequence[float], answerable: Sequence[bool]) -> float | None:
+def answerable_auc(stated: Sequence[float | None], answerable: Sequence[bool]) -> float | None:
     """How well stated probabilities tell questions with an answer from those without: AUROC.
 
     The share of all pairs, one of each, in which the one with an answer has the higher probability;
@@ -93,8 +93,10 @@ def answerable_auc(stated: Sequence[float], answerable: Sequence[bool]) -> float
         answerable: Whether there is.
 
     Returns:
-        In [0, 1]; None where all questions are of one sort.
+        In [0, 1]; None where all questions are of one sort, or the reader states nothing.
     """
+    if None in stated:
+        return None
     p, y = np.asarray(stated, dtype=np.float64), np.asarray(answerable, dtype=bool)
     if y.all() or not y.any():
         return None
@@ -102,7 +104,7 @@ def answerable_auc(stated: Sequence[float], answerable: Sequence[bool]) -> float
     return float(((above > 0) + 0.5 * (above == 0)).mean())
 
 
-def _judgement(judge: Judge, question: Question, answer: Answer) -> float:
+def _judgement(judge: AnswerJudge, question: Question, answer: Answer) -> float:
     value = judge(question.text, question.answers, answer.text or "")
     if not isinstance(value, bool | int | float) or not math.isfinite(value) or not 0 <= value <= 1:
         raise InputError(

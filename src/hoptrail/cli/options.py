@@ -261,12 +261,13 @@ RetrieversOption = Annotated[
         help="what to compare, with commas (default: bm25,dense,hybrid,pagerank,policy)",
     ),
 ]
-ReaderOption = Annotated[
+EvaluatedReader = Annotated[
     str | None,
     option(
         "--reader",
-        metavar="MODULE:NAME",
-        help="what answers: an object with `read(question, passages)`, or what makes one",
+        metavar="DIR",
+        help="what answers: a folder that `hoptrail train reader` wrote or, as MODULE:NAME, an "
+        "object with `read(question, passages)` or a class of such",
     ),
 ]
 RulesOption = Annotated[

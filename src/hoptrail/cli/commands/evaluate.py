@@ -21,13 +21,13 @@ from hoptrail.cli.options import (
     DistractorOption,
     EffortOption,
     EncoderOption,
+    EvaluatedReader,
     FirstOption,
     JudgeOption,
     PlotOption,
     PolicyOption,
     PredictionsOption,
     QuestionFilesOption,
-    ReaderOption,
     ReadOption,
     ReportOption,
     RetrieversOption,
@@ -47,7 +47,8 @@ from hoptrail.cli.printing import print_json, say
 from hoptrail.errors import InputError
 
 if TYPE_CHECKING:
-    from hoptrail.evaluation.answers.answering import Answering
+    from hoptrail.evaluation.answers.reader_run import ReaderRun
+    from hoptrail.types import Reader
 
 RETRIEVERS = "bm25,dense,hybrid,pagerank,policy"
 REPORTING = taking(optional={"--json": "-"})
@@ -112,7 +113,7 @@ def evaluate_on_corpus(
     encoder: EncoderOption = None,
     sequence: SequenceOption = None,
     answers: AnswersFlag = False,
-    reader: ReaderOption = None,
+    reader: EvaluatedReader = None,
     rules: RulesOption = None,
     read: ReadOption = 5,
     judge: JudgeOption = None,
@@ -224,26 +225,34 @@ class _Exports:
 
 def _answering(
     reader: str | None, rules: str | None, passages: int, judge: str | None
-) -> Answering:
+) -> ReaderRun:
     """Who answers, by what the options name.
 
     Raises:
         InputError: There is no such reader or judge, or it is none.
     """
-    from hoptrail.evaluation.answers.answering import Answering
-    from hoptrail.types import Reader
+    from hoptrail.evaluation.answers.reader_run import ReaderRun
+    from hoptrail.learning.answering.extractive_reader import ExtractiveReader
 
     if reader is None:
-        raise InputError("--answers needs --reader MODULE:NAME, what answers from passages")
-    plugin = load_plugin(reader, "--reader")
-    if (not isinstance(plugin, Reader) and callable(plugin)) or isinstance(plugin, type):
-        plugin = plugin()
-    if not isinstance(plugin, Reader):
-        raise InputError(f"--reader {reader} should have read(question, passages), and has not")
+        raise InputError("--answers needs --reader DIR or MODULE:NAME, what answers from passages")
+    plugin = _plugin_reader(reader) if ":" in reader else ExtractiveReader.load(reader)
     referee = load_plugin(judge, "--judge") if judge else None
     if referee is not None and not callable(referee):
         raise InputError(f"--judge {judge} is not a function")
-    return Answering(plugin, rules, passages, referee)
+    return ReaderRun(plugin, rules, passages, referee)
+
+
+def _plugin_reader(name: str) -> Reader:
+    """The reader that `MODULE:NAME` names, or one of the class that it names."""
+    from hoptrail.types import Reader
+
+    plugin = load_plugin(name, "--reader")
+    if isinstance(plugin, type):
+        plugin = plugin()
+    if not isinstance(plugin, Reader):
+        raise InputError(f"--reader {name} should have read(question, passages), and has not")
+    return plugin
 
 
 @command(

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from hoptrail.errors import InputError
-from hoptrail.evaluation.answers.answering import Answering, evidence_of
+from hoptrail.errors import InputError, ReaderError
 from hoptrail.evaluation.answers.grading import answerable_auc, grade_answer
+from hoptrail.evaluation.answers.reader_run import ReaderRun, evidence_of
 from hoptrail.evaluation.benchmark import Decision, Ranking
 from hoptrail.evaluation.evaluate import Settings, evaluate
 from hoptrail.evaluation.report import answer_rows
@@ -27,7 +27,7 @@ def _empty_cache(tmp_path, monkeypatch) -> None:
 
 @pytest.fixture
 def report(corpus, questions, hash_encoder, last_name_reader):
-    answering = Answering(last_name_reader, passages=2, judge=lambda *_: 0.5)
+    answering = ReaderRun(last_name_reader, passages=2, judge=lambda *_: 0.5)
     return evaluate(corpus, questions, SETTINGS, encoder=hash_encoder, answering=answering)
 
 
@@ -77,7 +77,7 @@ def test_questions_without_an_answer_count_for_answerability_alone(
     absent = Question("q-2", "Who?", (), ("p-stone-house",), answerable=False)
     file = tmp_path / "both.jsonl"
     write_jsonl(file, map(question_record, [three_hops, absent]))
-    answering = Answering(last_name_reader)
+    answering = ReaderRun(last_name_reader)
     report = evaluate(corpus, file, Settings(("dense",)), encoder=hash_encoder, answering=answering)
     gold = report["retrievers"]["gold"]
     assert gold["answer_f1"] == 1.0
@@ -95,20 +95,20 @@ def test_evidence_that_was_not_read_is_refused(corpus, questions, hash_encoder) 
         def read(self, question: str, passages: list[Passage]) -> Answer:
             return Answer(question, "x", 1.0, 1.0, (Evidence("p-nowhere"),))
 
-    with pytest.raises(InputError, match="names 'p-nowhere' as evidence for question 'q-1'"):
-        evaluate(corpus, questions, SETTINGS, encoder=hash_encoder, answering=Answering(Forger()))
+    with pytest.raises(ReaderError, match="cites the passage 'p-nowhere', which it was not given"):
+        evaluate(corpus, questions, SETTINGS, encoder=hash_encoder, answering=ReaderRun(Forger()))
 
 
 def test_a_trail_is_read_whole_and_a_ranking_to_its_budget(last_name_reader) -> None:
-    answering = Answering(last_name_reader, passages=2)
+    answering = ReaderRun(last_name_reader, passages=2)
     ranking = Ranking(("a", "b", "c", "d"), (4.0, 3.0, 2.0, 1.0))
     assert evidence_of(ranking, answering) == ("a", "b")
     walked = replace(ranking, decisions=(Decision((), 0.1), Decision(("c", "a", "b"), 0.9)))
     assert evidence_of(walked, answering) == ("c", "a", "b")
     with pytest.raises(InputError, match="at least 1 passage, got 0"):
-        Answering(last_name_reader, passages=0)
+        ReaderRun(last_name_reader, passages=0)
     with pytest.raises(InputError, match="no rules 'squad'"):
-        Answering(last_name_reader, rules="squad")
+        ReaderRun(last_name_reader, rules="squad")
 
 
 def test_no_answer_is_worth_nothing_where_there_is_one(three_hops) -> None:
@@ -132,3 +132,4 @@ def test_the_auc_counts_ordered_pairs() -> None:
     """By hand: of 2 · 2 pairs, two are ordered, one is a tie and one is turned round."""
     assert answerable_auc([0.9, 0.4, 0.4, 0.5], [True, True, False, False]) == 0.625
     assert answerable_auc([0.9, 0.4], [True, True]) is None
+    assert answerable_auc([0.9, None], [True, False]) is None

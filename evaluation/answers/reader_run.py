@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from hoptrail.api.answering import checked_answer
 from hoptrail.errors import InputError
 from hoptrail.evaluation.answers.graded_answer import GradedAnswer
-from hoptrail.evaluation.answers.grading import Judge, grade_answer
+from hoptrail.evaluation.answers.grading import AnswerJudge, grade_answer
 from hoptrail.evaluation.benchmark import Ranking, Result
 from hoptrail.memory.encoders.windows import count_tokens
 from hoptrail.metrics.answer_scores import answer_rules
@@ -32,7 +33,7 @@ PASSAGES = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Answering:
+class ReaderRun:
     """Who answers, from how much, and by whose rules that is measured."""
 
     reader: Reader
@@ -41,7 +42,7 @@ class Answering:
     `DEFAULT_RULES` for other questions."""
     passages: int = PASSAGES
     """Of a ranking; a trail is read whole."""
-    judge: Judge | None = None
+    judge: AnswerJudge | None = None
 
     def __post_init__(self) -> None:
         answer_rules(self.rules or DEFAULT_RULES)
@@ -62,7 +63,7 @@ class Answering:
 def answer_questions(
     results: Sequence[Result],
     store: Store,
-    answering: Answering,
+    answering: ReaderRun,
     progress: Progress | None = None,
 ) -> list[Result]:
     """The same results, with what the reader answers from the gold and from each ranking.
@@ -77,7 +78,7 @@ def answer_questions(
         Results with `answers`, and with the gold as one more ranking, named `GOLD`.
 
     Raises:
-        InputError: The reader names evidence that it was not given.
+        ReaderError: The reader cites what it was not given.
     """
     with_answers = []
     for done, result in enumerate(results, start=1):
@@ -100,7 +101,7 @@ def gold_ranking(question: Question) -> Ranking:
     return Ranking(ids, tuple(float(len(ids) - place) for place in range(len(ids))))
 
 
-def evidence_of(ranking: Ranking, answering: Answering) -> tuple[str, ...]:
+def evidence_of(ranking: Ranking, answering: ReaderRun) -> tuple[str, ...]:
     """Ids of what a reader is given: the trail's passages, or the first of a ranking.
 
     Args:
@@ -124,16 +125,10 @@ def answer_from(
         reader: Who answers.
 
     Raises:
-        InputError: The reader names evidence that it was not given.
+        ReaderError: The reader cites what it was not given.
     """
     passages = scope_passages(store, ids, question.namespace)
-    answer = reader.read(question.text, passages)
-    strange = {one.id for one in answer.evidence} - {passage.id for passage in passages}
-    if strange:
-        raise InputError(
-            f"the reader names {sorted(strange)[0]!r} as evidence for question {question.id!r}, "
-            "which it was not given"
-        )
+    answer = checked_answer(reader.read(question.text, passages), passages)
     return answer, sum(count_tokens(store.encoder, [passage.content for passage in passages]))
 
 
@@ -156,7 +151,7 @@ def scope_passages(store: Store, ids: Sequence[str], scope: Namespace) -> list[P
 
 
 def _graded(
-    question: Question, ids: Sequence[str], store: Store, answering: Answering
+    question: Question, ids: Sequence[str], store: Store, answering: ReaderRun
 ) -> GradedAnswer:
     answer, tokens = answer_from(question, ids, store, answering.reader)
     rules = answer_rules(answering.rules or DEFAULT_RULES)
