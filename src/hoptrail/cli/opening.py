@@ -159,6 +159,25 @@ def check_new_folder(folder: Path) -> None:
         raise FormatError(f"{folder} is there already and not empty: choose another name")
 
 
+def check_page_folder(folder: Path, *, inputs: Iterable[Path]) -> None:
+    """Refuse a folder whose page and report are none of ours, before the work that makes them.
+
+    Args:
+        folder: What `--report` names; it need not be there.
+        inputs: What they are made from.
+
+    Raises:
+        FormatError: They may not be written.
+    """
+    from hoptrail.evaluation.report_page.evaluation_page import DATA, PAGE
+    from hoptrail.outputs import output_files, replaceable
+
+    output_files.checked_folder(folder)
+    if folder.is_dir():
+        replaceable.check_page(folder / PAGE, inputs=inputs)
+        replaceable.check_report(folder / DATA, inputs=inputs)
+
+
 def check_results(report: Path | None, plot: Path | None, *, inputs: Iterable[Path]) -> None:
     """Refuse files of results that cannot or must not be written, before the work that makes them.
 

@@ -317,6 +317,14 @@ PredictionsOption = Annotated[
         help="write each retriever's answers as the questions' benchmark reads them",
     ),
 ]
+PageOption = Annotated[
+    Path | None,
+    path_option(
+        "--report",
+        metavar="DIR",
+        help="write a page of tables, curves and every question, and the report, into a folder",
+    ),
+]
 TrecOption = Annotated[
     Path | None,
     path_option("--trec", metavar="DIR", help="write the rankings, and the gold, for trec_eval"),

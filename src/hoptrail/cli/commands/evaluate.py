@@ -10,6 +10,7 @@ from hoptrail.cli.app import LEARNING, add_group, app, command
 from hoptrail.cli.command import taking
 from hoptrail.cli.opening import (
     check_new_folder,
+    check_page_folder,
     check_readable,
     check_results,
     load_named_encoder,
@@ -24,6 +25,7 @@ from hoptrail.cli.options import (
     EvaluatedReader,
     FirstOption,
     JudgeOption,
+    PageOption,
     PlotOption,
     PolicyOption,
     PredictionsOption,
@@ -47,7 +49,10 @@ from hoptrail.cli.printing import print_json, say
 from hoptrail.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hoptrail.evaluation.answers.reader_run import ReaderRun
+    from hoptrail.formats.benchmarks.question_sets import QuestionSet
     from hoptrail.types import Reader
 
 RETRIEVERS = "bm25,dense,hybrid,pagerank,policy"
@@ -123,6 +128,7 @@ def evaluate_on_corpus(
     trec: TrecOption = None,
     seed: SeedOption = 0,
     json: ReportOption = None,
+    report: PageOption = None,
     plot: PlotOption = None,
 ) -> int:
     """Compare a policy with BM25, dense, hybrid and PageRank.
@@ -132,7 +138,6 @@ def evaluate_on_corpus(
     if len(questions) > 1:
         raise InputError("evaluate corpus takes one file of questions")
     from hoptrail.cli import output
-    from hoptrail.evaluation import report
     from hoptrail.evaluation.evaluate import Settings
     from hoptrail.evaluation.evaluate import evaluate as compare
 
@@ -142,9 +147,9 @@ def evaluate_on_corpus(
     )
     sources = [file for file in (corpus, questions[0], aliases) if file]
     check_readable(*sources)
-    check_results(json, plot, inputs=sources)
-    exports = _Exports(predictions, trec, questions[0], distractor, aliases)
-    exports.check(answers=answers)
+    outputs = _Outputs(json, report, plot, predictions, trec)
+    benchmark = _Benchmark(questions[0], distractor, aliases)
+    outputs.check(sources, benchmark if answers else None)
     answering = _answering(reader, rules, read, judge) if answers else None
     with output.Steps() as steps:
         comparison = compare(
@@ -156,11 +161,7 @@ def evaluate_on_corpus(
             answering=answering,
             progress=steps,
         )
-    exports.write(comparison)
-    if json and not to_stdout(json):
-        report.save_report(comparison, json)
-    if plot:
-        report.plot_recall(comparison, plot)
+    outputs.write(comparison, benchmark)
     if to_stdout(json):
         print_json(comparison)
     else:
@@ -188,39 +189,67 @@ def _print_tables(comparison: dict[str, Any]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Exports:
-    """What is written beside a report, for other programs."""
+class _Benchmark:
+    """A file of questions, perhaps of a published benchmark, and how it is to be read."""
 
-    predictions: Path | None
-    trec: Path | None
-    questions: Path
+    file: Path
     distractor: bool
     aliases: Path | None
 
-    def check(self, *, answers: bool) -> None:
-        """Refuse what could not be written, before the work."""
-        from hoptrail.formats.benchmarks.question_sets import is_question_set
+    def question_set(self) -> QuestionSet | None:
+        """The benchmark's questions; None where the file is none."""
+        from hoptrail.formats.benchmarks.question_sets import is_question_set, read_question_set
 
+        if not is_question_set(self.file):
+            return None
+        return read_question_set(self.file, distractor=self.distractor, aliases=self.aliases)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outputs:
+    """The files in which a comparison is written."""
+
+    json: Path | None
+    report: Path | None
+    plot: Path | None
+    predictions: Path | None
+    trec: Path | None
+
+    def check(self, sources: Sequence[Path], answers_to: _Benchmark | None) -> None:
+        """Refuse what could not be written, before the work.
+
+        Args:
+            sources: What the comparison is made from.
+            answers_to: The questions that are to be answered, if any.
+        """
+        check_results(self.json, self.plot, inputs=sources)
+        if self.report:
+            check_page_folder(self.report, inputs=sources)
         for folder in filter(None, (self.predictions, self.trec)):
             check_new_folder(folder)
-        if self.predictions and not (answers and is_question_set(self.questions)):
+        if self.predictions and not (answers_to and answers_to.question_set()):
             raise InputError(
                 "--predictions needs --answers, and questions from a file of HotpotQA, "
                 "2WikiMultiHopQA or MuSiQue"
             )
 
-    def write(self, comparison: dict[str, Any]) -> None:
-        """Write predictions and runs, where they are wanted."""
+    def write(self, comparison: dict[str, Any], benchmark: _Benchmark) -> None:
+        """Write all that is wanted."""
         from hoptrail.evaluation.answers.exports import export_predictions, export_runs
-        from hoptrail.formats.benchmarks.question_sets import read_question_set
+        from hoptrail.evaluation.report import plot_recall, save_report
+        from hoptrail.evaluation.report_page.evaluation_page import write_page
 
+        if self.json and not to_stdout(self.json):
+            save_report(comparison, self.json)
+        if self.report:
+            write_page(comparison, self.report)
+        if self.plot:
+            plot_recall(comparison, self.plot)
         if self.trec:
             export_runs(comparison, self.trec)
-        if self.predictions:
-            benchmark = read_question_set(
-                self.questions, distractor=self.distractor, aliases=self.aliases
-            )
-            export_predictions(comparison, benchmark, self.predictions)
+        questions = benchmark.question_set() if self.predictions else None
+        if self.predictions and questions:
+            export_predictions(comparison, questions, self.predictions)
 
 
 def _answering(

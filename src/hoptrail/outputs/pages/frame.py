@@ -61,14 +61,16 @@ STYLE = """
 """
 
 
-def html_page(title: str, *parts: Markup) -> str:
+def html_page(title: str, *parts: Markup, style: str = "") -> str:
     """A whole page, to be written to a file as UTF-8.
 
     Args:
         title: What a browser's tab says.
         parts: What it shows, one below the other.
+        style: What this page needs beside the common style; from the program, never from a text.
     """
-    digest = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
+    rules = STYLE + style
+    digest = base64.b64encode(hashlib.sha256(rules.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     head = element(
         "head",
@@ -78,7 +80,7 @@ def html_page(title: str, *parts: Markup) -> str:
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="referrer", content="no-referrer"),
         element("title", title),
-        element("style", Markup(STYLE)),
+        element("style", Markup(rules)),
     )
     body = element("body", element("main", *parts), class_="hoptrail")
     return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"

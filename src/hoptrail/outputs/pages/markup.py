@@ -11,7 +11,7 @@ import re
 
 from hoptrail.outputs.printable import printable_lines
 
-VOID = frozenset({"col", "hr", "meta"})
+VOID = frozenset({"col", "hr", "input", "meta"})
 """Elements without an end tag."""
 _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9-]*")
 

@@ -1,0 +1,1 @@
+"""An evaluation as one page: tables, curves, and where each question went wrong."""
