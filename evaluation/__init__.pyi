@@ -11,6 +11,9 @@ from .answers.grading import (
 from .answers.official_scores import (
     score_predictions as score_predictions,
 )
+from .answers.reading_curve import (
+    plot_reading as plot_reading,
+)
 from .benchmark import (
     Decision as Decision,
     Ranking as Ranking,

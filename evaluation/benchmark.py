@@ -71,6 +71,8 @@ class Result:
     rankings: Mapping[str, Ranking]
     answers: Mapping[str, GradedAnswer] = field(default_factory=dict)
     """What a reader answered from what each retriever gave it, where one was asked."""
+    readings: Mapping[str, Sequence[GradedAnswer]] = field(default_factory=dict)
+    """The same with more and more to read, a step for each budget."""
 
 
 def run(

@@ -19,6 +19,7 @@ from statistics import fmean
 from typing import Any
 
 from hoptrail.errors import FormatError, InputError
+from hoptrail.evaluation.answers.reading_curve import reading_curves
 from hoptrail.evaluation.benchmark import DEPTH, Result
 from hoptrail.evaluation.measures import split_measures
 from hoptrail.evaluation.plots import new_figure, save_figure
@@ -80,6 +81,7 @@ def build_report(
         name: split_measures(part, seed=seed, resamples=resamples, reference=reference)
         for name, part in parts.items()
     }
+    curves = reading_curves(results, seed=seed, resamples=resamples)
     return {
         "retrievers": splits["all"]["retrievers"],
         "splits": splits,
@@ -99,6 +101,7 @@ def build_report(
             "cores": os.cpu_count(),
         },
         "questions": [question_row(result, titles or {}) for result in results],
+        **({"reading": curves} if curves else {}),
     }
 
 

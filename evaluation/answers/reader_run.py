@@ -43,11 +43,15 @@ class ReaderRun:
     passages: int = PASSAGES
     """Of a ranking; a trail is read whole."""
     judge: AnswerJudge | None = None
+    budgets: tuple[int, ...] = ()
+    """Numbers of passages that every question is read with as well, for a curve of reading."""
 
     def __post_init__(self) -> None:
         answer_rules(self.rules or DEFAULT_RULES)
         if self.passages < 1:
             raise InputError(f"a reader needs at least 1 passage, got {self.passages}")
+        if any(budget < 1 for budget in self.budgets) or list(self.budgets) != sorted(self.budgets):
+            raise InputError(f"budgets must be rising numbers from 1, got {self.budgets}")
 
     def as_json(self) -> dict[str, object]:
         """What a report says of it."""
@@ -89,7 +93,14 @@ def answer_questions(
         }
         answers = {name: _graded(question, ids, store, answering) for name, ids in evidence.items()}
         rankings = {GOLD: gold_ranking(question), **result.rankings}
-        with_answers.append(replace(result, rankings=rankings, answers=answers))
+        readings = {
+            name: [
+                _graded(question, longer_evidence(one, answering, budget), store, answering)
+                for budget in answering.budgets
+            ]
+            for name, one in result.rankings.items()
+        }
+        with_answers.append(replace(result, rankings=rankings, answers=answers, readings=readings))
         if progress:
             progress(done, len(results))
     return with_answers
@@ -111,6 +122,19 @@ def evidence_of(ranking: Ranking, answering: ReaderRun) -> tuple[str, ...]:
     if ranking.decisions and ranking.decisions[-1].read:
         return ranking.decisions[-1].read
     return ranking.ids[: answering.passages]
+
+
+def longer_evidence(ranking: Ranking, answering: ReaderRun, budget: int) -> tuple[str, ...]:
+    """Ids of what a reader is given within a budget: a trail whole, and then the ranking.
+
+    Args:
+        ranking: Of any retriever.
+        answering: Says what is read without a budget.
+        budget: Passages; a longer trail is read whole all the same.
+    """
+    trail = evidence_of(ranking, answering) if ranking.decisions else ()
+    rest = [id_ for id_ in ranking.ids if id_ not in trail]
+    return (*trail, *rest[: max(0, budget - len(trail))])
 
 
 def answer_from(

@@ -102,6 +102,7 @@ def _parts(report: ReportData, name: str) -> Iterator[Markup | None]:
     yield _stopping_section(report, name)
     yield _sureness_section(report)
     yield _evidence_section(report)
+    yield _reading_section(report)
     yield _settings_section(report)
 
 
@@ -194,6 +195,20 @@ def _evidence_section(report: ReportData) -> Markup | None:
         return None
     heads = ["evidence", "complete for", "answer F1 there", "incomplete for", "answer F1 there"]
     return section("Answers against evidence", table(heads, rows))
+
+
+def _reading_section(report: ReportData) -> Markup | None:
+    """What more reading is worth: long context against retrieval."""
+    curves = report.get("reading")
+    if not curves:
+        return None
+    series = {
+        name: [(max(one["tokens"], 1.0), one["answer_f1"]) for one in points]
+        for name, points in curves.items()
+    }
+    tokens = [x for points in series.values() for x, _ in points]
+    axes = Axes("tokens read", "answer F1", (round(min(tokens)), round(max(tokens))), True)
+    return section("Long context against retrieval", line_chart(series, axes))
 
 
 def _share(values: list[float]) -> list[str]:

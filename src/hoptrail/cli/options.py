@@ -288,6 +288,15 @@ ReadOption = Annotated[
         help="passages of a ranking that the reader is given; a trail is read whole (default: 5)",
     ),
 ]
+BudgetsOption = Annotated[
+    str | None,
+    option(
+        "--budgets",
+        metavar="N,N…",
+        help="read each question with so many passages as well, for a curve of answer F1 over "
+        "tokens read in the report",
+    ),
+]
 JudgeOption = Annotated[
     str | None,
     option(

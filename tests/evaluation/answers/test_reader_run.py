@@ -9,7 +9,8 @@ import pytest
 
 from hoptrail.errors import InputError, ReaderError
 from hoptrail.evaluation.answers.grading import answerable_auc, grade_answer
-from hoptrail.evaluation.answers.reader_run import ReaderRun, evidence_of
+from hoptrail.evaluation.answers.reader_run import ReaderRun, evidence_of, longer_evidence
+from hoptrail.evaluation.answers.reading_curve import plot_reading
 from hoptrail.evaluation.benchmark import Decision, Ranking
 from hoptrail.evaluation.evaluate import Settings, evaluate
 from hoptrail.evaluation.report import answer_rows
@@ -133,3 +134,31 @@ def test_the_auc_counts_ordered_pairs() -> None:
     assert answerable_auc([0.9, 0.4, 0.4, 0.5], [True, True, False, False]) == 0.625
     assert answerable_auc([0.9, 0.4], [True, True]) is None
     assert answerable_auc([0.9, None], [True, False]) is None
+
+
+def test_a_longer_context_begins_with_the_trail(last_name_reader) -> None:
+    answering = ReaderRun(last_name_reader)
+    ranking = Ranking(("a", "b", "c", "d"), (4.0, 3.0, 2.0, 1.0))
+    assert longer_evidence(ranking, answering, 3) == ("a", "b", "c")
+    walked = replace(ranking, decisions=(Decision(("c", "a"), 0.9),))
+    assert longer_evidence(walked, answering, 1) == ("c", "a")
+    assert longer_evidence(walked, answering, 3) == ("c", "a", "b")
+    with pytest.raises(InputError, match="budgets must be rising numbers from 1"):
+        ReaderRun(last_name_reader, budgets=(5, 2))
+
+
+def test_answers_are_measured_against_what_was_read(
+    corpus, questions, hash_encoder, last_name_reader, tmp_path
+) -> None:
+    answering = ReaderRun(last_name_reader, budgets=(1, 12))
+    report = evaluate(
+        corpus, questions, Settings(("dense",)), encoder=hash_encoder, answering=answering
+    )
+    short, long = report["reading"]["dense"]
+    assert (short["passages"], long["passages"]) == (1.0, 12.0)
+    assert short["tokens"] < long["tokens"]
+    assert long["low"] <= long["answer_f1"] <= long["high"]
+    plot_reading(report, tmp_path / "reading.svg")
+    assert "tokens read" in (tmp_path / "reading.svg").read_text(encoding="utf-8")
+    with pytest.raises(InputError, match="no curve of reading"):
+        plot_reading({**report, "reading": {}}, tmp_path / "none.svg")

@@ -19,6 +19,7 @@ from hoptrail.cli.opening import (
 )
 from hoptrail.cli.options import (
     AliasesOption,
+    BudgetsOption,
     DistractorOption,
     EffortOption,
     EncoderOption,
@@ -121,6 +122,7 @@ def evaluate_on_corpus(
     reader: EvaluatedReader = None,
     rules: RulesOption = None,
     read: ReadOption = 5,
+    budgets: BudgetsOption = None,
     judge: JudgeOption = None,
     distractor: DistractorOption = False,
     aliases: AliasesOption = None,
@@ -150,7 +152,7 @@ def evaluate_on_corpus(
     outputs = _Outputs(json, report, plot, predictions, trec)
     benchmark = _Benchmark(questions[0], distractor, aliases)
     outputs.check(sources, benchmark if answers else None)
-    answering = _answering(reader, rules, read, judge) if answers else None
+    answering = _answering(reader, rules, read, judge, budgets) if answers else None
     with output.Steps() as steps:
         comparison = compare(
             corpus,
@@ -253,7 +255,7 @@ class _Outputs:
 
 
 def _answering(
-    reader: str | None, rules: str | None, passages: int, judge: str | None
+    reader: str | None, rules: str | None, passages: int, judge: str | None, budgets: str | None
 ) -> ReaderRun:
     """Who answers, by what the options name.
 
@@ -269,7 +271,8 @@ def _answering(
     referee = load_plugin(judge, "--judge") if judge else None
     if referee is not None and not callable(referee):
         raise InputError(f"--judge {judge} is not a function")
-    return ReaderRun(plugin, rules, passages, referee)
+    steps = [whole_argument(number) for number in _names(budgets or "")]
+    return ReaderRun(plugin, rules, passages, referee, tuple(steps))
 
 
 def _plugin_reader(name: str) -> Reader:
