@@ -80,7 +80,9 @@ def learn_from_use(
     def prepared(done: int, total: int) -> None:
         tell("prepare feedback", done, total, {})
 
-    judged = prepare_feedback(store, feedback, encoder, progress=prepared)
+    judged = prepare_feedback(
+        store, feedback, encoder, learned=policy.reformulator, progress=prepared
+    )
     tuned, curves = tune(policy, judged, config, progress=tell)
     judge = partial(gate.judge_by_feedback, feedback=held_back)
     if judges is not None:

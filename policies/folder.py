@@ -16,7 +16,11 @@ from hoptrail.outputs import output_files
 
 HEADING = "# A hoptrail policy"
 """How every card begins."""
-_BY_METADATA = {"checkpoint.safetensors": "place", "relations.safetensors": "scorer"}
+_BY_METADATA = {
+    "checkpoint.safetensors": "place",
+    "relations.safetensors": "scorer",
+    "reformulator.safetensors": "reformulator",
+}
 """Files of tensors that say in their metadata what they are."""
 
 

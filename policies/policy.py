@@ -3,7 +3,8 @@
 A policy is a folder of three files: `policy.safetensors` (the weights), `policy.json` (the shape
 of the networks, the names of the features that they read, and the card as data) and `README.md`
 (the card for people). It may hold several networks, trained from different seeds; π is then the
-mean of theirs. `relations.safetensors` beside them is optional: what leads walks over relations.
+mean of theirs. Two files beside them are optional: `reformulator.safetensors` asks the next query,
+`relations.safetensors` leads walks over relations.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ from hoptrail.policies.networks.weights import (
     load_weights,
     reason,
 )
+from hoptrail.policies.reformulation.learned import FILE as REFORMULATOR
+from hoptrail.policies.reformulation.learned import LearnedReformulator
 from hoptrail.values.numbers import finite, shown, whole
 
 WEIGHTS, SETTINGS, CARD = "policy.safetensors", "policy.json", "README.md"
@@ -60,6 +63,7 @@ class Policy(nn.Module):
         card: What is known of the policy: data, objective, seed, command, figures.
         relations: What leads walks over relations, where one was trained.
         rerank_weight: What effort `thorough` gives the joint fit; see `policies.search.reranker`.
+        reformulator: What asks the next query, where one was trained; a fixed rule otherwise.
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class Policy(nn.Module):
         relations: RelationScorer | None = None,
         *,
         rerank_weight: float = RERANK_WEIGHT,
+        reformulator: LearnedReformulator | None = None,
     ) -> None:
         super().__init__()
         if not members:
@@ -77,6 +82,7 @@ class Policy(nn.Module):
         self.card: dict[str, Any] = dict(card or {})
         self.rerank_weight = rerank_weight
         self.relations = relations
+        self.reformulator = reformulator
 
     @property
     def config(self) -> NetworkConfig:
@@ -104,6 +110,8 @@ class Policy(nn.Module):
         for name, tensor in sorted(self.state_dict().items()):
             digest.update(name.encode())
             digest.update(tensor.detach().contiguous().numpy().tobytes())
+        if self.reformulator is not None:
+            digest.update(self.reformulator.fingerprint.encode())
         return digest.hexdigest()[:16]
 
     def __repr__(self) -> str:
@@ -118,7 +126,13 @@ class Policy(nn.Module):
         if networks is None or networks >= len(self.members):
             return self
         members = [m for m in self.members[:networks] if isinstance(m, PolicyNetwork)]
-        return Policy(members, self.card, self.relations, rerank_weight=self.rerank_weight)
+        return Policy(
+            members,
+            self.card,
+            self.relations,
+            rerank_weight=self.rerank_weight,
+            reformulator=self.reformulator,
+        )
 
     def forward(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """Log π(read) `(n,)` and log π(STOP) `(b,)`.
@@ -186,6 +200,10 @@ class Policy(nn.Module):
                 (folder / RELATIONS).unlink(missing_ok=True)
             else:
                 self.relations.save(folder)
+            if self.reformulator is None:
+                (folder / REFORMULATOR).unlink(missing_ok=True)
+            else:
+                self.reformulator.save(folder / REFORMULATOR)
             if readme is not None:
                 (folder / CARD).write_text(readme, encoding="utf-8")
         except OSError as error:
@@ -224,6 +242,7 @@ class Policy(nn.Module):
         except FAULTS as error:
             raise PolicyError(f"the policy in {folder} is damaged: {reason(error)}") from error
         policy.relations = RelationScorer.load(folder)
+        policy.reformulator = LearnedReformulator.load(folder / REFORMULATOR)
         return policy.eval()
 
     @classmethod

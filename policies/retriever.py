@@ -7,7 +7,7 @@ in the pool follows by fusion rank.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from hoptrail.memory.views.view import View
 from hoptrail.policies.environment.candidates import RANKING_DEPTH, CandidatePool, RetrievalScope
 from hoptrail.policies.environment.efforts import Effort
 from hoptrail.policies.environment.feature_names import PairFeature
-from hoptrail.policies.environment.reformulation import Reformulator, candidate_content, rewritten
+from hoptrail.policies.environment.reformulation import Reformulator
 from hoptrail.policies.environment.state import State
 from hoptrail.policies.environment.terms import Lexicon
 from hoptrail.policies.policy import Policy
@@ -47,16 +47,27 @@ class PolicyRetriever:
         policy: π.
         view: The scope's passages and indexes; a retriever is good for one version of it.
         graph: The scope's graph.
-        encoder: For questions and rewritten queries.
+        encoder: The memory's, or a cache before it.
         effort: The bounds.
+        cache: Puts a cache before what encodes queries; none by default.
     """
 
     def __init__(
-        self, policy: Policy, view: View, graph: GraphView, encoder: Encoder, effort: Effort
+        self,
+        policy: Policy,
+        view: View,
+        graph: GraphView,
+        encoder: Encoder,
+        effort: Effort,
+        *,
+        cache: Callable[[Encoder], Encoder] | None = None,
     ) -> None:
-        self.encoder = encoder = for_questions(encoder)
+        self.reformulator = reformulator = Reformulator(
+            encoder, reencode=effort.reencode, learned=policy.reformulator, cache=cache
+        )
+        encoder = for_questions(encoder)
+        self.encoder = encoder = encoder if cache is None else cache(encoder)
         self.scope = RetrievalScope(view, graph, Lexicon(view, graph))
-        reformulator = Reformulator(encoder, reencode=effort.reencode)
         followed = policy.first(effort.networks).eval()
         self.search = BeamSearch(followed, reformulator, effort)
         self.sampled = SampledBeam(followed, reformulator, effort)
@@ -113,9 +124,10 @@ class PolicyRetriever:
             return []
         vectors = self.encoder.encode(list(questions))
         near = self.scope.view.dense.search(vectors, RANKING_DEPTH, allowed=allowed)[1]
+        firsts = self.reformulator.first(questions, vectors)
         pools = [
-            CandidatePool(question, vector, self.scope, allowed, slots)
-            for question, vector, slots in zip(questions, vectors, near, strict=True)
+            CandidatePool(question, vector, self.scope, allowed, slots, first)
+            for question, vector, slots, first in zip(questions, vectors, near, firsts, strict=True)
         ]
         if explore is not None:
             walks = self.sampled.sample(pools, explore)
@@ -129,8 +141,9 @@ class PolicyRetriever:
         reranked = [(one, NOT_RERANKED) for one in scores]
         if self.reranker:
             reranked = self.reranker.rerank([episode for episode, _ in walks], scores)
+        firsts_encoded = int(self.reformulator.learned is not None)
         return [
-            _finish(episode, one, k, trails, fit)
+            _finish(episode, one, k, trails, fit, firsts_encoded)
             for (episode, trails), (one, fit) in zip(walks, reranked, strict=True)
         ]
 
@@ -162,7 +175,12 @@ def _log_lengths(view: View) -> NDArray[np.float64] | None:
 
 
 def _finish(
-    episode: Episode, scores: Scores, k: int, trails: Sequence[Decided], fit: RerankFit
+    episode: Episode,
+    scores: Scores,
+    k: int,
+    trails: Sequence[Decided],
+    fit: RerankFit,
+    firsts_encoded: int,
 ) -> RetrievalResult:
     """The ranking and the trails of a question that has been walked."""
     pool = episode.pool
@@ -176,7 +194,7 @@ def _finish(
         trails=_trails(episode),
         read=tuple(pool.reads),
         candidates=len(pool.slots),
-        texts_encoded=episode.encoded + fit.texts,
+        texts_encoded=episode.encoded + firsts_encoded + fit.texts,
         decided=tuple(trails),
         pairs_scored=fit.pairs,
         sub_questions=fit.sub_questions,
@@ -226,9 +244,7 @@ def _hops(pool: CandidatePool, prefix: TrailPrefix) -> tuple[Hop, ...]:
     hops: list[Hop] = []
     steps = zip(passages, prefix.hops, prefix.stops, strict=True)
     for i, (passage, probability, stop) in enumerate(steps):
-        query = pool.question
-        if i:
-            query = rewritten(pool.question, candidate_content(pool, prefix.evidence[i - 1]))
+        query = pool.query(prefix.evidence[:i]).text or pool.question
         link = link_between(pool, prefix.evidence[:i], prefix.evidence[i])
         hops.append(Hop(query, passage.id, link, probability, stop, passage.namespace))
     return tuple(hops)

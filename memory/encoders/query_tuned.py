@@ -22,9 +22,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hoptrail.errors import FormatError
 from hoptrail.memory.encoders.model_folder import check_own_folder
-from hoptrail.memory.encoders.transformer import TransformerEncoder, minilm
+from hoptrail.memory.encoders.transformer import TransformerEncoder, TransformerModel, minilm
 from hoptrail.memory.encoders.vectors import Vectors
 
 if TYPE_CHECKING:
@@ -198,6 +201,47 @@ class QueryTunedEncoder:
                 f"{loaded}: its encoder or a file of it was changed"
             )
         return encoder
+
+
+class LowRankEncoder(TransformerEncoder):
+    """An encoder with changes added to its weights, once these are needed.
+
+    Args:
+        base: The encoder, which stays as it is.
+        factors: The changes: a `(rank, in)` and b `(out, rank)` of each layer, by its name.
+        fingerprint: What names base and changes together.
+    """
+
+    def __init__(
+        self,
+        base: TransformerEncoder,
+        factors: Mapping[str, tuple[NDArray[np.float16], NDArray[np.float16]]],
+        fingerprint: str,
+    ) -> None:
+        self.base, self._changes = base, factors
+        self._set_up(None, replace(base.record, fingerprint=fingerprint), base.device)
+
+    def _load(self) -> TransformerModel:
+        """The base's model with the changes.
+
+        Raises:
+            FormatError: They are of another network.
+        """
+        import torch
+
+        model = self.base.model
+        network = copy.deepcopy(model.network)
+        try:
+            merge_low_rank(
+                network,
+                {
+                    name: (torch.from_numpy(a).float(), torch.from_numpy(b).float())
+                    for name, (a, b) in self._changes.items()
+                },
+            )
+        except ValueError as error:
+            raise FormatError(f"the changes do not fit their encoder: {error}") from error
+        return replace(model, network=network)
 
 
 def check_tuned_folder(folder: Path) -> None:

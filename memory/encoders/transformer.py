@@ -107,20 +107,30 @@ class TransformerEncoder(WindowedEncoder):
         device: str | None = None,
         batch_size: int = 32,
     ) -> None:
-        self._loaded: TransformerModel | None = None
+        loaded: TransformerModel | None = None
         if isinstance(model, TransformerModel):
-            self._loaded, self._record = model, model_record(model)
+            loaded, record = model, model_record(model)
         else:
             self._folder = fetch(model)
-            record = read_record(self._folder)
-            if record is None:
-                self._loaded = load_model(self._folder)
-                record = model_record(self._loaded)
-                write_record(self._folder, record)
-            self._record = record
-        super().__init__(self._record.tokenizer, self._record.max_length)
-        self._device = device or _default_device()
-        self._batch_size = batch_size
+            known = read_record(self._folder)
+            if known is None:
+                loaded = load_model(self._folder)
+                known = model_record(loaded)
+                write_record(self._folder, known)
+            record = known
+        self._set_up(loaded, record, device or _default_device(), batch_size)
+
+    def _set_up(
+        self,
+        loaded: TransformerModel | None,
+        record: ModelRecord,
+        device: str,
+        batch_size: int = 32,
+    ) -> None:
+        """Take a record of a model, and the model where it is loaded already."""
+        super().__init__(record.tokenizer, record.max_length)
+        self._loaded, self._record = loaded, record
+        self._device, self._batch_size = device, batch_size
         self._pass_ready: tuple[Any, Any] | None = None  # network and tokeniser of batches
 
     @property

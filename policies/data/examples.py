@@ -1,7 +1,8 @@
-"""Questions made ready for training: their pools, with the gold and some wrong turns read."""
+"""Questions made ready for training: their pools, with the states that are learned from entered."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -9,13 +10,14 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from hoptrail.learning.set_likelihood import MAX_GOLD
 from hoptrail.memory.encoders.query_side import query_side
 from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.metrics.clusters import connected_components
 from hoptrail.policies.data.corpora import OpenCorpus
 from hoptrail.policies.environment.candidates import CandidatePool, RetrievalScope
 from hoptrail.policies.environment.features import Features, as_links, features
-from hoptrail.policies.environment.reformulation import Reformulator
+from hoptrail.policies.environment.reformulation import AnyReformulator
 from hoptrail.policies.environment.state import State, StateInput, state_input
 from hoptrail.policies.environment.terms import Lexicon
 from hoptrail.types import Namespace, Question
@@ -51,11 +53,11 @@ class PoolFeatures:
         self.pool = pool
         self._features: Features | None = None
         self._as_links: Features | None = None
-        self._reads = 0  # how many the pool had when these were worked out
-        self._mark = (0, 0)
+        self._known = (0, 0)  # reads and candidates of the pool when these were worked out
+        self._mark = (0, 0, 0)
 
     def mark(self) -> None:
-        """Let `reset` come back to the reads and candidates that the pool has now."""
+        """Let `reset` come back to the reads, states and candidates that the pool has now."""
         self._mark = self._size()
 
     def reset(self) -> None:
@@ -71,8 +73,9 @@ class PoolFeatures:
         Args:
             mentions_as_links: Whether mentions are shown as links.
         """
-        if self._features is None or self._reads != len(self.pool.reads):
-            self._features, self._reads = features(self.pool), len(self.pool.reads)
+        size = len(self.pool.reads), len(self.pool.slots)
+        if self._features is None or self._known != size:
+            self._features, self._known = features(self.pool), size
             self._as_links = None
         if not mentions_as_links:
             return self._features
@@ -80,8 +83,8 @@ class PoolFeatures:
             self._as_links = as_links(self._features)
         return self._as_links
 
-    def _size(self) -> tuple[int, int]:
-        return len(self.pool.reads), len(self.pool.slots)
+    def _size(self) -> tuple[int, int, int]:
+        return len(self.pool.reads), len(self.pool.queries), len(self.pool.slots)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,6 +99,8 @@ class Example:
     """Of its candidates."""
     gold: tuple[int, ...]
     """Slots of the supporting passages; none where they are not known."""
+    detours: tuple[State, ...] = ()
+    """States behind a wrong turn, to learn from: some of the gold, and a passage that is not."""
     source: Source = Source.GIVEN
     mentions_as_links: bool = False
     """Whether mentions are shown to the policy as links; see `features.as_links`."""
@@ -106,11 +111,6 @@ class Example:
     def pool(self) -> CandidatePool:
         """The candidates, with what was read of them."""
         return self.features.pool
-
-    @property
-    def wrong(self) -> list[int]:
-        """Slots that were read and are not gold."""
-        return [slot for slot in self.pool.reads if slot not in self.gold]
 
     def with_mentions_as_links(self) -> Example:
         """The same question over the same pool, whose mentions the policy sees as links."""
@@ -128,47 +128,37 @@ class Example:
         """What the policy sees with some evidence.
 
         Args:
-            evidence: Slots, all of which must have been read.
+            evidence: Slots of a state that was entered.
         """
         now = self.features.now(mentions_as_links=self.mentions_as_links)
         return state_input(self.pool, now, evidence)
 
 
-def read_all(reads: Sequence[tuple[Example, int]], reformulator: Reformulator) -> None:
-    """Read passages for their questions, where they were not read yet, in one encoder call.
+def enter_all(states: Sequence[tuple[Example, State]], reformulator: AnyReformulator) -> None:
+    """Enter states of questions, where they were not entered yet, in one encoder call.
 
     Args:
-        reads: Questions and slots; what is read becomes part of the questions' pools.
-        reformulator: Rewrites the query from each.
+        states: Questions with the evidence of a state.
+        reformulator: Asks their queries, which become part of the questions' pools.
     """
-    missing = dict.fromkeys(
-        (example, slot) for example, slot in reads if slot not in example.pool.reads
-    )
-    queries = reformulator.rewrite([(example.pool, slot) for example, slot in missing])
-    rows_of: dict[Example, list[int]] = {}
-    slots: list[int] = []
-    for row, (example, slot) in enumerate(missing):
-        rows_of.setdefault(example, []).append(row)
-        slots.append(slot)
-    for example, rows in rows_of.items():
-        example.pool.read([slots[row] for row in rows], queries[rows])
+    reformulator.enter([(example.pool, evidence) for example, evidence in states])
 
 
 def prepare(
     corpora: Sequence[OpenCorpus],
     encoder: Encoder,
+    reformulator: AnyReformulator,
     *,
     source: Source = Source.GIVEN,
-    reencode: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Example]:
     """The questions of all corpora, each with its pool.
 
     Args:
         corpora: Opened corpora.
-        encoder: For questions and rewritten queries; one that caches makes the next run quick.
+        encoder: For questions; one that caches makes the next run quick.
+        reformulator: Asks the queries of the states that are learned from.
         source: Where the questions come from.
-        reencode: Encode what queries are rewritten to; otherwise they move as vectors.
         progress: Called with (done, total) questions.
 
     Raises:
@@ -176,52 +166,78 @@ def prepare(
     """
     total = sum(len(corpus.questions) for corpus in corpora)
     encoder = query_side(encoder)
-    reformulator = Reformulator(encoder, reencode=reencode)
     out: list[Example] = []
-    done = 0
     for corpus in corpora:
         scopes: dict[Namespace, RetrievalScope] = {}
         for chunk in _chunks(corpus.questions):
-            vectors = encoder.encode([question.text for question in chunk])
+            texts = [question.text for question in chunk]
+            vectors = encoder.encode(texts)
+            firsts = reformulator.first(texts, vectors)
             examples = []
-            for question, vector in zip(chunk, vectors, strict=True):
+            for question, vector, first in zip(chunk, vectors, firsts, strict=True):
                 if question.namespace not in scopes:
                     scope = corpus.scope_of(question)
                     scopes[question.namespace] = RetrievalScope(
                         scope.view, scope.graph, Lexicon(scope.view, scope.graph)
                     )
-                pool = CandidatePool(question.text, vector, scopes[question.namespace])
+                pool = CandidatePool(question.text, vector, scopes[question.namespace], first=first)
+                gold = corpus.gold(question)
                 examples.append(
                     Example(
                         question,
                         PoolFeatures(pool),
-                        corpus.gold(question),
+                        gold,
+                        detours(pool, gold),
                         source,
                         corpus=str(corpus.store.path),
                     )
                 )
-            read_all([(e, slot) for e in examples for slot in to_read(e)], reformulator)
+            enter_all([(e, state) for e in examples for state in to_enter(e)], reformulator)
             for example in examples:
                 example.mark()
             out += examples
-            done += len(chunk)
             if progress:
-                progress(done, total)
+                progress(len(out), total)
     return out
 
 
-def to_read(example: Example) -> list[int]:
-    """What is read of an example before training: its gold, and some wrong turns.
+def subsets_of_gold(gold: Sequence[int]) -> list[State]:
+    """The states that read nothing but gold; which of it, the bits of a state's place say.
 
     Args:
-        example: A question whose pool holds nothing but what the question brought.
-
-    Returns:
-        Slots.
+        gold: Slots of the supporting passages; those beyond `MAX_GOLD` are left out.
     """
-    pool = example.pool
+    gold = gold[:MAX_GOLD]
+    return [
+        tuple(slot for j, slot in enumerate(gold) if code >> j & 1)
+        for code in range(2 ** len(gold))
+    ]
+
+
+def detours(pool: CandidatePool, gold: Sequence[int]) -> tuple[State, ...]:
+    """For each wrong turn a state behind it, with some of the gold; the question decides which.
+
+    Args:
+        pool: That of a question, with nothing read.
+        gold: Slots of its supporting passages.
+    """
     named = sorted(pool.named, key=pool.scope.view.content_key)[:WRONG_NAMED]
-    return list(dict.fromkeys([*example.gold, *pool.rankings[0][:WRONG_HITS], *named]))
+    turns = dict.fromkeys([*pool.rankings[0][:WRONG_HITS], *named])
+    subsets = subsets_of_gold(gold)
+    digest = hashlib.sha256(pool.question.encode("utf-8", "surrogatepass")).digest()
+    rng = np.random.default_rng(list(digest[:8]))
+    return tuple(
+        (*subsets[int(rng.integers(len(subsets)))], turn) for turn in turns if turn not in gold
+    )
+
+
+def to_enter(example: Example) -> list[State]:
+    """The states of an example that are entered before training: of its gold, and its detours.
+
+    Args:
+        example: A question with its pool.
+    """
+    return [*subsets_of_gold(example.gold), *example.detours]
 
 
 def _chunks(questions: list[Question]) -> Iterator[list[Question]]:

@@ -84,6 +84,12 @@ class CandidateInputs:
         return sparse + dense
 
     @cached_property
+    def first_cosines(self) -> Array:
+        """With the first query, `(n,)`."""
+        slots = np.asarray(self.rows.slots, dtype=np.int64)
+        return self.pool.scope.view.dense.cosines(self.pool.query(()).vector, slots)
+
+    @cached_property
     def idf(self) -> Array:
         """By term."""
         return self.pool.scope.lexicon.idf()
@@ -248,6 +254,20 @@ def pagerank_share(inputs: CandidateInputs) -> Reals:
 def pagerank_rank(inputs: CandidateInputs) -> Reals:
     """Log-rank by these visits."""
     return inputs.log_ranks(inputs.question.pagerank_ranks)
+
+
+@_computes(CandidateFeature.FIRST_QUERY_Z)
+def first_query_z(inputs: CandidateInputs) -> Array:
+    """Cosine with the first query, in standard deviations over the scope."""
+    first = inputs.pool.query(())
+    z: Array = (inputs.first_cosines - first.mean) / (first.spread + EPSILON)
+    return z
+
+
+@_computes(CandidateFeature.FIRST_QUERY_COSINE)
+def first_query_cosine(inputs: CandidateInputs) -> Array:
+    """Cosine with the first query."""
+    return inputs.first_cosines
 
 
 def _log_counts(counts: Sequence[int]) -> Reals:

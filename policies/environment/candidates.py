@@ -1,7 +1,8 @@
 """The candidate pool of one question: what the policy may read, and how each came in.
 
-The pool starts with index hits for the question and the passages it names, and widens with every
-passage read: hits of the rewritten query, and the passage's neighbours in the graph. Which
+The pool starts with index hits for the question and for the first query, and the passages that the
+question names. It widens with every passage read (hits of the query that this passage alone leads
+to, and its neighbours in the graph) and with every state entered (hits of its query). Which
 candidates a state may choose from depends on its own evidence alone (`action_mask`), so that π(a|s)
 is a function of the state, whatever other beams have read.
 """
@@ -29,7 +30,9 @@ RANKING_DEPTH = 100
 PAGERANK_CANDIDATES = 15
 """Candidates that a random walk from the question's hits and names brings."""
 READ_HITS = 10
-"""Dense hits that a rewritten query brings."""
+"""Dense hits that a next query brings."""
+SPARE = 4
+"""Hits asked for besides, in place of those that were read already."""
 ENTITY_HITS = 6
 """Neighbours that a passage brings through the rarest entities that it shares with them."""
 HUB = 30
@@ -53,7 +56,7 @@ class Read:
 
     slot: int
     query: Vectors
-    """The query as rewritten from it, `(d,)`."""
+    """The query that it alone leads to, without an encoder pass, `(d,)`."""
     introduced: frozenset[int]
     """Slots that it makes available."""
     mentions: tuple[Mention, ...]
@@ -64,20 +67,39 @@ class Read:
     """Slots that name its title."""
 
 
+@dataclass(frozen=True, slots=True)
+class StateQuery:
+    """The query of a state: what is asked for next, with this evidence."""
+
+    vector: Vectors
+    """`(d,)`, L2-normalised."""
+    text: str | None
+    """What the encoder read; None where the query moved as a vector."""
+    hits: frozenset[int]
+    """Slots that it brings."""
+    mean: float
+    """Of the cosines of all passages of the scope with it."""
+    spread: float
+    """Their standard deviation."""
+
+
 class CandidatePool:
     """The candidates of one question, in the order in which they were found.
 
     Args:
         question: In words.
-        vector: Its vector, `(d,)`.
+        vector: Its vector, `(d,)`, as the memory's encoder gives it.
         scope: Where candidates come from.
         allowed: `(capacity,)` the slots that may be candidates; all by default.
         near: The `RANKING_DEPTH` slots nearest to the vector, where they are known.
+        first: The first query, `(d,)`: that of the state in which nothing was read; the question's
+            vector by default.
 
     Attributes:
         slots: The candidates' slots in the view.
         base: How many of them the question alone introduced.
         reads: The passages read so far, by slot.
+        queries: The queries of the states entered so far, by evidence.
     """
 
     def __init__(
@@ -87,6 +109,7 @@ class CandidatePool:
         scope: RetrievalScope,
         allowed: NDArray[np.bool_] | None = None,
         near: Slots | None = None,
+        first: Vectors | None = None,
     ) -> None:
         view, graph, lexicon = scope.view, scope.graph, scope.lexicon
         self.question, self.vector, self.scope = question, vector, scope
@@ -95,6 +118,7 @@ class CandidatePool:
         named = graph.title_matches(question)
         self.named = {slot: length for slot, length in named.items() if self._may(slot)}
         self.reads: dict[int, Read] = {}
+        self.queries: dict[frozenset[int], StateQuery] = {}
         self.slots: list[int] = []
         self.position: dict[int, int] = {}
         self._rank_all(view, near)
@@ -103,6 +127,8 @@ class CandidatePool:
         self._admit(self.rankings[2][:SPARSE_HITS])
         self._admit(self.pagerank_ranking[:PAGERANK_CANDIDATES])
         self._admit(sorted(self.named, key=view.content_key))
+        first = vector if first is None else first
+        self.ask([()], first[None], [question], search_nearest([self], first[None]))
         self.base = len(self.slots)
 
     def _rank_all(self, view: View, near: Slots | None) -> None:
@@ -169,11 +195,11 @@ class CandidatePool:
     def read(
         self, slots: Sequence[int], queries: Vectors, query_hits: Sequence[Slots] | None = None
     ) -> None:
-        """Take passages as read: widen by what their rewritten queries and their links bring.
+        """Take passages as read: widen by what each alone leads to, and by its links.
 
         Args:
             slots: n passages of the scope.
-            queries: `(n, d)`, the query as rewritten from each.
+            queries: `(n, d)`, the query that each alone leads to.
             query_hits: What `search_nearest` gives for the queries, where somebody has asked.
         """
         if not len(slots):
@@ -208,13 +234,49 @@ class CandidatePool:
             )
             self._admit([slot, *introduced])
 
-    def forget(self, reads: int, candidates: int) -> None:
-        """Go back to when it had only its first so many reads and candidates.
+    def ask(
+        self,
+        states: Sequence[tuple[int, ...]],
+        queries: Vectors,
+        texts: Sequence[str | None],
+        query_hits: Sequence[Slots],
+    ) -> None:
+        """Enter states: widen by what their queries bring.
+
+        Args:
+            states: n of them, by the slots of their evidence, all of which was read.
+            queries: `(n, d)`, theirs.
+            texts: What the encoder read for each; None where the query moved as a vector.
+            query_hits: What `search_nearest` gives for the queries.
+        """
+        if not len(states):
+            return
+        mean, spread = self.scope.view.dense.moments(queries)
+        for i, (evidence, hits) in enumerate(zip(states, query_hits, strict=True)):
+            introduced = [int(h) for h in hits if h >= 0 and h not in evidence][:READ_HITS]
+            self.queries[frozenset(evidence)] = StateQuery(
+                queries[i], texts[i], frozenset(introduced), float(mean[i]), float(spread[i])
+            )
+            self._admit(introduced)
+
+    def query(self, evidence: Iterable[int]) -> StateQuery:
+        """The query of a state that was entered.
+
+        Args:
+            evidence: Its slots, in any order.
+        """
+        return self.queries[frozenset(evidence)]
+
+    def forget(self, reads: int, queries: int, candidates: int) -> None:
+        """Go back to when it had only its first so many reads, states and candidates.
 
         Args:
             reads: How many reads stay.
+            queries: How many states stay; at least 1.
             candidates: How many candidates stay; at least `base`.
         """
+        for state in list(self.queries)[queries:]:
+            del self.queries[state]
         for slot in list(self.reads)[reads:]:
             del self.reads[slot]
         for slot in self.slots[candidates:]:
@@ -225,10 +287,12 @@ class CandidatePool:
         """Which candidates a state with this evidence (slots) may choose from, `(n,)`.
 
         Args:
-            evidence: Slots that were read in this pool.
+            evidence: Slots of a state that was entered in this pool.
         """
+        evidence = tuple(evidence)
         available = np.zeros(len(self.slots), dtype=bool)
         available[: self.base] = True
+        available[[self.position[s] for s in self.query(evidence).hits]] = True
         for slot in evidence:
             available[[self.position[s] for s in self.reads[slot].introduced]] = True
             available[self.position[slot]] = True
@@ -262,7 +326,7 @@ class CandidatePool:
 
 
 def search_nearest(pools: Sequence[CandidatePool], queries: Vectors) -> list[Slots]:
-    """The slots nearest to each rewritten query, in the scope of its pool: one search for all.
+    """The slots nearest to each next query, in the scope of its pool: one search for all.
 
     Args:
         pools: A pool for each query; several may be the same.
@@ -278,7 +342,7 @@ def search_nearest(pools: Sequence[CandidatePool], queries: Vectors) -> list[Slo
     for rows in scopes.values():
         pool = pools[rows[0]]
         search = pool.scope.view.dense.search
-        near = search(queries[rows], READ_HITS + 1, allowed=pool.allowed)[1]
+        near = search(queries[rows], READ_HITS + SPARE, allowed=pool.allowed)[1]
         for row, slots in zip(rows, near, strict=True):
             nearest_slots[row] = slots
     return nearest_slots

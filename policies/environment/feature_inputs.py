@@ -106,7 +106,7 @@ class ReadPassages(Rows):
 
     reads: list[Read]
     queries: Vectors
-    """`(r, d)` as rewritten."""
+    """`(r, d)`: the query that each alone leads to."""
     latent: Vectors
     """`(r, d)`: question + read, L2-normalised."""
     vectors: Vectors

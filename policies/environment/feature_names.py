@@ -60,13 +60,15 @@ class CandidateFeature(FeatureColumn):
     HYBRID_BELOW_BEST = "hybrid z-score below the best", 6.0  # as the hybrid z-score
     PAGERANK_SHARE = "visits of a random walk from the question", 4.0  # a logarithm from -6.9 to 0
     PAGERANK_RANK = "rank by these visits"
+    FIRST_QUERY_Z = "z-score for the first query", 3.0  # as the dense z-score
+    FIRST_QUERY_COSINE = "cosine with the first query"
 
 
 class PairFeature(FeatureColumn):
     """What a passage that was read says of a candidate."""
 
-    QUERY_Z = "z-score for the rewritten query", 3.0  # as the dense z-score
-    QUERY_COSINE = "cosine with the rewritten query"
+    QUERY_Z = "z-score for the query that it alone leads to", 3.0  # as the dense z-score
+    QUERY_COSINE = "cosine with the query that it alone leads to"
     IS_MENTIONED = "is mentioned by the read"
     QUESTION_IDF_NEAR_MENTION = "question terms around that mention"
     MENTION_EARLINESS = "how early it is mentioned"
@@ -98,8 +100,10 @@ class EvidenceFeature(FeatureColumn):
     IS_EVIDENCE = "is evidence"
     NEW_IDF_SHARE = "share of the question's idf that it covers and the evidence does not"
     OPEN_IDF_SHARE = "share of what the evidence leaves open that it covers"
-    BEST_QUERY_RANK = "best rank for a rewritten query"  # as a logarithm
-    LAST_QUERY_RANK = "rank for the last rewritten query"
+    NEXT_QUERY_Z = "z-score for the next query", 3.0  # as the dense z-score
+    NEXT_QUERY_COSINE = "cosine with the next query"
+    NEXT_QUERY_RANK = "rank for the next query"  # as a logarithm, among what is open
+    BEST_QUERY_RANK = "best rank for a query that one read leads to"  # likewise
 
 
 class StateFeature(FeatureColumn):
@@ -111,14 +115,15 @@ class StateFeature(FeatureColumn):
     QUESTION_TERMS = "terms of the question", 20.0  # a long question
     NAMED = "passages named", 4.0  # as the passages read
     NAMED_UNREAD = "passages named and not read", 4.0  # as the passages named
-    BEST_QUERY_Z = "best z-score for a rewritten query"  # scaled already
+    BEST_QUERY_Z = "best z-score for a query that one read leads to"  # scaled already
+    BEST_NEXT_QUERY_Z = "best z-score for the next query", 3.0  # as the dense z-score
+    NEXT_QUERY_MARGIN = "how far the best lies above the fifth for the next query"
     MENTIONED_CANDIDATES = "candidates that the evidence mentions", 10.0  # of a few passages
 
 
 COLUMNS = (
     *(f"alone: {feature.label}" for feature in CandidateFeature),
     *(f"beside the evidence, largest: {feature.label}" for feature in PairFeature),
-    *(f"beside the last read: {feature.label}" for feature in PairFeature),
     *(f"beside the evidence, mean: {feature.label}" for feature in AVERAGED),
     *(f"evidence: {feature.label}" for feature in EvidenceFeature),
     *(f"overall: {feature.label}" for feature in StateFeature),
@@ -126,7 +131,7 @@ COLUMNS = (
 """The name of each column of `StateInput.x`. A policy keeps the names of those that it reads, so
 that one trained before a column was added still decides as it did."""
 WIDTH = len(COLUMNS)
-FEATURES_VERSION = 1
+FEATURES_VERSION = 2
 """Changes when a column changes its meaning under the same name: a policy is bound to it."""
 
 ColumnT = TypeVar("ColumnT", bound=FeatureColumn)

@@ -65,7 +65,7 @@ class PairInputs:
 
     @cached_property
     def query_cosines(self) -> Vectors:
-        """Of the candidates with the rewritten queries, `(r, n)`."""
+        """Of the candidates with the query that each read leads to, `(r, n)`."""
         cosines: Vectors = self.reads.queries @ self.candidates.vectors.T
         return cosines
 
@@ -145,13 +145,13 @@ def pair_features(inputs: PairInputs) -> Array:
 
 @_computes(PairFeature.QUERY_Z)
 def query_z(inputs: PairInputs) -> Reals:
-    """Cosine with the rewritten query, in standard deviations over the scope."""
+    """Cosine with the query that the read leads to, in standard deviations over the scope."""
     return _standardised(inputs.query_cosines, inputs.reads.query_moments)
 
 
 @_computes(PairFeature.QUERY_COSINE)
 def query_cosine(inputs: PairInputs) -> Vectors:
-    """Cosine with the rewritten query."""
+    """Cosine with the query that the read leads to."""
     return inputs.query_cosines
 
 

@@ -1,63 +1,197 @@
-"""The next query, rewritten from what was read.
+"""The next query of a state: from the question and the evidence, as a set.
 
-Text: encode(question ⊕ passage), as in multi-hop dense retrieval (Xiong et al. 2021,
-arXiv:2009.12756, eq. 2), one encoder pass for all passages of a hop. Latent: norm(q + v), which
-costs no pass at all. Both depend on the passage read and not on the order of reading, so that a
-passage is rewritten once for a question whatever beams read it.
+The learned reformulator (`policies.reformulation`) encodes both with the changed query side of the
+memory's encoder, one pass for all states of a hop; at effort `fast` a small network moves the first
+query by the vectors of the evidence, which costs no pass. For an encoder that nothing was learned
+for, a fixed rule takes its place: the same text in the encoder as it is, as in multi-hop dense
+retrieval (Xiong et al. 2021, arXiv:2009.12756, eq. 2), or norm(q + mean of v).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from hoptrail.memory.encoders.query_side import for_questions
 from hoptrail.memory.encoders.transformer import Encoder, Vectors
-from hoptrail.policies.environment.candidates import CandidatePool
+from hoptrail.policies.environment.candidates import CandidatePool, search_nearest
+from hoptrail.policies.reformulation.learned import LearnedReformulator
+from hoptrail.policies.reformulation.query_text import query_text
 
-HEAD = 400
-"""Characters of a passage that enter the rewritten query: its head says what it is about, and
-the time to encode grows with every token."""
-
-
-def rewritten(question: str, content: str) -> str:
-    """The rewritten query as text.
-
-    Args:
-        question: In words.
-        content: Of the passage read; its first `HEAD` characters count.
-    """
-    return f"{question} {content[:HEAD]}"
+Evidence = tuple[int, ...]
+"""Slots of what was read, in any order."""
 
 
 class Reformulator:
-    """Rewrites queries, in text or in vector space.
+    """Asks the next query of states, and reads for them what was not read yet.
 
     Args:
-        encoder: For text.
-        reencode: Whether to encode the text; otherwise the query moves in vector space.
+        encoder: The memory's, in whatever form; for what was not learned.
+        reencode: Whether to encode a state's text; otherwise the first query moves as a vector.
+        learned: What was trained; passed over where it is of another encoder.
+        cache: Puts a cache before what encodes queries; none by default.
     """
 
-    def __init__(self, encoder: Encoder, *, reencode: bool) -> None:
-        self.encoder, self.reencode = encoder, reencode
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        reencode: bool,
+        learned: LearnedReformulator | None = None,
+        cache: Callable[[Encoder], Encoder] | None = None,
+    ) -> None:
+        self.reencode = reencode
+        self.learned = learned if learned is not None and learned.suits(encoder) else None
+        changed = self.learned.query_encoder(encoder) if self.learned is not None else encoder
+        self._encoder = for_questions(changed)
+        if cache is not None:
+            self._encoder = cache(self._encoder)
 
-    def rewrite(self, reads: Sequence[tuple[CandidatePool, int]]) -> Vectors:
-        """The query of each (question, passage read), `(n, d)`, L2-normalised.
+    def first(self, questions: Sequence[str], vectors: Vectors) -> Vectors:
+        """The first queries, `(n, d)`: of the states in which nothing was read.
 
         Args:
-            reads: n of them: a question's pool, and the slot that was read for it.
+            questions: n of them, in words.
+            vectors: `(n, d)`, as the memory's encoder gives them.
         """
-        if not reads:
-            return np.zeros((0, self.encoder.dim), dtype=np.float32)
-        if self.reencode:
-            return self.encoder.encode(
-                [rewritten(pool.question, candidate_content(pool, slot)) for pool, slot in reads]
-            )
-        moved = np.stack(
-            [p.vector + p.scope.view.dense.vectors(np.asarray([s]))[0] for p, s in reads]
+        if self.learned is None or not len(questions):
+            return vectors
+        return self._encoder.encode(list(questions))
+
+    def enter(self, states: Sequence[tuple[CandidatePool, Evidence]]) -> list[int]:
+        """Enter states: read their evidence where it was not read yet, and ask their queries.
+
+        Args:
+            states: Pools with the evidence of a state; those that were entered cost nothing.
+
+        Returns:
+            For each how many texts were encoded for it, 0 or 1.
+        """
+        self._read([(pool, slot) for pool, evidence in states for slot in evidence])
+        first_row: dict[tuple[int, frozenset[int]], int] = {}
+        for row, (pool, evidence) in enumerate(states):
+            if frozenset(evidence) not in pool.queries:
+                first_row.setdefault((id(pool), frozenset(evidence)), row)
+        rows = list(first_row.values())
+        entering = [(states[row][0], in_order(*states[row])) for row in rows]
+        queries, texts = self._queries(entering)
+        hits = search_nearest([pool for pool, _ in entering], queries)
+        for i, (pool, evidence) in enumerate(entering):
+            pool.ask([evidence], queries[i : i + 1], texts[i : i + 1], hits[i : i + 1])
+        encoded = [0] * len(states)
+        for row in rows if self.reencode else ():
+            encoded[row] = 1
+        return encoded
+
+    def _read(self, reads: Sequence[tuple[CandidatePool, int]]) -> None:
+        """Read passages that were not read yet, all in one search."""
+        by_key = {(id(p), slot): (p, slot) for p, slot in reads if slot not in p.reads}
+        unread = list(by_key.values())
+        queries = self._moved([(pool, (slot,)) for pool, slot in unread])
+        hits = search_nearest([pool for pool, _ in unread], queries)
+        rows_of: dict[int, list[int]] = {}
+        for row, (pool, _) in enumerate(unread):
+            rows_of.setdefault(id(pool), []).append(row)
+        for rows in rows_of.values():
+            slots = [unread[row][1] for row in rows]
+            unread[rows[0]][0].read(slots, queries[rows], [hits[row] for row in rows])
+
+    def _queries(
+        self, states: Sequence[tuple[CandidatePool, Evidence]]
+    ) -> tuple[Vectors, Sequence[str | None]]:
+        """The queries of states, `(n, d)`, and the texts that were encoded."""
+        if not self.reencode:
+            return self._moved(states), [None] * len(states)
+        texts = [state_text(pool, evidence) for pool, evidence in states]
+        return (self._encoder.encode(texts) if texts else self._moved([])), texts
+
+    def _moved(self, states: Sequence[tuple[CandidatePool, Evidence]]) -> Vectors:
+        """The first queries moved by the vectors of the evidence, `(n, d)`, L2-normalised."""
+        if not states:
+            return np.zeros((0, self._encoder.dim), dtype=np.float32)
+        first = np.stack([pool.query(()).vector for pool, _ in states])
+        vectors = np.concatenate(
+            [p.scope.view.dense.vectors(np.asarray(evidence)) for p, evidence in states]
         )
+        owner = np.repeat(np.arange(len(states)), [len(evidence) for _, evidence in states])
+        if self.learned is not None:
+            return self.learned.latent.move(first, vectors, owner)
+        mean = np.zeros_like(first)
+        np.add.at(mean, owner, vectors)
+        moved = first + mean / np.bincount(owner, minlength=len(states))[:, None]
         unit: Vectors = moved / np.linalg.norm(moved, axis=1, keepdims=True)
         return unit
+
+
+class CrossFittedReformulator:
+    """Asks for each question by a reformulator that has not seen it, as training does.
+
+    Args:
+        whole: Trained on all questions; it asks for those that are in no part.
+        parts: Each trained on the questions of all parts but its own.
+        part_of: The part that a question is in; None for none.
+    """
+
+    def __init__(
+        self,
+        whole: Reformulator,
+        parts: Sequence[Reformulator],
+        part_of: Callable[[str], int | None],
+    ) -> None:
+        self._whole, self._parts, self._part_of = whole, parts, part_of
+        self.reencode = whole.reencode
+
+    def first(self, questions: Sequence[str], vectors: Vectors) -> Vectors:
+        """As `Reformulator.first`."""
+        out = vectors.copy()
+        for one, rows in self._by_part(questions):
+            out[rows] = one.first([questions[row] for row in rows], vectors[rows])
+        return out
+
+    def enter(self, states: Sequence[tuple[CandidatePool, Evidence]]) -> list[int]:
+        """As `Reformulator.enter`."""
+        encoded = [0] * len(states)
+        for one, rows in self._by_part([pool.question for pool, _ in states]):
+            for row, count in zip(rows, one.enter([states[row] for row in rows]), strict=True):
+                encoded[row] = count
+        return encoded
+
+    def _by_part(self, questions: Sequence[str]) -> list[tuple[Reformulator, list[int]]]:
+        rows: dict[int, list[int]] = {}
+        for row, question in enumerate(questions):
+            part = self._part_of(question)
+            rows.setdefault(-1 if part is None else part, []).append(row)
+        return [
+            (self._whole if part < 0 else self._parts[part], of_part)
+            for part, of_part in sorted(rows.items())
+        ]
+
+
+AnyReformulator = Reformulator | CrossFittedReformulator
+
+
+def in_order(pool: CandidatePool, evidence: Evidence) -> Evidence:
+    """The evidence in an order that depends on the set alone: as the question ranks it by meaning.
+
+    Args:
+        pool: The question's.
+        evidence: Slots of passages that were read.
+    """
+    view = pool.scope.view
+    cosines = view.dense.cosines(pool.vector, np.asarray(evidence, dtype=np.int64)).round(4)
+    keyed = zip((-cosines).tolist(), evidence, strict=True)
+    return tuple(slot for _, slot in sorted(keyed, key=lambda k: (k[0], view.content_key(k[1]))))
+
+
+def state_text(pool: CandidatePool, evidence: Evidence) -> str:
+    """What the encoder reads in a state; see `policies.reformulation.query_text`.
+
+    Args:
+        pool: The question's.
+        evidence: Slots, in the order of `in_order`.
+    """
+    return query_text(pool.question, [candidate_content(pool, slot) for slot in evidence])
 
 
 def candidate_content(pool: CandidatePool, slot: int) -> str:

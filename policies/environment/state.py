@@ -1,7 +1,8 @@
 """A state of the decision process as the policy sees it, and batches of states.
 
-A state is (question, evidence, last passage read); its actions are the candidates that are open to
-it and not yet read, and STOP. Evidence enters as a set: everything but `last` is symmetric in it.
+A state is (question, evidence); its actions are the candidates that are open to it and not yet
+read, and STOP. Evidence is a set: whatever the order of reading, the state is the same, to the last
+bit, so that sums over orders may go over sets (`learning.set_likelihood`).
 """
 
 from __future__ import annotations
@@ -29,13 +30,11 @@ from hoptrail.policies.environment.state_features import (
     state_features,
 )
 
-_GROUPS = np.cumsum(
-    [len(CandidateFeature), len(PairFeature), len(PairFeature), len(AVERAGED), len(EvidenceFeature)]
-)
+_GROUPS = np.cumsum([len(CandidateFeature), len(PairFeature), len(AVERAGED), len(EvidenceFeature)])
 """Where the groups of `feature_names.COLUMNS` end, but for the last."""
 
 State = tuple[int, ...]
-"""The evidence as slots, in the order read; the last is the last passage read."""
+"""The evidence as slots, in the order read, which makes no difference to the policy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ def state_input(pool: CandidatePool, table: Features, evidence: State) -> StateI
     Args:
         pool: The question's candidates.
         table: The pool's features as it is now.
-        evidence: Slots of what was read, in order; each must have been read in this pool.
+        evidence: Slots of what was read, in any order; a state that was entered in this pool.
 
     Returns:
         m rows: the candidates that the question or this evidence brought, evidence among them.
@@ -70,17 +69,21 @@ def state_input(pool: CandidatePool, table: Features, evidence: State) -> StateI
     positions = [pool.position[slot] for slot in evidence]
     is_evidence = np.zeros(len(is_open), dtype=bool)
     is_evidence[positions] = True
-    rows = np.asarray([table.rows[slot] for slot in evidence], dtype=np.int64)
+    rows = np.asarray(sorted(table.rows[slot] for slot in evidence), dtype=np.int64)
     pairs = table.beside[np.ix_(rows, index)]
     x = np.empty((len(index), WIDTH), dtype=np.float32)
-    alone, largest, last, means, about, overall = np.split(x, _GROUPS, axis=1)
+    alone, largest, means, about, overall = np.split(x, _GROUPS, axis=1)
     alone[:] = table.alone[index]
     if evidence:
-        largest[:], last[:] = pairs.max(0), pairs[-1]
+        largest[:] = pairs.max(0)
         means[:] = pairs[..., AVERAGED].mean(0)
     else:
-        largest[:] = last[:] = means[:] = 0.0
+        largest[:] = means[:] = 0.0
+    slots = np.asarray(pool.slots, dtype=np.int64)[index]
+    query = pool.query(evidence)
     context = StateContext(
+        query=query,
+        query_cosines=pool.scope.view.dense.cosines(query.vector, slots),
         evidence=evidence,
         named=frozenset(pool.named),
         idf=table.idf,
@@ -95,7 +98,7 @@ def state_input(pool: CandidatePool, table: Features, evidence: State) -> StateI
     inside = np.flatnonzero(is_open[table.edges[0]] & is_open[table.edges[1]])
     return StateInput(
         x=x,
-        slots=np.asarray(pool.slots, dtype=np.int64)[index],
+        slots=slots,
         evidence=context.is_evidence,
         edges=row_of[table.edges[:, inside]],
         edge_kind=table.edge_kind[inside],

@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from hoptrail.policies.environment.candidates import StateQuery
 from hoptrail.policies.environment.feature_inputs import EPSILON
 from hoptrail.policies.environment.feature_names import (
     Array,
@@ -28,8 +29,12 @@ class StateContext:
     The evidence is e passages, the question has t terms.
     """
 
+    query: StateQuery
+    """What is asked for next."""
+    query_cosines: Array
+    """`(m,)`: of the candidates with it."""
     evidence: tuple[int, ...]
-    """Slots, in the order read."""
+    """Slots, in whatever order."""
     named: frozenset[int]
     """Slots of the passages that the question names."""
     idf: Array
@@ -68,14 +73,34 @@ class StateContext:
         return sums
 
     @cached_property
-    def query_ranks(self) -> NDArray[np.float64]:
-        """The logarithm of 1 + each candidate's rank for each rewritten query, `(e, m)`."""
-        scores = self.pairs[..., PairFeature.QUERY_Z]
-        order = np.argsort(-scores, axis=1, kind="stable")
-        ranks = np.empty_like(order)
-        ranks[np.arange(len(scores))[:, None], order] = np.arange(scores.shape[1])
-        log_ranks: NDArray[np.float64] = np.log1p(ranks)
-        return log_ranks
+    def query_z(self) -> Array:
+        """Their cosines with the query in standard deviations over the scope, `(m,)`."""
+        z: Array = (self.query_cosines - self.query.mean) / (self.query.spread + EPSILON)
+        return z
+
+    @cached_property
+    def open_query_z(self) -> Array:
+        """Those of what was not read, the best first."""
+        descending: Array = -np.sort(-self.query_z[~self.is_evidence])
+        return descending
+
+    @cached_property
+    def read_query_ranks(self) -> NDArray[np.float64]:
+        """Log-ranks for the query that each passage of the evidence leads to, `(e, m)`."""
+        return log_ranks(self.pairs[..., PairFeature.QUERY_Z])
+
+
+def log_ranks(scores: Array) -> NDArray[np.float64]:
+    """The logarithm of 1 + the rank of each column within its row, `(r, m)`.
+
+    Args:
+        scores: `(r, m)`; the best has rank 0, and of equals the first.
+    """
+    order = np.argsort(-scores, axis=1, kind="stable")
+    ranks = np.empty_like(order)
+    ranks[np.arange(len(scores))[:, None], order] = np.arange(scores.shape[1])
+    logarithms: NDArray[np.float64] = np.log1p(ranks)
+    return logarithms
 
 
 EVIDENCE_FEATURES = FeatureFunctions[EvidenceFeature, StateContext](EvidenceFeature)
@@ -118,21 +143,31 @@ def open_idf_share(context: StateContext) -> Array:
     return context.added_idf / (context.total_open_idf + EPSILON)
 
 
-@EVIDENCE_FEATURES.computes(EvidenceFeature.BEST_QUERY_RANK)
-def best_query_rank(context: StateContext) -> NDArray[np.float64]:
-    """The best log-rank for any rewritten query; 0 where there is none."""
-    if not context.evidence:
-        return np.zeros(context.is_evidence.shape)
-    ranks: NDArray[np.float64] = context.query_ranks.min(0)
+@EVIDENCE_FEATURES.computes(EvidenceFeature.NEXT_QUERY_Z)
+def next_query_z(context: StateContext) -> Array:
+    """Cosine with the state's query, in standard deviations over the scope."""
+    return context.query_z
+
+
+@EVIDENCE_FEATURES.computes(EvidenceFeature.NEXT_QUERY_COSINE)
+def next_query_cosine(context: StateContext) -> Array:
+    """Cosine with the state's query."""
+    return context.query_cosines
+
+
+@EVIDENCE_FEATURES.computes(EvidenceFeature.NEXT_QUERY_RANK)
+def next_query_rank(context: StateContext) -> NDArray[np.float64]:
+    """The log-rank for the state's query."""
+    ranks: NDArray[np.float64] = log_ranks(context.query_z.round(4)[None])[0]
     return ranks
 
 
-@EVIDENCE_FEATURES.computes(EvidenceFeature.LAST_QUERY_RANK)
-def last_query_rank(context: StateContext) -> NDArray[np.float64]:
-    """The log-rank for the last rewritten query; 0 where there is none."""
+@EVIDENCE_FEATURES.computes(EvidenceFeature.BEST_QUERY_RANK)
+def best_query_rank(context: StateContext) -> NDArray[np.float64]:
+    """The best log-rank for a query that one passage read leads to; 0 where nothing was read."""
     if not context.evidence:
         return np.zeros(context.is_evidence.shape)
-    ranks: NDArray[np.float64] = context.query_ranks[-1]
+    ranks: NDArray[np.float64] = context.read_query_ranks.min(0)
     return ranks
 
 
@@ -174,9 +209,22 @@ def named_unread(context: StateContext) -> int:
 
 @STATE_FEATURES.computes(StateFeature.BEST_QUERY_Z)
 def best_query_z(context: StateContext) -> np.float32:
-    """The best (scaled) z-score of any candidate for any rewritten query, at least 0."""
+    """The best (scaled) z-score for a query that one passage read leads to, at least 0."""
     best: np.float32 = context.largest[:, PairFeature.QUERY_Z].max(initial=0.0)
     return best
+
+
+@STATE_FEATURES.computes(StateFeature.BEST_NEXT_QUERY_Z)
+def best_next_query_z(context: StateContext) -> float:
+    """The best z-score of what was not read for the state's query; 0 where all was read."""
+    return float(context.open_query_z[0]) if len(context.open_query_z) else 0.0
+
+
+@STATE_FEATURES.computes(StateFeature.NEXT_QUERY_MARGIN)
+def next_query_margin(context: StateContext) -> float:
+    """How far it lies above the fifth, or above the last of fewer."""
+    best = context.open_query_z[:5]
+    return float(best[0] - best[-1]) if len(best) else 0.0
 
 
 @STATE_FEATURES.computes(StateFeature.MENTIONED_CANDIDATES)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from hoptrail.graph.graph import Graph
+from hoptrail.memory.encoders.disk_cache import CachedEncoder
 from hoptrail.memory.encoders.query_side import query_side
 from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.feedback import Feedback
@@ -27,14 +28,16 @@ from hoptrail.policies.data.examples import (
     Example,
     PoolFeatures,
     Source,
-    read_all,
-    to_read,
+    detours,
+    enter_all,
+    to_enter,
 )
 from hoptrail.policies.environment.candidates import CandidatePool, RetrievalScope
 from hoptrail.policies.environment.efforts import effort
 from hoptrail.policies.environment.reformulation import Reformulator
 from hoptrail.policies.environment.state import State
 from hoptrail.policies.environment.terms import Lexicon
+from hoptrail.policies.reformulation.learned import LearnedReformulator
 from hoptrail.types import Namespace, Question
 
 USEFUL = 0.5
@@ -89,6 +92,7 @@ def prepare_feedback(
     feedback: Sequence[Feedback],
     encoder: Encoder,
     *,
+    learned: LearnedReformulator | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[JudgedRecall]:
     """The feedback in its order, each with its pool; the passages that it names are read.
@@ -96,32 +100,39 @@ def prepare_feedback(
     Args:
         store: The memory whose recalls were judged.
         feedback: All of it that is learned from together.
-        encoder: The store's, for questions and rewritten queries.
+        encoder: The store's.
+        learned: The reformulator of the policy that is to learn.
         progress: Called with (done, total).
     """
     scopes = _Scopes(store)
+    cache = CachedEncoder if learned is not None else None  # the store's encoder has its own
+    reformulators = {
+        reencode: Reformulator(encoder, reencode=reencode, learned=learned, cache=cache)
+        for reencode in (False, True)
+    }
     encoder = query_side(encoder)
     whole = [f.reward for f in feedback if f.reward is not None]
     mean = sum(whole) / len(whole) if whole else 0.0
     out: list[JudgedRecall] = []
     for start in range(0, len(feedback), AT_ONCE):
         part = feedback[start : start + AT_ONCE]
-        vectors = encoder.encode([f.recall.question for f in part])
+        texts = [f.recall.question for f in part]
+        vectors = encoder.encode(texts)
+        firsts = reformulators[False].first(texts, vectors)
         recalls = []
-        for one, vector in zip(part, vectors, strict=True):
+        for one, vector, first in zip(part, vectors, firsts, strict=True):
             scope = scopes.of(one.recall.namespace)
             allowed = scope.view.allowed(Filter.parse_optional(one.recall.filter))
-            pool = CandidatePool(one.recall.question, vector, scope, allowed)
+            pool = CandidatePool(one.recall.question, vector, scope, allowed, first=first)
             recalls.append(_prepare_recall(one, pool, mean))
-        for reencode in (False, True):
-            reformulator = Reformulator(encoder, reencode=reencode)
-            reads = [
-                (judged.example, slot)
+        for reencode, reformulator in reformulators.items():
+            states = [
+                (judged.example, state)
                 for judged, one in zip(recalls, part, strict=True)
                 if effort(one.recall.effort).reencode == reencode
-                for slot in _reads(judged, one)
+                for state in _states(judged)
             ]
-            read_all(reads, reformulator)
+            enter_all(states, reformulator)
         for judged in recalls:
             judged.example.mark()
         out += recalls
@@ -147,6 +158,9 @@ class _Scopes:
 
 def _prepare_recall(feedback: Feedback, pool: CandidatePool, mean: float) -> JudgedRecall:
     useful = _slots(pool, useful_rows(feedback))
+    gold = tuple(useful)
+    useless = {row: 0.0 for row, reward in feedback.passages.items() if reward < USEFUL}
+    turns = dict.fromkeys([*detours(pool, gold), *((slot,) for slot in _slots(pool, useless))])
     ids = tuple(p.id for p in pool.scope.view.passages(list(useful)))
     question = Question(
         id=feedback.recall.id,
@@ -155,7 +169,7 @@ def _prepare_recall(feedback: Feedback, pool: CandidatePool, mean: float) -> Jud
         namespace=feedback.recall.namespace,
     )
     return JudgedRecall(
-        example=Example(question, PoolFeatures(pool), tuple(useful), Source.FEEDBACK),
+        example=Example(question, PoolFeatures(pool), gold, tuple(turns), source=Source.FEEDBACK),
         weight=sum(useful.values()) / len(useful) if useful else 0.0,
         complete=feedback.reward is not None and feedback.reward >= USEFUL,
         drawn=_drawn_trails(feedback, pool, mean),
@@ -181,12 +195,10 @@ def _drawn_trails(feedback: Feedback, pool: CandidatePool, mean: float) -> tuple
     return tuple(trails)
 
 
-def _reads(judged: JudgedRecall, feedback: Feedback) -> list[int]:
-    """What is read before training: what was judged, what was drawn, and some wrong turns."""
-    pool = judged.example.pool
-    useless = {row: 0.0 for row, reward in feedback.passages.items() if reward < USEFUL}
-    drawn = [slot for trail in judged.drawn for slot in trail.slots]
-    return list(dict.fromkeys([*to_read(judged.example), *drawn, *_slots(pool, useless)]))
+def _states(judged: JudgedRecall) -> list[State]:
+    """What is entered before training: the way to what was drawn, and what imitation looks at."""
+    way = [trail.slots[:n] for trail in judged.drawn for n in range(len(trail.slots) + 1)]
+    return [*to_enter(judged.example), *way]
 
 
 def _slots(pool: CandidatePool, rewards: dict[int, float]) -> dict[int, float]:

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from hoptrail.learning.set_likelihood import MAX_GOLD, reachable_subset, set_log_likelihood
-from hoptrail.policies.data.examples import Example
-from hoptrail.policies.environment.state import State, StateInput, batch_states
+from hoptrail.policies.data.examples import Example, subsets_of_gold
+from hoptrail.policies.environment.state import StateInput, batch_states
 from hoptrail.policies.networks.policy_network import Inputs
 from hoptrail.policies.policy import Policy
 from hoptrail.values.progress import Figures
@@ -99,25 +99,17 @@ def _lattice(examples: Sequence[Example], rng: np.random.Generator) -> _Lattice:
         gold = gold_of(example)
         base.append(len(states))
         size.append(len(gold))
-        for code in range(2 ** len(gold)):
-            evidence = [slot for j, slot in enumerate(gold) if code >> j & 1]
-            states.append(example.state(_shuffled(evidence, rng)))
+        for evidence in subsets_of_gold(example.gold):
+            states.append(example.state(evidence))
             missing.append([slot for slot in gold if slot not in evidence])
             owner.append(b)
     for b, example in enumerate(examples):
-        gold, wrong = gold_of(example), example.wrong
-        if wrong:
-            code = int(rng.integers(2 ** len(gold)))
-            evidence = [slot for j, slot in enumerate(gold) if code >> j & 1]
-            turn = wrong[int(rng.integers(len(wrong)))]
-            states.append(example.state(_shuffled([*evidence, turn], rng)))
-            missing.append([slot for slot in gold if slot not in evidence])
+        if example.detours:
+            evidence = example.detours[int(rng.integers(len(example.detours)))]
+            states.append(example.state(evidence))
+            missing.append([slot for slot in gold_of(example) if slot not in evidence])
             owner.append(b)
     return _Lattice(states, base, size, missing, owner)
-
-
-def _shuffled(evidence: list[int], rng: np.random.Generator) -> State:
-    return tuple(evidence[i] for i in rng.permutation(len(evidence)))
 
 
 def _row(state: StateInput, start: int, slot: int) -> int | None:

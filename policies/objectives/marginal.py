@@ -158,8 +158,9 @@ def _trails(example: Example, episode: Episode, count: int) -> list[State]:
     """The likeliest trails of the beam in all orders that it followed, and one to the gold."""
     stopped = [ending for ending in episode.ranked_terminals() if ending.stop_reason != "budget"]
     orders = [order for ending in stopped[:count] for order in ending.prefix.orders]
-    if example.gold and all(slot in example.pool.reads for slot in example.gold):
-        orders.append(example.gold)
+    gold = example.gold
+    if gold and all(frozenset(gold[:n]) in example.pool.queries for n in range(len(gold) + 1)):
+        orders.append(gold)
     return list(dict.fromkeys(orders))
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hoptrail.learning.estimators.policy_gradient import reinforce_loss
 from hoptrail.policies.data.examples import Example
-from hoptrail.policies.environment.reformulation import Reformulator
+from hoptrail.policies.environment.reformulation import AnyReformulator
 from hoptrail.policies.objectives.rewards import Reward
 from hoptrail.policies.objectives.rollout import sample
 from hoptrail.policies.policy import Policy
@@ -23,7 +23,7 @@ from hoptrail.values.progress import Figures
 def reinforce(
     policy: Policy,
     examples: Sequence[Example],
-    reformulator: Reformulator,
+    reformulator: AnyReformulator,
     *,
     samples: int,
     hops: int,
@@ -40,7 +40,7 @@ def reinforce(
     Args:
         policy: π.
         examples: b questions.
-        reformulator: Rewrites the query from what is read.
+        reformulator: Asks the next query of each state.
         samples: Trajectories of each question, at least 2: the others' mean is the baseline of
             each.
         hops: Passages that a trajectory reads at most.

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hoptrail.policies.data.examples import Example, read_all
-from hoptrail.policies.environment.reformulation import Reformulator
+from hoptrail.policies.data.examples import Example, enter_all
+from hoptrail.policies.environment.reformulation import AnyReformulator
 from hoptrail.policies.environment.state import State, StateBatch, StateInput, batch_states
 from hoptrail.policies.networks.policy_network import Inputs
 from hoptrail.policies.policy import Policy
@@ -34,7 +34,7 @@ class Trajectory:
 def sample(
     policy: Policy,
     examples: Sequence[Example],
-    reformulator: Reformulator,
+    reformulator: AnyReformulator,
     *,
     samples: int,
     hops: int,
@@ -45,7 +45,7 @@ def sample(
     Args:
         policy: π.
         examples: Questions; their pools widen by what is read.
-        reformulator: Rewrites the query from what is read.
+        reformulator: Asks the next query of each state.
         samples: Trajectories of each question.
         hops: Passages that a trajectory reads at most.
         generator: Draws the actions.
@@ -55,7 +55,7 @@ def sample(
         walking = [t for t in trajectories if not t.stopped]
         if not walking:
             break
-        read_all([(t.example, slot) for t in walking for slot in t.evidence], reformulator)
+        enter_all([(t.example, t.evidence) for t in walking], reformulator)
         states = batch_states([t.example.state(t.evidence) for t in walking])
         log_read, log_stop = policy(Inputs.of(states))
         for i, trajectory in enumerate(walking):
@@ -90,7 +90,7 @@ def trail_log_probs(
 ) -> Tensor:
     """Log π(z): of reading these passages in this order and then stopping, `(z,)`.
 
-    Every passage of a trail must have been read for its example; a trail that the pool does not
+    Every state on the way must have been entered for its example; a trail that the pool does not
     allow has -inf.
 
     Args:

@@ -121,7 +121,13 @@ def train_relations(
     vectors_of_relations = relation_vectors(names, cached)
     scorer, curve = fit(ready, vectors, vectors_of_relations, cached.fingerprint, config, tell)
     members = [member for member in policy.members if isinstance(member, PolicyNetwork)]
-    trained = Policy(members, policy.card, scorer, rerank_weight=policy.rerank_weight)
+    trained = Policy(
+        members,
+        policy.card,
+        scorer,
+        rerank_weight=policy.rerank_weight,
+        reformulator=policy.reformulator,
+    )
     trained.card["relations"] = {
         "command": command,
         "triples": {"file": triples.name, "sha256": sha256_of(triples)[:16]},

@@ -1,7 +1,7 @@
 """Beam search over the states of the decision process, batched over questions.
 
-One hop is one pass of the policy over every prefix of every beam, and one encoder pass over what
-they chose to read. Prefixes with equal evidence are one state: their probabilities add.
+One hop is one pass of the policy over every prefix of every beam, and one encoder pass over the
+states that they lead to. Prefixes with equal evidence are one state: their probabilities add.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hoptrail.policies.environment.candidates import CandidatePool, search_nearest
+from hoptrail.policies.environment.candidates import CandidatePool
 from hoptrail.policies.environment.efforts import Effort
 from hoptrail.policies.environment.features import FeatureTable
-from hoptrail.policies.environment.reformulation import Reformulator
+from hoptrail.policies.environment.reformulation import AnyReformulator
 from hoptrail.policies.environment.state import State, batch_states, state_input
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.search.scoring import Scores, add_read_mass
@@ -67,6 +67,7 @@ class Episode:
     read: set[int] = field(default_factory=set)
     """Slots that this walk read; the pool may have been given others to start with."""
     encoded: int = 1
+    """Texts: the question, and what was asked since."""
     features: FeatureTable = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -86,11 +87,11 @@ class BeamSearch:
 
     Args:
         policy: π.
-        reformulator: Rewrites the query from what is read.
+        reformulator: Asks the next query of each state.
         effort: The bounds.
     """
 
-    def __init__(self, policy: Policy, reformulator: Reformulator, effort: Effort) -> None:
+    def __init__(self, policy: Policy, reformulator: AnyReformulator, effort: Effort) -> None:
         self.policy, self.reformulator, self.effort = policy, reformulator, effort
 
     def run(self, pools: Sequence[CandidatePool]) -> list[Episode]:
@@ -109,7 +110,7 @@ class BeamSearch:
             if not active:
                 break
             self._decide(active, last=hop == self.effort.max_hops)
-            self._read(active)
+            self._enter(active)
         return episodes
 
     def _decide(self, episodes: list[Episode], *, last: bool) -> None:
@@ -183,21 +184,12 @@ class BeamSearch:
                 beam.append(prefix)
         return beam
 
-    def _read(self, episodes: list[Episode]) -> None:
-        """Read what the beams chose and was not read yet: encoded and searched for together."""
-        unread = [
-            (episode, slot)
-            for episode in episodes
-            for slot in dict.fromkeys(prefix.evidence[-1] for prefix in episode.prefixes)
-            if slot not in episode.pool.reads
-        ]
-        queries = self.reformulator.rewrite([(e.pool, slot) for e, slot in unread])
-        hits = search_nearest([e.pool for e, _ in unread], queries)
-        for episode in episodes:
-            rows = [i for i, (owner, _) in enumerate(unread) if owner is episode]
-            slots = [unread[i][1] for i in rows]
-            episode.pool.read(slots, queries[rows], [hits[i] for i in rows])
-            episode.encoded += len(rows) if self.effort.reencode else 0
+    def _enter(self, episodes: list[Episode]) -> None:
+        """Enter the states of the beams: read, encoded and searched for together."""
+        states = [(e, prefix.evidence) for e in episodes for prefix in e.prefixes]
+        encoded = self.reformulator.enter([(e.pool, evidence) for e, evidence in states])
+        for (episode, _), count in zip(states, encoded, strict=True):
+            episode.encoded += count
 
 
 def _merged(one: TrailPrefix, other: TrailPrefix) -> TrailPrefix:

@@ -92,7 +92,7 @@ class SampledBeam(BeamSearch):
                     n.prefix() for n in walk.nodes if n.stop_reason in (None, "budget")
                 ]
                 walk.episode.read.update(p.evidence[-1] for p in walk.episode.prefixes)
-            self._read([walk.episode for walk in active])
+            self._enter([walk.episode for walk in active])
         return [_finished(walk, width) for walk in walks]
 
     def _expand(self, walks: Sequence[_Walk], width: int, *, last: bool) -> None:

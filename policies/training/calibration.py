@@ -20,9 +20,8 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.policies.data.examples import Example, gold_clusters
-from hoptrail.policies.environment.reformulation import Reformulator
+from hoptrail.policies.environment.reformulation import AnyReformulator
 from hoptrail.policies.environment.state import State, batch_states
 from hoptrail.policies.networks.policy_network import PolicyNetwork
 from hoptrail.policies.objectives.rollout import Trajectory, sample
@@ -61,19 +60,22 @@ def left_out(examples: Sequence[Example]) -> NDArray[np.bool_]:
 
 
 def calibrate_stop(
-    network: PolicyNetwork, examples: Sequence[Example], encoder: Encoder, *, seed: int
+    network: PolicyNetwork,
+    examples: Sequence[Example],
+    reformulator: AnyReformulator,
+    *,
+    seed: int,
 ) -> dict[str, float]:
     """The calibration of a trained network on questions that it was not trained on, with figures.
 
     Args:
         network: The network.
         examples: The questions left out.
-        encoder: For its width only: the walks rewrite their queries in vector space.
+        reformulator: Asks on the walks.
         seed: Of the walks.
     """
     policy = Policy([network]).eval()
     generator = torch.Generator().manual_seed(seed)
-    reformulator = Reformulator(encoder, reencode=False)
     odds: list[Floats] = []
     complete: list[NDArray[np.bool_]] = []
     with torch.no_grad():

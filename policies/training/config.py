@@ -19,7 +19,7 @@ FINE_TUNE_LR_FACTOR = 1 / 3
 """What the rate of imitation is multiplied by in a policy that is trained already."""
 LARGEST_SEED = 2**63 - 1
 LEAST_COUNT = {
-    **dict.fromkeys(("seed", "self_supervised"), 0),
+    **dict.fromkeys(("seed", "self_supervised", "tuning_questions"), 0),
     **dict.fromkeys(("networks", "epochs", "self_supervised_epochs", "tuning_epochs"), 1),
     **dict.fromkeys(("batch", "trails"), 1),
     "samples": 2,  # of one alone no other is the baseline
@@ -45,6 +45,8 @@ class TrainConfig:
     """Passes over the questions that were made."""
     tuning_epochs: int = 1
     """Passes in each later stage."""
+    tuning_questions: int = 0
+    """Questions of such a pass, drawn anew for each; 0 for all."""
     batch: int = 16
     """Questions in a step."""
     learning_rate: float = 2e-3
@@ -63,7 +65,7 @@ class TrainConfig:
     """Questions of `policies.data.augmentation` over untitled passages, as a share of those that
     people asked; there are fewer of the inverse cloze task. The first network and every other one
     learn from them."""
-    samples: int = 4
+    samples: int = 8
     """Trajectories sampled for each question in REINFORCE."""
     trails: int = 6
     """Trails of the beam that enter the marginal likelihood."""

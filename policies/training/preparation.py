@@ -10,8 +10,8 @@ from pathlib import Path
 
 from hoptrail.errors import InputError
 from hoptrail.formats.jsonl import read_questions
-from hoptrail.memory.encoders.disk_cache import CachedEncoder
 from hoptrail.memory.encoders.transformer import Encoder
+from hoptrail.memory.encoders.wrapped import uncached
 from hoptrail.policies.data.augmentation import augmented_corpora
 from hoptrail.policies.data.corpora import OpenCorpus
 from hoptrail.policies.data.examples import Example, Source, prepare
@@ -19,6 +19,7 @@ from hoptrail.policies.data.pseudo_questions import pseudo_questions
 from hoptrail.policies.data.training_data import TrainingData
 from hoptrail.policies.environment.efforts import EFFORTS
 from hoptrail.policies.training.config import TrainConfig
+from hoptrail.policies.training.next_queries import NextQueries
 from hoptrail.policies.training.supervision import usable
 from hoptrail.types import Passage, Question
 from hoptrail.values.progress import TrainingProgress, silent
@@ -26,14 +27,14 @@ from hoptrail.values.progress import TrainingProgress, silent
 
 @contextmanager
 def prepare_examples(
-    data: TrainingData, config: TrainConfig, encoder: CachedEncoder, progress: TrainingProgress
+    data: TrainingData, config: TrainConfig, queries: NextQueries, progress: TrainingProgress
 ) -> Iterator[list[Example]]:
     """The questions that a run learns from, whose corpora are open inside the `with`.
 
     Args:
         data: Files of questions and of passages.
         config: Which questions are wanted, made and augmented.
-        encoder: For passages, questions and rewritten queries.
+        queries: What asks, and the encoder.
         progress: Told of each part's progress.
 
     Yields:
@@ -45,7 +46,7 @@ def prepare_examples(
         FormatError: A file cannot be read, or a gold passage is not in its corpus.
     """
     with ExitStack() as stack:
-        preparation = Preparation(config, encoder, progress, stack)
+        preparation = Preparation(config, queries, progress, stack)
         labelled = preparation.labelled(data) if config.objectives else []
         examples = preparation.examples(labelled, Source.GIVEN, "prepare questions")
         if config.augmentation_share:
@@ -90,9 +91,14 @@ class Preparation:
     """Makes examples of files; what it opens, its stack closes."""
 
     config: TrainConfig
-    encoder: CachedEncoder
+    queries: NextQueries
     progress: TrainingProgress
     stack: ExitStack
+
+    @property
+    def _encoder(self) -> Encoder:
+        """Of the passages."""
+        return uncached(self.queries.encoder)
 
     def labelled(self, data: TrainingData) -> list[OpenCorpus]:
         """The corpora with the questions from which some stage can learn.
@@ -105,7 +111,7 @@ class Preparation:
             usable(read_questions(one.questions), self.config, one.questions) for one in data.train
         ]
         files = [one.corpus for one in data.train]
-        corpora = open_corpora(files, self.encoder.inner, self.progress, self.stack)
+        corpora = open_corpora(files, self._encoder, self.progress, self.stack)
         return [
             corpus.with_questions(of_corpus, one.questions)
             for corpus, of_corpus, one in zip(corpora, questions, data.train, strict=True)
@@ -119,14 +125,14 @@ class Preparation:
             source: Where their questions come from.
             label: What progress calls it.
         """
-        # Of questions that were made there are many: to encode what each is rewritten to would
-        # take many times longer, so that their queries move as vectors.
-        reencode = source is not Source.PSEUDO and EFFORTS[self.config.effort].reencode
+        # Of questions that were made or augmented, queries move as vectors, as at effort `fast`:
+        # there are many, and networks should know such queries too.
+        reencode = source is Source.GIVEN and EFFORTS[self.config.effort].reencode
         return prepare(
             corpora,
-            self.encoder,
+            self.queries.encoder,
+            self.queries.reformulator(reencode=reencode),
             source=source,
-            reencode=reencode,
             progress=stage_progress(self.progress, label),
         )
 
@@ -141,7 +147,7 @@ class Preparation:
             corpus, share=self.config.augmentation_share, seed=self.config.seed
         ):
             opened = variant.open(
-                self.encoder.inner, stage_progress(self.progress, f"index {variant.name}")
+                self._encoder, stage_progress(self.progress, f"index {variant.name}")
             )
             self.stack.callback(opened.close)
             examples += self.examples([opened], Source.AUGMENTED, f"prepare {variant.name}")
@@ -154,7 +160,7 @@ class Preparation:
             files: Corpora or stores.
         """
         corpora = with_pseudo_questions(
-            open_corpora(files, self.encoder.inner, self.progress, self.stack),
+            open_corpora(files, self._encoder, self.progress, self.stack),
             self.config.self_supervised,
             self.config.seed,
             self.progress,

@@ -44,6 +44,7 @@ from hoptrail.policies.data.corpora import OpenCorpus
 from hoptrail.policies.data.training_data import TrainingData, TrainingSet
 from hoptrail.policies.reformulation.query_text import query_text
 from hoptrail.policies.training.preparation import open_corpora
+from hoptrail.policies.training.stage_run import Schedule
 from hoptrail.types import Namespace
 from hoptrail.values.numbers import above_zero, whole
 from hoptrail.values.progress import TrainingProgress, silent
@@ -56,8 +57,6 @@ as a trail has hops."""
 WRONG, WRONG_TURNS = 4, 0.25
 """Passages of a question that a query may be given by mistake, and the share of queries that one is
 given: a walk has to go on from there too."""
-WARM_UP, LOWEST = 0.1, 0.02
-"""Share of the steps in which the learning rate rises, and what is left of it at the end."""
 
 
 QueryObjective = Literal["likelihood", "recall", "ndcg"]
@@ -120,17 +119,20 @@ class PassageScores:
         self.row: NDArray[np.int64] = np.full(len(view.alive), -1, dtype=np.int64)
         """The column of each slot in the scores."""
         self.row[slots] = np.arange(len(slots))
-        self._vectors = torch.tensor(view.dense.vectors(slots), device=device)
-        self._windows = torch.tensor(windows, device=device)
-        self._owners = torch.tensor(self.row[owners], device=device)
+        self.vectors = torch.tensor(view.dense.vectors(slots), device=device)
+        """`(passages, d)` of the passages as a whole."""
+        self.windows = torch.tensor(windows, device=device)
+        """`(w, d)`, moved towards their wholes."""
+        self.owners = torch.tensor(self.row[owners], device=device)
+        """`(w,)` the columns of the windows' passages."""
 
     def __call__(self, queries: Tensor) -> Tensor:
         """The scores `(n, passages)` of queries `(n, d)`."""
-        scores = queries @ self._vectors.T
-        if not len(self._windows):
+        scores = queries @ self.vectors.T
+        if not len(self.windows):
             return scores
-        owners = self._owners.expand(len(queries), -1)
-        return scores.scatter_reduce(1, owners, queries @ self._windows.T, "amax")
+        owners = self.owners.expand(len(queries), -1)
+        return scores.scatter_reduce(1, owners, queries @ self.windows.T, "amax")
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,8 +231,36 @@ def train_query_encoder(
     """
     config = config or QueryEncoderConfig()
     questions = evidence_questions(corpora, encoder, encoder.device)
+    monitor = CollapseMonitor("the query side of an encoder")
+    factors = train_factors(questions, encoder, config, monitor=monitor, progress=progress)
+    tuned = QueryTunedEncoder(encoder, factors)
+    tuned.made_of["collapse"] = monitor.describe()
+    return tuned
+
+
+def train_factors(
+    questions: Sequence[EvidenceQuestion],
+    encoder: TransformerEncoder,
+    config: QueryEncoderConfig,
+    *,
+    monitor: CollapseMonitor,
+    progress: TrainingProgress | None = None,
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """Train changes of the encoder's layers.
+
+    Args:
+        questions: Those to learn from, at least one.
+        encoder: What made the vectors of their passages.
+        config: The settings.
+        monitor: Watches the queries for a collapse, and warns of one.
+        progress: Told of every step.
+
+    Returns:
+        a `(rank, in)` and b `(out, rank)` of each layer, by its name; see
+        `hoptrail.learning.low_rank`.
+    """
     rng = np.random.default_rng(config.seed)
-    network = copy.deepcopy(encoder.model.network)
+    network = copy.deepcopy(encoder.model.network).to(encoder.device)
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         changes = add_low_rank(network, config.rank)
@@ -239,9 +269,9 @@ def train_query_encoder(
     batches = [
         batch for _ in range(config.epochs) for batch in state_batches(questions, config, rng)
     ]
-    monitor = CollapseMonitor("the query side of an encoder")
+    schedule = Schedule(optimizer, config.learning_rate, 0, len(batches))
     for step, batch in enumerate(batches):
-        _set_rate(optimizer, config.learning_rate, step / len(batches))
+        schedule.step()
         texts = [query.text for query in batch]
         vectors = encoder.trainable_vectors(network, texts)
         with torch.no_grad():
@@ -256,12 +286,9 @@ def train_query_encoder(
         if progress:
             figures = {"loss": float(loss.detach()), "turn": float(turn.detach())}
             progress("query encoder", step + 1, len(batches), figures)
-    factors = {
+    return {
         name: (change.a.detach().cpu(), change.b.detach().cpu()) for name, change in changes.items()
     }
-    tuned = QueryTunedEncoder(encoder, factors)
-    tuned.made_of["collapse"] = monitor.describe()
-    return tuned
 
 
 def tune_query_encoder(
@@ -391,7 +418,11 @@ def retrieval_loss(
 
 
 def state_batches(
-    questions: Sequence[EvidenceQuestion], config: QueryEncoderConfig, rng: np.random.Generator
+    questions: Sequence[EvidenceQuestion],
+    config: QueryEncoderConfig,
+    rng: np.random.Generator,
+    *,
+    size: int | None = None,
 ) -> Iterator[list[StateQuery]]:
     """The queries of one pass, in batches of one scope each.
 
@@ -399,6 +430,7 @@ def state_batches(
         questions: Those to learn from.
         config: How many queries of each, and of a batch.
         rng: Draws the evidence and the order.
+        size: Queries of a batch; `config.batch` by default.
     """
     by_scope: dict[int, list[StateQuery]] = {}
     for question in questions:
@@ -409,22 +441,13 @@ def state_batches(
                 evidence.append(question.wrong[int(rng.integers(len(question.wrong)))])
             query = StateQuery(question, tuple(rng.permutation(evidence).tolist()))
             by_scope.setdefault(id(question.scores), []).append(query)
+    size = size or config.batch
     batches: list[list[StateQuery]] = []
     for queries in by_scope.values():
         order = rng.permutation(len(queries))
         batches += [
-            [queries[i] for i in order[start : start + config.batch]]
-            for start in range(0, len(order), config.batch)
+            [queries[i] for i in order[start : start + size]]
+            for start in range(0, len(order), size)
         ]
     for i in rng.permutation(len(batches)):
         yield batches[i]
-
-
-def _set_rate(optimizer: torch.optim.Optimizer, peak: float, done: float) -> None:
-    """The learning rate at a share of the steps: up in a line, then down by half a cosine."""
-    if done < WARM_UP:
-        share = done / WARM_UP
-    else:
-        share = (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP))) / 2
-    for group in optimizer.param_groups:
-        group["lr"] = peak * max(share, LOWEST)

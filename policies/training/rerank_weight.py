@@ -23,16 +23,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hoptrail.learning.single_thread import one_thread
-from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.policies.data.examples import Example, gold_clusters
 from hoptrail.policies.environment.candidates import RetrievalScope
 from hoptrail.policies.environment.efforts import EFFORTS
-from hoptrail.policies.environment.reformulation import Reformulator
 from hoptrail.policies.policy import RERANK_WEIGHT, Policy
 from hoptrail.policies.search.beam import BeamSearch, Episode
 from hoptrail.policies.search.reranker import Reranker
 from hoptrail.policies.training.checkpoint import Checkpoint
 from hoptrail.policies.training.config import RunOptions, TrainConfig
+from hoptrail.policies.training.next_queries import NextQueries
 from hoptrail.policies.training.stage_run import seeded
 from hoptrail.policies.training.trainer import Trainer
 from hoptrail.values.progress import TrainingProgress
@@ -62,7 +61,7 @@ class Case:
 def fit_rerank_weight(
     examples: Sequence[Example],
     config: TrainConfig,
-    encoder: Encoder,
+    queries: NextQueries,
     checkpoint: Checkpoint,
     options: RunOptions,
 ) -> tuple[float, int]:
@@ -71,7 +70,7 @@ def fit_rerank_weight(
     Args:
         examples: The questions, prepared, each with gold.
         config: The settings of the run.
-        encoder: For what is read on the walks.
+        queries: What asks on the walks.
         checkpoint: Where the training of the policy that has not seen them is kept.
         options: Whether to go on from that checkpoint, and who is told of progress.
 
@@ -86,9 +85,9 @@ def fit_rerank_weight(
     def progress(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
         options.progress(f"joint: {stage}", done, total, figures)
 
-    trainer = Trainer(rest, alone, encoder, checkpoint, progress)
+    trainer = Trainer(rest, alone, queries, checkpoint, progress)
     policy = trainer.train(checkpoint.load() if options.resume else None)
-    cases = walk_questions(policy, held_back, encoder, options.progress)
+    cases = walk_questions(policy, held_back, queries, options.progress)
     return fit_conditional_logit(cases), len(held_back)
 
 
@@ -107,18 +106,18 @@ def split_examples(examples: Sequence[Example], seed: int) -> tuple[list[Example
 
 
 def walk_questions(
-    policy: Policy, examples: Sequence[Example], encoder: Encoder, progress: TrainingProgress
+    policy: Policy, examples: Sequence[Example], queries: NextQueries, progress: TrainingProgress
 ) -> list[Case]:
     """The questions as the policy walks them; those without a gold candidate teach nothing.
 
     Args:
         policy: One that has not seen them.
         examples: The questions.
-        encoder: For what is read on the walks, and for sub-questions.
+        queries: What asks on the walks, and the encoder of sub-questions.
         progress: Told after every portion of them.
     """
     effort = EFFORTS["thorough"]
-    search = BeamSearch(policy.eval(), Reformulator(encoder, reencode=True), effort)
+    search = BeamSearch(policy.eval(), queries.reformulator(reencode=True), effort)
     scorers: dict[int, tuple[RetrievalScope, Reranker]] = {}
     cases = []
     for start in range(0, len(examples), AT_ONCE):
@@ -129,7 +128,7 @@ def walk_questions(
             if id(scope) not in scorers:
                 scorers[id(scope)] = (
                     scope,
-                    Reranker(scope, encoder, effort.rerank_top, 0.0),
+                    Reranker(scope, queries.encoder, effort.rerank_top, 0.0),
                 )
             case = _case(scorers[id(scope)][1], example, episode)
             if case is not None:

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hoptrail.errors import InputError
+from hoptrail.errors import ConfigError, InputError
 from hoptrail.memory.encoders.disk_cache import CachedEncoder
 from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.encoders.wrapped import uncached
@@ -26,8 +26,10 @@ from hoptrail.policies.data.examples import Example, Source
 from hoptrail.policies.data.training_data import TrainingData, TrainingSet
 from hoptrail.policies.folder import check_folder
 from hoptrail.policies.policy import RERANK_WEIGHT, Policy
+from hoptrail.policies.reformulation.cross_fit import CrossFit
 from hoptrail.policies.training.checkpoint import Checkpoint
 from hoptrail.policies.training.config import RunOptions, TrainConfig
+from hoptrail.policies.training.next_queries import NextQueries
 from hoptrail.policies.training.preparation import prepare_examples, stage_progress
 from hoptrail.policies.training.rerank_weight import fit_rerank_weight
 from hoptrail.policies.training.stages import require_tokens
@@ -46,6 +48,7 @@ def train(
     *,
     encoder: Encoder,
     start: Policy | None = None,
+    cross_fit: CrossFit | None = None,
     options: RunOptions | None = None,
 ) -> dict[str, Any]:
     """Train a policy and write it to a folder.
@@ -57,6 +60,8 @@ def train(
         encoder: For passages, questions and rewritten queries; its vectors are cached.
         start: A trained policy to go on from, which decides how many networks there are and of
             what shape; by default they start from random weights.
+        cross_fit: Reformulators of these questions, by which they are asked; by default that of
+            `start`, and where it has none a fixed rule.
         options: Whether to take up a run that was stopped, and who is told of progress.
 
     Returns:
@@ -72,15 +77,23 @@ def train(
     config = _check(data, config or TrainConfig(), encoder, start)
     cached = CachedEncoder(uncached(encoder))
     settings = {"seed": config.seed, "encoder": encoder.fingerprint, **config.describe()}
+    queries = NextQueries(cached, start.reformulator if start else None, cross_fit)
     run = {**settings, **data.fingerprint(), "start": start.fingerprint if start else None}
+    if queries.shipped is not None:
+        if not queries.shipped.suits(encoder):
+            raise ConfigError(
+                f"the reformulator is of the encoder {queries.shipped.base}, "
+                f"got {encoder.fingerprint}"
+            )
+        run["reformulator"] = cross_fit.fingerprint() if cross_fit else queries.shipped.fingerprint
     check_folder(out)
     checkpoint = Checkpoint(out, run)
     checkpoint.make_folder()
     # Before anything slow: a checkpoint of another run is refused.
     resumed = checkpoint.load() if options.resume else None
-    with prepare_examples(data, config, cached, options.progress) as examples:
-        joint = _fit_joint(examples, config, cached, Checkpoint(out / JOINT, run), options)
-        trainer = Trainer(examples, config, cached, checkpoint, options.progress, start=start)
+    with prepare_examples(data, config, queries, options.progress) as examples:
+        joint = _fit_joint(examples, config, queries, Checkpoint(out / JOINT, run), options)
+        trainer = Trainer(examples, config, queries, checkpoint, options.progress, start=start)
         policy = trainer.train(resumed)
     policy.rerank_weight = joint.get("weight", RERANK_WEIGHT)
     policy.card = {
@@ -91,6 +104,7 @@ def train(
         **data.describe(),
         "curves": trainer.curves,
         **({"joint": joint} if joint else {}),
+        **({"reformulator": dict(cross_fit.made_of)} if cross_fit else {}),
         "dev": [
             {**one.describe(), **_measure(policy, one, cached, options.progress)}
             for one in data.dev
@@ -123,7 +137,7 @@ def _check(
 def _fit_joint(
     examples: Sequence[Example],
     config: TrainConfig,
-    encoder: CachedEncoder,
+    queries: NextQueries,
     checkpoint: Checkpoint,
     options: RunOptions,
 ) -> dict[str, Any]:
@@ -134,7 +148,7 @@ def _fit_joint(
     labelled = [e for e in examples if e.gold and e.source is Source.GIVEN]
     config = replace(config, self_supervised=0)
     checkpoint.make_folder()
-    weight, count = fit_rerank_weight(labelled, config, encoder, checkpoint, options)
+    weight, count = fit_rerank_weight(labelled, config, queries, checkpoint, options)
     return {"weight": weight, "held_back": count}
 
 

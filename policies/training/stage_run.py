@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from hoptrail.learning.single_thread import one_thread
-from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.policies.data.examples import Example
 from hoptrail.policies.networks.policy_network import PolicyNetwork
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.training.config import SELF_SUPERVISED, TrainConfig
+from hoptrail.policies.training.next_queries import NextQueries
 from hoptrail.policies.training.stages import make_objective
 from hoptrail.values.progress import TrainingProgress
 
@@ -30,7 +30,7 @@ class StageRun:
         network: What is trained.
         stage: One of `TrainConfig.stages`.
         examples: What it learns from.
-        encoder: For what is read in training.
+        queries: What asks in training.
         config: The settings.
         fine_tuning: Whether the network was trained before this run.
 
@@ -45,13 +45,13 @@ class StageRun:
         network: PolicyNetwork,
         stage: str,
         examples: Sequence[Example],
-        encoder: Encoder,
+        queries: NextQueries,
         config: TrainConfig,
         *,
         fine_tuning: bool = False,
     ) -> None:
         self.stage, self.examples, self.config = stage, examples, config
-        self.objective = make_objective(stage, Policy([network]), encoder, config)
+        self.objective = make_objective(stage, Policy([network]), queries, config)
         self.modules: Mapping[str, nn.Module] = {"network": network, **self.objective.modules}
         self._weights = [p for module in self.modules.values() for p in module.parameters()]
         self._rate = config.rate_of(stage, fine_tuning=fine_tuning)
@@ -98,6 +98,8 @@ class StageRun:
             as_links = rng.random() < self.config.mentions_as_links
             views.append(example.with_mentions_as_links() if as_links else example)
         order, size = rng.permutation(len(views)), self.config.batch
+        if self.stage in ("marginal", "reinforce") and self.config.tuning_questions:
+            order = order[: self.config.tuning_questions]
         starts = range(0, len(order), size)
         return [[views[i] for i in order[start : start + size]] for start in starts]
 

@@ -15,7 +15,7 @@ from hoptrail.memory.encoders.transformer import Encoder, TransformerEncoder
 from hoptrail.memory.encoders.wrapped import uncached
 from hoptrail.policies.data.examples import Example
 from hoptrail.policies.environment.efforts import EFFORTS
-from hoptrail.policies.environment.reformulation import Reformulator
+from hoptrail.policies.environment.reformulation import AnyReformulator
 from hoptrail.policies.objectives.imitation import imitation_loss
 from hoptrail.policies.objectives.marginal import TrailReader, marginal
 from hoptrail.policies.objectives.reinforce import reinforce
@@ -23,6 +23,7 @@ from hoptrail.policies.objectives.rewards import Reward
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.search.beam import BeamSearch
 from hoptrail.policies.training.config import OBJECTIVES, SELF_SUPERVISED, TrainConfig
+from hoptrail.policies.training.next_queries import NextQueries
 from hoptrail.values.progress import Figures
 
 
@@ -43,26 +44,27 @@ class Objective(Protocol):
         """
 
 
-def make_objective(name: str, policy: Policy, encoder: Encoder, config: TrainConfig) -> Objective:
+def make_objective(
+    name: str, policy: Policy, queries: NextQueries, config: TrainConfig
+) -> Objective:
     """The objective of that name for a policy.
 
     Args:
         name: One of `OBJECTIVES`, or the stage of made questions.
         policy: What is trained.
-        encoder: For rewritten queries, and for token vectors in the marginal objective.
+        queries: What asks, and the encoder of token vectors in the marginal objective.
         config: The settings, with the reward of reinforce.
 
     Raises:
         ConfigError: There is none, or the encoder cannot serve it.
     """
-    effort = EFFORTS[config.effort]
-    reformulator = Reformulator(encoder, reencode=effort.reencode)
+    reformulator = queries.reformulator(reencode=EFFORTS[config.effort].reencode)
     if name in ("imitation", SELF_SUPERVISED):
         return _Imitation(policy)
     if name == "reinforce":
         return _Reinforce(policy, reformulator, config)
     if name == "marginal":
-        return _Marginal(policy, reformulator, encoder, config)
+        return _Marginal(policy, reformulator, queries.encoder, config)
     raise ConfigError(f"unknown objective {name!r}: choose from {', '.join(OBJECTIVES)}")
 
 
@@ -96,7 +98,7 @@ class _Imitation:
 
 
 class _Reinforce:
-    def __init__(self, policy: Policy, reformulator: Reformulator, config: TrainConfig) -> None:
+    def __init__(self, policy: Policy, reformulator: AnyReformulator, config: TrainConfig) -> None:
         self.policy, self.reformulator, self.config = policy, reformulator, config
         self.reward = Reward(config.reward)
         self.modules: Mapping[str, nn.Module] = {}
@@ -119,7 +121,7 @@ class _Reinforce:
 
 class _Marginal:
     def __init__(
-        self, policy: Policy, reformulator: Reformulator, encoder: Encoder, config: TrainConfig
+        self, policy: Policy, reformulator: AnyReformulator, encoder: Encoder, config: TrainConfig
     ) -> None:
         inner = require_tokens(encoder)
         reader = SpanReader(inner.dim, generator=torch.Generator().manual_seed(config.seed))

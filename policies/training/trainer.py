@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from hoptrail.learning.set_likelihood import MAX_GOLD
 from hoptrail.learning.single_thread import one_thread
-from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.policies.data.examples import Example, Source
+from hoptrail.policies.environment.efforts import EFFORTS
 from hoptrail.policies.environment.state import StateInput
 from hoptrail.policies.networks.policy_network import PolicyNetwork
 from hoptrail.policies.objectives.rewards import Reward
@@ -20,6 +21,7 @@ from hoptrail.policies.policy import Policy
 from hoptrail.policies.training.calibration import calibrate_stop, left_out
 from hoptrail.policies.training.checkpoint import Checkpoint, Loaded
 from hoptrail.policies.training.config import SELF_SUPERVISED, TrainConfig
+from hoptrail.policies.training.next_queries import NextQueries
 from hoptrail.policies.training.stage_run import StageRun, seeded
 from hoptrail.policies.training.supervision import belongs_to
 from hoptrail.values.progress import TrainingProgress, silent
@@ -27,7 +29,7 @@ from hoptrail.values.progress import TrainingProgress, silent
 SAMPLED = 200
 """Questions whose states give the features' mean and scale."""
 UNKNOWN = 3
-"""Hits that are read for that where the gold is not known."""
+"""Wrong turns that are taken for that where the gold is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Trainer:
     Args:
         examples: The questions; a stage takes those that hold what it learns from.
         config: The settings.
-        encoder: For what is read in training.
+        queries: What asks in training.
         checkpoint: Where the run is saved after every epoch.
         progress: Called after every step.
         start: A trained policy to go on from; random weights by default.
@@ -63,13 +65,13 @@ class Trainer:
         self,
         examples: Sequence[Example],
         config: TrainConfig,
-        encoder: Encoder,
+        queries: NextQueries,
         checkpoint: Checkpoint,
         progress: TrainingProgress = silent,
         *,
         start: Policy | None = None,
     ) -> None:
-        self.examples, self.config, self.encoder = examples, config, encoder
+        self.examples, self.config, self.queries = examples, config, queries
         self.checkpoint, self.progress, self.start = checkpoint, progress, start
         self.networks: list[PolicyNetwork] = []
         self.calibrator: PolicyNetwork | None = None
@@ -96,7 +98,7 @@ class Trainer:
             number = self.config.networks
             self.calibrator = self._train_network(number, self._without_unseen(), begin)
             self._calibrate(self.calibrator)
-        return Policy(self.networks).eval()
+        return Policy(self.networks, reformulator=self.queries.shipped).eval()
 
     def _restore(self, place: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Position:
         """Where a checkpoint left the run; what was finished there is put back."""
@@ -137,7 +139,7 @@ class Trainer:
                 continue
             lessons = by_stage[stage]
             run = StageRun(
-                network, stage, lessons, self.encoder, self.config, fine_tuning=fine_tuning
+                network, stage, lessons, self.queries, self.config, fine_tuning=fine_tuning
             )
             resumed = (number, index) == (begin.network, begin.stage)
             self._run(run, begin if resumed else Position(number, index))
@@ -175,7 +177,8 @@ class Trainer:
         count = len(self.networks)
         seed = int(np.random.default_rng([self.config.seed, count]).integers(2**31))
         with one_thread():
-            figures = calibrate_stop(calibrator, self._unseen, self.encoder, seed=seed)
+            asking = self.queries.reformulator(reencode=EFFORTS[self.config.effort].reencode)
+            figures = calibrate_stop(calibrator, self._unseen, asking, seed=seed)
         for network in self.networks:
             network.calibrate(figures["scale"], figures["shift"])
         self.curves.append({"network": count, "stage": "calibration", "epoch": 1, **figures})
@@ -213,12 +216,13 @@ class Trainer:
 def _states(example: Example, *, both: bool) -> Iterator[StateInput]:
     """States with no, some and all gold read, as they are and with mentions as links.
 
-    Where the gold is not known, the first hits are read.
+    Where the gold is not known, wrong turns are taken.
     """
-    evidence = example.gold or tuple(example.pool.reads)[:UNKNOWN]
+    gold = example.gold[:MAX_GOLD]
+    states = [gold[:size] for size in range(len(gold) + 1)]
+    states += () if gold else example.detours[:UNKNOWN]
     for view in (example, example.with_mentions_as_links()) if both else (example,):
-        for size in range(len(evidence) + 1):
-            yield view.state(evidence[:size])
+        yield from (view.state(state) for state in states)
 
 
 @torch.no_grad()

@@ -142,9 +142,14 @@ class Retrievers:
 
     def _new(self, effort: str, view: View, graph: GraphView, encoder: Encoder) -> PolicyRetriever:
         from hoptrail.memory.encoders.query_cache import RememberingEncoder
-        from hoptrail.memory.encoders.query_side import for_questions
         from hoptrail.policies.environment import efforts
         from hoptrail.policies.retriever import PolicyRetriever
 
-        remembering = RememberingEncoder(for_questions(encoder), self._queries)
-        return PolicyRetriever(self.policy, view, graph, remembering, efforts.effort(effort))
+        return PolicyRetriever(
+            self.policy,
+            view,
+            graph,
+            encoder,
+            efforts.effort(effort),
+            cache=lambda inner: RememberingEncoder(inner, self._queries),
+        )

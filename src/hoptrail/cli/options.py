@@ -383,6 +383,15 @@ TuningEpochsOption = Annotated[
         help="passes of marginal and of reinforce",
     ),
 ]
+TuningQuestionsOption = Annotated[
+    int | None,
+    option(
+        "--tuning-questions",
+        parser=whole_argument,
+        metavar="N",
+        help="questions of each of these passes, drawn anew (default: all)",
+    ),
+]
 TuningRateOption = Annotated[
     float | None,
     option(
@@ -395,6 +404,14 @@ TuningRateOption = Annotated[
 NetworksOption = Annotated[
     int | None,
     option("--networks", parser=whole_argument, metavar="N", help="networks that are averaged"),
+]
+ReformulatorOption = Annotated[
+    Path | None,
+    path_option(
+        "--reformulator",
+        metavar="DIR",
+        help="what `train reformulator` wrote for these questions (default: that of --start)",
+    ),
 ]
 ResumeFlag = Annotated[bool, toggle("--resume", "go on where a run was stopped")]
 StartOption = Annotated[

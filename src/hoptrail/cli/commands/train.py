@@ -32,6 +32,7 @@ from hoptrail.cli.options import (
     PolicyOption,
     PretrainingOption,
     QuestionFilesOption,
+    ReformulatorOption,
     ResumeFlag,
     RewardOption,
     SeedOption,
@@ -39,6 +40,7 @@ from hoptrail.cli.options import (
     StoreOption,
     TriplesOption,
     TuningEpochsOption,
+    TuningQuestionsOption,
     TuningRateOption,
     VariedOption,
     option,
@@ -129,10 +131,12 @@ def train_on_questions(
         ),
     ] = None,
     start: StartOption = None,
+    reformulator: ReformulatorOption = None,
     seed: SeedOption = 0,
     epochs: EpochsOption = None,
     tuning_epochs: TuningEpochsOption = None,
     tuning_rate: TuningRateOption = None,
+    tuning_questions: TuningQuestionsOption = None,
     networks: NetworksOption = None,
     joint: JointFlag = False,
     resume: ResumeFlag = False,
@@ -147,6 +151,7 @@ def train_on_questions(
         "epochs": epochs,
         "tuning_epochs": tuning_epochs,
         "tuning_rate": tuning_rate,
+        "tuning_questions": tuning_questions,
         "networks": networks,
         "self_supervised": pretraining,
         "joint": joint or None,
@@ -160,6 +165,7 @@ def train_on_questions(
         dev=dev or [],
         unlabelled=corpus or [],
         start=start or "nothing",
+        reformulator=reformulator,
         reward=reward,
         resume=resume,
         encoder=encoder,
@@ -368,6 +374,7 @@ def _train(
     sets: Sequence[Path] = (),
     dev: Sequence[Path] = (),
     unlabelled: Sequence[Path] = (),
+    reformulator: Path | None = None,
     reward: str | None = None,
     resume: bool = False,
     encoder: str | None = None,
@@ -375,6 +382,7 @@ def _train(
     """Train a policy and print what became of it."""
     from hoptrail.cli import output
     from hoptrail.policies.data.training_data import TrainingData, TrainingSet
+    from hoptrail.policies.reformulation.cross_fit import CrossFit
     from hoptrail.policies.training.config import RunOptions, TrainConfig
     from hoptrail.policies.training.run import train as train_policy
 
@@ -393,6 +401,7 @@ def _train(
             config,
             encoder=load_named_encoder(encoder),
             start=_start_policy(start),
+            cross_fit=None if reformulator is None else CrossFit.load(reformulator),
             options=RunOptions(resume, steps, invocation_line(context)),
         )
     console = output.output()

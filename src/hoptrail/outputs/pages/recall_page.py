@@ -52,7 +52,7 @@ def link_phrase(link: str | None, *, first: bool) -> str:
         first: Whether nothing was read before.
     """
     if link is None:
-        return "found by the question" if first else "found by the rewritten query"
+        return "found by the question" if first else "found by the next query"
     phrases = {"mentions": "named in what was read", "mentioned_by": "names what was read"}
     against = " (against its direction)" if link.startswith("~") else ""
     return phrases.get(link, f"over a link: {link.removeprefix('~')}{against}")

@@ -1,0 +1,121 @@
+"""`hoptrail train reformulator`: what asks the next query, trained before the networks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hoptrail.cli.app import command
+from hoptrail.cli.command import invocation_line, taking
+from hoptrail.cli.commands.train import train_commands
+from hoptrail.cli.opening import check_encoder_installed, check_readable, load_named_encoder
+from hoptrail.cli.options import (
+    EncoderOption,
+    EpochsOption,
+    JsonFlag,
+    OutOption,
+    ResumeFlag,
+    SeedOption,
+    option,
+    path_option,
+    whole_argument,
+)
+from hoptrail.cli.printing import print_json, say
+from hoptrail.errors import ConfigError
+
+
+@command(
+    train_commands,
+    "reformulator",
+    cls=taking(pairs=("--set",)),
+    examples="""
+train reformulator --set corpus.jsonl questions.jsonl --out asking
+train questions --set corpus.jsonl questions.jsonl --reformulator asking --out my-policy""",
+)
+def train_reformulator(
+    context: typer.Context,
+    sets: Annotated[
+        list[Path],
+        path_option(
+            "--set",
+            metavar="CORPUS QUESTIONS",
+            help="a corpus (or a store) and questions that name their supporting passages; "
+            "repeatable",
+        ),
+    ],
+    out: OutOption,
+    epochs: EpochsOption = None,
+    rank: Annotated[
+        int | None,
+        option(
+            "--rank", parser=whole_argument, metavar="N", help="of the changes of a layer's weights"
+        ),
+    ] = None,
+    parts: Annotated[
+        int | None,
+        option(
+            "--parts",
+            parser=whole_argument,
+            metavar="N",
+            help="parts of the questions, each with a reformulator that has not seen it "
+            "(default: 4)",
+        ),
+    ] = None,
+    seed: SeedOption = 0,
+    resume: ResumeFlag = False,
+    encoder: EncoderOption = None,
+    json: JsonFlag = False,
+) -> int:
+    """Train what asks the next query, for --reformulator of `hoptrail train questions`.
+
+    It changes how an encoder reads queries; passages keep their vectors. One is trained on all
+    questions, and one for each part of them that has not seen it: networks learn from those. On a
+    machine with an accelerator this takes minutes, on two cores hours; --resume keeps what is
+    trained.
+    """
+    from hoptrail.cli import output
+    from hoptrail.memory.encoders.transformer import TransformerEncoder
+    from hoptrail.policies.data.training_data import TrainingData, TrainingSet
+    from hoptrail.policies.training.query_encoder import QueryEncoderConfig
+    from hoptrail.policies.training.reformulator import PART_COUNT, train_reformulators
+
+    check_readable(*sets)
+    check_encoder_installed(encoder)
+    options = {"epochs": epochs, "rank": rank, "seed": seed}
+    config = QueryEncoderConfig(
+        **{name: value for name, value in options.items() if value is not None}
+    )
+    base = load_named_encoder(encoder)
+    if not isinstance(base, TransformerEncoder):
+        raise ConfigError(
+            f"a reformulator changes a transformer, not a {type(base).__name__}: "
+            "give another --encoder"
+        )
+    with output.Steps() as steps:
+        cross_fit = train_reformulators(
+            TrainingData(
+                train=[TrainingSet(*pair) for pair in zip(sets[::2], sets[1::2], strict=True)]
+            ),
+            out,
+            config,
+            encoder=base,
+            parts=PART_COUNT if parts is None else parts,
+            resume=resume,
+            command=invocation_line(context),
+            progress=steps,
+        )
+    if json:
+        shipped = cross_fit.whole
+        print_json(
+            {
+                "fingerprint": shipped.fingerprint,
+                "weights": shipped.size,
+                "questions": len(cross_fit.part_of),
+                "parts": len(cross_fit.parts),
+            }
+        )
+    else:
+        say(f"trained on {len(cross_fit.part_of)} questions: {out}")
+    return 0
