@@ -28,13 +28,14 @@ from torch import Tensor
 from hoptrail.memory.encoders.disk_cache import CachedEncoder
 from hoptrail.memory.encoders.transformer import minilm
 from hoptrail.policies.data.corpora import OpenCorpus
-from hoptrail.policies.data.examples import Example, prepare
+from hoptrail.policies.data.examples import Example, prepare, subsets_of_gold
 from hoptrail.policies.environment.efforts import EFFORTS
 from hoptrail.policies.environment.feature_names import StateFeature
 from hoptrail.policies.environment.state import State, StateBatch
 from hoptrail.policies.networks.policy_network import NetworkConfig, PolicyNetwork
 from hoptrail.policies.objectives.imitation import gold_of
 from hoptrail.policies.policy import Policy
+from hoptrail.policies.training.next_queries import NextQueries
 from hoptrail.policies.training.validation import means, recalls
 
 Rows = NDArray[np.float32]
@@ -71,7 +72,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     args = parser.parse_args()
     encoder = CachedEncoder(minilm())
-    policy = fitted(args.sets, encoder, args.seed)
+    policy = fitted(args.sets, encoder, args.effort, args.seed)
     figures = {}
     for corpus, questions in args.dev:
         name = f"{corpus.parent.name}/{questions.name}"
@@ -85,15 +86,19 @@ def main() -> None:
         args.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 
 
-def fitted(sets: Sequence[tuple[Path, Path]], encoder: CachedEncoder, seed: int) -> Boosted:
-    """Boosting on the states of all questions of the sets."""
+def fitted(
+    sets: Sequence[tuple[Path, Path]], encoder: CachedEncoder, effort: str, seed: int
+) -> Boosted:
+    """Boosting on the states of all questions of the sets, asked as at that effort."""
     read_x, read_y, stop_x, stop_y = [], [], [], []
     rng = np.random.default_rng(seed)
     with ExitStack() as opened:
         corpora = [OpenCorpus(corpus, questions, encoder.inner) for corpus, questions in sets]
         for one in corpora:
             opened.callback(one.close)
-        for example in prepare(corpora, encoder):
+        queries = NextQueries(encoder)  # the fixed rule
+        reformulator = queries.reformulator(reencode=EFFORTS[effort].reencode)
+        for example in prepare(corpora, encoder, reformulator):
             for evidence, missing in _states(example, rng):
                 state = example.state(evidence)
                 open_ = ~state.evidence
@@ -105,15 +110,13 @@ def fitted(sets: Sequence[tuple[Path, Path]], encoder: CachedEncoder, seed: int)
 
 
 def _states(example: Example, rng: np.random.Generator) -> Iterator[tuple[State, list[int]]]:
-    """All subsets of the gold, and one behind a wrong turn, each with what is missing."""
+    """All subsets of the gold, and one state behind a wrong turn, each with what is missing."""
     gold = gold_of(example)
-    for code in range(2 ** len(gold)):
-        evidence = tuple(slot for j, slot in enumerate(gold) if code >> j & 1)
-        missing = [slot for slot in gold if slot not in evidence]
-        yield evidence, missing
-        if example.wrong and code == 0:
-            turn = example.wrong[int(rng.integers(len(example.wrong)))]
-            yield (turn,), missing
+    reached = subsets_of_gold(gold)
+    if example.detours:
+        reached.append(example.detours[int(rng.integers(len(example.detours)))])
+    for evidence in reached:
+        yield evidence, [slot for slot in gold if slot not in evidence]
 
 
 def _boosting(x: Sequence[Rows], y: Sequence[Any], seed: int) -> Any:

@@ -35,12 +35,14 @@ from hoptrail.memory.store import Store
 from hoptrail.metrics.bootstrap import Bootstrap, clusters_of
 from hoptrail.policies.data.corpora import OpenCorpus, open_corpus
 from hoptrail.policies.data.examples import prepare
+from hoptrail.policies.environment.efforts import EFFORTS
 from hoptrail.policies.feedback.dataset import prepare_feedback
 from hoptrail.policies.feedback.off_policy import TuneConfig, tune
 from hoptrail.policies.networks.policy_network import NetworkConfig
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.training.checkpoint import Checkpoint
 from hoptrail.policies.training.config import TrainConfig
+from hoptrail.policies.training.next_queries import NextQueries
 from hoptrail.policies.training.trainer import Trainer
 from hoptrail.policies.training.validation import recalls
 from hoptrail.types import Question, Recall
@@ -157,7 +159,9 @@ class Simulation:
             entries = self.collected(explore=name == "explore")
             for kind in self.args.kinds:
                 chosen_entries = [_only(entry, kind) for entry in entries]
-                judged = prepare_feedback(self.store, chosen_entries, self.encoder)
+                judged = prepare_feedback(
+                    self.store, chosen_entries, self.encoder, learned=self.weak.reformulator
+                )
                 if self.args.no_labels and name == "explore":
                     judged = [replace(one, weight=0.0) for one in judged]
                 for count in COUNTS:
@@ -178,8 +182,11 @@ class Simulation:
         if (self.folder / "weak").exists():
             return Policy.load(self.folder / "weak")
         config = replace(WEAK, seed=self.seed)
-        examples = prepare([self.opened.with_questions(questions)], self.encoder)
-        policy = Trainer(examples, config, self.encoder, Checkpoint(self.folder / "p", {})).train()
+        queries = NextQueries(self.encoder)
+        reformulator = queries.reformulator(reencode=EFFORTS[EFFORT].reencode)
+        opened = self.opened.with_questions(questions)
+        examples = prepare([opened], self.encoder, reformulator)
+        policy = Trainer(examples, config, queries, Checkpoint(self.folder / "p", {})).train()
         policy.save(self.folder / "weak")
         return policy
 

@@ -69,7 +69,9 @@ def coverage(
                 policy, scope.view, scope.graph, encoder, effort
             )
         walker = walkers[question.namespace]
-        pool = CandidatePool(question.text, walker.encoder.encode([question.text])[0], walker.scope)
+        vectors = walker.encoder.encode([question.text])
+        [first] = walker.reformulator.first([question.text], vectors)
+        pool = CandidatePool(question.text, vectors[0], walker.scope, first=first)
         walker.search.run([pool])
         gold = corpus.gold(question)
         sizes.append(len(pool.slots))

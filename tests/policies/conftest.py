@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,20 +16,30 @@ import torch
 from hoptrail.formats.jsonl import read_corpus, read_questions
 from hoptrail.graph.graph import Graph
 from hoptrail.graph.view import GraphView
+from hoptrail.learning.low_rank import add_low_rank
+from hoptrail.memory.encoders.transformer import Encoder, TransformerEncoder
 from hoptrail.memory.store import Store
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.memory.views.view import View
-from hoptrail.policies.data.examples import Example, PoolFeatures, read_all
+from hoptrail.policies.data.examples import Example, PoolFeatures, enter_all, to_enter
 from hoptrail.policies.environment import candidates as pool_module
 from hoptrail.policies.environment.candidates import CandidatePool, RetrievalScope
 from hoptrail.policies.environment.efforts import EFFORTS, Effort
 from hoptrail.policies.environment.features import features
 from hoptrail.policies.environment.reformulation import Reformulator
-from hoptrail.policies.environment.state import StateBatch, state_input
+from hoptrail.policies.environment.state import (
+    State,
+    StateBatch,
+    StateInput,
+    batch_states,
+    state_input,
+)
 from hoptrail.policies.environment.terms import Lexicon
 from hoptrail.policies.networks.policy_network import NetworkConfig, PolicyNetwork
 from hoptrail.policies.policy import Policy
+from hoptrail.policies.reformulation.learned import LearnedReformulator
 from hoptrail.policies.retriever import PolicyRetriever
+from hoptrail.policies.training.latent_query import LatentQueryNetwork
 from hoptrail.types import Passage, Question
 
 DEMO = Path(__file__).resolve().parents[2] / "src" / "hoptrail"
@@ -40,8 +52,10 @@ class World:
     store: Store
     view: View
     graph: GraphView
-    encoder: HashEncoder
+    encoder: Encoder
     scope: RetrievalScope
+    learned: LearnedReformulator | None = None
+    """What asks the next query, in place of the fixed rule."""
 
     def forget_terms(self) -> None:
         """As if nothing had been asked yet."""
@@ -56,19 +70,39 @@ class World:
         return [passage.id for passage in self.view.passages(list(slots))]
 
     def pool(self, question: str, *, allowed: np.ndarray | None = None) -> CandidatePool:
-        return CandidatePool(question, self.encoder.encode([question])[0], self.scope, allowed)
+        vectors = self.encoder.encode([question])
+        [first] = self.reformulator().first([question], vectors)
+        return CandidatePool(question, vectors[0], self.scope, allowed, first=first)
 
-    def read(self, pool: CandidatePool, slots: Sequence[int], *, reencode: bool = True) -> None:
-        reformulator = Reformulator(self.encoder, reencode=reencode)
-        pool.read(list(slots), reformulator.rewrite([(pool, slot) for slot in slots]))
+    def reformulator(self, *, reencode: bool = True) -> Reformulator:
+        return Reformulator(self.encoder, reencode=reencode, learned=self.learned)
 
-    def example(self, question: str, gold: Sequence[int], read: Sequence[int] = ()) -> Example:
+    def enter(self, pool: CandidatePool, *states: Sequence[int], reencode: bool = True) -> None:
+        """Read the evidence of these states and ask their queries."""
+        reformulator = self.reformulator(reencode=reencode)
+        reformulator.enter([(pool, tuple(evidence)) for evidence in states])
+
+    def state(
+        self, pool: CandidatePool, evidence: Sequence[int], *, reencode: bool = True
+    ) -> StateInput:
+        """What a policy sees in the state with this evidence, which is entered."""
+        self.enter(pool, evidence, reencode=reencode)
+        return state_input(pool, features(pool), tuple(evidence))
+
+    def example(
+        self,
+        question: str,
+        gold: Sequence[int],
+        *,
+        detours: Sequence[State] = (),
+        entered: Sequence[State] = (),
+    ) -> Example:
         asked = Question(
             id="q", text=question, answers=("Varn",), supporting_ids=tuple(self.ids(gold))
         )
-        example = Example(asked, PoolFeatures(self.pool(question)), tuple(gold))
-        reads = [(example, slot) for slot in dict.fromkeys([*gold, *read])]
-        read_all(reads, Reformulator(self.encoder, reencode=True))
+        example = Example(asked, PoolFeatures(self.pool(question)), tuple(gold), tuple(detours))
+        states = [(example, state) for state in (*to_enter(example), *entered)]
+        enter_all(states, self.reformulator())
         example.mark()
         return example
 
@@ -77,16 +111,16 @@ class World:
         return PolicyRetriever(policy, self.view, self.graph, self.encoder, bounds)
 
 
-OpenWorld = Callable[[Sequence[Passage]], World]
+OpenWorld = Callable[..., World]
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[OpenWorld]:
-    """Opens passages as a memory of their own."""
+    """Opens passages as a memory of their own, beside the hash encoder or another."""
     stores: list[Store] = []
 
-    def opened(passages: Sequence[Passage]) -> World:
-        encoder = HashEncoder()
+    def opened(passages: Sequence[Passage], encoder: Encoder | None = None) -> World:
+        encoder = encoder or HashEncoder()
         store = Store(tmp_path / f"memory-{len(stores)}.db", encoder=encoder)
         stores.append(store)
         store.add(passages)
@@ -122,7 +156,7 @@ def demo(world: OpenWorld, demo_passages: list[Passage]) -> World:
 
 @pytest.fixture
 def few_candidates(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Lets a question bring so many candidates from each ranking, and a rewritten query `read`."""
+    """Lets a question bring so many candidates from each ranking, and a next query `read`."""
 
     def narrow(question: int, *, read: int = 0) -> None:
         for name in ("HYBRID_HITS", "DENSE_HITS", "SPARSE_HITS"):
@@ -131,6 +165,47 @@ def few_candidates(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr(pool_module, "READ_HITS", read)
 
     return narrow
+
+
+@pytest.fixture
+def transformer(tiny_bert: Path) -> TransformerEncoder:
+    """A transformer of one layer, with random weights."""
+    return TransformerEncoder(tiny_bert, device="cpu")
+
+
+@pytest.fixture
+def words(world: OpenWorld, transformer: TransformerEncoder) -> World:
+    """Passages of two or three words that the transformer knows, beside it."""
+    pairs = itertools.permutations("old bridge river city under built".split(), 2)
+    return world([Passage(f"{a}-{b}", f"{a} {b} {a}") for a, b in pairs], transformer)
+
+
+MakeReformulator = Callable[..., LearnedReformulator]
+
+
+@pytest.fixture
+def random_reformulator(transformer: TransformerEncoder) -> MakeReformulator:
+    """An untrained reformulator that turns queries far; with `spread` 0 it changes none."""
+
+    def make(seed: int = 0, *, spread: float = 1.0) -> LearnedReformulator:
+        rng = np.random.default_rng(seed)
+        changes = add_low_rank(copy.deepcopy(transformer.model.network), 2)
+        factors = {
+            name: (
+                rng.normal(size=tuple(change.a.shape)).astype(np.float16),
+                rng.normal(scale=spread, size=tuple(change.b.shape)).astype(np.float16),
+            )
+            for name, change in changes.items()
+        }
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = LatentQueryNetwork(transformer.dim, 8)
+            with torch.no_grad():
+                for weight in (network.leave.weight, network.leave.bias):
+                    weight.normal_(std=spread)
+        return LearnedReformulator(transformer.fingerprint, factors, network.trained())
+
+    return make
 
 
 MakePolicy = Callable[..., Policy]
@@ -211,18 +286,8 @@ def enumerate_walks() -> Callable[[World, Policy, str, int], Enumerated]:
 
         def visit(evidence: tuple[int, ...], probability: float) -> None:
             pool = world.pool(question)  # its own: nothing that other orders read is in it
-            for slot in evidence:
-                world.read(pool, [slot])
-            state = state_input(pool, features(pool), evidence)
-            states = StateBatch(
-                state.x,
-                state.slots,
-                state.evidence,
-                state.edges,
-                state.edge_kind,
-                state.edge_weight,
-                np.asarray([0, len(state.x)]),
-            )
+            state = world.state(pool, evidence)
+            states = batch_states([state])
             read, stop = (t.double().exp().numpy() for t in policy.decide(states))
             going_on = float(read.sum())
             end(evidence, "policy" if going_on else "exhausted", probability * float(stop[0]))

@@ -13,8 +13,7 @@ from hoptrail.errors import ConfigError, PolicyError
 from hoptrail.policies import policy as policy_module
 from hoptrail.policies.card import readme
 from hoptrail.policies.environment.feature_names import COLUMNS, WIDTH, StateFeature
-from hoptrail.policies.environment.features import features
-from hoptrail.policies.environment.state import batch_states, state_input
+from hoptrail.policies.environment.state import batch_states
 from hoptrail.policies.networks import policy_network as network_module
 from hoptrail.policies.networks.policy_network import NetworkConfig
 from hoptrail.policies.policy import SETTINGS, WEIGHTS, Policy
@@ -23,9 +22,7 @@ from hoptrail.policies.policy import SETTINGS, WEIGHTS, Policy
 @pytest.fixture
 def states(small):
     pool = small.pool("Where does the river of Varn flow?")
-    small.read(pool, pool.slots[:2])
-    found = features(pool)
-    return batch_states([state_input(pool, found, tuple(pool.slots[:n])) for n in range(3)])
+    return batch_states([small.state(pool, pool.slots[:n]) for n in range(3)])
 
 
 @pytest.fixture
@@ -175,7 +172,7 @@ def test_every_column_has_a_name_of_its_own() -> None:
     )
 
 
-@pytest.mark.parametrize("places", [[0], [5, 30, 68], [60, 61, 70]], ids=str)
+@pytest.mark.parametrize("places", [[0], [5, 30, WIDTH], [WIDTH - 8, WIDTH - 7, WIDTH + 2]])
 def test_a_policy_decides_to_the_bit_as_before_where_columns_were_added(
     saved, states, monkeypatch, places
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 from hoptrail.errors import ConfigError
 from hoptrail.memory.search import hybrid_search
 from hoptrail.policies.environment.efforts import EFFORTS, Effort, effort
-from hoptrail.policies.environment.reformulation import HEAD
+from hoptrail.policies.reformulation.query_text import BETWEEN, HEAD
 from hoptrail.policies.retriever import PolicyRetriever, link_between
 from hoptrail.types import Link, Passage
 
@@ -23,11 +22,13 @@ class CountingEncoder:
 
     def __init__(self, inner) -> None:
         self.inner, self.passes, self.texts = inner, 0, 0
+        self.queries: list[str] = []
         self.fingerprint, self.dim = inner.fingerprint, inner.dim
 
     def encode(self, texts):
         self.passes += 1
         self.texts += len(texts)
+        self.queries += texts
         return self.inner.encode(texts)
 
 
@@ -126,7 +127,10 @@ def test_fast_encodes_once_and_balanced_once_a_hop(demo, demo_questions, random_
         if name == "fast":
             assert all(walk.texts_encoded == 1 for walk in walks)
         elif name == "balanced":
-            assert all(walk.texts_encoded == 1 + len(walk.read) for walk in walks)
+            # One text a state of the beam: at most as many as it is wide, hop by hop.
+            effort_ = EFFORTS[name]
+            most = 1 + effort_.beam_width * effort_.max_hops
+            assert all(1 < walk.texts_encoded <= most for walk in walks)
         else:
             assert all(walk.texts_encoded > 1 + len(walk.read) for walk in walks)
     assert passes["fast"] == 1
@@ -180,19 +184,25 @@ def words_in_common(place, slots) -> np.ndarray:
 
 
 def test_a_trail_shows_its_queries_links_and_stop(small, random_policy) -> None:
-    bounds = Effort("two", beam_width=3, max_hops=2, max_reads=6, reencode=True)
-    [walk] = small.walker(random_policy(spread=1.0), bounds).retrieve([LAKE])
+    bounds = Effort("three", beam_width=3, max_hops=3, max_reads=8, reencode=True)
+    policy, encoder = random_policy(spread=1.0), CountingEncoder(small.encoder)
+    [walk] = PolicyRetriever(policy, small.view, small.graph, encoder, bounds).retrieve([LAKE])
     assert walk.trails
     known = set(small.ids(walk.read))
     for trail in walk.trails:
         assert trail.stop_reason in ("policy", "budget", "exhausted")
-        assert len(trail.hops) == 2 or trail.stop_reason == "policy"
+        assert len(trail.hops) == 3 or trail.stop_reason == "policy"
         assert len({hop.id for hop in trail.hops}) == len(trail.hops)
-        for previous, hop in itertools.pairwise([None, *trail.hops]):
+        pool = small.pool(LAKE)
+        for i, hop in enumerate(trail.hops):
             assert hop.id in known
             assert 0 < hop.probability <= 1
-            read = small.store.get(previous.id).content[:HEAD] if previous else ""
-            assert hop.query == (f"{LAKE} {read}" if previous else LAKE)
+            evidence = small.slots(*(before.id for before in trail.hops[:i]))
+            small.enter(pool, evidence)
+            assert hop.query == pool.query(evidence).text
+            assert hop.query in encoder.queries
+            heads = [small.store.get(before.id).content[:HEAD] for before in trail.hops[:i]]
+            assert sorted(hop.query.split(BETWEEN)) == sorted([LAKE, *heads])
         # Other orders of the same passages count too, and for a budget all that could come.
         product = math.prod(hop.probability for hop in trail.hops)
         end = (
@@ -201,6 +211,14 @@ def test_a_trail_shows_its_queries_links_and_stop(small, random_policy) -> None:
         assert product * end * (1 - 1e-6) <= trail.probability <= 1
     probabilities = [trail.probability for trail in walk.trails]
     assert probabilities == sorted(probabilities, reverse=True)
+
+
+def test_a_trail_without_encoder_passes_shows_the_question(small, random_policy) -> None:
+    policy = random_policy(spread=1.0)
+    bounds = Effort("latent", 3, 3, 8, reencode=False, prune_below=1e-9)
+    [walk] = small.walker(policy, bounds).retrieve([LAKE])
+    assert {hop.query for trail in walk.trails for hop in trail.hops} == {LAKE}
+    assert max(len(trail.hops) for trail in walk.trails) > 1
 
 
 def test_which_edge_led_to_a_passage(world) -> None:
@@ -214,7 +232,7 @@ def test_which_edge_led_to_a_passage(world) -> None:
     )
     a, b, c, d = place.slots("a", "b", "c", "d")
     pool = place.pool("Alder")
-    place.read(pool, [a, b, c, d])
+    place.enter(pool, [a, b, c, d])
     assert link_between(pool, (), a) is None
     assert link_between(pool, (a,), b) == "mentions"
     assert link_between(pool, (b,), a) == "mentioned_by"

@@ -22,7 +22,7 @@ def members(pool, evidence) -> set[int]:
 
 @pytest.fixture
 def narrow(few_candidates) -> None:
-    """The question alone brings one passage, and a rewritten query none."""
+    """The question alone brings one passage, and a next query none."""
     few_candidates(1)
 
 
@@ -45,23 +45,28 @@ def test_a_state_sees_the_same_whatever_else_was_read(demo, demo_questions) -> N
     question = demo_questions[6].text
     alone = demo.pool(question)
     some = alone.slots[:4]
-    demo.read(alone, some[:2])
-    wanted = {
-        evidence: members(alone, evidence)
-        for evidence in [(), (some[0],), (some[1],), (some[1], some[0])]
-    }
+    wanted = {}
+    for evidence in [(), (some[0],), (some[1],), (some[1], some[0])]:
+        demo.enter(alone, evidence)
+        wanted[evidence] = members(alone, evidence)
     crowded = demo.pool(question)
-    for slot in reversed(crowded.slots[:12]):
-        demo.read(crowded, [slot])
+    others = list(reversed(crowded.slots[:12]))
+    demo.enter(crowded, *[others[:n] for n in range(len(others) + 1)])
+    demo.enter(crowded, *wanted)
     for evidence, expected in wanted.items():
         assert members(crowded, evidence) == expected
-    assert wanted[some[1], some[0]] == wanted[some[0],] | wanted[some[1],]
+    # Both make available what each alone does, but for what its own query brought.
+    both = alone.query(some[:2]).hits
+    assert both <= wanted[some[1], some[0]]
+    for slot in some[:2]:
+        assert wanted[slot,] - alone.query([slot]).hits <= wanted[some[1], some[0]]
+        assert alone.reads[slot].introduced <= wanted[some[1], some[0]]
 
 
 def test_evidence_is_a_set(small) -> None:
     pool = small.pool(LAKE)
     slots = pool.slots[:3]
-    small.read(pool, slots)
+    small.enter(pool, slots)
     seen = {frozenset(members(pool, order)) for order in itertools.permutations(slots)}
     assert len(seen) == 1
     assert set(slots) <= seen.pop()
@@ -74,16 +79,16 @@ def test_what_is_read_widens_by_mentions_both_ways_links_and_entities(chain, nar
     assert a in pool.slots
     assert not {c, d, e} & set(pool.slots)
 
-    chain.read(pool, [a])
+    chain.enter(pool, [a])
     assert b in members(pool, [a])  # `a` names Benta
-    chain.read(pool, [b])
+    chain.enter(pool, [b])
     assert {a, c} <= members(pool, [b])  # both name Benta
 
     other = chain.pool("quorl")
-    chain.read(other, [d])
+    chain.enter(other, [d])
     assert e in members(other, [d])  # along the link
     back = chain.pool("quorl")
-    chain.read(back, [e])
+    chain.enter(back, [e])
     assert d in members(back, [e])  # and against it
 
 
@@ -94,7 +99,7 @@ def test_passages_are_neighbours_through_a_rare_entity(world, narrow) -> None:
     first, second = place.slots("0", "1")
     pool = place.pool("filler3")
     assert second not in pool.slots
-    place.read(pool, [first])
+    place.enter(pool, [first])
     assert second in members(pool, [first])
 
 
@@ -106,7 +111,7 @@ def test_a_hub_does_not_bring_all_that_name_it(world, narrow, monkeypatch) -> No
     [hub] = place.slots("b")
     pool = place.pool("word1")
     before = set(pool.slots)
-    place.read(pool, [hub])
+    place.enter(pool, [hub])
     assert set(pool.slots) - before <= {hub}
 
 
@@ -125,7 +130,7 @@ def test_a_scope_smaller_than_every_bound(world, twelve, count) -> None:
     place = world(twelve[:count])
     pool = place.pool(LAKE)
     assert sorted(pool.slots) == list(range(count))
-    place.read(pool, pool.slots)
+    place.enter(pool, pool.slots)
     assert len(pool.slots) == count
     assert pool.action_mask(pool.slots).all()
 
@@ -141,7 +146,7 @@ def test_a_question_with_no_known_word_is_answered_by_meaning(small) -> None:
 def test_passages_without_titles(world, twelve) -> None:
     place = world([Passage(p.id, p.text) for p in twelve])
     pool = place.pool(LAKE)
-    place.read(pool, pool.slots[:2])
+    place.enter(pool, pool.slots[:2])
     assert not pool.named
     assert len(set(pool.slots)) == len(pool.slots)
 
@@ -153,13 +158,14 @@ def test_a_title_that_the_question_names_is_in_the_pool(demo, narrow) -> None:
 
 def test_forgetting_goes_back_to_what_there_was(demo, demo_questions) -> None:
     pool = demo.pool(demo_questions[0].text)
-    demo.read(pool, pool.slots[:2])
-    slots, reads = list(pool.slots), list(pool.reads)
-    demo.read(pool, pool.slots[5:9])
+    demo.enter(pool, pool.slots[:2])
+    slots, reads, queries = list(pool.slots), list(pool.reads), list(pool.queries)
+    demo.enter(pool, pool.slots[5:9])
     assert len(pool.slots) > len(slots)
-    pool.forget(len(reads), len(slots))
+    pool.forget(len(reads), len(queries), len(slots))
     assert pool.slots == slots
     assert list(pool.reads) == reads
+    assert list(pool.queries) == queries
     assert pool.position == {slot: i for i, slot in enumerate(slots)}
 
 
@@ -222,5 +228,5 @@ def test_a_neighbour_is_brought_in_by_no_link(world, narrow) -> None:
     memory = world(TALK)
     answer = memory.view.slot_of("answer")
     pool = memory.pool("cello")
-    memory.read(pool, [answer])
+    memory.enter(pool, [answer])
     assert not pool.reads[answer].introduced

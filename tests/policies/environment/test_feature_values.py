@@ -50,9 +50,10 @@ def states(world, twelve) -> dict[str, np.ndarray]:
     for question, text in enumerate(QUESTIONS):
         for reencode in (True, False):
             pool = place.pool(text)
-            place.read(pool, read, reencode=reencode)
+            reached = ((), read[:1], read[:2], read[::-1])
+            place.enter(pool, *reached, reencode=reencode)
             table = features(pool)
-            for evidence in ((), read[:1], read[:2], (read[2], read[1], read[0])):
+            for evidence in reached:
                 for linked in (False, True):
                     state = state_input(pool, as_links(table) if linked else table, evidence)
                     name = f"{question} {reencode} {linked} {len(evidence)}"

@@ -57,9 +57,9 @@ def test_a_table_follows_a_random_walk(linked, demo_questions, seed, filtered) -
         if rng.random() < 0.25 and before:
             pool.forget(*before)
         else:
-            before = len(pool.reads), len(pool.slots)
+            before = len(pool.reads), len(pool.queries), len(pool.slots)
             some = rng.choice(unread, size=min(len(unread), rng.integers(1, 4)), replace=False)
-            linked.read(pool, some.tolist(), reencode=bool(rng.random() < 0.5))
+            linked.enter(pool, some.tolist(), reencode=bool(rng.random() < 0.5))
         if rng.random() < 0.8:
             assert_as_new(table, pool)
     assert_as_new(table, pool)
@@ -70,12 +70,11 @@ def test_prefixes_that_read_apart_see_what_they_would_alone(linked, demo_questio
     table, start = FeatureTable(pool), pool.slots[:3]
     states = []
     for slot in start:
-        linked.read(pool, [slot])
+        linked.enter(pool, [slot])
         states.append((slot, state_input(pool, table.now(), (slot,))))
     for slot, crowded in states:
         own = linked.pool(demo_questions[1].text)
-        linked.read(own, [slot])
-        alone = state_input(own, features(own), (slot,))
+        alone = linked.state(own, [slot])
         one, other = np.argsort(crowded.slots), np.argsort(alone.slots)
         np.testing.assert_array_equal(crowded.slots[one], alone.slots[other])
         np.testing.assert_allclose(crowded.x[one], alone.x[other], atol=2e-5)
@@ -86,7 +85,7 @@ def test_what_was_found_before_is_not_written_to(demo, demo_questions) -> None:
     table = FeatureTable(pool)
     first = table.now()
     was = {c.name: np.copy(getattr(first, c.name)) for c in fields(first) if c.name != "rows"}
-    demo.read(pool, pool.slots[:3])
+    demo.enter(pool, pool.slots[:3])
     table.now()
     for name, value in was.items():
         np.testing.assert_array_equal(getattr(first, name), value)

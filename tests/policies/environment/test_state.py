@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -22,10 +23,10 @@ LAKE = "Into which lake flows the river of the town where Ada Lind was born?"
 
 
 def state(world, question, evidence, *, others=()):
-    """The state by slot, with other passages read as well."""
+    """The state by slot, with other states entered before."""
     pool = world.pool(question)
-    world.read(pool, [*others, *[s for s in evidence if s not in others]])
-    return state_input(pool, features(pool), tuple(evidence))
+    world.enter(pool, *[others[:n] for n in range(len(others) + 1)])
+    return world.state(pool, evidence)
 
 
 def by_slot(found):
@@ -43,7 +44,7 @@ def edges(found):
 def test_every_number_is_finite_and_in_its_column(demo, demo_questions, reads) -> None:
     for question in demo_questions[:6]:
         pool = demo.pool(question.text)
-        demo.read(pool, pool.slots[:reads])
+        demo.enter(pool, pool.slots[:reads])
         found = features(pool)
         assert found.alone.shape == (len(pool.slots), len(CandidateFeature))
         assert found.beside.shape == (reads, len(pool.slots), len(PairFeature))
@@ -77,22 +78,41 @@ def test_tiny_scopes_give_finite_states(world, passages, question) -> None:
         assert len(seen.slots) == len(passages)
 
 
-def test_evidence_is_symmetric_but_for_the_last_passage(small) -> None:
+def test_evidence_is_a_set_to_the_last_bit(demo, small, demo_questions) -> None:
     read = small.slots("p-ada-lind", "p-varn", "p-tolle")
-    seen = {order: by_slot(state(small, LAKE, order)) for order in itertools.permutations(read)}
-    first_two_swapped = [(read, (read[1], read[0], read[2]))]
-    for order, other in first_two_swapped:
-        np.testing.assert_array_equal(seen[order][0], seen[other][0])
-        np.testing.assert_allclose(seen[order][1], seen[other][1], atol=1e-5)
-    # What differs for another last passage is the same columns whatever passage it is.
-    columns = [
-        set(np.flatnonzero(np.abs(seen[read][1] - seen[order][1]).max(0) > 1e-5).tolist())
-        for order in seen
-        if order[-1] != read[-1]
-    ]
-    last = set.union(*columns)
-    assert last
-    assert len(last) <= len(PairFeature) + 1  # the columns beside the last read, and its rank
+    texts = [question.text for question in demo_questions[:4]]
+    cases = [(small, LAKE, read), *((demo, t, demo.pool(t).slots[1:5]) for t in texts)]
+    for place, question, evidence in cases:
+        pool = place.pool(question)
+        first = place.state(pool, evidence)
+        for order in itertools.permutations(evidence):
+            again = place.state(pool, order)
+            for column in fields(first):
+                np.testing.assert_array_equal(
+                    getattr(first, column.name), getattr(again, column.name)
+                )
+        assert len(pool.queries) == 2  # that of the question and one of this evidence
+
+
+@pytest.mark.parametrize("reencode", [True, False])
+def test_whoever_reads_in_another_order_sees_the_same(demo, demo_questions, reencode) -> None:
+    """Each order in a pool of its own, by its own way."""
+    question = demo_questions[2].text
+    evidence = demo.pool(question).slots[:3]
+    texts, vectors, seen = set(), [], []
+    for order in itertools.permutations(evidence):
+        pool = demo.pool(question)
+        for n in range(len(order)):
+            demo.enter(pool, order[:n], reencode=reencode)
+        seen.append(demo.state(pool, order, reencode=reencode))
+        texts.add(pool.query(evidence).text)
+        vectors.append(pool.query(evidence).vector)
+    assert len(texts) == 1
+    for other, vector in zip(seen, vectors, strict=True):
+        np.testing.assert_allclose(vector, vectors[0], atol=1e-6)
+        np.testing.assert_array_equal(by_slot(seen[0])[0], by_slot(other)[0])
+        np.testing.assert_allclose(by_slot(seen[0])[1], by_slot(other)[1], atol=2e-5)
+        assert edges(seen[0]) == edges(other)
 
 
 def test_a_state_does_not_show_what_others_read(demo, demo_questions) -> None:
@@ -140,8 +160,8 @@ def test_a_shuffled_and_renamed_corpus_gives_the_same_states(
     for question in demo_questions[:8]:
         ours, theirs = demo.pool(question.text), other.pool(question.text)
         for place, pool in ((demo, ours), (other, theirs)):
-            for position in range(4):
-                place.read(pool, [pool.slots[position]])
+            for count in range(5):
+                place.enter(pool, pool.slots[:count])
         assert [old_id[i] for i in other.ids(theirs.slots)] == demo.ids(ours.slots)
         a = state_input(ours, features(ours), tuple(ours.slots[:3]))
         b = state_input(theirs, features(theirs), tuple(theirs.slots[:3]))
@@ -158,7 +178,7 @@ def test_links_of_several_kinds_count_by_the_heaviest(world) -> None:
         place = world([Passage("a", "Alpha.", links=held), Passage("b", "Beta.")])
         a, b = place.slots("a", "b")
         pool = place.pool("Alpha")
-        place.read(pool, [a])
+        place.enter(pool, [a])
         seen.append(features(pool).beside[0, pool.position[b]])
     np.testing.assert_array_equal(seen[0], seen[1])
     np.testing.assert_array_equal(seen[0], seen[2])
@@ -168,7 +188,7 @@ def test_links_of_several_kinds_count_by_the_heaviest(world) -> None:
 def test_a_pool_shown_with_links_has_no_mentions_left(demo, demo_questions) -> None:
     pool = demo.pool(demo_questions[0].text)
     gold = demo.slots(*demo_questions[0].supporting_ids)
-    demo.read(pool, gold)
+    demo.enter(pool, gold)
     found = features(pool)
     assert found.beside[..., PairFeature.IS_MENTIONED].any()
     linked = as_links(found)

@@ -9,8 +9,7 @@ import torch
 from hoptrail.errors import ConfigError
 from hoptrail.policies import policy as policy_module
 from hoptrail.policies.environment.feature_names import COLUMNS
-from hoptrail.policies.environment.features import features
-from hoptrail.policies.environment.state import batch_states, portions, state_input
+from hoptrail.policies.environment.state import batch_states, portions
 from hoptrail.policies.networks.policy_network import Inputs, NetworkConfig, PolicyNetwork
 from hoptrail.types import Passage
 
@@ -21,9 +20,7 @@ def inputs(demo, demo_questions):
     found = []
     for reads, question in enumerate(demo_questions[:4]):
         pool = demo.pool(question.text)
-        read = pool.slots[1 : 1 + reads]
-        demo.read(pool, read)
-        found.append(state_input(pool, features(pool), tuple(read)))
+        found.append(demo.state(pool, pool.slots[1 : 1 + reads]))
     return found
 
 
@@ -89,10 +86,9 @@ def test_what_is_decided_is_what_the_networks_say_in_evaluation(
 def test_where_all_is_read_stopping_is_certain(world, random_policy) -> None:
     place = world([Passage("a", "One."), Passage("b", "Two.")])
     pool = place.pool("One or two?")
-    place.read(pool, [0, 1])
     for members in (1, 3):
         policy = random_policy(members)
-        read, stop = policy.decide(batch_states([state_input(pool, features(pool), (0, 1))]))
+        read, stop = policy.decide(batch_states([place.state(pool, (0, 1))]))
         assert (read == -torch.inf).all()
         assert float(stop[0]) == pytest.approx(0, abs=1e-6)
 
@@ -184,9 +180,8 @@ def test_calibration_moves_stop_and_keeps_the_shares_of_what_is_read(inputs, ran
 def test_with_nothing_left_to_read_a_calibrated_network_stops(world, random_policy) -> None:
     pair = world([Passage("a", "One."), Passage("b", "Two.")])
     pool = pair.pool("One or two?")
-    pair.read(pool, pool.slots)
     policy = random_policy()
     policy.members[0].calibrate(0.3, -2.0)
-    read, stop = policy.decide(batch_states([state_input(pool, features(pool), (0, 1))]))
+    read, stop = policy.decide(batch_states([pair.state(pool, (0, 1))]))
     assert torch.isneginf(read).all()
     assert stop.tolist() == [0.0]

@@ -20,7 +20,9 @@ LAKE = "Into which lake flows the river of the town where Ada Lind was born?"
 @pytest.fixture
 def example(small):
     gold = small.slots("p-ada-lind", "p-varn", "p-ister-beck")
-    return small.example(LAKE, gold, read=small.slots("p-tolle", "p-bram-osk"))
+    tolle, bram = small.slots("p-tolle", "p-bram-osk")
+    detours = [(tolle,), (gold[1], bram), (gold[2], gold[0], tolle)]
+    return small.example(LAKE, gold, detours=detours)
 
 
 def brute_force(table, example, gold) -> float:
@@ -116,6 +118,6 @@ def test_more_gold_than_subsets_can_hold(small, random_policy) -> None:
     gold = tuple(range(MAX_GOLD + 2))
     example = small.example(LAKE, gold)
     assert gold_of(example) == gold[:MAX_GOLD]
-    assert example.wrong == []
+    assert len(example.pool.queries) == 2**MAX_GOLD
     loss, _ = imitation_loss(random_policy(), [example], np.random.default_rng(0))
     assert torch.isfinite(loss)

@@ -49,7 +49,7 @@ def toy(world):
 
 @pytest.fixture
 def example(toy):
-    example = toy.example(QUESTION, toy.slots("a", "b"), read=(0, 1, 2))
+    example = toy.example(QUESTION, toy.slots("a", "b"), entered=every_trail())
     return asking(example, "Mount Dorn", "Dorn")
 
 
@@ -143,9 +143,9 @@ def test_a_trail_to_the_gold_is_always_there(toy, example, reader, random_policy
 
 def test_questions_without_an_answer_teach_nothing(toy, example, reader, random_policy) -> None:
     policy = random_policy()
-    silent = asking(toy.example(QUESTION, (0,), read=(1, 2)), "", "  ")
+    silent = asking(toy.example(QUESTION, (0,), entered=every_trail()), "", "  ")
     assert marginal(policy, reader, search(toy, policy), [silent], trails=9) is None
-    absent = asking(toy.example(QUESTION, (0,), read=(1, 2)), "Zanzibar")
+    absent = asking(toy.example(QUESTION, (0,), entered=every_trail()), "Zanzibar")
     assert marginal(policy, reader, search(toy, policy), [absent], trails=9) is None
     loss, figures = marginal(
         policy, reader, search(toy, policy), [silent, absent, example], trails=1000

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from hoptrail.policies.data.examples import read_all
+from hoptrail.policies.data.examples import enter_all
 from hoptrail.policies.environment.reformulation import Reformulator
 from hoptrail.policies.objectives.reinforce import reinforce
 from hoptrail.policies.objectives.rollout import sample, trail_log_probs
@@ -40,7 +40,8 @@ def pair(world):
 def trails_of(pair, policy, example):
     """All ordered trails that a policy can walk, with log-probability and return."""
     trails = [(), (0,), (1,), (0, 1), (1, 0)]
-    read_all([(example, 0), (example, 1)], Reformulator(pair.encoder, reencode=True))
+    states = [(example, trail) for trail in trails]
+    enter_all(states, Reformulator(pair.encoder, reencode=True))
     return trails, trail_log_probs(policy, [(example, trail) for trail in trails])
 
 
@@ -51,7 +52,8 @@ def test_samples_have_the_log_probability_of_their_trails(
     found = sample(policy, [example], reformulator, samples=30, hops=3, generator=generator())
     assert len(found) == 30
     assert any(t.evidence for t in found)
-    read_all([(example, slot) for t in found for slot in t.evidence], reformulator)
+    ways = [t.evidence[:n] for t in found for n in range(len(t.evidence) + 1)]
+    enter_all([(example, state) for state in ways], reformulator)
     expected = trail_log_probs(policy, [(example, t.evidence) for t in found])
     for trajectory, log_prob in zip(found, expected, strict=True):
         assert len(trajectory.evidence) <= 3

@@ -120,13 +120,13 @@ def test_the_bounds_hold(demo, demo_questions, random_policy) -> None:
 
 
 def test_what_a_pool_was_given_to_start_with_is_not_counted(demo, demo_questions, table_policy):
-    """In training the gold and some wrong turns were read before the beam sets out."""
+    """In training states of gold and of wrong turns were entered before the beam sets out."""
     question = demo_questions[2].text
     effort = Effort("bounded", beam_width=3, max_hops=2, max_reads=4, reencode=True)
     fresh = run(demo, table_policy(0), effort, question)
     pool = demo.pool(question)
     unwanted = [s for s in pool.slots if s not in fresh.pool.reads][:6]
-    demo.read(pool, unwanted)
+    demo.enter(pool, *[(slot,) for slot in unwanted], unwanted)
     search = BeamSearch(table_policy(0), Reformulator(demo.encoder, reencode=True), effort)
     [given] = search.run([pool])
     assert given.read == set(fresh.pool.reads)

@@ -50,7 +50,7 @@ def place(world):
 def walked(place, scores: dict[str, float], read: tuple[str, ...] = ("archive",)) -> Episode:
     """An episode that has read some passages and holds these scores."""
     pool = place.pool(QUESTION)
-    place.read(pool, place.slots(*read))
+    place.enter(pool, place.slots(*read))
     episode = Episode(pool)
     episode.read = set(place.slots(*read))
     episode.read_mass = dict(zip(place.slots(*scores), scores.values(), strict=True))

@@ -9,9 +9,8 @@ import pytest
 
 from hoptrail.errors import InputError
 from hoptrail.policies.environment.efforts import Effort
-from hoptrail.policies.environment.features import features
 from hoptrail.policies.environment.reformulation import Reformulator
-from hoptrail.policies.environment.state import batch_states, state_input
+from hoptrail.policies.environment.state import batch_states
 from hoptrail.policies.search.sampled_beam import SampledBeam, checked_seed
 from hoptrail.types import Passage
 
@@ -42,9 +41,7 @@ def trails_of(place, policy, hops: int) -> dict[tuple[tuple[int, ...], bool], fl
             found[evidence, False] = probability
             return
         pool = place.pool(QUESTION)
-        for slot in evidence:
-            place.read(pool, [slot])
-        state = state_input(pool, features(pool), evidence)
+        state = place.state(pool, evidence)
         read, stop = (t.exp().tolist() for t in policy.decide(batch_states([state])))
         found[evidence, True] = probability * stop[0]
         for slot, p in zip(state.slots.tolist(), read, strict=True):

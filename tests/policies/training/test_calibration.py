@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hoptrail.policies.data.examples import Example, PoolFeatures, gold_clusters
+from hoptrail.policies.environment.reformulation import Reformulator
 from hoptrail.policies.training.calibration import calibrate_stop, fit_platt, left_out, log_loss
 from hoptrail.types import Question
 
@@ -68,12 +69,13 @@ def test_a_network_is_judged_by_what_it_does(demo, demo_questions, random_policy
     [network] = random_policy().members
     asked = demo_questions[:8]
     examples = [demo.example(q.text, demo.slots(*q.supporting_ids)) for q in asked]
+    reformulator = Reformulator(demo.encoder, reencode=True)
     widths = [len(example.pool.slots) for example in examples]
-    figures = calibrate_stop(network, examples, demo.encoder, seed=1)
+    figures = calibrate_stop(network, examples, reformulator, seed=1)
     assert figures["log loss"] < figures["log loss before"]
     assert figures["decisions"] >= 3 * len(examples)
     assert [len(example.pool.slots) for example in examples] == widths
-    assert calibrate_stop(network, examples, demo.encoder, seed=1) == figures
+    assert calibrate_stop(network, examples, reformulator, seed=1) == figures
     network.calibrate(figures["scale"], figures["shift"])
-    after = calibrate_stop(network, examples, demo.encoder, seed=1)
+    after = calibrate_stop(network, examples, reformulator, seed=1)
     assert after["log loss before"] < figures["log loss before"]

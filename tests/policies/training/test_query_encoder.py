@@ -29,32 +29,6 @@ WORDS = "old bridge river city under built".split()
 
 
 @pytest.fixture
-def base(tiny_bert: Path) -> TransformerEncoder:
-    return TransformerEncoder(tiny_bert, device="cpu")
-
-
-@pytest.fixture
-def one_set(tmp_path: Path) -> TrainingSet:
-    """Passages of words, and questions that need a passage of other words, and then a third."""
-    corpus, questions = tmp_path / "corpus.jsonl", tmp_path / "questions.jsonl"
-    passages = [
-        {"id": f"p{i}", "text": " ".join([one, WORDS[i - 1], one])} for i, one in enumerate(WORDS)
-    ]
-    passages.append({"id": "long", "text": " . ".join(["the city of it and the river"] * 20)})
-    asked = [
-        {
-            "id": f"q{i}",
-            "question": f"who {one}",
-            "supporting_ids": [f"p{(i + 2) % 6}", f"p{(i + 3) % 6}"],
-        }
-        for i, one in enumerate(WORDS)
-    ]
-    corpus.write_text("\n".join(map(json.dumps, passages)))
-    questions.write_text("\n".join(map(json.dumps, asked)))
-    return TrainingSet(corpus, questions)
-
-
-@pytest.fixture
 def opened(one_set: TrainingSet, base: TransformerEncoder):
     corpus = OpenCorpus(one_set.corpus, one_set.questions, base)
     yield corpus
