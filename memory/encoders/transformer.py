@@ -112,12 +112,13 @@ class TransformerEncoder(WindowedEncoder):
             loaded, record = model, model_record(model)
         else:
             self._folder = fetch(model)
-            known = read_record(self._folder)
-            if known is None:
+            record_before = read_record(self._folder)
+            if record_before is None:
                 loaded = load_model(self._folder)
-                known = model_record(loaded)
-                write_record(self._folder, known)
-            record = known
+                record = model_record(loaded)
+                write_record(self._folder, record)
+            else:
+                record = record_before
         self._set_up(loaded, record, device or _default_device(), batch_size)
 
     def _set_up(

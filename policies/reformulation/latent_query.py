@@ -23,7 +23,7 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class LatentQuery:
-    """Moves a query by what was read; `training.latent_query` trains it."""
+    """Moves a query by what was read; `training.latent_query_training` trains it."""
 
     enter: Array
     """U, `(width, 3 d)`."""

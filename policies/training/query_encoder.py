@@ -150,7 +150,7 @@ class EvidenceQuestion:
 
 
 @dataclass(frozen=True, slots=True)
-class StateQuery:
+class TrainingQuery:
     """The query of a state to learn from."""
 
     question: EvidenceQuestion
@@ -371,7 +371,7 @@ def dense_recalls(corpus: OpenCorpus, encoder: Encoder) -> dict[str, float]:
 def _watch(
     monitor: CollapseMonitor,
     step: int,
-    batch: Sequence[StateQuery],
+    batch: Sequence[TrainingQuery],
     vectors: Tensor,
     temperature: float,
 ) -> None:
@@ -385,7 +385,7 @@ def _watch(
 
 
 def retrieval_loss(
-    batch: Sequence[StateQuery],
+    batch: Sequence[TrainingQuery],
     vectors: Tensor,
     temperature: float,
     objective: QueryObjective = "likelihood",
@@ -423,7 +423,7 @@ def state_batches(
     rng: np.random.Generator,
     *,
     size: int | None = None,
-) -> Iterator[list[StateQuery]]:
+) -> Iterator[list[TrainingQuery]]:
     """The queries of one pass, in batches of one scope each.
 
     Args:
@@ -432,17 +432,17 @@ def state_batches(
         rng: Draws the evidence and the order.
         size: Queries of a batch; `config.batch` by default.
     """
-    by_scope: dict[int, list[StateQuery]] = {}
+    by_scope: dict[int, list[TrainingQuery]] = {}
     for question in questions:
         for _ in range(config.states):
             count = int(rng.integers(min(len(question.gold), MOST_EVIDENCE)))
             evidence = rng.permutation(question.gold)[:count].tolist()
             if question.wrong and rng.random() < WRONG_TURNS:
                 evidence.append(question.wrong[int(rng.integers(len(question.wrong)))])
-            query = StateQuery(question, tuple(rng.permutation(evidence).tolist()))
+            query = TrainingQuery(question, tuple(rng.permutation(evidence).tolist()))
             by_scope.setdefault(id(question.scores), []).append(query)
     size = size or config.batch
-    batches: list[list[StateQuery]] = []
+    batches: list[list[TrainingQuery]] = []
     for queries in by_scope.values():
         order = rng.permutation(len(queries))
         batches += [

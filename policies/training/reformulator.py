@@ -25,7 +25,7 @@ from hoptrail.policies.data.corpora import OpenCorpus
 from hoptrail.policies.data.training_data import TrainingData
 from hoptrail.policies.reformulation.cross_fit import PARTS, CrossFit, part_file, question_key
 from hoptrail.policies.reformulation.learned import FILE, LearnedReformulator
-from hoptrail.policies.training.latent_query import train_latent_query
+from hoptrail.policies.training.latent_query_training import train_latent_query
 from hoptrail.policies.training.preparation import open_corpora
 from hoptrail.policies.training.query_encoder import (
     EvidenceQuestion,

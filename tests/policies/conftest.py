@@ -39,7 +39,7 @@ from hoptrail.policies.networks.policy_network import NetworkConfig, PolicyNetwo
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.reformulation.learned import LearnedReformulator
 from hoptrail.policies.retriever import PolicyRetriever
-from hoptrail.policies.training.latent_query import LatentQueryNetwork
+from hoptrail.policies.training.latent_query_training import LatentQueryNetwork
 from hoptrail.types import Passage, Question
 
 DEMO = Path(__file__).resolve().parents[2] / "src" / "hoptrail"

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hoptrail.policies.reformulation.latent_query import LatentQuery
-from hoptrail.policies.training.latent_query import LatentQueryNetwork
+from hoptrail.policies.training.latent_query_training import LatentQueryNetwork
 
 DIM = 12
 
