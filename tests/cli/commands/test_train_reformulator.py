@@ -22,12 +22,12 @@ def files(tmp_path) -> list[str]:
     corpus, questions = tmp_path / "bridges.jsonl", tmp_path / "who.jsonl"
     texts = ["the old bridge", "who built it", "river under the city", "it and when"]
     passages = [{"id": f"p{i}", "text": text} for i, text in enumerate(texts)]
-    asked = [
+    rows = [
         {"id": "q0", "question": "who built the bridge", "supporting_ids": ["p0", "p1"]},
         {"id": "q1", "question": "when . the river", "supporting_ids": ["p2", "p3"]},
     ]
     corpus.write_text("\n".join(map(json.dumps, passages)))
-    questions.write_text("\n".join(map(json.dumps, asked)))
+    questions.write_text("\n".join(map(json.dumps, rows)))
     return [str(corpus), str(questions)]
 
 

@@ -26,7 +26,7 @@ def one_set(tmp_path: Path) -> TrainingSet:
         {"id": f"p{i}", "text": " ".join([one, WORDS[i - 1], one])} for i, one in enumerate(WORDS)
     ]
     passages.append({"id": "long", "text": " . ".join(["the city of it and the river"] * 20)})
-    asked = [
+    rows = [
         {
             "id": f"q{i}",
             "question": f"who {one}",
@@ -35,7 +35,7 @@ def one_set(tmp_path: Path) -> TrainingSet:
         for i, one in enumerate(WORDS)
     ]
     corpus.write_text("\n".join(map(json.dumps, passages)))
-    questions.write_text("\n".join(map(json.dumps, asked)))
+    questions.write_text("\n".join(map(json.dumps, rows)))
     return TrainingSet(corpus, questions)
 
 
@@ -43,16 +43,16 @@ def one_set(tmp_path: Path) -> TrainingSet:
 def apart(tmp_path: Path) -> TrainingSet:
     """Six questions that fall into three clusters, each of two over three passages of their own."""
     corpus, questions = tmp_path / "apart.jsonl", tmp_path / "apart-questions.jsonl"
-    passages, asked = [], []
+    passages, rows = [], []
     for number in range(3):
         one, other = WORDS[2 * number : 2 * number + 2]
         ids = [f"{number}-{place}" for place in "abc"]
         texts = [f"{one} {other}", f"{other} {WORDS[number - 1]} {other}", f"a {one} when {one}"]
         passages += [{"id": id, "text": text} for id, text in zip(ids, texts, strict=True)]
-        asked += [
+        rows += [
             {"id": f"{number}-1", "question": f"who {one}", "supporting_ids": ids[:2]},
             {"id": f"{number}-2", "question": f"when {other}", "supporting_ids": ids[1:]},
         ]
     corpus.write_text("\n".join(map(json.dumps, passages)))
-    questions.write_text("\n".join(map(json.dumps, asked)))
+    questions.write_text("\n".join(map(json.dumps, rows)))
     return TrainingSet(corpus, questions)

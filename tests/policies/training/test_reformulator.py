@@ -91,7 +91,7 @@ def test_questions_of_a_namespace_or_of_one_text_stay_together(tmp_path, base) -
         for space in spaces
         for i in range(4)
     ]
-    asked = [
+    rows = [
         {
             "id": f"{space}-{i}",
             "question": f"who {space} {i}",
@@ -101,9 +101,9 @@ def test_questions_of_a_namespace_or_of_one_text_stay_together(tmp_path, base) -
         for space in spaces
         for i in range(4)
     ]
-    asked.append({**asked[0], "id": "again", "namespace": ["two"]})  # asked in two namespaces
+    rows.append({**rows[0], "id": "again", "namespace": ["two"]})  # asked in two namespaces
     corpus.write_text("\n".join(map(json.dumps, passages)))
-    questions.write_text("\n".join(map(json.dumps, asked)))
+    questions.write_text("\n".join(map(json.dumps, rows)))
     opened = OpenCorpus(corpus, questions, base)
     try:
         parts = deal_out([opened], 2, seed=0)
@@ -224,12 +224,12 @@ def test_a_policy_is_trained_by_who_has_not_seen_its_questions(
 ) -> None:
     data = TrainingData([apart])
     cross_fit = train_reformulators(data, tmp_path / "asking", QUICK, encoder=base, parts=2)
-    asked: dict[str, set[str]] = {}
+    questions_by_name: dict[str, set[str]] = {}
     ask = Reformulator.enter
 
     def enter(self, states):
         name = self.learned.fingerprint
-        asked.setdefault(name, set()).update(pool.question for pool, _ in states)
+        questions_by_name.setdefault(name, set()).update(pool.question for pool, _ in states)
         return ask(self, states)
 
     monkeypatch.setattr(Reformulator, "enter", enter)
@@ -237,8 +237,8 @@ def test_a_policy_is_trained_by_who_has_not_seen_its_questions(
     card = train(data, out, NETWORK, encoder=base, cross_fit=cross_fit)
     texts = {record["question"] for record in questions_of(apart)}
     for part, one in enumerate(cross_fit.parts):
-        assert asked[one.fingerprint] == {t for t in texts if cross_fit.part(t) == part}
-    assert cross_fit.whole.fingerprint not in asked
+        assert questions_by_name[one.fingerprint] == {t for t in texts if cross_fit.part(t) == part}
+    assert cross_fit.whole.fingerprint not in questions_by_name
     assert Policy.load(out).reformulator.fingerprint == cross_fit.whole.fingerprint
     assert card["reformulator"] == cross_fit.made_of
 
