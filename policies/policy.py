@@ -32,15 +32,15 @@ from hoptrail.policies.networks.fast_forward import Shared, log_pi
 from hoptrail.policies.networks.policy_network import Inputs, NetworkConfig, PolicyNetwork
 from hoptrail.policies.networks.relation_scorer import FILE as RELATIONS
 from hoptrail.policies.networks.relation_scorer import RelationScorer
-from hoptrail.policies.networks.weights import (
+from hoptrail.policies.reformulation.learned import FILE as REFORMULATOR
+from hoptrail.policies.reformulation.learned import LearnedReformulator
+from hoptrail.policies.weights import (
     FAULTS,
     LARGEST_JSON,
     filled,
     load_weights,
     reason,
 )
-from hoptrail.policies.reformulation.learned import FILE as REFORMULATOR
-from hoptrail.policies.reformulation.learned import LearnedReformulator
 from hoptrail.values.numbers import finite, shown, whole
 
 WEIGHTS, SETTINGS, CARD = "policy.safetensors", "policy.json", "README.md"

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from hoptrail.errors import ConfigError, PolicyError
 from hoptrail.learning.single_thread import one_thread
 from hoptrail.memory.encoders.transformer import Encoder, Vectors
-from hoptrail.policies.networks.weights import (
+from hoptrail.policies.weights import (
     FAULTS,
     filled,
     load_about,

@@ -31,10 +31,10 @@ from hoptrail.memory.encoders.transformer import TransformerEncoder
 from hoptrail.policies.data.examples import Example
 from hoptrail.policies.environment.reformulation import candidate_content
 from hoptrail.policies.environment.state import State
-from hoptrail.policies.networks.weights import FAULTS, load_weights, reason
 from hoptrail.policies.objectives.rollout import trail_log_probs
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.search.beam import BeamSearch, Episode
+from hoptrail.policies.weights import FAULTS, load_weights, reason
 from hoptrail.values.progress import Figures
 
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from hoptrail.errors import PolicyError
-from hoptrail.policies.networks.weights import reason
 from hoptrail.policies.reformulation.learned import FILE, LearnedReformulator
+from hoptrail.policies.weights import reason
 
 PARTS = "parts.json"
 
@@ -44,6 +44,15 @@ class CrossFit:
             question: In words.
         """
         return self.part_of.get(question_key(question))
+
+    def describe(self) -> dict[str, Any]:
+        """What came out, as JSON has it."""
+        return {
+            "fingerprint": self.whole.fingerprint,
+            "weights": self.whole.size,
+            "questions": len(self.part_of),
+            "parts": len(self.parts),
+        }
 
     def fingerprint(self) -> str:
         """What tells these reformulators from others."""

@@ -20,8 +20,8 @@ from hoptrail.errors import PolicyError
 from hoptrail.memory.encoders.query_tuned import LowRankEncoder
 from hoptrail.memory.encoders.transformer import Encoder, TransformerEncoder
 from hoptrail.memory.encoders.wrapped import uncached
-from hoptrail.policies.networks.weights import FAULTS, load_about, reason
 from hoptrail.policies.reformulation.latent_query import LatentQuery
+from hoptrail.policies.weights import FAULTS, load_about, reason
 
 FILE = "reformulator.safetensors"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hoptrail.errors import ConfigError
 from hoptrail.memory.encoders.disk_cache import CachedEncoder
 from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.policies.environment.reformulation import (
@@ -33,6 +34,26 @@ class NextQueries:
     def shipped(self) -> LearnedReformulator | None:
         """The reformulator of the policy that comes out."""
         return self.learned if self.cross_fit is None else self.cross_fit.whole
+
+    def check(self) -> None:
+        """Refuse reformulators that were trained beside another encoder.
+
+        That of a policy to go on from is passed over there instead, as in a recall.
+
+        Raises:
+            ConfigError: They were.
+        """
+        if self.cross_fit is not None and not self.cross_fit.whole.suits(self.encoder):
+            raise ConfigError(
+                f"the reformulators are of the encoder {self.cross_fit.whole.base}, "
+                f"got {self.encoder.fingerprint}"
+            )
+
+    def fingerprint(self) -> dict[str, str]:
+        """What tells a run by its reformulators from others; empty where there are none."""
+        if self.cross_fit is not None:
+            return {"reformulator": self.cross_fit.fingerprint()}
+        return {} if self.learned is None else {"reformulator": self.learned.fingerprint}
 
     def reformulator(self, *, reencode: bool) -> AnyReformulator:
         """What asks, in training.

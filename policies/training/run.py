@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hoptrail.errors import ConfigError, InputError
+from hoptrail.errors import InputError
 from hoptrail.memory.encoders.disk_cache import CachedEncoder
 from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.encoders.wrapped import uncached
@@ -78,14 +78,9 @@ def train(
     cached = CachedEncoder(uncached(encoder))
     settings = {"seed": config.seed, "encoder": encoder.fingerprint, **config.describe()}
     queries = NextQueries(cached, start.reformulator if start else None, cross_fit)
-    run = {**settings, **data.fingerprint(), "start": start.fingerprint if start else None}
-    if queries.shipped is not None:
-        if not queries.shipped.suits(encoder):
-            raise ConfigError(
-                f"the reformulator is of the encoder {queries.shipped.base}, "
-                f"got {encoder.fingerprint}"
-            )
-        run["reformulator"] = cross_fit.fingerprint() if cross_fit else queries.shipped.fingerprint
+    queries.check()
+    run = {**settings, **data.fingerprint(), **queries.fingerprint()}
+    run["start"] = start.fingerprint if start else None
     check_folder(out)
     checkpoint = Checkpoint(out, run)
     checkpoint.make_folder()

@@ -82,6 +82,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "policies",
         (
+            "policies.weights",
             "policies.reformulation",
             "policies.environment",
             "policies.networks",

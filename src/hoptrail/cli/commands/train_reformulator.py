@@ -25,6 +25,30 @@ from hoptrail.cli.options import (
 from hoptrail.cli.printing import print_json, say
 from hoptrail.errors import ConfigError
 
+SetsOption = Annotated[
+    list[Path],
+    path_option(
+        "--set",
+        metavar="CORPUS QUESTIONS",
+        help="a corpus (or a store) and questions that name their supporting passages; repeatable",
+    ),
+]
+RankOption = Annotated[
+    int | None,
+    option(
+        "--rank", parser=whole_argument, metavar="N", help="of the changes of a layer's weights"
+    ),
+]
+PartsOption = Annotated[
+    int | None,
+    option(
+        "--parts",
+        parser=whole_argument,
+        metavar="N",
+        help="parts of the questions, each with a reformulator that has not seen it (default: 4)",
+    ),
+]
+
 
 @command(
     train_commands,
@@ -36,33 +60,11 @@ train questions --set corpus.jsonl questions.jsonl --reformulator asking --out m
 )
 def train_reformulator(
     context: typer.Context,
-    sets: Annotated[
-        list[Path],
-        path_option(
-            "--set",
-            metavar="CORPUS QUESTIONS",
-            help="a corpus (or a store) and questions that name their supporting passages; "
-            "repeatable",
-        ),
-    ],
+    sets: SetsOption,
     out: OutOption,
     epochs: EpochsOption = None,
-    rank: Annotated[
-        int | None,
-        option(
-            "--rank", parser=whole_argument, metavar="N", help="of the changes of a layer's weights"
-        ),
-    ] = None,
-    parts: Annotated[
-        int | None,
-        option(
-            "--parts",
-            parser=whole_argument,
-            metavar="N",
-            help="parts of the questions, each with a reformulator that has not seen it "
-            "(default: 4)",
-        ),
-    ] = None,
+    rank: RankOption = None,
+    parts: PartsOption = None,
     seed: SeedOption = 0,
     resume: ResumeFlag = False,
     encoder: EncoderOption = None,
@@ -95,9 +97,7 @@ def train_reformulator(
         )
     with output.Steps() as steps:
         cross_fit = train_reformulators(
-            TrainingData(
-                train=[TrainingSet(*pair) for pair in zip(sets[::2], sets[1::2], strict=True)]
-            ),
+            TrainingData([TrainingSet(*pair) for pair in zip(sets[::2], sets[1::2], strict=True)]),
             out,
             config,
             encoder=base,
@@ -107,15 +107,7 @@ def train_reformulator(
             progress=steps,
         )
     if json:
-        shipped = cross_fit.whole
-        print_json(
-            {
-                "fingerprint": shipped.fingerprint,
-                "weights": shipped.size,
-                "questions": len(cross_fit.part_of),
-                "parts": len(cross_fit.parts),
-            }
-        )
+        print_json(cross_fit.describe())
     else:
         say(f"trained on {len(cross_fit.part_of)} questions: {out}")
     return 0
