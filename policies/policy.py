@@ -25,6 +25,13 @@ from hoptrail.errors import ConfigError, PolicyError
 from hoptrail.graph.view import KINDS
 from hoptrail.learning.masked import masked_logsumexp
 from hoptrail.learning.single_thread import one_thread
+from hoptrail.learning.weights import (
+    FAULTS,
+    LARGEST_JSON,
+    filled,
+    load_weights,
+    reason,
+)
 from hoptrail.policies.environment.feature_names import COLUMNS, FEATURES_VERSION
 from hoptrail.policies.environment.state import StateBatch, portions
 from hoptrail.policies.folder import check_folder
@@ -34,13 +41,6 @@ from hoptrail.policies.networks.relation_scorer import FILE as RELATIONS
 from hoptrail.policies.networks.relation_scorer import RelationScorer
 from hoptrail.policies.reformulation.learned import FILE as REFORMULATOR
 from hoptrail.policies.reformulation.learned import LearnedReformulator
-from hoptrail.policies.weights import (
-    FAULTS,
-    LARGEST_JSON,
-    filled,
-    load_weights,
-    reason,
-)
 from hoptrail.values.numbers import finite, shown, whole
 
 WEIGHTS, SETTINGS, CARD = "policy.safetensors", "policy.json", "README.md"

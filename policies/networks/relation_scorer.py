@@ -24,14 +24,14 @@ from torch import Tensor, nn
 
 from hoptrail.errors import ConfigError, PolicyError
 from hoptrail.learning.single_thread import one_thread
-from hoptrail.memory.encoders.transformer import Encoder, Vectors
-from hoptrail.policies.weights import (
+from hoptrail.learning.weights import (
     FAULTS,
     filled,
     load_about,
     load_weights,
     reason,
 )
+from hoptrail.memory.encoders.transformer import Encoder, Vectors
 from hoptrail.values.numbers import whole
 
 FILE = "relations.safetensors"

@@ -27,6 +27,7 @@ from hoptrail.learning.reader.span_reader import (
 )
 from hoptrail.learning.reader.tokens import TrailTokens, encoded_text, trail_tokens
 from hoptrail.learning.reader.trail_scores import read_passages, trails_log_prob
+from hoptrail.learning.weights import FAULTS, load_weights, reason
 from hoptrail.memory.encoders.transformer import TransformerEncoder
 from hoptrail.policies.data.examples import Example
 from hoptrail.policies.environment.reformulation import candidate_content
@@ -34,7 +35,6 @@ from hoptrail.policies.environment.state import State
 from hoptrail.policies.objectives.rollout import trail_log_probs
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.search.beam import BeamSearch, Episode
-from hoptrail.policies.weights import FAULTS, load_weights, reason
 from hoptrail.values.progress import Figures
 
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from hoptrail.errors import PolicyError
+from hoptrail.learning.weights import reason
 from hoptrail.policies.reformulation.learned import FILE, LearnedReformulator
-from hoptrail.policies.weights import reason
 
 PARTS = "parts.json"
 

@@ -17,11 +17,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from hoptrail.errors import PolicyError
+from hoptrail.learning.weights import FAULTS, load_about, reason
 from hoptrail.memory.encoders.query_tuned import LowRankEncoder
 from hoptrail.memory.encoders.transformer import Encoder, TransformerEncoder
 from hoptrail.memory.encoders.wrapped import uncached
 from hoptrail.policies.reformulation.latent_query import LatentQuery
-from hoptrail.policies.weights import FAULTS, load_about, reason
 
 FILE = "reformulator.safetensors"
 

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from hoptrail.errors import PolicyError
-from hoptrail.policies.weights import FAULTS, load_about, load_weights, reason
+from hoptrail.learning.weights import FAULTS, load_about, load_weights, reason
 
 TENSORS = "checkpoint.safetensors"
 

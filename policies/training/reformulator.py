@@ -7,7 +7,7 @@ the questions of a namespace stay together (`hoptrail.policies.reformulation.cro
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -34,7 +34,7 @@ from hoptrail.policies.training.query_encoder import (
     train_factors,
 )
 from hoptrail.values.numbers import whole
-from hoptrail.values.progress import Figures, TrainingProgress, silent
+from hoptrail.values.progress import TrainingProgress, silent
 
 PART_COUNT = 4
 
@@ -75,7 +75,7 @@ def train_reformulators(
         "encoder": encoder.fingerprint,
         "parts": parts,
     }
-    about = _about(folder, resume, run)
+    _refuse_others(folder, run, resume=resume)
     with ExitStack() as stack:
         corpora = [
             corpus.with_questions(read_questions(one.questions), one.questions)
@@ -116,7 +116,7 @@ def _train(
 ) -> LearnedReformulator:
     """One reformulator: the query encoder, then the network over vectors beside it."""
 
-    def told(stage: str, done: int, total: int, figures: Figures) -> None:
+    def told(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
         progress(f"{stage}, {name}", done, total, figures)
 
     monitor = CollapseMonitor(f"the reformulator of {name}")
@@ -164,7 +164,7 @@ def deal_out(corpora: Sequence[OpenCorpus], parts: int, seed: int) -> dict[str, 
     return {key: int(part[cluster]) for key, cluster in zip(keys, clusters, strict=True)}
 
 
-def _about(folder: Path, resume: bool, run: dict[str, Any]) -> None:
+def _refuse_others(folder: Path, run: Mapping[str, Any], *, resume: bool) -> None:
     """Refuse a folder that holds another run's reformulators, or any if none are to be kept."""
     if not (folder / PARTS).exists() and not (folder / FILE).exists():
         return

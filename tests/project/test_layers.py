@@ -70,6 +70,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "learning",
         (
             "learning.masked",
+            "learning.weights",
             "learning.losses",
             "learning.estimators",
             "learning.retrieval",
@@ -82,7 +83,6 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "policies",
         (
-            "policies.weights",
             "policies.reformulation",
             "policies.environment",
             "policies.networks",

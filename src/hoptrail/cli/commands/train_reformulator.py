@@ -35,9 +35,7 @@ SetsOption = Annotated[
 ]
 RankOption = Annotated[
     int | None,
-    option(
-        "--rank", parser=whole_argument, metavar="N", help="of the changes of a layer's weights"
-    ),
+    option("--rank", parser=whole_argument, metavar="N", help="of the change of each layer"),
 ]
 PartsOption = Annotated[
     int | None,
