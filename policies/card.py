@@ -29,6 +29,7 @@ def readme(policy: Policy) -> str:
         f"- objective: {card.get('objective')}",
         f"- questions: {card.get('questions')}{_further_questions(card)}, seed {card.get('seed')}",
         f"- encoder it was trained beside: `{card.get('encoder')}`",
+        *_reformulator_line(policy),
         *_rerank_line(card.get("joint"), policy.rerank_weight),
         f"- command: `{card.get('command') or 'train(...)'}`",
         "",
@@ -45,6 +46,17 @@ def readme(policy: Policy) -> str:
     settings = json.dumps(card.get("config", {}), indent=2)
     lines += ["", "Settings:", "", "```json", settings, "```", ""]
     return "\n".join(lines)
+
+
+def _reformulator_line(policy: Policy) -> list[str]:
+    if policy.reformulator is None:
+        return ["- the next query: by a fixed rule"]
+    made_of = policy.card.get("reformulator") or {}
+    command = f", by `{made_of['command']}`" if made_of.get("command") else ""
+    return [
+        f"- the next query: {policy.reformulator.size:,} weights, of the encoder "
+        f"`{policy.reformulator.base}` alone{command}"
+    ]
 
 
 def _rerank_line(fitted: Mapping[str, Any] | None, weight: float) -> list[str]:

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from hoptrail.errors import PolicyError
 from hoptrail.policies.networks.relation_scorer import FILE, RelationScorer
 from hoptrail.policies.policy import SETTINGS, SHIPPED, WEIGHTS, Policy
+from hoptrail.policies.reformulation.learned import FILE as REFORMULATOR
 from hoptrail.policies.training.checkpoint import TENSORS, Checkpoint
 
 
@@ -24,7 +25,7 @@ from hoptrail.policies.training.checkpoint import TENSORS, Checkpoint
 def folder(tmp_path: Path) -> Path:
     found = tmp_path / "policy"
     found.mkdir()
-    for name in (WEIGHTS, SETTINGS):
+    for name in (WEIGHTS, SETTINGS, REFORMULATOR):
         shutil.copy(SHIPPED / name, found / name)
     return found
 
