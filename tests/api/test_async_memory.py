@@ -128,7 +128,7 @@ CALLS = sorted(
 
 def test_what_is_no_call_of_a_memory_is_reached_in_a_thread_of_the_caller_s_own() -> None:
     apart = {name for name in dir(Memory) if not name.startswith("_")} - set(CALLS)
-    assert apart == {"store", "graph", "has_reader"}
+    assert apart == {"store", "graph", "has_reader", "policy"}
     own = {name for name in dir(AsyncMemory) if not name.startswith("_")}
     assert own - set(CALLS) == {"opened"}
 
