@@ -62,7 +62,7 @@ def trace_calls(
 def _asked(arguments: Mapping[str, object], record_texts: bool) -> dict[str, Any]:
     """How something is asked, as attributes of a span."""
     names = (*COUNTED, *ASKED) if record_texts else COUNTED
-    attributes = {
+    attributes: dict[str, Any] = {
         f"hoptrail.{name}": value
         for name in names
         if isinstance(value := arguments.get(name), str | int | float)

@@ -237,9 +237,15 @@ class RecallLog:
             ).fetchall()
             return [
                 LogEntry(
-                    id, question, decode_namespace(space), *rest, _returned(connection, number)
+                    id,
+                    question,
+                    decode_namespace(space),
+                    effort,
+                    asked_at,
+                    milliseconds,
+                    _returned(connection, number),
                 )
-                for number, id, question, space, *rest in rows
+                for number, id, question, space, effort, asked_at, milliseconds in rows
             ]
 
     def forget(self, namespace: ScopeLike = ()) -> int:
