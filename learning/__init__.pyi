@@ -59,6 +59,14 @@ from .estimators.policy_gradient import (
     leave_one_out_advantages as leave_one_out_advantages,
     reinforce_loss as reinforce_loss,
 )
+from .ranking_losses import (
+    lambda_loss as lambda_loss,
+    listnet_loss as listnet_loss,
+    margin_distillation_loss as margin_distillation_loss,
+    candidate_loss as candidate_loss,
+    ScoredCandidates as ScoredCandidates,
+    triplet_loss as triplet_loss,
+)
 from .reader.answers import (
     match_spans as match_spans,
     normalize_answer as normalize_answer,

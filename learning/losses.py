@@ -57,7 +57,7 @@ def listwise_loss(
     Raises:
         InputError: Shapes differ, a row has no positive, or a positive is masked.
     """
-    mask = _checked(scores, positives, mask)
+    mask = checked_candidates(scores, positives, mask)
     log_probs = masked_log_softmax(scores, mask)  # (b, n)
     if combine == "sum":
         losses = -masked_logsumexp(log_probs, positives)
@@ -92,7 +92,7 @@ def pairwise_logistic_loss(
     Raises:
         InputError: Shapes differ, a row has no positive, or a positive is masked.
     """
-    mask = _checked(scores, positives, mask)
+    mask = checked_candidates(scores, positives, mask)
     safe = scores.masked_fill(~mask, 0.0)
     lead = safe.unsqueeze(-1) - safe.unsqueeze(-2)  # (b, n, n): s_i - s_j
     pairs = positives.unsqueeze(-1) & (mask & ~positives).unsqueeze(-2)
@@ -205,8 +205,17 @@ def require_temperature(temperature: float) -> None:
         raise InputError(f"temperature should be above 0, got {temperature}")
 
 
-def _checked(scores: Tensor, positives: Tensor, mask: Tensor | None) -> Tensor:
-    """The mask, once shapes fit and every row has a positive that is a candidate."""
+def checked_candidates(scores: Tensor, positives: Tensor, mask: Tensor | None) -> Tensor:
+    """The mask, once shapes fit and every row has a positive that is a candidate.
+
+    Args:
+        scores: `(b, n)`.
+        positives: Bool `(b, n)`, within the mask.
+        mask: Bool `(b, n)`; None for all.
+
+    Raises:
+        InputError: Shapes differ, a row has no positive, or a positive is masked.
+    """
     if scores.dim() != 2:
         raise InputError(f"scores should have shape (b, n), got {tuple(scores.shape)}")
     mask = torch.ones_like(positives, dtype=torch.bool) if mask is None else mask
