@@ -39,6 +39,19 @@ from .generation.rag_model import (
     RagModel as RagModel,
     TrailContext as TrailContext,
 )
+from .indexes.labelled_queries import LabelledQueries as LabelledQueries
+from .indexes.matryoshka import (
+    MatryoshkaConfig as MatryoshkaConfig,
+    learn_rotation as learn_rotation,
+    matryoshka_loss as matryoshka_loss,
+    principal_rotation as principal_rotation,
+)
+from .indexes.routing import (
+    RoutingConfig as RoutingConfig,
+    learn_router as learn_router,
+    routing_costs as routing_costs,
+    routing_loss as routing_loss,
+)
 from .losses import (
     info_nce_loss as info_nce_loss,
     listwise_loss as listwise_loss,

@@ -19,6 +19,11 @@ from .feedback import (
 )
 from .filters import Filter as Filter
 from .index.ann_types import IndexName as IndexName
+from .index.learned.rotation import Rotation as Rotation
+from .index.learned.router import (
+    Router as Router,
+    kmeans_router as kmeans_router,
+)
 from .maintenance.checks import (
     Problem as Problem,
     Purged as Purged,
@@ -68,6 +73,10 @@ from .search.fusion import (
     ReciprocalRank as ReciprocalRank,
     load_rule as load_rule,
     save_rule as save_rule,
+)
+from .search.learned_search import (
+    learned_pipeline as learned_pipeline,
+    load_learned_index as load_learned_index,
 )
 from .search.judge import Judge as Judge
 from .search.late_interaction import MaxSim as MaxSim

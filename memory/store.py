@@ -31,6 +31,8 @@ from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.guarded import guarded
 from hoptrail.memory.index import ann_types, sparse_types
 from hoptrail.memory.index.ann_types import IndexName
+from hoptrail.memory.index.learned.routed_ivf import RoutedIvf
+from hoptrail.memory.index.learned.router import Router
 from hoptrail.memory.index.sparse_types import SparseName
 from hoptrail.memory.passages.batches import OnDuplicate, Upserted
 from hoptrail.memory.passages.usage import Recorder
@@ -65,7 +67,8 @@ class Store(Searcher):
         queries_kept: Vectors of queries that stay in memory; 0, the default, encodes every one,
             so that timings are true.
         index: The kind of dense index: "auto" by size, "flat" for exact search whatever the size,
-            or one of those in `hoptrail.memory.index.ann_types`.
+            one of those in `hoptrail.memory.index.ann_types`, or a router, whose shards are the
+            lists of an inverted file.
         sparse: The sparse index: "auto" and "own" are ours, "tantivy" has that search before ours.
         language: Whose stemmer words go through, by Snowball's name ("german"), or "none". It is
             recorded when the file is made, English by default; None is whatever it has.
@@ -87,7 +90,7 @@ class Store(Searcher):
         read_only: bool = False,
         track_usage: bool = True,
         queries_kept: int = 0,
-        index: IndexName = "auto",
+        index: IndexName | Router = "auto",
         sparse: SparseName = "auto",
         language: str | None = None,
         clock: Callable[[], float] = time.time,
@@ -102,7 +105,9 @@ class Store(Searcher):
         self._clock = clock
         self.queries = QueryCache(queries_kept)
         """The vectors of the last queries."""
-        self._index = ann_types.checked_index_name(index)
+        self._index = (
+            RoutedIvf(index) if isinstance(index, Router) else ann_types.checked_index_name(index)
+        )
         self._sparse = sparse_types.checked_sparse_name(sparse)
         if language is not None:
             analyzer.checked_language(language)

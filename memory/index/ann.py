@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -168,7 +168,9 @@ class Approximate:
         }
 
     @classmethod
-    def restore(cls, state: Mapping[str, NDArray[Any]], dim: int) -> Approximate | None:
+    def restore(
+        cls, state: Mapping[str, NDArray[Any]], dim: int, kinds: Sequence[AnnIndexType] = ()
+    ) -> Approximate | None:
         """What had that state, FAISS reading its bytes where they lie; None if it cannot be used.
 
         The bytes must be known to be those that were written: FAISS trusts them.
@@ -176,6 +178,7 @@ class Approximate:
         Args:
             state: As `state` gave it.
             dim: The width of a vector.
+            kinds: That it may be besides those that have a name.
         """
         import faiss
 
@@ -191,9 +194,10 @@ class Approximate:
         except RuntimeError as error:  # written by a version of FAISS that this one cannot read
             logger.warning("the dense index of a snapshot cannot be used: %s", error)
             return None
-        if index.d != dim or about["kind"] not in KINDS:
+        by_name = KINDS | {one.name: one for one in kinds}
+        if index.d != dim or about["kind"] not in by_name:
             return None
-        kind = KINDS[about["kind"]]
+        kind = by_name[about["kind"]]
         restored = cls(kind, index, state["places"], about["trained"], about["moved"])
         restored._bytes = index_bytes
         return restored

@@ -411,20 +411,22 @@ def checked_index_name(name: str) -> IndexName:
     raise ConfigError(f"index must be one of {', '.join(names)}, got {name!r}")
 
 
-def kind_for(name: IndexName, size: int, current: AnnIndexType | None) -> AnnIndexType | None:
+def kind_for(
+    name: IndexName | AnnIndexType, size: int, current: AnnIndexType | None
+) -> AnnIndexType | None:
     """The kind that a store of this size is searched with; None for exact search.
 
     What is in use stays until the size is half of what brought it in, so that a store whose size
     moves around that is not built again each time.
 
     Args:
-        name: The name of a kind, or "auto".
+        name: The name of a kind, a kind that a router makes, or "auto".
         size: Living vectors.
         current: The kind that is used now, which "auto" does not leave for a little.
     """
     if name == "flat":
         return None
-    kind = KINDS["ivf-pq4" if name == "auto" else name]
+    kind = name if isinstance(name, AnnIndexType) else KINDS["ivf-pq4" if name == "auto" else name]
     least = EXACT_UP_TO if name == "auto" else LEAST
     if current is kind:
         least //= 2

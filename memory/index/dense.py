@@ -26,7 +26,7 @@ from hoptrail.errors import InputError
 from hoptrail.memory.encoders.transformer import Vectors
 from hoptrail.memory.encoders.windows import leaning
 from hoptrail.memory.index.ann import DRIFT, Approximate, Selection
-from hoptrail.memory.index.ann_types import IndexName, kind_for
+from hoptrail.memory.index.ann_types import AnnIndexType, IndexName, kind_for
 from hoptrail.memory.index.dense_windows import ROUNDING, SlotWindows, products
 from hoptrail.memory.index.slots import Scores, Slots, SlotTable, spread
 from hoptrail.memory.index.vector_table import Mask, VectorTable
@@ -54,10 +54,12 @@ class DenseIndex:
         table: The view's slots; the view adds to it and to this index together.
         lock: The view's.
         index: The kind: "auto" by size, "flat" for exact whatever the size, or one of the
-            approximate kinds, which are used from `LEAST` passages on.
+            approximate kinds, by name or as it is, which are used from `LEAST` passages on.
     """
 
-    def __init__(self, table: SlotTable, lock: RLock, index: IndexName = "auto") -> None:
+    def __init__(
+        self, table: SlotTable, lock: RLock, index: IndexName | AnnIndexType = "auto"
+    ) -> None:
         self._table = table
         self._lock = lock
         self._name = index
@@ -169,7 +171,8 @@ class DenseIndex:
             self._windows.restore(state)
             self._caught_up = len(vectors)
             if "faiss" in state:
-                self._approximate = Approximate.restore(state, self.dim)
+                own = [self._name] if isinstance(self._name, AnnIndexType) else []
+                self._approximate = Approximate.restore(state, self.dim, own)
 
     def vectors(self, slots: Slots) -> Vectors:
         """The vectors of slots, `(m, d)`: of each passage as a whole.

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hoptrail.errors import ConfigError
 from hoptrail.memory.encoders.transformer import Vectors
 from hoptrail.memory.encoders.vectors import unit
+from hoptrail.memory.index.learned.rotation import Rotation
 from hoptrail.memory.index.slots import DECIMALS, Scores, Slots
 from hoptrail.memory.search import hybrid_search
 from hoptrail.memory.search.derived_rows import SlotRows
@@ -97,15 +98,17 @@ class Prefix(CandidateGenerator):
     Args:
         dims: How many dimensions, at least 1.
         keep: Candidates that go on.
+        rotation: By which vectors are turned first; see `hoptrail.memory.index.learned.rotation`.
     """
 
     needs_vector = True
 
-    def __init__(self, dims: int, *, keep: int) -> None:
+    def __init__(self, dims: int, *, keep: int, rotation: Rotation | None = None) -> None:
         self.dims = dims = whole(dims, "dims", least=1, error=ConfigError)
-        self.name = f"prefix {dims}"
+        self.name = f"prefix {dims}" if rotation is None else f"rotated prefix {dims}"
         super().__init__(keep)
-        self._rows: SlotRows[np.float32] = SlotRows(lambda vectors: first_dims(vectors, dims))
+        self._rotation = rotation
+        self._rows: SlotRows[np.float32] = SlotRows(self._first_dims)
 
     def open(self, state: QueryState, count: int) -> tuple[Scores, Slots]:
         """The best by the first dimensions."""
@@ -119,10 +122,15 @@ class Prefix(CandidateGenerator):
 
     def _cosines(self, state: QueryState, slots: Slots) -> Scores:
         """Of some slots, `(m,)`."""
-        query = first_dims(state.query[None], self.dims)[0]
+        query = self._first_dims(state.query[None])[0]
         # Of all, and then of some: a product's last bits depend on what else is in it.
         cosines: Scores = (self._rows.of(state.view) @ query)[slots]
         return self._rows.raised(state.view, slots, cosines, lambda rows: rows @ query)
+
+    def _first_dims(self, vectors: Vectors) -> Vectors:
+        if self._rotation is not None and len(vectors):
+            vectors = self._rotation.apply(vectors)
+        return first_dims(vectors, self.dims)
 
 
 def first_dims(vectors: Vectors, dims: int) -> Vectors:

@@ -23,7 +23,7 @@ from hoptrail.memory.encoders.query_cache import CacheStats
 from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.filters import Filter
 from hoptrail.memory.index import snapshot
-from hoptrail.memory.index.ann_types import IndexName
+from hoptrail.memory.index.ann_types import AnnIndexType, IndexName
 from hoptrail.memory.index.dense import DenseIndex
 from hoptrail.memory.index.filter_columns import FilterColumns
 from hoptrail.memory.index.mapped_arrays import Mapped
@@ -70,7 +70,7 @@ class View:
         database: Database,
         scope: Scope,
         clock: Callable[[], float],
-        index: IndexName = "auto",
+        index: IndexName | AnnIndexType = "auto",
         sparse: SparseName = "auto",
     ) -> None:
         self.scope = scope

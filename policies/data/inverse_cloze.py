@@ -68,6 +68,39 @@ def inverse_cloze_questions(
     return stay, questions
 
 
+def with_cloze_questions(corpora: Sequence[OpenCorpus], count: int, seed: int) -> list[OpenCorpus]:
+    """The corpora with questions that are words of a passage and ask for that passage.
+
+    What a query encoder can learn from where nobody has asked yet: the inverse cloze task of Lee et
+    al. 2019 (arXiv:1906.00300), but that the passage keeps the words, since its vector stays.
+
+    Args:
+        corpora: Open ones.
+        count: How many questions in all; fewer where there are fewer passages of enough words.
+        seed: Decides of which passages, and which words.
+    """
+    rng = np.random.default_rng([seed, 2])
+    with_questions = []
+    for place, corpus in enumerate(corpora):
+        share = count // len(corpora) + (place < count % len(corpora))
+        view = corpus.scope(()).view
+        slots = rng.permutation(np.flatnonzero(view.alive))[:share]
+        made_of = [(passage, _query_words(passage, rng)) for passage in view.passages(slots)]
+        questions = [
+            Question(
+                id=f"cloze-{number}",
+                text=" ".join(words),
+                supporting_ids=(passage.id,),
+                kind="inverse-cloze",
+                namespace=passage.namespace,
+            )
+            for number, (passage, words) in enumerate(made_of)
+            if len(words) >= LEAST_WORDS
+        ]
+        with_questions.append(corpus.with_questions(questions))
+    return with_questions
+
+
 def _query_words(left: Passage, rng: np.random.Generator) -> list[str]:
     """Words of one to three sentences in a row of a passage."""
     said = sentences(left.content)

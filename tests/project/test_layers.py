@@ -75,6 +75,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "learning.estimators",
             "learning.retrieval",
             "learning",
+            "learning.indexes",
             "learning.reader",
             "learning.answering",
             "learning.generation",

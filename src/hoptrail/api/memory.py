@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hoptrail.graph.graph import Graph
     from hoptrail.memory.encoders.transformer import Encoder
     from hoptrail.memory.index.ann_types import IndexName
+    from hoptrail.memory.index.learned.router import Router
     from hoptrail.memory.store import Store
     from hoptrail.policies.policy import Policy
 
@@ -154,7 +155,7 @@ class Memory:
         read_only: bool = False,
         track_usage: bool = True,
         queries_kept: int = 1024,
-        index: IndexName = "auto",
+        index: IndexName | Router = "auto",
         language: str | None = None,
     ) -> None:
         from hoptrail.memory.store import Store

@@ -33,6 +33,7 @@ from hoptrail.cli.commands import train_reader as train_reader  # isort: skip
 from hoptrail.cli.commands import evaluate as evaluate  # isort: skip
 from hoptrail.cli.commands import compare as compare  # isort: skip
 from hoptrail.cli.commands import encoder as encoder  # isort: skip
+from hoptrail.cli.commands import learn_index as learn_index  # isort: skip
 from hoptrail.cli.commands import demo as demo  # isort: skip
 from hoptrail.cli.app import AROUND, app, command
 from hoptrail.cli.command import Invocation

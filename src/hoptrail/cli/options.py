@@ -157,6 +157,14 @@ IndexOption = Annotated[
         "hnsw, ivf, ivf-sq8, ivf-pq, ivf-pq4 (default: auto)",
     ),
 ]
+LearnedOption = Annotated[
+    Path | None,
+    path_option(
+        "--learned",
+        metavar="FILE",
+        help="search by meaning through a file that hoptrail index wrote",
+    ),
+]
 PolicyOption = Annotated[
     Path | None,
     path_option(

@@ -6,7 +6,7 @@ import sys
 from contextlib import AbstractContextManager
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 from hoptrail.cli.app import AROUND, EVERY_DAY, app, command
 from hoptrail.cli.opening import new_memory, open_memory, waiting
@@ -19,6 +19,7 @@ from hoptrail.cli.options import (
     IdsArgument,
     IndexOption,
     JsonFlag,
+    LearnedOption,
     Mode,
     NamespaceOption,
     PolicyOption,
@@ -38,6 +39,8 @@ from hoptrail.outputs.replaceable import check_page
 
 if TYPE_CHECKING:
     from hoptrail.api.memory import Memory
+    from hoptrail.memory.index.ann_types import IndexName
+    from hoptrail.memory.index.learned.router import Router
     from hoptrail.types import Namespace
 
 
@@ -119,6 +122,7 @@ def search_passages(
     filter: FilterOption = None,
     encoder: EncoderOption = None,
     index: IndexOption = "auto",
+    learned: LearnedOption = None,
     json: JsonFlag = False,
 ) -> int:
     """Find passages in one hop.
@@ -128,8 +132,16 @@ def search_passages(
     from hoptrail.formats.json_views import hit_data
 
     scope = namespace or ()
-    with waiting("searching"), open_memory(store, encoder=encoder, index=index) as memory:
-        hits = memory.search(query, k, scope, mode=mode, filter=filter)
+    pipeline, kind = None, cast("IndexName | Router", index)
+    if learned is not None:
+        from hoptrail.memory.index.learned.router import Router
+        from hoptrail.memory.search.learned_search import learned_pipeline, load_learned_index
+
+        loaded = load_learned_index(learned)
+        pipeline = learned_pipeline(loaded, k)
+        kind = loaded if isinstance(loaded, Router) else index
+    with waiting("searching"), open_memory(store, encoder=encoder, index=kind) as memory:
+        hits = memory.search(query, k, scope, mode=mode, filter=filter, pipeline=pipeline)
     if json:
         print_json({"query": query, "passages": [hit_data(hit) for hit in hits]})
     elif not hits:

@@ -1,0 +1,195 @@
+"""Indexes that are learned of a corpus's vectors, against those that look at passages alone.
+
+    python benchmarks/search/learned_indexes.py DATA matryoshka [--sets musique ...] [--out FILE]
+
+DATA holds a folder for each set with corpus.jsonl, train.jsonl and dev.jsonl. Everything is learned
+from the questions of train.jsonl and from 5,000 queries that are made of passages (inverse cloze),
+or from one of the two, and measured on dev.jsonl, on one thread of a CPU. Vectors are MiniLM's and
+come from the cache where they are in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hoptrail.learning.indexes.labelled_queries import LabelledQueries
+from hoptrail.learning.indexes.matryoshka import learn_rotation, principal_rotation
+from hoptrail.learning.indexes.routing import RoutingConfig, default_shards, learn_router
+from hoptrail.memory.encoders.transformer import minilm
+from hoptrail.memory.encoders.vectors import Vectors, unit
+from hoptrail.memory.index.learned.rotation import Rotation
+from hoptrail.memory.index.learned.router import Router, kmeans_router
+from hoptrail.policies.training.index_queries import ASKED, CLOZE, index_data
+
+SETS = ("musique", "2wikimultihopqa", "hotpotqa")
+CLOZE_QUERIES = 5000
+DIMS = (16, 32, 64, 128, 384)
+K = 5
+PROBES = (1, 2, 4, 8, 16)
+
+Figures = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """A set's vectors and queries."""
+
+    passages: Vectors
+    train: LabelledQueries
+    dev: LabelledQueries
+
+    def of(self, *kinds: int) -> LabelledQueries:
+        """The queries of some kinds to learn from."""
+        rows = np.flatnonzero(np.isin(self.train.kinds, kinds))
+        gold = [self.train.gold[row] for row in rows]
+        return LabelledQueries(self.train.vectors[rows], gold, self.train.kinds[rows])
+
+
+def main() -> None:
+    """Measure one kind of learned index on every set, and print what comes out."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("kind", choices=sorted(KINDS))
+    parser.add_argument("--sets", nargs="+", default=SETS)
+    parser.add_argument("--out", type=Path, help="write the figures as JSON")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    results: Figures = {}
+    for name in args.sets:
+        results[name] = KINDS[args.kind](opened(args.data / name))
+        sys.stdout.write(f"{name}\n{json.dumps(results[name], indent=1)}\n")
+        sys.stdout.flush()
+    if args.out:
+        args.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+
+
+def opened(folder: Path) -> Corpus:
+    """The vectors of a set, its train and dev questions, and queries made of its passages."""
+    encoder = minilm()
+    train, dev = (
+        index_data(
+            folder / "corpus.jsonl", [folder / f"{part}.jsonl"], cloze=n, seed=0, encoder=encoder
+        )
+        for part, n in (("train", CLOZE_QUERIES), ("dev", 0))
+    )
+    return Corpus(train.passages, train.queries, dev.queries)
+
+
+def recall(scores: NDArray[np.float32], queries: LabelledQueries, k: int = K) -> float:
+    """The share of the supporting passages among the k with the highest scores, in percent."""
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    shares = [np.isin(gold, row).mean() for gold, row in zip(queries.gold, best, strict=True)]
+    return round(100 * float(np.mean(shares)), 1)
+
+
+def timed(call: Callable[[], Any]) -> tuple[Any, float]:
+    """What a call returns, and its seconds of the processor."""
+    began = time.process_time()
+    result = call()
+    return result, round(time.process_time() - began, 1)
+
+
+def matryoshka(corpus: Corpus) -> Figures:
+    """Recall at prefixes: as encoded, by principal components, and by learned rotations."""
+    width = corpus.passages.shape[1]
+    rotations: dict[str, Callable[[], Rotation]] = {
+        "as encoded": lambda: Rotation(np.eye(width, dtype=np.float32)),
+        "principal components": lambda: principal_rotation(corpus.passages),
+        "learned from passages": lambda: learn_rotation(corpus.passages, corpus.of(CLOZE)),
+        "learned from questions": lambda: learn_rotation(corpus.passages, corpus.of(ASKED)),
+        "learned from both": lambda: learn_rotation(corpus.passages, corpus.train),
+    }
+    figures: Figures = {}
+    for name, make in rotations.items():
+        rotation, seconds = timed(make)
+        queries, passages = (rotation.apply(each) for each in (corpus.dev.vectors, corpus.passages))
+        at = {
+            str(m): recall(unit(queries[:, :m]) @ unit(passages[:, :m]).T, corpus.dev) for m in DIMS
+        }
+        figures[name] = {"recall@5 at dimensions": at, "processor seconds": seconds}
+    return figures
+
+
+def routing(corpus: Corpus) -> Figures:
+    """What k-means and learned routers find at equal probes, and what they scan for it."""
+    shards = default_shards(len(corpus.passages))
+    fixed = RoutingConfig(learn_partition=False)
+    frugal = RoutingConfig(latency=1.0, locality=0.1, cache=0.5, bandwidth=0.5)
+    makers: dict[str, Callable[[], Router]] = {
+        "k-means": lambda: kmeans_router(corpus.passages, shards),
+        "learned routes": lambda: learn_router(corpus.passages, corpus.train, fixed),
+        "learned routes and shards": lambda: learn_router(corpus.passages, corpus.train),
+        "the same from passages alone": lambda: learn_router(corpus.passages, corpus.of(CLOZE)),
+        "with all costs": lambda: learn_router(corpus.passages, corpus.train, frugal),
+    }
+    figures: Figures = {"shards": shards}
+    for name, make in makers.items():
+        router, seconds = timed(make)
+        at = {str(probes): visited(router, corpus, probes) for probes in PROBES}
+        figures[name] = {"at probes": at, "processor seconds": seconds}
+    return figures
+
+
+def visited(router: Router, corpus: Corpus, probes: int) -> dict[str, float]:
+    """What lies in the shards that dev questions visit, in percent, and what the visits cost.
+
+    A least-recently-used cache of a quarter of all bytes is simulated, the questions in their
+    order, ten times over; the first round fills it.
+    """
+    shard = router.assign(corpus.passages)
+    sizes = np.bincount(shard, minlength=router.shards)
+    routes = router.route(corpus.dev.vectors, probes)
+    nearest = np.argsort(-(corpus.dev.vectors @ corpus.passages.T), axis=1, kind="stable")[:, :10]
+    near = [np.isin(shard[row], route).mean() for row, route in zip(nearest, routes, strict=True)]
+    gold = [
+        np.isin(shard[list(rows)], route).mean()
+        for rows, route in zip(corpus.dev.gold, routes, strict=True)
+    ]
+    misses, read = cached_visits(np.tile(routes, (10, 1)), sizes, len(routes))
+    return {
+        "ten nearest": round(100 * float(np.mean(near)), 1),
+        "gold": round(100 * float(np.mean(gold)), 1),
+        "scanned": round(100 * float(sizes[routes].sum(1).mean() / sizes.sum()), 2),
+        "visits that miss": round(100 * misses, 1),
+        "read": round(100 * read / sizes.sum(), 2),
+    }
+
+
+def cached_visits(
+    routes: NDArray[np.int64], sizes: NDArray[np.int64], warm: int
+) -> tuple[float, float]:
+    """The share of visits that miss a cache of a quarter of all, and passages read a query."""
+    cache: dict[int, None] = {}
+    space, misses, read = sizes.sum() / 4, 0, 0
+    for number, route in enumerate(routes.tolist()):
+        for shard in route:
+            missed = shard not in cache
+            cache.pop(shard, None)
+            cache[shard] = None
+            while sum(sizes[one] for one in cache) > space and len(cache) > 1:
+                cache.pop(next(iter(cache)))
+            if number >= warm:
+                misses += missed
+                read += int(sizes[shard]) * missed
+    visits = (len(routes) - warm) * routes.shape[1]
+    return misses / visits, read / (len(routes) - warm)
+
+
+KINDS: dict[str, Callable[[Corpus], Figures]] = {
+    "matryoshka": matryoshka,
+    "routing": routing,
+}
+
+if __name__ == "__main__":
+    main()

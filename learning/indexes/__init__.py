@@ -1,0 +1,1 @@
+"""Training of indexes on vectors that stay: rotations for prefixes, routing, semantic ids."""

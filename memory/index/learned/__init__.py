@@ -1,0 +1,1 @@
+"""What is learned of a memory's vectors to search them: rotations, routers, ids; how they serve."""

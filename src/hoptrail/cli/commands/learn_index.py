@@ -1,0 +1,225 @@
+"""The commands that learn how a memory's vectors are searched: `hoptrail index`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from hoptrail.cli.app import LEARNING, add_group, command
+from hoptrail.cli.opening import (
+    check_encoder_installed,
+    check_readable,
+    load_named_encoder,
+)
+from hoptrail.cli.options import (
+    EncoderOption,
+    JsonFlag,
+    SeedOption,
+    json_object_argument,
+    option,
+    path_option,
+    whole_argument,
+)
+from hoptrail.cli.printing import print_json, say
+from hoptrail.errors import InputError
+
+if TYPE_CHECKING:
+    from hoptrail.cli.output import Steps
+    from hoptrail.policies.training.index_queries import IndexData
+
+index_commands = add_group(
+    "index",
+    "Learn how a memory's vectors are searched, from questions or from its passages alone.",
+    examples="""
+index rotate --corpus agent.db --questions questions.jsonl --out rotation.safetensors
+search --store agent.db --learned rotation.safetensors \"ice ages\"""",
+    panel=LEARNING,
+)
+
+CorpusOption = Annotated[
+    Path, path_option("--corpus", metavar="PATH", help="a store, or a corpus of JSON lines")
+]
+QuestionsOption = Annotated[
+    list[Path] | None,
+    path_option(
+        "--questions",
+        metavar="QUESTIONS.jsonl…",
+        help="questions about it that name their supporting passages",
+    ),
+]
+ClozeOption = Annotated[
+    int,
+    option(
+        "--cloze",
+        parser=whole_argument,
+        metavar="N",
+        help="queries that are made besides: words of a passage, which ask for it (default: 5000)",
+    ),
+]
+FileOption = Annotated[
+    Path, path_option("--out", metavar="FILE", help="the file to write, in safetensors")
+]
+IndexStepsOption = Annotated[
+    int | None, option("--steps", parser=whole_argument, metavar="N", help="batches of training")
+]
+CLOZE = 5000
+
+
+@command(
+    index_commands,
+    "rotate",
+    examples="""
+index rotate --corpus agent.db --out rotation.safetensors
+index rotate --corpus agent.db --questions questions.jsonl --dims 32,64 --out rotation.safetensors
+search --store agent.db --learned rotation.safetensors \"ice ages\"""",
+)
+def learn_matryoshka(
+    corpus: CorpusOption,
+    out: FileOption,
+    questions: QuestionsOption = None,
+    cloze: ClozeOption = CLOZE,
+    dims: Annotated[
+        str | None,
+        option(
+            "--dims",
+            metavar="M,M…",
+            help="lengths of the prefixes, ascending (default: 16,32,64,128)",
+        ),
+    ] = None,
+    steps: IndexStepsOption = None,
+    seed: SeedOption = 0,
+    encoder: EncoderOption = None,
+    json: JsonFlag = False,
+) -> int:
+    """Learn a rotation of the vectors whose first dimensions find what all of them do.
+
+    No passage is encoded anew, and whole vectors rank as before: `search --learned FILE` compares a
+    few dimensions of every passage, and all of the best ones.
+    """
+    from hoptrail.cli import output
+    from hoptrail.learning.indexes.matryoshka import MatryoshkaConfig, learn_rotation
+
+    options: dict[str, Any] = {"steps": steps, "dims": _dims(dims)}
+    config = MatryoshkaConfig(
+        seed=seed, **{name: value for name, value in options.items() if value is not None}
+    )
+    with output.Steps() as progress:
+        data = _index_data(corpus, questions, cloze, seed, encoder, progress)
+        rotation = learn_rotation(data.passages, data.queries, config, progress=progress)
+    rotation.save(out)
+    if json:
+        print_json({"fingerprint": rotation.fingerprint, "dim": rotation.dim, **rotation.made_of})
+    else:
+        say(f"{rotation!r} learned of {len(data.queries)} queries: {out}")
+    return 0
+
+
+@command(
+    index_commands,
+    "route",
+    examples="""
+index route --corpus agent.db --out router.safetensors
+index route --corpus agent.db --questions questions.jsonl --probes 4 --out router.safetensors
+search --store agent.db --learned router.safetensors \"ice ages\"""",
+)
+def learn_routing(
+    corpus: CorpusOption,
+    out: FileOption,
+    questions: QuestionsOption = None,
+    cloze: ClozeOption = CLOZE,
+    shards: Annotated[
+        int | None,
+        option(
+            "--shards",
+            parser=whole_argument,
+            metavar="N",
+            help="lists that passages lie in (default: a power of two near 1.5 √passages)",
+        ),
+    ] = None,
+    probes: Annotated[
+        int | None,
+        option(
+            "--probes",
+            parser=whole_argument,
+            metavar="N",
+            help="lists that a question is looked for in (default: 8)",
+        ),
+    ] = None,
+    costs: Annotated[
+        dict[str, Any] | None,
+        option(
+            "--costs",
+            parser=json_object_argument,
+            metavar="JSON",
+            help="what latency, locality, cache and bandwidth cost, beside finding what is needed "
+            '(default: {"latency": 1})',
+        ),
+    ] = None,
+    steps: IndexStepsOption = None,
+    seed: SeedOption = 0,
+    encoder: EncoderOption = None,
+    json: JsonFlag = False,
+) -> int:
+    """Learn which lists of passages a question is looked for in, and which each passage lies in.
+
+    `search --learned FILE`, or `Memory(path, index=Router.load(FILE))`, searches these lists from
+    a thousand passages on; with fewer, every passage is compared.
+    """
+    from hoptrail.cli import output
+    from hoptrail.learning.indexes.routing import RoutingConfig, learn_router
+
+    options: dict[str, Any] = {"shards": shards, "probes": probes, "steps": steps}
+    config = RoutingConfig(
+        seed=seed,
+        **{name: value for name, value in options.items() if value is not None},
+        **_costs(costs or {}),
+    )
+    with output.Steps() as progress:
+        data = _index_data(corpus, questions, cloze, seed, encoder, progress)
+        router = learn_router(data.passages, data.queries, config, progress=progress)
+    router.save(out)
+    if json:
+        figures = {"shards": router.shards, "probes": router.probes, **router.made_of}
+        print_json({"fingerprint": router.fingerprint, **figures})
+    else:
+        say(f"{router!r} learned of {len(data.queries)} queries: {out}")
+    return 0
+
+
+def _costs(costs: dict[str, Any]) -> dict[str, float]:
+    names = ("latency", "locality", "cache", "bandwidth")
+    for name, value in costs.items():
+        if name not in names or not isinstance(value, int | float):
+            raise InputError(f"--costs are numbers for {', '.join(names)}, got {name}: {value!r}")
+    return costs
+
+
+def _index_data(
+    corpus: Path,
+    questions: list[Path] | None,
+    cloze: int,
+    seed: int,
+    encoder: str | None,
+    progress: Steps,
+) -> IndexData:
+    from hoptrail.policies.training.index_queries import index_data
+
+    check_readable(corpus, *(questions or []))
+    check_encoder_installed(encoder)
+    return index_data(
+        corpus,
+        questions or [],
+        cloze=cloze,
+        seed=seed,
+        encoder=load_named_encoder(encoder),
+        progress=progress,
+    )
+
+
+def _dims(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError(f"--dims must be whole numbers like 32,64, got {text!r}") from error
