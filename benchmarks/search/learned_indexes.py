@@ -14,8 +14,9 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from hoptrail.memory.index.learned.rotation import Rotation
 from hoptrail.memory.index.learned.router import Router, kmeans_router
 from hoptrail.policies.training.index_queries import ASKED, CLOZE, index_data
 
+PARTS = ("train", "dev")
 SETS = ("musique", "2wikimultihopqa", "hotpotqa")
 CLOZE_QUERIES = 5000
 DIMS = (16, 32, 64, 128, 384)
@@ -62,28 +64,58 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("kind", choices=sorted(KINDS))
     parser.add_argument("--sets", nargs="+", default=SETS)
+    parser.add_argument("--vectors", type=Path, help="keep vectors here, or take them from here")
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     args = parser.parse_args()
     torch.set_num_threads(1)
     results: Figures = {}
     for name in args.sets:
-        results[name] = KINDS[args.kind](opened(args.data / name))
+        results[name] = KINDS[args.kind](opened(args.data / name, args.vectors))
         sys.stdout.write(f"{name}\n{json.dumps(results[name], indent=1)}\n")
         sys.stdout.flush()
     if args.out:
         args.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 
 
-def opened(folder: Path) -> Corpus:
+def opened(folder: Path, vectors: Path | None) -> Corpus:
     """The vectors of a set, its train and dev questions, and queries made of its passages."""
-    encoder = minilm()
-    train, dev = (
-        index_data(
-            folder / "corpus.jsonl", [folder / f"{part}.jsonl"], cloze=n, seed=0, encoder=encoder
+    file = vectors / f"{folder.name}.npz" if vectors else None
+    if file is None or not file.is_file():
+        encoder = minilm()
+        train, dev = (
+            index_data(
+                folder / "corpus.jsonl",
+                [folder / f"{part}.jsonl"],
+                cloze=count,
+                seed=0,
+                encoder=encoder,
+            )
+            for part, count in (("train", CLOZE_QUERIES), ("dev", 0))
         )
-        for part, n in (("train", CLOZE_QUERIES), ("dev", 0))
-    )
-    return Corpus(train.passages, train.queries, dev.queries)
+        corpus = Corpus(train.passages, train.queries, dev.queries)
+        if file is not None:
+            np.savez(file, **arrays_of(corpus))
+        return corpus
+    with np.load(file) as arrays:
+        return Corpus(arrays["passages"].astype(np.float32), *map(partial(labelled, arrays), PARTS))
+
+
+def arrays_of(corpus: Corpus) -> dict[str, NDArray[Any]]:
+    """A set's vectors in half precision and its gold, padded with -1, for a file."""
+    arrays: dict[str, NDArray[Any]] = {"passages": corpus.passages.astype(np.float16)}
+    for part, queries in zip(PARTS, (corpus.train, corpus.dev), strict=True):
+        width = max(len(rows) for rows in queries.gold)
+        gold = [[*rows, *[-1] * (width - len(rows))] for rows in queries.gold]
+        arrays |= {f"{part}.vectors": queries.vectors.astype(np.float16)}
+        arrays |= {f"{part}.gold": np.asarray(gold), f"{part}.kinds": queries.kinds}
+    return arrays
+
+
+def labelled(arrays: Mapping[str, NDArray[Any]], part: str) -> LabelledQueries:
+    """The queries of a part, from a file."""
+    gold = [[one for one in row if one >= 0] for row in arrays[f"{part}.gold"].tolist()]
+    vectors = unit(arrays[f"{part}.vectors"].astype(np.float32))
+    return LabelledQueries(vectors, gold, arrays[f"{part}.kinds"])
 
 
 def recall(scores: NDArray[np.float32], queries: LabelledQueries, k: int = K) -> float:

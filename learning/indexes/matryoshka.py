@@ -186,7 +186,8 @@ def orthonormal_rows(weight: Tensor) -> Tensor:
     """
     q, r = torch.linalg.qr(weight.T)
     signs = torch.sign(torch.diagonal(r.detach()))
-    return (q * torch.where(signs == 0, 1.0, signs)).T
+    rows: Tensor = (q * torch.where(signs == 0, 1.0, signs)).T
+    return rows
 
 
 def _filled(first: NDArray[np.float64], passages: Vectors) -> Vectors:
@@ -198,7 +199,8 @@ def _filled(first: NDArray[np.float64], passages: Vectors) -> Vectors:
     whole_basis = np.concatenate([first, np.linalg.qr(rest.T)[0].T])
     matrix = np.linalg.qr(whole_basis.T)[0].T
     signs = np.sign((matrix * whole_basis).sum(1))
-    return (matrix * signs[:, None]).astype(np.float32)
+    basis: Vectors = (matrix * signs[:, None]).astype(np.float32)
+    return basis
 
 
 def _components(vectors: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ from hoptrail.errors import InputError
 from hoptrail.formats.jsonl import read_questions
 from hoptrail.learning.indexes.labelled_queries import LabelledQueries
 from hoptrail.memory.encoders.disk_cache import CachedEncoder
-from hoptrail.memory.encoders.query_side import query_side
+from hoptrail.memory.encoders.query_side import for_questions
 from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.encoders.vectors import Vectors
 from hoptrail.policies.data.inverse_cloze import with_cloze_questions
@@ -81,7 +81,7 @@ def index_data(
                 "questions that do, or make some of the passages (cloze)"
             )
         cached = CachedEncoder(
-            query_side(encoder), progress=stage_progress(progress, "encode queries")
+            for_questions(encoder), progress=stage_progress(progress, "encode queries")
         )
         stack.callback(cached.close)
         vectors = cached.encode([question.text for _, question, _ in asked])

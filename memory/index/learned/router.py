@@ -125,7 +125,7 @@ class Router:
         Raises:
             FormatError: It cannot be written.
         """
-        arrays = {
+        arrays: dict[str, NDArray[Any]] = {
             "routing": self.routing,
             "partition": self.partition,
             "probes": np.asarray([self.probes], dtype=np.int64),

@@ -186,7 +186,7 @@ def learn_routing(
     return 0
 
 
-def _costs(costs: dict[str, Any]) -> dict[str, float]:
+def _costs(costs: dict[str, Any]) -> dict[str, Any]:
     names = ("latency", "locality", "cache", "bandwidth")
     for name, value in costs.items():
         if name not in names or not isinstance(value, int | float):

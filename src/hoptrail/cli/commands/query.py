@@ -39,7 +39,6 @@ from hoptrail.outputs.replaceable import check_page
 
 if TYPE_CHECKING:
     from hoptrail.api.memory import Memory
-    from hoptrail.memory.index.ann_types import IndexName
     from hoptrail.memory.index.learned.router import Router
     from hoptrail.types import Namespace
 
@@ -132,7 +131,7 @@ def search_passages(
     from hoptrail.formats.json_views import hit_data
 
     scope = namespace or ()
-    pipeline, kind = None, cast("IndexName | Router", index)
+    pipeline, kind = None, cast("str | Router", index)
     if learned is not None:
         from hoptrail.memory.index.learned.router import Router
         from hoptrail.memory.search.learned_search import learned_pipeline, load_learned_index
