@@ -67,15 +67,15 @@ def index_data(
         parts = [(ASKED, opened.with_questions(read_questions(one), one)) for one in questions]
         if cloze:
             parts.append((CLOZE, with_cloze_questions([opened], cloze, seed)[0]))
-        asked: list[tuple[int, Question, list[int]]] = []
+        examples: list[tuple[int, Question, list[int]]] = []
         for kind, part in parts:
             gold = [rows[list(part.gold(question))].tolist() for question in part.questions]
-            asked += [
+            examples += [
                 (kind, question, one)
                 for question, one in zip(part.questions, gold, strict=True)
                 if one
             ]
-        if not asked:
+        if not examples:
             raise InputError(
                 f"there is nothing to learn from: no question names passages of {corpus}; give "
                 "questions that do, or make some of the passages (cloze)"
@@ -84,7 +84,7 @@ def index_data(
             for_questions(encoder), progress=stage_progress(progress, "encode queries")
         )
         stack.callback(cached.close)
-        vectors = cached.encode([question.text for _, question, _ in asked])
-        kinds = np.asarray([kind for kind, _, _ in asked], dtype=np.int64)
-        labelled = LabelledQueries(vectors, [gold for _, _, gold in asked], kinds)
+        vectors = cached.encode([question.text for _, question, _ in examples])
+        kinds = np.asarray([kind for kind, _, _ in examples], dtype=np.int64)
+        labelled = LabelledQueries(vectors, [gold for _, _, gold in examples], kinds)
         return IndexData(view.dense.vectors(slots), labelled)

@@ -43,9 +43,9 @@ def turned_questions() -> tuple[Vectors, LabelledQueries]:
     of = np.repeat(np.arange(16), 20)
     passages = unit(centres[of] + 0.15 * rng.normal(size=(320, WIDTH)).astype(np.float32))
     gold = rng.integers(320, size=400)
-    asked = centres[(of[gold] + 1) % 16] + 0.15 * rng.normal(size=(400, WIDTH))
+    turned = centres[(of[gold] + 1) % 16] + 0.15 * rng.normal(size=(400, WIDTH))
     labelled = LabelledQueries(
-        unit(asked.astype(np.float32)), [[int(i)] for i in gold], np.zeros(400, dtype=np.int64)
+        unit(turned.astype(np.float32)), [[int(i)] for i in gold], np.zeros(400, dtype=np.int64)
     )
     return passages, labelled
 
