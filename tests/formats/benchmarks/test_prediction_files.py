@@ -107,5 +107,5 @@ def test_runs_and_judgements_are_written_as_trec_eval_reads_them(tmp_path) -> No
     assert run.read_text() == "n/q1 Q0 n/a 1 2 dense\nn/q1 Q0 n/b 2 1 dense\n"
     write_trec_qrels(qrels, [question])
     assert qrels.read_text() == "n/q1 0 n/b 1\n"
-    with pytest.raises(InputError, match="'a b' is no single word"):
+    with pytest.raises(InputError, match="no name holds it: 'a b'"):
         write_trec_run(run, [(Question("q", "?"), ["a b"])], "dense")
