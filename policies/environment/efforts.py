@@ -33,9 +33,7 @@ class Effort:
 
 
 EFFORTS = {
-    "fast": Effort(
-        "fast", beam_width=3, max_hops=4, max_reads=8, reencode=False, networks=1, prune_below=5e-2
-    ),
+    "fast": Effort("fast", beam_width=3, max_hops=4, max_reads=8, reencode=False, prune_below=5e-2),
     "balanced": Effort("balanced", beam_width=4, max_hops=4, max_reads=8, reencode=True),
     "thorough": Effort(
         "thorough", beam_width=4, max_hops=4, max_reads=8, reencode=True, rerank_top=20
