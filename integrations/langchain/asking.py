@@ -14,13 +14,14 @@ from hoptrail.api.memory import Memory
 from hoptrail.errors import InputError
 from hoptrail.integrations.operations.recall_settings import (
     RecallSettings,
+    checked_as_of,
     checked_effort,
     checked_filter,
     checked_threshold,
 )
 from hoptrail.types import Recall
 
-SETTINGS = ("k", "namespace", "effort", "filter", "score_threshold")
+SETTINGS = ("k", "namespace", "effort", "filter", "score_threshold", "as_of")
 """What `search_kwargs` may hold, and what a retriever takes for one call."""
 
 
@@ -45,10 +46,12 @@ class Asking(BaseModel):
     score_threshold: float | None = None
     """Only passages whose score is at least this. Scores compare within one recall; of passages
     that were ranked without a walk coming near them they are below 0."""
+    as_of: Any = None
+    """What was valid at a time rather than now, as `memory.recall` takes it."""
     search_kwargs: dict[str, Any] = Field(default_factory=dict)
     """The same by the name that vector stores' retrievers use: any of `k`, `namespace`, `effort`,
-    `filter` and `score_threshold`. A filter here and one above must both hold; of the others each
-    is given in one place only."""
+    `filter`, `score_threshold` and `as_of`. A filter here and one above must both hold; of the
+    others each is given in one place only."""
 
     @classmethod
     def by_default(cls, setting: str) -> object:
@@ -80,6 +83,11 @@ class Asking(BaseModel):
     def _check_threshold(cls, value: object) -> float | None:
         return checked_threshold(value)
 
+    @field_validator("as_of", mode="before")
+    @classmethod
+    def _check_as_of(cls, value: object) -> object:
+        return checked_as_of(value)
+
     @model_validator(mode="after")
     def _check_search_kwargs(self) -> Self:
         refuse_unknown(self.search_kwargs, "search_kwargs")
@@ -106,6 +114,7 @@ class Asking(BaseModel):
             "effort": checked_effort(merged["effort"]),
             "filter": {"$and": conditions} if len(conditions) > 1 else next(iter(conditions), None),
             "score_threshold": checked_threshold(merged["score_threshold"]),
+            "as_of": checked_as_of(merged["as_of"]),
         }
 
     def _recall(self, question: str, **call: Any) -> Recall:

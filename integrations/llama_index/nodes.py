@@ -87,6 +87,8 @@ def _node(hit: Hit, recall: Recall, scope: Namespace) -> PassageNode:
         "trail": trail_data(trail) if trail else None,
         "links": [link_data(link) for link in passage.links],
         "expires_at": passage.expires_at,
+        "valid_from": passage.valid_from,
+        "valid_until": passage.valid_until,
     }
     below = passage.namespace[len(scope) :]
     following = next((link.target for link in passage.links if link.kind == NEXT), None)
@@ -147,6 +149,8 @@ def _passage(node: BaseNode, ids: set[str]) -> Passage:
             tuple(ours["namespace"]),
             links,
             expires_at=ours["expires_at"],
+            valid_from=ours.get("valid_from"),
+            valid_until=ours.get("valid_until"),
         )
     if ours is not None:
         metadata[OURS] = ours

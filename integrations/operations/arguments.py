@@ -31,6 +31,17 @@ class Arguments(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+AsOfText = Annotated[
+    str | None,
+    Field(
+        default=None,
+        max_length=MAX_NAME,
+        description="Find what was valid at a time in the past, as ISO 8601 with an offset, such "
+        'as 2026-01-31T12:00:00Z, or at any time ("ever"); leave out for what is valid now.',
+    ),
+]
+
+
 class RecallArguments(Arguments):
     """What `recall` takes."""
 
@@ -44,6 +55,7 @@ class RecallArguments(Arguments):
         le=MAX_PASSAGES,
         description="How many passages to return, 1 to 50; leave out for a few.",
     )
+    as_of: AsOfText
 
 
 class AskArguments(RecallArguments):
@@ -73,6 +85,7 @@ class SearchArguments(Arguments):
         default=None,
         description="By meaning (dense), by exact words (sparse) or both (hybrid, the default).",
     )
+    as_of: AsOfText
 
 
 class LinkArguments(Arguments):
@@ -155,6 +168,11 @@ class UpdateArguments(_Metadata):
         default=None,
         max_length=MAX_NAME,
         description="When it is to be forgotten, as ISO 8601, empty for never; leave out to keep.",
+    )
+    keep_history: bool | None = Field(
+        default=None,
+        description="True where the world has changed and the old text was right until now: it can "
+        "then be found with as_of. Leave out to correct what was wrong.",
     )
 
 

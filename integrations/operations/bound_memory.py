@@ -134,7 +134,11 @@ def _mapping(arguments: Mapping[str, Any] | str | None) -> dict[str, Any]:
 
 def _recall(bound: BoundMemory, arguments: take.RecallArguments) -> Outcome:
     recall = bound.memory.recall(
-        arguments.question, arguments.k or bound.k, bound.namespace, bound.effort
+        arguments.question,
+        arguments.k or bound.k,
+        bound.namespace,
+        bound.effort,
+        as_of=arguments.as_of or None,
     )
     return Outcome(recall_text(recall, bound.namespace), recall_data(recall))
 
@@ -148,7 +152,11 @@ def _ask(bound: BoundMemory, arguments: take.AskArguments) -> Outcome:
 
 def _search(bound: BoundMemory, arguments: take.SearchArguments) -> Outcome:
     hits = bound.memory.search(
-        arguments.query, arguments.k or bound.k, bound.namespace, mode=arguments.mode or "hybrid"
+        arguments.query,
+        arguments.k or bound.k,
+        bound.namespace,
+        mode=arguments.mode or "hybrid",
+        as_of=arguments.as_of or None,
     )
     return Outcome(
         passages_text(hits, bound.namespace), {"passages": [hit_data(hit) for hit in hits]}
@@ -178,8 +186,9 @@ def _remember(bound: BoundMemory, arguments: take.RememberArguments) -> Outcome:
 
 
 def _update(bound: BoundMemory, arguments: take.UpdateArguments) -> Outcome:
-    if all(value is None for name, value in arguments if name != "id"):
+    if all(value is None for name, value in arguments if name not in ("id", "keep_history")):
         raise InputError("an update needs a text, a title, metadata or expires_at")
+    bound.memory.get(arguments.id, bound.namespace)  # what is over is not the model's to rewrite
     title: str | EllipsisType | None = ... if arguments.title is None else arguments.title or None
     expires: str | EllipsisType | None = (
         ... if arguments.expires_at is None else arguments.expires_at or None
@@ -190,6 +199,7 @@ def _update(bound: BoundMemory, arguments: take.UpdateArguments) -> Outcome:
         title=title,
         metadata=arguments.metadata,
         expires_at=expires,
+        keep_history=bool(arguments.keep_history),
         namespace=bound.namespace,
     )
     data = {
@@ -210,7 +220,8 @@ def _forget(bound: BoundMemory, arguments: take.ForgetArguments) -> Outcome:
 
 def _link(bound: BoundMemory, arguments: take.LinkArguments) -> Outcome:
     link = Link(arguments.target, arguments.kind or "link")
-    bound.memory.get(arguments.target, bound.namespace)  # a mistyped id would lead nowhere
+    for id_ in (arguments.source, arguments.target):  # a mistyped id would lead nowhere
+        bound.memory.get(id_, bound.namespace)
     bound.memory.link(arguments.source, link.target, link.kind, namespace=bound.namespace)
     text = (
         f"Linked {quoted(arguments.source)} to {quoted(link.target)} (kind: {quoted(link.kind)})."

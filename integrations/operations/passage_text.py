@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hoptrail.outputs.printable import printable_lines, quoted
+from hoptrail.outputs.printable import printable_lines, quoted, validity_text
 from hoptrail.types import Answer, Hit, Namespace, Recall
 
 NOTHING = "Nothing is remembered here."
@@ -48,8 +48,8 @@ def passages_text(hits: Sequence[Hit], scope: Namespace = ()) -> str:
     A passage is a line `[number] "title" (id: "id")`, title and id as JSON strings, and then the
     lines of its text, each behind `> `. So whatever a text, a title or an id holds, it neither
     begins a line that is not behind `> ` nor ends the quotation it stands in; and what could hide
-    or turn around is shown as its escape. Of a text longer than `MAX_SHOWN` the line of its id
-    says how much is shown.
+    or turn around is shown as its escape. Where a passage says when it is valid, so does the line
+    of its id, and of a text longer than `MAX_SHOWN` how much is shown.
 
     Args:
         hits: The passages, best first.
@@ -66,6 +66,8 @@ def _passage_text(number: int, hit: Hit, scope: Namespace) -> str:
     about = [f"id: {quoted(passage.id)}"]
     if passage.namespace != scope:
         about.append(f"namespace: [{', '.join(map(quoted, passage.namespace))}]")
+    if valid := validity_text(passage.valid_from, passage.valid_until):
+        about.append(valid)
     if len(passage.text) > MAX_SHOWN:
         about.append(f"the first {MAX_SHOWN} of {len(passage.text)} characters")
     lines = [f"> {line}".rstrip() for line in printable_lines(passage.text[:MAX_SHOWN])]

@@ -11,8 +11,9 @@ from hoptrail.api.inputs import checked_scope
 from hoptrail.api.memory import Memory
 from hoptrail.errors import ConfigError, InputError
 from hoptrail.memory.filters import Filter, FilterLike
+from hoptrail.memory.storage.validity import Moment
 from hoptrail.policies.environment import efforts
-from hoptrail.types import Recall
+from hoptrail.types import AsOf, Recall
 from hoptrail.values.numbers import finite, shown
 
 
@@ -35,6 +36,8 @@ class RecallSettings:
     """Only passages that fulfil it are read and returned; see `hoptrail.memory.filters`."""
     score_threshold: float | None = None
     """Only passages whose score is at least this."""
+    as_of: AsOf | None = None
+    """What was valid at a time rather than now, as `Memory.recall` takes it."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.memory, Memory | AsyncMemory):
@@ -46,6 +49,7 @@ class RecallSettings:
         object.__setattr__(self, "effort", checked_effort(self.effort))
         object.__setattr__(self, "filter", checked_filter(self.filter))
         object.__setattr__(self, "score_threshold", checked_threshold(self.score_threshold))
+        checked_as_of(self.as_of)
 
     @property
     def scope(self) -> tuple[str, ...]:
@@ -62,7 +66,7 @@ class RecallSettings:
             HoptrailError: As `Memory.recall`.
         """
         recall = self.open_memory().recall(
-            question, self.k, self.namespace, self.effort, filter=self.filter
+            question, self.k, self.namespace, self.effort, filter=self.filter, as_of=self.as_of
         )
         least = self.score_threshold
         if least is None:
@@ -93,6 +97,16 @@ def checked_effort(value: str) -> str:
         return efforts.effort(value).name
     except ConfigError as error:
         raise InputError(str(error)) from error
+
+
+def checked_as_of(value: Any) -> AsOf | None:
+    """As of when a memory is read, as it was given.
+
+    Raises:
+        InputError: It is neither a time that says its offset nor "ever".
+    """
+    Moment.parse(value)
+    return cast("AsOf | None", value)
 
 
 def checked_threshold(value: object) -> float | None:

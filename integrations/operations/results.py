@@ -25,6 +25,8 @@ class HitResult(BaseModel):
     namespace: list[str]
     metadata: dict[str, Any]
     links: list[LinkResult]
+    valid_from: float | None
+    valid_until: float | None
 
 
 class RecalledResult(HitResult):

@@ -63,6 +63,13 @@ def test_a_model_is_told_each_argument_and_no_namespace(tools) -> None:
                 "maximum": 50,
                 "description": "How many passages to return, 1 to 50; leave out for a few.",
             },
+            "as_of": {
+                "type": "string",
+                "maxLength": 1000,
+                "description": "Find what was valid at a time in the past, as ISO 8601 with an "
+                'offset, such as 2026-01-31T12:00:00Z, or at any time ("ever"); leave out for '
+                "what is valid now.",
+            },
         },
         "required": ["question"],
         "additionalProperties": False,

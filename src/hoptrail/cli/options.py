@@ -202,6 +202,15 @@ FilterOption = Annotated[
         help='only passages that fulfil it, such as \'{"year": {"$gte": 2001}}\' (default: all)',
     ),
 ]
+AsOfOption = Annotated[
+    str | None,
+    option(
+        "--as-of",
+        metavar="TIME",
+        help="what was valid at a time, such as 2026-01-31 or 2026-01-31T12:00:00Z, or `ever` "
+        "(default: now)",
+    ),
+]
 TtlOption = Annotated[
     float | None,
     option(

@@ -36,7 +36,7 @@ from hoptrail.types import Cost, Hit, Hop, Namespace, Passage, Recall, Trail
 
 if TYPE_CHECKING:
     from hoptrail.api.memory import Memory
-    from hoptrail.types import FilterDict
+    from hoptrail.types import AsOf, FilterDict
 
 LOADING = "loading"
 """The stage before the first one: models come in, and nobody can say how far that is."""
@@ -217,6 +217,7 @@ def show_walk(
     *,
     namespace: Namespace = (),
     filter: FilterDict | None = None,
+    as_of: AsOf | None = None,
     gold: Sequence[str] = (),
 ) -> Recall:
     """Print a question's trails beside what plain vector search gives; the recall.
@@ -230,6 +231,7 @@ def show_walk(
         effort: What the walk may cost.
         namespace: The scope.
         filter: What passages must fulfil.
+        as_of: When they were valid; None for now.
         gold: Ids of the passages that are needed, where that is known: they are marked.
     """
     from hoptrail.api.recalling import RANKED
@@ -238,8 +240,8 @@ def show_walk(
     depth = max(k, RANKED) if k > 0 else k
     # Of all that is looked at, the k best are what is returned.
     with memory.store.recorder.paused(), waiting("walking the memory"):
-        recall = memory.recall(question, depth, namespace, effort, filter=filter)
-        plain = memory.search(question, k, namespace, mode="dense", filter=filter)
+        recall = memory.recall(question, depth, namespace, effort, filter=filter, as_of=as_of)
+        plain = memory.search(question, k, namespace, mode="dense", filter=filter, as_of=as_of)
     usage.note(memory.store, recall.passages[:k])
     console = output()
     console.print(walked(recall, plain, gold=gold, console=console))

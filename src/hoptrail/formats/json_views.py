@@ -50,6 +50,8 @@ def hit_data(hit: Hit) -> dict[str, Any]:
         "namespace": list(passage.namespace),
         "metadata": metadata_data(passage),
         "links": [link_data(link) for link in passage.links],
+        "valid_from": passage.valid_from,
+        "valid_until": passage.valid_until,
     }
 
 

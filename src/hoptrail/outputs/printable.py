@@ -12,6 +12,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from functools import lru_cache
 
 from hoptrail.errors import InputError
@@ -19,10 +20,36 @@ from hoptrail.errors import InputError
 _UNSAFE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 """Control, formatting (bidirectional and invisible ones among them), halves of surrogate pairs,
 and the separators of lines and paragraphs."""
+_YEAR_10000 = 253402300800.0
+"""In seconds since 1970; no calendar of Python's goes so far."""
 _JOINERS = "\u200c\u200d"
 """Between two letters of Persian, Hindi, an emoji: there they change shapes, and nothing else."""
 _SUSPECT = re.compile(r"[^\x20-\x7e\u00a1-\u00ac\u00ae-\u024f]")
 """What is looked at more closely; most text holds nothing of it."""
+
+
+def utc_text(seconds: float) -> str:
+    """A time as people read it, in UTC.
+
+    Args:
+        seconds: Since 1970.
+    """
+    if not 0 <= seconds < _YEAR_10000:
+        return f"{seconds:g} seconds after 1970"
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def validity_text(valid_from: float | None, valid_until: float | None) -> str:
+    """When a passage is valid, as people and models read it; empty where it does not say.
+
+    Args:
+        valid_from: The passage's.
+        valid_until: Likewise.
+    """
+    ends = (("valid from", valid_from), ("until", valid_until))
+    parts = [f"{word} {utc_text(end)}" for word, end in ends if end is not None]
+    text = " ".join(parts)
+    return f"valid {text}" if text.startswith("until") else text
 
 
 def printable(text: object) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 from hoptrail.cli.app import AROUND, EVERY_DAY, app, command
 from hoptrail.cli.opening import new_memory, open_memory, waiting
 from hoptrail.cli.options import (
+    AsOfOption,
     CountOption,
     EffortOption,
     EncoderOption,
@@ -52,6 +53,7 @@ recall --store agent.db "Where was the designer of the Fram born?"
 recall --store agent.db --trail "Where was the designer of the Fram born?"
 recall --store agent.db --k 10 --effort fast --json "Who taught Ada?"
 recall --store agent.db --html walk.html "Who taught Ada?"
+recall --store agent.db --as-of 2026-01-31 "Where does Ann live?"
 recall --store agent.db --policy my-policy --namespace team "Who wrote it?\"""",
 )
 def recall_passages(
@@ -61,6 +63,7 @@ def recall_passages(
     k: CountOption = 5,
     effort: EffortOption = "balanced",
     filter: FilterOption = None,
+    as_of: AsOfOption = None,
     policy: PolicyOption = None,
     encoder: EncoderOption = None,
     index: IndexOption = "auto",
@@ -83,10 +86,12 @@ def recall_passages(
         if trail and not json:
             from hoptrail.cli import output
 
-            answer = output.show_walk(memory, question, k, effort, namespace=scope, filter=filter)
+            answer = output.show_walk(
+                memory, question, k, effort, namespace=scope, filter=filter, as_of=as_of
+            )
         else:
             with waiting("walking the memory"):
-                answer = memory.recall(question, k, scope, effort, filter=filter)
+                answer = memory.recall(question, k, scope, effort, filter=filter, as_of=as_of)
     if html is not None:
         output_path(html).write_text(answer.to_html(), encoding="utf-8")
     if json:
@@ -119,6 +124,7 @@ def search_passages(
         Mode, option("--mode", parser=None, help="by meaning, by words, or both (default: hybrid)")
     ] = "hybrid",
     filter: FilterOption = None,
+    as_of: AsOfOption = None,
     encoder: EncoderOption = None,
     index: IndexOption = "auto",
     learned: LearnedOption = None,
@@ -140,7 +146,9 @@ def search_passages(
         pipeline = learned_pipeline(loaded, k)
         kind = loaded if isinstance(loaded, Router) else index
     with waiting("searching"), open_memory(store, encoder=encoder, index=kind) as memory:
-        hits = memory.search(query, k, scope, mode=mode, filter=filter, pipeline=pipeline)
+        hits = memory.search(
+            query, k, scope, mode=mode, filter=filter, pipeline=pipeline, as_of=as_of
+        )
     if json:
         print_json({"query": query, "passages": [hit_data(hit) for hit in hits]})
     elif not hits:
@@ -175,17 +183,19 @@ def list_passages(
         int,
         option("--limit", parser=whole_argument, metavar="N", help="passages (default: 20)"),
     ] = 20,
+    as_of: AsOfOption = None,
     json: JsonFlag = False,
 ) -> int:
     """List passages by namespace and id."""
+    from hoptrail.api.inputs import parse_scope
     from hoptrail.formats.jsonl import passage_record
 
     if limit < 1:
         raise InputError(f"--limit must be a whole number of at least 1, got {limit}")
     scope = namespace or ()
     with open_memory(store, read_only=True) as memory:
-        passages = list(islice(memory.store.passages(scope), limit))
-        total = memory.count(scope)
+        passages = list(islice(memory.store.passages(parse_scope(scope, as_of)), limit))
+        total = memory.count(scope, as_of=as_of)
     if json:
         print_json({"passages": [passage_record(one) for one in passages], "count": total})
         return 0
@@ -213,13 +223,14 @@ def get_passages(
     store: StoreOption,
     ids: IdsArgument,
     namespace: NamespaceOption = None,
+    as_of: AsOfOption = None,
     json: JsonFlag = False,
 ) -> int:
     """Print passages by id."""
     from hoptrail.formats.jsonl import passage_record
 
     with open_memory(store, read_only=True) as memory:
-        passages = [memory.get(id_, namespace or ()) for id_ in ids]
+        passages = [memory.get(id_, namespace or (), as_of=as_of) for id_ in ids]
     if json:
         print_json([passage_record(passage) for passage in passages])
         return 0

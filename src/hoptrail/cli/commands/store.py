@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from datetime import UTC, datetime
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from hoptrail.cli.app import KEEPING, add_group, app, command
+from hoptrail.cli.app import EVERY_DAY, KEEPING, add_group, app, command
 from hoptrail.cli.opening import check_readable, check_writable, new_memory, open_memory
 from hoptrail.cli.options import (
     EncoderOption,
@@ -31,14 +30,12 @@ from hoptrail.cli.printing import (
     print_json,
     say,
 )
-from hoptrail.outputs.printable import namespace_text
+from hoptrail.outputs.printable import namespace_text, utc_text, validity_text
 
 if TYPE_CHECKING:
     from hoptrail.memory.passages.usage import History
 
 SOUND, UNSOUND = 0, 1
-_YEAR_10000 = 253402300800.0
-"""In seconds since 1970; no calendar of Python's goes so far."""
 
 store_commands = add_group(
     "store",
@@ -115,14 +112,23 @@ def show_history(
     namespace: NamespaceOption = None,
     json: JsonFlag = False,
 ) -> int:
-    """Say where passages come from.
+    """Say where passages come from, and what they said before.
 
-    When they were written, and how often and when they were recalled.
+    When they were written, how often and when they were recalled, and what took whose place.
     """
+    from hoptrail.formats.jsonl import passage_record
+
     with open_memory(store, read_only=True) as memory:
         entries = [memory.history(id_, namespace or ()) for id_ in ids]
     if json:
-        print_json([asdict(entry) for entry in entries])
+        records = [
+            {
+                **asdict(replace(entry, chain=())),
+                "chain": [passage_record(passage) for passage in entry.chain],
+            }
+            for entry in entries
+        ]
+        print_json(records)
     else:
         say(*(line for entry in entries for line in _history_lines(entry)))
     return 0
@@ -130,25 +136,23 @@ def show_history(
 
 def _history_lines(entry: History) -> list[str]:
     counts = entry.counts
-    added = _time(counts.added_at) if counts.added_at else "at a time that is not on record"
+    added = utc_text(counts.added_at) if counts.added_at else "at a time that is not on record"
     lines = [
         f"[{passage_name(entry.namespace, entry.id)}]",
-        f"  added {added}, last written {_time(entry.written_at)}, "
+        f"  added {added}, last written {utc_text(entry.written_at)}, "
         f"changed {counted(counts.updates, 'time')}",
         f"  recalled {counted(counts.recalls, 'time')}"
-        + (f", last {_time(counts.recalled_at)}" if counts.recalled_at else ""),
+        + (f", last {utc_text(counts.recalled_at)}" if counts.recalled_at else ""),
     ]
     if entry.source:
         lines.append(f"  from {entry.source}")
     if entry.merged_from:
         lines.append(f"  keeps {', '.join(entry.merged_from)}")
+    intervals = [validity_text(p.valid_from, p.valid_until) for p in entry.chain]
+    if len(intervals) > 1 or any(intervals):
+        for passage, interval in zip(entry.chain, intervals, strict=True):
+            lines.append(f"  {passage.id}, {interval or 'always valid'}: {passage.text}")
     return lines
-
-
-def _time(seconds: float) -> str:
-    if not 0 <= seconds < _YEAR_10000:
-        return f"{seconds:g} seconds after 1970"
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 @command(
@@ -414,8 +418,8 @@ def import_passages(
     return 0
 
 
+command(app, "history", panel=EVERY_DAY, examples="history --store agent.db fram")(show_history)
 # Programs call these without their group; a help need not show both.
 command(app, "info", examples="store info --help", hidden=True)(show_info)
-command(app, "history", examples="store history --help", hidden=True)(show_history)
 command(app, "export", examples="store export --help", hidden=True)(export_passages)
 command(app, "import", examples="store import --help", hidden=True)(import_passages)

@@ -210,6 +210,7 @@ def upsert_passages(
     panel=CHANGING,
     examples="""
 update --store agent.db fram --text "Fram lies in Oslo."
+update --store agent.db fram --text "Fram lies in dock." --keep-history
 update --store agent.db note-1 --metadata '{"year": 1892}'""",
 )
 def update_passage(
@@ -232,6 +233,16 @@ def update_passage(
         ),
     ] = None,
     ttl: TtlOption = None,
+    valid_from: Annotated[
+        str | None, option("--valid-from", metavar="TIME", help="when it begins to hold")
+    ] = None,
+    valid_until: Annotated[
+        str | None,
+        option("--valid-until", metavar="TIME", help="when it ceases to; empty for not yet"),
+    ] = None,
+    keep_history: Annotated[
+        bool, toggle("--keep-history", "keep what it said until now, for --as-of")
+    ] = False,
     json: JsonFlag = False,
 ) -> int:
     """Change a passage.
@@ -249,10 +260,64 @@ def update_passage(
         if ttl <= 0:
             raise InputError(f"--ttl must be above 0 seconds, got {ttl:g}")
         changes["expires_at"] = time.time() + ttl
+    for name, value in (("valid_from", valid_from), ("valid_until", valid_until)):
+        if value is not None:
+            changes[name] = value or None
     if not changes:
-        raise InputError("nothing to change: give --text, --title, --metadata or --ttl")
+        raise InputError(
+            "nothing to change: give --text, --title, --metadata, --ttl, --valid-from or "
+            "--valid-until"
+        )
     with open_memory(store, encoder=encoder) as memory:
-        passage = memory.update(id, namespace=namespace or (), **changes)
+        passage = memory.update(id, namespace=namespace or (), keep_history=keep_history, **changes)
+    return _print_passage(passage, json)
+
+
+@command(
+    app,
+    "supersede",
+    panel=CHANGING,
+    examples="""
+supersede --store agent.db fram --text "Fram lies in the dry dock."
+supersede --store agent.db fram --by dock --at 2026-01-31""",
+)
+def supersede_passage(
+    store: StoreOption,
+    id: Annotated[str, argument("ID", "the passage that no longer holds")],
+    text: Annotated[str | None, option("--text", metavar="TEXT", help="what holds instead")] = None,
+    title: Annotated[
+        str | None, option("--title", metavar="TITLE", help="the title of that text")
+    ] = None,
+    new_id: Annotated[
+        str | None, option("--new-id", metavar="ID", help="its id (default: made of its content)")
+    ] = None,
+    by: Annotated[
+        str | None,
+        option("--by", metavar="ID", help="a passage that is there, in place of a text"),
+    ] = None,
+    at: Annotated[
+        str | None,
+        option("--at", metavar="TIME", help="since when, as --as-of takes it (default: now)"),
+    ] = None,
+    namespace: NamespaceOption = None,
+    encoder: EncoderOption = None,
+    json: JsonFlag = False,
+) -> int:
+    """Put a passage in the place of another.
+
+    The other one is returned by nothing from then on, but to --as-of; `hoptrail history` shows
+    both.
+    """
+    if (text is None) == (by is None) or (by is not None and (title or new_id)):
+        raise InputError("supersede takes --text, with --title and --new-id, or --by")
+    scope = namespace or ()
+    with open_memory(store, encoder=encoder) as memory:
+        new: Passage | dict[str, object] = (
+            {"id": new_id, "text": text, "title": title}
+            if by is None
+            else memory.get(by, scope, as_of="ever")
+        )
+        passage = memory.supersede(id, new, at=at, namespace=scope)
     return _print_passage(passage, json)
 
 
