@@ -11,7 +11,7 @@ which repeats the end of the one before.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -234,13 +234,9 @@ class WindowBatch:
 
     def to(self, device: str) -> WindowBatch:
         """The batch on a device."""
-        return WindowBatch(
-            *(
-                getattr(self, name).to(device, non_blocking=True)
-                for name in ("ids", "mask", "passage", "begins", "ends", "trail", "place")
-            ),
-            self.trails,
-        )
+        names = ("ids", "mask", "passage", "begins", "ends", "trail", "place")
+        moved = {name: getattr(self, name).to(device, non_blocking=True) for name in names}
+        return replace(self, **moved)
 
 
 def pad_windows(trails: Sequence[Sequence[TrailWindow]], padding: int = 0) -> WindowBatch:
@@ -264,8 +260,12 @@ def pad_windows(trails: Sequence[Sequence[TrailWindow]], padding: int = 0) -> Wi
     owner = [i for i, trail in enumerate(trails) for _ in trail]
     place = [i for trail in trails for i in range(len(trail))]
     return WindowBatch(
-        *map(torch.from_numpy, (ids, mask, passage, begins, ends)),
-        torch.tensor(owner),
-        torch.tensor(place),
-        len(trails),
+        ids=torch.from_numpy(ids),
+        mask=torch.from_numpy(mask),
+        passage=torch.from_numpy(passage),
+        begins=torch.from_numpy(begins),
+        ends=torch.from_numpy(ends),
+        trail=torch.tensor(owner),
+        place=torch.tensor(place),
+        trails=len(trails),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -83,7 +83,7 @@ def train_reformulator(
 
     check_readable(*sets)
     check_encoder_installed(encoder)
-    options = {"epochs": epochs, "rank": rank, "seed": seed}
+    options: dict[str, Any] = {"epochs": epochs, "rank": rank, "seed": seed}
     config = QueryEncoderConfig(
         **{name: value for name, value in options.items() if value is not None}
     )
