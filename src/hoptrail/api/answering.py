@@ -98,7 +98,7 @@ class Answering:
                 raise ReaderError(
                     "this memory has no reader, and none ships with hoptrail yet: open it with "
                     "reader= a folder that `hoptrail train reader` wrote, a ChatReader of "
-                    "hoptrail.integrations.langchain, or a function that returns an Answer"
+                    "hoptrail.integrations, or a function that returns an Answer"
                 )
             if isinstance(self._reader, str | Path):
                 with forks.loading:

@@ -100,7 +100,7 @@ def read_content(path: Path) -> FileContent:
 
 def _imported_when_used(module: str, function: str) -> Callable[[Path], FileContent]:
     def read(path: Path) -> FileContent:
-        reader = getattr(import_module(f"hoptrail.formats.readers.{module}"), function)
+        reader = getattr(import_module(f".{module}", __package__), function)
         content: FileContent = reader(path)
         return content
 
