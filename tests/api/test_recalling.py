@@ -13,6 +13,7 @@ from hoptrail import Answer, AsyncMemory, Evidence, Memory
 from hoptrail.api.encoder_slot import EncoderSlot
 from hoptrail.api.feedback_inbox import FeedbackInbox
 from hoptrail.api.graph_slot import GraphSlot
+from hoptrail.api.insight.journal import Journal
 from hoptrail.api.maintenance import Maintenance
 from hoptrail.api.passages import Passages
 from hoptrail.api.recalling import RecallEngine
@@ -43,7 +44,9 @@ def store(tmp_path):
 def engine_of(store: Store, policy: Policy) -> tuple[RecallEngine, FeedbackInbox]:
     inbox = FeedbackInbox(store)
     retrievers = Retrievers(policy, store.queries)
-    engine = RecallEngine(store, GraphSlot(store), EncoderSlot(store), retrievers, inbox)
+    engine = RecallEngine(
+        store, GraphSlot(store), EncoderSlot(store), retrievers, inbox, Journal(store)
+    )
     return engine, inbox
 
 
