@@ -293,7 +293,7 @@ def test_the_help_begins_with_what_is_used_every_day(run, monkeypatch) -> None:
     assert panels == [app.EVERY_DAY, app.CHANGING, app.KEEPING, app.LEARNING, app.AROUND]
     every_day = out[out.index(panels[0]) : out.index(panels[1])]
     assert re.findall(r"^│ (\w+) ", every_day, re.MULTILINE) == [
-        *("add", "recall", "search", "list", "get", "ask", "demo"),
+        *("add", "recall", "search", "list", "get", "ask", "history", "generate", "demo"),
     ]
     assert "exit codes" in out
     assert "HOPTRAIL_STORE" in out
@@ -399,8 +399,8 @@ def test_a_file_that_may_not_be_read(refuses, store, corpus) -> None:
 def test_a_file_that_is_not_text(refuses, store, tmp_path) -> None:
     (tmp_path / "image.md").write_bytes(b"\x89PNG\r\n\xff\xfe")
     assert "not UTF-8" in refuses("add", "--store", store, tmp_path / "image.md")
-    (tmp_path / "data.csv").write_text("a,b")
-    assert "data.csv is a .csv file" in refuses("add", "--store", store, tmp_path / "data.csv")
+    (tmp_path / "data.tar").write_text("a,b")
+    assert "data.tar is a .tar file" in refuses("add", "--store", store, tmp_path / "data.tar")
 
 
 def test_a_store_that_is_not_there_is_not_made(refuses, tmp_path) -> None:
