@@ -74,7 +74,7 @@ def test_a_model_reads_passages_and_a_program_the_recall(shared_memory) -> None:
     message = tool.invoke(call)
     head, passage = message.content.split("\n\n")[:2]
     assert head == f'Recall (recall: "{message.artifact["id"]}")'
-    assert re.match(r'\[1\] "[\w ]+" \(id: "\w+"\)\n> ', passage)
+    assert re.match(r'\[1\] (?:"[\w ]+"|Untitled) \(id: "\w+"(?:, .+)?\)\n> ', passage)
     assert len(message.artifact["passages"]) == 2
     assert message.artifact["question"] == QUESTION
     assert message.status == "success"

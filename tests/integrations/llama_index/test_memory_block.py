@@ -47,7 +47,7 @@ def turn(role: str, text: str) -> ChatMessage:
 
 
 async def test_what_leaves_the_chat_is_remembered_in_sequence_and_recalled(empty_memory) -> None:
-    block = LlamaIndexMemoryBlock(memory=empty_memory, namespace=("ann",), k=1)
+    block = LlamaIndexMemoryBlock(memory=empty_memory, namespace=("ann",), k=20)
     async with chat(block) as monday:
         await monday.aput(turn("user", "Ada Lind was born in Varn, by the way."))
         await monday.aput(turn("assistant", "Noted: she comes from Varn."))
