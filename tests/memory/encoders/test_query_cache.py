@@ -10,7 +10,6 @@ import pytest
 
 from hoptrail import Memory, Passage
 from hoptrail.errors import ConfigError
-from hoptrail.memory.encoders import query_side
 from hoptrail.memory.encoders.query_cache import CacheStats, QueryCache, RememberingEncoder
 from hoptrail.memory.store import Store
 from hoptrail.memory.testing.hash_encoder import HashEncoder
@@ -113,14 +112,14 @@ def test_a_recall_repeated_encodes_nothing_and_is_the_same(tmp_path: Path, twelv
         assert memory.store.cache_info().queries == CacheStats(0, 0, 0, 0)
 
 
-def test_what_is_remembered_is_the_query_side_s(tmp_path: Path, twelve, monkeypatch) -> None:
+def test_what_is_remembered_is_the_query_side_s(tmp_path: Path, twelve) -> None:
     import torch
 
-    quick = HashEncoder()
-    monkeypatch.setattr(query_side, "for_questions", lambda encoder: quick)
+    encoder, quick = HashEncoder(), HashEncoder()
+    encoder.query_side = quick
     torch.manual_seed(0)
     policy = Policy([PolicyNetwork(NetworkConfig())])
-    with Memory(tmp_path / "a.db", encoder=HashEncoder(), policy=policy) as memory:
+    with Memory(tmp_path / "a.db", encoder=encoder, policy=policy) as memory:
         memory.add(twelve)
         memory.recall("Where was Ada Lind born?")
         assert quick.texts_encoded == memory.store.cache_info().queries.misses > 0
