@@ -40,6 +40,8 @@ class StoreConformance:
     """What was written is there when the same path is opened again."""
     shared = True
     """Two may have the same path open, and each sees what the other has written."""
+    timed = True
+    """Passages can say when they are valid, and the store is read as of a time."""
     exact = True
     """A ranking is that of the scores, and equals stand by content."""
     scores_apart = True
@@ -175,6 +177,8 @@ class StoreConformance:
 
     def test_what_is_not_valid_is_read_as_of_its_time_only(self, tmp_path: Path) -> None:
         """Neither before it begins nor from its end on, whether or not anybody wrote meanwhile."""
+        if not self.timed:
+            return
         with self._opened(tmp_path) as (store, clock):
             store.add([Passage("a", "river", valid_from=1010.0, valid_until=1020.0)])
             store.add([Passage("b", "river")])
@@ -204,6 +208,8 @@ class StoreConformance:
 
     def test_what_is_superseded_is_closed_and_both_are_joined(self, tmp_path: Path) -> None:
         """The new one takes its place at one moment; its vector and links stay what they were."""
+        if not self.timed:
+            return
         with self._opened(tmp_path) as (store, clock):
             store.add([Passage("a", "a stone bridge", links=(Link("z"),))])
             clock.now = 1010.0
@@ -228,6 +234,8 @@ class StoreConformance:
 
     def test_an_update_may_keep_what_was_said(self, tmp_path: Path) -> None:
         """It is valid until then, and goes with the passage."""
+        if not self.timed:
+            return
         with self._opened(tmp_path) as (store, clock):
             store.add([Passage("a", "a stone bridge", "Arch", {"n": 1})])
             for text in ("a glass bridge", "a steel bridge"):

@@ -210,7 +210,7 @@ def standard(scores: np.ndarray) -> np.ndarray:
 
 
 class InMemory(StoreConformance):
-    durable = shared = False
+    durable = shared = timed = False
 
     def open(self, path, clock) -> DictStore:
         return DictStore(HashEncoder(), clock)
