@@ -75,7 +75,7 @@ def opened(browser: Browser, url: str) -> Iterator[Page]:
     complaints: list[str] = []
     context = browser.new_context(viewport={"width": 1400, "height": 900})
     page = context.new_page()
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(60_000)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
     page.on("dialog", lambda dialog: complaints.append(dialog.message))
