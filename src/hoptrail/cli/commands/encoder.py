@@ -17,7 +17,9 @@ from hoptrail.cli.opening import (
     check_readable,
     leaving_no_empty_folder,
     load_named_encoder,
+    load_transformer,
     open_memory,
+    training_sets,
 )
 from hoptrail.cli.options import (
     DevOption,
@@ -33,7 +35,6 @@ from hoptrail.cli.options import (
     whole_argument,
 )
 from hoptrail.cli.printing import print_json, say
-from hoptrail.errors import ConfigError
 
 if TYPE_CHECKING:
     from hoptrail.api.memory import Memory
@@ -164,8 +165,7 @@ def tune_encoder(
     (--encoder) without being encoded anew. With --dev, dense search is measured before and after.
     """
     from hoptrail.cli import output
-    from hoptrail.memory.encoders.transformer import TransformerEncoder
-    from hoptrail.policies.data.training_data import TrainingData, TrainingSet
+    from hoptrail.policies.data.training_data import TrainingData
     from hoptrail.policies.training.query_encoder import QueryEncoderConfig, tune_query_encoder
 
     check_readable(*sets, *(dev or []))
@@ -174,19 +174,12 @@ def tune_encoder(
     config = QueryEncoderConfig(
         **{name: value for name, value in options.items() if value is not None}
     )
-    train, measured = (
-        [TrainingSet(*pair) for pair in zip(paths[::2], paths[1::2], strict=True)]
-        for paths in (sets, dev or [])
+    base = load_transformer(
+        encoder, "the query side of a transformer can be trained, not that of a"
     )
-    base = load_named_encoder(encoder)
-    if not isinstance(base, TransformerEncoder):
-        raise ConfigError(
-            f"the query side of a transformer can be trained, not that of a {type(base).__name__}: "
-            "give another --encoder"
-        )
     with leaving_no_empty_folder(out), output.Steps() as steps:
         tuned = tune_query_encoder(
-            TrainingData(train=train, dev=measured),
+            TrainingData(train=training_sets(sets), dev=training_sets(dev or [])),
             out,
             config,
             encoder=base,

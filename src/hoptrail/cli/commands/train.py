@@ -16,6 +16,7 @@ from hoptrail.cli.opening import (
     leaving_no_empty_folder,
     load_named_encoder,
     load_plugin,
+    training_sets,
 )
 from hoptrail.cli.options import (
     MADE,
@@ -381,7 +382,7 @@ def _train(
 ) -> int:
     """Train a policy and print what became of it."""
     from hoptrail.cli import output
-    from hoptrail.policies.data.training_data import TrainingData, TrainingSet
+    from hoptrail.policies.data.training_data import TrainingData
     from hoptrail.policies.reformulation.cross_fit import CrossFit
     from hoptrail.policies.training.config import RunOptions, TrainConfig
     from hoptrail.policies.training.run import train as train_policy
@@ -390,8 +391,8 @@ def _train(
     options["reward"] = _reward(reward)
     config = TrainConfig(**{name: value for name, value in options.items() if value is not None})
     data = TrainingData(
-        train=[TrainingSet(*pair) for pair in _pairs(sets)],
-        dev=[TrainingSet(*pair) for pair in _pairs(dev)],
+        train=training_sets(sets),
+        dev=training_sets(dev),
         unlabelled=unlabelled,
     )
     with leaving_no_empty_folder(out), output.Steps() as steps:
@@ -411,11 +412,6 @@ def _train(
     part = f", {card['made']} of them made" if card["made"] else ""
     say(f"trained on {card['questions'] + card['made']} questions{part}: {out}")
     return 0
-
-
-def _pairs(paths: Sequence[Path]) -> list[tuple[Path, Path]]:
-    """Corpora with their questions; the command line was refused unless they come in pairs."""
-    return list(zip(paths[::2], paths[1::2], strict=True))
 
 
 def _start_policy(name: str) -> Policy | None:

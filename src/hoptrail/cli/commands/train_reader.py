@@ -16,7 +16,8 @@ from hoptrail.cli.opening import (
     check_encoder_installed,
     check_readable,
     leaving_no_empty_folder,
-    load_named_encoder,
+    load_transformer,
+    training_sets,
 )
 from hoptrail.cli.options import (
     DevOption,
@@ -100,7 +101,7 @@ def train_on_answers(
     """
     from hoptrail.cli import output
     from hoptrail.memory.encoders.disk_cache import CachedEncoder
-    from hoptrail.policies.data.training_data import TrainingData, TrainingSet
+    from hoptrail.policies.data.training_data import TrainingData
     from hoptrail.policies.reading.reader_trainer import ReaderConfig, train_reader
 
     check_readable(*sets, *(dev or []))
@@ -108,17 +109,13 @@ def train_on_answers(
     options = {"epochs": epochs, "cloze": cloze, "rank": rank, "seed": seed}
     config = ReaderConfig(**{name: value for name, value in options.items() if value is not None})
     base = _transformer(encoder, device)
-    train, measured = (
-        [TrainingSet(*pair) for pair in zip(paths[::2], paths[1::2], strict=True)]
-        for paths in (sets, dev or [])
-    )
     with (
         leaving_no_empty_folder(out),
         output.Steps() as steps,
         closing(CachedEncoder(base)) as finder,
     ):
         reader = train_reader(
-            TrainingData(train=train, dev=measured),
+            TrainingData(train=training_sets(sets), dev=training_sets(dev or [])),
             out,
             config,
             encoder=base,
@@ -139,12 +136,7 @@ def _transformer(name: str | None, device: str | None) -> TransformerEncoder:
     """The encoder that a reader is a change of, on a device."""
     from hoptrail.memory.encoders.transformer import TransformerEncoder
 
-    base = load_named_encoder(name)
-    if not isinstance(base, TransformerEncoder):
-        raise ConfigError(
-            f"a reader is a change of a transformer, not of a {type(base).__name__}: "
-            "give another --encoder"
-        )
+    base = load_transformer(name, "a reader is a change of a transformer, not of a")
     if device is None:
         return base
     if device not in ("cpu", "cuda"):

@@ -10,7 +10,12 @@ import typer
 from hoptrail.cli.app import command
 from hoptrail.cli.command import invocation_line, taking
 from hoptrail.cli.commands.train import train_commands
-from hoptrail.cli.opening import check_encoder_installed, check_readable, load_named_encoder
+from hoptrail.cli.opening import (
+    check_encoder_installed,
+    check_readable,
+    load_transformer,
+    training_sets,
+)
 from hoptrail.cli.options import (
     EncoderOption,
     EpochsOption,
@@ -23,7 +28,6 @@ from hoptrail.cli.options import (
     whole_argument,
 )
 from hoptrail.cli.printing import print_json, say
-from hoptrail.errors import ConfigError
 
 SetsOption = Annotated[
     list[Path],
@@ -76,8 +80,7 @@ def train_reformulator(
     trained.
     """
     from hoptrail.cli import output
-    from hoptrail.memory.encoders.transformer import TransformerEncoder
-    from hoptrail.policies.data.training_data import TrainingData, TrainingSet
+    from hoptrail.policies.data.training_data import TrainingData
     from hoptrail.policies.training.query_encoder import QueryEncoderConfig
     from hoptrail.policies.training.reformulator import PART_COUNT, train_reformulators
 
@@ -87,15 +90,10 @@ def train_reformulator(
     config = QueryEncoderConfig(
         **{name: value for name, value in options.items() if value is not None}
     )
-    base = load_named_encoder(encoder)
-    if not isinstance(base, TransformerEncoder):
-        raise ConfigError(
-            f"a reformulator changes a transformer, not a {type(base).__name__}: "
-            "give another --encoder"
-        )
+    base = load_transformer(encoder, "a reformulator changes a transformer, not a")
     with output.Steps() as steps:
         cross_fit = train_reformulators(
-            TrainingData([TrainingSet(*pair) for pair in zip(sets[::2], sets[1::2], strict=True)]),
+            TrainingData(training_sets(sets)),
             out,
             config,
             encoder=base,
