@@ -1,4 +1,4 @@
-"""What the page of capabilities names exists: files, names in them, commands with options, tests."""
+"""What the page of capabilities names exists: files, names, commands with options, and tests."""
 
 from __future__ import annotations
 
