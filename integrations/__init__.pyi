@@ -27,6 +27,6 @@ from .llama_index import (
     passages_of_nodes as passages_of_nodes,
 )
 from .mcp_server.serving import serve as serve
-from .mcp_server.tokens import Access as Access, read_tokens as read_tokens
 from .operations.bound_memory import BoundMemory as BoundMemory, Outcome as Outcome
 from .telemetry import trace_calls as trace_calls
+from .web.tokens import Access as Access, read_tokens as read_tokens

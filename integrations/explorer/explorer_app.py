@@ -7,25 +7,29 @@ that is not ours is refused, as is a body that is too large.
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hoptrail.errors import HoptrailError, UnknownId
 from hoptrail.integrations.explorer.explorer_session import OPERATIONS, ExplorerSession
 from hoptrail.integrations.operations.arguments import validation_text
-from hoptrail.integrations.web.addresses import caller_names, origins_of
+from hoptrail.integrations.web import http_messages as web
+from hoptrail.integrations.web.addresses import caller_names
+from hoptrail.integrations.web.http_messages import (
+    BodyTooLargeError,
+    CallerCheck,
+    json_reply,
+    read_body,
+)
 
 MAX_BODY = 2_500_000
 """Bytes of a request: a text of the greatest length, in most scripts."""
@@ -39,9 +43,7 @@ HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'; require-trusted-types-for 'script'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
+    **web.HEADERS,
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
@@ -71,9 +73,9 @@ def explorer_app(
             return _failure(404, f"there is no operation {name!r}")
         arguments, carry_out = OPERATIONS[name]
         try:
-            body = arguments.model_validate_json(await _body(request))
+            body = arguments.model_validate_json(await read_body(request, MAX_BODY))
             result = await run_in_threadpool(carry_out, session, body)
-        except _TooLargeError:
+        except BodyTooLargeError:
             return _failure(413, f"a request may have {MAX_BODY} bytes")
         except ValidationError as error:
             return _failure(400, validation_text(error))
@@ -81,74 +83,20 @@ def explorer_app(
             return _failure(404, str(error))
         except HoptrailError as error:
             return _failure(400, str(error))
-        return _answer(200, result)
+        return json_reply(200, result, HEADERS)
 
     routes = [Route(path, _file(*file)) for path, file in FILES.items()]
     routes.append(Route("/api/{operation}", operate, methods=["POST"]))
     names = caller_names(host, allowed_hosts)
-    return Starlette(routes=routes, middleware=[Middleware(CallerCheck, names=names)])
-
-
-class CallerCheck:
-    """Refuses requests to a Host or from an Origin that is not ours; the first line of defence.
-
-    A page elsewhere can have a browser call an address of this machine, under a name of its own
-    (DNS rebinding) or from its own Origin: both show in these headers.
-
-    Args:
-        app: What is guarded.
-        names: As `caller_names` gives them.
-    """
-
-    def __init__(self, app: ASGIApp, names: Sequence[str]) -> None:
-        self._app = app
-        self._names = frozenset(names)
-        self._origins = frozenset(origins_of(names))
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on with our headers on its answer, or refuse it."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        headers = Request(scope).headers
-        origin = headers.get("origin")
-        if not _among(headers.get("host", ""), self._names):
-            await _failure(421, "this server is not known by that name")(scope, receive, send)
-        elif origin is not None and not _among(origin, self._origins):
-            await _failure(403, "a page from elsewhere may not call this server")(
-                scope, receive, send
-            )
-        else:
-            await self._app(scope, receive, send)
-
-
-class _TooLargeError(Exception):
-    """A request's body has more bytes than it may have."""
-
-
-async def _body(request: Request) -> bytes:
-    """A request's body, read no further than it may go."""
-    chunks, size = [], 0
-    try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > MAX_BODY:
-                raise _TooLargeError
-            chunks.append(chunk)
-    except ClientDisconnect:
-        return b""
-    return b"".join(chunks)
+    return Starlette(
+        routes=routes, middleware=[Middleware(CallerCheck, names=names, refuse=_failure)]
+    )
 
 
 def _knows(request: Request, token: str) -> bool:
     """Whether a request has the token; comparing takes the same time for every other one."""
     header = request.headers.get("authorization", "")
     return secrets.compare_digest(header.encode(), f"Bearer {token}".encode())
-
-
-def _among(value: str, allowed: frozenset[str]) -> bool:
-    name, _, port = value.rpartition(":")
-    return value in allowed or (port.isdigit() and f"{name}:*" in allowed)
 
 
 def _file(name: str, media_type: str) -> Callable[[Request], Awaitable[Response]]:
@@ -160,10 +108,5 @@ def _file(name: str, media_type: str) -> Callable[[Request], Awaitable[Response]
     return serve_file
 
 
-def _answer(status: int, data: dict[str, Any]) -> Response:
-    text = json.dumps(data, ensure_ascii=True)
-    return Response(text, status, HEADERS, media_type="application/json")
-
-
 def _failure(status: int, sentence: str) -> Response:
-    return _answer(status, {"error": sentence})
+    return json_reply(status, {"error": sentence}, HEADERS)

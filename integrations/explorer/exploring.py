@@ -6,14 +6,12 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 
 from hoptrail.api.memory import Memory
-from hoptrail.errors import ConfigError, InputError, MissingExtra
+from hoptrail.errors import InputError, MissingExtra
 from hoptrail.integrations.explorer.explorer_session import ExplorerSession
-from hoptrail.integrations.web.addresses import address_of, listening_socket
+from hoptrail.integrations.web.tokens import check_token
 
 MAX_CONNECTIONS = 50
 """Open connections; a further one is answered with 503."""
-MIN_TOKEN = 20
-"""Characters of a token at least, so that nobody guesses one."""
 
 
 def explore(
@@ -48,24 +46,23 @@ def explore(
         InputError: A namespace or a number that is none.
     """
     try:
-        import uvicorn
-
         from hoptrail.integrations.explorer.explorer_app import explorer_app
+        from hoptrail.integrations.web.bounded_connections import ConnectionLimits
+        from hoptrail.integrations.web.running import run_app
     except ImportError as error:
         raise MissingExtra("the explorer needs Starlette and uvicorn", "explore") from error
 
     if token is None:
         token = secrets.token_urlsafe(24)
-    if len(token) < MIN_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
-        raise ConfigError(f"a token has at least {MIN_TOKEN} ASCII characters and no blank")
+    check_token(token)
     if not isinstance(memory, Memory):
         raise InputError(f"memory must be a Memory, got {type(memory).__name__}")
     session = ExplorerSession(memory, policies=policies, namespace=namespace, read_only=read_only)
     app = explorer_app(session, token=token, host=host, allowed_hosts=allowed_hosts)
-    with listening_socket(host, port) as listening:
-        if announce is not None:
-            announce(f"{address_of(host, listening)}/#token={token}")
-        config = uvicorn.Config(
-            app, log_config=None, access_log=False, limit_concurrency=MAX_CONNECTIONS
-        )
-        uvicorn.Server(config).run(sockets=[listening])
+    run_app(
+        app,
+        host=host,
+        port=port,
+        limits=ConnectionLimits(MAX_CONNECTIONS),
+        announce=None if announce is None else lambda url: announce(f"{url}/#token={token}"),
+    )

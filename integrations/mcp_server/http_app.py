@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from mcp.server import Server
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware, get_access_token
 from mcp.server.auth.middleware.bearer_auth import BearerAuthBackend, RequireAuthMiddleware
+from mcp.server.auth.provider import AccessToken
 from mcp.server.streamable_http_manager import (
     StreamableHTTPASGIApp,
     StreamableHTTPSessionManager,
@@ -21,8 +21,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hoptrail.errors import ConfigError
-from hoptrail.integrations.mcp_server.tokens import TokenTable
 from hoptrail.integrations.web.addresses import caller_names, is_loopback, origins_of
+from hoptrail.integrations.web.rates import CallRates
+from hoptrail.integrations.web.tokens import TokenTable
 
 PATH = "/mcp"
 MAX_BODY = 1_000_000
@@ -36,7 +37,6 @@ def http_app(
     allowed_hosts: Sequence[str] = (),
     tokens: TokenTable | None = None,
     calls_per_minute: int = 600,
-    clock: Callable[[], float] = time.monotonic,
 ) -> Starlette:
     """A server as an ASGI application at `/mcp`.
 
@@ -49,9 +49,9 @@ def http_app(
             is known by itself, none are needed.
         tokens: Who may call; None is everybody, which only loopback allows.
         calls_per_minute: What each caller may send, on average; so many at once at most.
-        clock: Tells seconds.
 
     Raises:
+        InputError: A rate below 1.
         ConfigError: Others could reach it without a token, or by no name.
     """
     if not is_loopback(host) and tokens is None:
@@ -59,6 +59,7 @@ def http_app(
             f"a server at {host} can be reached by others: give it tokens, or host 127.0.0.1"
         )
     names = caller_names(host, allowed_hosts)
+    rates = CallRates(calls_per_minute)
     manager = StreamableHTTPSessionManager(
         server,
         json_response=True,
@@ -70,12 +71,12 @@ def http_app(
         ),
         max_request_body_size=MAX_BODY,
     )
-    endpoint: ASGIApp = RateLimit(StreamableHTTPASGIApp(manager), calls_per_minute, clock)
+    endpoint: ASGIApp = RateLimit(StreamableHTTPASGIApp(manager), rates)
     middleware = []
     if tokens is not None:
         endpoint = RequireAuthMiddleware(endpoint, [])
         middleware = [
-            Middleware(AuthenticationMiddleware, backend=BearerAuthBackend(tokens)),
+            Middleware(AuthenticationMiddleware, backend=BearerAuthBackend(BearerVerifier(tokens))),
             Middleware(AuthContextMiddleware),
         ]
     return Starlette(
@@ -88,33 +89,41 @@ def http_app(
 class RateLimit:
     """Lets each caller send so many requests a minute; the others are told to wait.
 
-    A bucket for each known token, or one for all where there are none: it cannot grow.
-
     Args:
         app: What is guarded.
-        per_minute: Requests.
-        clock: Tells seconds.
+        rates: How often each may.
     """
 
-    def __init__(self, app: ASGIApp, per_minute: int, clock: Callable[[], float]) -> None:
+    def __init__(self, app: ASGIApp, rates: CallRates) -> None:
         self._app = app
-        self._per_minute = per_minute
-        self._clock = clock
-        self._buckets: dict[str, tuple[float, float]] = {}
+        self._rates = rates
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer 429."""
         token = get_access_token()
-        caller = token.client_id if token else ""
-        now = self._clock()
-        left, then = self._buckets.get(caller, (float(self._per_minute), now))
-        left = min(self._per_minute, left + (now - then) * self._per_minute / 60)
-        if left < 1:
-            wait = max(1, round((1 - left) * 60 / self._per_minute))
+        wait = self._rates.seconds_to_wait(token.client_id if token else "")
+        if wait:
             refusal = Response(
                 "Too many requests", status_code=429, headers={"Retry-After": str(wait)}
             )
             await refusal(scope, receive, send)
             return
-        self._buckets[caller] = (left - 1, now)
         await self._app(scope, receive, send)
+
+
+class BearerVerifier:
+    """Knows our tokens, as the SDK's `TokenVerifier`.
+
+    Args:
+        tokens: The tokens.
+    """
+
+    def __init__(self, tokens: TokenTable) -> None:
+        self._tokens = tokens
+
+    async def verify_token(self, token: str) -> AccessToken | None:
+        """The caller, if the token is known."""
+        caller = self._tokens.caller(token)
+        if caller is None:
+            return None
+        return AccessToken(token=token, client_id=caller, scopes=[])

@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Literal
 from hoptrail.api.memory import Memory
 from hoptrail.errors import ConfigError, MissingExtra
 from hoptrail.integrations.operations.bound_memory import BoundMemory
-from hoptrail.integrations.web.addresses import address_of, listening_socket
-from hoptrail.values.numbers import whole
 
 if TYPE_CHECKING:
-    from hoptrail.integrations.mcp_server.tokens import Access, TokenTable
+    from hoptrail.integrations.web.tokens import Access, TokenTable
 
 MAX_CONNECTIONS = 100
 """Open connections; a further one is answered with 503."""
@@ -68,7 +66,6 @@ def serve(
 
     bound = BoundMemory(memory, namespace=namespace, k=k, effort=effort, read_only=read_only)
     if transport == "http":
-        whole(calls_per_minute, "calls_per_minute", least=1)
         _serve_http(bound, host, port, tokens, allowed_hosts, calls_per_minute, announce)
         return
     if transport != "stdio":
@@ -91,11 +88,11 @@ def _serve_http(
     calls_per_minute: int,
     announce: Callable[[str], None] | None,
 ) -> None:
-    import uvicorn
-
     from hoptrail.integrations.mcp_server.handlers import memory_server
     from hoptrail.integrations.mcp_server.http_app import PATH, http_app
-    from hoptrail.integrations.mcp_server.tokens import TokenTable
+    from hoptrail.integrations.web.bounded_connections import ConnectionLimits
+    from hoptrail.integrations.web.running import run_app
+    from hoptrail.integrations.web.tokens import TokenTable
 
     table = None if tokens is None else TokenTable(tokens)
     app = http_app(
@@ -105,13 +102,13 @@ def _serve_http(
         tokens=table,
         calls_per_minute=calls_per_minute,
     )
-    with listening_socket(host, port) as listening:
-        if announce is not None:
-            announce(f"{address_of(host, listening)}{PATH}")
-        config = uvicorn.Config(
-            app, log_config=None, access_log=False, limit_concurrency=MAX_CONNECTIONS
-        )
-        uvicorn.Server(config).run(sockets=[listening])
+    run_app(
+        app,
+        host=host,
+        port=port,
+        limits=ConnectionLimits(MAX_CONNECTIONS),
+        announce=None if announce is None else lambda url: announce(f"{url}{PATH}"),
+    )
 
 
 def binding_of(bound: BoundMemory, table: TokenTable | None) -> Callable[[], BoundMemory]:

@@ -132,6 +132,7 @@ CONFINED = {
     "llama_index": {"integrations"},
     "mcp": {"integrations"},
     "opentelemetry": {"integrations"},
+    "prometheus_client": {"integrations"},
     "starlette": {"integrations"},
     "uvicorn": {"integrations"},
     "pydantic": {"integrations"},
@@ -292,12 +293,13 @@ FRAMEWORKS = {
     "mcp": {"mcp_server"},
     "opentelemetry": {"telemetry"},
     "mcp_types": {"mcp_server"},
-    "starlette": {"explorer", "mcp_server"},
-    "uvicorn": {"explorer", "mcp_server"},
+    "prometheus_client": {"http_server"},
+    "starlette": {"explorer", "http_server", "mcp_server", "web"},
+    "uvicorn": {"web"},
 }
 """Frameworks by the integrations that import them."""
 SHARED = {"operations", "web"}
-"""Below all integrations, in no framework's terms."""
+"""Below all integrations: what models may do, and what HTTP servers have in common."""
 
 
 def test_an_integration_imports_its_framework_and_nothing_of_its_neighbours() -> None:

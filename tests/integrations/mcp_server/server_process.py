@@ -8,7 +8,7 @@ import sys
 
 from hoptrail import Memory
 from hoptrail.integrations.mcp_server.serving import serve
-from hoptrail.integrations.mcp_server.tokens import Access
+from hoptrail.integrations.web.tokens import Access
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 
 

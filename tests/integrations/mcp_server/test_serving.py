@@ -19,7 +19,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from hoptrail import ConfigError, InputError, Memory
 from hoptrail.integrations.mcp_server.serving import serve
-from hoptrail.integrations.mcp_server.tokens import Access, TokenTable, read_tokens
+from hoptrail.integrations.web.tokens import Access
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 
 PROGRAM = str(Path(__file__).with_name("server_process.py"))
@@ -206,39 +206,6 @@ def test_a_server_that_others_reach_needs_tokens_and_its_names(memory) -> None:
         pytest.raises(ConfigError, match="cannot listen"),
     ):
         serve(memory, transport="http", port=busy.getsockname()[1])
-
-
-def test_tokens_are_read_from_a_file_that_nobody_else_may_read(tmp_path) -> None:
-    file = tmp_path / "tokens.json"
-    file.write_text(
-        json.dumps({ANN: {"namespace": ["a"]}, BOB: {"namespace": [], "read_only": True}})
-    )
-    file.chmod(0o644)
-    with pytest.raises(ConfigError, match="chmod 600"):
-        read_tokens(file)
-    file.chmod(0o600)
-    assert read_tokens(file) == {ANN: Access(("a",)), BOB: Access((), read_only=True)}
-    for wrong in (
-        "[]",
-        "{",
-        '{"t": {}}',
-        '{"t": {"namespace": "a/b"}}',
-        '{"t": {"namespace": [""]}}',
-        '{"t": {"namespace": [], "read_only": "yes"}}',
-        '{"t": {"namespace": [], "admin": true}}',
-    ):
-        file.write_text(wrong)
-        with pytest.raises(InputError):
-            read_tokens(file)
-    with pytest.raises(InputError, match="cannot be read"):
-        read_tokens(tmp_path / "nowhere.json")
-
-
-async def test_a_token_is_known_by_its_whole() -> None:
-    table = TokenTable({ANN: Access(())})
-    assert await table.verify_token(ANN)
-    for wrong in (ANN[:-1], ANN + "x", "", "\ud800"):
-        assert await table.verify_token(wrong) is None
 
 
 @pytest.mark.slow

@@ -316,7 +316,7 @@ def serve_mcp(
 
     access = None
     if tokens is not None:
-        from hoptrail.integrations.mcp_server.tokens import read_tokens
+        from hoptrail.integrations.web.tokens import read_tokens
 
         access = read_tokens(tokens)
     opened: AbstractContextManager[Memory] = (

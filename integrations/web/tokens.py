@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from mcp.server.auth.provider import AccessToken
-
 from hoptrail.api.inputs import parse_scope
 from hoptrail.errors import ConfigError, FormatError
 from hoptrail.types import Namespace
@@ -27,10 +25,15 @@ class Access:
 
     namespace: Namespace
     read_only: bool = False
+    metrics: bool = False
+    """Whether it also opens the metrics of a server that has some."""
+
+
+_FLAGS = ("read_only", "metrics")
 
 
 class TokenTable:
-    """Knows tokens by their digests, as the SDK's `TokenVerifier`.
+    """Knows tokens by their digests: comparing those takes the same time for every token.
 
     Args:
         tokens: What each token opens.
@@ -43,19 +46,40 @@ class TokenTable:
         if not tokens:
             raise ConfigError("there is no token: give at least one, or none at all")
         for token in tokens:
-            if len(token) < MIN_TOKEN or not token.isascii() or " " in token:
-                raise ConfigError(
-                    f"a token has at least {MIN_TOKEN} ASCII characters and no blank, "
-                    f"got one of {len(token)}: `openssl rand -hex 32` makes one"
-                )
+            check_token(token)
         self.access = {_digest(token): access for token, access in tokens.items()}
 
-    async def verify_token(self, token: str) -> AccessToken | None:
-        """The caller, if the token is known; comparing digests takes the same time for each."""
+    def caller(self, token: str) -> str | None:
+        """The digest of a token, which names its caller in `access`; None if it is not known.
+
+        Args:
+            token: As a request has it.
+        """
         digest = _digest(token)
-        if digest not in self.access:
-            return None
-        return AccessToken(token=token, client_id=digest, scopes=[])
+        return digest if digest in self.access else None
+
+
+def check_token(token: str) -> None:
+    """Refuse a token that somebody could guess, or that no header can carry.
+
+    Raises:
+        ConfigError: It is too short, or has other characters.
+    """
+    if len(token) < MIN_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
+        raise ConfigError(
+            f"a token has at least {MIN_TOKEN} ASCII characters and no blank, "
+            f"got one of {len(token)}: `openssl rand -hex 32` makes one"
+        )
+
+
+def bearer_token(header: str) -> str | None:
+    """The token of an Authorization header, None if it has none.
+
+    Args:
+        header: As a request has it; empty for none.
+    """
+    scheme, _, token = header.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" and token.strip() else None
 
 
 def _digest(token: str) -> str:
@@ -64,6 +88,9 @@ def _digest(token: str) -> str:
 
 def read_tokens(path: str | Path) -> dict[str, Access]:
     """The tokens of a file: `{"<token>": {"namespace": ["team", "ann"], "read_only": false}}`.
+
+    Args:
+        path: Of the file; only its owner may read it.
 
     Raises:
         FormatError: The file cannot be read or holds something else.
@@ -83,10 +110,11 @@ def read_tokens(path: str | Path) -> dict[str, Access]:
 
 def _access(entry: object, file: Path) -> Access:
     where = f"each token of {file}"
-    if not isinstance(entry, dict) or not {"namespace"} <= set(entry) <= {"namespace", "read_only"}:
-        raise FormatError(f'{where} has a "namespace", perhaps "read_only", and nothing else')
+    if not isinstance(entry, dict) or not {"namespace"} <= set(entry) <= {"namespace", *_FLAGS}:
+        names = " and ".join(f'"{name}"' for name in _FLAGS)
+        raise FormatError(f'{where} has a "namespace", perhaps {names}, and nothing else')
     namespace: Sequence[str] = entry["namespace"]
     if not isinstance(namespace, list):
         raise FormatError(f'{where} has a "namespace" that is a list such as ["team", "ann"]')
-    read_only = flag(entry.get("read_only", False), "read_only")
-    return Access(parse_scope(namespace).namespace, read_only)
+    flags = {name: flag(entry.get(name, False), name) for name in _FLAGS}
+    return Access(parse_scope(namespace).namespace, **flags)
