@@ -57,3 +57,14 @@ def add_low_rank(network: nn.Module, rank: int) -> dict[str, LowRank]:
         changes[name] = LowRank(layer.weight, rank)
         parametrize.register_parametrization(layer, "weight", changes[name])
     return changes
+
+
+def keep_attention_whole(transformer: nn.Module) -> None:
+    """Drop no attention weights in training, so that PyTorch's fused attention can be used.
+
+    Args:
+        transformer: Changed in place; its other layers drop out as before.
+    """
+    for name, layer in transformer.named_modules():
+        if isinstance(layer, nn.Dropout) and "attention.self" in name:
+            layer.p = 0.0

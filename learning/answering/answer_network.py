@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -148,18 +149,29 @@ class AnswerNetwork(nn.Module):
         self.head = AnswerHead(int(transformer.config.hidden_size))
 
     def forward(self, batch: WindowBatch) -> AnswerScores:
-        """The scores of b trails; on CUDA the transformer computes in bfloat16.
+        """The scores of b trails.
+
+        The transformer computes in bfloat16 on CUDA and, in training, on processors that have
+        instructions for it; answers on a processor are always computed in single precision.
 
         Args:
             batch: On the network's device.
         """
         kind = batch.ids.device.type
-        with torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda"):
+        halved = kind == "cuda" or (self.training and _multiplies_bfloat16())
+        with torch.autocast(kind, torch.bfloat16, enabled=halved):
             hidden = self.transformer(
                 input_ids=batch.ids, attention_mask=batch.mask
             ).last_hidden_state
         scores: AnswerScores = self.head(hidden.float(), batch)
         return scores
+
+
+@lru_cache
+def _multiplies_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 itself; without that it is slower, not faster."""
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from hoptrail.learning.answering.extractive_reader import (
     window_layout,
 )
 from hoptrail.learning.answering.trail_windows import pad_windows
-from hoptrail.learning.low_rank import add_low_rank
+from hoptrail.learning.low_rank import add_low_rank, keep_attention_whole
 from hoptrail.memory.encoders.model_folder import check_own_folder
 from hoptrail.memory.encoders.transformer import Encoder, TransformerEncoder
 from hoptrail.memory.encoders.windows import tokenizer_of
@@ -56,8 +56,9 @@ STEPS_READ = 0.5
 """The share of the steps of questions that a pass reads."""
 TRIES = 20
 """Draws for each such question, at most: not every sentence asks one."""
-TIME_SHARES = {"cloze": 0.45, "questions": 0.55}
-"""What part of a time limit each phase has."""
+CLOZE_TIME = 0.45
+"""The part of a time limit that the questions of corpora have; all of it is left to the other ones
+where there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +248,8 @@ class _Training:
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)
             self._changes = add_low_rank(transformer, config.rank)
+            # In training on a processor, this and bfloat16 take two thirds off a step.
+            keep_attention_whole(transformer)
             self._network = AnswerNetwork(transformer).to(encoder.device).train()
         self._network.head.requires_grad_(True)
         self._weights = [
@@ -278,11 +281,12 @@ class _Training:
             checkpoint.restore(tensors, self._modules(), self._optimizer)
             rounds, self.curve = place["rounds"], place["curve"]
         cloze = math.ceil(self._config.cloze / ROUND) if self._cloze else 0
-        phases = [("cloze", cloze), ("questions", self._config.epochs)]
+        for_cloze = CLOZE_TIME if cloze else 0.0
+        phases = [("cloze", cloze, for_cloze), ("questions", self._config.epochs, 1 - for_cloze)]
         began = time.monotonic()
         at = 0
-        for phase, count in phases:
-            limit = self._config.time_limit and self._config.time_limit * TIME_SHARES[phase]
+        for phase, count, time_share in phases:
+            limit = self._config.time_limit and self._config.time_limit * time_share
             phase_began = time.monotonic()
             for number in range(count):
                 at += 1

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from hoptrail.learning.low_rank import add_low_rank
+from hoptrail.learning.low_rank import add_low_rank, keep_attention_whole
 from hoptrail.memory.encoders.query_tuned import low_rank_change, merge_low_rank
+from hoptrail.memory.encoders.transformer import TransformerEncoder
 
 
 def network() -> nn.Module:
@@ -73,3 +75,15 @@ def test_a_change_of_another_network_is_refused_by_name(name, a, b) -> None:
     with pytest.raises(ValueError, match=rf"no weight {name}\.weight"):
         merge_low_rank(net, {name: (a, b)})
     assert all(torch.equal(net.state_dict()[key], value) for key, value in before.items())
+
+
+def test_attention_is_kept_whole_and_the_rest_drops_out_as_before(tiny_bert: Path) -> None:
+    transformer = TransformerEncoder(tiny_bert, device="cpu").model.network
+    before = {n: each.p for n, each in transformer.named_modules() if isinstance(each, nn.Dropout)}
+    keep_attention_whole(transformer)
+    after = {n: each.p for n, each in transformer.named_modules() if isinstance(each, nn.Dropout)}
+    of_attention = {name for name in before if "attention.self" in name}
+    assert of_attention
+    assert all(before[name] > 0 for name in of_attention)
+    assert {name for name in before if after[name] != before[name]} == of_attention
+    assert all(after[name] == 0 for name in of_attention)
