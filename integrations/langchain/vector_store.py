@@ -19,7 +19,7 @@ from hoptrail.errors import InputError, UnknownId
 from hoptrail.formats.json_views import metadata_data
 from hoptrail.integrations.langchain.embeddings import EmbeddingsEncoder, EncoderEmbeddings
 from hoptrail.memory.filters import Filter, FilterLike
-from hoptrail.types import Passage
+from hoptrail.types import AsOf, Passage
 from hoptrail.values.numbers import finite, shown, whole
 
 
@@ -27,7 +27,8 @@ class HoptrailVectorStore(VectorStore):
     """A memory, wherever LangChain takes a vector store.
 
     Documents are passages: what is added here is walked by `memory.recall` as well. Searches take
-    `filter`, a condition on metadata as `hoptrail.memory.filters` says, and no other setting.
+    `filter`, a condition on metadata as `hoptrail.memory.filters` says, `as_of`, a time whose
+    documents are searched as `Memory.search` takes it, and no other setting.
 
     Args:
         memory: Holds the documents, and has the encoder.
@@ -189,7 +190,13 @@ class HoptrailVectorStore(VectorStore):
         return [_document(passage) for passage in self._present(ids)]
 
     def similarity_search(
-        self, query: str, k: int = 4, *, filter: FilterLike | None = None, **kwargs: Any
+        self,
+        query: str,
+        k: int = 4,
+        *,
+        filter: FilterLike | None = None,
+        as_of: AsOf | None = None,
+        **kwargs: Any,
     ) -> list[Document]:
         """The documents nearest to a query, best first.
 
@@ -197,16 +204,23 @@ class HoptrailVectorStore(VectorStore):
             query: In words.
             k: How many, at least 1.
             filter: Only documents that fulfil it.
+            as_of: What was valid at a time rather than now.
             kwargs: There are no others.
 
         Raises:
             InputError: A value that cannot be used.
         """
-        scored = self.similarity_search_with_score(query, k, filter=filter, **kwargs)
+        scored = self.similarity_search_with_score(query, k, filter=filter, as_of=as_of, **kwargs)
         return [document for document, _ in scored]
 
     def similarity_search_with_score(
-        self, query: str, k: int = 4, *, filter: FilterLike | None = None, **kwargs: Any
+        self,
+        query: str,
+        k: int = 4,
+        *,
+        filter: FilterLike | None = None,
+        as_of: AsOf | None = None,
+        **kwargs: Any,
     ) -> list[tuple[Document, float]]:
         """The documents nearest to a query with their cosines, best first.
 
@@ -214,14 +228,23 @@ class HoptrailVectorStore(VectorStore):
             query: In words.
             k: How many, at least 1.
             filter: Only documents that fulfil it.
+            as_of: What was valid at a time rather than now.
             kwargs: There are no others.
         """
-        _refuse(kwargs, "a search takes k and filter")
-        hits = self.memory.search(query, k, self.namespace, mode="dense", filter=filter)
+        _refuse(kwargs, "a search takes k, filter and as_of")
+        hits = self.memory.search(
+            query, k, self.namespace, mode="dense", filter=filter, as_of=as_of
+        )
         return [(_document(hit.passage), hit.score) for hit in hits]
 
     def similarity_search_by_vector(
-        self, embedding: list[float], k: int = 4, *, filter: FilterLike | None = None, **kwargs: Any
+        self,
+        embedding: list[float],
+        k: int = 4,
+        *,
+        filter: FilterLike | None = None,
+        as_of: AsOf | None = None,
+        **kwargs: Any,
     ) -> list[Document]:
         """The documents nearest to a vector, best first.
 
@@ -229,13 +252,14 @@ class HoptrailVectorStore(VectorStore):
             embedding: Of the memory's encoder, `(d,)`; its length does not matter.
             k: How many, at least 1.
             filter: Only documents that fulfil it.
+            as_of: What was valid at a time rather than now.
             kwargs: There are no others.
 
         Raises:
             InputError: A vector of another width or without a direction.
         """
-        _refuse(kwargs, "a search takes k and filter")
-        passages, _ = self._nearest(embedding, k, filter)
+        _refuse(kwargs, "a search takes k, filter and as_of")
+        passages, _ = self._nearest(embedding, k, filter, as_of)
         return [_document(passage) for passage in passages]
 
     def max_marginal_relevance_search(
@@ -246,6 +270,7 @@ class HoptrailVectorStore(VectorStore):
         lambda_mult: float = 0.5,
         *,
         filter: FilterLike | None = None,
+        as_of: AsOf | None = None,
         **kwargs: Any,
     ) -> list[Document]:
         """Documents near to a query and far from one another (Carbonell and Goldstein 1998).
@@ -256,14 +281,15 @@ class HoptrailVectorStore(VectorStore):
             fetch_k: Among how many that are nearest to the query.
             lambda_mult: From 0 (as different as can be) to 1 (as near as can be).
             filter: Only documents that fulfil it.
+            as_of: What was valid at a time rather than now.
             kwargs: There are no others.
         """
         # Loads the encoder, and tells whether there is anything.
-        if not self.memory.search(query, 1, self.namespace, mode="dense", filter=filter):
+        if not self.similarity_search(query, 1, filter=filter, as_of=as_of):
             return []
         vector = self.memory.store.encode_queries([query])[0].tolist()
         return self.max_marginal_relevance_search_by_vector(
-            vector, k, fetch_k, lambda_mult, filter=filter, **kwargs
+            vector, k, fetch_k, lambda_mult, filter=filter, as_of=as_of, **kwargs
         )
 
     def max_marginal_relevance_search_by_vector(
@@ -274,6 +300,7 @@ class HoptrailVectorStore(VectorStore):
         lambda_mult: float = 0.5,
         *,
         filter: FilterLike | None = None,
+        as_of: AsOf | None = None,
         **kwargs: Any,
     ) -> list[Document]:
         """Documents near to a vector and far from one another.
@@ -284,18 +311,19 @@ class HoptrailVectorStore(VectorStore):
             fetch_k: Among how many that are nearest to it.
             lambda_mult: From 0 (as different as can be) to 1 (as near as can be).
             filter: Only documents that fulfil it.
+            as_of: What was valid at a time rather than now.
             kwargs: There are no others.
 
         Raises:
             InputError: A value that cannot be used.
         """
-        _refuse(kwargs, "this search takes k, fetch_k, lambda_mult and filter")
+        _refuse(kwargs, "this search takes k, fetch_k, lambda_mult, filter and as_of")
         weight = finite(lambda_mult)
         if weight is None or not 0 <= weight <= 1:
             raise InputError(f"lambda_mult must be from 0 to 1, got {shown(lambda_mult)}")
         whole(k, "k", least=1)
         whole(fetch_k, "fetch_k", least=1)
-        passages, vectors = self._nearest(embedding, max(k, fetch_k), filter)
+        passages, vectors = self._nearest(embedding, max(k, fetch_k), filter, as_of)
         if not passages:
             return []
         places = maximal_marginal_relevance(
@@ -308,7 +336,7 @@ class HoptrailVectorStore(VectorStore):
         return lambda cosine: min(1.0, max(0.0, cosine))
 
     def _nearest(
-        self, embedding: list[float], k: int, filter: FilterLike | None
+        self, embedding: list[float], k: int, filter: FilterLike | None, as_of: AsOf | None
     ) -> tuple[list[Passage], np.ndarray[Any, np.dtype[np.float32]]]:
         """The passages nearest to a vector, and their own vectors `(m, d)`."""
         whole(k, "k", least=1)
@@ -316,7 +344,8 @@ class HoptrailVectorStore(VectorStore):
         length = float(np.linalg.norm(vector)) if vector.ndim == 1 else 0.0
         if not np.isfinite(length) or not length:
             raise InputError(f"a vector has a width and a direction, got {shown(embedding)}")
-        with self.memory.store.pinned(self.namespace) as view, view.lock:
+        scope = parse_scope(self.namespace, as_of)
+        with self.memory.store.pinned(scope) as view, view.lock:
             allowed = view.allowed(Filter.parse_optional(filter))
             if not view.size:
                 return [], np.zeros((0, len(vector)), dtype=np.float32)

@@ -38,8 +38,9 @@ from hoptrail.integrations.langgraph.matching import (
     fulfils,
     matching_namespaces,
 )
+from hoptrail.integrations.operations.recall_settings import checked_as_of
 from hoptrail.policies.environment import efforts
-from hoptrail.types import Namespace, Passage
+from hoptrail.types import AsOf, Namespace, Passage
 from hoptrail.values.numbers import above_zero, whole
 
 Address = tuple[Namespace, str]
@@ -61,6 +62,9 @@ class HoptrailStore(BaseStore):
             every text of a value.
         effort: What a search with a query may cost: "fast", "balanced" or "thorough".
         ttl: LangGraph's configuration of times to live, in minutes.
+        as_of: A time, or "ever": the store is then one to read in, of the items that were valid
+            then; see `Memory.recall`. Reading lengthens no item's time there, and a put or a
+            deletion is refused.
 
     Raises:
         InputError: A value that cannot be used.
@@ -81,6 +85,7 @@ class HoptrailStore(BaseStore):
         fields: Sequence[str] = (WHOLE,),
         effort: str = "balanced",
         ttl: TTLConfig | None = None,
+        as_of: AsOf | None = None,
     ) -> None:
         if not isinstance(memory, Memory):
             raise InputError(f"memory must be a Memory, got {type(memory).__name__}")
@@ -91,6 +96,7 @@ class HoptrailStore(BaseStore):
         self.fields = tuple(fields)
         self.effort = efforts.effort(effort).name
         self.ttl_config = ttl
+        self.as_of = checked_as_of(as_of)
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         """Carry out operations: first what reads, then what writes, all of it or nothing.
@@ -116,6 +122,10 @@ class HoptrailStore(BaseStore):
             else:
                 results.append(self._read(operation))
         if puts:
+            if self.as_of is not None:
+                raise InputError(
+                    f"a store as of {self.as_of} is read only: write by one without as_of"
+                )
             self._write(puts)
         return results
 
@@ -138,11 +148,18 @@ class HoptrailStore(BaseStore):
             depth = len(self.namespace)
             below = [
                 namespace[depth:]
-                for namespace in self.memory.store.namespaces()
+                for namespace in self._namespaces()
                 if namespace[:depth] == self.namespace and len(namespace) > depth
             ]
             return matching_namespaces(below, operation)
         raise InputError(f"a store has no operation {type(operation).__name__}")
+
+    def _namespaces(self) -> list[Namespace]:
+        """Of all that is valid, or was at the store's time, sorted."""
+        if self.as_of is None:
+            return self.memory.store.namespaces()
+        scope = parse_scope(self.namespace, self.as_of)
+        return sorted({passage.namespace for passage in self.memory.store.passages(scope)})
 
     def _address(self, namespace: Namespace, key: str) -> Address:
         return (*self.namespace, *namespace), key
@@ -157,7 +174,7 @@ class HoptrailStore(BaseStore):
 
     def _passage(self, namespace: Namespace, id_: str) -> Passage | None:
         try:
-            return self.memory.get(id_, namespace)
+            return self.memory.get(id_, namespace, as_of=self.as_of)
         except UnknownId:
             return None
 
@@ -186,7 +203,7 @@ class HoptrailStore(BaseStore):
 
     def _listed(self, operation: SearchOp, scope: Namespace) -> Iterator[Passage]:
         """The scope's items that fulfil the filter, by namespace and key."""
-        for passage in self.memory.store.passages(scope):
+        for passage in self.memory.store.passages(parse_scope(scope, self.as_of)):
             if self._is_item(passage) and fulfils(stored_item(passage).value, operation.filter):
                 yield passage
 
@@ -203,9 +220,11 @@ class HoptrailStore(BaseStore):
             addresses = {(one.namespace, one.id) for one in self._listed(operation, scope)}
             ids = sorted({id_ for _, id_ in addresses})
             only = {"$and": [only, {"$id": {"$in": ids}}]}
-            count = len(addresses) and self.memory.count(scope, filter=only)
+            count = len(addresses) and self.memory.count(scope, filter=only, as_of=self.as_of)
         while count:
-            hits = self.memory.recall(query, count, scope, self.effort, filter=only).hits
+            hits = self.memory.recall(
+                query, count, scope, self.effort, filter=only, as_of=self.as_of
+            ).hits
             items = [hit for hit in hits if self._is_item(hit.passage, addresses)]
             if len(items) >= k or len(hits) < count:
                 return [(hit.passage, hit.score) for hit in items[:k]]
@@ -220,6 +239,8 @@ class HoptrailStore(BaseStore):
 
     def _refresh(self, passages: Sequence[Passage]) -> None:
         """Let the time of items that have one begin anew."""
+        if self.as_of is not None:
+            return  # what was is not lengthened
         now = self.memory.store.clock()
         for passage in passages:
             minutes = stored_item(passage).minutes

@@ -15,6 +15,7 @@ from hoptrail.api.memory import Memory
 from hoptrail.errors import InputError
 from hoptrail.integrations.llama_index.nodes import recall_nodes
 from hoptrail.integrations.operations.recall_settings import RecallSettings
+from hoptrail.types import AsOf
 
 
 class LlamaIndexRetriever(BaseRetriever):
@@ -27,6 +28,7 @@ class LlamaIndexRetriever(BaseRetriever):
         effort: What a recall may cost: "fast", "balanced" or "thorough".
         filter: Only passages that fulfil it are read and returned; see `hoptrail.memory.filters`.
         score_threshold: Only passages whose score is at least this.
+        as_of: What was valid at a time rather than now, as `Memory.recall` takes it.
         callback_manager: Told of every retrieval, as by all of LlamaIndex's retrievers.
         verbose: As of all of LlamaIndex's retrievers.
 
@@ -47,10 +49,11 @@ class LlamaIndexRetriever(BaseRetriever):
         effort: str = "balanced",
         filter: Mapping[str, Any] | None = None,
         score_threshold: float | None = None,
+        as_of: AsOf | None = None,
         callback_manager: CallbackManager | None = None,
         verbose: bool = False,
     ) -> None:
-        self.settings = RecallSettings(memory, k, namespace, effort, filter, score_threshold)
+        self.settings = RecallSettings(memory, k, namespace, effort, filter, score_threshold, as_of)
         super().__init__(callback_manager, verbose=verbose)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:

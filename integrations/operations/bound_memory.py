@@ -145,7 +145,11 @@ def _recall(bound: BoundMemory, arguments: take.RecallArguments) -> Outcome:
 
 def _ask(bound: BoundMemory, arguments: take.AskArguments) -> Outcome:
     answer = bound.memory.ask(
-        arguments.question, arguments.k or bound.k, bound.namespace, bound.effort
+        arguments.question,
+        arguments.k or bound.k,
+        bound.namespace,
+        bound.effort,
+        as_of=arguments.as_of or None,
     )
     return Outcome(answer_text(answer, bound.namespace), answer_data(answer))
 

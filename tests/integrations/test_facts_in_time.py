@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import mcp_types as types
 import pytest
@@ -11,13 +11,14 @@ from langchain_core.documents import Document
 from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
-from hoptrail import InputError, Memory
+from hoptrail import Answer, InputError, Memory
 from hoptrail.integrations.langchain import HoptrailRetriever, HoptrailVectorStore, agent_tools
 from hoptrail.integrations.langgraph import HoptrailStore
 from hoptrail.integrations.llama_index import LlamaIndexRetriever
 from hoptrail.integrations.mcp_server.handlers import Handlers
 from hoptrail.integrations.operations.bound_memory import BoundMemory
 from hoptrail.memory.testing.hash_encoder import HashEncoder
+from hoptrail.types import Passage
 
 SECRET = "Zanzibar"
 SPACE = ("a", "b")
@@ -167,6 +168,81 @@ def test_a_retriever_asks_as_of_a_time(memory: Memory) -> None:
             HoptrailRetriever(memory=memory).invoke(QUESTION, as_of=wrong)
         with pytest.raises((InputError, ValidationError), match="as_of"):
             HoptrailRetriever(memory=memory, search_kwargs={"as_of": wrong})
+
+
+THEN: dict[str, Callable[[Memory], object]] = {
+    "vector store": lambda m: HoptrailVectorStore(m, namespace=SPACE).similarity_search(
+        QUESTION, 9, as_of=AT
+    ),
+    "vector store by vector": lambda m: HoptrailVectorStore(
+        m, namespace=SPACE
+    ).similarity_search_by_vector(vector(m), 9, as_of=AT),
+    "vector store, marginal": lambda m: HoptrailVectorStore(
+        m, namespace=SPACE
+    ).max_marginal_relevance_search(QUESTION, 9, as_of=AT),
+    "vector store as a retriever": lambda m: (
+        HoptrailVectorStore(m, namespace=SPACE)
+        .as_retriever(search_kwargs={"k": 9, "as_of": AT})
+        .invoke(QUESTION)
+    ),
+    "langgraph get": lambda m: HoptrailStore(m, as_of=AT).get(SPACE, "old"),
+    "langgraph search": lambda m: HoptrailStore(m, as_of=AT).search(SPACE, query=QUESTION),
+    "langgraph filter": lambda m: HoptrailStore(m, as_of=AT).search(
+        SPACE, query=QUESTION, filter={"title": {"$ne": "Title"}}
+    ),
+    "langgraph listing": lambda m: HoptrailStore(m, as_of=AT).search(SPACE),
+    "llama-index retriever": lambda m: LlamaIndexRetriever(
+        m, k=9, namespace=SPACE, as_of=AT
+    ).retrieve(QUESTION),
+}
+
+
+@pytest.mark.parametrize("sight", THEN)
+def test_an_application_asks_as_of_a_time(memory: Memory, sight: str) -> None:
+    end(memory)
+    then = repr(THEN[sight](memory))
+    assert SECRET in then
+    assert "Oslo" not in then
+
+
+def test_a_store_of_then_is_read_only(memory: Memory) -> None:
+    memory.add({"id": "far", "text": "Far.", "valid_until": "2025-07-01"}, namespace=("far",))
+    now, then = HoptrailStore(memory), HoptrailStore(memory, as_of=AT)
+    assert ("far",) not in now.list_namespaces()
+    assert then.list_namespaces() == [("a", "b"), ("far",)]
+    for write in (lambda: then.put(SPACE, "x", {"text": "x"}), lambda: then.delete(SPACE, "old")):
+        with pytest.raises(InputError, match="is read only"):
+            write()
+    with pytest.raises(InputError, match="as_of"):
+        HoptrailStore(memory, as_of="then")
+
+
+def test_reading_what_was_lengthens_no_time(memory: Memory) -> None:
+    store = HoptrailStore(memory, ttl={"refresh_on_read": True})
+    store.put(SPACE, "short", {"text": "Ann is at sea."}, ttl=60)
+    before = memory.get("short", SPACE).expires_at
+    then = HoptrailStore(memory, as_of="ever", ttl={"refresh_on_read": True})
+    assert then.get(SPACE, "short").value == {"text": "Ann is at sea."}
+    assert memory.get("short", SPACE).expires_at == before
+    store.get(SPACE, "short")
+    assert memory.get("short", SPACE).expires_at > before
+
+
+def test_a_memory_answers_as_of_a_time(memory: Memory) -> None:
+    def all_texts(question: str, passages: Sequence[Passage]) -> Answer:
+        return Answer(question, " ".join(passage.text for passage in passages))
+
+    end(memory)
+    with Memory(memory.store.path, encoder=HashEncoder(), reader=all_texts) as answering:
+        then = answering.ask(QUESTION, 9, SPACE, as_of=AT).text
+        assert SECRET in then
+        assert "Oslo" not in then
+        assert "Oslo" in answering.ask(QUESTION, 9, SPACE).text
+        with pytest.raises(InputError, match="as_of"):
+            answering.ask(QUESTION, as_of="then")
+        told = call(answering, "ask", question=QUESTION, k=9, as_of=AT)
+        assert SECRET in told
+        assert "Oslo" not in told
 
 
 def test_a_document_goes_back_with_its_interval(memory: Memory) -> None:

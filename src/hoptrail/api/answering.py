@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from hoptrail.errors import InputError, ReaderError
 from hoptrail.memory import forks
-from hoptrail.types import Answer, Passage, Reader
+from hoptrail.types import Answer, AsOf, Passage, Reader
 from hoptrail.values.numbers import finite, shown
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class Answering:
         effort: str = "balanced",
         *,
         filter: FilterLike | None = None,
+        as_of: AsOf | None = None,
     ) -> Answer:
         """The answer to a question, from the passages that a recall finds for it.
 
@@ -70,13 +71,16 @@ class Answering:
             namespace: Where to look: every namespace that begins with it.
             effort: What the recall may cost: "fast", "balanced" or "thorough".
             filter: Only passages that fulfil it are read; see `hoptrail.memory.filters`.
+            as_of: What was valid at a time, such as "2026-01-31T12:00:00Z" or seconds since 1970,
+                rather than now; "ever" for what was valid at any.
 
         Returns:
             The answer with its evidence, how probably it is right, and the recall. Its text is
             None where the memory does not hold an answer, which is no error.
 
         Raises:
-            InputError: An empty question, a `k` below 1, a namespace that is none, no filter.
+            InputError: An empty question, a `k` below 1, a namespace that is none, no filter, no
+                time.
             ConfigError: There is no such effort.
             EncoderMissing: The memory was opened without an encoder, and holds passages.
             EncoderMismatch: The memory's encoder is not the one that made the vectors.
@@ -87,7 +91,7 @@ class Answering:
                 given.
         """
         read = self._function()
-        recall = self._engine.recall(question, k, namespace, effort, filter=filter)
+        recall = self._engine.recall(question, k, namespace, effort, filter=filter, as_of=as_of)
         answer = checked_answer(read(question, recall.passages), recall.passages)
         return replace(answer, question=question, passages=recall.passages, recall=recall)
 

@@ -81,3 +81,14 @@ def test_no_answer_is_said_plainly_with_an_exit_code_of_its_own(store, reader, c
 def test_without_a_reader_it_says_how_to_get_one(store, capsys) -> None:
     assert main(["ask", "--store", str(store), "Who sang best?"]) == 1
     assert "hoptrail train reader" in capsys.readouterr().err
+
+
+def test_a_question_about_another_time(store, reader, capsys) -> None:
+    with Memory(store, encoder=HashEncoder()) as memory:
+        memory.supersede("ann", {"id": "new", "text": "Ann Ray was born in 1930."}, at="2020-01-01")
+    line = ["ask", "--store", str(store), "--reader", str(reader), "--json", QUESTION]
+    main([*line, "--as-of", "2019-01-01"])
+    data = json.loads(capsys.readouterr().out)
+    assert {passage["id"] for passage in data["recall"]["passages"]} == {"ann", "bo"}
+    assert main([*line, "--as-of", "then"]) == 1
+    assert "as_of" in capsys.readouterr().err

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from hoptrail.cli.app import EVERY_DAY, app, command
 from hoptrail.cli.opening import open_memory, waiting
 from hoptrail.cli.options import (
+    AsOfOption,
     CountOption,
     EffortOption,
     EncoderOption,
@@ -38,6 +39,7 @@ AROUND_SPAN = 60
     examples="""
 ask --store agent.db --reader my-reader "Where was the designer of the Fram born?"
 ask --store agent.db --reader my-reader --k 10 --json "Who taught Ada?"
+ask --store agent.db --reader my-reader --as-of 2026-01-31 "Where does Ann live?"
 ask --store agent.db --reader my-reader --namespace team "Who wrote it?\"""",
 )
 def answer_question(
@@ -47,6 +49,7 @@ def answer_question(
     k: CountOption = 5,
     effort: EffortOption = "balanced",
     filter: FilterOption = None,
+    as_of: AsOfOption = None,
     policy: PolicyOption = None,
     reader: ReaderOption = None,
     encoder: EncoderOption = None,
@@ -64,7 +67,7 @@ def answer_question(
         waiting("walking the memory, and reading"),
         open_memory(store, encoder=encoder, policy=policy, reader=reader, index=index) as memory,
     ):
-        answer = memory.ask(question, k, namespace or (), effort, filter=filter)
+        answer = memory.ask(question, k, namespace or (), effort, filter=filter, as_of=as_of)
     if json:
         print_json(answer_data(answer))
     else:
