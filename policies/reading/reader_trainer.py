@@ -71,8 +71,10 @@ class ReaderConfig:
     """Questions that the corpora ask themselves; 0 for none."""
     epochs: int = 10
     """Passes over the questions."""
-    batch: int = 32
+    batch: int = 16
     """Trails in a step."""
+    beside: int = 3
+    """Passages of a trail beside the evidence, at most: a step costs what its passages do."""
     learning_rate: float = 5e-4
     """Its peak, in both phases."""
     weight_decay: float = 1e-2
@@ -88,7 +90,7 @@ class ReaderConfig:
     the learning rate falling in time. A run without it can be repeated exactly."""
 
     def __post_init__(self) -> None:
-        for name in ("rank", "epochs", "batch"):
+        for name in ("rank", "epochs", "batch", "beside"):
             whole(getattr(self, name), name, least=1, error=ConfigError)
         whole(self.cloze, "cloze", least=0, error=ConfigError)
         above_zero(self.learning_rate, "learning_rate", error=ConfigError)
@@ -356,7 +358,7 @@ class _Training:
         """What a round is about."""
         if phase == "questions":
             return [
-                sample_trail(corpus, question, rng)
+                sample_trail(corpus, question, self._config.beside, rng)
                 for corpus in self._corpora
                 for question in corpus.questions
                 if not question.part_of or rng.random() < STEPS_READ

@@ -15,8 +15,6 @@ from hoptrail.policies.reading.reading_data import ReadingCorpus, ReadingQuestio
 EVIDENCE_ALONE, PARTIAL, WITHOUT = 0.35, 0.10, 0.15
 """Shares of the trails that hold the evidence and nothing else, that lack a part of it and still
 say the answer, and that do not say it. The others hold the evidence and more."""
-MOST_BESIDE = 6
-"""Passages beside the evidence, at most."""
 RETURNED = 5
 """Passages of a trail as a recall gives it, where a reader is measured."""
 
@@ -32,19 +30,20 @@ class TrainingTrail:
 
 
 def sample_trail(
-    corpus: ReadingCorpus, question: ReadingQuestion, rng: np.random.Generator
+    corpus: ReadingCorpus, question: ReadingQuestion, most_beside: int, rng: np.random.Generator
 ) -> TrainingTrail:
     """A trail of a question, drawn anew at each pass.
 
     Args:
         corpus: The question's.
         question: With its evidence and passages beside it.
+        most_beside: Of these passages, at most; at least 1.
         rng: What is drawn with.
     """
     draw = rng.random()
     beside = list(question.distractors)
     rng.shuffle(beside)
-    extra = beside[: int(rng.integers(1, MOST_BESIDE + 1))]
+    extra = beside[: int(rng.integers(1, most_beside + 1))]
     gold = list(question.gold)
     if draw < EVIDENCE_ALONE:
         places = gold

@@ -117,7 +117,7 @@ def test_trails_are_drawn_complete_and_not_and_by_the_seed_alone(corpus, questio
     def draws(seed: int) -> list[tuple[int, ...]]:
         rng = np.random.default_rng(seed)
         return [
-            tuple(len(one.ids) for one in sample_trail(corpus, questions[0], rng).passages)
+            tuple(len(one.ids) for one in sample_trail(corpus, questions[0], 2, rng).passages)
             for _ in range(60)
         ]
 
