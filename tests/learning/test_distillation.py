@@ -34,6 +34,7 @@ def test_the_fit_brings_the_table_s_cosines_to_the_teacher_s(texts) -> None:
     assert after.dim == 16
     assert after.made_of["teacher"] == "hash-32 (32 dim)"
     assert (after.made_of["texts"], after.made_of["questions"]) == (12, 2)
+    assert after.made_of["collapse"]["after"]["effective_rank"] > 1
     found = after.encode(["the clock tower of Tolle"]) @ after.encode(texts).T
     assert {"Tolle", "Clock tower"} == {texts[i].split(".")[0] for i in np.argsort(-found[0])[:2]}
 

@@ -84,6 +84,32 @@ def test_dearer_scans_are_shorter() -> None:
     assert scanned(5.0) < scanned(0.0)
 
 
+@pytest.mark.parametrize("name", ["latency", "locality", "cache", "bandwidth"])
+def test_what_costs_more_is_used_less(name: str) -> None:
+    passages, queries = turned_questions()
+
+    def cost(weight: float) -> float:
+        free = replace(QUICK, latency=0.0, probes=2, cached=0.3)
+        router = learn_router(passages, queries, replace(free, **{name: weight}))
+        log_route = torch.tensor(router.log_probabilities(queries.vectors))
+        partition = torch.tensor(passages @ router.partition.T)
+        shares = torch.softmax(partition, -1).mean(0)
+        return float(getattr(routing_costs(log_route, shares, probes=2, cached=0.3), name))
+
+    assert cost(5.0) < 0.95 * cost(0.0)
+
+
+def test_an_anchor_holds_routes_where_k_means_had_them() -> None:
+    passages, queries = turned_questions()
+    start = kmeans_router(passages, 16, probes=1)
+
+    def moved(anchor: float) -> float:
+        router = learn_router(passages, queries, replace(QUICK, anchor=anchor))
+        return float(np.abs(router.routing - start.routing).mean())
+
+    assert moved(1.0) < 0.5 * moved(0.0)
+
+
 def test_gradients_of_loss_and_costs_are_those_of_differences() -> None:
     torch.manual_seed(0)
     route = torch.randn(3, 5, dtype=torch.float64, requires_grad=True)

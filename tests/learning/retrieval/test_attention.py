@@ -32,3 +32,15 @@ def test_it_is_attention_whose_keys_and_values_are_the_passages(tmp_path: Path) 
         assert all(bool(head.weight.grad.abs().sum() > 0) for head in layer.queries)
         with pytest.raises(InputError, match="heads must be at least 1"):
             MemoryAttention(layer.operator, 6, 32, heads=0)
+
+
+def test_its_gradient_is_that_of_differences(tmp_path: Path) -> None:
+    with Memory(tmp_path / "a.db", encoder=HashEncoder(4)) as memory:
+        memory.add(["red house", "blue boat", "green tree"])
+        operator = RetrievalOperator(memory.store, temperature=0.3)
+        layer = MemoryAttention(operator, 3, 4, heads=2).double()
+        hidden = torch.randn(1, 2, 3, dtype=torch.float64, requires_grad=True)
+        weights = tuple(head.weight for head in layer.queries)
+        assert torch.autograd.gradcheck(
+            lambda hidden, *_: layer(hidden), (hidden, *weights), atol=1e-4
+        )

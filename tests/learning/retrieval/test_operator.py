@@ -104,6 +104,28 @@ def test_passage_vectors_can_be_trained(memory: Memory) -> None:
     assert operator(queries()).weights.shape == (6, len(PASSAGES) + 1)
 
 
+def test_the_gradient_to_passage_vectors_is_that_of_differences(tmp_path: Path) -> None:
+    with Memory(tmp_path / "few.db", encoder=HashEncoder(4)) as few:
+        few.add(PASSAGES[:5])
+        operator = RetrievalOperator(few.store, temperature=0.3, train_vectors=True).double()
+        asking = torch.tensor(HashEncoder(4).encode(TEXTS[:2])).double()
+        assert operator.changes is not None
+        assert torch.autograd.gradcheck(
+            lambda _: operator(asking).output, (operator.changes,), atol=1e-4
+        )
+
+
+def test_a_selection_decides_what_becomes_of_the_scores(memory: Memory) -> None:
+    operator = RetrievalOperator(memory.store, k=6, selection="straight-through", chosen=2)
+    asking = queries().requires_grad_()
+    read = operator(asking)
+    best = read.logits.topk(2).indices
+    torch.testing.assert_close(read.weights.gather(1, best), torch.full((6, 2), 0.5))
+    read.output.square().sum().backward()
+    assert asking.grad is not None
+    assert bool(asking.grad.abs().sum() > 0)
+
+
 def test_a_network_that_encodes_passages_gets_gradients(memory: Memory) -> None:
     layer = torch.nn.Linear(32, 32)
     encoder = HashEncoder()

@@ -126,6 +126,33 @@ def test_the_gradient_is_that_of_the_expected_return(pair, random_policy) -> Non
     assert figures["return"] == pytest.approx(exact, abs=0.05)
 
 
+def test_the_bonus_for_entropy_makes_the_policy_less_sure(pair, random_policy) -> None:
+    policy = random_policy(spread=2.0)
+    example = pair.example("Alder or Benta?", (0,))
+
+    def loss_and_entropy(weight: float) -> tuple[torch.Tensor, float]:
+        loss, figures = reinforce(
+            policy,
+            [example],
+            Reformulator(pair.encoder, reencode=True),
+            samples=50,
+            hops=1,
+            hop_cost=0.0,
+            entropy_weight=weight,
+            generator=generator(),
+        )
+        return loss, figures["entropy"]
+
+    plain, before = loss_and_entropy(0.0)
+    weights = list(policy.parameters())
+    gradients = torch.autograd.grad(loss_and_entropy(1.0)[0] - plain, weights)
+    length = torch.cat([each.flatten() for each in gradients]).norm()
+    with torch.no_grad():
+        for weight, gradient in zip(weights, gradients, strict=True):
+            weight -= 0.05 * gradient / length
+    assert loss_and_entropy(0.0)[1] > before
+
+
 def test_gold_that_was_missed_costs_recall(small, reformulator, random_policy) -> None:
     """F1 counts all gold, in the pool or not: reading one of two is no more than 2/3."""
     example = small.example(LAKE, small.slots("p-ada-lind", "p-varn"))
