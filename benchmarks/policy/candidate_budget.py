@@ -313,16 +313,16 @@ def best_single(worth: Values, clusters: NDArray[np.int64]) -> NDArray[np.int64]
     return choice
 
 
-def best_predicted(model: Any, worth: Values, known: Outcomes) -> NDArray[np.int64]:
+def best_predicted(model: Any, worth: Values, outcomes: Outcomes) -> NDArray[np.int64]:
     """The variant of which a model of the other folds expects most, for each question.
 
     It learns what each variant is worth beside today's constants.
     """
     choice = np.zeros(len(worth), dtype=np.int64)
     beside = worth - worth[:, :1]
-    for fit, test in GroupKFold(FOLDS).split(worth, groups=known.clusters):
-        model.fit(known.features[fit], beside[fit])
-        choice[test] = model.predict(known.features[test]).argmax(1)
+    for fit, test in GroupKFold(FOLDS).split(worth, groups=outcomes.clusters):
+        model.fit(outcomes.features[fit], beside[fit])
+        choice[test] = model.predict(outcomes.features[test]).argmax(1)
     return choice
 
 

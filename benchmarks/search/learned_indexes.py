@@ -86,10 +86,10 @@ def opened(folder: Path, cloze: int, vectors: Path | None) -> Corpus:
     if file is None or not file.is_file():
         load = partial(index_data, folder / "corpus.jsonl", seed=0, encoder=minilm())
         files = [folder / f"{part}.jsonl" for part in PARTS]
-        asked, measured = files[:1], files[1:]
+        sources, targets = files[:1], files[1:]
         if not files[0].is_file():
-            asked, measured = [], [folder / "questions.jsonl"]
-        train, dev = load(asked, cloze=cloze), load(measured, cloze=0)
+            sources, targets = [], [folder / "questions.jsonl"]
+        train, dev = load(sources, cloze=cloze), load(targets, cloze=0)
         corpus = Corpus(train.passages, train.queries, dev.queries)
         if file is not None:
             np.savez(file, **arrays_of(corpus))
