@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hoptrail.learning.indexes.id_training import SemanticIdsConfig, learn_semantic_ids
 from hoptrail.learning.indexes.labelled_queries import LabelledQueries
 from hoptrail.learning.indexes.matryoshka import learn_rotation, principal_rotation
 from hoptrail.learning.indexes.routing import RoutingConfig, default_shards, learn_router
@@ -33,6 +34,7 @@ from hoptrail.memory.encoders.transformer import minilm
 from hoptrail.memory.encoders.vectors import Vectors, unit
 from hoptrail.memory.index.learned.rotation import Rotation
 from hoptrail.memory.index.learned.router import Router, kmeans_router
+from hoptrail.memory.index.learned.semantic_ids import SemanticIds
 from hoptrail.policies.training.index_queries import ASKED, CLOZE, index_data
 
 PARTS = ("train", "dev")
@@ -40,6 +42,7 @@ SETS = ("musique", "2wikimultihopqa", "hotpotqa")
 CLOZE_QUERIES = 5000
 DIMS = (16, 32, 64, 128, 384)
 K = 5
+DEPTHS, BEAMS = (5, 10), (16, 64)
 PROBES = (1, 2, 4, 8, 16)
 
 Figures = dict[str, Any]
@@ -228,9 +231,81 @@ def cached_visits(
     return misses / visits, read / (len(routes) - warm)
 
 
+def semantic_ids(corpus: Corpus) -> Figures:
+    """Generated ids against dense search: alone, and as a source beside it."""
+    dense = corpus.dev.vectors @ corpus.passages.T
+    figures: Figures = {"dense": {f"recall@{k}": recall(dense, corpus.dev, k) for k in DEPTHS}}
+    configs = {
+        "ids": SemanticIdsConfig(),
+        "ids that are not balanced": SemanticIdsConfig(balanced=False),
+        "ids, decoder untrained": None,
+    }
+    for name, config in configs.items():
+        index, seconds = timed(partial(ids_of, corpus, config))
+        figures[name] = {"processor seconds": seconds, **generated(index, corpus, dense)}
+    return figures
+
+
+def ids_of(corpus: Corpus, config: SemanticIdsConfig | None) -> SemanticIds:
+    """Learned ids; without settings those of one step, whose decoder has only its centres."""
+    config = config or SemanticIdsConfig(steps=1, learning_rate=1e-9)
+    return learn_semantic_ids(corpus.passages, corpus.train, config)
+
+
+def generated(index: SemanticIds, corpus: Corpus, dense: NDArray[np.float32]) -> Figures:
+    """What the proposed ids hold, how they rank, and what they add to dense search."""
+    leaves = index.leaves(index.ids(corpus.passages))
+    sizes = np.bincount(leaves)
+    figures: Figures = {
+        "passages of an id": round(len(leaves) / int((sizes > 0).sum()), 2),
+        "largest": int(sizes.max()),
+    }
+    for beam in BEAMS:
+        ranked = np.full(dense.shape, -np.inf, dtype=np.float32)
+        for row, query in enumerate(corpus.dev.vectors):
+            proposed, log_probs = index.propose(query, leaves, beam)
+            by_leaf = dict(zip(proposed.tolist(), log_probs.tolist(), strict=True))
+            inside = np.flatnonzero(np.isin(leaves, proposed))
+            likelihoods = np.asarray([by_leaf[leaf] for leaf in leaves[inside].tolist()])
+            ranked[row, inside] = index.scores(
+                query, corpus.passages[inside], likelihoods.astype(np.float32)
+            )
+        pool = np.isfinite(ranked)
+        count = round(float(pool.sum(1).mean()))
+        figures[f"beam {beam}"] = {
+            "candidates": count,
+            "gold among them": kept(pool, corpus.dev),
+            "gold in as many of dense search": recall(dense, corpus.dev, count),
+            "recall@5, ranking layer": recall(ranked, corpus.dev),
+            "recall@5, cosine": recall(np.where(pool, dense, -np.inf), corpus.dev),
+            "gold in 25 of dense search": recall(dense, corpus.dev, 25),
+            "gold in these and 10 more by ids": kept(
+                first(dense, 25) | first(np.where(first(dense, 25), -np.inf, ranked), 10),
+                corpus.dev,
+            ),
+            "gold in 35 of dense search": recall(dense, corpus.dev, 35),
+        }
+    return figures
+
+
+def first(scores: NDArray[np.float32], count: int) -> NDArray[np.bool_]:
+    """Which passages are among the best of each query; none that scores -inf."""
+    mask = np.zeros(scores.shape, dtype=np.bool_)
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :count]
+    np.put_along_axis(mask, best, True, axis=1)
+    return mask & np.isfinite(scores)
+
+
+def kept(pool: NDArray[np.bool_], queries: LabelledQueries) -> float:
+    """The share of the supporting passages that are in the pools, in percent."""
+    shares = [row[list(gold)].mean() for row, gold in zip(pool, queries.gold, strict=True)]
+    return round(100 * float(np.mean(shares)), 1)
+
+
 KINDS: dict[str, Callable[[Corpus], Figures]] = {
     "matryoshka": matryoshka,
     "routing": routing,
+    "semantic-ids": semantic_ids,
 }
 
 if __name__ == "__main__":

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hoptrail.errors import FormatError
-from hoptrail.memory.index.learned import rotation, router
+from hoptrail.memory.index.learned import rotation, router, semantic_ids
 from hoptrail.memory.index.learned.rotation import Rotation
 from hoptrail.memory.index.learned.router import Router
+from hoptrail.memory.index.learned.semantic_ids import SemanticIds
 from hoptrail.memory.index.learned.tensor_file import layout_of
 from hoptrail.memory.search.first_stages import Full, Prefix
+from hoptrail.memory.search.generated_ids import GeneratedIds
 from hoptrail.memory.search.pipeline import Pipeline
 
 PREFIX = 64
@@ -18,11 +20,12 @@ PREFIX = 64
 KEPT = 20
 """Candidates of a learned first stage, for each passage that is wanted."""
 
-LearnedIndex = Rotation | Router
+LearnedIndex = Rotation | Router | SemanticIds
 
 _LAYOUTS: dict[str, Callable[[str | Path], LearnedIndex]] = {
     rotation.FORMAT: Rotation.load,
     router.FORMAT: Router.load,
+    semantic_ids.FORMAT: SemanticIds.load,
 }
 
 
@@ -56,4 +59,6 @@ def learned_pipeline(index: LearnedIndex, k: int, *, dims: int = PREFIX) -> Pipe
     """
     if isinstance(index, Router):
         return Pipeline([Full(keep=k)])
+    if isinstance(index, SemanticIds):
+        return Pipeline([GeneratedIds(index, keep=k)])
     return Pipeline([Prefix(dims, keep=KEPT * k, rotation=index), Full(keep=k)])

@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.errors import ConfigError, FormatError
-from hoptrail.memory.encoders.vectors import Vectors, unit
+from hoptrail.memory.encoders.vectors import Vectors
+from hoptrail.memory.index.learned.clusters import fit_clusters
 from hoptrail.memory.index.learned.tensor_file import load_arrays, save_arrays
 
 FORMAT = "hoptrail-router-1"
@@ -162,19 +163,12 @@ def kmeans_router(passages: Vectors, shards: int, *, probes: int = 8, seed: int 
     Raises:
         ConfigError: There are more shards than passages.
     """
-    import faiss
-
     if not 1 <= shards <= len(passages):
         raise ConfigError(f"shards must be 1 to {len(passages)}, the passages, got {shards}")
-    kmeans = faiss.Kmeans(
-        passages.shape[1],
-        shards,
-        niter=ROUNDS,
-        seed=seed,
-        spherical=True,
-        min_points_per_centroid=1,
-        max_points_per_centroid=POINTS,
-    )
-    kmeans.train(np.ascontiguousarray(passages))
-    centroids = SHARPNESS * unit(kmeans.centroids.reshape(shards, -1))
+    points = passages
+    if len(passages) > POINTS * shards:
+        drawn = np.random.default_rng(seed).choice(len(passages), POINTS * shards, replace=False)
+        points = passages[np.sort(drawn)]
+    centres, _ = fit_clusters(points, shards, rounds=ROUNDS, seed=seed, spherical=True)
+    centroids = np.float32(SHARPNESS) * centres
     return Router(centroids, centroids, min(probes, shards), {"by": "k-means"})

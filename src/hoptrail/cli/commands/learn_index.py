@@ -186,6 +186,56 @@ def learn_routing(
     return 0
 
 
+@command(
+    index_commands,
+    "ids",
+    examples="""
+index ids --corpus agent.db --questions questions.jsonl --out ids.safetensors
+search --store agent.db --learned ids.safetensors \"ice ages\"""",
+)
+def learn_ids(
+    corpus: CorpusOption,
+    out: FileOption,
+    questions: QuestionsOption = None,
+    cloze: ClozeOption = CLOZE,
+    levels: Annotated[
+        int | None,
+        option("--levels", parser=whole_argument, metavar="N", help="codes of an id (default: 3)"),
+    ] = None,
+    codes: Annotated[
+        int | None,
+        option(
+            "--codes", parser=whole_argument, metavar="N", help="codes to choose from (default: 32)"
+        ),
+    ] = None,
+    steps: IndexStepsOption = None,
+    seed: SeedOption = 0,
+    encoder: EncoderOption = None,
+    json: JsonFlag = False,
+) -> int:
+    """Give passages hierarchical ids by meaning, and learn to generate them for a question.
+
+    `search --learned FILE` ranks the passages whose ids are generated. New passages get ids without
+    training. On the sets that it was measured on it finds less than dense search.
+    """
+    from hoptrail.cli import output
+    from hoptrail.learning.indexes.id_training import SemanticIdsConfig, learn_semantic_ids
+
+    options: dict[str, Any] = {"levels": levels, "codes": codes, "steps": steps}
+    config = SemanticIdsConfig(
+        seed=seed, **{name: value for name, value in options.items() if value is not None}
+    )
+    with output.Steps() as progress:
+        data = _index_data(corpus, questions, cloze, seed, encoder, progress)
+        ids = learn_semantic_ids(data.passages, data.queries, config, progress=progress)
+    ids.save(out)
+    if json:
+        print_json({"fingerprint": ids.fingerprint, **ids.made_of})
+    else:
+        say(f"{ids!r} learned of {len(data.queries)} queries: {out}")
+    return 0
+
+
 def _costs(costs: dict[str, Any]) -> dict[str, Any]:
     names = ("latency", "locality", "cache", "bandwidth")
     for name, value in costs.items():
