@@ -39,6 +39,11 @@ from .generation.rag_model import (
     RagModel as RagModel,
     TrailContext as TrailContext,
 )
+from .indexes.id_training import (
+    IdDecoder as IdDecoder,
+    SemanticIdsConfig as SemanticIdsConfig,
+    learn_semantic_ids as learn_semantic_ids,
+)
 from .indexes.labelled_queries import LabelledQueries as LabelledQueries
 from .indexes.matryoshka import (
     MatryoshkaConfig as MatryoshkaConfig,

@@ -24,6 +24,7 @@ from .index.learned.router import (
     Router as Router,
     kmeans_router as kmeans_router,
 )
+from .index.learned.semantic_ids import SemanticIds as SemanticIds
 from .maintenance.checks import (
     Problem as Problem,
     Purged as Purged,
@@ -74,6 +75,7 @@ from .search.fusion import (
     load_rule as load_rule,
     save_rule as save_rule,
 )
+from .search.generated_ids import GeneratedIds as GeneratedIds
 from .search.learned_search import (
     learned_pipeline as learned_pipeline,
     load_learned_index as load_learned_index,

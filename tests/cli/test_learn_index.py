@@ -71,3 +71,13 @@ def test_a_router_is_learned_with_costs_and_searched_through(
     argv[argv.index("--costs") + 1] = '{"price": 1}'
     assert main(argv) == 1
     assert "numbers for latency, locality, cache, bandwidth" in capsys.readouterr().err
+
+
+def test_ids_are_learned_and_searched_through(capsys, tmp_path, store, questions) -> None:
+    out = str(tmp_path / "ids.safetensors")
+    argv = ["index", "ids", "--corpus", store, "--questions", str(questions), "--cloze", "8"]
+    argv += ["--levels", "2", "--codes", "3", "--steps", "2", "--out", out]
+    assert main([*argv, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["config"]["codes"] == 3
+    assert main(["search", "--store", store, "--learned", out, "--json", "bells"]) == 0
+    assert json.loads(capsys.readouterr().out)["passages"]
