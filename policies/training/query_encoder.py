@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import torch
@@ -34,6 +34,7 @@ from hoptrail.errors import ConfigError, InputError
 from hoptrail.formats.jsonl import read_questions
 from hoptrail.learning.losses import listwise_loss
 from hoptrail.learning.low_rank import add_low_rank
+from hoptrail.learning.ranking_losses import TAUGHT
 from hoptrail.learning.retrieval.collapse import CollapseMonitor
 from hoptrail.learning.retrieval.soft_ranking import soft_ndcg, soft_recall
 from hoptrail.memory.encoders.query_side import query_side
@@ -41,13 +42,22 @@ from hoptrail.memory.encoders.query_tuned import QueryTunedEncoder, check_tuned_
 from hoptrail.memory.encoders.transformer import Encoder, TransformerEncoder
 from hoptrail.memory.views.view import View
 from hoptrail.policies.data.corpora import OpenCorpus
+from hoptrail.policies.data.inverse_cloze import with_cloze_questions
 from hoptrail.policies.data.training_data import TrainingData, TrainingSet
 from hoptrail.policies.reformulation.query_text import query_text
 from hoptrail.policies.training.preparation import open_corpora
+from hoptrail.policies.training.query_candidates import (
+    SAME,
+    NegativesName,
+    QueryObjective,
+    hybrid_teacher,
+    list_loss,
+)
 from hoptrail.policies.training.stage_run import Schedule
 from hoptrail.types import Namespace
 from hoptrail.values.numbers import above_zero, whole
 from hoptrail.values.progress import TrainingProgress, silent
+from hoptrail.values.strings import check_choice
 
 DEPTHS = (5, 10)
 """Passages that a dense search may give, where it is measured."""
@@ -57,10 +67,6 @@ as a trail has hops."""
 WRONG, WRONG_TURNS = 4, 0.25
 """Passages of a question that a query may be given by mistake, and the share of queries that one is
 given: a walk has to go on from there too."""
-
-
-QueryObjective = Literal["likelihood", "recall", "ndcg"]
-"""What a query is trained for: the likelihood of its evidence, or a measure of the ranking."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,18 +90,26 @@ class QueryEncoderConfig:
     """What it costs to turn a query away from what it was."""
     objective: QueryObjective = "likelihood"
     """What is made small: see `retrieval_loss`."""
+    negatives: NegativesName = "mined"
+    """What the lists of candidates hold, for losses of a list."""
+    same: float = SAME
+    """Cosine of two passages from which one is no negative where the other is right."""
+    cloze: int = 0
+    """Questions that are made of the passages (inverse cloze): words of one, which ask for it."""
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name in ("rank", "epochs", "states", "batch"):
             whole(getattr(self, name), name, least=1, error=ConfigError)
-        for name in ("learning_rate", "temperature"):
+        for name in ("learning_rate", "temperature", "same"):
             above_zero(getattr(self, name), name, error=ConfigError)
         if self.objective not in get_args(QueryObjective):
             raise ConfigError(
                 f"objective must be one of {', '.join(get_args(QueryObjective))}, got "
                 f"{self.objective!r}"
             )
+        check_choice(self.negatives, get_args(NegativesName), "negatives")
+        whole(self.cloze, "cloze", least=0, error=ConfigError)
         if not 0 <= self.anchor < math.inf or not 0 <= self.weight_decay < math.inf:
             raise ConfigError(
                 "anchor and weight_decay must be finite and at least 0, got "
@@ -114,7 +128,8 @@ class PassageScores:
     """
 
     def __init__(self, view: View, device: str) -> None:
-        slots = np.flatnonzero(view.alive)
+        self.view = view
+        self.slots = slots = np.flatnonzero(view.alive)
         windows, owners = view.dense.windows()
         self.row: NDArray[np.int64] = np.full(len(view.alive), -1, dtype=np.int64)
         """The column of each slot in the scores."""
@@ -276,7 +291,7 @@ def train_factors(
         vectors = encoder.trainable_vectors(network, texts)
         with torch.no_grad():
             before = encoder.trainable_vectors(encoder.model.network, texts)
-        loss = retrieval_loss(batch, vectors, config.temperature, config.objective)
+        loss = retrieval_loss(batch, vectors, config, before)
         turn = (1 - (vectors * before).sum(1)).mean()
         optimizer.zero_grad()
         (loss + config.anchor * turn).backward()  # type: ignore[no-untyped-call]
@@ -332,6 +347,9 @@ def tune_query_encoder(
             ]
 
         corpora, dev = opened(data.train), opened(data.dev)
+        if config.cloze:
+            unlabelled = open_corpora(data.pseudo_corpora, encoder, progress, stack)
+            corpora += with_cloze_questions(unlabelled, config.cloze, config.seed)
         tuned = train_query_encoder(corpora, encoder, config, progress=progress)
         figures = [
             {
@@ -385,36 +403,60 @@ def _watch(
 
 
 def retrieval_loss(
-    batch: Sequence[TrainingQuery],
-    vectors: Tensor,
-    temperature: float,
-    objective: QueryObjective = "likelihood",
+    batch: Sequence[TrainingQuery], vectors: Tensor, config: QueryEncoderConfig, before: Tensor
 ) -> Tensor:
     """The loss of queries, without the anchor.
+
+    With the objective "likelihood" it is the module's; "recall" is 1 - recall@5 and "ndcg" is
+    1 - nDCG, both of soft ranks (`hoptrail.learning.retrieval.soft_ranking`); the others compare
+    a list of candidates (`hoptrail.learning.ranking_losses`), "listnet" and "margin" with hybrid
+    search's scores for a teacher.
 
     Args:
         batch: n queries of one scope.
         vectors: `(n, d)` theirs.
-        temperature: τ.
-        objective: "likelihood" is the module's; "recall" is 1 - recall@5 and "ndcg" is 1 - nDCG,
-            both of soft ranks of that temperature (`hoptrail.learning.retrieval.soft_ranking`).
+        config: The objective, the temperature τ, and what lists hold.
+        before: `(n, d)` what the encoder made of them before training.
     """
     scores = batch[0].question.scores
-    logits = scores(vectors) / temperature
-    missing = np.zeros(tuple(logits.shape), dtype=bool)
-    unread = np.ones(tuple(logits.shape), dtype=bool)
-    for i, query in enumerate(batch):
-        missing[i, scores.row[list(query.question.gold)]] = True
-        read = scores.row[list(query.evidence)]
-        missing[i, read] = unread[i, read] = False
-    positives, mask = (torch.tensor(each, device=logits.device) for each in (missing, unread))
+    cosines = scores(vectors)
+    positives, mask = _missing_and_unread(batch, cosines)
+    objective, logits = config.objective, cosines / config.temperature
     if objective == "recall":
         return 1 - soft_recall(logits, positives, DEPTHS[0], temperature=1.0, mask=mask).mean()
     if objective == "ndcg":
         return 1 - soft_ndcg(logits, positives.to(logits), temperature=1.0, mask=mask).mean()
-    some = listwise_loss(logits, positives, mask=mask, combine="sum")
-    each = listwise_loss(logits, positives, mask=mask, combine="mean")
-    return (some + each) / 2
+    if objective == "likelihood":
+        some = listwise_loss(logits, positives, mask=mask, combine="sum")
+        each = listwise_loss(logits, positives, mask=mask, combine="mean")
+        return (some + each) / 2
+    teacher = None
+    if objective in TAUGHT:
+        texts, were = [query.text for query in batch], before.cpu().numpy()
+        teacher = hybrid_teacher(scores.view, texts, were, scores.slots).to(cosines)
+    return list_loss(
+        objective,
+        cosines,
+        positives,
+        mask,
+        vectors=scores.vectors,
+        negatives=config.negatives,
+        temperature=config.temperature,
+        same=config.same,
+        teacher=teacher,
+    )
+
+
+def _missing_and_unread(batch: Sequence[TrainingQuery], like: Tensor) -> tuple[Tensor, Tensor]:
+    """Which passages each query misses, and which it has not read: bool `(n, passages)`."""
+    scores = batch[0].question.scores
+    missing = np.zeros(tuple(like.shape), dtype=bool)
+    unread = np.ones(tuple(like.shape), dtype=bool)
+    for i, query in enumerate(batch):
+        missing[i, scores.row[list(query.question.gold)]] = True
+        read = scores.row[list(query.evidence)]
+        missing[i, read] = unread[i, read] = False
+    return torch.tensor(missing, device=like.device), torch.tensor(unread, device=like.device)
 
 
 def state_batches(

@@ -146,3 +146,23 @@ def test_a_folder_of_somebody_elses_is_refused_before_anything_slow(
 def test_settings_are_checked(settings) -> None:
     with pytest.raises(ConfigError):
         QueryEncoderConfig(**settings)
+
+
+@pytest.mark.parametrize("objective", ["contrastive", "triplet", "listnet", "margin"])
+def test_a_loss_of_a_list_falls_as_it_is_trained_for(opened, base, objective) -> None:
+    config = replace(QUICK, objective=objective, epochs=4, same=1.1)
+    steps: list[float] = []
+    train_query_encoder(
+        [opened], base, config, progress=lambda *step: steps.append(step[3]["loss"])
+    )
+    assert np.mean(steps[-3:]) < np.mean(steps[:3])
+
+
+def test_passages_alone_teach_how_to_ask_for_them(one_set, base, tmp_path) -> None:
+    tuned = tune_query_encoder(
+        TrainingData(unlabelled=[one_set.corpus], dev=[one_set]),
+        tmp_path / "tuned",
+        replace(QUICK, epochs=2, cloze=4),
+        encoder=base,
+    )
+    assert query_side(tuned).fingerprint != base.fingerprint

@@ -35,16 +35,47 @@ from hoptrail.cli.options import (
     whole_argument,
 )
 from hoptrail.cli.printing import print_json, say
+from hoptrail.errors import InputError
 
 if TYPE_CHECKING:
     from hoptrail.api.memory import Memory
 
 QueryObjectiveOption = Annotated[
-    Literal["likelihood", "recall", "ndcg"] | None,
+    Literal[
+        "likelihood",
+        "recall",
+        "ndcg",
+        "contrastive",
+        "triplet",
+        "pairwise",
+        "listnet",
+        "lambda",
+        "margin",
+    ]
+    | None,
     option(
         "--objective",
         parser=None,
-        help="the likelihood of the passages, or a soft recall@5 or nDCG (default: likelihood)",
+        help="the likelihood of the passages, a soft recall@5 or nDCG, or a loss of a list of "
+        "candidates (default: likelihood)",
+    ),
+]
+NegativesOption = Annotated[
+    Literal["mined", "batch"] | None,
+    option(
+        "--negatives",
+        parser=None,
+        help="of a list: what the batch needs and the wrong passages that score highest, or the "
+        "first alone (default: mined)",
+    ),
+]
+ClozeTuningOption = Annotated[
+    int | None,
+    option(
+        "--cloze",
+        parser=whole_argument,
+        metavar="N",
+        help="also learn from N questions that are words of a passage and ask for it",
     ),
 ]
 encoder_commands = add_group(
@@ -138,28 +169,40 @@ def distill_encoder(
     examples="""
 encoder tune --set corpus.jsonl questions.jsonl --out tuned
 encoder tune --set agent.db questions.jsonl --dev agent.db others.jsonl --out tuned
+encoder tune --set agent.db questions.jsonl --objective contrastive --cloze 500 --out tuned
+encoder tune --corpus agent.db --cloze 2000 --out tuned
 search --store agent.db --encoder tuned \"what was asked\"""",
 )
 def tune_encoder(
     context: typer.Context,
+    out: OutOption,
     sets: Annotated[
-        list[Path],
+        list[Path] | None,
         path_option(
             "--set",
             metavar="CORPUS QUESTIONS",
             help="a corpus (or a store) and questions that name their supporting passages; "
             "repeatable",
         ),
-    ],
-    out: OutOption,
+    ] = None,
     dev: DevOption = None,
     objective: QueryObjectiveOption = None,
+    negatives: NegativesOption = None,
+    cloze: ClozeTuningOption = None,
+    corpus: Annotated[
+        list[Path] | None,
+        path_option(
+            "--corpus",
+            metavar="PATH…",
+            help="with --cloze: corpora or stores to make them of (default: those of --set)",
+        ),
+    ] = None,
     epochs: EpochsOption = None,
     seed: SeedOption = 0,
     encoder: EncoderOption = None,
     json: JsonFlag = False,
 ) -> int:
-    """Train the query side of an encoder on questions whose passages are known.
+    """Train the query side of an encoder on questions whose passages are known, or on passages.
 
     Passages keep their vectors, so that a memory can be asked by the folder that is written
     (--encoder) without being encoded anew. With --dev, dense search is measured before and after.
@@ -168,9 +211,19 @@ def tune_encoder(
     from hoptrail.policies.data.training_data import TrainingData
     from hoptrail.policies.training.query_encoder import QueryEncoderConfig, tune_query_encoder
 
-    check_readable(*sets, *(dev or []))
+    if corpus and not cloze:
+        raise InputError("--corpus is for --cloze: a corpus alone has no questions")
+    if not sets and not corpus:
+        raise InputError("there is nothing to learn from: give --set, or --corpus with --cloze N")
+    check_readable(*(sets or []), *(corpus or []), *(dev or []))
     check_encoder_installed(encoder)
-    options: dict[str, Any] = {"objective": objective, "epochs": epochs, "seed": seed}
+    options: dict[str, Any] = {
+        "objective": objective,
+        "negatives": negatives,
+        "cloze": cloze,
+        "epochs": epochs,
+        "seed": seed,
+    }
     config = QueryEncoderConfig(
         **{name: value for name, value in options.items() if value is not None}
     )
@@ -179,7 +232,11 @@ def tune_encoder(
     )
     with leaving_no_empty_folder(out), output.Steps() as steps:
         tuned = tune_query_encoder(
-            TrainingData(train=training_sets(sets), dev=training_sets(dev or [])),
+            TrainingData(
+                train=training_sets(sets or []),
+                dev=training_sets(dev or []),
+                unlabelled=corpus or [],
+            ),
             out,
             config,
             encoder=base,
