@@ -238,7 +238,7 @@ class _Training:
         self.passages = torch.tensor(passages)
         ids = serving.ids(passages)
         self.ids = torch.tensor(ids)
-        self.asked = torch.tensor(queries.vectors)
+        self.vectors = torch.tensor(queries.vectors)
         self.rng = np.random.default_rng(config.seed)
         leaves = serving.leaves(ids)
         self.order = np.argsort(leaves, kind="stable")
@@ -254,13 +254,13 @@ class _Training:
         """The parts of the loss of one batch."""
         config, rng = self.config, self.rng
         drawn = self.queries.draw(config.batch, rng)
-        asked = self.asked[drawn]
-        rows, positives = self._candidates(drawn, self._proposals(asked))
-        scores = self.decoder.rank(asked, self.passages[rows], self.ids[rows])
+        query_vectors = self.vectors[drawn]
+        rows, positives = self._candidates(drawn, self._proposals(query_vectors))
+        scores = self.decoder.rank(query_vectors, self.passages[rows], self.ids[rows])
         golds = [(i, row) for i, one in enumerate(drawn) for row in self.queries.gold[one]]
         of, gold = torch.tensor(golds).T
         share = 1 / torch.bincount(of)[of]
-        generated = -(self.decoder(asked[of], self.ids[gold]) * share).sum() / len(drawn)
+        generated = -(self.decoder(query_vectors[of], self.ids[gold]) * share).sum() / len(drawn)
         own = torch.tensor(rng.integers(len(self.passages), size=config.batch))
         noise = torch.tensor(rng.normal(size=(config.batch, self.passages.shape[1])))
         noisy = functional.normalize(self.passages[own] + config.noise * noise.float(), dim=1)
@@ -271,14 +271,14 @@ class _Training:
         }
 
     @torch.no_grad()
-    def _proposals(self, asked: Tensor) -> NDArray[np.int64]:
+    def _proposals(self, query_vectors: Tensor) -> NDArray[np.int64]:
         """A passage by chance of each id that the beam proposes, `(b, beam)`; -1 for none."""
-        count, codes = len(asked), self.config.codes
+        count, codes = len(query_vectors), self.config.codes
         nodes = torch.zeros(count, 1, dtype=torch.int64)
         log_probs = torch.zeros(count, 1)
         prefix = torch.zeros(count, 1, self.config.hidden)
         for level, there in enumerate(self.there):
-            scores = self.decoder.next_log_probs(asked.unsqueeze(1), prefix, level)
+            scores = self.decoder.next_log_probs(query_vectors.unsqueeze(1), prefix, level)
             children = nodes.unsqueeze(-1) * codes + torch.arange(codes)
             scores = (log_probs.unsqueeze(-1) + scores).masked_fill(~there[children], -torch.inf)
             width = min(self.config.beam, scores[0].numel())
