@@ -27,7 +27,7 @@ from hoptrail.errors import ConfigError
 from hoptrail.learning.indexes.labelled_queries import LabelledQueries
 from hoptrail.learning.losses import listwise_loss
 from hoptrail.memory.encoders.vectors import Vectors
-from hoptrail.memory.index.learned.clusters import fit_clusters, nearest_clusters
+from hoptrail.memory.index.learned.balanced_kmeans import fit_clusters, nearest_clusters
 from hoptrail.memory.index.learned.semantic_ids import IdWeights, SemanticIds
 from hoptrail.values.numbers import above_zero, whole
 from hoptrail.values.progress import TrainingProgress, silent
@@ -112,7 +112,8 @@ class IdDecoder(nn.Module):
         hidden = functional.relu(queries @ self.query.T + prefix + self.levels[level])
         hidden = hidden + functional.relu(hidden @ self.hidden.T)
         by_centre = self.sharpness[level] * (queries @ self.centres[level].T)
-        return torch.log_softmax(hidden @ self.output[level].T + by_centre, -1)
+        log_probs: Tensor = torch.log_softmax(hidden @ self.output[level].T + by_centre, -1)
+        return log_probs
 
     def forward(self, queries: Tensor, ids: Tensor) -> Tensor:
         """Log p(id | q), `(...)`.
@@ -141,7 +142,8 @@ class IdDecoder(nn.Module):
         turned = queries + (queries @ self.down.T) @ self.up.T
         cosines = (passages @ turned.unsqueeze(-1)).squeeze(-1)
         log_probs = self(queries.unsqueeze(1).expand(-1, ids.shape[1], -1), ids)
-        return self.weights[0] * cosines + self.weights[1] * log_probs
+        scores: Tensor = self.weights[0] * cosines + self.weights[1] * log_probs
+        return scores
 
     def serving(self, offsets: Vectors, made_of: dict[str, object]) -> SemanticIds:
         """The same in numpy.
@@ -206,7 +208,7 @@ def learn_semantic_ids(
         torch.manual_seed(config.seed)
         decoder = IdDecoder(torch.tensor(centres), config.hidden, config.rank)
     made_of = {"config": asdict(config), "queries": len(queries), "passages": len(passages)}
-    training = _Training(decoder, passages, queries, config, decoder.serving(offsets, {}))
+    training = _IdTraining(decoder, passages, queries, config, decoder.serving(offsets, {}))
     optimizer = torch.optim.AdamW(
         decoder.parameters(), config.learning_rate, weight_decay=config.weight_decay
     )
@@ -223,7 +225,7 @@ def learn_semantic_ids(
     return decoder.serving(offsets, made_of)
 
 
-class _Training:
+class _IdTraining:
     """What the steps of a training have in common."""
 
     def __init__(

@@ -43,16 +43,16 @@ from hoptrail.memory.encoders.transformer import Encoder, TransformerEncoder
 from hoptrail.memory.views.view import View
 from hoptrail.policies.data.corpora import OpenCorpus
 from hoptrail.policies.data.inverse_cloze import with_cloze_questions
-from hoptrail.policies.data.training_data import TrainingData, TrainingSet
-from hoptrail.policies.reformulation.query_text import query_text
-from hoptrail.policies.training.preparation import open_corpora
-from hoptrail.policies.training.query_candidates import (
+from hoptrail.policies.data.query_candidates import (
     SAME,
     NegativesName,
     QueryObjective,
     hybrid_teacher,
     list_loss,
 )
+from hoptrail.policies.data.training_data import TrainingData, TrainingSet
+from hoptrail.policies.reformulation.query_text import query_text
+from hoptrail.policies.training.preparation import open_corpora
 from hoptrail.policies.training.stage_run import Schedule
 from hoptrail.types import Namespace
 from hoptrail.values.numbers import above_zero, whole
@@ -291,7 +291,7 @@ def train_factors(
         vectors = encoder.trainable_vectors(network, texts)
         with torch.no_grad():
             before = encoder.trainable_vectors(encoder.model.network, texts)
-        loss = retrieval_loss(batch, vectors, config, before)
+        loss = _objective_loss(batch, vectors, config, before)
         turn = (1 - (vectors * before).sum(1)).mean()
         optimizer.zero_grad()
         (loss + config.anchor * turn).backward()  # type: ignore[no-untyped-call]
@@ -403,42 +403,47 @@ def _watch(
 
 
 def retrieval_loss(
-    batch: Sequence[TrainingQuery], vectors: Tensor, config: QueryEncoderConfig, before: Tensor
+    batch: Sequence[TrainingQuery],
+    vectors: Tensor,
+    temperature: float,
+    objective: QueryObjective = "likelihood",
 ) -> Tensor:
-    """The loss of queries, without the anchor.
-
-    With the objective "likelihood" it is the module's; "recall" is 1 - recall@5 and "ndcg" is
-    1 - nDCG, both of soft ranks (`hoptrail.learning.retrieval.soft_ranking`); the others compare
-    a list of candidates (`hoptrail.learning.ranking_losses`), "listnet" and "margin" with hybrid
-    search's scores for a teacher.
+    """The loss of queries over all of their scope, without the anchor.
 
     Args:
         batch: n queries of one scope.
         vectors: `(n, d)` theirs.
-        config: The objective, the temperature τ, and what lists hold.
-        before: `(n, d)` what the encoder made of them before training.
+        temperature: τ.
+        objective: "likelihood" is the module's; "recall" is 1 - recall@5 and "ndcg" is 1 - nDCG,
+            both of soft ranks of that temperature (`hoptrail.learning.retrieval.soft_ranking`).
     """
-    scores = batch[0].question.scores
-    cosines = scores(vectors)
-    positives, mask = _missing_and_unread(batch, cosines)
-    objective, logits = config.objective, cosines / config.temperature
+    logits = batch[0].question.scores(vectors) / temperature
+    positives, mask = _missing_and_unread(batch, logits)
     if objective == "recall":
         return 1 - soft_recall(logits, positives, DEPTHS[0], temperature=1.0, mask=mask).mean()
     if objective == "ndcg":
         return 1 - soft_ndcg(logits, positives.to(logits), temperature=1.0, mask=mask).mean()
-    if objective == "likelihood":
-        some = listwise_loss(logits, positives, mask=mask, combine="sum")
-        each = listwise_loss(logits, positives, mask=mask, combine="mean")
-        return (some + each) / 2
-    teacher = None
+    some = listwise_loss(logits, positives, mask=mask, combine="sum")
+    each = listwise_loss(logits, positives, mask=mask, combine="mean")
+    return (some + each) / 2
+
+
+def _objective_loss(
+    batch: Sequence[TrainingQuery], vectors: Tensor, config: QueryEncoderConfig, before: Tensor
+) -> Tensor:
+    """The loss that the settings name; queries were `(n, d)` before training."""
+    objective = config.objective
+    if objective == "likelihood" or objective == "recall" or objective == "ndcg":
+        return retrieval_loss(batch, vectors, config.temperature, objective)
+    scores, texts = batch[0].question.scores, [query.text for query in batch]
+    cosines, teacher = scores(vectors), None
     if objective in TAUGHT:
-        texts, were = [query.text for query in batch], before.cpu().numpy()
+        were = before.cpu().numpy()
         teacher = hybrid_teacher(scores.view, texts, were, scores.slots).to(cosines)
     return list_loss(
         objective,
         cosines,
-        positives,
-        mask,
+        *_missing_and_unread(batch, cosines),
         vectors=scores.vectors,
         negatives=config.negatives,
         temperature=config.temperature,

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from hoptrail.errors import ConfigError, FormatError
 from hoptrail.memory.encoders.vectors import Vectors
-from hoptrail.memory.index.learned.clusters import fit_clusters
+from hoptrail.memory.index.learned.balanced_kmeans import fit_clusters
 from hoptrail.memory.index.learned.tensor_file import load_arrays, save_arrays
 
 FORMAT = "hoptrail-router-1"

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from hoptrail.errors import FormatError
 from hoptrail.memory.encoders.vectors import Vectors
-from hoptrail.memory.index.learned.clusters import nearest_clusters
+from hoptrail.memory.index.learned.balanced_kmeans import nearest_clusters
 from hoptrail.memory.index.learned.tensor_file import load_arrays, save_arrays
 
 FORMAT = "hoptrail-semantic-ids-1"

@@ -97,7 +97,7 @@ def test_balanced_codes_stand_for_more_like_numbers_of_passages() -> None:
 
 def test_more_codes_than_passages_are_refused() -> None:
     passages, queries = corpus()
-    with pytest.raises(ConfigError, match="more passages than codes, got 8 and 8"):
-        learn_semantic_ids(passages[:8], queries, QUICK)
+    with pytest.raises(ConfigError, match="more passages than codes, got 6 and 6"):
+        learn_semantic_ids(passages[:6], queries, QUICK)
     with pytest.raises(ConfigError, match="take fewer"):
         SemanticIdsConfig(levels=6, codes=64)

@@ -69,6 +69,22 @@ NegativesOption = Annotated[
         "first alone (default: mined)",
     ),
 ]
+TuningSetsOption = Annotated[
+    list[Path] | None,
+    path_option(
+        "--set",
+        metavar="CORPUS QUESTIONS",
+        help="a corpus (or a store) and questions that name their supporting passages; repeatable",
+    ),
+]
+ClozeCorporaOption = Annotated[
+    list[Path] | None,
+    path_option(
+        "--corpus",
+        metavar="PATH…",
+        help="with --cloze: corpora or stores to make them of (default: those of --set)",
+    ),
+]
 ClozeTuningOption = Annotated[
     int | None,
     option(
@@ -176,27 +192,12 @@ search --store agent.db --encoder tuned \"what was asked\"""",
 def tune_encoder(
     context: typer.Context,
     out: OutOption,
-    sets: Annotated[
-        list[Path] | None,
-        path_option(
-            "--set",
-            metavar="CORPUS QUESTIONS",
-            help="a corpus (or a store) and questions that name their supporting passages; "
-            "repeatable",
-        ),
-    ] = None,
+    sets: TuningSetsOption = None,
     dev: DevOption = None,
     objective: QueryObjectiveOption = None,
     negatives: NegativesOption = None,
     cloze: ClozeTuningOption = None,
-    corpus: Annotated[
-        list[Path] | None,
-        path_option(
-            "--corpus",
-            metavar="PATH…",
-            help="with --cloze: corpora or stores to make them of (default: those of --set)",
-        ),
-    ] = None,
+    corpus: ClozeCorporaOption = None,
     epochs: EpochsOption = None,
     seed: SeedOption = 0,
     encoder: EncoderOption = None,
@@ -248,15 +249,22 @@ def tune_encoder(
         print_json({"fingerprint": tuned.fingerprint, "weights": tuned.size, **tuned.made_of})
         return 0
     if dev:
-        rows = [["dense search on", "", "recall@5", "recall@10"]]
-        for one in tuned.made_of["dev"]:
-            for when in ("before", "after"):
-                recalls = [f"{share:.1f}" for share in one[when].values()]
-                rows.append([one["questions"], when, *recalls])
-        output.output().print(output.rows_table("", rows))
+        output.output().print(output.rows_table("", _recall_rows(tuned.made_of["dev"])))
     say(*_collapse_lines(tuned.made_of["collapse"]))
     say(f"the query side of {base.fingerprint}, {tuned.size:,} weights: {out}")
     return 0
+
+
+def _recall_rows(sets: list[dict[str, Any]]) -> list[list[str]]:
+    """A table of what dense search found on each set before and after."""
+    return [
+        ["dense search on", "", "recall@5", "recall@10"],
+        *(
+            [one["questions"], when, *(f"{share:.1f}" for share in one[when].values())]
+            for one in sets
+            for when in ("before", "after")
+        ),
+    ]
 
 
 def _collapse_lines(collapse: dict[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ import torch
 from hoptrail.memory.search.hybrid_search import hybrid_scores
 from hoptrail.memory.store import Store
 from hoptrail.memory.testing.hash_encoder import HashEncoder
-from hoptrail.policies.training.query_candidates import (
+from hoptrail.policies.data.query_candidates import (
     HARD,
     hybrid_teacher,
     list_columns,
