@@ -1,8 +1,10 @@
 """k-means in numpy, spherical or not, with clusters of like sizes where that is asked for.
 
 Balance: each cluster has an offset b_k, and a point goes to the k with the least |x - c_k|² - b_k.
-The offset of a cluster that holds more than its share falls, and that of one that holds less
-rises, as the duals of an even transport do (Cuturi 2013, 1306.0895; Bertsekas 1988, auction).
+Once the centres are there, the offset of a cluster that holds more than its share falls, and that
+of one that holds less rises, by smaller and smaller steps, as the duals of an even transport do
+(Cuturi 2013, 1306.0895; Bertsekas 1988, auction). The offsets whose largest cluster is smallest
+are taken, so that they never make it worse.
 """
 
 from __future__ import annotations
@@ -14,8 +16,8 @@ from hoptrail.memory.encoders.vectors import Vectors, unit
 
 AT_ONCE = 8192
 """Points whose distances are worked out together."""
-OFFSET_STEP = 0.1
-"""By which an offset moves in a round, of the mean distance."""
+OFFSET_STEP, OFFSET_ROUNDS = 0.05, 20
+"""By which an offset moves in the first round, of the mean distance, and how many rounds follow."""
 
 Centres = tuple[Vectors, NDArray[np.float32]]
 
@@ -36,8 +38,8 @@ def fit_clusters(
     rng = np.random.default_rng(seed)
     centres: Vectors = points[rng.choice(len(points), count, replace=False)].copy()
     offsets = np.zeros(count, dtype=np.float32)
-    for done in range(rounds):
-        nearest, distance = nearest_clusters(points, centres, offsets)
+    for _ in range(rounds):
+        nearest, _ = nearest_clusters(points, centres, offsets)
         sizes = np.bincount(nearest, minlength=count)
         sums = np.zeros((count, points.shape[1]), dtype=np.float64)
         np.add.at(sums, nearest, points)
@@ -45,10 +47,23 @@ def fit_clusters(
         centres = np.where(sizes[:, None] > 0, means, points[rng.choice(len(points), count)])
         if spherical:
             centres = unit(centres)
-        if balanced and done + 1 < rounds:
-            share = np.log((sizes + 1) / (len(points) / count + 1))
-            offsets = offsets - np.float32(OFFSET_STEP * distance) * share.astype(np.float32)
-    return centres, offsets
+    return centres, _balancing_offsets(points, centres) if balanced else offsets
+
+
+def _balancing_offsets(points: Vectors, centres: Vectors) -> NDArray[np.float32]:
+    """Offsets `(count,)` that make the largest cluster of fixed centres small."""
+    count = len(centres)
+    offsets = best = np.zeros(count, dtype=np.float32)
+    least = len(points) + 1
+    for done in range(OFFSET_ROUNDS):
+        nearest, distance = nearest_clusters(points, centres, offsets)
+        sizes = np.bincount(nearest, minlength=count)
+        if sizes.max() < least:
+            least, best = int(sizes.max()), offsets
+        surplus = np.log((sizes + 1) / (len(points) / count + 1))
+        step = OFFSET_STEP * distance / (1 + done)
+        offsets = offsets - (step * surplus).astype(np.float32)
+    return best
 
 
 def nearest_clusters(
