@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -65,7 +67,5 @@ def test_new_passages_are_proposed_and_deleted_ones_are_not(store, index) -> Non
 def test_arrays_of_other_shapes_and_vectors_of_other_widths_are_refused(index) -> None:
     with pytest.raises(FormatError, match="vectors of 32 dimensions, got 8"):
         index.ids(np.ones((1, 8), dtype=np.float32))
-    from dataclasses import replace
-
     with pytest.raises(FormatError, match="up of semantic ids should have the shape dr"):
         SemanticIds(replace(index.weights, up=index.weights.up.T))
