@@ -11,11 +11,10 @@ from .feedback.off_policy import (
     TuneConfig as TuneConfig,
     tune as tune,
 )
-from .networks.policy_network import (
-    NetworkConfig as NetworkConfig,
-    PolicyNetwork as PolicyNetwork,
-)
-from .networks.relation_scorer import RelationScorer as RelationScorer
+from .networks.frozen_policy import FrozenPolicy as FrozenPolicy
+from .networks.network_config import NetworkConfig as NetworkConfig
+from .networks.policy_network import PolicyNetwork as PolicyNetwork
+from .networks.relation_network import RelationScorer as RelationScorer
 from .objectives.imitation import (
     LabelWeights as LabelWeights,
     imitation_loss as imitation_loss,

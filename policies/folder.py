@@ -72,12 +72,12 @@ def _are_settings(file: Path) -> bool:
 
 
 def _are_weights(file: Path) -> bool:
-    with safe_open(file, framework="pt") as opened:
+    with safe_open(file, framework="np") as opened:
         return all(name.startswith("members.") for name in opened.keys())  # noqa: SIM118
 
 
 def _is_named(file: Path) -> bool:
-    with safe_open(file, framework="pt") as opened:
+    with safe_open(file, framework="np") as opened:
         return _BY_METADATA[file.name] in (opened.metadata() or {})
 
 

@@ -1,18 +1,14 @@
 """A trained policy: its networks, where it is kept, and what is known of it.
 
-A policy is a folder of three files: `policy.safetensors` (the weights), `policy.json` (the shape
-of the networks, the names of the features that they read, and the card as data) and `README.md`
-(the card for people). It may hold several networks, trained from different seeds; π is then the
-mean of theirs. Two files beside them are optional: `reformulator.safetensors` asks the next query,
-`relations.safetensors` leads walks over relations.
+This is what training changes; what comes of it, as files and as what decides, is in
+`hoptrail.policies.networks.frozen_policy`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,37 +18,29 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from hoptrail.errors import ConfigError, PolicyError
-from hoptrail.graph.view import KINDS
+from hoptrail.learning.arrays.layers import Array
 from hoptrail.learning.masked import masked_logsumexp
-from hoptrail.learning.single_thread import one_thread
-from hoptrail.learning.weights import (
-    FAULTS,
-    LARGEST_JSON,
-    filled,
-    load_weights,
-    reason,
-)
-from hoptrail.policies.environment.feature_names import COLUMNS, FEATURES_VERSION
-from hoptrail.policies.environment.state import StateBatch, portions
+from hoptrail.learning.weights import module_arrays
+from hoptrail.policies.environment.feature_names import FEATURES_VERSION
+from hoptrail.policies.environment.state import StateBatch
 from hoptrail.policies.folder import check_folder
-from hoptrail.policies.networks.fast_forward import Shared, log_pi
-from hoptrail.policies.networks.policy_network import Inputs, NetworkConfig, PolicyNetwork
+from hoptrail.policies.networks.array_network import decide
+from hoptrail.policies.networks.frozen_policy import (
+    RERANK_WEIGHT,
+    SETTINGS,
+    SHIPPED,
+    WEIGHTS,
+    FrozenPolicy,
+    weights_fingerprint,
+)
+from hoptrail.policies.networks.network_config import NetworkConfig
+from hoptrail.policies.networks.policy_network import Inputs, PolicyNetwork
+from hoptrail.policies.networks.relation_network import RelationScorer
 from hoptrail.policies.networks.relation_scorer import FILE as RELATIONS
-from hoptrail.policies.networks.relation_scorer import RelationScorer
 from hoptrail.policies.reformulation.learned import FILE as REFORMULATOR
 from hoptrail.policies.reformulation.learned import LearnedReformulator
-from hoptrail.values.numbers import finite, shown, whole
 
-WEIGHTS, SETTINGS, CARD = "policy.safetensors", "policy.json", "README.md"
-SHIPPED = Path(__file__).parent / "pretrained"
-"""The folder of the policy that comes with the package."""
-ROWS_AT_ONCE = 1000
-"""Candidates of one pass, over several states: what it works on stays in the processor's cache.
-Eleven thousand at once took 0.97 ms a state, one thousand 0.53."""
-MOST_WIDTH, MOST_LAYERS, MOST_NETWORKS = 4096, 64, 64
-"""Of a policy that is loaded."""
-RERANK_WEIGHT = 1.2
-"""What a policy gives the joint fit where it says nothing else."""
+CARD = "README.md"
 
 
 class Policy(nn.Module):
@@ -106,13 +94,7 @@ class Policy(nn.Module):
     @property
     def fingerprint(self) -> str:
         """A hash of the weights: tells policies apart."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.detach().contiguous().numpy().tobytes())
-        if self.reformulator is not None:
-            digest.update(self.reformulator.fingerprint.encode())
-        return digest.hexdigest()[:16]
+        return weights_fingerprint(module_arrays(self), self.reformulator)
 
     def __repr__(self) -> str:
         return f"<Policy {len(self.members)} networks, {self.size:,} weights>"
@@ -146,25 +128,16 @@ class Policy(nn.Module):
         """
         return _mean([member(inputs) for member in self.members])
 
-    def decide(self, states: StateBatch) -> tuple[Tensor, Tensor]:
+    def decide(self, states: StateBatch) -> tuple[Array, Array]:
         """`forward` without gradients or dropout, on a batch of states as arrays.
 
         Args:
             states: b states with n rows in all.
 
         Returns:
-            As `forward` gives it.
+            As `forward` gives it, as arrays.
         """
-        members = [m for m in self.members if isinstance(m, PolicyNetwork)]
-        parts = []
-        with one_thread(), torch.inference_mode():
-            for part in portions(states, ROWS_AT_ONCE):
-                inputs = Inputs.of(part)
-                shared = Shared.of(inputs, len(KINDS))
-                parts.append(_mean([log_pi(member, inputs, shared) for member in members]))
-        if len(parts) == 1:
-            return parts[0]
-        return torch.cat([read for read, _ in parts]), torch.cat([stop for _, stop in parts])
+        return decide([m.arrays() for m in self.members if isinstance(m, PolicyNetwork)], states)
 
     def save(self, folder: Path | str, *, readme: str | None = None) -> None:
         """Write the policy to a folder, made where it is absent.
@@ -221,50 +194,21 @@ class Policy(nn.Module):
         Raises:
             PolicyError: It is absent, damaged, or reads a feature that this version lacks.
         """
-        folder = Path(folder)
-        settings = _settings(folder)
-        try:
-            config = NetworkConfig(**settings["network"])
-            whole(config.width, "width", least=1, most=MOST_WIDTH, error=ConfigError)
-            whole(config.layers + 1, "layers and 1", least=1, most=MOST_LAYERS, error=ConfigError)
-            count = whole(
-                settings["networks"], "networks", least=1, most=MOST_NETWORKS, error=ConfigError
-            )
-            columns = settings["columns"]
-            # One that was trained before STOP was calibrated holds no calibration.
-            weights = {**_uncalibrated(count), **load_weights(folder / WEIGHTS)}
-            members = filled(
-                lambda: _Members(PolicyNetwork(config, columns) for _ in range(count)), weights
-            ).members
-            weight = _rerank_weight(settings)
-            card = settings.get("card") or {}
-            policy = cls(list(members), card, rerank_weight=weight)  # type: ignore[arg-type]
-        except FAULTS as error:
-            raise PolicyError(f"the policy in {folder} is damaged: {reason(error)}") from error
-        policy.relations = RelationScorer.load(folder)
-        policy.reformulator = LearnedReformulator.load(folder / REFORMULATOR)
-        return policy.eval()
+        frozen = FrozenPolicy.load(folder)
+        members = [PolicyNetwork.of(member) for member in frozen.members]
+        relations = frozen.relations
+        return cls(
+            members,
+            frozen.card,
+            None if relations is None else RelationScorer.of(relations),
+            rerank_weight=frozen.rerank_weight,
+            reformulator=frozen.reformulator,
+        ).eval()
 
     @classmethod
     def shipped(cls) -> Policy:
         """The policy that comes with the package."""
         return cls.load(SHIPPED)
-
-
-class _Members(nn.Module):
-    """The networks alone, by the names that their weights have in the file."""
-
-    def __init__(self, members: Iterable[PolicyNetwork]) -> None:
-        super().__init__()
-        self.members = nn.ModuleList(members)
-
-
-def _rerank_weight(settings: Mapping[str, Any]) -> float:
-    value = settings.get("rerank_weight", RERANK_WEIGHT)
-    weight = finite(value)
-    if weight is None:
-        raise ValueError(f"rerank_weight should be a finite number, got {shown(value)}")
-    return weight
 
 
 def _mean(decisions: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
@@ -278,45 +222,5 @@ def _mean(decisions: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     return read.clamp(max=0.0), stop.clamp(max=0.0)
 
 
-def _uncalibrated(networks: int) -> dict[str, Tensor]:
-    """The calibration of STOP that changes nothing."""
-    return {
-        f"members.{number}.{name}": torch.tensor(value)
-        for number in range(networks)
-        for name, value in (("stop_scale", 1.0), ("stop_shift", 0.0))
-    }
-
-
-def _settings(folder: Path) -> dict[str, Any]:
-    """The settings file, checked as far as it decides whether the weights can be used."""
-    file = folder / SETTINGS
-    try:
-        size = file.stat().st_size
-        if size > LARGEST_JSON:
-            raise PolicyError(f"{file} is no settings of a policy: it has {size:,} bytes")
-        settings = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise PolicyError(f"there is no policy in {folder}: {file.name} cannot be read") from error
-    except (ValueError, RecursionError) as error:
-        raise PolicyError(f"{file} is not JSON: {error}") from error
-    if not isinstance(settings, dict) or settings.get("format") != 1:
-        raise PolicyError(f"{file} does not describe a policy of format 1")
-    if settings.get("features") != FEATURES_VERSION:
-        raise PolicyError(
-            f"the policy in {folder} was trained on features of version "
-            f"{settings.get('features')}, this hoptrail has version {FEATURES_VERSION}: "
-            "train it again with  hoptrail train"
-        )
-    # Written before columns had names, it reads those that there are.
-    columns = settings.setdefault("columns", list(COLUMNS))
-    if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns):
-        raise PolicyError(f"{file} does not name its columns in a list")
-    if not isinstance(settings.get("card") or {}, dict):
-        raise PolicyError(f"the policy in {folder} is damaged: its card is no JSON object")
-    unknown = [name for name in columns if name not in COLUMNS]
-    if unknown:
-        raise PolicyError(
-            f"the policy in {folder} reads a feature that this hoptrail does not have, "
-            f"{unknown[0]!r}: train it again with  hoptrail train"
-        )
-    return settings
+AnyPolicy = Policy | FrozenPolicy
+"""What can decide on a walk."""

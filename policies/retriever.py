@@ -8,11 +8,14 @@ in the pool follows by fusion rank.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.graph.view import GraphView
+from hoptrail.learning.arrays.one_thread import one_blas_thread
 from hoptrail.memory.encoders.query_side import for_questions
 from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.views.view import View
@@ -22,12 +25,10 @@ from hoptrail.policies.environment.feature_names import PairFeature
 from hoptrail.policies.environment.reformulation import Reformulator
 from hoptrail.policies.environment.state import State
 from hoptrail.policies.environment.terms import Lexicon
-from hoptrail.policies.policy import Policy
 from hoptrail.policies.relations.relation_beam import RelationRetriever, scorer_of
 from hoptrail.policies.result import TRAILS, Decided, RetrievalResult
-from hoptrail.policies.search.beam import BeamSearch, Episode, TrailPrefix
+from hoptrail.policies.search.beam import BeamSearch, Episode, TrailPrefix, decided
 from hoptrail.policies.search.reranker import NOT_RERANKED, Reranker, RerankFit
-from hoptrail.policies.search.sampled_beam import SampledBeam, decided
 from hoptrail.policies.search.scoring import (
     Scores,
     blend_by_length,
@@ -38,6 +39,10 @@ from hoptrail.policies.search.scoring import (
     search_fit,
 )
 from hoptrail.types import Hop, Trail
+
+if TYPE_CHECKING:
+    from hoptrail.policies.policy import AnyPolicy
+    from hoptrail.policies.search.sampled_beam import SampledBeam
 
 
 class PolicyRetriever:
@@ -54,7 +59,7 @@ class PolicyRetriever:
 
     def __init__(
         self,
-        policy: Policy,
+        policy: AnyPolicy,
         view: View,
         graph: GraphView,
         encoder: Encoder,
@@ -68,9 +73,7 @@ class PolicyRetriever:
         encoder = for_questions(encoder)
         self.encoder = encoder = encoder if cache is None else cache(encoder)
         self.scope = RetrievalScope(view, graph, Lexicon(view, graph))
-        followed = policy.first(effort.networks).eval()
-        self.search = BeamSearch(followed, reformulator, effort)
-        self.sampled = SampledBeam(followed, reformulator, effort)
+        self.search = BeamSearch(policy.first(effort.networks), reformulator, effort)
         self.reranker = (
             Reranker(self.scope, encoder, effort.rerank_top, policy.rerank_weight)
             if effort.rerank_top
@@ -101,6 +104,17 @@ class PolicyRetriever:
             explore: A seed to draw trails with, rather than follow the likeliest; walks over
                 relations, which are not learned from feedback, follow the likeliest all the same.
         """
+        with one_blas_thread():
+            return self._retrieved(questions, k, allowed, explore)
+
+    def _retrieved(
+        self,
+        questions: Sequence[str],
+        k: int,
+        allowed: NDArray[np.bool_] | None,
+        explore: int | None,
+    ) -> list[RetrievalResult]:
+        """As `retrieve`: over relations where a question names an entity, else over texts."""
         if not (self.scope.view.size if allowed is None else allowed.any()):
             return [_nothing() for _ in questions]
         if self._over_relations is None:
@@ -130,7 +144,7 @@ class PolicyRetriever:
             for question, vector, slots, first in zip(questions, vectors, near, firsts, strict=True)
         ]
         if explore is not None:
-            walks = self.sampled.sample(pools, explore)
+            walks = self._sampled.sample(pools, explore)
             scores = [
                 rank_first(episode.read_mass, (slot for trail in drawn for slot in trail.slots))
                 for episode, drawn in walks
@@ -146,6 +160,13 @@ class PolicyRetriever:
             _finish(episode, one, k, trails, fit, firsts_encoded)
             for (episode, trails), (one, fit) in zip(walks, reranked, strict=True)
         ]
+
+    @cached_property
+    def _sampled(self) -> SampledBeam:
+        """What draws trails, with PyTorch's generators: imported when it is first asked for."""
+        from hoptrail.policies.search.sampled_beam import SampledBeam
+
+        return SampledBeam(self.search.policy, self.search.reformulator, self.search.effort)
 
     def _blend(self, episode: Episode) -> Scores:
         """The scores of a walk: what the policy is sure of, and what search says of the rest."""

@@ -20,10 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
-from torch import Tensor
 
 from hoptrail.memory.encoders.disk_cache import CachedEncoder
 from hoptrail.memory.encoders.transformer import minilm
@@ -32,7 +30,8 @@ from hoptrail.policies.data.examples import Example, prepare, subsets_of_gold
 from hoptrail.policies.environment.efforts import EFFORTS
 from hoptrail.policies.environment.feature_names import StateFeature
 from hoptrail.policies.environment.state import State, StateBatch
-from hoptrail.policies.networks.policy_network import NetworkConfig, PolicyNetwork
+from hoptrail.policies.networks.network_config import NetworkConfig
+from hoptrail.policies.networks.policy_network import PolicyNetwork
 from hoptrail.policies.objectives.imitation import gold_of
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.training.next_queries import NextQueries
@@ -48,7 +47,7 @@ class Boosted(Policy):
         super().__init__([PolicyNetwork(NetworkConfig(width=1, layers=0))])
         self.reads, self.stops = reads, stops
 
-    def decide(self, states: StateBatch) -> tuple[Tensor, Tensor]:
+    def decide(self, states: StateBatch) -> tuple[Rows, Rows]:
         """Log π(read) `(n,)` and log π(STOP) `(b,)`."""
         read = self.reads.decision_function(states.x)
         read[states.evidence] = -np.inf
@@ -58,7 +57,7 @@ class Boosted(Policy):
             total = np.logaddexp.reduce([*read[start:end], stop[i]])
             read[start:end] -= total
             stop[i] -= total
-        return torch.from_numpy(read).float(), torch.from_numpy(stop).float()
+        return read.astype(np.float32), stop.astype(np.float32)
 
 
 def main() -> None:

@@ -38,7 +38,7 @@ from hoptrail.policies.data.examples import prepare
 from hoptrail.policies.environment.efforts import EFFORTS
 from hoptrail.policies.feedback.dataset import prepare_feedback
 from hoptrail.policies.feedback.off_policy import TuneConfig, tune
-from hoptrail.policies.networks.policy_network import NetworkConfig
+from hoptrail.policies.networks.network_config import NetworkConfig
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.training.checkpoint import Checkpoint
 from hoptrail.policies.training.config import TrainConfig

@@ -22,8 +22,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from hoptrail.evaluation.stopping import set_measures
 from hoptrail.memory.encoders.transformer import minilm
@@ -43,15 +43,15 @@ FIRST = 5
 class GoesOn(Policy):
     """A policy that never stops while there is something to read."""
 
-    def decide(self, states: StateBatch) -> tuple[Tensor, Tensor]:
+    def decide(self, states: StateBatch) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Log π with STOP taken away, where that leaves anything."""
-        read, stop = (values.clone() for values in super().decide(states))
+        read, stop = (values.copy() for values in super().decide(states))
         starts = states.starts.tolist()
         for i, (start, end) in enumerate(pairwise(starts)):
-            total = torch.logsumexp(read[start:end], 0) if end > start else torch.tensor(-torch.inf)
-            if torch.isfinite(total):
+            total = np.logaddexp.reduce(read[start:end])
+            if np.isfinite(total):
                 read[start:end] -= total
-                stop[i] = -torch.inf
+                stop[i] = -np.inf
         return read, stop
 
 

@@ -13,6 +13,7 @@ import hashlib
 import logging
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
@@ -69,6 +70,24 @@ def cache_folder() -> Path:
         raise StoreUnavailable(
             "there is no home folder to keep vectors in: set HOPTRAIL_CACHE to a folder"
         ) from error
+
+
+def write_whole(file: Path, content: bytes) -> None:
+    """Put a file of the cache in its place, whole or not at all; a warning where it cannot be.
+
+    Args:
+        file: Its folder is made where it is absent.
+        content: Of the file.
+    """
+    partial = file.with_name(f"{file.stem}-{os.getpid()}-{threading.get_ident()}.partial")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        partial.write_bytes(content)
+        partial.replace(file)
+    except OSError as error:
+        logger.warning("%s cannot be kept for later processes: %s", file, error)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def vectors_file_name(made_by: str) -> str:

@@ -9,18 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import os
-import threading
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from hoptrail.errors import StoreUnavailable
-from hoptrail.memory.encoders.cache_file import cache_folder
-
-logger = logging.getLogger(__name__)
+from hoptrail.memory.encoders.cache_file import cache_folder, write_whole
+from hoptrail.memory.encoders.file_digests import file_sha256
 
 FORMAT = 1
 """Of the records."""
@@ -70,31 +66,12 @@ def write_record(folder: Path, record: ModelRecord) -> None:
         write_whole(_file(folder), json.dumps(asdict(record)).encode())
 
 
-def write_whole(file: Path, content: bytes) -> None:
-    """Put a file of the cache in its place, whole or not at all; a warning where it cannot be.
-
-    Args:
-        file: Its folder is made where it is absent.
-        content: Of the file.
-    """
-    partial = file.with_name(f"{file.stem}-{os.getpid()}-{threading.get_ident()}.partial")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        partial.write_bytes(content)
-        partial.replace(file)
-    except OSError as error:
-        logger.warning("%s cannot be kept for later processes: %s", file, error)
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-
-
 def _file(folder: Path) -> Path:
     """Where a folder's record lies."""
     versions = [version(name) for name in ("transformers", "tokenizers")]
     digest = hashlib.sha256(f"{FORMAT} {versions}".encode())
     for path in sorted([*folder.glob("*"), *folder.glob("*/config.json")]):
         if path.suffix in SUFFIXES and path.is_file():
-            with path.open("rb") as content:
-                part = hashlib.file_digest(content, "sha256").hexdigest()
-            digest.update(f"{path.relative_to(folder).as_posix()} {part}\n".encode())
+            name = path.relative_to(folder).as_posix()
+            digest.update(f"{name} {file_sha256(path)}\n".encode())
     return cache_folder() / "models" / f"{digest.hexdigest()[:16]}.json"

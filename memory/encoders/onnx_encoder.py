@@ -27,8 +27,7 @@ from numpy.typing import NDArray
 
 from hoptrail.errors import FormatError, InputError, StoreUnavailable
 from hoptrail.memory.analysis.widths import plain_width
-from hoptrail.memory.encoders.cache_file import cache_folder
-from hoptrail.memory.encoders.model_record import write_whole
+from hoptrail.memory.encoders.cache_file import cache_folder, write_whole
 from hoptrail.memory.encoders.onnx_export import (
     INPUT,
     TOKENS,
@@ -40,7 +39,7 @@ from hoptrail.memory.encoders.onnx_export import (
 from hoptrail.memory.encoders.transformer import TransformerEncoder
 from hoptrail.memory.encoders.vectors import Vectors
 from hoptrail.memory.encoders.windowed import WindowedEncoder
-from hoptrail.memory.encoders.windows import truncating_tokenizer
+from hoptrail.memory.encoders.windows import shared_tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +104,7 @@ class OnnxEncoder(WindowedEncoder):
             named = model if isinstance(model, Path) else f"{len(model)} bytes"
             raise FormatError(f"no ONNX encoder can be read from {named}: {error}") from error
         super().__init__(tokenizer, max_length)
-        self._cutter = truncating_tokenizer(tokenizer, max_length)
+        self._cutter = shared_tokenizer(tokenizer, max_length)
         self._dim = int(self._session.get_outputs()[0].shape[-1])
 
     @property

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from hoptrail.errors import EncoderMissing, FormatError, InputError, MissingExtra
 from hoptrail.memory import forks
 from hoptrail.memory.analysis.widths import plain_width
+from hoptrail.memory.encoders.file_digests import file_sha256
 from hoptrail.memory.encoders.model_folder import max_length, pooling, unsupported
 from hoptrail.memory.encoders.model_record import ModelRecord, read_record, write_record
 from hoptrail.memory.encoders.vectors import Vectors as Vectors
@@ -384,7 +385,7 @@ def minilm(*, batch_size: int = 32) -> TransformerEncoder:
         raise MissingExtra("the default encoder's weights are not installed", "minilm")
     folder = Path(next(iter(spec.submodule_search_locations))) / "model"
     weights = folder / "model.safetensors"
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else "no file"
+    digest = file_sha256(weights) if weights.is_file() else "no file"
     if digest != MINILM_SHA256:
         raise FormatError(
             f"{weights} is not all-MiniLM-L6-v2: sha256 should be {MINILM_SHA256[:12]}…, "

@@ -10,8 +10,8 @@ from hoptrail.memory.encoders.vectors import Vectors
 from hoptrail.memory.encoders.windows import (
     assembled,
     main_vectors,
+    shared_tokenizer,
     token_counts,
-    tokenizer_of,
     windows_of,
 )
 
@@ -28,7 +28,7 @@ class WindowedEncoder(ABC):
     """
 
     def __init__(self, tokenizer: str, max_length: int | None) -> None:
-        self._counter = tokenizer_of(tokenizer)
+        self._counter = shared_tokenizer(tokenizer)
         special = int(self._counter.num_special_tokens_to_add(is_pair=False))
         self._window = None if max_length is None else max_length - special
 

@@ -27,6 +27,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -111,7 +112,7 @@ def count_tokens(encoder: object, texts: Sequence[str]) -> list[int]:
 
 
 def tokenizer_of(text: str) -> Any:
-    """A tokeniser from its JSON, which neither cuts nor fills up.
+    """A tokeniser from its JSON, which neither cuts nor fills up, and is the caller's own.
 
     Raises:
         FormatError: It is none.
@@ -128,7 +129,7 @@ def tokenizer_of(text: str) -> Any:
 
 
 def truncating_tokenizer(text: str, max_length: int) -> Any:
-    """A tokeniser from its JSON that adds special tokens, and cuts behind what a pass reads.
+    """A tokeniser of its own that adds special tokens, and cuts behind what a pass reads.
 
     Args:
         text: The tokeniser, as the library `tokenizers` writes it.
@@ -140,6 +141,23 @@ def truncating_tokenizer(text: str, max_length: int) -> Any:
     tokenizer = tokenizer_of(text)
     tokenizer.enable_truncation(max_length)
     return tokenizer
+
+
+@lru_cache(maxsize=8)
+def shared_tokenizer(text: str, max_length: int | None = None) -> Any:
+    """As `tokenizer_of` or, with a length, `truncating_tokenizer`; the same one for the same text.
+
+    To read one takes as long as to encode a passage, and an encoder and its exports have the same.
+    Cutting and filling up are states of a tokeniser: those of this one are not to be changed.
+
+    Args:
+        text: The tokeniser, as the library `tokenizers` writes it.
+        max_length: Tokens, the special ones among them; None for one that does not cut.
+
+    Raises:
+        FormatError: It is none.
+    """
+    return tokenizer_of(text) if max_length is None else truncating_tokenizer(text, max_length)
 
 
 def token_ids(tokenizer: Any, texts: Sequence[str]) -> list[NDArray[np.int64]]:

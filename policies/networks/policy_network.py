@@ -3,9 +3,8 @@
 Each candidate's scalars are embedded, messages pass over the pool's graph, and every candidate and
 STOP get a score; one softmax over all of them gives the policy.
 
-The messages are passed by PyTorch Geometric, which takes seconds to import: it comes in with the
-first `forward`, which training calls. What answers a recall reads the same weights and sums them
-itself (`fast_forward`).
+It is what training learns, in PyTorch; the messages are passed by PyTorch Geometric, which comes in
+with the first `forward`. What answers a recall sums the same weights as arrays (`array_network`).
 """
 
 from __future__ import annotations
@@ -18,40 +17,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hoptrail.errors import ConfigError
 from hoptrail.graph.gnn_weights import RelationalWeights
 from hoptrail.graph.view import KINDS
-from hoptrail.policies.environment.feature_names import COLUMNS, StateFeature
+from hoptrail.learning.weights import filled, module_arrays
+from hoptrail.policies.environment.feature_names import COLUMNS
 from hoptrail.policies.environment.state import StateBatch
+from hoptrail.policies.networks.array_network import ArrayNetwork
+from hoptrail.policies.networks.network_config import (
+    NEVER,
+    NetworkConfig,
+    column_places,
+    shared_columns,
+)
 
 if TYPE_CHECKING:
     from hoptrail.graph.gnn import RelationalLayer
-
-_SHARED = frozenset(COLUMNS[-len(StateFeature) :])
-"""Names of the columns that are equal in all rows of a state."""
-
-
-NEVER = -1e30
-"""The log-odds of what cannot be."""
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkConfig:
-    """The shape of a policy network."""
-
-    width: int = 64
-    """Channels of a candidate."""
-    layers: int = 2
-    """Rounds of message passing."""
-    dropout: float = 0.1
-    """Share of hidden units dropped in training."""
-
-    def __post_init__(self) -> None:
-        if self.width < 1 or self.layers < 0 or not 0 <= self.dropout < 1:
-            raise ConfigError(
-                "a network needs width >= 1, layers >= 0 and dropout in [0, 1), got "
-                f"{self.width}, {self.layers}, {self.dropout}"
-            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +94,9 @@ class PolicyNetwork(nn.Module):
         super().__init__()
         self.config = config
         self.columns = tuple(columns)
-        self._places = None if self.columns == COLUMNS else _places(self.columns)
-        self.shared = sum(name in _SHARED for name in self.columns)
+        places = torch.from_numpy(column_places(self.columns))
+        self._places = None if self.columns == COLUMNS else places
+        self.shared = shared_columns(self.columns)
         """Columns that are equal in all rows of a state: the last ones."""
         d, width = config.width, len(self.columns)
         self.register_buffer("mean", torch.zeros(width))
@@ -203,6 +184,19 @@ class PolicyNetwork(nn.Module):
             ]
         return self._layers
 
+    @classmethod
+    def of(cls, network: ArrayNetwork) -> PolicyNetwork:
+        """A network with the weights of one that was trained.
+
+        Args:
+            network: As arrays, whose memory it does not share.
+        """
+        return filled(lambda: cls(network.config, network.columns), network.weights)
+
+    def arrays(self) -> ArrayNetwork:
+        """It as arrays, which decide as it does in evaluation; they share its weights on a CPU."""
+        return ArrayNetwork(self.config, self.columns, module_arrays(self))
+
     def known(self, x: Tensor) -> Tensor:
         """The columns of `x` that this network reads.
 
@@ -213,18 +207,6 @@ class PolicyNetwork(nn.Module):
             `(n, len(columns))`.
         """
         return x if self._places is None else x.index_select(1, self._places)
-
-
-def _places(columns: Sequence[str]) -> Tensor:
-    """Where the columns of these names stand in `StateInput.x`."""
-    place = {name: i for i, name in enumerate(COLUMNS)}
-    unknown = [name for name in columns if name not in place]
-    if unknown:
-        raise ConfigError(f"there is no feature {unknown[0]!r}")
-    shared = [name in _SHARED for name in columns]
-    if set(shared) != {False, True} or shared != sorted(shared):
-        raise ConfigError("a network reads features of candidates, then some of the whole state")
-    return torch.tensor([place[name] for name in columns])
 
 
 def _head(inputs: int, width: int, dropout: float) -> nn.Sequential:

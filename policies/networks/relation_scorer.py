@@ -10,25 +10,29 @@ whole path fit the question, for any encoder, learned from nothing.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
-from torch import Tensor, nn
 
 from hoptrail.errors import ConfigError, PolicyError
-from hoptrail.learning.single_thread import one_thread
-from hoptrail.learning.weights import (
+from hoptrail.learning.arrays.layers import (
+    Array,
+    gelu,
+    layer_norm,
+    linear,
+    log_sum_exp,
+    sigmoid,
+)
+from hoptrail.learning.arrays.tensor_files import (
     FAULTS,
-    filled,
+    Tensors,
+    check_shapes,
     load_about,
-    load_weights,
+    load_arrays,
     reason,
 )
 from hoptrail.memory.encoders.transformer import Encoder, Vectors
@@ -86,79 +90,74 @@ class Scorer(Protocol):
         """
 
 
-class RelationScorer(nn.Module):
-    """The trained scorer, bound to the encoder whose vectors it reads.
+class ArrayRelationScorer:
+    """A trained scorer as plain array code, bound to the encoder whose vectors it reads.
 
     Args:
         encoder: That encoder's fingerprint.
         dim: The width d of its vectors.
         width: Of the hidden layers.
-        dropout: Share of units dropped in training.
+        weights: By the names that they have in `RelationScorer`, float32.
 
-    Shapes:
-        questions `(b, d)`, paths `(b, t)` with -1 behind a path's end, available `(b, R + 1)`,
-        relations `(R, d + 1)`; the result `(b, R + 1)`.
+    Raises:
+        ValueError: The weights are of another shape.
     """
 
-    def __init__(self, encoder: str, dim: int, *, width: int = 128, dropout: float = 0.1) -> None:
-        super().__init__()
-        self.encoder, self.dim, self.width = encoder, dim, width
-        self.question = nn.Sequential(
-            nn.Dropout(dropout), nn.Linear(dim, width), nn.GELU(), nn.Linear(width, width)
-        )
-        self.relation = nn.Sequential(nn.Linear(dim + 1, width), nn.GELU(), nn.Linear(width, width))
-        self.walked = nn.GRUCell(width, width)
-        self.asks = nn.Sequential(nn.LayerNorm(2 * width), nn.Linear(2 * width, width), nn.GELU())
-        self.points = nn.Linear(width, width)
-        self.stop = nn.Linear(width, 1)
+    def __init__(self, encoder: str, dim: int, width: int, weights: Tensors) -> None:
+        self.encoder, self.dim, self.width, self.weights = encoder, dim, width, weights
+        check_shapes(weights, _weight_shapes(dim, width))
 
-    @property
-    def size(self) -> int:
-        """The number of weights."""
-        return sum(p.numel() for p in self.parameters())
-
-    def __repr__(self) -> str:
-        return f"<RelationScorer {self.size:,} weights, encoder {self.encoder}>"
-
-    def forward(
-        self, questions: Tensor, paths: Tensor, available: Tensor, relations: Tensor
-    ) -> Tensor:
-        """Log π over the relations and STOP.
+    def log_probs(
+        self,
+        questions: Vectors,
+        paths: NDArray[np.int64],
+        available: NDArray[np.bool_],
+        relations: Vectors,
+    ) -> Array:
+        """Log π over the relations and STOP; see `RelationScorer.forward`.
 
         Args:
             questions: `(b, d)`, vectors of the questions.
-            paths: `(b, t)` int64, the relations walked so far, -1 behind a path's end.
-            available: Bool `(b, R + 1)`, STOP last; at least one True in each row.
+            paths: `(b, t)`, the relations walked so far, -1 behind a path's end.
+            available: `(b, R + 1)`, STOP last; at least one True in each row.
             relations: `(R, d + 1)`, as `relation_vectors` gives them.
 
         Returns:
             `(b, R + 1)`, -inf for what is not available.
         """
-        question = self.question(questions)
-        relation = self.relation(relations)
-        h = torch.zeros_like(question)
+        weights = self.weights
+        question = self._linear("question.3", gelu(self._linear("question.1", questions)))
+        relation = self._linear("relation.2", gelu(self._linear("relation.0", relations)))
+        h = np.zeros_like(question)
         for step in paths.T:
-            walked = self.walked(relation[step.clamp(min=0)], h)
-            h = torch.where((step >= 0)[:, None], walked, h)
-        state = self.asks(torch.cat([question, h], dim=1))
-        scores = self.points(state) @ relation.T / self.width**0.5
-        both = torch.cat([scores, self.stop(state)], dim=1)
-        return both.masked_fill(~available, -torch.inf).log_softmax(dim=1)
+            walked = self._recurrent(relation[np.maximum(step, 0)], h)
+            h = np.where((step >= 0)[:, None], walked, h)
+        state = np.concatenate([question, h], axis=1)
+        state = layer_norm(state, weights["asks.0.weight"], weights["asks.0.bias"])
+        state = gelu(self._linear("asks.1", state))
+        scores = self._linear("points", state) @ relation.T / np.float32(self.width**0.5)
+        scores = np.concatenate([scores, self._linear("stop", state)], axis=1)
+        scores[~available] = -np.inf
+        log_pi: Array = scores - log_sum_exp(scores, axis=1)[:, None]
+        return log_pi
 
-    def save(self, folder: Path) -> None:
-        """Write it into a policy's folder.
+    def _recurrent(self, x: Array, h: Array) -> Array:
+        """One step of the gated recurrent cell (Cho et al. 2014, arXiv:1406.1078)."""
+        weights = self.weights
+        into = linear(x, weights["walked.weight_ih"], weights["walked.bias_ih"])
+        before = linear(h, weights["walked.weight_hh"], weights["walked.bias_hh"])
+        reset_x, update_x, new_x = np.split(into, 3, axis=1)
+        reset_h, update_h, new_h = np.split(before, 3, axis=1)
+        new = np.tanh(new_x + sigmoid(reset_x + reset_h) * new_h)
+        update = sigmoid(update_x + update_h)
+        out: Array = new + update * (h - new)
+        return out
 
-        Args:
-            folder: The policy's; it must exist.
-        """
-        weights = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
-        about = {"encoder": self.encoder, "dim": self.dim, "width": self.width}
-        partial = folder / (FILE + ".partial")
-        save_file(weights, partial, metadata={"scorer": json.dumps(about)})
-        partial.replace(folder / FILE)
+    def _linear(self, name: str, x: Array) -> Array:
+        return linear(x, self.weights[name + ".weight"], self.weights[name + ".bias"])
 
     @classmethod
-    def load(cls, folder: Path) -> RelationScorer | None:
+    def load(cls, folder: Path) -> ArrayRelationScorer | None:
         """The scorer in a policy's folder; None where there is none.
 
         Args:
@@ -175,10 +174,31 @@ class RelationScorer(nn.Module):
             encoder = str(about["encoder"])
             dim = whole(about["dim"], "dim", least=1, most=MOST, error=ConfigError)
             width = whole(about["width"], "width", least=1, most=MOST, error=ConfigError)
-            scorer = filled(lambda: cls(encoder, dim, width=width), load_weights(file))
+            return cls(encoder, dim, width, load_arrays(file))
         except FAULTS as error:
             raise PolicyError(f"the relation scorer {file} is damaged: {reason(error)}") from error
-        return scorer.eval()
+
+
+def _weight_shapes(dim: int, width: int) -> dict[str, tuple[int, ...]]:
+    """The shapes of a scorer's weights, by their names in `RelationScorer`."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, into, out in (
+        ("question.1", dim, width),
+        ("question.3", width, width),
+        ("relation.0", dim + 1, width),
+        ("relation.2", width, width),
+        ("asks.1", 2 * width, width),
+        ("points", width, width),
+        ("stop", width, 1),
+    ):
+        shapes |= {f"{name}.weight": (out, into), f"{name}.bias": (out,)}
+    shapes |= {"asks.0.weight": (2 * width,), "asks.0.bias": (2 * width,)}
+    for side in ("ih", "hh"):
+        shapes |= {
+            f"walked.weight_{side}": (3 * width, width),
+            f"walked.bias_{side}": (3 * width,),
+        }
+    return shapes
 
 
 def relation_vectors(names: Sequence[str], encoder: Encoder) -> Vectors:
@@ -214,9 +234,9 @@ class Trained:
         encoder: The one that it was trained beside.
     """
 
-    def __init__(self, scorer: RelationScorer, names: Sequence[str], encoder: Encoder) -> None:
-        self._scorer, self._encoder = scorer.eval(), encoder
-        self._relations = torch.from_numpy(relation_vectors(names, encoder))
+    def __init__(self, scorer: ArrayRelationScorer, names: Sequence[str], encoder: Encoder) -> None:
+        self._scorer, self._encoder = scorer, encoder
+        self._relations = relation_vectors(names, encoder)
 
     def read(self, questions: Sequence[str]) -> tuple[Vectors, list[int]]:
         """Their vectors, `(b, d)`, and that each was encoded; see `Scorer`.
@@ -239,12 +259,5 @@ class Trained:
             paths: The relations walked so far, by number.
             available: `(b, R + 1)`, at least one in each row.
         """
-        with one_thread(), torch.inference_mode():
-            log_pi = self._scorer(
-                torch.from_numpy(questions),
-                torch.from_numpy(padded(paths)),
-                torch.from_numpy(available),
-                self._relations,
-            )
-        log_probs: NDArray[np.float64] = log_pi.double().numpy()
-        return log_probs
+        log_pi = self._scorer.log_probs(questions, padded(paths), available, self._relations)
+        return log_pi.astype(np.float64)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from hoptrail.errors import PolicyError
+from hoptrail.learning.arrays.tensor_files import FAULTS, reason
 from hoptrail.learning.marginal import marginal_likelihood
 from hoptrail.learning.reader.answers import normalize_answer
 from hoptrail.learning.reader.span_reader import (
@@ -27,7 +28,7 @@ from hoptrail.learning.reader.span_reader import (
 )
 from hoptrail.learning.reader.tokens import TrailTokens, encoded_text, trail_tokens
 from hoptrail.learning.reader.trail_scores import read_passages, trails_log_prob
-from hoptrail.learning.weights import FAULTS, load_weights, reason
+from hoptrail.learning.weights import load_weights
 from hoptrail.memory.encoders.transformer import TransformerEncoder
 from hoptrail.policies.data.examples import Example
 from hoptrail.policies.environment.reformulation import candidate_content

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from hoptrail.errors import PolicyError
-from hoptrail.learning.weights import reason
+from hoptrail.learning.arrays.tensor_files import reason
 from hoptrail.policies.reformulation.learned import FILE, LearnedReformulator
 
 PARTS = "parts.json"

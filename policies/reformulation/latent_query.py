@@ -14,8 +14,8 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import erf
 
+from hoptrail.learning.arrays.layers import gelu
 from hoptrail.memory.encoders.vectors import Vectors
 
 Array = NDArray[np.float32]
@@ -51,7 +51,7 @@ class LatentQuery:
         """
         own = queries[owner]
         entering = np.concatenate([own, vectors, own * vectors], axis=1)
-        hidden = _gelu(entering @ self.enter.T + self.enter_bias)
+        hidden = gelu(entering @ self.enter.T + self.enter_bias)
         counts = np.bincount(owner, minlength=len(queries)).astype(np.float32)[:, None]
         summed = np.zeros((len(queries), hidden.shape[1]), dtype=np.float32)
         np.add.at(summed, owner, hidden)
@@ -84,9 +84,3 @@ class LatentQuery:
         if shapes != ((width, 3 * dim), (width,), (dim,)) or network.shares.shape != (2,):
             raise ValueError(f"the shapes of a latent query do not belong together: {shapes}")
         return network
-
-
-def _gelu(x: Array) -> Array:
-    """The Gaussian error linear unit x Φ(x) (Hendrycks and Gimpel 2016, arXiv:1606.08415)."""
-    values: Array = 0.5 * x * (1 + erf(x / np.sqrt(np.float32(2))))
-    return values

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,12 +29,20 @@ from hoptrail.memory.encoders.query_side import family
 from hoptrail.memory.encoders.transformer import Encoder, Vectors
 from hoptrail.memory.search import hybrid_search
 from hoptrail.memory.views.view import View
-from hoptrail.policies.networks.relation_scorer import TOPIC, Scorer, Trained, relation_words
-from hoptrail.policies.policy import Policy
+from hoptrail.policies.networks.relation_scorer import (
+    TOPIC,
+    ArrayRelationScorer,
+    Scorer,
+    Trained,
+    relation_words,
+)
 from hoptrail.policies.relations.similarity import Similarity
 from hoptrail.policies.result import TRAILS, RetrievalResult
 from hoptrail.policies.search.scoring import round_score
 from hoptrail.types import Hop, Trail
+
+if TYPE_CHECKING:
+    from hoptrail.policies.policy import AnyPolicy
 
 BEAM = 8
 """Paths that are followed from each number of relations to the next."""
@@ -86,7 +94,7 @@ class PathTerminal:
     """π(STOP) where it stopped."""
 
 
-def scorer_of(policy: Policy, names: Sequence[str], encoder: Encoder) -> Scorer:
+def scorer_of(policy: AnyPolicy, names: Sequence[str], encoder: Encoder) -> Scorer:
     """What leads walks over relations of these names.
 
     The policy's own scorer where it has one for this encoder's vectors, else similarity of words.
@@ -98,7 +106,8 @@ def scorer_of(policy: Policy, names: Sequence[str], encoder: Encoder) -> Scorer:
     """
     trained = policy.relations
     if trained is not None and trained.encoder == family(encoder):
-        return Trained(trained, names, encoder)
+        scorer = trained if isinstance(trained, ArrayRelationScorer) else trained.arrays()
+        return Trained(scorer, names, encoder)
     return Similarity(names, encoder)
 
 

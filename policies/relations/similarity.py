@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from hoptrail.graph.extraction.names import STOP_WORDS, words
 from hoptrail.memory.encoders.transformer import Encoder, Vectors
@@ -97,6 +96,10 @@ class Similarity:
 
     def _value(self, fits: NDArray[Any], path: tuple[int, ...]) -> float:
         """How well a path fits, `fits` being those of the question's words."""
+        from scipy.optimize import (
+            linear_sum_assignment,
+        )  # a fifth of a second, for walks of relations
+
         gains = np.concatenate([fits[:, self._kind[list(path)]].T, np.zeros((len(path),) * 2)], 1)
         rows, columns = linear_sum_assignment(gains, maximize=True)
         return float(gains[rows, columns].sum()) - COST * len(path)

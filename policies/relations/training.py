@@ -33,7 +33,8 @@ from hoptrail.policies.card import readme
 from hoptrail.policies.data.corpora import open_triples
 from hoptrail.policies.folder import check_folder
 from hoptrail.policies.networks.policy_network import PolicyNetwork
-from hoptrail.policies.networks.relation_scorer import RelationScorer, padded, relation_vectors
+from hoptrail.policies.networks.relation_network import RelationScorer
+from hoptrail.policies.networks.relation_scorer import padded, relation_vectors
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.relations.relation_beam import masked
 from hoptrail.policies.relations.relation_paths import Meant, known_path, meant_paths

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,11 @@ from hoptrail.policies.environment.efforts import Effort
 from hoptrail.policies.environment.features import FeatureTable
 from hoptrail.policies.environment.reformulation import AnyReformulator
 from hoptrail.policies.environment.state import State, batch_states, state_input
-from hoptrail.policies.policy import Policy
+from hoptrail.policies.result import Decided
 from hoptrail.policies.search.scoring import Scores, add_read_mass
+
+if TYPE_CHECKING:
+    from hoptrail.policies.policy import AnyPolicy
 
 DECIMALS = 5
 """Log-probabilities are rounded to this before they are compared: what a network gives differs by
@@ -91,7 +95,7 @@ class BeamSearch:
         effort: The bounds.
     """
 
-    def __init__(self, policy: Policy, reformulator: AnyReformulator, effort: Effort) -> None:
+    def __init__(self, policy: AnyPolicy, reformulator: AnyReformulator, effort: Effort) -> None:
         self.policy, self.reformulator, self.effort = policy, reformulator, effort
 
     def run(self, pools: Sequence[CandidatePool]) -> list[Episode]:
@@ -122,7 +126,7 @@ class BeamSearch:
                 inputs.append(state_input(episode.pool, table, prefix.evidence))
                 owners.append((episode, prefix))
         states = batch_states(inputs)
-        read, stop = (t.double().numpy() for t in self.policy.decide(states))
+        read, stop = (values.astype(np.float64) for values in self.policy.decide(states))
         grown: dict[int, dict[frozenset[int], TrailPrefix]] = {id(e): {} for e in episodes}
         for b, (episode, prefix) in enumerate(owners):
             log_read = read[states.starts[b] : states.starts[b + 1]]
@@ -197,3 +201,14 @@ def _merged(one: TrailPrefix, other: TrailPrefix) -> TrailPrefix:
     first, second = (one, other) if np.prod(one.hops) >= np.prod(other.hops) else (other, one)
     log_prob = float(np.logaddexp(one.log_prob, other.log_prob))
     return replace(first, log_prob=log_prob, orders=first.orders + second.orders)
+
+
+def decided(episode: Episode, most: int) -> list[Decided]:
+    """The likeliest trails of a walk that drew nothing, of those that read something.
+
+    Args:
+        episode: A walk that is over.
+        most: How many trails at most.
+    """
+    reading = [ending for ending in episode.ranked_terminals()[:most] if ending.prefix.evidence]
+    return [Decided(e.prefix.evidence, e.stop_reason != "budget", e.log_prob) for e in reading]

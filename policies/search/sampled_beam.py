@@ -23,7 +23,6 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from hoptrail.errors import InputError
 from hoptrail.learning.estimators.relaxed import gumbel_noise
 from hoptrail.learning.estimators.stochastic_beam import children, log_inclusion
 from hoptrail.policies.environment.candidates import CandidatePool
@@ -31,7 +30,6 @@ from hoptrail.policies.environment.state import State, batch_states, state_input
 from hoptrail.policies.result import Decided
 from hoptrail.policies.search.beam import BeamSearch, Episode, Terminal, TrailPrefix
 from hoptrail.policies.search.scoring import add_read_mass
-from hoptrail.values.numbers import shown, whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +103,7 @@ class SampledBeam(BeamSearch):
                     inputs.append(state_input(walk.episode.pool, table, node.evidence))
                     owners.append((walk, node))
         states = batch_states(inputs)
-        read, stop = self.policy.decide(states)
+        read, stop = (torch.from_numpy(values) for values in self.policy.decide(states))
         grown: dict[int, list[_Node]] = {
             id(w): [node for node in w.nodes if node.stop_reason is not None] for w in walks
         }
@@ -185,38 +183,3 @@ def _finished(walk: _Walk, width: int) -> tuple[Episode, list[Decided]]:
         Decided(n.evidence, n.stop_reason != "budget", n.log_prob, float(q))
         for n, q in zip(drawn, log_q, strict=True)
     ]
-
-
-def decided(episode: Episode, most: int) -> list[Decided]:
-    """The likeliest trails of a walk that drew nothing, of those that read something.
-
-    Args:
-        episode: A walk that is over.
-        most: How many trails at most.
-    """
-    reading = [ending for ending in episode.ranked_terminals()[:most] if ending.prefix.evidence]
-    return [Decided(e.prefix.evidence, e.stop_reason != "budget", e.log_prob) for e in reading]
-
-
-MOST_SEED = 2**63 - 1
-"""What the store can keep of a seed."""
-
-
-def checked_seed(explore: int | None) -> int | None:
-    """The seed as it is.
-
-    Args:
-        explore: A seed, or None for not to explore.
-
-    Raises:
-        InputError: It is no whole number of at least 0.
-    """
-    if explore is None:
-        return None
-    try:
-        return whole(explore, "explore", most=MOST_SEED)
-    except InputError:
-        raise InputError(
-            "explore must be a seed, a whole number of at least 0 and below 2**63, "
-            f"got {shown(explore)}"
-        ) from None

@@ -84,7 +84,7 @@ def calibrate_stop(
         )
     for example, evidences in _states_by_example(trajectories):
         states = batch_states([example.state(evidence) for evidence in evidences])
-        log_stop = policy.decide(states)[1].double().numpy()
+        log_stop = policy.decide(states)[1].astype(np.float64)
         odds.append(log_stop - np.log(-np.expm1(np.minimum(log_stop, -1e-12))))
         complete.append(np.asarray([set(example.gold) <= set(e) for e in evidences]))
     for example in examples:

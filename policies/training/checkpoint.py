@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from hoptrail.errors import PolicyError
-from hoptrail.learning.weights import FAULTS, load_about, load_weights, reason
+from hoptrail.learning.arrays.tensor_files import FAULTS, load_about, reason
+from hoptrail.learning.weights import load_weights
 
 TENSORS = "checkpoint.safetensors"
 

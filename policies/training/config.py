@@ -7,7 +7,7 @@ from typing import Any
 
 from hoptrail.errors import ConfigError
 from hoptrail.policies.environment.efforts import DEFAULT, effort
-from hoptrail.policies.networks.policy_network import NetworkConfig
+from hoptrail.policies.networks.network_config import NetworkConfig
 from hoptrail.policies.objectives.rewards import Reward, RewardFunction
 from hoptrail.values.numbers import MOST, above_zero, share, whole
 from hoptrail.values.progress import TrainingProgress, silent

@@ -26,7 +26,8 @@ from hoptrail.memory.search.first_stages import Search
 from hoptrail.memory.search.judge import Judge
 from hoptrail.memory.search.pipeline import Pipeline
 from hoptrail.memory.testing.hash_encoder import HashEncoder
-from hoptrail.policies.networks.policy_network import NetworkConfig, PolicyNetwork
+from hoptrail.policies.networks.network_config import NetworkConfig
+from hoptrail.policies.networks.policy_network import PolicyNetwork
 from hoptrail.policies.policy import Policy
 
 _numbers = count()

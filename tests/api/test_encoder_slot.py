@@ -22,7 +22,8 @@ from hoptrail.memory.search.late_interaction import MaxSim
 from hoptrail.memory.search.pipeline import Pipeline
 from hoptrail.memory.store import Store
 from hoptrail.memory.testing.hash_encoder import HashEncoder
-from hoptrail.policies.networks.policy_network import NetworkConfig, PolicyNetwork
+from hoptrail.policies.networks.network_config import NetworkConfig
+from hoptrail.policies.networks.policy_network import PolicyNetwork
 from hoptrail.policies.policy import Policy
 
 QUESTIONS = ["Into which lake flows the river of Varn?", "Who painted trout?", "a bell foundry"]

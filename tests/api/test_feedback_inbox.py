@@ -12,7 +12,8 @@ import torch
 from hoptrail import InputError, Memory, StoreError, UnknownId
 from hoptrail.api import feedback_inbox
 from hoptrail.formats.json_views import recall_data
-from hoptrail.policies.networks.policy_network import NetworkConfig, PolicyNetwork
+from hoptrail.policies.networks.network_config import NetworkConfig
+from hoptrail.policies.networks.policy_network import PolicyNetwork
 from hoptrail.policies.policy import Policy
 from hoptrail.types import Cost, Recall
 

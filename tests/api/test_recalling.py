@@ -24,7 +24,8 @@ from hoptrail.learning.answering.extractive_reader import ExtractiveReader
 from hoptrail.memory.encoders.transformer import TransformerEncoder
 from hoptrail.memory.store import Store
 from hoptrail.memory.testing.hash_encoder import HashEncoder
-from hoptrail.policies.networks.policy_network import NetworkConfig, PolicyNetwork
+from hoptrail.policies.networks.network_config import NetworkConfig
+from hoptrail.policies.networks.policy_network import PolicyNetwork
 from hoptrail.policies.policy import Policy
 from hoptrail.types import Passage
 

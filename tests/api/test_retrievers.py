@@ -15,7 +15,8 @@ from hoptrail.graph.graph import Graph
 from hoptrail.memory.encoders.query_cache import QueryCache
 from hoptrail.memory.store import Store
 from hoptrail.memory.testing.hash_encoder import HashEncoder
-from hoptrail.policies.networks.policy_network import NetworkConfig, PolicyNetwork
+from hoptrail.policies.networks.network_config import NetworkConfig
+from hoptrail.policies.networks.policy_network import PolicyNetwork
 from hoptrail.policies.policy import Policy
 
 

@@ -10,7 +10,8 @@ import pytest
 from hoptrail.cli.main import main
 from hoptrail.errors import FormatError, InputError, PolicyError
 from hoptrail.evaluation.entity_questions import EntitySettings, evaluate_entities, rows
-from hoptrail.policies.networks.policy_network import NetworkConfig, PolicyNetwork
+from hoptrail.policies.networks.network_config import NetworkConfig
+from hoptrail.policies.networks.policy_network import PolicyNetwork
 from hoptrail.policies.policy import Policy
 
 

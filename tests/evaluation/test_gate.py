@@ -19,7 +19,8 @@ from hoptrail.memory.feedback import Feedback, LoggedRecall, LoggedTrail
 from hoptrail.memory.store import Store
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.policies.feedback.off_policy import TuneConfig
-from hoptrail.policies.networks.policy_network import NetworkConfig, PolicyNetwork
+from hoptrail.policies.networks.network_config import NetworkConfig
+from hoptrail.policies.networks.policy_network import PolicyNetwork
 from hoptrail.policies.policy import Policy
 from hoptrail.types import Question
 

@@ -10,7 +10,8 @@ import torch
 
 from hoptrail import Memory
 from hoptrail.memory.testing.hash_encoder import HashEncoder
-from hoptrail.policies.networks.policy_network import NetworkConfig, PolicyNetwork
+from hoptrail.policies.networks.network_config import NetworkConfig
+from hoptrail.policies.networks.policy_network import PolicyNetwork
 from hoptrail.policies.policy import Policy
 
 

@@ -15,7 +15,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from hoptrail.errors import PolicyError
-from hoptrail.policies.networks.relation_scorer import FILE, RelationScorer
+from hoptrail.policies.networks.relation_network import RelationScorer
+from hoptrail.policies.networks.relation_scorer import FILE
 from hoptrail.policies.policy import SETTINGS, SHIPPED, WEIGHTS, Policy
 from hoptrail.policies.reformulation.learned import FILE as REFORMULATOR
 from hoptrail.policies.training.checkpoint import TENSORS, Checkpoint

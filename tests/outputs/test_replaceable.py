@@ -16,7 +16,8 @@ from hoptrail.memory.encoders import transformer as encoders
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.outputs.replaceable import check_copy, check_picture, check_report
 from hoptrail.policies.card import readme
-from hoptrail.policies.networks.policy_network import NetworkConfig, PolicyNetwork
+from hoptrail.policies.networks.network_config import NetworkConfig
+from hoptrail.policies.networks.policy_network import PolicyNetwork
 from hoptrail.policies.policy import Policy
 
 

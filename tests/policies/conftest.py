@@ -35,7 +35,8 @@ from hoptrail.policies.environment.state import (
     state_input,
 )
 from hoptrail.policies.environment.terms import Lexicon
-from hoptrail.policies.networks.policy_network import NetworkConfig, PolicyNetwork
+from hoptrail.policies.networks.network_config import NetworkConfig
+from hoptrail.policies.networks.policy_network import PolicyNetwork
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.reformulation.learned import LearnedReformulator
 from hoptrail.policies.retriever import PolicyRetriever
@@ -243,7 +244,7 @@ class TablePolicy(Policy):
         rng = np.random.default_rng([self.seed, action + 1, *(s + 1 for s in sorted(evidence))])
         return float(rng.normal(scale=1.5))
 
-    def decide(self, states: StateBatch) -> tuple[torch.Tensor, torch.Tensor]:
+    def decide(self, states: StateBatch) -> tuple[np.ndarray, np.ndarray]:
         reads, stops = [], []
         for start, end in zip(states.starts[:-1], states.starts[1:], strict=True):
             slots = states.slots[start:end].tolist()
@@ -255,7 +256,7 @@ class TablePolicy(Policy):
             reads.append(log_pi[:-1])
             stops.append(log_pi[-1:])
             self.states += 1
-        return torch.cat(reads), torch.cat(stops)
+        return torch.cat(reads).numpy(), torch.cat(stops).numpy()
 
 
 @pytest.fixture
@@ -288,7 +289,7 @@ def enumerate_walks() -> Callable[[World, Policy, str, int], Enumerated]:
             pool = world.pool(question)  # its own: nothing that other orders read is in it
             state = world.state(pool, evidence)
             states = batch_states([state])
-            read, stop = (t.double().exp().numpy() for t in policy.decide(states))
+            read, stop = (np.exp(t.astype(np.float64)) for t in policy.decide(states))
             going_on = float(read.sum())
             end(evidence, "policy" if going_on else "exhausted", probability * float(stop[0]))
             if going_on and len(evidence) == hops:

@@ -10,13 +10,19 @@ import pytest
 import torch
 
 from hoptrail.errors import ConfigError, PolicyError
-from hoptrail.policies import policy as policy_module
 from hoptrail.policies.card import readme
 from hoptrail.policies.environment.feature_names import COLUMNS, WIDTH, StateFeature
 from hoptrail.policies.environment.state import batch_states
-from hoptrail.policies.networks import policy_network as network_module
-from hoptrail.policies.networks.policy_network import NetworkConfig
-from hoptrail.policies.policy import SETTINGS, WEIGHTS, Policy
+from hoptrail.policies.networks import (
+    array_network,
+    frozen_policy,
+    network_config,
+    policy_network,
+)
+from hoptrail.policies.networks.frozen_policy import SETTINGS, WEIGHTS, FrozenPolicy
+from hoptrail.policies.networks.network_config import NetworkConfig
+from hoptrail.policies.networks.relation_network import RelationScorer
+from hoptrail.policies.policy import Policy
 
 
 @pytest.fixture
@@ -43,9 +49,22 @@ def test_saved_and_loaded_it_decides_the_same(saved, states) -> None:
     assert loaded.config == policy.config
     assert not loaded.training
     for a, b in zip(loaded.decide(states), policy.decide(states), strict=True):
-        assert torch.equal(a, b)
+        np.testing.assert_array_equal(a, b)
     assert "objective: imitation" in (folder / "README.md").read_text(encoding="utf-8")
     assert not list(folder.glob("*.partial"))
+
+
+def test_frozen_it_decides_the_same_under_the_same_fingerprint(saved, states) -> None:
+    policy, folder = saved
+    policy.relations = RelationScorer("hash-32", 32, width=8)
+    policy.save(folder)
+    frozen = FrozenPolicy.load(folder)
+    assert frozen.fingerprint == policy.fingerprint != frozen.first(1).fingerprint
+    assert (frozen.size, frozen.card) == (policy.size, policy.card)
+    for networks in (1, 2, None):
+        one, other = frozen.first(networks).decide(states), policy.first(networks).decide(states)
+        for a, b in zip(one, other, strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 def test_a_second_save_replaces_the_first(saved, random_policy, states) -> None:
@@ -53,16 +72,16 @@ def test_a_second_save_replaces_the_first(saved, random_policy, states) -> None:
     other = random_policy(1, seed=9)
     other.save(folder)
     for a, b in zip(Policy.load(folder).decide(states), other.decide(states), strict=True):
-        assert torch.equal(a, b)
+        np.testing.assert_array_equal(a, b)
 
 
 def test_several_networks_are_averaged_as_probabilities(random_policy, states) -> None:
     policy = random_policy(3)
     each = [Policy([member]).decide(states) for member in policy.members]
     read, stop = policy.decide(states)
-    mean = torch.stack([r.exp() for r, _ in each]).mean(0)
-    torch.testing.assert_close(read.exp(), mean)
-    torch.testing.assert_close(stop.exp(), torch.stack([s.exp() for _, s in each]).mean(0))
+    mean = np.mean([np.exp(r) for r, _ in each], axis=0)
+    np.testing.assert_allclose(np.exp(read), mean, rtol=1e-5)
+    np.testing.assert_allclose(np.exp(stop), np.mean([np.exp(s) for _, s in each], 0), rtol=1e-5)
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -74,9 +93,8 @@ def test_deciding_has_no_dropout_and_leaves_the_mode_of_the_networks(
     network = policy.members[0].train(training)
     wrapper = Policy([network])
     first, second = wrapper.decide(states), wrapper.decide(states)
-    assert torch.equal(first[0], second[0])
+    np.testing.assert_array_equal(first[0], second[0])
     assert all(module.training == training for module in network.modules())
-    assert not first[0].requires_grad
 
 
 def spoil_weights(folder):
@@ -144,6 +162,8 @@ def test_what_cannot_be_used_is_told_in_one_sentence(saved, damage, says) -> Non
         Policy.load(folder)
     assert str(folder) in str(caught.value)
     assert "\n" not in str(caught.value)
+    with pytest.raises(PolicyError, match=says):
+        FrozenPolicy.load(folder)
 
 
 def test_no_folder_and_no_place_to_write(tmp_path, random_policy) -> None:
@@ -178,20 +198,21 @@ def test_a_policy_decides_to_the_bit_as_before_where_columns_were_added(
 ) -> None:
     """Wherever they stand, also among those that condition messages and the stop."""
     policy, folder = saved
+    before = policy.decide(states)
     names, x = list(COLUMNS), states.x
     for place in places:
         group = "overall" if place >= len(names) - len(StateFeature) else "alone"
         names.insert(place, f"{group}: added at {place}")
         x = np.insert(x, place, 7.5, axis=1)
     added = [name for name in names if name.startswith("overall")]
-    monkeypatch.setattr(network_module, "COLUMNS", tuple(names))
-    monkeypatch.setattr(network_module, "_SHARED", frozenset(added))
-    monkeypatch.setattr(policy_module, "COLUMNS", tuple(names))
+    for module in (network_config, array_network, policy_network, frozen_policy):
+        monkeypatch.setattr(module, "COLUMNS", tuple(names))
+    monkeypatch.setattr(network_config, "_SHARED", frozenset(added))
     wider = dataclasses.replace(states, x=x)
     loaded = Policy.load(folder)
     assert loaded.columns == COLUMNS
-    for a, b in zip(loaded.decide(wider), policy.decide(states), strict=True):
-        assert torch.equal(a, b)
+    for a, b in zip(loaded.decide(wider), before, strict=True):
+        np.testing.assert_array_equal(a, b)
     loaded.members[0].standardise(torch.from_numpy(wider.x))
     loaded.save(folder)
     assert Policy.load(folder).columns == COLUMNS
@@ -203,4 +224,4 @@ def test_a_policy_saved_before_columns_had_names_reads_all_there_are(saved, stat
     del settings["columns"]
     (folder / SETTINGS).write_text(json.dumps(settings), encoding="utf-8")
     for a, b in zip(Policy.load(folder).decide(states), policy.decide(states), strict=True):
-        assert torch.equal(a, b)
+        np.testing.assert_array_equal(a, b)

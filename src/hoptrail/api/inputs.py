@@ -15,7 +15,7 @@ from hoptrail.memory.passages.identity import content_id
 from hoptrail.memory.storage.namespaces import Scope
 from hoptrail.types import AsOf, Namespace, Passage
 from hoptrail.values.json_values import seconds
-from hoptrail.values.numbers import whole
+from hoptrail.values.numbers import shown, whole
 from hoptrail.values.strings import check_string
 
 
@@ -32,6 +32,9 @@ OURS = "hoptrail"
 
 UNNAMED = "(no id yet)"
 """Stands where a passage's id does until it is made of its content."""
+
+MOST_SEED = 2**63 - 1
+"""What the store can keep of a seed."""
 
 Item = str | Passage | Mapping[str, object] | DocumentLike
 """What is one passage."""
@@ -222,3 +225,23 @@ def checked_path(path: object) -> Path:
     if not isinstance(path, str | Path) or not str(path):
         raise InputError(f"a path must be a string or a Path, got {type(path).__name__}")
     return Path(path)
+
+
+def checked_seed(explore: int | None) -> int | None:
+    """The seed as it is.
+
+    Args:
+        explore: A seed, or None for not to explore.
+
+    Raises:
+        InputError: It is no whole number of at least 0.
+    """
+    if explore is None:
+        return None
+    try:
+        return whole(explore, "explore", most=MOST_SEED)
+    except InputError:
+        raise InputError(
+            "explore must be a seed, a whole number of at least 0 and below 2**63, "
+            f"got {shown(explore)}"
+        ) from None

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from hoptrail.memory.index.ann_types import IndexName
     from hoptrail.memory.index.learned.router import Router
     from hoptrail.memory.store import Store
-    from hoptrail.policies.policy import Policy
+    from hoptrail.policies.policy import AnyPolicy
 
 C = TypeVar("C")
 P = ParamSpec("P")
@@ -150,7 +150,7 @@ class Memory:
         path: str | Path | Store,
         *,
         encoder: Encoder | Literal["auto"] | None = "auto",
-        policy: Policy | str | Path | None = "shipped",
+        policy: AnyPolicy | str | Path | None = "shipped",
         reader: ReaderLike | None = None,
         read_only: bool = False,
         track_usage: bool = True,
@@ -264,7 +264,7 @@ class Memory:
         return self._store
 
     @property
-    def policy(self) -> Policy:
+    def policy(self) -> AnyPolicy:
         """What walks it, loaded at the first use.
 
         Raises:

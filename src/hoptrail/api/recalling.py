@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hoptrail.api.feedback_inbox import FeedbackInbox, RecallDecision, RecallOptions
-from hoptrail.api.inputs import checked_scope
+from hoptrail.api.inputs import checked_scope, checked_seed
 from hoptrail.errors import (
     EncoderMismatch,
     InputError,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from hoptrail.memory.storage.namespaces import Scope
     from hoptrail.memory.store import Store
     from hoptrail.memory.views.view import View
-    from hoptrail.policies.policy import Policy
+    from hoptrail.policies.policy import AnyPolicy
     from hoptrail.policies.result import RetrievalResult
 
 RANKED = 100
@@ -149,7 +149,6 @@ class RecallEngine:
         """
         from hoptrail.memory.filters import Filter
         from hoptrail.policies.environment import efforts
-        from hoptrail.policies.search.sampled_beam import checked_seed
 
         if isinstance(questions, str) or not isinstance(questions, Iterable):
             raise InputError("recall_many takes several questions: give one to recall")
@@ -293,7 +292,7 @@ def decide(
     )
 
 
-def loaded_policy(policy: Policy | str | Path | None) -> Policy:
+def loaded_policy(policy: AnyPolicy | str | Path | None) -> AnyPolicy:
     """The policy that is meant: "shipped" is the one in the package, other names are folders.
 
     Args:
@@ -306,17 +305,20 @@ def loaded_policy(policy: Policy | str | Path | None) -> Policy:
         PolicyError: There is none, or its files cannot be used.
         InputError: It is something else.
     """
-    from hoptrail.policies.policy import Policy
+    from hoptrail.policies.networks.frozen_policy import FrozenPolicy
 
     if policy is None:
         raise PolicyError(
             "this memory was opened with policy=None and recall needs one: "
             'open it with policy="shipped" or a folder that hoptrail train wrote'
         )
-    if isinstance(policy, Policy):
-        return policy
-    if not isinstance(policy, str | Path):
-        raise InputError(
-            f'policy must be "shipped", a folder, a Policy or None, got {type(policy).__name__}'
-        )
-    return Policy.shipped() if policy == "shipped" else Policy.load(Path(policy))
+    if isinstance(policy, str | Path):
+        return FrozenPolicy.shipped() if policy == "shipped" else FrozenPolicy.load(Path(policy))
+    if not isinstance(policy, FrozenPolicy):
+        from hoptrail.policies.policy import Policy  # brings PyTorch, as whoever made one did
+
+        if not isinstance(policy, Policy):
+            raise InputError(
+                f'policy must be "shipped", a folder, a Policy or None, got {type(policy).__name__}'
+            )
+    return policy

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hoptrail.memory.encoders.query_cache import QueryCache
     from hoptrail.memory.encoders.transformer import Encoder
     from hoptrail.memory.views.view import View
-    from hoptrail.policies.policy import Policy
+    from hoptrail.policies.policy import AnyPolicy
     from hoptrail.policies.retriever import PolicyRetriever
 
 RETRIEVERS_KEPT = 32
@@ -41,10 +41,10 @@ class Retrievers:
         queries: The vectors of the last queries, which all retrievers share.
     """
 
-    def __init__(self, policy: Policy | str | Path | None, queries: QueryCache) -> None:
+    def __init__(self, policy: AnyPolicy | str | Path | None, queries: QueryCache) -> None:
         self._named = policy
         self._queries = queries
-        self._policy: Policy | None = None
+        self._policy: AnyPolicy | None = None
         self._fingerprint = ""
         self._forked(whole=True)
         forks.register(self)
@@ -60,12 +60,12 @@ class Retrievers:
         return f"<Retrievers of policy {self._named!s}>"
 
     @property
-    def named(self) -> Policy | str | Path | None:
+    def named(self) -> AnyPolicy | str | Path | None:
         """The policy as it was given, loaded or not."""
         return self._named
 
     @property
-    def policy(self) -> Policy:
+    def policy(self) -> AnyPolicy:
         """The policy, loaded at the first use.
 
         Raises:

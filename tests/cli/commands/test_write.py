@@ -60,7 +60,8 @@ def test_search_takes_a_filter_that_reaches_into_metadata(run, store) -> None:
 def test_recall_takes_a_filter(run, store, tmp_path) -> None:
     import torch
 
-    from hoptrail.policies.networks.policy_network import NetworkConfig, PolicyNetwork
+    from hoptrail.policies.networks.network_config import NetworkConfig
+    from hoptrail.policies.networks.policy_network import PolicyNetwork
     from hoptrail.policies.policy import Policy
 
     torch.manual_seed(0)

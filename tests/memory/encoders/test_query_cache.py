@@ -13,7 +13,8 @@ from hoptrail.errors import ConfigError
 from hoptrail.memory.encoders.query_cache import CacheStats, QueryCache, RememberingEncoder
 from hoptrail.memory.store import Store
 from hoptrail.memory.testing.hash_encoder import HashEncoder
-from hoptrail.policies.networks.policy_network import NetworkConfig, PolicyNetwork
+from hoptrail.policies.networks.network_config import NetworkConfig
+from hoptrail.policies.networks.policy_network import PolicyNetwork
 from hoptrail.policies.policy import Policy
 
 

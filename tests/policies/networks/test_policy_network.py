@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from hoptrail.errors import ConfigError
-from hoptrail.policies import policy as policy_module
 from hoptrail.policies.environment.feature_names import COLUMNS
 from hoptrail.policies.environment.state import batch_states, portions
-from hoptrail.policies.networks.policy_network import Inputs, NetworkConfig, PolicyNetwork
+from hoptrail.policies.networks import array_network
+from hoptrail.policies.networks.network_config import NetworkConfig
+from hoptrail.policies.networks.policy_network import Inputs, PolicyNetwork
 from hoptrail.types import Passage
 
 
@@ -31,9 +32,9 @@ def test_probabilities_of_a_state_add_up_to_one(inputs, random_policy, members) 
     assert read.shape == (len(states.x),)
     assert stop.shape == (4,)
     for i, (start, end) in enumerate(zip(states.starts[:-1], states.starts[1:], strict=True)):
-        assert float(read[start:end].exp().sum() + stop[i].exp()) == pytest.approx(1, abs=1e-5)
-    assert (read[torch.from_numpy(states.evidence)] == -torch.inf).all()
-    assert torch.isfinite(read[~torch.from_numpy(states.evidence)]).all()
+        assert float(np.exp(read[start:end]).sum() + np.exp(stop[i])) == pytest.approx(1, abs=1e-5)
+    assert np.isneginf(read[states.evidence]).all()
+    assert np.isfinite(read[~states.evidence]).all()
     assert (read <= 0).all()
     assert (stop <= 0).all()
 
@@ -43,8 +44,8 @@ def test_a_batch_of_states_equals_each_alone(inputs, random_policy, members) -> 
     policy = random_policy(members)
     read, stop = policy.decide(batch_states(inputs))
     alone = [policy.decide(batch_states([one])) for one in inputs]
-    torch.testing.assert_close(read, torch.cat([r for r, _ in alone]), atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(stop, torch.cat([s for _, s in alone]), atol=1e-4, rtol=1e-4)
+    np.testing.assert_allclose(read, np.concatenate([r for r, _ in alone]), 1e-4, 1e-4)
+    np.testing.assert_allclose(stop, np.concatenate([s for _, s in alone]), 1e-4, 1e-4)
 
 
 @pytest.mark.parametrize("rows", [1, 40, 100, 10_000])
@@ -58,9 +59,9 @@ def test_a_large_batch_is_decided_in_parts(inputs, random_policy, monkeypatch, r
         np.testing.assert_array_equal(joined, getattr(states, name))
     policy = random_policy(2)
     whole = policy.decide(states)
-    monkeypatch.setattr(policy_module, "ROWS_AT_ONCE", rows)
+    monkeypatch.setattr(array_network, "ROWS_AT_ONCE", rows)
     for one, other in zip(policy.decide(states), whole, strict=True):
-        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+        np.testing.assert_allclose(one, other, 1e-5, 1e-5)
 
 
 @pytest.mark.parametrize("members", [1, 3])
@@ -77,8 +78,8 @@ def test_what_is_decided_is_what_the_networks_say_in_evaluation(
         read, stop = policy.eval()(Inputs.of(states))
     for _ in range(2):  # whatever mode the networks are in, which is left as it is
         found = policy.decide(states)
-        torch.testing.assert_close(found[0], read, atol=1e-5, rtol=1e-5)
-        torch.testing.assert_close(found[1], stop, atol=1e-5, rtol=1e-5)
+        np.testing.assert_allclose(found[0], read, 1e-5, 1e-5)
+        np.testing.assert_allclose(found[1], stop, 1e-5, 1e-5)
         policy.train()
     assert policy.training
 
@@ -120,8 +121,8 @@ def test_the_order_of_candidates_does_not_matter(inputs, random_policy) -> None:
     policy = random_policy()
     read, stop = policy.decide(batch_states([state]))
     read_turned, stop_turned = policy.decide(batch_states([turned]))
-    torch.testing.assert_close(read[order], read_turned, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(stop, stop_turned, atol=1e-4, rtol=1e-4)
+    np.testing.assert_allclose(read[order], read_turned, 1e-4, 1e-4)
+    np.testing.assert_allclose(stop, stop_turned, 1e-4, 1e-4)
 
 
 def test_standardising_takes_out_scale_and_shift(inputs) -> None:
@@ -163,9 +164,9 @@ def test_calibration_moves_stop_and_keeps_the_shares_of_what_is_read(inputs, ran
     policy = random_policy()
     [network] = policy.members
     states = batch_states(inputs)
-    read, stop = policy.decide(states)
+    read, stop = map(torch.from_numpy, policy.decide(states))
     network.calibrate(0.5, -1.0)
-    moved, calibrated = policy.decide(states)
+    moved, calibrated = map(torch.from_numpy, policy.decide(states))
     odds = stop - torch.log(-torch.expm1(stop))
     expected = torch.nn.functional.logsigmoid(0.5 * odds - 1.0)
     torch.testing.assert_close(calibrated, expected, rtol=1e-4, atol=1e-5)
@@ -174,7 +175,7 @@ def test_calibration_moves_stop_and_keeps_the_shares_of_what_is_read(inputs, ran
         change = (moved - read)[start:end][open_]
         torch.testing.assert_close(change, change[:1].expand_as(change), rtol=0, atol=1e-4)
     network.calibrate(1.0, 0.0)
-    assert torch.equal(policy.decide(states)[1], stop)
+    np.testing.assert_array_equal(policy.decide(states)[1], stop)
 
 
 def test_with_nothing_left_to_read_a_calibrated_network_stops(world, random_policy) -> None:
@@ -183,5 +184,5 @@ def test_with_nothing_left_to_read_a_calibrated_network_stops(world, random_poli
     policy = random_policy()
     policy.members[0].calibrate(0.3, -2.0)
     read, stop = policy.decide(batch_states([pair.state(pool, (0, 1))]))
-    assert torch.isneginf(read).all()
+    assert np.isneginf(read).all()
     assert stop.tolist() == [0.0]

@@ -162,7 +162,7 @@ def test_a_filter_bounds_what_is_walked_through(art, led) -> None:
 def test_a_walk_counts_the_texts_that_its_encoder_saw(art, trained) -> None:
     names = art.graph.relations().names
     scorer = (
-        Trained(RelationScorer("x", art.encoder.dim, width=8), names, art.encoder)
+        Trained(RelationScorer("x", art.encoder.dim, width=8).arrays(), names, art.encoder)
         if trained
         else Similarity(names, art.encoder)
     )

@@ -7,11 +7,12 @@ import math
 import numpy as np
 import pytest
 
+from hoptrail.api.inputs import checked_seed
 from hoptrail.errors import InputError
 from hoptrail.policies.environment.efforts import Effort
 from hoptrail.policies.environment.reformulation import Reformulator
 from hoptrail.policies.environment.state import batch_states
-from hoptrail.policies.search.sampled_beam import SampledBeam, checked_seed
+from hoptrail.policies.search.sampled_beam import SampledBeam
 from hoptrail.types import Passage
 
 QUESTION = "Where did Quorl begin?"
@@ -42,7 +43,7 @@ def trails_of(place, policy, hops: int) -> dict[tuple[tuple[int, ...], bool], fl
             return
         pool = place.pool(QUESTION)
         state = place.state(pool, evidence)
-        read, stop = (t.exp().tolist() for t in policy.decide(batch_states([state])))
+        read, stop = (np.exp(t).tolist() for t in policy.decide(batch_states([state])))
         found[evidence, True] = probability * stop[0]
         for slot, p in zip(state.slots.tolist(), read, strict=True):
             if p:

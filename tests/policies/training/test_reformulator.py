@@ -12,7 +12,7 @@ from hoptrail.errors import ConfigError, InputError, PolicyError
 from hoptrail.policies.data.corpora import OpenCorpus
 from hoptrail.policies.data.training_data import TrainingData, TrainingSet
 from hoptrail.policies.environment.reformulation import Reformulator
-from hoptrail.policies.networks.policy_network import NetworkConfig
+from hoptrail.policies.networks.network_config import NetworkConfig
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.reformulation.cross_fit import PARTS, CrossFit, part_file, question_key
 from hoptrail.policies.reformulation.learned import FILE

@@ -10,7 +10,7 @@ import pytest
 
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.policies.data.training_data import TrainingData, TrainingSet
-from hoptrail.policies.networks.policy_network import NetworkConfig
+from hoptrail.policies.networks.network_config import NetworkConfig
 from hoptrail.policies.policy import RERANK_WEIGHT, Policy
 from hoptrail.policies.training import rerank_weight
 from hoptrail.policies.training.checkpoint import TENSORS

@@ -17,7 +17,7 @@ from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.metrics.ranking import recall_at
 from hoptrail.policies.data.examples import Source
 from hoptrail.policies.data.training_data import TrainingData, TrainingSet
-from hoptrail.policies.networks.policy_network import NetworkConfig
+from hoptrail.policies.networks.network_config import NetworkConfig
 from hoptrail.policies.objectives.marginal import load_reader
 from hoptrail.policies.policy import WEIGHTS, Policy
 from hoptrail.policies.training import calibration, preparation

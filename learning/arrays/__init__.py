@@ -1,0 +1,1 @@
+"""Networks without PyTorch: their files as arrays, and their layers as plain array code."""
