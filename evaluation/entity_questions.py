@@ -31,7 +31,7 @@ from hoptrail.values.progress import Progress
 if TYPE_CHECKING:
     from hoptrail.api.memory import Memory
     from hoptrail.memory.encoders.transformer import Encoder
-    from hoptrail.policies.policy import Policy
+    from hoptrail.policies.policy import AnyPolicy
 
 RETRIEVERS = (*BASELINES, REFERENCE)
 DEPTH = 10
@@ -102,7 +102,7 @@ def evaluate_entities(
     settings: EntitySettings,
     *,
     encoder: Encoder,
-    policy: Policy | str | Path = "shipped",
+    policy: AnyPolicy | str | Path = "shipped",
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """How often the first entity is an answer, for every file and retriever.

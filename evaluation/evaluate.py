@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from hoptrail.api.memory import Memory
     from hoptrail.memory.encoders.transformer import Encoder
     from hoptrail.memory.store import Store
-    from hoptrail.policies.policy import Policy
+    from hoptrail.policies.policy import AnyPolicy
 
 RETRIEVERS = (*BASELINES, REFERENCE)
 """Those that are known by name: the baselines, and the policy."""
@@ -72,7 +72,7 @@ def evaluate(
     settings: Settings | None = None,
     *,
     encoder: Encoder,
-    policy: Policy | str | Path = "shipped",
+    policy: AnyPolicy | str | Path = "shipped",
     answering: ReaderRun | None = None,
     progress: StageProgress | None = None,
 ) -> Report:
@@ -142,7 +142,7 @@ def _results(
     store: Store,
     questions: Sequence[Question],
     settings: Settings,
-    policy: Policy | None,
+    policy: AnyPolicy | None,
     answering: ReaderRun | None,
     progress: StageProgress | None,
 ) -> list[Result]:
@@ -225,7 +225,7 @@ def _check_gold(
                 )
 
 
-def _card(policy: Policy | str | Path, loaded: Policy | None) -> dict[str, object]:
+def _card(policy: AnyPolicy | str | Path, loaded: AnyPolicy | None) -> dict[str, object]:
     """Where the policy came from, and what it says of itself."""
     source = str(policy) if isinstance(policy, str | Path) else repr(policy)
     return {"source": source, "card": loaded.card if loaded else {}}

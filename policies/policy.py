@@ -25,8 +25,8 @@ from hoptrail.policies.environment.feature_names import FEATURES_VERSION
 from hoptrail.policies.environment.state import StateBatch
 from hoptrail.policies.folder import check_folder
 from hoptrail.policies.networks.array_network import decide
+from hoptrail.policies.networks.frozen_policy import RERANK_WEIGHT as RERANK_WEIGHT
 from hoptrail.policies.networks.frozen_policy import (
-    RERANK_WEIGHT,
     SETTINGS,
     SHIPPED,
     WEIGHTS,

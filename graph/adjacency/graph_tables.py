@@ -13,6 +13,7 @@ from hoptrail.formats.sequences import NEXT
 from hoptrail.graph.adjacency.adjacency import STEP, Tables, packed
 from hoptrail.graph.adjacency.ragged import Ints, Records
 from hoptrail.graph.extraction import schema
+from hoptrail.memory.storage.damaged import decode_text
 
 if TYPE_CHECKING:
     import sqlite3
@@ -35,13 +36,13 @@ class Vocabulary:
     """Number by the store's id."""
     texts: dict[int, str] = field(default_factory=dict)
     """Of names that a passage bears or bore, by number."""
-    entities: dict[tuple[int, str], int] = field(default_factory=dict)
-    """Number by namespace and name."""
+    entities: dict[tuple[int, bytes], int] = field(default_factory=dict)
+    """Number by namespace and name, as stored: they are read in great numbers, and mostly again."""
     entity_names: list[str] = field(default_factory=list)
     """By number."""
     kinds: dict[str, int] = field(default_factory=lambda: {NEXT: STEP})
     """Number by kind; that of steps to the next passage is known from the beginning."""
-    spaces: dict[str, int] = field(default_factory=dict)
+    spaces: dict[bytes, int] = field(default_factory=dict)
     """Number by stored namespace."""
 
     def entity_ids(self, name: str) -> list[int]:
@@ -50,7 +51,11 @@ class Vocabulary:
         Args:
             name: An entity's, as it is stored.
         """
-        keys = ((space, name) for space in range(len(self.spaces)))
+        try:
+            stored = name.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:  # SQLite stores no such text
+            return []
+        keys = ((space, stored) for space in range(len(self.spaces)))
         return [self.entities[key] for key in keys if key in self.entities]
 
     def of_titles(self, rows: list[tuple[int, int, int, str]]) -> list[tuple[int, int, int]]:
@@ -64,7 +69,7 @@ class Vocabulary:
             self.texts[number.setdefault(name, len(number))] = text
         return [(rowid, number[name], alias) for rowid, name, alias, _ in rows]
 
-    def of_entities(self, rows: list[tuple[int, str, str]]) -> list[tuple[int, int]]:
+    def of_entities(self, rows: list[tuple[int, bytes, bytes]]) -> list[tuple[int, int]]:
         """Rows of (passage, stored namespace, entity) with the entity's number.
 
         Args:
@@ -77,7 +82,7 @@ class Vocabulary:
             entity = number.get(key)
             if entity is None:
                 entity = number[key] = len(names)
-                names.append(name)
+                names.append(decode_text(name))
             pairs.append((rowid, entity))
         return pairs
 
@@ -210,7 +215,7 @@ _SELECT_MENTIONS = _query(
 
 _SELECT_ENTITIES = (
     _query(
-        "e.passage, p.namespace, e.entity",
+        "e.passage, CAST(p.namespace AS BLOB), CAST(e.entity AS BLOB)",
         "CROSS JOIN graph_entities AS e ON e.passage = g.passage",
     )
     + "ORDER BY e.passage, e.start"

@@ -15,9 +15,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from hoptrail.errors import PolicyError
+from hoptrail.policies.networks.frozen_policy import SETTINGS, SHIPPED, WEIGHTS
 from hoptrail.policies.networks.relation_network import RelationScorer
 from hoptrail.policies.networks.relation_scorer import FILE
-from hoptrail.policies.policy import SETTINGS, SHIPPED, WEIGHTS, Policy
+from hoptrail.policies.policy import Policy
 from hoptrail.policies.reformulation.learned import FILE as REFORMULATOR
 from hoptrail.policies.training.checkpoint import TENSORS, Checkpoint
 

@@ -14,9 +14,9 @@ from hoptrail.formats.triples import entities
 from hoptrail.memory.encoders.onnx_encoder import SUFFIXES
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.policies.environment.efforts import EFFORTS
+from hoptrail.policies.networks.relation_network import RelationScorer
 from hoptrail.policies.networks.relation_scorer import (
     FILE,
-    RelationScorer,
     Trained,
     padded,
     relation_vectors,

@@ -17,9 +17,10 @@ from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.metrics.ranking import recall_at
 from hoptrail.policies.data.examples import Source
 from hoptrail.policies.data.training_data import TrainingData, TrainingSet
+from hoptrail.policies.networks.frozen_policy import WEIGHTS
 from hoptrail.policies.networks.network_config import NetworkConfig
 from hoptrail.policies.objectives.marginal import load_reader
-from hoptrail.policies.policy import WEIGHTS, Policy
+from hoptrail.policies.policy import Policy
 from hoptrail.policies.training import calibration, preparation
 from hoptrail.policies.training import run as train_module
 from hoptrail.policies.training import trainer as trainer_module
