@@ -35,7 +35,13 @@ def file_sha256(path: Path) -> str:
     """
     stat = path.stat()
     times = stat.st_mtime_ns, stat.st_ctime_ns
-    identity = [str(path.absolute()), stat.st_size, *times, stat.st_ino, stat.st_dev]
+    identity: list[str | int] = [
+        str(path.absolute()),
+        stat.st_size,
+        *times,
+        stat.st_ino,
+        stat.st_dev,
+    ]
     place = None if stat.st_size < LEAST else _place(identity)
     if place is not None and (digest := _read(place, identity)):
         return digest

@@ -98,7 +98,7 @@ class MessageBatch:
             condition=owner[target[order]] * kinds + kind,
             firsts=firsts,
             into=into[firsts],
-            thinned=(np.float32(1) / np.sqrt(degree))[:, None],
+            thinned=np.reciprocal(np.sqrt(degree))[:, None],
         )
 
     def sums(self, values: Array) -> Array:
@@ -163,7 +163,7 @@ class ArrayNetwork:
         """
         weights, x = self.weights, batch.states.x
         if self._places is not None:
-            x = x[:, self._places]
+            x = x.take(self._places, axis=1)
         x = np.clip((x - weights["mean"]) / weights["scale"], -6.0, 6.0)
         overall = batch.sums(x[:, x.shape[1] - self._shared :]) / batch.size
         h = self._linear("embed.3", gelu(self._linear("embed.0", x)))

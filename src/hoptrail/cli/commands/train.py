@@ -276,7 +276,6 @@ def train_on_feedback(
 
     It starts from --policy, and is written only if it does no harm: otherwise the exit code is 3.
     """
-    from hoptrail.api.recalling import loaded_policy
     from hoptrail.cli import output
     from hoptrail.evaluation.use import learn_from_use
     from hoptrail.memory.store import Store
@@ -288,7 +287,7 @@ def train_on_feedback(
         raise StoreUnavailable(f"there is no store at {store}: recall.feedback writes to one")
     options = {"seed": seed, "epochs": epochs}
     config = TuneConfig(**{name: value for name, value in options.items() if value is not None})
-    start = loaded_policy(policy or "shipped")
+    start = _trainable_policy(policy or "shipped")
     with output.Steps() as steps:
         # Not the one with the disk cache: what users asked should leave no vector there.
         loaded = load_named_encoder(encoder)
@@ -342,7 +341,6 @@ def train_on_graph(
 
     The files hold questions and their answers. To walk texts, --policy is taken over.
     """
-    from hoptrail.api.recalling import loaded_policy
     from hoptrail.cli import output
     from hoptrail.policies.relations.training import RelationConfig, train_relations
 
@@ -358,7 +356,7 @@ def train_on_graph(
             out,
             config=config,
             encoder=load_named_encoder(encoder),
-            policy=loaded_policy(policy or "shipped"),
+            policy=_trainable_policy(policy or "shipped"),
             progress=steps,
             command=invocation_line(context),
         )["relations"]
@@ -401,7 +399,7 @@ def _train(
             out,
             config,
             encoder=load_named_encoder(encoder),
-            start=_start_policy(start),
+            start=None if start == "nothing" else _trainable_policy(start),
             cross_fit=None if reformulator is None else CrossFit.load(reformulator),
             options=RunOptions(resume, steps, invocation_line(context)),
         )
@@ -414,12 +412,10 @@ def _train(
     return 0
 
 
-def _start_policy(name: str) -> Policy | None:
-    """The policy that training goes on from."""
+def _trainable_policy(name: str | Path) -> Policy:
+    """The policy that training goes on from: "shipped", or a folder."""
     from hoptrail.policies.policy import Policy
 
-    if name == "nothing":
-        return None
     return Policy.shipped() if name == "shipped" else Policy.load(name)
 
 
