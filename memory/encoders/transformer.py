@@ -22,9 +22,13 @@ from numpy.typing import NDArray
 from hoptrail.errors import EncoderMissing, FormatError, InputError, MissingExtra
 from hoptrail.memory import forks
 from hoptrail.memory.analysis.widths import plain_width
-from hoptrail.memory.encoders.file_digests import file_sha256
 from hoptrail.memory.encoders.model_folder import max_length, pooling, unsupported
-from hoptrail.memory.encoders.model_record import ModelRecord, read_record, write_record
+from hoptrail.memory.encoders.model_record import (
+    ModelRecord,
+    file_sha256,
+    read_record,
+    write_record,
+)
 from hoptrail.memory.encoders.vectors import Vectors as Vectors
 from hoptrail.memory.encoders.windowed import WindowedEncoder
 from hoptrail.memory.encoders.windows import truncating_tokenizer

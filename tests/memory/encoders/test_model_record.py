@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +14,8 @@ import torch
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from hoptrail.errors import FormatError
-from hoptrail.memory.encoders import transformer
+from hoptrail.memory.encoders import model_record, transformer
+from hoptrail.memory.encoders.model_record import LEAST_HASHED, file_sha256
 from hoptrail.memory.encoders.transformer import TransformerEncoder
 
 WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] the old bridge river".split()
@@ -103,3 +106,28 @@ print(total, *sorted({{"torch", "transformers"}} & {{*sys.modules}}))
     )
     assert first.stdout.split() == [first.stdout.split()[0], "torch", "transformers"]
     assert second.stdout.split() == first.stdout.split()[:1]
+
+
+def test_a_large_file_is_hashed_once_until_it_changes(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("HOPTRAIL_CACHE", str(tmp_path / "cache"))
+    file = tmp_path / "weights"
+    file.write_bytes(b"a" * LEAST_HASHED)
+    monkeypatch.setattr(model_record, "SETTLED", -1)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert file_sha256(file) == digest
+    [entry] = (tmp_path / "cache").rglob("*.sha256")
+    entry.write_text(entry.read_text().replace(digest, "as it was kept"))
+    assert file_sha256(file) == "as it was kept"
+    file.write_bytes(b"b" * LEAST_HASHED)
+    os.utime(file, ns=(1, 1))  # a change within a tick of the clock is what SETTLED is for
+    assert file_sha256(file) == hashlib.sha256(file.read_bytes()).hexdigest()
+    entry.write_text("{")
+    assert len(file_sha256(file)) == 64
+
+
+def test_a_file_that_was_just_written_is_hashed_each_time(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("HOPTRAIL_CACHE", str(tmp_path / "cache"))
+    file = tmp_path / "weights"
+    file.write_bytes(b"a" * LEAST_HASHED)
+    file_sha256(file)
+    assert not list((tmp_path / "cache").rglob("*.sha256"))
