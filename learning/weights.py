@@ -10,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hoptrail.learning.arrays.tensor_files import Tensors, check_shapes, load_arrays
+from hoptrail.learning.arrays.tensor_files import Tensors, check_shapes, load_tensors
 
 M = TypeVar("M", bound=nn.Module)
 
 
 def load_weights(file: Path) -> dict[str, Tensor]:
-    """The tensors of a file, as `learning.arrays.tensor_files.load_arrays` lets them through.
+    """The tensors of a file, as `learning.arrays.tensor_files.load_tensors` lets them through.
 
     Args:
         file: In the format of safetensors.
@@ -24,7 +24,7 @@ def load_weights(file: Path) -> dict[str, Tensor]:
     Raises:
         One of `FAULTS`: It is damaged, or a value is not finite.
     """
-    return {name: torch.from_numpy(array) for name, array in load_arrays(file).items()}
+    return {name: torch.from_numpy(array) for name, array in load_tensors(file).items()}
 
 
 def filled(make: Callable[[], M], weights: Tensors) -> M:

@@ -24,7 +24,7 @@ from hoptrail.learning.weights import module_arrays
 from hoptrail.policies.environment.feature_names import FEATURES_VERSION
 from hoptrail.policies.environment.state import StateBatch
 from hoptrail.policies.folder import check_folder
-from hoptrail.policies.networks.array_network import decide
+from hoptrail.policies.networks.array_network import mean_log_pi
 from hoptrail.policies.networks.frozen_policy import RERANK_WEIGHT as RERANK_WEIGHT
 from hoptrail.policies.networks.frozen_policy import (
     SETTINGS,
@@ -137,7 +137,8 @@ class Policy(nn.Module):
         Returns:
             As `forward` gives it, as arrays.
         """
-        return decide([m.arrays() for m in self.members if isinstance(m, PolicyNetwork)], states)
+        networks = [m.arrays() for m in self.members if isinstance(m, PolicyNetwork)]
+        return mean_log_pi(networks, states)
 
     def save(self, folder: Path | str, *, readme: str | None = None) -> None:
         """Write the policy to a folder, made where it is absent.

@@ -45,7 +45,7 @@ LARGEST_JSON = 1 << 24
 """Bytes of a settings file."""
 
 
-def load_arrays(file: Path) -> dict[str, NDArray[Any]]:
+def load_tensors(file: Path) -> dict[str, NDArray[Any]]:
     """The tensors of a file, every value of them finite, and none so large that sums are not.
 
     Args:

@@ -209,7 +209,7 @@ class ArrayNetwork:
         return layer_norm(x, self.weights[name + ".weight"], self.weights[name + ".bias"])
 
 
-def decide(networks: Sequence[ArrayNetwork], states: StateBatch) -> tuple[Array, Array]:
+def mean_log_pi(networks: Sequence[ArrayNetwork], states: StateBatch) -> tuple[Array, Array]:
     """Log π(read) `(n,)` and log π(STOP) `(b,)` of the mean of networks' probabilities.
 
     Args:

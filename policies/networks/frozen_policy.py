@@ -23,12 +23,12 @@ from hoptrail.learning.arrays.tensor_files import (
     FAULTS,
     LARGEST_JSON,
     Tensors,
-    load_arrays,
+    load_tensors,
     reason,
 )
 from hoptrail.policies.environment.feature_names import COLUMNS, FEATURES_VERSION
 from hoptrail.policies.environment.state import StateBatch
-from hoptrail.policies.networks.array_network import ArrayNetwork, decide
+from hoptrail.policies.networks.array_network import ArrayNetwork, mean_log_pi
 from hoptrail.policies.networks.network_config import NetworkConfig
 from hoptrail.policies.networks.relation_scorer import ArrayRelationScorer
 from hoptrail.policies.reformulation.learned import FILE as REFORMULATOR
@@ -117,7 +117,7 @@ class FrozenPolicy:
             Log π(read) `(n,)`, -inf for evidence, and log π(STOP) `(b,)`: the probabilities of a
             state's rows and of its STOP add up to 1.
         """
-        return decide(self.members, states)
+        return mean_log_pi(self.members, states)
 
     @classmethod
     def load(cls, folder: Path | str) -> FrozenPolicy:
@@ -140,7 +140,7 @@ class FrozenPolicy:
             count = whole(
                 settings["networks"], "networks", least=1, most=MOST_NETWORKS, error=ConfigError
             )
-            weights = _by_network(load_arrays(folder / WEIGHTS), count)
+            weights = _by_network(load_tensors(folder / WEIGHTS), count)
             members = [ArrayNetwork(config, settings["columns"], each) for each in weights]
             rerank_weight = _rerank_weight(settings)
             card = settings.get("card") or {}

@@ -32,7 +32,7 @@ from hoptrail.learning.arrays.tensor_files import (
     Tensors,
     check_shapes,
     load_about,
-    load_arrays,
+    load_tensors,
     reason,
 )
 from hoptrail.memory.encoders.transformer import Encoder, Vectors
@@ -174,7 +174,7 @@ class ArrayRelationScorer:
             encoder = str(about["encoder"])
             dim = whole(about["dim"], "dim", least=1, most=MOST, error=ConfigError)
             width = whole(about["width"], "width", least=1, most=MOST, error=ConfigError)
-            return cls(encoder, dim, width, load_arrays(file))
+            return cls(encoder, dim, width, load_tensors(file))
         except FAULTS as error:
             raise PolicyError(f"the relation scorer {file} is damaged: {reason(error)}") from error
 
