@@ -4,6 +4,8 @@ from .function_calling import (
     anthropic_result as anthropic_result,
     openai_output as openai_output,
 )
+from .http_server.http_serving import serve_http as serve_http
+from .http_server.server_limits import ServerLimits as ServerLimits
 from .langchain import (
     ChatReader as ChatReader,
     EmbeddingsEncoder as EmbeddingsEncoder,
@@ -29,4 +31,5 @@ from .llama_index import (
 from .mcp_server.serving import serve as serve
 from .operations.bound_memory import BoundMemory as BoundMemory, Outcome as Outcome
 from .telemetry import trace_calls as trace_calls
+from .web.bounded_connections import ConnectionLimits as ConnectionLimits
 from .web.tokens import Access as Access, read_tokens as read_tokens

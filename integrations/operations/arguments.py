@@ -149,6 +149,33 @@ class RememberArguments(_Metadata):
     )
 
 
+class NamedRememberArguments(RememberArguments):
+    """What `remember` takes of a program, which may name what it writes."""
+
+    id: PassageId | None = Field(
+        default=None,
+        description="Id to write it under, refused where it is taken; leave out for a new one.",
+    )
+
+
+class SupersedeArguments(_Metadata):
+    """What `supersede` takes."""
+
+    id: PassageId = Field(description="Id of the passage that no longer holds.")
+    text: str = Field(max_length=MAX_TEXT, description="What holds instead.")
+    title: str | None = Field(
+        default=None, max_length=MAX_NAME, description="What or whom it is about."
+    )
+    metadata: dict[str, Any] | None = Field(
+        default=None, description="What else is known of it: source, date, speaker, tags."
+    )
+    at: str | None = Field(
+        default=None,
+        max_length=MAX_NAME,
+        description="Since when, as ISO 8601 with an offset; leave out for now.",
+    )
+
+
 class UpdateArguments(_Metadata):
     """What `update` takes."""
 

@@ -48,6 +48,7 @@ class BoundMemory:
         k: Passages that come back unless the model says how many.
         effort: What a recall may cost: "fast", "balanced" or "thorough".
         read_only: Offer only what changes nothing.
+        operations: What is offered, as far as the memory can do it.
 
     Raises:
         InputError: A namespace or a `k` that is none.
@@ -62,6 +63,7 @@ class BoundMemory:
         k: int = 5,
         effort: str = "balanced",
         read_only: bool = False,
+        operations: Sequence[Operation] = OPERATIONS,
     ) -> None:
         if not isinstance(memory, Memory):
             raise InputError(f"memory must be a Memory, got {type(memory).__name__}")
@@ -72,7 +74,7 @@ class BoundMemory:
         self.read_only = flag(read_only, "read_only")
         self.operations = tuple(
             one
-            for one in OPERATIONS
+            for one in operations
             if not (one.writes and self.read_only) and (memory.has_reader or not one.reader)
         )
 
@@ -178,6 +180,8 @@ def _remember(bound: BoundMemory, arguments: take.RememberArguments) -> Outcome:
     }
     if arguments.expires_at:
         record["expires_at"] = arguments.expires_at
+    if isinstance(arguments, take.NamedRememberArguments) and arguments.id is not None:
+        record["id"] = arguments.id
     for link in arguments.links or ():
         bound.memory.get(link.target, bound.namespace)  # a mistyped id would lead nowhere
     done = bound.memory.add_distinct(record, namespace=bound.namespace)
@@ -216,6 +220,21 @@ def _update(bound: BoundMemory, arguments: take.UpdateArguments) -> Outcome:
     return Outcome(f"Updated (id: {quoted(passage.id)}).", data)
 
 
+def _supersede(bound: BoundMemory, arguments: take.SupersedeArguments) -> Outcome:
+    bound.memory.get(arguments.id, bound.namespace)  # what is over has its successor already
+    record = {
+        "text": arguments.text,
+        "title": arguments.title or None,
+        "metadata": arguments.metadata or {},
+    }
+    passage = bound.memory.supersede(
+        arguments.id, record, at=arguments.at or None, namespace=bound.namespace
+    )
+    text = f"Superseded {quoted(arguments.id)} (id: {quoted(passage.id)})."
+    data = {"id": passage.id, "superseded": arguments.id, "valid_from": passage.valid_from}
+    return Outcome(text, data)
+
+
 def _forget(bound: BoundMemory, arguments: take.ForgetArguments) -> Outcome:
     ids = list(dict.fromkeys(arguments.ids))
     bound.memory.delete(ids, bound.namespace)
@@ -234,7 +253,12 @@ def _link(bound: BoundMemory, arguments: take.LinkArguments) -> Outcome:
 
 
 def _feedback(bound: BoundMemory, arguments: take.FeedbackArguments) -> Outcome:
-    bound.memory.feedback(arguments.recall, arguments.reward, passages=arguments.ids or None)
+    bound.memory.feedback(
+        arguments.recall,
+        arguments.reward,
+        passages=arguments.ids or None,
+        namespace=bound.namespace,
+    )
     text = f"Noted: {arguments.reward:g} for the recall {quoted(arguments.recall)}."
     return Outcome(text, {"recall": arguments.recall, "reward": arguments.reward})
 
@@ -245,6 +269,7 @@ _RUNS: dict[str, Callable[[BoundMemory, Any], Outcome]] = {
     "search": _search,
     "remember": _remember,
     "update": _update,
+    "supersede": _supersede,
     "forget": _forget,
     "link": _link,
     "feedback": _feedback,

@@ -1,8 +1,8 @@
-"""The operations, one of them for memories that answer: what a model is told, what changes."""
+"""The operations of models and of programs: what they are told, what changes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel
@@ -122,3 +122,23 @@ OPERATIONS: tuple[Operation, ...] = (
         writes=True,
     ),
 )
+
+SUPERSEDE = Operation(
+    "supersede",
+    "Supersede a passage",
+    "Let a new text take the place of a passage that was right until now. Nothing returns the old "
+    "one any more, unless it is asked for with as_of.",
+    take.SupersedeArguments,
+    results.SupersedeResult,
+    writes=True,
+    destructive=True,
+    repeatable=False,
+)
+PROGRAM_OPERATIONS: tuple[Operation, ...] = (
+    *(
+        replace(one, arguments=take.NamedRememberArguments) if one.name == "remember" else one
+        for one in OPERATIONS
+    ),
+    SUPERSEDE,
+)
+"""What a program may do with a memory: what a model may, under ids of its own, and supersede."""

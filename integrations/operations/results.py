@@ -124,6 +124,17 @@ class UpdateResult(BaseModel):
     expires_at: float | None
 
 
+class SupersedeResult(BaseModel):
+    """Of `supersede`."""
+
+    id: str
+    """Of the passage that holds now."""
+    superseded: str
+    """Of the one whose place it took."""
+    valid_from: float | None
+    """Seconds since 1970."""
+
+
 class ForgetResult(BaseModel):
     """Of `forget`."""
 

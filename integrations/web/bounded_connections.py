@@ -34,6 +34,13 @@ class ConnectionLimits:
         above_zero(self.reply_seconds, "reply_seconds")
 
 
+_SENTENCE = b'{"error": "this is no HTTP request, or its head is too long"}'
+_NO_REQUEST = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    b"Content-Length: %d\r\n\r\n%s" % (len(_SENTENCE), _SENTENCE)
+)
+
+
 class BoundedConnection(H11Protocol):
     """A connection whose other end has to send a head, and to take a reply, within a time.
 
@@ -70,6 +77,11 @@ class BoundedConnection(H11Protocol):
             self._stop("head")
         elif not self.transport.is_closing():
             self._start("head", self.limits.head_seconds)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no request by HTTP, as every other refusal is said."""
+        self.transport.write(_NO_REQUEST)
+        self.transport.close()
 
     def pause_writing(self) -> None:
         """Wait for the other end to take what was written, for so long."""

@@ -56,9 +56,13 @@ def run_app(
         uvicorn.Server(config).run(sockets=[listening])
 
 
+class EndedBySignal(BaseException):
+    """The process was told to end: it unwinds, as for an interrupt, and closes what it has."""
+
+
 @contextmanager
 def _ended_by_a_signal() -> Iterator[None]:
-    """Have SIGTERM end the block, and not the process, once uvicorn has done its part.
+    """Have SIGTERM end the block, and not the process.
 
     uvicorn raises the signal again when it has shut down, and the default would be to die before
     anything is closed.
@@ -66,8 +70,14 @@ def _ended_by_a_signal() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    before = signal.signal(signal.SIGTERM, _end)
     try:
         yield
+    except EndedBySignal:
+        pass
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _end(*_: object) -> None:
+    raise EndedBySignal

@@ -106,6 +106,7 @@ class FeedbackInbox:
         reward: float,
         *,
         passages: Sequence[str | Passage] | None = None,
+        namespace: Sequence[str] = (),
     ) -> None:
         """Keep what a recall was worth, with what it decided; `hoptrail train` learns from it.
 
@@ -118,9 +119,10 @@ class FeedbackInbox:
             reward: From 0 (of no use) to 1.
             passages: Ids of returned passages that it is for, or the passages themselves where
                 namespaces share an id; the recall as a whole if None.
+            namespace: Only a recall that asked a namespace which begins with this one is known.
 
         Raises:
-            UnknownId: There is no such recall, or it did not return such a passage.
+            UnknownId: There is no such recall there, or it did not return such a passage.
             InputError: The reward is no number in [0, 1].
             StoreError: The store is read-only.
         """
@@ -128,7 +130,7 @@ class FeedbackInbox:
 
         check_reward(reward)
         log = FeedbackLog(self._store)
-        logged, keys = self._recalled(recall, log)
+        logged, keys = self._recalled(recall, log, parse_scope(namespace))
         rowids = None if passages is None else _rowids(logged, keys, passages)
         if logged.returned:
             log.record(logged, reward, rowids)
@@ -222,14 +224,16 @@ class FeedbackInbox:
                 self._latest.popitem(last=False)
         return logged.id, FeedbackSender(self, logged.id)
 
-    def _recalled(self, id: str, log: FeedbackLog) -> tuple[LoggedRecall, tuple[Key, ...]]:
-        """A recall by its id, with the keys of what it returned."""
+    def _recalled(
+        self, id: str, log: FeedbackLog, scope: Scope
+    ) -> tuple[LoggedRecall, tuple[Key, ...]]:
+        """A recall of a scope by its id, with the keys of what it returned."""
         with self._lock:
             remembered = self._latest.get(id) if isinstance(id, str) else None
-        if remembered is not None:
+        if remembered is not None and scope.includes(remembered[0].namespace):
             return remembered
-        logged = log.find(id) if isinstance(id, str) else None
-        if logged is None:
+        logged = log.find(id) if isinstance(id, str) and remembered is None else None
+        if logged is None or not scope.includes(logged.namespace):
             raise UnknownId(
                 f"no recall {id!r} is known: feedback is taken on the latest {RECALLS_KEPT} "
                 "recalls of this memory, and on those judged before"

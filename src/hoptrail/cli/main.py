@@ -23,6 +23,7 @@ import typer
 from hoptrail.cli.commands import write as write  # isort: skip
 from hoptrail.cli.commands import query as query  # isort: skip
 from hoptrail.cli.commands import ask as ask  # isort: skip
+from hoptrail.cli.commands import serve as serve  # isort: skip
 from hoptrail.cli.commands import explore as explore  # isort: skip
 from hoptrail.cli.commands import log as log  # isort: skip
 from hoptrail.cli.commands import store as store  # isort: skip

@@ -28,11 +28,17 @@ from hoptrail.cli.options import (
     StoreOption,
     argument,
     option,
-    path_option,
     toggle,
     whole_argument,
 )
 from hoptrail.cli.printing import passage_lines, print_json, say
+from hoptrail.cli.server_options import (
+    AllowHostOption,
+    HostOption,
+    PortOption,
+    RateOption,
+    TokensOption,
+)
 from hoptrail.errors import InputError
 from hoptrail.outputs.output_files import output_path
 from hoptrail.outputs.printable import namespace_text
@@ -244,38 +250,6 @@ TransportOption = Annotated[
         "--transport",
         parser=None,
         help="stdio for the one client that starts this, http for many (default: stdio)",
-    ),
-]
-HostOption = Annotated[
-    str, option("--host", metavar="ADDRESS", help="where http listens (default: 127.0.0.1)")
-]
-PortOption = Annotated[
-    int, option("--port", parser=whole_argument, metavar="N", help="of http (default: 8000)")
-]
-TokensOption = Annotated[
-    Path | None,
-    path_option(
-        "--tokens",
-        metavar="FILE",
-        help="bearer tokens as JSON, each with its namespace; http needs them where others than "
-        "this machine reach it",
-    ),
-]
-AllowHostOption = Annotated[
-    list[str] | None,
-    option(
-        "--allow-host",
-        metavar="NAME",
-        help="a name that others reach http by; may be given more than once",
-    ),
-]
-RateOption = Annotated[
-    int,
-    option(
-        "--calls-per-minute",
-        parser=whole_argument,
-        metavar="N",
-        help="requests that each caller of http may send (default: 600)",
     ),
 ]
 

@@ -1,0 +1,121 @@
+"""The command that serves a memory over HTTP: serve."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Annotated
+
+from hoptrail.cli.app import AROUND, app, command
+from hoptrail.cli.opening import new_memory, open_memory
+from hoptrail.cli.options import (
+    CountOption,
+    EffortOption,
+    EncoderOption,
+    NamespaceOption,
+    PolicyOption,
+    ReaderOption,
+    StoreOption,
+    option,
+    toggle,
+    whole_argument,
+)
+from hoptrail.cli.printing import say
+from hoptrail.cli.server_options import (
+    AllowHostOption,
+    HostOption,
+    PortOption,
+    RateOption,
+    TokensOption,
+)
+from hoptrail.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from hoptrail.api.memory import Memory
+
+
+@command(
+    app,
+    "serve",
+    panel=AROUND,
+    examples="""
+serve --store agent.db
+serve --store agent.db --namespace team/ann --read-only --port 9000
+serve --store agent.db --host 0.0.0.0 --allow-host memory.example.org --tokens tokens.json""",
+)
+def serve_memory(
+    store: StoreOption,
+    namespace: NamespaceOption = None,
+    k: CountOption = 5,
+    effort: EffortOption = "balanced",
+    policy: PolicyOption = None,
+    reader: ReaderOption = None,
+    encoder: EncoderOption = None,
+    read_only: Annotated[bool, toggle("--read-only", "offer nothing that writes")] = False,
+    host: HostOption = "127.0.0.1",
+    port: PortOption = 8080,
+    tokens: TokensOption = None,
+    allow_host: AllowHostOption = None,
+    calls_per_minute: RateOption = 600,
+    call_seconds: Annotated[
+        int,
+        option(
+            "--call-seconds",
+            parser=whole_argument,
+            metavar="N",
+            help="until a call is answered, if only by saying that it takes longer (default: 30)",
+        ),
+    ] = 30,
+    recalls_together: Annotated[
+        int,
+        option(
+            "--recalls-together",
+            parser=whole_argument,
+            metavar="N",
+            help="recalls walked as one where they arrive together (default: 32)",
+        ),
+    ] = 32,
+) -> int:
+    """Serve a memory over HTTP, JSON in and out.
+
+    Programs recall, search, remember, update, supersede, forget, link and judge, with --reader
+    also ask, each by a POST to /v1/NAME. Prints the address; /openapi.json there describes it.
+    """
+    try:
+        from hoptrail.integrations.http_server.http_serving import serve_http
+        from hoptrail.integrations.http_server.server_limits import ServerLimits
+    except ImportError as error:
+        raise MissingExtra(
+            "the HTTP service needs Starlette, uvicorn and prometheus_client", "server"
+        ) from error
+
+    limits = ServerLimits(
+        calls_per_minute=calls_per_minute,
+        call_seconds=call_seconds,
+        recalls_together=recalls_together,
+    )
+    access = None
+    if tokens is not None:
+        from hoptrail.integrations.web.tokens import read_tokens
+
+        access = read_tokens(tokens)
+    opened: AbstractContextManager[Memory] = (
+        open_memory(store, read_only=True, encoder=encoder, policy=policy, reader=reader)
+        if read_only
+        else new_memory(store, encoder=encoder, policy=policy, reader=reader)
+    )
+    with opened as memory:
+        serve_http(
+            memory,
+            namespace=namespace or (),
+            k=k,
+            effort=effort,
+            read_only=read_only,
+            host=host,
+            port=port,
+            tokens=access,
+            allowed_hosts=allow_host or (),
+            limits=limits,
+            announce=lambda url: say(f"listening at {url}", stream=sys.stderr),
+        )
+    return 0
