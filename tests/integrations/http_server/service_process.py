@@ -19,7 +19,7 @@ class SlowEncoder(HashEncoder):
 
     def encode(self, texts, **options):
         if any("slowly" in text for text in texts):
-            time.sleep(0.5)
+            time.sleep(1.5)
         return super().encode(texts, **options)
 
 

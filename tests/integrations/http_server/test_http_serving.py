@@ -45,6 +45,12 @@ class ServiceProcess:
     def post(self, operation: str, **body: Any) -> httpx2.Response:
         return httpx2.post(f"{self.url}/v1/{operation}", json=body, timeout=SECONDS)
 
+    def wait_for_metric(self, line: str) -> None:
+        deadline = time.monotonic() + SECONDS
+        while line not in httpx2.get(f"{self.url}/metrics", timeout=SECONDS).text:
+            assert time.monotonic() < deadline, line
+            time.sleep(0.02)
+
     def end(self, how: signal.Signals) -> str:
         """Send a signal; what the process still said, once it has gone."""
         self.process.send_signal(how)
@@ -75,8 +81,7 @@ def test_told_to_end_it_answers_what_it_has_and_closes_the_memory(tmp_path) -> N
         calls = [
             callers.submit(one.post, "remember", text=f"Heron {n} came slowly.") for n in range(4)
         ]
-        while "hoptrail_calls_in_progress 4.0" not in httpx2.get(f"{one.url}/metrics").text:
-            time.sleep(0.02)
+        one.wait_for_metric("hoptrail_calls_in_progress 4.0")
         assert one.end(signal.SIGTERM) == "closed\n"
         assert [call.result().status_code for call in calls] == [200] * 4
         assert one.process.returncode == 0
@@ -128,10 +133,7 @@ def test_callers_that_leave_are_no_harm_and_their_writes_are_whole_or_not_there(
                 # Some leave in mid-head, some in mid-body, and some before the reply.
                 caller.sendall(message[: (20, len(message) - 5, len(message))[n % 3]])
         assert one.post("remember", text="Rook 99 stayed.").status_code == 200
-        deadline = time.monotonic() + SECONDS
-        while "hoptrail_calls_in_progress 0.0" not in httpx2.get(f"{one.url}/metrics").text:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        one.wait_for_metric("hoptrail_calls_in_progress 0.0")
         assert one.end(signal.SIGTERM) == "closed\n"
     texts = texts_in(path)
     assert "Rook 99 stayed." in texts
