@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -115,7 +116,8 @@ def measure(path: Path, args: argparse.Namespace) -> dict[str, Any]:
             "acknowledged": len(ids),
             "lost": len(set(ids) - stored),
         },
-        "machine": f"{platform.machine()}, Python {platform.python_version()}",
+        "machine": f"{platform.machine()}, {os.cpu_count()} processors at a load of "
+        f"{os.getloadavg()[2]:.0f}, Python {platform.python_version()}",
     }
 
 

@@ -138,6 +138,10 @@ def test_a_tenant_s_feedback_is_its_own_and_can_be_forgotten(memory) -> None:
     assert len(memory.feedback_given()) == 2
     assert len(memory.feedback_given(["ann"])) == 1
     assert memory.feedback_given(["bob"]) == []
+    for id in (late.id, memory.feedback_given(["ann"])[0].recall.id):  # remembered, written down
+        with pytest.raises(UnknownId, match="no recall"):
+            memory.feedback(id, 0.0, namespace=["bob"])
+    assert [one.reward for one in memory.feedback_given(["ann"])] == [1.0]
     assert memory.forget_feedback(["ann"]) == 1
     assert len(memory.feedback_given()) == 1
     with pytest.raises(UnknownId):

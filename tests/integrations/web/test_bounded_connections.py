@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import uvicorn
 from starlette.applications import Starlette
@@ -44,11 +44,33 @@ async def served(limits: ConnectionLimits) -> AsyncIterator[tuple[uvicorn.Server
             await task
 
 
+@asynccontextmanager
+async def connected(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A caller's end of a connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+async def ended(reader: asyncio.StreamReader) -> bool:
+    """Whether nothing comes but the end."""
+    try:
+        return await reader.read() == b""
+    except ConnectionError:
+        return True
+
+
 async def test_a_head_that_is_not_sent_in_time_ends_the_connection() -> None:
-    async with served(ConnectionLimits(head_seconds=1)) as (server, port):
+    async with (
+        served(ConnectionLimits(head_seconds=1)) as (server, port),
+        connected(port) as (silent, _),
+        connected(port) as (reader, writer),
+    ):
         started = time.monotonic()
-        silent, _ = await asyncio.open_connection("127.0.0.1", port)
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
 
         async def send_a_byte_now_and_then() -> None:
             for byte in GET % b"small":
@@ -56,63 +78,56 @@ async def test_a_head_that_is_not_sent_in_time_ends_the_connection() -> None:
                 await asyncio.sleep(0.1)
 
         slow = asyncio.create_task(send_a_byte_now_and_then())
-        for end in (silent, reader):
-            with suppress(ConnectionError):
-                assert await end.read() == b""
+        assert await ended(silent)
+        assert await ended(reader)
         assert time.monotonic() - started >= 0.9
         slow.cancel()
         while server.server_state.connections:
             await asyncio.sleep(0.01)
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        for _ in range(3):  # who is quick may go on as long as he likes
-            writer.write(GET % b"small")
-            head = await reader.readuntil(b"\r\n\r\n")
-            assert head.startswith(b"HTTP/1.1 200")
-            assert await reader.readexactly(5) == b"small"
-            await asyncio.sleep(0.5)
-        writer.close()
+        async with connected(port) as (reader, writer):
+            for _ in range(3):  # who is quick may go on as long as he likes
+                writer.write(GET % b"small")
+                head = await reader.readuntil(b"\r\n\r\n")
+                assert head.startswith(b"HTTP/1.1 200")
+                assert await reader.readexactly(5) == b"small"
+                await asyncio.sleep(0.5)
 
 
 async def test_a_reply_that_is_not_taken_in_time_ends_the_connection() -> None:
-    async with served(ConnectionLimits(reply_seconds=0.5)) as (server, port):
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    async with (
+        served(ConnectionLimits(reply_seconds=0.5)) as (server, port),
+        connected(port) as (_, writer),
+    ):
         writer.write(GET % b"large")
         while not server.server_state.connections:
             await asyncio.sleep(0.01)
         while server.server_state.connections:  # nothing is read of it
             await asyncio.sleep(0.01)
-        writer.close()
 
 
 async def test_a_large_reply_that_is_taken_comes_whole() -> None:
-    async with served(ConnectionLimits()) as (_, port):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    async with served(ConnectionLimits()) as (_, port), connected(port) as (reader, writer):
         writer.write(GET % b"large")
         await reader.readuntil(b"\r\n\r\n")
         assert len(await reader.readexactly(LARGE)) == LARGE
-        writer.close()
 
 
 async def test_a_connection_too_many_is_told_so_and_far_too_many_are_not_taken() -> None:
-    async with served(ConnectionLimits(connections=2)) as (_, port):
-        pairs = [await asyncio.open_connection("127.0.0.1", port) for _ in range(5)]
-        for _, writer in pairs[:4]:
+    async with served(ConnectionLimits(connections=2)) as (_, port), AsyncExitStack() as stack:
+        ends = [await stack.enter_async_context(connected(port)) for _ in range(5)]
+        for _, writer in ends[:4]:
             writer.write(GET % b"small")
-        heads = [await reader.readuntil(b"\r\n\r\n") for reader, _ in pairs[:4]]
+        heads = [await reader.readuntil(b"\r\n\r\n") for reader, _ in ends[:4]]
         assert [head[9:12] for head in heads] == [b"200", b"200", b"503", b"503"]
         assert b"retry-after: 1" in heads[2].lower()
-        assert "too many connections" in json.loads(await pairs[2][0].read())["error"]
-        with suppress(ConnectionError):
-            assert await pairs[4][0].read() == b""
-        for _, writer in pairs:
-            writer.close()
+        assert "too many connections" in json.loads(await ends[2][0].read())["error"]
+        assert await ended(ends[4][0])
 
 
 async def test_what_is_no_http_is_refused_in_the_same_form() -> None:
     async with served(ConnectionLimits()) as (_, port):
         for wrong in (b"hello\r\n\r\n", b"GET / HTTP/1.1\r\nX: " + b"x" * 100_000):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(wrong)
-            head = await reader.readuntil(b"\r\n\r\n")
-            assert head.startswith(b"HTTP/1.1 400")
-            writer.close()
+            async with connected(port) as (reader, writer):
+                writer.write(wrong)
+                head = await reader.readuntil(b"\r\n\r\n")
+                assert head.startswith(b"HTTP/1.1 400")
