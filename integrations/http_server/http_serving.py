@@ -32,8 +32,7 @@ def serve_http(
 ) -> None:
     """Serve a memory over HTTP, until the process is interrupted or told to end.
 
-    Then it takes no further call, and answers those that it has. What was acknowledged is in the
-    store, whatever becomes of the process.
+    Then it answers the calls that it has. What was acknowledged is in the store in any case.
 
     Args:
         memory: What is served.
@@ -53,16 +52,13 @@ def serve_http(
         ConfigError: There is no such effort, the address cannot be used, or others could reach it
             without a token.
         InputError: A namespace or a number that is none.
-        KeyboardInterrupt: The process was interrupted.
     """
     try:
         from hoptrail.integrations.http_server.server_limits import ServerLimits
         from hoptrail.integrations.http_server.service_app import service_app
         from hoptrail.integrations.web.running import run_app
     except ImportError as error:
-        raise MissingExtra(
-            "the HTTP service needs Starlette, uvicorn and prometheus_client", "server"
-        ) from error
+        raise MissingExtra("the HTTP service needs a web server", "server") from error
 
     if not isinstance(memory, Memory):
         raise InputError(f"memory must be a Memory, got {type(memory).__name__}")

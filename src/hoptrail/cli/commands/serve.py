@@ -34,6 +34,26 @@ if TYPE_CHECKING:
     from hoptrail.api.memory import Memory
 
 
+SecondsOption = Annotated[
+    int,
+    option(
+        "--call-seconds",
+        parser=whole_argument,
+        metavar="N",
+        help="until a call is answered, if only by saying that it takes longer (default: 30)",
+    ),
+]
+TogetherOption = Annotated[
+    int,
+    option(
+        "--recalls-together",
+        parser=whole_argument,
+        metavar="N",
+        help="recalls walked as one where they arrive together (default: 32)",
+    ),
+]
+
+
 @command(
     app,
     "serve",
@@ -57,24 +77,8 @@ def serve_memory(
     tokens: TokensOption = None,
     allow_host: AllowHostOption = None,
     calls_per_minute: RateOption = 600,
-    call_seconds: Annotated[
-        int,
-        option(
-            "--call-seconds",
-            parser=whole_argument,
-            metavar="N",
-            help="until a call is answered, if only by saying that it takes longer (default: 30)",
-        ),
-    ] = 30,
-    recalls_together: Annotated[
-        int,
-        option(
-            "--recalls-together",
-            parser=whole_argument,
-            metavar="N",
-            help="recalls walked as one where they arrive together (default: 32)",
-        ),
-    ] = 32,
+    call_seconds: SecondsOption = 30,
+    recalls_together: TogetherOption = 32,
 ) -> int:
     """Serve a memory over HTTP, JSON in and out.
 
@@ -85,9 +89,7 @@ def serve_memory(
         from hoptrail.integrations.http_server.http_serving import serve_http
         from hoptrail.integrations.http_server.server_limits import ServerLimits
     except ImportError as error:
-        raise MissingExtra(
-            "the HTTP service needs Starlette, uvicorn and prometheus_client", "server"
-        ) from error
+        raise MissingExtra("the HTTP service needs a web server", "server") from error
 
     limits = ServerLimits(
         calls_per_minute=calls_per_minute,
