@@ -56,7 +56,7 @@ def _add_checksums(connection: Connection) -> None:
     """Give the tables their checksums, those of the rows that are there too: a migration."""
     for table in CHECKED:
         connection.execute(f"ALTER TABLE {table} ADD COLUMN checksum INTEGER")
-    _seal(connection)
+    seal_feedback(connection)
 
 
 MIGRATIONS: tuple[schema.Migration, ...] = (
@@ -223,7 +223,7 @@ class FeedbackLog:
                     "UPDATE feedback_returned SET reward = ? WHERE recall = ? AND passage = ?",
                     [(float(reward), number, rowid) for rowid in passages],
                 )
-            _seal(connection, number)
+            seal_feedback(connection, number)
         return True
 
     def find(self, id: str) -> LoggedRecall | None:
@@ -339,8 +339,13 @@ def remove_damaged(connection: Connection) -> int:
     return len(numbers)
 
 
-def _seal(connection: Connection, recall: int | None = None) -> None:
-    """Write the checksums of a recall's rows as they now are; of all rows by default."""
+def seal_feedback(connection: Connection, recall: int | None = None) -> None:
+    """Write the checksums of a recall's rows as they now are.
+
+    Args:
+        connection: The store's, in a write transaction.
+        recall: Its number; all of them by default.
+    """
     for table, (key, columns, recall_of) in CHECKED.items():
         names = key.split(", ")
         where = "" if recall is None else f" WHERE {recall_of} = {recall:d}"

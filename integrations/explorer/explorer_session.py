@@ -17,7 +17,14 @@ from hoptrail.api.memory import Memory
 from hoptrail.errors import InputError, StoreError
 from hoptrail.formats.json_views import link_data, metadata_data, recall_data
 from hoptrail.integrations.explorer import requests as ask
+from hoptrail.memory.maintenance.traces import (
+    PassageTraces,
+    restore_counts,
+    restore_judgements,
+    traces_of,
+)
 from hoptrail.outputs.pages.recall_page import STOPS, link_phrase, source_phrase
+from hoptrail.outputs.reasons import reason_lines
 from hoptrail.policies.environment.efforts import EFFORTS
 from hoptrail.types import Passage, Recall
 
@@ -96,6 +103,7 @@ class ExplorerSession:
         data["hits"] = data.pop("passages")[: request.k]
         for record, hit in zip(data["hits"], recall.hits, strict=False):
             record["how"] = source_phrase(hit, recall.trails)
+            record["why"] = reason_lines(hit)
         data["trails"] = [
             {**trail, "reason": STOPS.get(trail["stop_reason"], trail["stop_reason"])}
             for trail in data["trails"]
@@ -165,18 +173,13 @@ class ExplorerSession:
         """Change a passage's text, title or metadata; what is not given stays."""
         place = self._inside(request.namespace)
         new = request.model_dump(include={"text", "title", "metadata"}, exclude_unset=True)
+        store = self._memory.store
         with self._changing():
             before = self._memory.get(request.id, place)
-            self._memory.update(request.id, namespace=place, **new)
-            old: dict[str, Any] = {
-                "text": before.text,
-                "title": before.title,
-                "metadata": before.metadata,
-            }
-            self._keep(
-                f"changed {request.id}",
-                lambda: self._memory.update(request.id, namespace=place, **old),
-            )
+            with store.transaction():  # nothing is said of it in between
+                traces = traces_of(store, request.id, place)
+                self._memory.update(request.id, namespace=place, **new)
+            self._keep(f"changed {request.id}", lambda: self._change_back(before, traces))
         return self.passage(ask.PassageRequest(id=request.id, namespace=list(place)))
 
     def link(self, request: ask.LinkRequest) -> dict[str, Any]:
@@ -201,10 +204,14 @@ class ExplorerSession:
     def forget(self, request: ask.PassageRequest) -> dict[str, Any]:
         """Delete a passage."""
         place = self._inside(request.namespace)
+        store = self._memory.store
         with self._changing():
-            before = self._memory.get(request.id, place)
-            self._memory.delete(request.id, place)
-            self._keep(f"forgot {request.id}", lambda: self._memory.add(before))
+            self._memory.get(request.id, place)
+            store.recorder.flush()  # what was counted and waits to be written goes with it too
+            with store.transaction():  # nothing is said of it in between
+                traces = traces_of(store, request.id, place)
+                self._memory.delete(request.id, place)
+            self._keep(f"forgot {request.id}", lambda: self._bring_back(traces))
         return {"undo": self._undo_sentence()}
 
     def undo(self, _: ask.UndoRequest) -> dict[str, Any]:
@@ -240,6 +247,27 @@ class ExplorerSession:
 
     def _keep(self, sentence: str, undo: Callable[[], object]) -> None:
         self._changes.append(UndoableChange(sentence, undo))
+
+    def _bring_back(self, traces: PassageTraces) -> None:
+        """Write a forgotten passage again, with what it said before and what was said of it."""
+        store = self._memory.store
+        with store.transaction():
+            self._memory.add(traces.passages)
+            restore_counts(store, traces)
+            restore_judgements(store, traces)
+
+    def _change_back(self, before: Passage, traces: PassageTraces) -> None:
+        """Give a passage what it said, and what was said of it."""
+        store = self._memory.store
+        with store.transaction():
+            self._memory.update(
+                before.id,
+                text=before.text,
+                title=before.title,
+                metadata=before.metadata,
+                namespace=before.namespace,
+            )
+            restore_judgements(store, traces)
 
     def _keep_links(self, sentence: str, before: Passage) -> None:
         self._keep(

@@ -163,7 +163,7 @@ class RecallLog:
                 self._waiting.clear()
         with self._store.transaction() as connection:
             connection.execute("UPDATE log_bound SET kept = ?", (most,))
-            _cut(connection)
+            cut_log(connection)
 
     def note(self, recall: LoggedQuestion) -> None:
         """Put a recall into the log, if one is kept; one that returned nothing leaves no trace.
@@ -201,7 +201,7 @@ class RecallLog:
             with self._store.transaction(wait=wait) as connection:
                 for recall in recalls:
                     _insert(connection, recall)
-                _cut(connection)
+                cut_log(connection)
         except StoreError:
             with self._lock:
                 self._waiting = [*recalls, *self._waiting][-max(WAITING, self._kept) :]
@@ -294,8 +294,12 @@ def _insert(connection: Connection, recall: LoggedQuestion) -> None:
     )
 
 
-def _cut(connection: Connection) -> None:
-    """Delete the oldest recalls beyond as many as are kept."""
+def cut_log(connection: Connection) -> None:
+    """Delete the oldest recalls beyond as many as are kept.
+
+    Args:
+        connection: The store's, in a write transaction.
+    """
     connection.execute(
         "DELETE FROM log_recalls WHERE number NOT IN (SELECT number FROM log_recalls "
         "ORDER BY number DESC LIMIT (SELECT kept FROM log_bound))"

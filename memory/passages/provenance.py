@@ -47,11 +47,22 @@ def put_merged(connection: sqlite3.Connection, rowid: int, entries: Iterable[Mer
         rowid: Of the passage that keeps them.
         entries: What is added, in order.
     """
+    written = (json.dumps(asdict(entry), ensure_ascii=False) for entry in entries)
+    put_records(connection, rowid, written)
+
+
+def put_records(connection: sqlite3.Connection, rowid: int, entries: Iterable[str]) -> None:
+    """Add to what a passage keeps, as it is stored.
+
+    Args:
+        connection: The store's.
+        rowid: Of the passage that keeps them.
+        entries: Records, in order.
+    """
     row = connection.execute(
         "SELECT coalesce(max(position), -1) FROM merges WHERE passage = ?", (rowid,)
     ).fetchone()
-    written = (json.dumps(asdict(entry), ensure_ascii=False) for entry in entries)
-    _insert(connection, rowid, row[0] + 1, written)
+    _insert(connection, rowid, row[0] + 1, entries)
 
 
 def _insert(connection: sqlite3.Connection, rowid: int, first: int, entries: Iterable[str]) -> None:

@@ -130,7 +130,7 @@ function sideView(side) {
     make("ol", { class: "hits" }, hits.map((hit) => make("li", {},
       opener(hit), make("span", { class: "dim" }, ` ${hit.score.toFixed(2)}`),
       others.map((other) => make("span", { class: "how" }, rankIn(other, hit))),
-      make("div", { class: "dim source" }, hit.how)))));
+      [hit.how, ...hit.why].map((line) => make("div", { class: "dim source" }, line))))));
 }
 
 function rankIn(side, hit) {

@@ -191,6 +191,21 @@ async def test_every_change_can_be_taken_back_the_latest_first(memory, call) -> 
     assert "nothing to take back" in (await call("undo")).json()["error"]
 
 
+async def test_what_was_said_of_a_passage_comes_back_with_it(memory, call) -> None:
+    memory.keep_log(5)
+    memory.recall("Where was Ada Lind born?", 2, ANN).feedback(1.0)
+    ada = {"id": "ada", "namespace": ANN}
+    log, count = memory.recall_log(), len(memory.feedback_given())
+    assert "ada" in [hit.id for hit in log[0].hits]
+    for change in (("forget", ada), ("update", {**ada, "text": "Ada was born in Tolle."})):
+        await call(change[0], **change[1])
+        assert "ada" not in [hit.id for entry in memory.recall_log() for hit in entry.hits]
+        await call("undo")
+        assert memory.recall_log() == log
+        assert len(memory.feedback_given()) == count == 1
+    assert memory.verify() == []
+
+
 async def test_a_link_to_nowhere_is_refused_and_a_failed_undo_can_be_tried_again(
     memory, call
 ) -> None:
