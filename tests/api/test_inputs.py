@@ -176,6 +176,56 @@ def test_rows_lose_what_they_lack_and_keep_the_rest(
         memory.add(without)
 
 
+def test_a_data_set_of_hugging_face_is_a_passage_a_row(memory: Memory, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    made = datetime(1892, 10, 26)
+    table = datasets.Dataset.from_dict(
+        {
+            "id": [1, 2],
+            "text": ["Fram lies in Oslo.", "Gjøa lies there too."],
+            "year": [1892, None],
+            "built": [made, None],
+            "tags": [["ship", "polar"], []],
+        }
+    )
+    table.save_to_disk(tmp_path / "saved")
+    table.to_parquet(tmp_path / "table.parquet")
+    streamed = datasets.load_dataset(
+        "parquet", data_files=str(tmp_path / "table.parquet"), split="train", streaming=True
+    )
+    ways = {
+        "whole": table,
+        "streamed": streamed,
+        "saved": datasets.load_from_disk(tmp_path / "saved"),
+        "formatted": table.with_format("numpy"),
+    }
+    for name, way in ways.items():
+        assert memory.add(way, namespace=(name,)) == ["1", "2"]
+        first = memory.get("1", (name,)).metadata
+        assert first == {"year": 1892, "built": made.isoformat(), "tags": ["ship", "polar"]}
+        assert memory.get("2", (name,)).metadata == {"tags": []}
+    with pytest.raises(InputError, match=r"several splits.*give one of \['train'\]"):
+        memory.add(datasets.DatasetDict(train=table))
+    with pytest.raises(InputError, match="a table of passages has a column 'text'"):
+        memory.add(table.rename_column("text", "body"))
+
+
+def test_a_data_set_is_read_without_its_format_and_split_by_split(memory: Memory) -> None:
+    """As the real library has it, which need not be installed."""
+    rows = [{"id": 1, "text": "Fram."}, {"id": 2, "text": "Gjøa.", "year": None}]
+    table = frame(
+        "IterableDataset",
+        "datasets.iterable_dataset",
+        column_names=None,
+        with_format=lambda self, kind: rows if kind is None else ["tensors"],
+    )
+    assert memory.add(table) == ["1", "2"]
+    for name in ("DatasetDict", "IterableDatasetDict"):
+        splits = type(name, (dict,), {"__module__": "datasets.dataset_dict"})(train=table)
+        with pytest.raises(InputError, match=r"give one of \['train'\]"):
+            memory.add(splits)
+
+
 @pytest.mark.parametrize(
     "kind", [networkx.Graph, networkx.DiGraph, networkx.MultiGraph, networkx.MultiDiGraph]
 )

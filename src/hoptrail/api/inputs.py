@@ -55,17 +55,19 @@ def passages_from(items: Item | Iterable[Item], namespace: Namespace | None) -> 
     Raises:
         InputError: Something is none of these, lacks its text, or says another namespace.
     """
-    if isinstance(items, str | Passage | Mapping | DocumentLike):
-        yield _placed(_passage(items, "the passage"), namespace)
-        return
-    tables.check_no_file(items)
-    records = tables.records_of(items)
-    if records is None and not isinstance(items, Iterable):
-        raise InputError(
-            "passages are strings, dicts, documents, Passage objects, or an iterable of them, "
-            f"got {type(items).__name__}"
-        )
-    several: Iterable[object] = items if records is None else records
+    # First, for a data set of several splits is a mapping too, and is refused there.
+    several: Iterable[object] | None = tables.records_of(items)
+    if several is None:
+        if isinstance(items, str | Passage | Mapping | DocumentLike):
+            yield _placed(_passage(items, "the passage"), namespace)
+            return
+        tables.check_no_file(items)
+        if not isinstance(items, Iterable):
+            raise InputError(
+                "passages are strings, dicts, documents, Passage objects, or an iterable of them, "
+                f"got {type(items).__name__}"
+            )
+        several = items
     for number, item in enumerate(several, start=1):
         yield _placed(_passage(item, f"passage {number} of those given"), namespace)
 

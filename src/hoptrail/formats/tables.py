@@ -40,7 +40,12 @@ def records_of(table: Any) -> Iterator[dict[str, Any]] | None:
     if library == "pyarrow" and name == "Table":
         return _rows(table.column_names, table.to_pylist())
     if library == "datasets" and name in ("Dataset", "IterableDataset"):
-        return _rows(list(table.column_names or ["text"]), table)
+        # Without a format of arrays or tensors its rows are values of Python.
+        return _rows(list(table.column_names or ["text"]), table.with_format(None))
+    if library == "datasets" and name in ("DatasetDict", "IterableDatasetDict"):
+        raise InputError(
+            f"a data set has several splits, and each is a table: give one of {shown(list(table))}"
+        )
     if _is_graph(table):
         return _graph(table)
     return None
