@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.policies.environment.state import State
-from hoptrail.types import Cost, Trail
+from hoptrail.types import Cost, HitSource, Shares, Trail
 
 TRAILS = 8
 """Trails that a walk reports."""
@@ -27,6 +27,14 @@ class Decided:
     """Of the trail under the policy that walked."""
     log_inclusion: float | None = None
     """Log-probability that a recall like this holds the trail; None if nothing was drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What a hit's score is made of, and what brought it into the pool."""
+
+    shares: Shares
+    sources: tuple[HitSource, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +57,8 @@ class RetrievalResult:
     """Pairs of sub-question and candidate that were judged jointly."""
     sub_questions: Mapping[int, str] = field(default_factory=dict)
     """By slot, the sub-question that a passage answers best; of those that were judged."""
+    explanations: Mapping[int, Explanation] = field(default_factory=dict)
+    """By slot, what the scores of as many hits are made of as was said."""
 
     def cost(self, milliseconds: float) -> Cost:
         """What it took, in this time.

@@ -8,6 +8,7 @@ in the pool follows by fusion rank.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -21,13 +22,12 @@ from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.views.view import View
 from hoptrail.policies.environment.candidates import RANKING_DEPTH, CandidatePool, RetrievalScope
 from hoptrail.policies.environment.efforts import Effort
-from hoptrail.policies.environment.feature_names import PairFeature
 from hoptrail.policies.environment.reformulation import Reformulator
-from hoptrail.policies.environment.state import State
 from hoptrail.policies.environment.terms import Lexicon
 from hoptrail.policies.relations.relation_beam import RelationRetriever, scorer_of
 from hoptrail.policies.result import TRAILS, Decided, RetrievalResult
 from hoptrail.policies.search.beam import BeamSearch, Episode, TrailPrefix, decided
+from hoptrail.policies.search.explanation import explain, link_between, read_terms
 from hoptrail.policies.search.reranker import NOT_RERANKED, Reranker, RerankFit
 from hoptrail.policies.search.scoring import (
     Scores,
@@ -94,6 +94,7 @@ class PolicyRetriever:
         *,
         allowed: NDArray[np.bool_] | None = None,
         explore: int | None = None,
+        explained: int = 0,
     ) -> list[RetrievalResult]:
         """The walk over each question; `k` passages each where the scope holds as many.
 
@@ -103,9 +104,10 @@ class PolicyRetriever:
             allowed: `(capacity,)` the slots that may be read and ranked; all by default.
             explore: A seed to draw trails with, rather than follow the likeliest; walks over
                 relations, which are not learned from feedback, follow the likeliest all the same.
+            explained: Of how many of the best it is said what their scores are made of.
         """
         with one_blas_thread():
-            return self._retrieved(questions, k, allowed, explore)
+            return self._retrieved(questions, k, allowed, explore, explained)
 
     def _retrieved(
         self,
@@ -113,17 +115,18 @@ class PolicyRetriever:
         k: int,
         allowed: NDArray[np.bool_] | None,
         explore: int | None,
+        explained: int,
     ) -> list[RetrievalResult]:
         """As `retrieve`: over relations where a question names an entity, else over texts."""
         if not (self.scope.view.size if allowed is None else allowed.any()):
             return [_nothing() for _ in questions]
         if self._over_relations is None:
-            return self._over_texts(questions, k, allowed, explore)
+            return self._over_texts(questions, k, allowed, explore, explained)
         named = [bool(self._over_relations.topics(q, allowed)) for q in questions]
         related = [q for q, names in zip(questions, named, strict=True) if names]
         others = [q for q, names in zip(questions, named, strict=True) if not names]
-        over_relations = iter(self._over_relations.retrieve(related, k, allowed))
-        over_texts = iter(self._over_texts(others, k, allowed, explore))
+        over_relations = iter(self._over_relations.retrieve(related, k, allowed, explained))
+        over_texts = iter(self._over_texts(others, k, allowed, explore, explained))
         return [next(over_relations if names else over_texts) for names in named]
 
     def _over_texts(
@@ -132,6 +135,7 @@ class PolicyRetriever:
         k: int,
         allowed: NDArray[np.bool_] | None,
         explore: int | None,
+        explained: int,
     ) -> list[RetrievalResult]:
         """The walks over what passages say; see `hoptrail.policies.search.beam`."""
         if not questions:
@@ -156,9 +160,21 @@ class PolicyRetriever:
         if self.reranker:
             reranked = self.reranker.rerank([episode for episode, _ in walks], scores)
         firsts_encoded = int(self.reformulator.learned is not None)
-        return [
+        results = [
             _finish(episode, one, k, trails, fit, firsts_encoded)
             for (episode, trails), (one, fit) in zip(walks, reranked, strict=True)
+        ]
+        if not explained or explore is not None:  # what was drawn is put first, by no formula
+            return results
+        explanations = (
+            explain(episode, result.slots[:explained].tolist(), before, after, self._log_lengths)
+            for (episode, _), result, before, (after, _) in zip(
+                walks, results, scores, reranked, strict=True
+            )
+        )
+        return [
+            replace(result, explanations=explanation)
+            for result, explanation in zip(results, explanations, strict=True)
         ]
 
     @cached_property
@@ -224,16 +240,8 @@ def _finish(
 
 def _search_fit(episode: Episode) -> NDArray[np.float64]:
     """How well each candidate with read mass fits the question, and what was read for it."""
-    mass, pool = episode.read_mass, episode.pool
-    sparse, dense, _ = pool.z_scores(list(mass))
-    table = episode.features.now()
-    rows = {slot: row for slot, row in table.rows.items() if slot in episode.read}
-    columns = [pool.position[slot] for slot in mass]
-    return search_fit(
-        (sparse + dense).astype(np.float64),
-        table.beside[list(rows.values())][:, columns, PairFeature.TERM_COSINE],
-        np.asarray([mass.get(slot, 0.0) for slot in rows]),
-    )
+    sparse, dense, _ = episode.pool.z_scores(list(episode.read_mass))
+    return search_fit((sparse + dense).astype(np.float64), *read_terms(episode))
 
 
 def _rest(pool: CandidatePool, scored: Mapping[int, float], count: int) -> list[int]:
@@ -269,27 +277,6 @@ def _hops(pool: CandidatePool, prefix: TrailPrefix) -> tuple[Hop, ...]:
         link = link_between(pool, prefix.evidence[:i], prefix.evidence[i])
         hops.append(Hop(query, passage.id, link, probability, stop, passage.namespace))
     return tuple(hops)
-
-
-def link_between(pool: CandidatePool, evidence: State, slot: int) -> str | None:
-    """The kind of edge that led from the evidence to a passage, the latest read first.
-
-    Args:
-        pool: The question's.
-        evidence: Slots of what was read before, in order.
-        slot: The passage that came next.
-    """
-    graph = pool.scope.graph
-    for source in reversed(evidence):
-        if any(m.target == slot for m in pool.reads[source].mentions):
-            return "mentions"
-        if kinds := [kind for target, kind, _ in graph.links(source) if target == slot]:
-            return min(kinds)
-        if any(m.target == source for m in graph.out_mentions(slot)):
-            return "mentioned_by"
-        if kinds := [kind for other, kind, _ in graph.back_links(source) if other == slot]:
-            return f"~{min(kinds)}"
-    return None
 
 
 def _nothing() -> RetrievalResult:

@@ -23,8 +23,8 @@ from hoptrail.memory.maintenance.traces import (
     restore_judgements,
     traces_of,
 )
+from hoptrail.outputs.pages.reasons import reason_lines
 from hoptrail.outputs.pages.recall_page import STOPS, link_phrase, source_phrase
-from hoptrail.outputs.reasons import reason_lines
 from hoptrail.policies.environment.efforts import EFFORTS
 from hoptrail.types import Passage, Recall
 

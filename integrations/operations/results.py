@@ -29,10 +29,35 @@ class HitResult(BaseModel):
     valid_until: float | None
 
 
+class SharesResult(BaseModel):
+    """The factors of a score, as `hoptrail.Shares` says them; `links` is a part of `policy`."""
+
+    policy: float
+    links: float
+    lexical: float
+    dense: float
+    likeness: float
+    length: float
+    total: float
+    judge: float
+
+
+class SourceResult(BaseModel):
+    """What brought a passage into the pool of a recall: a ranking or a link."""
+
+    ranking: str | None
+    rank: int | None
+    link: str | None
+    id: str | None
+    namespace: list[str]
+
+
 class RecalledResult(HitResult):
     """A passage of a recall."""
 
     sub_question: str | None
+    shares: SharesResult | None
+    sources: list[SourceResult]
 
 
 class HopResult(BaseModel):

@@ -65,6 +65,8 @@ class Read:
     """For each mention, the share of the question's idf in the text around it."""
     mentioned_by: frozenset[int]
     """Slots that name its title."""
+    entity_neighbours: frozenset[int]
+    """Slots that share rare entities with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +213,7 @@ class CandidatePool:
         for slot, query, hits in zip(slots, queries, query_hits, strict=True):
             mentions = tuple(m for m in graph.out_mentions(slot) if self._may(m.target))
             mentioned_by = {m.source for m in graph.in_mentions(slot)}
+            neighbours = _entity_neighbours(graph, slot, key)
             introduced = list(
                 dict.fromkeys(
                     [
@@ -219,7 +222,7 @@ class CandidatePool:
                         *_unless_hub(mentioned_by, key),
                         *sorted((other for other, _, _ in graph.links(slot, steps=False)), key=key),
                         *_unless_hub({o for o, _, _ in graph.back_links(slot, steps=False)}, key),
-                        *_entity_neighbours(graph, slot, key),
+                        *neighbours,
                     ]
                 )
             )
@@ -231,6 +234,7 @@ class CandidatePool:
                 mentions,
                 self._question_idf_near(slot, mentions),
                 frozenset(mentioned_by),
+                frozenset(neighbours),
             )
             self._admit([slot, *introduced])
 

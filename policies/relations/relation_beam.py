@@ -37,9 +37,9 @@ from hoptrail.policies.networks.relation_scorer import (
     relation_words,
 )
 from hoptrail.policies.relations.similarity import Similarity
-from hoptrail.policies.result import TRAILS, RetrievalResult
+from hoptrail.policies.result import TRAILS, Explanation, RetrievalResult
 from hoptrail.policies.search.scoring import round_score
-from hoptrail.types import Hop, Trail
+from hoptrail.types import HitSource, Hop, Shares, Trail
 
 if TYPE_CHECKING:
     from hoptrail.policies.policy import AnyPolicy
@@ -155,7 +155,11 @@ class RelationRetriever:
         return topics
 
     def retrieve(
-        self, questions: Sequence[str], k: int, allowed: NDArray[np.bool_] | None = None
+        self,
+        questions: Sequence[str],
+        k: int,
+        allowed: NDArray[np.bool_] | None = None,
+        explained: int = 0,
     ) -> list[RetrievalResult]:
         """The walk over each question, all of which name a topic; `k` passages each.
 
@@ -163,6 +167,7 @@ class RelationRetriever:
             questions: Each names at least one topic.
             k: How many passages to rank.
             allowed: `(capacity,)` the slots that may be ranked; all by default.
+            explained: Of how many of the best it is said what their scores are made of.
         """
         topics = [self.topics(question, allowed) for question in questions]
         rows, encoded = self._scorer.read(
@@ -195,7 +200,8 @@ class RelationRetriever:
                 seen.update(*(np.unique(path.walks[:, -1]).tolist() for path in paths))
         return [
             replace(
-                self._finish(question, vector, terminals, seen, k, allowed), texts_encoded=count
+                self._finish(question, vector, terminals, seen, k, allowed, explained),
+                texts_encoded=count,
             )
             for question, vector, terminals, seen, count in zip(
                 questions, vectors, endings, entered, texts, strict=True
@@ -272,6 +278,7 @@ class RelationRetriever:
         entered: set[int],
         k: int,
         allowed: NDArray[np.bool_] | None,
+        explained: int,
     ) -> RetrievalResult:
         """The ranking and the trails of a question that has been walked."""
         score: dict[int, float] = {}
@@ -295,7 +302,28 @@ class RelationRetriever:
             read=tuple(sorted(entered, key=key)),
             candidates=len(entered),
             texts_encoded=0,
+            explanations=self._explanations(endings, score, slots[:explained]),
         )
+
+    def _explanations(
+        self, endings: Sequence[PathTerminal], score: dict[int, float], slots: Sequence[int]
+    ) -> dict[int, Explanation]:
+        """All of a score is what the policy gave the paths that end there, each over relations."""
+        return {
+            slot: Explanation(Shares(score[slot], links=1.0), self._sources(endings, slot))
+            for slot in slots
+        }
+
+    def _sources(self, endings: Sequence[PathTerminal], slot: int) -> tuple[HitSource, ...]:
+        """The last relation of every path that ends at a passage, the likeliest path first."""
+        sources: dict[HitSource, None] = {}
+        for ending in endings:
+            walks = ending.path.walks
+            before = walks[walks[:, -1] == slot][:1, -2]
+            for passage in self._view.passages(before.tolist()):
+                name = self.relations.names[ending.path.relations[-1]]
+                sources[HitSource(None, None, name, passage.id, passage.namespace)] = None
+        return tuple(sources)
 
     def _rest(
         self,

@@ -57,6 +57,19 @@ class Terminal:
     """π(STOP) in the state in which it ended."""
 
 
+@dataclass(frozen=True, slots=True)
+class ExpandedState:
+    """A state of the beam, and what could be read in it."""
+
+    evidence: State
+    log_prob: float
+    """log π(s)."""
+    slots: NDArray[np.int64]
+    """`(m,)` its candidates."""
+    log_read: NDArray[np.float64]
+    """`(m,)` log π(i | s)."""
+
+
 @dataclass(slots=True)
 class Episode:
     """One question on its way; `prefixes` is the beam of the hop at hand."""
@@ -70,6 +83,8 @@ class Episode:
     terminals: list[Terminal] = field(default_factory=list)
     read: set[int] = field(default_factory=set)
     """Slots that this walk read; the pool may have been given others to start with."""
+    expanded: list[ExpandedState] = field(default_factory=list)
+    """The states that read mass came from, in order."""
     encoded: int = 1
     """Texts: the question, and what was asked since."""
     features: FeatureTable = field(init=False, repr=False)
@@ -132,6 +147,9 @@ class BeamSearch:
             log_read = read[states.starts[b] : states.starts[b + 1]]
             episode.read_mass = add_read_mass(
                 episode.read_mass, inputs[b].slots, prefix.log_prob, log_read
+            )
+            episode.expanded.append(
+                ExpandedState(prefix.evidence, prefix.log_prob, inputs[b].slots, log_read)
             )
             exhausted = bool(np.isneginf(log_read).all())
             reason = "exhausted" if exhausted else "policy"

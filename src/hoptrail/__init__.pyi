@@ -46,6 +46,7 @@ from .types import (
     Cost as Cost,
     Evidence as Evidence,
     Hit as Hit,
+    HitSource as HitSource,
     Hop as Hop,
     Link as Link,
     Metadata as Metadata,
@@ -54,5 +55,6 @@ from .types import (
     Question as Question,
     Reader as Reader,
     Recall as Recall,
+    Shares as Shares,
     Trail as Trail,
 )

@@ -85,6 +85,53 @@ class Passage:
 
 
 @dataclass(frozen=True, slots=True)
+class Shares:
+    """What the score of a recall's hit is made of: factors, whose product is the score.
+
+    1 changes nothing; `links` is no factor, but a part of `policy`. How the factors arise is in
+    `hoptrail.policies.search.scoring`.
+    """
+
+    policy: float
+    """How probable the policy finds it to be read, over all that it followed."""
+    links: float = 0.0
+    """Of that, the part of states in which a link or a name leads to it from what was read; from 0
+    to 1."""
+    lexical: float = 1.0
+    """What the question's words (BM25) say of it, where the policy is not sure. As the two after
+    it, against the candidate that fits best in all three together: below 1 where that is better."""
+    dense: float = 1.0
+    """What the meaning (the vectors) says of it."""
+    likeness: float = 1.0
+    """What the terms say that it has in common with what was read."""
+    length: float = 1.0
+    """What its length costs, where the passages of a memory differ much in length. The factors
+    before it are then powers of their own and not against another candidate."""
+    total: float = 1.0
+    """The same for all hits then: keeps the sum of all scores what the policy made it."""
+    judge: float = 1.0
+    """What judging it jointly with what was read made of its score, at effort `thorough`."""
+
+
+@dataclass(frozen=True, slots=True)
+class HitSource:
+    """What brought a passage into the pool of a recall: a ranking, or a link from what was read."""
+
+    ranking: str | None
+    """Of the question: `hybrid`, `dense`, `lexical`, `pagerank`, or `title` where it names the
+    passage. Of what was read: `query` for the next query, `entities` for names in common. None for
+    a link."""
+    rank: int | None = None
+    """Its place in the question's ranking, from 1; None elsewhere."""
+    link: str | None = None
+    """The kind of edge, as in `Hop`; None for a ranking."""
+    id: str | None = None
+    """The passage read that it led on from; None for the question."""
+    namespace: Namespace = ()
+    """Where that passage is."""
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """A passage that was found, and how well it fits."""
 
@@ -93,6 +140,11 @@ class Hit:
     """Higher is better; comparable within one result only."""
     sub_question: str | None = None
     """The sub-question that speaks most for it, where it was judged at effort `thorough`."""
+    shares: Shares | None = field(default=None, compare=False, repr=False)
+    """What the score is made of; None outside recalls, where a recall explores, and for what was
+    never in its pool, whose score is below 0 and only an order."""
+    sources: tuple[HitSource, ...] = field(default=(), compare=False, repr=False)
+    """All that brought it into the pool of a recall."""
 
 
 @dataclass(frozen=True, slots=True)

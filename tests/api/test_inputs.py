@@ -178,13 +178,13 @@ def test_rows_lose_what_they_lack_and_keep_the_rest(
 
 def test_a_data_set_of_hugging_face_is_a_passage_a_row(memory: Memory, tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
-    made = datetime(1892, 10, 26)
+    launch = datetime(1892, 10, 26)
     table = datasets.Dataset.from_dict(
         {
             "id": [1, 2],
             "text": ["Fram lies in Oslo.", "Gjøa lies there too."],
             "year": [1892, None],
-            "built": [made, None],
+            "built": [launch, None],
             "tags": [["ship", "polar"], []],
         }
     )
@@ -202,7 +202,7 @@ def test_a_data_set_of_hugging_face_is_a_passage_a_row(memory: Memory, tmp_path:
     for name, way in ways.items():
         assert memory.add(way, namespace=(name,)) == ["1", "2"]
         first = memory.get("1", (name,)).metadata
-        assert first == {"year": 1892, "built": made.isoformat(), "tags": ["ship", "polar"]}
+        assert first == {"year": 1892, "built": launch.isoformat(), "tags": ["ship", "polar"]}
         assert memory.get("2", (name,)).metadata == {"tags": []}
     with pytest.raises(InputError, match=r"several splits.*give one of \['train'\]"):
         memory.add(datasets.DatasetDict(train=table))

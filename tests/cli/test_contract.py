@@ -55,7 +55,7 @@ def test_the_json_of_what_is_used_every_day(run, store, corpus, tmp_path) -> Non
     )
     assert set(recall) == {"id", "question", "passages", "trails", "cost"}
     passage = {"id", "title", "text", "score", "namespace", "metadata", "links"}
-    assert passage <= set(recall["passages"][0])
+    assert passage | {"shares", "sources"} <= set(recall["passages"][0])
     hits = json.loads(
         run("search", "--store", store, "--k", 5, "--mode", "sparse", "--json", "bell")
     )

@@ -170,6 +170,15 @@ def test_a_recall_s_trail_is_shown_beside_vector_search(run, store, policy, thre
     assert err == ""
 
 
+def test_a_recall_says_why(run, store, policy, three_hops) -> None:
+    options = ("--store", store, "--policy", policy, "--k", 2)
+    plain = run("recall", *options, three_hops.text)[1]
+    assert "by the policy" not in plain
+    code, out, _ = run("recall", *options, "--why", three_hops.text)
+    assert code == 0
+    assert out.count("by the policy") == out.count("in the pool by: ") == 2
+
+
 def test_search_get_and_delete(run, store) -> None:
     code, out, _ = run("search", "--store", store, "--json", "--k", 2, "clockmaker Ada Lind")
     assert code == 0

@@ -240,9 +240,9 @@ def test_a_memory_answers_as_of_a_time(memory: Memory) -> None:
         assert "Oslo" in answering.ask(QUESTION, 9, SPACE).text
         with pytest.raises(InputError, match="as_of"):
             answering.ask(QUESTION, as_of="then")
-        told = call(answering, "ask", question=QUESTION, k=9, as_of=AT)
-        assert SECRET in told
-        assert "Oslo" not in told
+        answer = call(answering, "ask", question=QUESTION, k=9, as_of=AT)
+        assert SECRET in answer
+        assert "Oslo" not in answer
 
 
 def test_a_document_goes_back_with_its_interval(memory: Memory) -> None:

@@ -11,7 +11,8 @@ from hoptrail.errors import ConfigError
 from hoptrail.memory.search import hybrid_search
 from hoptrail.policies.environment.efforts import EFFORTS, Effort, effort
 from hoptrail.policies.reformulation.query_text import BETWEEN, HEAD
-from hoptrail.policies.retriever import PolicyRetriever, link_between
+from hoptrail.policies.retriever import PolicyRetriever
+from hoptrail.policies.search.explanation import link_between
 from hoptrail.types import Link, Passage
 
 LAKE = "Into which lake flows the river of the town where Ada Lind was born?"

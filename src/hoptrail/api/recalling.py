@@ -19,7 +19,7 @@ from hoptrail.errors import (
     UnknownId,
 )
 from hoptrail.memory.guarded import guarded
-from hoptrail.types import AsOf, Cost, Hit, Recall
+from hoptrail.types import AsOf, Cost, Hit, Passage, Recall
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -210,6 +210,7 @@ class RecallEngine:
                 k=max(k, RANKED),
                 allowed=view.allowed(options.filter),
                 explore=options.explore,
+                explained=k,
             )
             fingerprint = self._retrievers.fingerprint
             decisions = [decide(one, view, k, options.filter, fingerprint) for one in results]
@@ -282,14 +283,26 @@ def decide(
     )
     return RecallDecision(
         result,
-        tuple(
-            Hit(p, score, result.sub_questions.get(slot)) for p, score, slot, right in rows if right
-        ),
+        tuple(hit_of(result, p, score, slot) for p, score, slot, right in rows if right),
         tuple(view.rowids[slots[fulfil]].tolist()),
         tuple(tuple(int(view.rowids[s]) for s in trail.slots) for trail in result.decided),
         view.version,
         policy,
     )
+
+
+def hit_of(result: RetrievalResult, passage: Passage, score: float, slot: int) -> Hit:
+    """A hit, with what is known of how it came about.
+
+    Args:
+        result: Of the walk.
+        passage: The slot's.
+        score: The slot's.
+        slot: One that was ranked.
+    """
+    explanation = result.explanations.get(slot)
+    shares, sources = (explanation.shares, explanation.sources) if explanation else (None, ())
+    return Hit(passage, score, result.sub_questions.get(slot), shares, sources)
 
 
 def loaded_policy(policy: AnyPolicy | str | Path | None) -> AnyPolicy:

@@ -31,6 +31,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from hoptrail.cli.opening import waiting
+from hoptrail.outputs.pages.reasons import reason_lines
 from hoptrail.outputs.printable import namespace_text, printable
 from hoptrail.types import Cost, Hit, Hop, Namespace, Passage, Recall, Trail
 
@@ -79,8 +80,7 @@ class SafeConsole(Console):
             if control or text == "\n":
                 yield segment
             else:
-                parts = (printable(part) for part in text.split("\n"))
-                yield Segment("\n".join(parts), style)
+                yield Segment("\n".join(map(printable, text.split("\n"))), style)
 
     def on_broken_pipe(self) -> None:
         """Go on without progress that nobody reads; of results let the program decide."""
@@ -203,9 +203,7 @@ def rows_table(title: str, rows: Sequence[Sequence[str]], *, width: int | None =
 
 def _width_of(rows: Sequence[Sequence[str]]) -> int:
     """Columns that a table of these rows takes when nothing is wrapped."""
-    cells = [
-        max(cell_len(printable(cell)) for cell in column) for column in zip(*rows, strict=True)
-    ]
+    cells = [max(cell_len(printable(cell)) for cell in one) for one in zip(*rows, strict=True)]
     return sum(cells) + 3 * (len(cells) - 1)
 
 
@@ -305,8 +303,8 @@ def trail_tree(recall: Recall, marks: _Marks) -> RenderableType:
     return root
 
 
-def hits_table(hits: Sequence[Hit], *, width: int) -> Table:
-    """Ranked passages, each with its score and the head of its text."""
+def hits_table(hits: Sequence[Hit], *, width: int, why: bool = False) -> Table:
+    """Ranked passages, each with its score and the head of its text, perhaps with its reasons."""
     scores = [f"{hit.score:.2f}" for hit in hits]
     left = max(map(len, scores), default=0) + len(str(len(hits))) + 2
     table = Table.grid(padding=(0, 1))
@@ -314,7 +312,9 @@ def hits_table(hits: Sequence[Hit], *, width: int) -> Table:
     table.add_column(justify="right", style="magenta")
     table.add_column(overflow="fold", max_width=max(width - left, 1))
     for rank, (hit, score) in enumerate(zip(hits, scores, strict=True), start=1):
-        table.add_row(str(rank), score, _passage_cell(hit.passage, width - left - 2))
+        cell = _passage_cell(hit.passage, width - left - 2)
+        reasons = [Text(printable(line), "dim") for line in reason_lines(hit)] if why else []
+        table.add_row(str(rank), score, Group(cell, *reasons))
     return table
 
 

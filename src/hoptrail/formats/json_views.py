@@ -17,7 +17,7 @@ def recall_data(recall: Recall) -> dict[str, Any]:
     return {
         "id": recall.id,
         "question": recall.question,
-        "passages": [{**hit_data(hit), "sub_question": hit.sub_question} for hit in recall.hits],
+        "passages": [_recalled_data(hit) for hit in recall.hits],
         "trails": [trail_data(trail) for trail in recall.trails],
         "cost": asdict(recall.cost),
     }
@@ -52,6 +52,15 @@ def hit_data(hit: Hit) -> dict[str, Any]:
         "links": [link_data(link) for link in passage.links],
         "valid_from": passage.valid_from,
         "valid_until": passage.valid_until,
+    }
+
+
+def _recalled_data(hit: Hit) -> dict[str, Any]:
+    return {
+        **hit_data(hit),
+        "sub_question": hit.sub_question,
+        "shares": asdict(hit.shares) if hit.shares else None,
+        "sources": [{**asdict(one), "namespace": list(one.namespace)} for one in hit.sources],
     }
 
 

@@ -7,7 +7,7 @@ import hashlib
 import re
 from html.parser import HTMLParser
 
-from hoptrail.types import Cost, Hit, Hop, Passage, Recall, Trail
+from hoptrail.types import Cost, Hit, HitSource, Hop, Passage, Recall, Shares, Trail
 
 QUESTION = "In which town was the designer of the Fram born?"
 
@@ -63,7 +63,14 @@ def test_a_page_shows_queries_links_probabilities_and_why_it_stopped() -> None:
     trail = Trail(hops, 0.57, "policy", 0.96)
     other = Trail(hops[:1], 0.25, "budget", 0.3)
     tail = Passage("nansen", "Nansen drifted.")
-    hits = (Hit(ship, 0.9), Hit(born, 0.75), Hit(tail, 0.1))
+    shares = Shares(policy=0.8, links=0.75, lexical=0.9, dense=0.999, judge=1.2)
+    sources = (
+        HitSource("lexical", rank=4),
+        HitSource("title"),
+        HitSource(None, link="mentions", id="fram"),
+        HitSource(None, link="~stands_on", id="\u202e<b>"),
+    )
+    hits = (Hit(ship, 0.9), Hit(born, 0.75, None, shares, sources), Hit(tail, 0.1))
     recall = Recall(QUESTION, hits, (trail, other), Cost(8.0, 2, 31, 3))
     text = Elements(recall.to_html()).text
     for phrase in (
@@ -86,6 +93,8 @@ def test_a_page_shows_queries_links_probabilities_and_why_it_stopped() -> None:
         "found by the question; on trails of 82% together",
         "named in what was read; on trails of 57% together",
         "on none of these trails: ranked by",
+        "score: 0.8 by the policy (75% over links) \u00d7 0.9 words \u00d7 1.2 judged jointly",
+        "in the pool by: words (rank 4), the question names it, named (fram), link ~stands_on (",
     ):
         assert phrase in text, phrase
 

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     examples="""
 recall --store agent.db "Where was the designer of the Fram born?"
 recall --store agent.db --trail "Where was the designer of the Fram born?"
+recall --store agent.db --why "Where was the designer of the Fram born?"
 recall --store agent.db --k 10 --effort fast --json "Who taught Ada?"
 recall --store agent.db --html walk.html "Who taught Ada?"
 recall --store agent.db --as-of 2026-01-31 "Where does Ann live?"
@@ -76,12 +77,16 @@ def recall_passages(
     trail: Annotated[
         bool, toggle("--trail", "print the trails, hop by hop, beside plain vector search")
     ] = False,
+    why: Annotated[
+        bool, toggle("--why", "print what each score is made of, and what brought the passage in")
+    ] = False,
     html: HtmlOption = None,
     json: JsonFlag = False,
 ) -> int:
     """Walk a memory for the passages that a question needs.
 
-    Prints the passages with their scores; with --trail, how they were found as well.
+    Prints the passages with their scores; with --trail, how they were found as well, and with
+    --why, what the scores are made of.
     """
     from hoptrail.formats.json_views import recall_data
 
@@ -106,7 +111,7 @@ def recall_passages(
     from hoptrail.cli import output
 
     console = output.output()
-    console.print(output.hits_table(answer.hits[:k], width=console.width))
+    console.print(output.hits_table(answer.hits[:k], width=console.width, why=why))
     if not trail:
         console.print(output.cost_line(answer.cost))
     return 0

@@ -14,6 +14,7 @@ from hoptrail.outputs.pages.frame import (
     table,
 )
 from hoptrail.outputs.pages.markup import Markup, element, escaped, together
+from hoptrail.outputs.pages.reasons import reason_lines
 from hoptrail.outputs.pages.shapes import HitShape, HopShape, PassageShape, RecallShape, TrailShape
 from hoptrail.outputs.printable import namespace_text
 
@@ -200,7 +201,8 @@ def _hits(recall: RecallShape) -> Markup:
             else None
         )
         source = element("p", source_phrase(hit, recall.trails), class_="dim", dir="auto")
-        cell = together(passage_block(hit.passage), source, asked_for)
+        reasons = (element("p", line, class_="dim", dir="auto") for line in reason_lines(hit))
+        cell = together(passage_block(hit.passage), source, asked_for, *reasons)
         rows.append([escaped(rank), cell, escaped(f"{hit.score:.2f}")])
     return table(["", "passage", "score"], rows, names=2)
 

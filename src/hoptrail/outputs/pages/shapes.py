@@ -30,6 +30,62 @@ class PassageShape(Protocol):
         """What else is known of it."""
 
 
+class SharesShape(Protocol):
+    """The factors of a score, as far as a page shows them."""
+
+    @property
+    def policy(self) -> float:
+        """How probable it was to be read."""
+
+    @property
+    def links(self) -> float:
+        """The part of that over links."""
+
+    @property
+    def lexical(self) -> float:
+        """By its words."""
+
+    @property
+    def dense(self) -> float:
+        """By its meaning."""
+
+    @property
+    def likeness(self) -> float:
+        """By what it has in common with what was read."""
+
+    @property
+    def length(self) -> float:
+        """By its length."""
+
+    @property
+    def total(self) -> float:
+        """Of all alike."""
+
+    @property
+    def judge(self) -> float:
+        """By being judged with what was read."""
+
+
+class HitSourceShape(Protocol):
+    """What brought a passage into the pool, as far as a page shows it."""
+
+    @property
+    def ranking(self) -> str | None:
+        """Its name; None for a link."""
+
+    @property
+    def rank(self) -> int | None:
+        """From 1."""
+
+    @property
+    def link(self) -> str | None:
+        """Its kind; None for a ranking."""
+
+    @property
+    def id(self) -> str | None:
+        """The passage read that it led on from."""
+
+
 class HitShape(Protocol):
     """A hit, as far as a page shows it."""
 
@@ -44,6 +100,14 @@ class HitShape(Protocol):
     @property
     def sub_question(self) -> str | None:
         """The sub-question that speaks most for it."""
+
+    @property
+    def shares(self) -> SharesShape | None:
+        """What its score is made of."""
+
+    @property
+    def sources(self) -> Sequence[HitSourceShape]:
+        """What brought it into the pool."""
 
 
 class HopShape(Protocol):
