@@ -17,6 +17,8 @@ from hoptrail.memory.encoders.disk_cache import CachedEncoder
 from hoptrail.memory.encoders.query_side import for_questions
 from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.encoders.vectors import Vectors
+from hoptrail.memory.views.view import View
+from hoptrail.policies.data.corpora import OpenCorpus
 from hoptrail.policies.data.inverse_cloze import with_cloze_questions
 from hoptrail.policies.training.preparation import open_corpora, stage_progress
 from hoptrail.types import Question
@@ -69,7 +71,10 @@ def index_data(
             parts.append((CLOZE, with_cloze_questions([opened], cloze, seed)[0]))
         examples: list[tuple[int, Question, list[int]]] = []
         for kind, part in parts:
-            gold = [rows[list(part.gold(question))].tolist() for question in part.questions]
+            gold = [
+                [int(rows[slot]) for slot in _slots_in(view, part, question)]
+                for question in part.questions
+            ]
             examples += [
                 (kind, question, one)
                 for question, one in zip(part.questions, gold, strict=True)
@@ -88,3 +93,11 @@ def index_data(
         kinds = np.asarray([kind for kind, _, _ in examples], dtype=np.int64)
         labelled = LabelledQueries(vectors, [gold for _, _, gold in examples], kinds)
         return IndexData(view.dense.vectors(slots), labelled)
+
+
+def _slots_in(view: View, corpus: OpenCorpus, question: Question) -> list[int]:
+    """A question's supporting passages in the view of all: its own scope has slots of its own."""
+    scope = corpus.scope(question.namespace).view
+    rowids = scope.rowids[list(corpus.gold(question))].tolist()
+    slots = [view.slot_of_rowid(rowid) for rowid in rowids]
+    return [slot for slot in slots if slot is not None]
