@@ -19,32 +19,32 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
+from hoptrail.learning.arrays.layers import Array
 from hoptrail.memory.encoders.disk_cache import CachedEncoder
 from hoptrail.memory.encoders.transformer import minilm
 from hoptrail.metrics.bootstrap import Bootstrap, clusters_of
 from hoptrail.policies.data.corpora import OpenCorpus
 from hoptrail.policies.environment.state import StateBatch
-from hoptrail.policies.policy import Policy
+from hoptrail.policies.networks.frozen_policy import FrozenPolicy
 from hoptrail.policies.training.validation import recalls
 
 CUTS = (5, 10)
 
 
-class WithoutEdges(Policy):
+class WithoutEdges(FrozenPolicy):
     """A policy whose networks are shown candidates without the edges among them."""
 
-    def first(self, networks: int | None) -> Policy:
-        """As `Policy.first`, without edges too.
+    def first(self, networks: int | None) -> FrozenPolicy:
+        """As `FrozenPolicy.first`, without edges too.
 
         Args:
             networks: How many; None for all.
         """
         return without_edges(super().first(networks))
 
-    def decide(self, states: StateBatch) -> tuple[Tensor, Tensor]:
-        """As `Policy.decide`.
+    def decide(self, states: StateBatch) -> tuple[Array, Array]:
+        """As `FrozenPolicy.decide`.
 
         Args:
             states: b states.
@@ -60,7 +60,7 @@ class WithoutEdges(Policy):
         )
 
 
-def without_edges(policy: Policy) -> Policy:
+def without_edges(policy: FrozenPolicy) -> FrozenPolicy:
     """The same policy, blind to edges.
 
     Args:
@@ -69,12 +69,12 @@ def without_edges(policy: Policy) -> Policy:
     if isinstance(policy, WithoutEdges):
         return policy
     return WithoutEdges(
-        list(policy.members),  # type: ignore[arg-type]
+        policy.members,
         policy.card,
         policy.relations,
         rerank_weight=policy.rerank_weight,
         reformulator=policy.reformulator,
-    ).eval()
+    )
 
 
 def main() -> None:
@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--policy", type=Path, help="a policy's folder (default: the shipped one)")
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     args = parser.parse_args()
-    policy = Policy.load(args.policy) if args.policy else Policy.shipped()
+    policy = FrozenPolicy.load(args.policy) if args.policy else FrozenPolicy.shipped()
     figures = []
     with closing(CachedEncoder(minilm())) as encoder:
         for corpus_file, questions_file in args.sets:
