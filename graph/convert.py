@@ -60,7 +60,7 @@ def to_networkx(view: View, arrays: Adjacency, words: Vocabulary) -> networkx.Mu
             int(source), int(target), key="mentions", type="mentions", weight=float(weight)
         )
     for source, entity, weight in zip(*_entities(arrays), strict=True):
-        name = words.entity_names[entity]
+        name = words.entity_name(entity)
         node = ("entity", graph.nodes[int(source)]["namespace"], name)
         graph.add_node(node, type="entity", name=name)
         graph.add_edge(int(source), node, key="contains", type="contains", weight=float(weight))
@@ -111,7 +111,7 @@ def to_pyg(view: View, arrays: Adjacency, words: Vocabulary) -> HeteroData:
     entity = np.full(len(df), -1)
     entity[present] = np.arange(len(present))
     data["entity"].num_nodes = len(present)
-    data["entity"].name = [words.entity_names[i] for i in present]
+    data["entity"].name = [words.entity_name(i) for i in present]
     data["entity"].rarity = torch.from_numpy(arrays.rarities[df[present]])
 
     source, target, weights = _mentions(arrays)

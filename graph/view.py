@@ -236,7 +236,7 @@ class GraphView:
             slot: Of the passage.
         """
         a = self._arrays
-        return [self._words.entity_names[row[0]] for row in _list(a, a.entities, slot)]
+        return [self._words.entity_name(row[0]) for row in _list(a, a.entities, slot)]
 
     def entity_df(self, name: str) -> int:
         """How many passages mention an entity.

@@ -40,11 +40,19 @@ class Vocabulary:
     texts: dict[int, str] = field(default_factory=dict)
     """Of names that a passage bears or bore, by number."""
     entities: dict[bytes, dict[bytes, int]] = field(default_factory=dict)
-    """Number by stored namespace and name as stored: most are met again, and need no decoding."""
-    entity_names: list[str] = field(default_factory=list)
-    """By number."""
+    """Number by namespace and name, both as stored: few are ever needed as text."""
+    entity_names: list[bytes] = field(default_factory=list)
+    """By number, as stored."""
     kinds: dict[str, int] = field(default_factory=lambda: {NEXT: STEP})
     """Number by kind; that of steps to the next passage is known from the beginning."""
+
+    def entity_name(self, number: int) -> str:
+        """The name of an entity.
+
+        Args:
+            number: The entity's.
+        """
+        return decode_text(self.entity_names[number])
 
     def entity_ids(self, name: str) -> list[int]:
         """The entities of this name, one for each namespace of the scope that has it.
@@ -85,7 +93,7 @@ class Vocabulary:
             for name in names:
                 if name not in number:
                     number[name] = len(self.entity_names)
-                    self.entity_names.append(decode_text(name))
+                    self.entity_names.append(name)
             passages.append(rowid)
             counts.append(len(names))
             numbers += map(number.__getitem__, names)

@@ -34,6 +34,7 @@ from hoptrail.memory.encoders.onnx_export import (
     VECTOR,
     export_graph,
     quantize,
+    split_tensors,
     write_metadata,
 )
 from hoptrail.memory.encoders.transformer import TransformerEncoder
@@ -45,6 +46,9 @@ logger = logging.getLogger(__name__)
 
 FORMAT = 2
 """Of the files; a change of the graphs or of their metadata makes it another."""
+
+LARGE_TENSOR = 1 << 22
+"""Bytes of a tensor that lies in a file of its own."""
 
 SUFFIXES: Final = {"float32": "-onnx", "int8": "-onnx-int8"}
 """Behind the full encoder's fingerprint, by precision."""
@@ -190,14 +194,27 @@ def open_exported(encoder: TransformerEncoder, *, folder: Path | None = None) ->
             return OnnxEncoder(file)
         except FormatError as error:
             logger.warning("an exported encoder is made anew: %s", error)
+    logger.info(
+        "an encoder is prepared for questions, once for this machine; this takes some seconds"
+    )
     try:
         content = export_encoder(encoder)
     except Exception as error:  # whatever an exporter raises of an architecture that it cannot do
         logger.warning("%r is not run in ONNX Runtime: %s", encoder, error)
         return None
     if file is not None:
-        write_whole(file, content)
+        _write_export(file, content)
     return OnnxEncoder(content)
+
+
+def _write_export(file: Path, content: bytes) -> None:
+    """Put an export in its place, and its largest tensors beside it, where they are shared."""
+    graph, tensors = split_tensors(content, LARGE_TENSOR)
+    for name, tensor in tensors.items():
+        place = file.with_name(name)
+        if not place.is_file() or place.stat().st_size != len(tensor):
+            write_whole(place, tensor)
+    write_whole(file, graph)
 
 
 def export_encoder(encoder: TransformerEncoder) -> bytes:

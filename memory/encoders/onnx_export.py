@@ -23,6 +23,7 @@ Source: scales by token and by channel, Dettmers et al. 2022 (2208.07339), secti
 from __future__ import annotations
 
 import copy
+import hashlib
 import io
 import warnings
 from collections.abc import Mapping
@@ -83,6 +84,34 @@ def export_graph(model: TransformerModel) -> ModelProto:
             dynamo=False,
         )
     return onnx.load_model_from_string(written.getvalue())
+
+
+def split_tensors(content: bytes, least: int) -> tuple[bytes, dict[str, bytes]]:
+    """A graph without its largest tensors, and these as files beside it.
+
+    A file is named by what it holds, so that encoders which have a tensor in common, as an encoder
+    and its trained query side have the vectors of their vocabulary, keep it once. ONNX Runtime maps
+    such a file rather than copy it.
+
+    Args:
+        content: A graph, as a file has it.
+        least: Bytes of a tensor that is taken out.
+
+    Returns:
+        The graph as a file, and the tensors by the names of their files.
+    """
+    import onnx
+    from onnx.external_data_helper import set_external_data
+
+    model = onnx.load_model_from_string(content)
+    files: dict[str, bytes] = {}
+    for tensor in model.graph.initializer:
+        if len(tensor.raw_data) >= least:
+            name = f"{hashlib.sha256(tensor.raw_data).hexdigest()[:16]}.tensor"
+            files[name] = bytes(tensor.raw_data)
+            set_external_data(tensor, name, offset=0, length=len(tensor.raw_data))
+            tensor.ClearField("raw_data")
+    return (bytes(model.SerializeToString()) if files else content), files
 
 
 def write_metadata(graph: ModelProto, metadata: Mapping[str, str]) -> None:

@@ -7,6 +7,7 @@ it, so that `--help` and a mistyped option answer at once.
 
 from __future__ import annotations
 
+import copy
 import io
 import logging
 import os
@@ -108,15 +109,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(type(error).__name__, _unexpected(error), invocation)
 
 
-def build_command() -> Any:
-    """The program as Typer runs it: a group of commands."""
-    return typer.main.get_command(app)
+def build_command(name: str | None = None) -> Any:
+    """The program as Typer runs it: a group of commands.
+
+    Args:
+        name: The only command that will be run, if that is known: to build all of them takes as
+            long as a recall. One that is no command, or a group, stands for all.
+    """
+    only = [command for command in app.registered_commands if command.name == name]
+    if not only:
+        return typer.main.get_command(app)
+    program = copy.copy(app)
+    program.registered_commands, program.registered_groups = only, []
+    return typer.main.get_command(program)
 
 
 def _run(arguments: list[str], invocation: Invocation) -> int:
-    program = build_command()
     if COMPLETION in os.environ:
-        program.main(args=arguments, prog_name="hoptrail")  # which exits
+        build_command().main(args=arguments, prog_name="hoptrail")  # which exits
+    program = build_command(arguments[0] if arguments else None)
     with program.make_context("hoptrail", arguments, obj=invocation) as context:
         code: int = program.invoke(context)
     return code
@@ -192,6 +203,9 @@ def _sentences_for_warnings() -> Iterator[None]:
     handler = _Sentences()
     logger = logging.getLogger("hoptrail")
     logger.addHandler(handler)
+    preparing = logging.getLogger("hoptrail.memory.encoders.onnx_encoder")
+    level_before = preparing.level
+    preparing.setLevel(logging.INFO)  # it tells of what takes long
     before = warnings.showwarning
     warnings.showwarning = lambda message, *_, **__: _warn(str(message))
     try:
@@ -199,21 +213,26 @@ def _sentences_for_warnings() -> Iterator[None]:
     finally:
         warnings.showwarning = before
         logger.removeHandler(handler)
+        preparing.setLevel(level_before)
 
 
 class _Sentences(logging.Handler):
-    """Writes warnings and worse."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
+    """Writes warnings and worse, and what a logger tells that is set to tell more."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        _warn(record.getMessage())
+        if record.levelno >= logging.WARNING:
+            _warn(record.getMessage())
+        else:
+            _tell(record.getMessage())
 
 
 def _warn(message: str) -> None:
+    _tell(f"warning: {message}")
+
+
+def _tell(message: str) -> None:
     with suppress(OSError, ValueError):
-        say(f"hoptrail: warning: {' '.join(message.split())}", stream=sys.stderr)
+        say(f"hoptrail: {' '.join(message.split())}", stream=sys.stderr)
 
 
 if __name__ == "__main__":

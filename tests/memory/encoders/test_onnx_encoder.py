@@ -164,6 +164,28 @@ def test_what_was_exported_once_is_opened_by_later_processes(
     assert file.suffix == ".onnx"
 
 
+def test_encoders_keep_once_what_they_have_in_common(
+    full: TransformerEncoder, tmp_path: Path, monkeypatch, caplog
+) -> None:
+    monkeypatch.setattr(onnx_encoder, "LARGE_TENSOR", 64 * 64 * 4)  # the vectors of positions
+    other = network(0)
+    other.encoder.layer[1].output.dense.weight.data.mul_(1.5)
+    tuned = TransformerEncoder(replace(full.model, network=other), device="cpu")
+    made = [open_exported(encoder, folder=tmp_path) for encoder in (full, tuned)]
+    [shared] = tmp_path.glob("*.tensor")
+    assert len(list(tmp_path.glob("*.onnx"))) == 2
+    for encoder, export in zip((full, tuned), made, strict=True):
+        opened = open_exported(encoder, folder=tmp_path)
+        np.testing.assert_array_equal(opened.encode(TEXTS), export.encode(TEXTS))
+    before = shared.read_bytes()
+    for damaged in (before[:100], None):
+        shared.unlink() if damaged is None else shared.write_bytes(damaged)
+        again = open_exported(tuned, folder=tmp_path)
+        np.testing.assert_array_equal(again.encode(TEXTS), made[1].encode(TEXTS))
+        assert "made anew" in caplog.text
+        assert shared.read_bytes() == before
+
+
 @pytest.mark.parametrize("damage", [b"", b"no model", None])
 def test_a_damaged_export_is_made_anew(full, content, tmp_path, damage, caplog) -> None:
     expected = open_exported(full, folder=tmp_path).encode(TEXTS)
