@@ -111,7 +111,7 @@ def to_pyg(view: View, arrays: Adjacency, words: Vocabulary) -> HeteroData:
     entity = np.full(len(df), -1)
     entity[present] = np.arange(len(present))
     data["entity"].num_nodes = len(present)
-    data["entity"].name = [words.entity_name(i) for i in present]
+    data["entity"].name = [words.entity_name(int(i)) for i in present]
     data["entity"].rarity = torch.from_numpy(arrays.rarities[df[present]])
 
     source, target, weights = _mentions(arrays)
