@@ -64,3 +64,6 @@ from .use import (
     Update as Update,
     learn_from_use as learn_from_use,
 )
+from .training_curves import (
+    plot_training as plot_training,
+)

@@ -13,6 +13,7 @@ from hoptrail.cli.app import LEARNING, add_group, command
 from hoptrail.cli.command import invocation_line, taking
 from hoptrail.cli.opening import (
     check_readable,
+    check_results,
     leaving_no_empty_folder,
     load_named_encoder,
     load_plugin,
@@ -30,6 +31,7 @@ from hoptrail.cli.options import (
     NetworksOption,
     ObjectiveOption,
     OutOption,
+    PlotOption,
     PolicyOption,
     PretrainingOption,
     QuestionFilesOption,
@@ -141,6 +143,7 @@ def train_on_questions(
     networks: NetworksOption = None,
     joint: JointFlag = False,
     resume: ResumeFlag = False,
+    plot: PlotOption = None,
     encoder: EncoderOption = None,
 ) -> int:
     """Train a policy on questions whose passages are known."""
@@ -169,6 +172,7 @@ def train_on_questions(
         reformulator=reformulator,
         reward=reward,
         resume=resume,
+        plot=plot,
         encoder=encoder,
     )
 
@@ -376,6 +380,7 @@ def _train(
     reformulator: Path | None = None,
     reward: str | None = None,
     resume: bool = False,
+    plot: Path | None = None,
     encoder: str | None = None,
 ) -> int:
     """Train a policy and print what became of it."""
@@ -386,6 +391,7 @@ def _train(
     from hoptrail.policies.training.run import train as train_policy
 
     check_readable(*sets, *dev, *unlabelled)
+    check_results(None, plot, inputs=(*sets, *dev, *unlabelled))
     options["reward"] = _reward(reward)
     config = TrainConfig(**{name: value for name, value in options.items() if value is not None})
     data = TrainingData(
@@ -403,6 +409,10 @@ def _train(
             cross_fit=None if reformulator is None else CrossFit.load(reformulator),
             options=RunOptions(resume, steps, invocation_line(context)),
         )
+    if plot:
+        from hoptrail.evaluation.training_curves import plot_training
+
+        plot_training(card, plot)
     console = output.output()
     console.print(output.rows_table("", _last_of_curves(card["curves"])))
     if card["dev"]:
