@@ -1,6 +1,6 @@
 """What the HTTP service does under load: throughput, waiting, and whether a reply is lost or mixed.
 
-    python benchmarks/server/service_load.py [--passages 400] [--callers 16] [--calls 96]
+    python benchmarks/server/service_load.py [--passages 400] [--callers 16] [--calls 64]
         [--rounds 1] [--encoder hash] [--out FILE]
 
 Callers on the same machine ask over sockets that stay open, each its next question once it has the
@@ -35,7 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--passages", type=int, default=400)
     parser.add_argument("--callers", type=int, default=16)
-    parser.add_argument("--calls", type=int, default=96, help="recalls of a round")
+    parser.add_argument("--calls", type=int, default=64, help="recalls of a round")
     parser.add_argument("--writes", type=int, default=100, help="texts that are remembered")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--encoder", choices=("hash", "minilm"), default="hash")
@@ -95,10 +95,9 @@ def measure(path: Path, args: argparse.Namespace) -> dict[str, Any]:
     for turn in range(args.rounds):
         for name, together in TOGETHER.items():
             with Service(path, args.encoder, together) as service:
-                if expected:
-                    service.load(bodies[:2], 1)  # loads what it walks with
-                else:
+                if not expected:
                     expected = [told(one) for one in service.load(bodies, 1)["replies"]]
+                service.load(bodies[: args.callers], args.callers)  # loads what it walks with
                 rounds[name].append(service.load(bodies, args.callers, expected))
                 if turn == args.rounds - 1 and name == "batched":
                     writes = service.load([("remember", text) for text in texts], args.callers)
