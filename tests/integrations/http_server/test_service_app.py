@@ -335,10 +335,10 @@ async def test_recalls_that_arrive_together_are_walked_together_and_none_is_mixe
 async def test_who_gives_up_waiting_is_left_out_of_the_next_batch(gated) -> None:
     memory, gate = gated
     async with client(memory, call_seconds=0.4) as call:
-        calls = [
-            asyncio.create_task(call("recall", question=question))
-            for question in ("What is behind the gate?", "river 1?", "river 2?")
-        ]
+        calls = [asyncio.create_task(call("recall", question="What is behind the gate?"))]
+        while await call.metric("hoptrail_recall_batch_size_count") < 1:
+            await asyncio.sleep(0.01)
+        calls += [asyncio.create_task(call("recall", question=f"river {n}?")) for n in (1, 2)]
         assert [(await one).status_code for one in calls] == [504] * 3
         gate.set()
         walks = 1
