@@ -22,14 +22,16 @@ from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.views.view import View
 from hoptrail.policies.environment.candidates import RANKING_DEPTH, CandidatePool, RetrievalScope
 from hoptrail.policies.environment.efforts import Effort
+from hoptrail.policies.environment.feature_names import PairFeature
 from hoptrail.policies.environment.reformulation import Reformulator
 from hoptrail.policies.environment.terms import Lexicon
 from hoptrail.policies.relations.relation_beam import RelationRetriever, scorer_of
 from hoptrail.policies.result import TRAILS, Decided, RetrievalResult
 from hoptrail.policies.search.beam import BeamSearch, Episode, TrailPrefix, decided
-from hoptrail.policies.search.explanation import explain, link_between, read_terms
+from hoptrail.policies.search.explanation import explain, link_between
 from hoptrail.policies.search.reranker import NOT_RERANKED, Reranker, RerankFit
 from hoptrail.policies.search.scoring import (
+    Reals,
     Scores,
     blend_by_length,
     blend_with_search,
@@ -147,6 +149,7 @@ class PolicyRetriever:
             CandidatePool(question, vector, self.scope, allowed, slots, first)
             for question, vector, slots, first in zip(questions, vectors, near, firsts, strict=True)
         ]
+        search_fits: list[Reals | None] = [None] * len(pools)
         if explore is not None:
             walks = self._sampled.sample(pools, explore)
             scores = [
@@ -155,7 +158,12 @@ class PolicyRetriever:
             ]
         else:
             walks = [(e, decided(e, TRAILS)) for e in self.search.run(pools)]
-            scores = [self._blend(episode) for episode, _ in walks]
+            if self._log_lengths is None:
+                search_fits = [_search_fit(episode) for episode, _ in walks]
+            scores = [
+                self._blend(episode, fit)
+                for (episode, _), fit in zip(walks, search_fits, strict=True)
+            ]
         reranked = [(one, NOT_RERANKED) for one in scores]
         if self.reranker:
             reranked = self.reranker.rerank([episode for episode, _ in walks], scores)
@@ -167,9 +175,16 @@ class PolicyRetriever:
         if not explained or explore is not None:  # what was drawn is put first, by no formula
             return results
         explanations = (
-            explain(episode, result.slots[:explained].tolist(), before, after, self._log_lengths)
-            for (episode, _), result, before, (after, _) in zip(
-                walks, results, scores, reranked, strict=True
+            explain(
+                episode,
+                result.slots[:explained].tolist(),
+                before,
+                after,
+                fit,
+                self._log_lengths,
+            )
+            for (episode, _), result, before, (after, _), fit in zip(
+                walks, results, scores, reranked, search_fits, strict=True
             )
         )
         return [
@@ -184,10 +199,11 @@ class PolicyRetriever:
 
         return SampledBeam(self.search.policy, self.search.reformulator, self.search.effort)
 
-    def _blend(self, episode: Episode) -> Scores:
+    def _blend(self, episode: Episode, fit: Reals | None) -> Scores:
         """The scores of a walk: what the policy is sure of, and what search says of the rest."""
-        if self._log_lengths is None:
-            return blend_with_search(episode.read_mass, _search_fit(episode))
+        if fit is not None:
+            return blend_with_search(episode.read_mass, fit)
+        assert self._log_lengths is not None
         pool, mass = episode.pool, episode.read_mass
         slots = list(dict.fromkeys([*mass, *(s for ranking in pool.rankings for s in ranking)]))
         sparse, dense, _ = pool.z_scores(slots)
@@ -240,8 +256,16 @@ def _finish(
 
 def _search_fit(episode: Episode) -> NDArray[np.float64]:
     """How well each candidate with read mass fits the question, and what was read for it."""
-    sparse, dense, _ = episode.pool.z_scores(list(episode.read_mass))
-    return search_fit((sparse + dense).astype(np.float64), *read_terms(episode))
+    mass, pool = episode.read_mass, episode.pool
+    sparse, dense, _ = pool.z_scores(list(mass))
+    table = episode.features.now()
+    rows = {slot: row for slot, row in table.rows.items() if slot in episode.read}
+    columns = [pool.position[slot] for slot in mass]
+    return search_fit(
+        (sparse + dense).astype(np.float64),
+        table.beside[list(rows.values())][:, columns, PairFeature.TERM_COSINE],
+        np.asarray([mass.get(slot, 0.0) for slot in rows]),
+    )
 
 
 def _rest(pool: CandidatePool, scored: Mapping[int, float], count: int) -> list[int]:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hoptrail.policies.environment.candidates import (
     DENSE_HITS,
@@ -19,7 +18,6 @@ from hoptrail.policies.environment.candidates import (
     SPARSE_HITS,
     CandidatePool,
 )
-from hoptrail.policies.environment.feature_names import PairFeature
 from hoptrail.policies.environment.state import State
 from hoptrail.policies.result import Explanation
 from hoptrail.policies.search.beam import Episode
@@ -29,7 +27,6 @@ from hoptrail.policies.search.scoring import (
     SEARCH_WEIGHT,
     Reals,
     Scores,
-    read_likeness,
     round_score,
 )
 from hoptrail.types import HitSource, Shares
@@ -43,6 +40,7 @@ def explain(
     slots: Sequence[int],
     blended: Scores,
     scores: Scores,
+    fit: Reals | None,
     log_lengths: Reals | None,
 ) -> dict[int, Explanation]:
     """What the scores of hits are made of, by slot; those that were never in the pool are left out.
@@ -52,15 +50,16 @@ def explain(
         slots: The hits.
         blended: Scores before candidates were judged jointly.
         scores: Scores after.
-        log_lengths: By slot of the view, where its passages differ much in length; else None.
+        fit: Of the candidates with read mass, in their order, as they were blended with search.
+        log_lengths: By slot of the view where its passages differ much in length, in its place.
     """
     pool = episode.pool
     hits = [slot for slot in slots if slot in scores]
-    factors = (
-        _search_factors(episode, hits)
-        if log_lengths is None
-        else _length_factors(episode, hits, blended, log_lengths)
-    )
+    if fit is not None:
+        factors = _search_factors(episode, hits, fit)
+    else:
+        assert log_lengths is not None
+        factors = _length_factors(episode, hits, blended, log_lengths)
     link_from: LinkFrom = cache(lambda source, slot: link_between(pool, (source,), slot))
     links = _link_shares(episode, hits, link_from)
     return {
@@ -76,19 +75,22 @@ def explain(
     }
 
 
-def _search_factors(episode: Episode, hits: Sequence[int]) -> Mapping[str, Reals]:
+def _search_factors(episode: Episode, hits: Sequence[int], fit: Reals) -> Mapping[str, Reals]:
     """The factors of `blend_with_search`: its fit, against that of the candidate that fits best."""
-    mass, pool = episode.read_mass, episode.pool
-    candidates = list(mass)
-    place = {slot: i for i, slot in enumerate(candidates)}
+    mass = episode.read_mass
+    place = {slot: i for i, slot in enumerate(mass)}
     at = [place[slot] for slot in hits]
-    sparse, dense = (z.astype(np.float64) for z in pool.z_scores(candidates)[:2])
-    likeness = read_likeness(*read_terms(episode))
-    best = int(np.argmax(sparse + dense + likeness))
+    best = int(np.argmax(fit))
+    sparse, dense, _ = episode.pool.z_scores([*hits, list(mass)[best]])
+    likeness = fit[[*at, best]] - (sparse + dense).astype(np.float64)
     read_mass = np.asarray([mass[slot] for slot in hits])
     weight = SEARCH_WEIGHT * (1 - np.minimum(read_mass, 1))
-    parts = {"lexical": sparse, "dense": dense, "likeness": likeness}
-    lead = {name: np.exp(weight * (part[at] - part[best])) for name, part in parts.items()}
+    parts = {
+        "lexical": sparse.astype(np.float64),
+        "dense": dense.astype(np.float64),
+        "likeness": likeness,
+    }
+    lead = {name: np.exp(weight * (part[:-1] - part[-1])) for name, part in parts.items()}
     return {"policy": read_mass, **lead}
 
 
@@ -108,33 +110,20 @@ def _length_factors(
 
 def _link_shares(episode: Episode, hits: Sequence[int], link_from: LinkFrom) -> Reals:
     """The part of each hit's read mass from states that a link led out of to it, `(n,)`."""
-    at = np.asarray(hits, dtype=np.int64)
-    linked, total = np.zeros(len(hits)), np.zeros(len(hits))
-    for state in episode.expanded:
-        rows, places = np.nonzero(at[:, None] == state.slots)
-        mass = np.exp(state.log_prob + state.log_read[places])
-        total[rows] += mass
-        joined = [any(link_from(one, hits[row]) for one in state.evidence) for row in rows.tolist()]
-        linked[rows] += mass * np.asarray(joined, dtype=np.bool_)
+    states = episode.expanded
+    slots = np.concatenate([state.slots for state in states])
+    log_mass = np.concatenate([state.log_prob + state.log_read for state in states])
+    state_of = np.repeat(np.arange(len(states)), [len(state.slots) for state in states])
+    rows, places = np.nonzero(np.asarray(hits, dtype=np.int64)[:, None] == slots)
+    joined = [
+        any(link_from(source, hits[row]) for source in states[state].evidence)
+        for row, state in zip(rows.tolist(), state_of[places].tolist(), strict=True)
+    ]
+    mass = np.exp(log_mass[places])
+    linked = np.bincount(rows, mass * np.asarray(joined, dtype=np.bool_), minlength=len(hits))
+    total = np.bincount(rows, mass, minlength=len(hits))
     shares: Reals = linked / np.maximum(total, 1e-300)
     return shares
-
-
-def read_terms(episode: Episode) -> tuple[NDArray[np.float32], Reals]:
-    """What all candidates with read mass have in common with what was read.
-
-    Args:
-        episode: The walk, which is over.
-
-    Returns:
-        The cosines of their terms, `(r, n)`, and the read mass of what was read, `(r,)`.
-    """
-    mass, pool = episode.read_mass, episode.pool
-    table = episode.features.now()
-    rows = {slot: row for slot, row in table.rows.items() if slot in episode.read}
-    columns = [pool.position[slot] for slot in mass]
-    cosines = table.beside[list(rows.values())][:, columns, PairFeature.TERM_COSINE]
-    return cosines, np.asarray([mass.get(slot, 0.0) for slot in rows])
 
 
 def sources_of(

@@ -89,22 +89,11 @@ def search_fit(hybrid_z: Reals, term_cosines: NDArray[np.float32], read_mass: Re
         term_cosines: `(r, n)` of the candidates with the passages read.
         read_mass: `(r,)` of the passages read.
     """
-    fit: Reals = hybrid_z + read_likeness(term_cosines, read_mass)
-    return fit
-
-
-def read_likeness(term_cosines: NDArray[np.float32], read_mass: Reals) -> Reals:
-    """How much candidates have in common with what was read, in the deviations of a fit, `(n,)`.
-
-    Args:
-        term_cosines: `(r, n)` of the candidates with the passages read.
-        read_mass: `(r,)` of the passages read.
-    """
     weights = np.minimum(read_mass, 1)
     if not weights.sum() > 0:
-        return np.zeros(term_cosines.shape[1])
-    likeness: Reals = SIMILARITY_WEIGHT * (weights @ term_cosines) / weights.sum()
-    return likeness
+        return hybrid_z
+    fit: Reals = hybrid_z + SIMILARITY_WEIGHT * (weights @ term_cosines) / weights.sum()
+    return fit
 
 
 def blend_with_search(read_mass: Mapping[int, float], fit: Reals) -> Scores:
