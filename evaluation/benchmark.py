@@ -43,6 +43,10 @@ class Ranking:
     """Along the likeliest way of reading, from nothing read to where it stopped."""
     trail: Trail | None = None
     """That way, hop by hop; None for a one-shot retriever."""
+    needed: tuple[float, ...] = ()
+    """One probability for each id, that it is needed; none where nothing is stated."""
+    complete: tuple[float, ...] = ()
+    """One for each id, that it and those before it suffice; likewise."""
 
 
 class Retriever(Protocol):

@@ -55,6 +55,11 @@ def question_row(result: Result, titles: Titles) -> dict[str, Any]:
             for name, ranking in result.rankings.items()
             if ranking.decisions
         },
+        "stated": {
+            name: {"needed": list(ranking.needed), "complete": list(ranking.complete)}
+            for name, ranking in result.rankings.items()
+            if ranking.needed
+        },
         "trails": {
             name: trail_data(ranking.trail)
             for name, ranking in result.rankings.items()

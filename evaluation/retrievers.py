@@ -146,6 +146,8 @@ class RecallRetriever:
             recall.cost.passages_read,
             decisions=_decisions(recall.trails[0]) if recall.trails else (),
             trail=recall.trails[0] if recall.trails else None,
+            needed=tuple(hit.probability for hit in recall.hits if hit.probability is not None),
+            complete=tuple(hit.complete for hit in recall.hits if hit.complete is not None),
         )
 
 

@@ -1,8 +1,10 @@
-"""Stopping, judged on the set that was read: what it holds, its size, and whether π(STOP) is right.
+"""Stopping, judged: what is read and what is returned, and whether what is stated of it is right.
 
 The set is what the likeliest trail had read when it ended. It is compared with fixed budgets, the
 first k of the same ranking: a policy that knows when it has enough reads few passages where few
-are needed, and more where the question takes more.
+are needed, and more where the question takes more. Beside it stands the set that
+`until="complete"` returns, and beside π(STOP) the calibrated probabilities of the ranking, where
+the policy states any.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from hoptrail.api.selection import expected_best
 from hoptrail.errors import FormatError, HoptrailError, InputError
 from hoptrail.evaluation.plots import new_figure, save_figure
 from hoptrail.metrics.bootstrap import clusters_of
@@ -23,6 +27,8 @@ from hoptrail.types import Question
 
 BUDGETS = (1, 2, 3, 4, 5)
 """Passages that a fixed budget reads."""
+JUDGED = 10
+"""Passages and prefixes of a ranking whose probabilities are judged."""
 
 Report = Mapping[str, Any]
 
@@ -60,6 +66,8 @@ def stopping(reports: Sequence[Report], retriever: str, *, seed: int = 0) -> dic
         Under `sets`, the means of `set_measures` for what was read until STOP and for each fixed
         budget; under `calibration`, the error of π(STOP) as a probability that the evidence is
         complete, its interval, the number of decisions and the bins of the reliability diagram.
+        Under `scores`, the errors of `needed` and of `complete` over the first ten passages and
+        prefixes, with their intervals; None where a question has none.
 
     Raises:
         InputError: A report has no decisions of this retriever, or is damaged.
@@ -91,10 +99,14 @@ def _stopping(reports: Sequence[Report], retriever: str, seed: int) -> dict[str,
         sets[f"first {k}"] = _means(
             ([hit["id"] for hit in q["ranked"][retriever][:k]], q["gold_ids"]) for _, q in numbered
         )
+    stated = all(question.get("stated", {}).get(retriever) for _, question in numbered)
+    if stated:
+        sets["until complete"] = _means(_needed(q, retriever) for _, q in numbered)
     return {
         "questions": len(numbered),
         "sets": sets,
         "calibration": _calibration(numbered, retriever, seed),
+        "scores": _scores(numbered, retriever, seed) if stated else None,
     }
 
 
@@ -151,13 +163,72 @@ def plot_calibration(judgement: Mapping[str, Any], path: str | Path) -> None:
     save_figure(figure, path)
 
 
-def _calibration(numbered: Sequence[tuple[int, Any]], retriever: str, seed: int) -> dict[str, Any]:
-    groups = clusters_of(
+def score_rows(judgement: Mapping[str, Any]) -> list[list[str]]:
+    """The errors of the calibrated probabilities as a table; empty where none are stated.
+
+    Args:
+        judgement: What `stopping` gave.
+    """
+    scores = judgement["scores"]
+    if scores is None:
+        return []
+    return [
+        ["probability", "stated", "error", "interval"],
+        *(
+            [name, str(one["stated"]), *_error_cells(one["error"], one["interval"])]
+            for name, one in scores.items()
+        ),
+    ]
+
+
+def _error_cells(error: float, interval: Sequence[float]) -> list[str]:
+    low, high = interval
+    return [f"{100 * error:.1f}", f"{100 * low:.1f} to {100 * high:.1f}"]
+
+
+def _needed(question: Mapping[str, Any], retriever: str) -> tuple[list[str], list[str]]:
+    """What `until="complete"` returns of a ranking, and what should have been."""
+    count = expected_best(question["stated"][retriever]["needed"])
+    return [hit["id"] for hit in question["ranked"][retriever][:count]], question["gold_ids"]
+
+
+def _scores(numbered: Sequence[tuple[int, Any]], retriever: str, seed: int) -> dict[str, Any]:
+    """How true the probabilities of the first passages and prefixes of each ranking are."""
+    groups = _clusters(numbered)
+    stated: dict[str, list[float]] = {"needed": [], "complete": []}
+    true: dict[str, list[bool]] = {"needed": [], "complete": []}
+    clusters: list[int] = []
+    for (_, question), cluster in zip(numbered, groups, strict=True):
+        ids = [hit["id"] for hit in question["ranked"][retriever][:JUDGED]]
+        gold = set(question["gold_ids"])
+        for name, values in stated.items():
+            values += question["stated"][retriever][name][: len(ids)]
+        true["needed"] += [id_ in gold for id_ in ids]
+        true["complete"] += [gold <= set(ids[: rank + 1]) for rank in range(len(ids))]
+        clusters += [int(cluster)] * len(ids)
+    judged = {}
+    for name, values in stated.items():
+        interval = calibration_interval(values, true[name], np.asarray(clusters), seed=seed)
+        judged[name] = {
+            "stated": len(values),
+            "error": interval.mean,
+            "interval": [interval.low, interval.high],
+        }
+    return judged
+
+
+def _clusters(numbered: Sequence[tuple[int, Any]]) -> NDArray[np.int64]:
+    """The cluster of each question, those of different reports apart."""
+    return clusters_of(
         [
             Question(q["id"], "", supporting_ids=tuple(q["gold_ids"]), namespace=(str(number),))
             for number, q in numbered
         ]
     )
+
+
+def _calibration(numbered: Sequence[tuple[int, Any]], retriever: str, seed: int) -> dict[str, Any]:
+    groups = _clusters(numbered)
     stated, true, clusters = [], [], []
     for (_, question), cluster in zip(numbered, groups, strict=True):
         for decision in question["decisions"][retriever]:

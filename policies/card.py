@@ -31,6 +31,7 @@ def readme(policy: Policy) -> str:
         f"- encoder it was trained beside: `{card.get('encoder')}`",
         *_reformulator_line(policy),
         *_rerank_line(card.get("joint"), policy.rerank_weight),
+        *_score_lines(policy),
         f"- command: `{card.get('command') or 'train(...)'}`",
         "",
         "| trained on | sha256 of the questions begins |",
@@ -57,6 +58,35 @@ def _reformulator_line(policy: Policy) -> list[str]:
         f"- the next query: {policy.reformulator.size:,} weights, of the encoder "
         f"`{policy.reformulator.base}` alone{command}"
     ]
+
+
+def _score_lines(policy: Policy) -> list[str]:
+    if policy.scores is None:
+        return [
+            "- scores: not calibrated; a recall states no probabilities, and "
+            "`hoptrail train calibration` fits them"
+        ]
+    fit = policy.scores.fit
+    sets = ", ".join(str(one.get("questions")) for one in fit.get("sets", []))
+    lines = [
+        f"- scores: calibrated on {fit.get('answerable')} questions of {sets}, and on "
+        f"{fit.get('unanswerable')} that could not be answered"
+    ]
+    learned = {one.get("sha256") for one in policy.card.get("sets", [])}
+    if any(one.get("sha256") in learned for one in fit.get("sets", [])):
+        lines[0] += "; the networks had learned from these sets, so that they are surer of them"
+    for name, figures in fit.get("left_out", {}).items():
+        lines.append(
+            f"  - on {name}, left out: calibration error of `probability` "
+            f"{100 * figures['needed_error']:.1f} points and of `complete` "
+            f"{100 * figures['complete_error']:.1f}"
+            + (
+                f", AUROC of answerable questions {figures['answerable_auroc']:.2f}"
+                if "answerable_auroc" in figures
+                else ""
+            )
+        )
+    return lines
 
 
 def _rerank_line(fitted: Mapping[str, Any] | None, weight: float) -> list[str]:

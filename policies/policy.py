@@ -37,6 +37,7 @@ from hoptrail.policies.networks.network_config import NetworkConfig
 from hoptrail.policies.networks.policy_network import Inputs, PolicyNetwork
 from hoptrail.policies.networks.relation_network import RelationScorer
 from hoptrail.policies.networks.relation_scorer import FILE as RELATIONS
+from hoptrail.policies.networks.score_calibration import ScoreCalibration
 from hoptrail.policies.reformulation.learned import FILE as REFORMULATOR
 from hoptrail.policies.reformulation.learned import LearnedReformulator
 
@@ -52,6 +53,7 @@ class Policy(nn.Module):
         relations: What leads walks over relations, where one was trained.
         rerank_weight: What effort `thorough` gives the joint fit; see `policies.search.reranker`.
         reformulator: What asks the next query, where one was trained; a fixed rule otherwise.
+        scores: What makes probabilities of a walk, where it was fitted; there are none otherwise.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Policy(nn.Module):
         *,
         rerank_weight: float = RERANK_WEIGHT,
         reformulator: LearnedReformulator | None = None,
+        scores: ScoreCalibration | None = None,
     ) -> None:
         super().__init__()
         if not members:
@@ -71,6 +74,7 @@ class Policy(nn.Module):
         self.rerank_weight = rerank_weight
         self.relations = relations
         self.reformulator = reformulator
+        self.scores = scores
 
     @property
     def config(self) -> NetworkConfig:
@@ -114,6 +118,7 @@ class Policy(nn.Module):
             self.relations,
             rerank_weight=self.rerank_weight,
             reformulator=self.reformulator,
+            scores=self.scores,
         )
 
     def forward(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
@@ -137,6 +142,15 @@ class Policy(nn.Module):
         Returns:
             As `forward` gives it, as arrays.
         """
+        read, stop, _ = self.decide_with_spread(states)
+        return read, stop
+
+    def decide_with_spread(self, states: StateBatch) -> tuple[Array, Array, Array]:
+        """`decide`, and how far the networks disagree; as of `FrozenPolicy`.
+
+        Args:
+            states: b states with n rows in all.
+        """
         networks = [m.arrays() for m in self.members if isinstance(m, PolicyNetwork)]
         return mean_log_pi(networks, states)
 
@@ -159,6 +173,7 @@ class Policy(nn.Module):
             "network": asdict(self.config),
             "columns": list(self.columns),
             "rerank_weight": self.rerank_weight,
+            "scores": self.scores.describe() if self.scores else None,
             "card": self.card,
         }
         state = self.members.state_dict(prefix="members.")
@@ -204,6 +219,7 @@ class Policy(nn.Module):
             None if relations is None else RelationScorer.of(relations),
             rerank_weight=frozen.rerank_weight,
             reformulator=frozen.reformulator,
+            scores=frozen.scores,
         ).eval()
 
     @classmethod

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.policies.environment.state import State
+from hoptrail.policies.networks.score_calibration import WalkFeatures
 from hoptrail.types import Cost, HitSource, Shares, Trail
 
 TRAILS = 8
@@ -55,6 +56,13 @@ class RetrievalResult:
     """The trails as they are learned from."""
     pairs_scored: int = 0
     """Pairs of sub-question and candidate that were judged jointly."""
+    features: WalkFeatures | None = None
+    """What the walk says of how sure it may be, of at least these passages; None where relations
+    were walked."""
+    probabilities: NDArray[np.float64] | None = None
+    """`(k,)` that each passage is needed, never rising; None where there is no calibration."""
+    complete: NDArray[np.float64] | None = None
+    """`(k,)` that each and those before it suffice, never falling; None likewise."""
     sub_questions: Mapping[int, str] = field(default_factory=dict)
     """By slot, the sub-question that a passage answers best; of those that were judged."""
     explanations: Mapping[int, Explanation] = field(default_factory=dict)

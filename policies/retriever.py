@@ -7,6 +7,7 @@ in the pool follows by fusion rank.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -25,9 +26,17 @@ from hoptrail.policies.environment.efforts import Effort
 from hoptrail.policies.environment.feature_names import PairFeature
 from hoptrail.policies.environment.reformulation import Reformulator
 from hoptrail.policies.environment.terms import Lexicon
+from hoptrail.policies.networks.score_calibration import ScoreCalibration
 from hoptrail.policies.relations.relation_beam import RelationRetriever, scorer_of
 from hoptrail.policies.result import TRAILS, Decided, RetrievalResult
-from hoptrail.policies.search.beam import BeamSearch, Episode, TrailPrefix, decided
+from hoptrail.policies.search.beam import (
+    DECIMALS,
+    BeamSearch,
+    Episode,
+    Terminal,
+    TrailPrefix,
+    decided,
+)
 from hoptrail.policies.search.explanation import explain, link_between
 from hoptrail.policies.search.reranker import NOT_RERANKED, Reranker, RerankFit
 from hoptrail.policies.search.scoring import (
@@ -40,6 +49,7 @@ from hoptrail.policies.search.scoring import (
     round_score,
     search_fit,
 )
+from hoptrail.policies.search.walk_features import DEPTH, walk_features
 from hoptrail.types import Hop, Trail
 
 if TYPE_CHECKING:
@@ -81,6 +91,7 @@ class PolicyRetriever:
             if effort.rerank_top
             else None
         )
+        self.calibration = policy.scores
         self._log_lengths = _log_lengths(view)
         self._over_relations: RelationRetriever | None = None
         if len(graph.entity_names()):  # a trail that reads the topic has a hop less to walk
@@ -169,7 +180,7 @@ class PolicyRetriever:
             reranked = self.reranker.rerank([episode for episode, _ in walks], scores)
         firsts_encoded = int(self.reformulator.learned is not None)
         results = [
-            _finish(episode, one, k, trails, fit, firsts_encoded)
+            _finish(episode, one, k, trails, fit, firsts_encoded, self.calibration)
             for (episode, trails), (one, fit) in zip(walks, reranked, strict=True)
         ]
         if not explained or explore is not None:  # what was drawn is put first, by no formula
@@ -234,22 +245,33 @@ def _finish(
     trails: Sequence[Decided],
     fit: RerankFit,
     firsts_encoded: int,
+    calibration: ScoreCalibration | None,
 ) -> RetrievalResult:
     """The ranking and the trails of a question that has been walked."""
     pool = episode.pool
     view = pool.scope.view
     score = {slot: round_score(value) for slot, value in scores.items()}
-    slots = sorted(score, key=lambda slot: (-score[slot], view.content_key(slot)))[:k]
-    rest = _rest(pool, score, k - len(slots))
+    depth = max(k, DEPTH)
+    slots = sorted(score, key=lambda slot: (-score[slot], view.content_key(slot)))[:depth]
+    rest = _rest(pool, score, depth - len(slots))
+    features = walk_features(episode, [*slots, *rest], score)
+    probabilities = complete = None
+    if calibration is not None:
+        probabilities = calibration.probabilities(features)
+        complete = calibration.completeness(features, probabilities)[:k]
+        probabilities = probabilities[:k]
     return RetrievalResult(
-        slots=np.asarray(slots + rest, dtype=np.int64),
-        scores=np.asarray([score[s] for s in slots] + [-1.0 - i for i in range(len(rest))]),
+        slots=np.asarray((slots + rest)[:k], dtype=np.int64),
+        scores=np.asarray([score[s] for s in slots] + [-1.0 - i for i in range(len(rest))])[:k],
         trails=_trails(episode),
         read=tuple(pool.reads),
         candidates=len(pool.slots),
         texts_encoded=episode.encoded + firsts_encoded + fit.texts,
         decided=tuple(trails),
         pairs_scored=fit.pairs,
+        features=features,
+        probabilities=probabilities,
+        complete=complete,
         sub_questions=fit.sub_questions,
     )
 
@@ -281,14 +303,23 @@ def _rest(pool: CandidatePool, scored: Mapping[int, float], count: int) -> list[
 
 
 def _trails(episode: Episode) -> tuple[Trail, ...]:
+    """The likeliest trails, those over the same set of passages as one."""
+    of_set: dict[frozenset[int], list[Terminal]] = {}
+    for terminal in episode.ranked_terminals():
+        of_set.setdefault(frozenset(terminal.prefix.evidence), []).append(terminal)
+    merged = [
+        (ends[0], float(sum(np.exp(terminal.log_prob) for terminal in ends)))
+        for ends in of_set.values()
+    ]
+    merged.sort(key=lambda one: -round(math.log(max(one[1], 1e-300)), DECIMALS))
     return tuple(
         Trail(
-            _hops(episode.pool, terminal.prefix),
-            float(np.exp(terminal.log_prob)),
-            terminal.stop_reason,
-            terminal.stop_probability,
+            _hops(episode.pool, likeliest.prefix),
+            probability,
+            likeliest.stop_reason,
+            likeliest.stop_probability,
         )
-        for terminal in episode.ranked_terminals()[:TRAILS]
+        for likeliest, probability in merged[:TRAILS]
     )
 
 

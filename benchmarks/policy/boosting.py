@@ -47,8 +47,8 @@ class Boosted(Policy):
         super().__init__([PolicyNetwork(NetworkConfig(width=1, layers=0))])
         self.reads, self.stops = reads, stops
 
-    def decide(self, states: StateBatch) -> tuple[Rows, Rows]:
-        """Log π(read) `(n,)` and log π(STOP) `(b,)`."""
+    def decide_with_spread(self, states: StateBatch) -> tuple[Rows, Rows, Rows]:
+        """Log π(read) `(n,)`, log π(STOP) `(b,)`, and no disagreement of networks, `(n,)`."""
         read = self.reads.decision_function(states.x)
         read[states.evidence] = -np.inf
         firsts = states.starts[:-1]
@@ -57,7 +57,8 @@ class Boosted(Policy):
             total = np.logaddexp.reduce([*read[start:end], stop[i]])
             read[start:end] -= total
             stop[i] -= total
-        return read.astype(np.float32), stop.astype(np.float32)
+        read = read.astype(np.float32)
+        return read, stop.astype(np.float32), np.zeros_like(read)
 
 
 def main() -> None:

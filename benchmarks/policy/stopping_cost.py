@@ -43,16 +43,18 @@ FIRST = 5
 class GoesOn(Policy):
     """A policy that never stops while there is something to read."""
 
-    def decide(self, states: StateBatch) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def decide_with_spread(
+        self, states: StateBatch
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         """Log π with STOP taken away, where that leaves anything."""
-        read, stop = (values.copy() for values in super().decide(states))
+        read, stop, spread = (values.copy() for values in super().decide_with_spread(states))
         starts = states.starts.tolist()
         for i, (start, end) in enumerate(pairwise(starts)):
             total = np.logaddexp.reduce(read[start:end])
             if np.isfinite(total):
                 read[start:end] -= total
                 stop[i] = -np.inf
-        return read, stop
+        return read, stop, spread
 
 
 def main() -> None:

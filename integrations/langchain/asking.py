@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from hoptrail.api.async_memory import AsyncMemory
 from hoptrail.api.inputs import checked_scope
 from hoptrail.api.memory import Memory
+from hoptrail.api.selection import Selection
 from hoptrail.errors import InputError
 from hoptrail.integrations.operations.recall_settings import (
     RecallSettings,
@@ -21,7 +22,8 @@ from hoptrail.integrations.operations.recall_settings import (
 )
 from hoptrail.types import Recall
 
-SETTINGS = ("k", "namespace", "effort", "filter", "score_threshold", "as_of")
+LIMITS = ("until", "tokens", "min_score")
+SETTINGS = ("k", "namespace", "effort", "filter", "score_threshold", "as_of", *LIMITS)
 """What `search_kwargs` may hold, and what a retriever takes for one call."""
 
 
@@ -48,10 +50,17 @@ class Asking(BaseModel):
     that were ranked without a walk coming near them they are below 0."""
     as_of: Any = None
     """What was valid at a time rather than now, as `memory.recall` takes it."""
+    until: Any = None
+    """"complete" for as many of the k as are needed, as `memory.recall` takes it."""
+    tokens: Any = None
+    """As many of the k as fit this budget of tokens, likewise."""
+    min_score: Any = None
+    """Only those of the k that are needed with at least this probability, likewise: the calibrated
+    one, which `score_threshold` does not look at."""
     search_kwargs: dict[str, Any] = Field(default_factory=dict)
     """The same by the name that vector stores' retrievers use: any of `k`, `namespace`, `effort`,
-    `filter`, `score_threshold` and `as_of`. A filter here and one above must both hold; of the
-    others each is given in one place only."""
+    `filter`, `score_threshold`, `as_of`, `until`, `tokens` and `min_score`. A filter here and one
+    above must both hold; of the others each is given in one place only."""
 
     @classmethod
     def by_default(cls, setting: str) -> object:
@@ -106,6 +115,7 @@ class Asking(BaseModel):
         refuse_unknown(call, "the call")
         own = {name: getattr(self, name) for name in SETTINGS if name != "filter"}
         merged = {**own, **self.search_kwargs, **{k: v for k, v in call.items() if v is not None}}
+        Selection.parse(merged["k"], *(merged[name] for name in LIMITS))
         where = (self.filter, self.search_kwargs.get("filter"), call.get("filter"))
         conditions = [one for one in map(checked_filter, where) if one]
         return {
@@ -115,6 +125,7 @@ class Asking(BaseModel):
             "filter": {"$and": conditions} if len(conditions) > 1 else next(iter(conditions), None),
             "score_threshold": checked_threshold(merged["score_threshold"]),
             "as_of": checked_as_of(merged["as_of"]),
+            **{name: merged[name] for name in LIMITS},
         }
 
     def _recall(self, question: str, **call: Any) -> Recall:

@@ -34,6 +34,8 @@ def _document(hit: Hit, recall: Recall) -> Document:
         "title": passage.title,
         "namespace": list(passage.namespace),
         "score": hit.score,
+        "probability": hit.probability,
+        "complete": hit.complete,
         "recall": recall.id,
         "trail": trail_data(trail) if trail else None,
         "links": [link_data(link) for link in passage.links],

@@ -50,8 +50,9 @@ OPERATIONS: tuple[Operation, ...] = (
         "recall",
         "Recall from memory",
         "Look a question up in long-term memory. Finds passages that answer it together, also "
-        "when one fact leads to the next. Returns the recall's id, which feedback takes, and the "
-        f"passages, best first. {_READING}",
+        "when one fact leads to the next. Returns the recall's id, which feedback takes, how "
+        "probably the passages are all that is needed (complete, 0 to 1: low where the memory does "
+        f"not hold it), and the passages, best first. {_READING}",
         take.RecallArguments,
         results.RecallResult,
     ),

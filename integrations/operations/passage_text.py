@@ -22,7 +22,8 @@ def recall_text(recall: Recall, scope: Namespace = ()) -> str:
     """
     if not recall.hits:
         return NOTHING
-    return f"Recall (recall: {quoted(recall.id)})\n\n{passages_text(recall.hits, scope)}"
+    sure = "" if recall.complete is None else f", complete: {recall.complete:.2f}"
+    return f"Recall (recall: {quoted(recall.id)}{sure})\n\n{passages_text(recall.hits, scope)}"
 
 
 def answer_text(answer: Answer, scope: Namespace = ()) -> str:

@@ -9,6 +9,7 @@ from typing import Any, cast
 from hoptrail.api.async_memory import AsyncMemory
 from hoptrail.api.inputs import checked_scope
 from hoptrail.api.memory import Memory
+from hoptrail.api.selection import Selection, Until
 from hoptrail.errors import ConfigError, InputError
 from hoptrail.memory.filters import Filter, FilterLike
 from hoptrail.memory.storage.validity import Moment
@@ -38,6 +39,12 @@ class RecallSettings:
     """Only passages whose score is at least this."""
     as_of: AsOf | None = None
     """What was valid at a time rather than now, as `Memory.recall` takes it."""
+    until: Until | None = None
+    """"complete" for as many of the k as are needed, as `Memory.recall` takes it."""
+    tokens: int | None = None
+    """As many of the k as fit this budget, likewise."""
+    min_score: float | None = None
+    """Only those of the k that are needed with this probability, likewise."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.memory, Memory | AsyncMemory):
@@ -50,6 +57,7 @@ class RecallSettings:
         object.__setattr__(self, "filter", checked_filter(self.filter))
         object.__setattr__(self, "score_threshold", checked_threshold(self.score_threshold))
         checked_as_of(self.as_of)
+        Selection.parse(self.k, self.until, self.tokens, self.min_score)
 
     @property
     def scope(self) -> tuple[str, ...]:
@@ -66,7 +74,15 @@ class RecallSettings:
             HoptrailError: As `Memory.recall`.
         """
         recall = self.open_memory().recall(
-            question, self.k, self.namespace, self.effort, filter=self.filter, as_of=self.as_of
+            question,
+            self.k,
+            self.namespace,
+            self.effort,
+            filter=self.filter,
+            as_of=self.as_of,
+            until=self.until,
+            tokens=self.tokens,
+            min_score=self.min_score,
         )
         least = self.score_threshold
         if least is None:

@@ -58,6 +58,8 @@ class RecalledResult(HitResult):
     sub_question: str | None
     shares: SharesResult | None
     sources: list[SourceResult]
+    probability: float | None
+    complete: float | None
 
 
 class HopResult(BaseModel):
@@ -96,6 +98,7 @@ class RecallResult(BaseModel):
     id: str
     question: str
     passages: list[RecalledResult]
+    complete: float | None
     trails: list[TrailResult]
     cost: CostResult
 

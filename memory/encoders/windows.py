@@ -93,6 +93,12 @@ def window_of(encoder: object) -> int | None:
     return window if usable else None
 
 
+def counts_tokens(encoder: object) -> bool:
+    """Whether an encoder counts tokens itself, and does not estimate for one that it wraps."""
+    inner = getattr(encoder, "inner", None)
+    return hasattr(encoder, "count_tokens") and (inner is None or counts_tokens(inner))
+
+
 def count_tokens(encoder: object, texts: Sequence[str]) -> list[int]:
     """The tokens of each text in an encoder's own; an estimate where it does not count them.
 

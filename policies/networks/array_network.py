@@ -209,21 +209,27 @@ class ArrayNetwork:
         return layer_norm(x, self.weights[name + ".weight"], self.weights[name + ".bias"])
 
 
-def mean_log_pi(networks: Sequence[ArrayNetwork], states: StateBatch) -> tuple[Array, Array]:
-    """Log π(read) `(n,)` and log π(STOP) `(b,)` of the mean of networks' probabilities.
+def mean_log_pi(networks: Sequence[ArrayNetwork], states: StateBatch) -> tuple[Array, Array, Array]:
+    """What networks make of states together.
 
     Args:
         networks: At least one.
         states: b states with n rows in all.
+
+    Returns:
+        Log π(read) `(n,)` and log π(STOP) `(b,)` of the mean of their probabilities, and the
+        standard deviation of their π(read), `(n,)`.
     """
     reads: list[Array] = []
     stops: list[Array] = []
+    spreads: list[Array] = []
     for part in portions(states, ROWS_AT_ONCE):
         batch = MessageBatch.of(part)
         each = [network.log_pi(batch) for network in networks]
         reads.append(_log_mean([read for read, _ in each]))
         stops.append(_log_mean([stop for _, stop in each]))
-    return np.concatenate(reads), np.concatenate(stops)
+        spreads.append(np.exp([read for read, _ in each]).std(axis=0))
+    return np.concatenate(reads), np.concatenate(stops), np.concatenate(spreads)
 
 
 def weight_shapes(config: NetworkConfig, columns: int, shared: int) -> dict[str, tuple[int, ...]]:

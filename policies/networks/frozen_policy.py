@@ -1,10 +1,10 @@
 """A trained policy that decides and learns nothing: what answers a recall, without PyTorch.
 
 A policy is a folder of three files: `policy.safetensors` (the weights), `policy.json` (the shape
-of the networks, the names of the features that they read, and the card as data) and `README.md`
-(the card for people). It may hold several networks, trained from different seeds; π is then the
-mean of theirs. Two files beside them are optional: `reformulator.safetensors` asks the next query,
-`relations.safetensors` leads walks over relations.
+of the networks, the names of the features that they read, what calibrates their scores, and the
+card as data) and `README.md` (the card for people). It may hold several networks, trained from
+different seeds; π is then the mean of theirs. Two files beside them are optional:
+`reformulator.safetensors` asks the next query, `relations.safetensors` leads walks over relations.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from hoptrail.policies.environment.state import StateBatch
 from hoptrail.policies.networks.array_network import ArrayNetwork, mean_log_pi
 from hoptrail.policies.networks.network_config import NetworkConfig
 from hoptrail.policies.networks.relation_scorer import ArrayRelationScorer
+from hoptrail.policies.networks.score_calibration import ScoreCalibration
 from hoptrail.policies.reformulation.learned import FILE as REFORMULATOR
 from hoptrail.policies.reformulation.learned import LearnedReformulator
 from hoptrail.values.numbers import finite, shown, whole
@@ -53,6 +54,7 @@ class FrozenPolicy:
         relations: What leads walks over relations, where one was trained.
         rerank_weight: What effort `thorough` gives the joint fit; see `policies.search.reranker`.
         reformulator: What asks the next query, where one was trained; a fixed rule otherwise.
+        scores: What makes probabilities of a walk, where it was fitted; there are none otherwise.
     """
 
     def __init__(
@@ -63,12 +65,14 @@ class FrozenPolicy:
         *,
         rerank_weight: float = RERANK_WEIGHT,
         reformulator: LearnedReformulator | None = None,
+        scores: ScoreCalibration | None = None,
     ) -> None:
         self.members = tuple(members)
         self.card: dict[str, Any] = dict(card or {})
         self.relations = relations
         self.rerank_weight = rerank_weight
         self.reformulator = reformulator
+        self.scores = scores
 
     def __repr__(self) -> str:
         return f"<FrozenPolicy {len(self.members)} networks, {self.size:,} weights>"
@@ -105,6 +109,7 @@ class FrozenPolicy:
             self.relations,
             rerank_weight=self.rerank_weight,
             reformulator=self.reformulator,
+            scores=self.scores,
         )
 
     def decide(self, states: StateBatch) -> tuple[Array, Array]:
@@ -116,6 +121,19 @@ class FrozenPolicy:
         Returns:
             Log π(read) `(n,)`, -inf for evidence, and log π(STOP) `(b,)`: the probabilities of a
             state's rows and of its STOP add up to 1.
+        """
+        read, stop, _ = self.decide_with_spread(states)
+        return read, stop
+
+    def decide_with_spread(self, states: StateBatch) -> tuple[Array, Array, Array]:
+        """`decide`, and how far the networks disagree.
+
+        Args:
+            states: b states with n rows in all.
+
+        Returns:
+            What `decide` gives, and the standard deviation of the networks' π(read), `(n,)`: 0 of
+            a policy of one network.
         """
         return mean_log_pi(self.members, states)
 
@@ -143,6 +161,8 @@ class FrozenPolicy:
             weights = _by_network(load_tensors(folder / WEIGHTS), count)
             members = [ArrayNetwork(config, settings["columns"], each) for each in weights]
             rerank_weight = _rerank_weight(settings)
+            calibration = settings.get("scores")
+            scores = None if calibration is None else ScoreCalibration.parse(calibration)
             card = settings.get("card") or {}
         except FAULTS as error:
             raise PolicyError(f"the policy in {folder} is damaged: {reason(error)}") from error
@@ -152,6 +172,7 @@ class FrozenPolicy:
             ArrayRelationScorer.load(folder),
             rerank_weight=rerank_weight,
             reformulator=LearnedReformulator.load(folder / REFORMULATOR),
+            scores=scores,
         )
 
     @classmethod

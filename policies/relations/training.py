@@ -128,6 +128,7 @@ def train_relations(
         scorer,
         rerank_weight=policy.rerank_weight,
         reformulator=policy.reformulator,
+        scores=policy.scores,
     )
     trained.card["relations"] = {
         "command": command,

@@ -19,7 +19,7 @@ from hoptrail.policies.environment.features import FeatureTable
 from hoptrail.policies.environment.reformulation import AnyReformulator
 from hoptrail.policies.environment.state import State, batch_states, state_input
 from hoptrail.policies.result import Decided
-from hoptrail.policies.search.scoring import Scores, add_read_mass
+from hoptrail.policies.search.scoring import Scores, add_disagreement, add_read_mass
 
 if TYPE_CHECKING:
     from hoptrail.policies.policy import AnyPolicy
@@ -80,6 +80,8 @@ class Episode:
     )
     read_mass: Scores = field(default_factory=dict)
     """By candidate, how probable it is to be read next; see `hoptrail.policies.search.scoring`."""
+    disagreement: Scores = field(default_factory=dict)
+    """By candidate, how far the networks disagree on its read mass."""
     terminals: list[Terminal] = field(default_factory=list)
     read: set[int] = field(default_factory=set)
     """Slots that this walk read; the pool may have been given others to start with."""
@@ -141,12 +143,18 @@ class BeamSearch:
                 inputs.append(state_input(episode.pool, table, prefix.evidence))
                 owners.append((episode, prefix))
         states = batch_states(inputs)
-        read, stop = (values.astype(np.float64) for values in self.policy.decide(states))
+        read, stop, spread = (
+            values.astype(np.float64) for values in self.policy.decide_with_spread(states)
+        )
         grown: dict[int, dict[frozenset[int], TrailPrefix]] = {id(e): {} for e in episodes}
         for b, (episode, prefix) in enumerate(owners):
-            log_read = read[states.starts[b] : states.starts[b + 1]]
+            rows = slice(states.starts[b], states.starts[b + 1])
+            log_read = read[rows]
             episode.read_mass = add_read_mass(
                 episode.read_mass, inputs[b].slots, prefix.log_prob, log_read
+            )
+            episode.disagreement = add_disagreement(
+                episode.disagreement, inputs[b].slots, prefix.log_prob, spread[rows]
             )
             episode.expanded.append(
                 ExpandedState(prefix.evidence, prefix.log_prob, inputs[b].slots, log_read)

@@ -29,7 +29,7 @@ from hoptrail.policies.environment.candidates import CandidatePool
 from hoptrail.policies.environment.state import State, batch_states, state_input
 from hoptrail.policies.result import Decided
 from hoptrail.policies.search.beam import BeamSearch, Episode, Terminal, TrailPrefix
-from hoptrail.policies.search.scoring import add_read_mass
+from hoptrail.policies.search.scoring import add_disagreement, add_read_mass
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,18 +103,27 @@ class SampledBeam(BeamSearch):
                     inputs.append(state_input(walk.episode.pool, table, node.evidence))
                     owners.append((walk, node))
         states = batch_states(inputs)
-        read, stop = (torch.from_numpy(values) for values in self.policy.decide(states))
+        read, stop, spread = (
+            torch.from_numpy(values) for values in self.policy.decide_with_spread(states)
+        )
         grown: dict[int, list[_Node]] = {
             id(w): [node for node in w.nodes if node.stop_reason is not None] for w in walks
         }
         for b, (walk, node) in enumerate(owners):
-            log_pi = torch.cat([read[states.starts[b] : states.starts[b + 1]], stop[b : b + 1]])
+            rows = slice(states.starts[b], states.starts[b + 1])
+            log_pi = torch.cat([read[rows], stop[b : b + 1]])
             slots = inputs[b].slots.tolist()
             walk.episode.read_mass = add_read_mass(
                 walk.episode.read_mass,
                 inputs[b].slots,
                 node.log_prob,
                 log_pi[:-1].double().numpy(),
+            )
+            walk.episode.disagreement = add_disagreement(
+                walk.episode.disagreement,
+                inputs[b].slots,
+                node.log_prob,
+                spread[rows].double().numpy(),
             )
             grown[id(walk)] += _children(node, slots, log_pi.double(), walk.generator, last=last)
         for walk in walks:

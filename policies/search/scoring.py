@@ -74,11 +74,31 @@ def add_read_mass(
         log_prefix: log π(s).
         log_read: `(m,)` log π(i | s).
     """
-    total = dict(read_mass)
-    mass = np.exp(log_prefix + log_read).tolist()
-    for slot, added in zip(slots.tolist(), mass, strict=True):
-        total[slot] = total.get(slot, 0.0) + added
-    return total
+    return _plus(read_mass, slots, np.exp(log_prefix + log_read))
+
+
+def add_disagreement(
+    disagreement: Mapping[int, float],
+    slots: NDArray[np.int64],
+    log_prefix: float,
+    spread: NDArray[np.float64],
+) -> Scores:
+    """How far the networks disagree on the read mass, with what one more prefix adds.
+
+    Args:
+        disagreement: Of the prefixes before, by slot.
+        slots: `(m,)` the candidates of the prefix's state.
+        log_prefix: log π(s).
+        spread: `(m,)` standard deviation of the networks' π(i | s).
+    """
+    return _plus(disagreement, slots, np.exp(log_prefix) * spread)
+
+
+def _plus(total: Mapping[int, float], slots: NDArray[np.int64], mass: Reals) -> Scores:
+    by_slot = dict(total)
+    for slot, added in zip(slots.tolist(), mass.tolist(), strict=True):
+        by_slot[slot] = by_slot.get(slot, 0.0) + added
+    return by_slot
 
 
 def search_fit(hybrid_z: Reals, term_cosines: NDArray[np.float32], read_mass: Reals) -> Reals:

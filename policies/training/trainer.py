@@ -18,7 +18,7 @@ from hoptrail.policies.environment.state import StateInput
 from hoptrail.policies.networks.policy_network import PolicyNetwork
 from hoptrail.policies.objectives.rewards import Reward
 from hoptrail.policies.policy import Policy
-from hoptrail.policies.training.calibration import calibrate_stop, left_out
+from hoptrail.policies.training.calibration.stop import calibrate_stop, left_out
 from hoptrail.policies.training.checkpoint import Checkpoint, Loaded
 from hoptrail.policies.training.config import SELF_SUPERVISED, TrainConfig
 from hoptrail.policies.training.next_queries import NextQueries

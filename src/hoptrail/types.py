@@ -137,7 +137,8 @@ class Hit:
 
     passage: Passage
     score: float
-    """Higher is better; comparable within one result only."""
+    """By which it is ranked: higher is better; comparable within one result only, and below 0 for
+    what a recall never thought of. How sure a recall is of a passage is its `probability`."""
     sub_question: str | None = None
     """The sub-question that speaks most for it, where it was judged at effort `thorough`."""
     shares: Shares | None = field(default=None, compare=False, repr=False)
@@ -145,6 +146,12 @@ class Hit:
     never in its pool, whose score is below 0 and only an order."""
     sources: tuple[HitSource, ...] = field(default=(), compare=False, repr=False)
     """All that brought it into the pool of a recall."""
+    probability: float | None = None
+    """That the question needs it, calibrated, in [0, 1]; it never rises along a ranking. None of a
+    search, beside a policy whose scores are not calibrated, and where relations were walked."""
+    complete: float | None = None
+    """The probability that it and the passages ranked before it suffice, in [0, 1]; it never falls
+    along a ranking. None where `probability` is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +167,8 @@ class Hop:
     probability: float
     """π(read this | state)."""
     stop_probability: float = 0.0
-    """π(STOP | state) before it was read: how sure the policy was to have enough already."""
+    """π(STOP | state) before it was read: what would have ended the walk here. How probably the
+    evidence is complete says `Recall.complete`."""
     namespace: Namespace = ()
     """Where the passage read is; ids are unique within one only."""
 
@@ -174,9 +182,10 @@ class Trail:
     """Of reading these passages, in any order that the walk followed, and of ending there; so it
     is at least the product of the hops' and of the stop's."""
     stop_reason: str
-    """Why it ended: `policy` (STOP was chosen), `budget` (no hops left) or `exhausted`."""
+    """Why it ended: `policy` (STOP was chosen), `budget` (no hops left) or `exhausted`; the
+    likelier where one set of passages ended in two ways."""
     stop_probability: float = 0.0
-    """π(STOP | all that it read): how sure the policy was, in the end, to have enough."""
+    """π(STOP | all that it read), which ended the walk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +223,15 @@ class Recall:
     def passages(self) -> tuple[Passage, ...]:
         """The passages, best first."""
         return tuple(hit.passage for hit in self.hits)
+
+    @property
+    def complete(self) -> float | None:
+        """The probability that the passages returned suffice, calibrated.
+
+        It is low where the memory does not hold what was asked, and 0 where nothing came back; None
+        where `Hit.complete` is.
+        """
+        return self.hits[-1].complete if self.hits else 0.0
 
     def feedback(self, reward: float, *, passages: Sequence[str | Passage] | None = None) -> None:
         """Say what it was worth; kept in the memory, for `hoptrail train --from-feedback`.

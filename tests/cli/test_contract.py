@@ -53,9 +53,10 @@ def test_the_json_of_what_is_used_every_day(run, store, corpus, tmp_path) -> Non
     recall = json.loads(
         run("recall", "--store", store, "--json", "--k", 3, "--effort", "fast", "Who?")
     )
-    assert set(recall) == {"id", "question", "passages", "trails", "cost"}
+    assert set(recall) == {"id", "question", "passages", "complete", "trails", "cost"}
     passage = {"id", "title", "text", "score", "namespace", "metadata", "links"}
-    assert passage | {"shares", "sources"} <= set(recall["passages"][0])
+    stated = {"shares", "sources", "probability", "complete"}
+    assert passage | stated <= set(recall["passages"][0])
     hits = json.loads(
         run("search", "--store", store, "--k", 5, "--mode", "sparse", "--json", "bell")
     )

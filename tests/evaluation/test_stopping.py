@@ -12,6 +12,7 @@ from hoptrail.evaluation.report import load_report
 from hoptrail.evaluation.stopping import (
     calibration_rows,
     plot_calibration,
+    score_rows,
     set_measures,
     stopping,
     stopping_rows,
@@ -134,3 +135,22 @@ def test_what_is_no_report_is_refused(tmp_path) -> None:
         load_report(file)
     with pytest.raises(FormatError, match="cannot be read"):
         load_report(tmp_path / "absent.json")
+
+
+def test_what_the_scores_state_is_judged_where_they_state_anything(reports) -> None:
+    silent = stopping(reports, "policy")
+    assert silent["scores"] is None
+    assert "until complete" not in silent["sets"]
+    assert score_rows(silent) == []
+    stated = {"needed": [0.9, 0.8, 0.1, 0.0, 0.0], "complete": [0.0, 0.8, 0.9, 1.0, 1.0]}
+    for report in reports:
+        report["questions"][0]["stated"] = {"policy": stated}
+    judged = stopping(reports, "policy")
+    assert judged["sets"]["until complete"] == judged["sets"]["first 2"]
+    assert judged["scores"]["needed"]["stated"] == 10
+    # Ten statements, a bin each: needed are a, b of the one and a, c of the other.
+    needed = (0.1 + 0.1 + 0.2 + 0.8 + 0.1 + 0.9) / 10
+    assert judged["scores"]["needed"]["error"] == pytest.approx(needed)
+    assert [row[0] for row in score_rows(judged)] == ["probability", "needed", "complete"]
+    del reports[1]["questions"][0]["stated"]
+    assert stopping(reports, "policy")["scores"] is None

@@ -244,7 +244,7 @@ class TablePolicy(Policy):
         rng = np.random.default_rng([self.seed, action + 1, *(s + 1 for s in sorted(evidence))])
         return float(rng.normal(scale=1.5))
 
-    def decide(self, states: StateBatch) -> tuple[np.ndarray, np.ndarray]:
+    def decide_with_spread(self, states: StateBatch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         reads, stops = [], []
         for start, end in zip(states.starts[:-1], states.starts[1:], strict=True):
             slots = states.slots[start:end].tolist()
@@ -256,7 +256,8 @@ class TablePolicy(Policy):
             reads.append(log_pi[:-1])
             stops.append(log_pi[-1:])
             self.states += 1
-        return torch.cat(reads).numpy(), torch.cat(stops).numpy()
+        read = torch.cat(reads).numpy()
+        return read, torch.cat(stops).numpy(), np.zeros_like(read)
 
 
 @pytest.fixture

@@ -114,16 +114,10 @@ def measure_of(encoder: object) -> Measure:
     Returns:
         The measure that documents are cut by.
     """
-    from hoptrail.memory.encoders.windows import count_tokens, window_of
+    from hoptrail.memory.encoders.windows import count_tokens, counts_tokens, window_of
 
-    if not hasattr(encoder, "count_tokens") or not _counts(encoder):
+    if not counts_tokens(encoder):
         return Measure()
     window = window_of(encoder)
     limit = TOKENS if window is None else max(1, min(window, TOKENS))
     return Measure(lambda texts: count_tokens(encoder, texts), limit)
-
-
-def _counts(encoder: object) -> bool:
-    """Whether an encoder counts tokens itself, and does not estimate for one that it wraps."""
-    inner = getattr(encoder, "inner", None)
-    return hasattr(encoder, "count_tokens") and (inner is None or _counts(inner))

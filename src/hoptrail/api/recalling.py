@@ -6,11 +6,13 @@ import itertools
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hoptrail.api.feedback_inbox import FeedbackInbox, RecallDecision, RecallOptions
 from hoptrail.api.inputs import checked_scope, checked_seed
+from hoptrail.api.selection import Selection, token_counter
 from hoptrail.errors import (
     EncoderMismatch,
     InputError,
@@ -22,12 +24,13 @@ from hoptrail.memory.guarded import guarded
 from hoptrail.types import AsOf, Cost, Hit, Passage, Recall
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from hoptrail.api.encoder_slot import EncoderSlot
     from hoptrail.api.graph_slot import GraphSlot
     from hoptrail.api.insight.journal import Journal
     from hoptrail.api.retrievers import Retrievers
+    from hoptrail.api.selection import Until
     from hoptrail.memory.encoders.transformer import Encoder
     from hoptrail.memory.filters import Filter, FilterLike
     from hoptrail.memory.storage.namespaces import Scope
@@ -75,19 +78,26 @@ class RecallEngine:
     def recall(
         self,
         question: str,
-        k: int = 5,
+        k: int | None = None,
         namespace: Sequence[str] = (),
         effort: str = "balanced",
         *,
         filter: FilterLike | None = None,
         explore: int | None = None,
         as_of: AsOf | None = None,
+        until: Until | None = None,
+        tokens: int | None = None,
+        min_score: float | None = None,
     ) -> Recall:
-        """The k passages that a question needs, found by walking, and the trails behind them.
+        """The passages that a question needs, found by walking, and the trails behind them.
+
+        How many come back, the best first, is a number (`k`), left to the walk (`until`) or a
+        budget (`tokens`); where several are given, each is a limit.
 
         Args:
             question: In words.
-            k: How many passages, at least 1; as many come back wherever there are as many.
+            k: How many passages, at least 1, wherever there are as many; 5 by default, and with
+                `until` or `tokens` at most 50.
             namespace: Where to look: every namespace that begins with it.
             effort: What it may cost: "fast", "balanced" or "thorough".
             filter: Only passages that fulfil it are read and returned; see
@@ -96,32 +106,51 @@ class RecallEngine:
                 less good on average, and feedback on it teaches more.
             as_of: What was valid at a time, such as "2026-01-31T12:00:00Z" or seconds since 1970,
                 rather than now; "ever" for what was valid at any.
+            until: "complete" for the set that is needed: as many of the best as make its expected
+                F1 highest, by `Hit.probability`. How probably they suffice is `Recall.complete`.
+            tokens: As many of the best as have no more tokens together, at least 1: of their
+                `Passage.content`, by the tokenizer of the memory's encoder.
+            min_score: Only passages whose `Hit.probability` is at least this, in [0, 1].
 
         Returns:
             The passages, best first, the trails, most probable first, and what it cost.
 
         Raises:
-            InputError: An empty question, a `k` below 1, a namespace that is none, no filter.
+            InputError: An empty question, a `k` below 1, a namespace that is none, no filter, a
+                limit out of its range, or `tokens` beside an encoder that does not count them.
             ConfigError: There is no such effort.
             EncoderMissing: The memory was opened without an encoder, and holds passages.
             EncoderMismatch: The memory's encoder is not the one that made the vectors.
             MissingExtra: The default encoder is meant and the `minilm` extra is not installed.
-            PolicyError: There is no policy, or its files cannot be used.
+            PolicyError: There is no policy, its files cannot be used, or its scores are not
+                calibrated and `until` or `min_score` needs them.
         """
         return self.recall_many(
-            [question], k, namespace, effort, filter=filter, explore=explore, as_of=as_of
+            [question],
+            k,
+            namespace,
+            effort,
+            filter=filter,
+            explore=explore,
+            as_of=as_of,
+            until=until,
+            tokens=tokens,
+            min_score=min_score,
         )[0]
 
     def recall_many(
         self,
         questions: Iterable[str],
-        k: int = 5,
+        k: int | None = None,
         namespace: Sequence[str] = (),
         effort: str = "balanced",
         *,
         filter: FilterLike | None = None,
         explore: int | None = None,
         as_of: AsOf | None = None,
+        until: Until | None = None,
+        tokens: int | None = None,
+        min_score: float | None = None,
     ) -> list[Recall]:
         """A recall for each question, in their order, walked together.
 
@@ -129,12 +158,15 @@ class RecallEngine:
 
         Args:
             questions: In words; perhaps none.
-            k: How many passages for each.
+            k: As for `recall`, for each.
             namespace: Where to look, for all of them.
             effort: What each may cost.
             filter: As for `recall`, for all of them.
             explore: As for `recall`; what a question draws depends on the seed and itself alone.
             as_of: As for `recall`, for all of them.
+            until: As for `recall`, for each.
+            tokens: As for `recall`, for each.
+            min_score: As for `recall`, for each.
 
         Returns:
             As many recalls as there are questions.
@@ -145,7 +177,8 @@ class RecallEngine:
             EncoderMissing: The memory was opened without an encoder, and holds passages.
             EncoderMismatch: The memory's encoder is not the one that made the vectors.
             MissingExtra: The default encoder is meant and the `minilm` extra is not installed.
-            PolicyError: There is no policy, or its files cannot be used.
+            PolicyError: There is no policy, its files cannot be used, or its scores are not
+                calibrated and `until` or `min_score` needs them.
         """
         from hoptrail.memory.filters import Filter
         from hoptrail.policies.environment import efforts
@@ -153,7 +186,8 @@ class RecallEngine:
         if isinstance(questions, str) or not isinstance(questions, Iterable):
             raise InputError("recall_many takes several questions: give one to recall")
         texts = list(questions)
-        scope = checked_scope(texts, k, namespace, "question", as_of)
+        selection = Selection.parse(k, until, tokens, min_score)
+        scope = checked_scope(texts, selection.k, namespace, "question", as_of)
         bounds = efforts.effort(effort)
         conditions = Filter.parse_optional(filter)
         options = RecallOptions(scope, bounds.name, conditions, checked_seed(explore))
@@ -166,7 +200,7 @@ class RecallEngine:
             last = tries + 1 == TRIES
             try:
                 with self._pinned(scope) as (view, encoder):
-                    recalls = self._walk(texts, k, options, view, encoder, last=last)
+                    recalls = self._walk(texts, selection, options, view, encoder, last=last)
             except (UnknownId, StoreUnavailable):  # damaged, and left out or mended next time
                 if last:
                     raise
@@ -185,7 +219,7 @@ class RecallEngine:
     def _walk(
         self,
         questions: list[str],
-        k: int,
+        selection: Selection,
         options: RecallOptions,
         view: View,
         encoder: Encoder,
@@ -196,24 +230,28 @@ class RecallEngine:
 
         Args:
             questions: In words.
-            k: How many passages for each.
+            selection: What comes back of each ranking.
             options: How they are asked.
             view: Of the scope, pinned.
             encoder: The one that made its vectors.
             last: Return them as they were when the walk began, whatever was replaced.
         """
         graph = self._graph.get().view(view)
+        count_tokens = token_counter(encoder, selection.tokens)
         started = time.perf_counter()
         with self._retrievers.lent(options.effort, view, graph, encoder) as retriever:
             results = retriever.retrieve(
                 questions,
-                k=max(k, RANKED),
+                k=max(selection.k, RANKED),
                 allowed=view.allowed(options.filter),
                 explore=options.explore,
-                explained=k,
+                explained=selection.k,
             )
             fingerprint = self._retrievers.fingerprint
-            decisions = [decide(one, view, k, options.filter, fingerprint) for one in results]
+            decisions = [
+                decide(one, view, selection, count_tokens, options.filter, fingerprint)
+                for one in results
+            ]
         rowids = [one.rowids for one in decisions]
         if not (last or self._store.unchanged(view.version, itertools.chain(*rowids))):
             return None
@@ -255,36 +293,62 @@ class RecallEngine:
 
 
 def decide(
-    result: RetrievalResult, view: View, k: int, filter: Filter | None, policy: str
+    result: RetrievalResult,
+    view: View,
+    selection: Selection,
+    count_tokens: Callable[[Sequence[str]], list[int]],
+    filter: Filter | None,
+    policy: str,
 ) -> RecallDecision:
-    """What a recall returns of a walk over a pinned view: the k best that fulfil a filter.
+    """What a recall returns of a walk over a pinned view: the best that fulfil a filter.
 
     Args:
         result: Of the walk.
         view: Where it took place, still pinned.
-        k: How many passages at most.
+        selection: How many of the best.
+        count_tokens: Of each text, in the encoder's tokens.
         filter: Passages must fulfil it as they are now; None for all.
         policy: The policy's fingerprint.
 
     Returns:
         The hits, and what feedback on them is to be kept with.
+
+    Raises:
+        PolicyError: The selection needs calibrated scores, and the walk has none.
     """
     import numpy as np
 
     from hoptrail.memory.passages.cleaning import apart
 
-    slots = result.slots[:k]
+    needed, complete = (
+        None if values is None else values.tolist()
+        for values in (result.probabilities, result.complete)
+    )
+    count = selection.reach(len(result.slots), needed)
+    slots = result.slots[:count]
     passages = view.passages(slots.tolist())
     fulfil = np.ones(len(slots), dtype=np.bool_)
     if filter is not None:
         fulfil = filter.passages_mask(passages)
-    rows = zip(
-        apart(passages), result.scores[:k].tolist(), slots.tolist(), fulfil.tolist(), strict=True
+    nothing = [None] * count
+    hits = [
+        replace(hit_of(result, passage, score, slot), probability=probability, complete=suffices)
+        for passage, score, slot, probability, suffices in zip(
+            apart(passages),
+            result.scores.tolist(),
+            slots.tolist(),
+            needed or nothing,
+            complete or nothing,
+            strict=False,
+        )
+    ]
+    hits_left = selection.fitting(
+        [hit for hit, right in zip(hits, fulfil.tolist(), strict=True) if right], count_tokens
     )
     return RecallDecision(
         result,
-        tuple(hit_of(result, p, score, slot) for p, score, slot, right in rows if right),
-        tuple(view.rowids[slots[fulfil]].tolist()),
+        hits_left,
+        tuple(view.rowids[slots[fulfil]][: len(hits_left)].tolist()),
         tuple(tuple(int(view.rowids[s]) for s in trail.slots) for trail in result.decided),
         view.version,
         policy,

@@ -18,6 +18,7 @@ def recall_data(recall: Recall) -> dict[str, Any]:
         "id": recall.id,
         "question": recall.question,
         "passages": [_recalled_data(hit) for hit in recall.hits],
+        "complete": recall.complete,
         "trails": [trail_data(trail) for trail in recall.trails],
         "cost": asdict(recall.cost),
     }
@@ -59,6 +60,8 @@ def _recalled_data(hit: Hit) -> dict[str, Any]:
     return {
         **hit_data(hit),
         "sub_question": hit.sub_question,
+        "probability": hit.probability,
+        "complete": hit.complete,
         "shares": asdict(hit.shares) if hit.shares else None,
         "sources": [{**asdict(one), "namespace": list(one.namespace)} for one in hit.sources],
     }

@@ -26,3 +26,4 @@ from .reliability import (
     calibration_interval as calibration_interval,
     reliability as reliability,
 )
+from .separation import auroc as auroc

@@ -67,7 +67,13 @@ def test_documents_carry_the_passage_and_what_is_added_under_one_key() -> None:
     ada = Passage("ada", "Born in Varn.", "Ada Lind", {"page": 3}, ("atlas",), links)
     varn = Passage("varn", "A town.", metadata={"title": "own", "score": 4, "trail": [1]})
     trail = Trail((Hop("Who?", "ada", None, 0.5, 0.125, ("atlas",)),), 0.25, "policy", 0.5)
-    recall = Recall("Who?", (Hit(ada, 0.9), Hit(varn, 0.1)), (trail,), Cost(1.0, 1, 2, 1), "r7")
+    recall = Recall(
+        "Who?",
+        (Hit(ada, 0.9, probability=0.7, complete=0.4), Hit(varn, 0.1)),
+        (trail,),
+        Cost(1.0, 1, 2, 1),
+        "r7",
+    )
     first, second = documents(recall)
     assert (first.id, first.page_content) == ("ada", "Born in Varn.")
     assert first.metadata == {
@@ -76,6 +82,8 @@ def test_documents_carry_the_passage_and_what_is_added_under_one_key() -> None:
             "title": "Ada Lind",
             "namespace": ["atlas"],
             "score": 0.9,
+            "probability": 0.7,
+            "complete": 0.4,
             "recall": "r7",
             "trail": _data(trail),
             "links": [{"target": "varn", "kind": "born_in", "weight": 2.0}],

@@ -71,3 +71,12 @@ def test_of_a_very_long_text_a_part_is_shown_and_that_is_said() -> None:
 
 def test_where_there_is_no_passage_that_is_said() -> None:
     assert recall_text(recall_of([])) == passages_text([]) == "Nothing is remembered here."
+
+
+def test_a_model_is_told_how_probably_the_passages_suffice_where_that_is_known() -> None:
+    passage = Passage("a", "A ship.")
+    sure = Recall(
+        "Who?", (Hit(passage, 1.0, probability=0.9, complete=0.257),), (), Cost(1.0, 1, 1, 1), "r7"
+    )
+    assert recall_text(sure).startswith('Recall (recall: "r7", complete: 0.26)\n\n[1] ')
+    assert recall_text(recall_of([("A ship.", None, "a")])).startswith('Recall (recall: "r7")\n')

@@ -360,7 +360,12 @@ def judge_stopping(
     """
     from hoptrail.cli import output
     from hoptrail.evaluation.report import REFERENCE, load_report, save_report
-    from hoptrail.evaluation.stopping import calibration_rows, plot_calibration, stopping_rows
+    from hoptrail.evaluation.stopping import (
+        calibration_rows,
+        plot_calibration,
+        score_rows,
+        stopping_rows,
+    )
     from hoptrail.evaluation.stopping import stopping as judge
 
     check_results(json, plot, inputs=reports)
@@ -376,6 +381,8 @@ def judge_stopping(
     title = f"{judgement['questions']} questions"
     console.print(output.rows_table(title, stopping_rows(judgement), width=console.width))
     console.print(output.rows_table("", calibration_rows(judgement), width=console.width))
+    if rows := score_rows(judgement):
+        console.print(output.rows_table("", rows, width=console.width))
     error, (low, high) = judgement["calibration"]["error"], judgement["calibration"]["interval"]
     say(
         f"expected calibration error {100 * error:.1f} points, "

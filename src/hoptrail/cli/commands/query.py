@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
@@ -32,6 +33,14 @@ from hoptrail.cli.options import (
     whole_argument,
 )
 from hoptrail.cli.printing import passage_lines, print_json, say
+from hoptrail.cli.recall_limits import (
+    BudgetOption,
+    LimitOption,
+    MinScoreOption,
+    UntilOption,
+    check_no_limits,
+    completeness_line,
+)
 from hoptrail.cli.server_options import (
     AllowHostOption,
     HostOption,
@@ -59,6 +68,7 @@ recall --store agent.db "Where was the designer of the Fram born?"
 recall --store agent.db --trail "Where was the designer of the Fram born?"
 recall --store agent.db --why "Where was the designer of the Fram born?"
 recall --store agent.db --k 10 --effort fast --json "Who taught Ada?"
+recall --store agent.db --until complete --tokens 2000 "Who taught Ada?"
 recall --store agent.db --html walk.html "Who taught Ada?"
 recall --store agent.db --as-of 2026-01-31 "Where does Ann live?"
 recall --store agent.db --policy my-policy --namespace team "Who wrote it?\"""",
@@ -67,10 +77,13 @@ def recall_passages(
     store: StoreOption,
     question: Annotated[str, argument("QUESTION", "what is to be answered")],
     namespace: NamespaceOption = None,
-    k: CountOption = 5,
+    k: LimitOption = None,
     effort: EffortOption = "balanced",
     filter: FilterOption = None,
     as_of: AsOfOption = None,
+    until: UntilOption = None,
+    tokens: BudgetOption = None,
+    min_score: MinScoreOption = None,
     policy: PolicyOption = None,
     encoder: EncoderOption = None,
     index: IndexOption = "auto",
@@ -85,12 +98,15 @@ def recall_passages(
 ) -> int:
     """Walk a memory for the passages that a question needs.
 
-    Prints the passages with their scores; with --trail, how they were found as well, and with
-    --why, what the scores are made of.
+    Prints the passages, each with the probability that it is needed, and the probability that they
+    suffice; with --trail, how they were found as well, and with --why, what the scores are made of.
     """
+    from hoptrail.api.selection import USUAL
     from hoptrail.formats.json_views import recall_data
 
-    scope = namespace or ()
+    scope, count = namespace or (), USUAL if k is None else k
+    if trail:
+        check_no_limits(until, tokens, min_score)
     if html is not None:
         check_page(html, inputs=[store])
     with open_memory(store, encoder=encoder, policy=policy, index=index) as memory:
@@ -98,11 +114,21 @@ def recall_passages(
             from hoptrail.cli import output
 
             answer = output.show_walk(
-                memory, question, k, effort, namespace=scope, filter=filter, as_of=as_of
+                memory, question, count, effort, namespace=scope, filter=filter, as_of=as_of
             )
         else:
             with waiting("walking the memory"):
-                answer = memory.recall(question, k, scope, effort, filter=filter, as_of=as_of)
+                answer = memory.recall(
+                    question,
+                    k,
+                    scope,
+                    effort,
+                    filter=filter,
+                    as_of=as_of,
+                    until=until,
+                    tokens=tokens,
+                    min_score=min_score,
+                )
     if html is not None:
         output_path(html).write_text(answer.to_html(), encoding="utf-8")
     if json:
@@ -111,7 +137,10 @@ def recall_passages(
     from hoptrail.cli import output
 
     console = output.output()
-    console.print(output.hits_table(answer.hits[:k], width=console.width, why=why))
+    answer = replace(answer, hits=answer.hits[: count if trail else None])
+    console.print(output.hits_table(answer.hits, width=console.width, why=why))
+    if answer.hits:
+        say(completeness_line(answer))
     if not trail:
         console.print(output.cost_line(answer.cost))
     return 0

@@ -7,7 +7,12 @@ import pytest
 
 from hoptrail.policies.data.examples import Example, PoolFeatures, gold_clusters
 from hoptrail.policies.environment.reformulation import Reformulator
-from hoptrail.policies.training.calibration import calibrate_stop, fit_platt, left_out, log_loss
+from hoptrail.policies.training.calibration.stop import (
+    calibrate_stop,
+    fit_platt,
+    left_out,
+    log_loss,
+)
 from hoptrail.types import Question
 
 

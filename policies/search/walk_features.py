@@ -1,0 +1,111 @@
+"""What a walk says of how sure it may be: of each passage of its ranking, and of each prefix.
+
+Nothing here depends on the width or the axes of the encoder's vectors, and nothing on how large the
+memory is: z-scores are taken relative to √(2 ln n), where the best of n passages lies by chance
+alone. `hoptrail.policies.networks.score_calibration` names the features, and makes probabilities of
+them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hoptrail.policies.environment.candidates import CandidatePool
+from hoptrail.policies.networks.score_calibration import (
+    PASSAGE_FEATURES,
+    PREFIX_FEATURES,
+    WalkFeatures,
+)
+from hoptrail.policies.search.beam import Episode
+from hoptrail.policies.search.scoring import Reals, Scores
+
+DEPTH = 50
+"""Passages of a ranking that are looked at, at least, however few are returned: what is not among
+the first k has its share in whether they suffice."""
+NO_MASS = 1e-3
+"""Read mass below which it makes no difference."""
+FEW_MASS = 1e-2
+"""Read mass below which networks cannot be said to disagree."""
+NO_QUERY = -5.0
+"""The z-score of a passage that every query of the walk had read already."""
+
+
+def walk_features(episode: Episode, slots: Sequence[int], scores: Scores) -> WalkFeatures:
+    """The features of what a walk ranked.
+
+    Args:
+        episode: A walk that is over.
+        slots: Its ranking, at least `DEPTH` of it where the scope holds as many.
+        scores: By slot; what is missing scores 0.
+    """
+    pool, count = episode.pool, len(slots)
+    mass = np.asarray([episode.read_mass.get(slot, 0.0) for slot in slots])
+    spread = np.asarray([episode.disagreement.get(slot, 0.0) for slot in slots])
+    added = _question_terms(pool, slots)
+    chance = math.sqrt(2 * math.log(max(pool.scope.view.size, 2)))
+    first, best = _query_z(pool, slots)
+    uncovered = 1 - added[:DEPTH].sum() if len(pool.terms) else 0.0
+    values = (
+        _log(mass),
+        _log(np.asarray([scores.get(slot, 0.0) for slot in slots])),
+        spread / (mass + FEW_MASS),
+        best - chance,
+        added,
+        np.full(count, uncovered),
+        np.full(count, first[:DEPTH].max(initial=NO_QUERY) - chance),
+    )
+    of_prefixes = _log(_stopped(episode, slots)), np.cumsum(added)
+    return WalkFeatures(
+        dict(zip(PASSAGE_FEATURES, values, strict=True)),
+        dict(zip(PREFIX_FEATURES, of_prefixes, strict=True)),
+    )
+
+
+def _log(shares: Reals) -> Reals:
+    logarithms: Reals = np.log(np.clip(shares, 0, 1) + NO_MASS)
+    return logarithms
+
+
+def _question_terms(pool: CandidatePool, slots: Sequence[int]) -> Reals:
+    """The share of the question's idf that each adds to those before it, `(n,)`."""
+    lexicon = pool.scope.lexicon
+    passages = lexicon.passage_terms(list(slots))
+    idf = lexicon.idf()[pool.terms].astype(np.float64)
+    added, still_open = np.zeros(len(slots)), np.ones(len(idf), dtype=bool)
+    for place, passage in enumerate(passages):
+        new = still_open & np.isin(pool.terms, passage.terms)
+        added[place] = idf[new].sum()
+        still_open &= ~new
+    return added / max(float(idf.sum()), 1e-9)
+
+
+def _query_z(pool: CandidatePool, slots: Sequence[int]) -> tuple[Reals, Reals]:
+    """Cosines with the first query, and with the best of all queries asked, in deviations.
+
+    A query that was made of a passage lies near to it, whatever was asked: it does not count there.
+    """
+    at = np.asarray(slots, dtype=np.int64)
+    first, best = np.zeros(len(at)), np.full(len(at), NO_QUERY)
+    for evidence, query in pool.queries.items():
+        cosines = pool.scope.view.dense.cosines(query.vector, at)
+        z = (cosines.astype(np.float64) - query.mean) / max(query.spread, 1e-9)
+        own: NDArray[np.bool_] = np.isin(at, list(evidence))
+        best = np.where(own, best, np.maximum(best, z))
+        if not evidence:
+            first = z
+    return first, best
+
+
+def _stopped(episode: Episode, slots: Sequence[int]) -> Reals:
+    """The probability that a walk reads nothing but the first so many and then stops, `(n,)`."""
+    place = {slot: rank for rank, slot in enumerate(slots)}
+    ends = np.zeros(len(slots) + 1)
+    for terminal in episode.terminals:
+        last = max((place.get(slot, len(slots)) for slot in terminal.prefix.evidence), default=0)
+        ends[last] += math.exp(terminal.log_prob)
+    stopped: Reals = np.cumsum(ends[:-1])
+    return stopped
