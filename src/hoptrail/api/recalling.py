@@ -177,8 +177,7 @@ class RecallEngine:
             EncoderMissing: The memory was opened without an encoder, and holds passages.
             EncoderMismatch: The memory's encoder is not the one that made the vectors.
             MissingExtra: The default encoder is meant and the `minilm` extra is not installed.
-            PolicyError: There is no policy, its files cannot be used, or its scores are not
-                calibrated and `until` or `min_score` needs them.
+            PolicyError: As for `recall`.
         """
         from hoptrail.memory.filters import Filter
         from hoptrail.policies.environment import efforts

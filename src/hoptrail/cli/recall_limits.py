@@ -41,7 +41,7 @@ MinScoreOption = Annotated[
 ]
 
 
-def check_no_limits(until: object, tokens: object, min_score: object) -> None:
+def check_limits(trail: bool, until: object, tokens: object, min_score: object) -> None:
     """Refuse limits beside --trail, which shows a walk with all that it ranked.
 
     Raises:
@@ -49,7 +49,7 @@ def check_no_limits(until: object, tokens: object, min_score: object) -> None:
     """
     named = {"--until": until, "--tokens": tokens, "--min-score": min_score}
     for name, value in named.items():
-        if value is not None:
+        if trail and value is not None:
             raise InputError(
                 f"{name} does not go with --trail, which shows the whole walk: say --k instead"
             )

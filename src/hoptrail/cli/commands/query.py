@@ -38,7 +38,7 @@ from hoptrail.cli.recall_limits import (
     LimitOption,
     MinScoreOption,
     UntilOption,
-    check_no_limits,
+    check_limits,
     completeness_line,
 )
 from hoptrail.cli.server_options import (
@@ -105,8 +105,7 @@ def recall_passages(
     from hoptrail.formats.json_views import recall_data
 
     scope, count = namespace or (), USUAL if k is None else k
-    if trail:
-        check_no_limits(until, tokens, min_score)
+    check_limits(trail, until, tokens, min_score)
     if html is not None:
         check_page(html, inputs=[store])
     with open_memory(store, encoder=encoder, policy=policy, index=index) as memory:
