@@ -30,7 +30,6 @@ from hoptrail.cli.commands import log as log  # isort: skip
 from hoptrail.cli.commands import store as store  # isort: skip
 from hoptrail.cli.commands import train as train  # isort: skip
 from hoptrail.cli.commands import train_reformulator as train_reformulator  # isort: skip
-from hoptrail.cli.commands import train_calibration as train_calibration  # isort: skip
 from hoptrail.cli.commands import rag as rag  # isort: skip
 from hoptrail.cli.commands import train_reader as train_reader  # isort: skip
 from hoptrail.cli.commands import evaluate as evaluate  # isort: skip
