@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hoptrail.api.selection import expected_best
+from hoptrail.api.hit_selection import expected_best
 from hoptrail.errors import FormatError, HoptrailError, InputError
 from hoptrail.evaluation.plots import new_figure, save_figure
 from hoptrail.metrics.bootstrap import clusters_of

@@ -9,9 +9,9 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from hoptrail.api.async_memory import AsyncMemory
+from hoptrail.api.hit_selection import HitSelection
 from hoptrail.api.inputs import checked_scope
 from hoptrail.api.memory import Memory
-from hoptrail.api.selection import Selection
 from hoptrail.errors import InputError
 from hoptrail.integrations.operations.recall_settings import (
     RecallSettings,
@@ -115,7 +115,7 @@ class Asking(BaseModel):
         refuse_unknown(call, "the call")
         own = {name: getattr(self, name) for name in SETTINGS if name != "filter"}
         merged = {**own, **self.search_kwargs, **{k: v for k, v in call.items() if v is not None}}
-        Selection.parse(merged["k"], *(merged[name] for name in LIMITS))
+        HitSelection.parse(merged["k"], *(merged[name] for name in LIMITS))
         where = (self.filter, self.search_kwargs.get("filter"), call.get("filter"))
         conditions = [one for one in map(checked_filter, where) if one]
         return {

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from hoptrail.api.async_memory import AsyncMemory
+from hoptrail.api.hit_selection import HitSelection, Until
 from hoptrail.api.inputs import checked_scope
 from hoptrail.api.memory import Memory
-from hoptrail.api.selection import Selection, Until
 from hoptrail.errors import ConfigError, InputError
 from hoptrail.memory.filters import Filter, FilterLike
 from hoptrail.memory.storage.validity import Moment
@@ -57,7 +57,7 @@ class RecallSettings:
         object.__setattr__(self, "filter", checked_filter(self.filter))
         object.__setattr__(self, "score_threshold", checked_threshold(self.score_threshold))
         checked_as_of(self.as_of)
-        Selection.parse(self.k, self.until, self.tokens, self.min_score)
+        HitSelection.parse(self.k, self.until, self.tokens, self.min_score)
 
     @property
     def scope(self) -> tuple[str, ...]:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hoptrail.api.feedback_inbox import FeedbackInbox, RecallDecision, RecallOptions
+from hoptrail.api.hit_selection import HitSelection, token_counter
 from hoptrail.api.inputs import checked_scope, checked_seed
-from hoptrail.api.selection import Selection, token_counter
 from hoptrail.errors import (
     EncoderMismatch,
     InputError,
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
     from hoptrail.api.encoder_slot import EncoderSlot
     from hoptrail.api.graph_slot import GraphSlot
+    from hoptrail.api.hit_selection import Until
     from hoptrail.api.insight.journal import Journal
     from hoptrail.api.retrievers import Retrievers
-    from hoptrail.api.selection import Until
     from hoptrail.memory.encoders.transformer import Encoder
     from hoptrail.memory.filters import Filter, FilterLike
     from hoptrail.memory.storage.namespaces import Scope
@@ -185,7 +185,7 @@ class RecallEngine:
         if isinstance(questions, str) or not isinstance(questions, Iterable):
             raise InputError("recall_many takes several questions: give one to recall")
         texts = list(questions)
-        selection = Selection.parse(k, until, tokens, min_score)
+        selection = HitSelection.parse(k, until, tokens, min_score)
         scope = checked_scope(texts, selection.k, namespace, "question", as_of)
         bounds = efforts.effort(effort)
         conditions = Filter.parse_optional(filter)
@@ -218,7 +218,7 @@ class RecallEngine:
     def _walk(
         self,
         questions: list[str],
-        selection: Selection,
+        selection: HitSelection,
         options: RecallOptions,
         view: View,
         encoder: Encoder,
@@ -294,7 +294,7 @@ class RecallEngine:
 def decide(
     result: RetrievalResult,
     view: View,
-    selection: Selection,
+    selection: HitSelection,
     count_tokens: Callable[[Sequence[str]], list[int]],
     filter: Filter | None,
     policy: str,

@@ -101,7 +101,7 @@ def recall_passages(
     Prints the passages, each with the probability that it is needed, and the probability that they
     suffice; with --trail, how they were found as well, and with --why, what the scores are made of.
     """
-    from hoptrail.api.selection import USUAL
+    from hoptrail.api.hit_selection import USUAL
     from hoptrail.formats.json_views import recall_data
 
     scope, count = namespace or (), USUAL if k is None else k

@@ -22,7 +22,7 @@ Until = Literal["complete"]
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class HitSelection:
     """Which of a ranking come back: the longest prefix that every limit allows."""
 
     k: int
@@ -41,7 +41,7 @@ class Selection:
         until: Until | None = None,
         tokens: int | None = None,
         min_score: float | None = None,
-    ) -> Selection:
+    ) -> HitSelection:
         """What a caller asks for, checked.
 
         Args:

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from hoptrail.api.selection import MOST, USUAL, Selection, expected_best
+from hoptrail.api.hit_selection import MOST, USUAL, HitSelection, expected_best
 from hoptrail.errors import InputError, PolicyError
 from hoptrail.types import Hit, Passage
 
@@ -28,32 +28,34 @@ from hoptrail.types import Hit, Passage
 )
 def test_what_is_no_limit_is_refused_by_its_name(options) -> None:
     with pytest.raises(InputError, match=next(iter(options))):
-        Selection.parse(**options)
+        HitSelection.parse(**options)
 
 
 def test_what_decides_says_how_many_come_back_at_most() -> None:
-    assert Selection.parse().k == Selection.parse(min_score=0.1).k == USUAL
-    assert Selection.parse(until="complete").k == Selection.parse(tokens=9).k == MOST
-    assert Selection.parse(2, "complete", 9).k == 2
+    assert HitSelection.parse().k == HitSelection.parse(min_score=0.1).k == USUAL
+    assert HitSelection.parse(until="complete").k == HitSelection.parse(tokens=9).k == MOST
+    assert HitSelection.parse(2, "complete", 9).k == 2
 
 
 def test_limits_hold_together() -> None:
     stated = [0.9, 0.8, 0.3, 0.05]
-    assert Selection.parse(3).reach(4, stated) == 3
-    assert Selection.parse(until="complete").reach(4, stated) == 2
-    assert Selection.parse(1, "complete").reach(4, stated) == 1
-    assert Selection.parse(min_score=0.3).reach(4, stated) == 3
-    assert Selection.parse(min_score=0.95).reach(4, stated) == 0
-    assert Selection.parse(until="complete", min_score=0.85).reach(4, stated) == 1
+    assert HitSelection.parse(3).reach(4, stated) == 3
+    assert HitSelection.parse(until="complete").reach(4, stated) == 2
+    assert HitSelection.parse(1, "complete").reach(4, stated) == 1
+    assert HitSelection.parse(min_score=0.3).reach(4, stated) == 3
+    assert HitSelection.parse(min_score=0.95).reach(4, stated) == 0
+    assert HitSelection.parse(until="complete", min_score=0.85).reach(4, stated) == 1
 
 
 def test_what_needs_probabilities_is_refused_where_there_are_none() -> None:
-    assert Selection.parse(3).reach(9, None) == 3
-    assert Selection.parse(tokens=3).reach(9, None) == 9
+    assert HitSelection.parse(3).reach(9, None) == 3
+    assert HitSelection.parse(tokens=3).reach(9, None) == 9
     for options in ({"until": "complete"}, {"min_score": 0.5}):
         with pytest.raises(PolicyError, match="calibrat"):
-            Selection.parse(**options).reach(9, None)
-        assert Selection.parse(**options).reach(0, None) == 0  # nothing is there to be chosen from
+            HitSelection.parse(**options).reach(9, None)
+        assert (
+            HitSelection.parse(**options).reach(0, None) == 0
+        )  # nothing is there to be chosen from
 
 
 @pytest.mark.parametrize("budget", range(1, 14))
@@ -61,7 +63,9 @@ def test_the_budget_is_used_as_far_as_it_goes_and_never_exceeded(budget) -> None
     texts = ["a b c", "a b", "a b c d e", "a"]
     hits = [Hit(Passage(str(i), text), 1.0) for i, text in enumerate(texts)]
     sizes = [len(text.split()) for text in texts]
-    fitting = Selection.parse(tokens=budget).fitting(hits, lambda ts: [len(t.split()) for t in ts])
+    fitting = HitSelection.parse(tokens=budget).fitting(
+        hits, lambda ts: [len(t.split()) for t in ts]
+    )
     assert list(fitting) == hits[: len(fitting)]
     assert sum(sizes[: len(fitting)]) <= budget
     assert len(fitting) == len(texts) or sum(sizes[: len(fitting) + 1]) > budget
