@@ -163,18 +163,18 @@ def judge_scores(scores: ScoreCalibration, walks: Sequence[JudgedWalk]) -> dict[
         `probability` and of `complete`; and of all, how well `complete` of five passages tells
         those that can be answered from the others (AUROC, where there are both).
     """
-    needed, complete, known = [], [], []
+    needed, complete, stated_of_five = [], [], []
     for walk in walks:
         probabilities = scores.probabilities(walk.features)
         suffices = scores.completeness(walk.features, probabilities)
-        known.append(float(suffices[: RANKS // 4][-1]))
+        stated_of_five.append(float(suffices[: RANKS // 4][-1]))
         if walk.answerable:
             needed.append((probabilities[:JUDGED], walk.needed[:JUDGED]))
             complete.append((suffices[:JUDGED], walk.suffices[:JUDGED]))
     answerable = [walk.answerable for walk in walks]
     figures = {"needed_error": _error(needed), "complete_error": _error(complete)}
     if any(answerable) and not all(answerable):
-        figures["answerable_auroc"] = auroc(known, answerable)
+        figures["answerable_auroc"] = auroc(stated_of_five, answerable)
     return figures
 
 
