@@ -232,13 +232,13 @@ def first_states(walker: PolicyRetriever, batch: Sequence[Question]) -> list[Val
         pool = CandidatePool(text, vector, walker.scope, first=first)
         state = state_input(pool, FeatureTable(pool).now(), ())
         read, stop = walker.search.policy.decide(batch_states([state]))
-        likely = np.exp(read.double().numpy())
+        likely = np.exp(read.astype(np.float64))
         alone = state.x[:, : len(CandidateFeature)].astype(np.float64)
         about = state.x[0, len(CandidateFeature) :].astype(np.float64)
         hybrid, dense, sparse = (set(ranking[:10]) for ranking in pool.rankings)
         walk = set(pool.pagerank_ranking[:10])
         agreement = [len(dense & sparse), len(hybrid & dense), len(hybrid & sparse)]
-        surely = [likely.max(), -(likely * np.log(likely + 1e-12)).sum(), float(stop.exp()[0])]
+        surely = [likely.max(), -(likely * np.log(likely + 1e-12)).sum(), float(np.exp(stop[0]))]
         counts = np.asarray([len(walk & hybrid), len(state.x), *agreement, *surely])
         rows.append(np.concatenate([alone.max(0), alone.mean(0), alone.std(0), about, counts]))
     return rows

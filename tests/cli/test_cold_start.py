@@ -38,7 +38,7 @@ def test_only_new_texts_and_the_first_question_ever_need_pytorch(tmp_path: Path)
     heavy_imports("recall", *store, question)  # exports the encoders, where they are not yet
     for effort in ("fast", "balanced", "thorough"):
         assert heavy_imports("recall", *store, "--effort", effort, question) == []
-    assert heavy_imports("search", *store, "Ada") == []
+    assert heavy_imports("search", *store, "--mode", "sparse", "Ada") == []
     assert heavy_imports("history", *store, "ada") == []
     assert heavy_imports("add", *store, str(corpus)) == []  # its vector is cached
     assert heavy_imports("forget", *store, "--filter", '{"kind": "none"}', "--yes") == []
