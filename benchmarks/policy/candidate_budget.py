@@ -333,7 +333,7 @@ def ridge() -> Any:
 
 def forest() -> Any:
     """A small forest of regression trees."""
-    return RandomForestRegressor(200, min_samples_leaf=10, max_features=0.3, random_state=0)
+    return RandomForestRegressor(100, min_samples_leaf=10, max_features=0.3, random_state=0)
 
 
 def report(name: str, table: Mapping[str, Mapping[str, Any]]) -> None:
