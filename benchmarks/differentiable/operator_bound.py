@@ -59,7 +59,7 @@ def compare(store: Store, queries: Tensor) -> list[dict[str, Any]]:
             error = (read.output - exact.output).norm(dim=-1)
             cosine = functional.cosine_similarity(gradient, exact_gradient, dim=-1)
             figures = {"left out": 1 - seen, "bound": read.rest, "error": error, "cosine": cosine}
-            means = {name: round(float(value.detach().mean()), 4) for name, value in figures.items()}
+            means = {name: round(value.mean().item(), 4) for name, value in figures.items()}
             rows.append({"temperature": temperature, "k": k, **means})
             sys.stdout.write(f"{json.dumps(rows[-1])}\n")
             sys.stdout.flush()
