@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from hoptrail.cli.options import option, path_option, whole_argument
 
 HostOption = Annotated[
     str, option("--host", metavar="ADDRESS", help="where it listens (default: 127.0.0.1)")
-]
-PortOption = Annotated[
-    int, option("--port", parser=whole_argument, metavar="N", help="where it listens; 0 for any")
 ]
 TokensOption = Annotated[
     Path | None,
@@ -39,3 +36,13 @@ RateOption = Annotated[
         help="requests that each caller may send (default: 600)",
     ),
 ]
+
+
+def port_option(default: int) -> Any:
+    """The option of a port.
+
+    Args:
+        default: Its value where none is given.
+    """
+    meaning = f"0 for any that is free (default: {default})"
+    return option("--port", parser=whole_argument, metavar="N", help=meaning)

@@ -44,9 +44,9 @@ from hoptrail.cli.recall_limits import (
 from hoptrail.cli.server_options import (
     AllowHostOption,
     HostOption,
-    PortOption,
     RateOption,
     TokensOption,
+    port_option,
 )
 from hoptrail.errors import InputError
 from hoptrail.outputs.output_files import output_path
@@ -308,7 +308,7 @@ def serve_mcp(
     read_only: Annotated[bool, toggle("--read-only", "offer nothing that writes")] = False,
     transport: TransportOption = "stdio",
     host: HostOption = "127.0.0.1",
-    port: PortOption = 8000,
+    port: Annotated[int, port_option(8000)] = 8000,
     tokens: TokensOption = None,
     allow_host: AllowHostOption = None,
     calls_per_minute: RateOption = 600,

@@ -24,9 +24,9 @@ from hoptrail.cli.printing import say
 from hoptrail.cli.server_options import (
     AllowHostOption,
     HostOption,
-    PortOption,
     RateOption,
     TokensOption,
+    port_option,
 )
 from hoptrail.errors import MissingExtra
 
@@ -73,7 +73,7 @@ def serve_memory(
     encoder: EncoderOption = None,
     read_only: Annotated[bool, toggle("--read-only", "offer nothing that writes")] = False,
     host: HostOption = "127.0.0.1",
-    port: PortOption = 8080,
+    port: Annotated[int, port_option(8080)] = 8080,
     tokens: TokensOption = None,
     allow_host: AllowHostOption = None,
     calls_per_minute: RateOption = 600,
