@@ -275,6 +275,15 @@ def waiting(what: str) -> Iterator[None]:
         yield
 
 
+def use_one_blas_thread() -> None:
+    """Have NumPy multiply on one thread, for a command that asks one question and ends.
+
+    A second one waits busily from one small product to the next. NumPy must not be there yet, and
+    whoever has set the number has it.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 @contextmanager
 def leaving_no_empty_folder(folder: Path) -> Iterator[None]:
     """Remove a folder that was made for a result, where there is none in the end."""

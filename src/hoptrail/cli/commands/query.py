@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 from hoptrail.cli.app import AROUND, EVERY_DAY, app, command
-from hoptrail.cli.opening import new_memory, open_memory, waiting
+from hoptrail.cli.opening import new_memory, open_memory, use_one_blas_thread, waiting
 from hoptrail.cli.options import (
     AsOfOption,
     CountOption,
@@ -101,6 +101,7 @@ def recall_passages(
     Prints the passages, each with the probability that it is needed, and the probability that they
     suffice; with --trail, how they were found as well, and with --why, what the scores are made of.
     """
+    use_one_blas_thread()
     from hoptrail.api.hit_selection import USUAL
     from hoptrail.formats.json_views import recall_data
 
@@ -173,6 +174,7 @@ def search_passages(
 
     No policy, no trail: the indexes' own ranking.
     """
+    use_one_blas_thread()
     from hoptrail.formats.json_views import hit_data
 
     scope = namespace or ()
