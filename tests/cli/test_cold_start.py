@@ -40,5 +40,5 @@ def test_only_new_texts_and_the_first_question_ever_need_pytorch(tmp_path: Path)
         assert heavy_imports("recall", *store, "--effort", effort, question) == []
     assert heavy_imports("search", *store, "--mode", "sparse", "Ada") == []
     assert heavy_imports("history", *store, "ada") == []
-    assert heavy_imports("add", *store, str(corpus)) == []  # its vector is cached
+    assert heavy_imports("add", *store, "--on-duplicate", "replace", str(corpus)) == []  # cached
     assert heavy_imports("forget", *store, "--filter", '{"kind": "none"}', "--yes") == []
