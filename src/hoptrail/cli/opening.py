@@ -90,6 +90,7 @@ def open_memory(
     reader: Path | None = None,
     index: str | Router = "auto",
     language: str | None = None,
+    one_thread: bool = False,
 ) -> Memory:
     """The memory at `--store`, with what `--encoder` and `--policy` name.
 
@@ -103,10 +104,14 @@ def open_memory(
         reader: A reader's folder, for what asks.
         index: The kind of dense index.
         language: Of a new memory.
+        one_thread: NumPy multiplies on one thread, unless the environment says otherwise: for a
+            command that asks one question. A second thread waits busily between small products.
 
     Raises:
         StoreUnavailable: There is no such file, or it is not a store.
     """
+    if one_thread:  # read by NumPy's BLAS when NumPy is imported
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from hoptrail.api.memory import Memory
 
     if exists and not store.exists():
@@ -273,15 +278,6 @@ def waiting(what: str) -> Iterator[None]:
 
     with Console(stderr=True, highlight=False).status(f"{what} …"):
         yield
-
-
-def use_one_blas_thread() -> None:
-    """Have NumPy multiply on one thread, for a command that asks one question and ends.
-
-    A second one waits busily from one small product to the next. NumPy must not be there yet, and
-    whoever has set the number has it.
-    """
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 from hoptrail.cli.app import AROUND, EVERY_DAY, app, command
-from hoptrail.cli.opening import new_memory, open_memory, use_one_blas_thread, waiting
+from hoptrail.cli.opening import new_memory, open_memory, waiting
 from hoptrail.cli.options import (
     AsOfOption,
     CountOption,
@@ -101,7 +101,6 @@ def recall_passages(
     Prints the passages, each with the probability that it is needed, and the probability that they
     suffice; with --trail, how they were found as well, and with --why, what the scores are made of.
     """
-    use_one_blas_thread()
     from hoptrail.api.hit_selection import USUAL
     from hoptrail.formats.json_views import recall_data
 
@@ -109,7 +108,7 @@ def recall_passages(
     check_limits(trail, until, tokens, min_score)
     if html is not None:
         check_page(html, inputs=[store])
-    with open_memory(store, encoder=encoder, policy=policy, index=index) as memory:
+    with open_memory(store, encoder=encoder, policy=policy, index=index, one_thread=True) as memory:
         if trail and not json:
             from hoptrail.cli import output
 
@@ -174,7 +173,6 @@ def search_passages(
 
     No policy, no trail: the indexes' own ranking.
     """
-    use_one_blas_thread()
     from hoptrail.formats.json_views import hit_data
 
     scope = namespace or ()
@@ -186,7 +184,10 @@ def search_passages(
         loaded = load_learned_index(learned)
         pipeline = learned_pipeline(loaded, k)
         kind = loaded if isinstance(loaded, Router) else index
-    with waiting("searching"), open_memory(store, encoder=encoder, index=kind) as memory:
+    with (
+        waiting("searching"),
+        open_memory(store, encoder=encoder, index=kind, one_thread=True) as memory,
+    ):
         hits = memory.search(
             query, k, scope, mode=mode, filter=filter, pipeline=pipeline, as_of=as_of
         )
