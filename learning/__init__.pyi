@@ -45,6 +45,16 @@ from .indexes.id_training import (
     learn_semantic_ids as learn_semantic_ids,
 )
 from .indexes.labelled_queries import LabelledQueries as LabelledQueries
+from .indexes.moving_index import (
+    MovingIndex as MovingIndex,
+    Staleness as Staleness,
+)
+from .indexes.serving_error import (
+    GradientFidelity as GradientFidelity,
+    ServingError as ServingError,
+    gradient_fidelity as gradient_fidelity,
+    serving_error as serving_error,
+)
 from .indexes.matryoshka import (
     MatryoshkaConfig as MatryoshkaConfig,
     learn_rotation as learn_rotation,

@@ -1,8 +1,8 @@
 """Training changes of low rank of a network's linear layers: W + s B A, of which W is frozen.
 
 Source: Hu et al. 2021, "LoRA" (arXiv:2106.09685). Once they are trained they are added to the
-weights (`hoptrail.memory.encoders.query_tuned`), so that a changed network costs what the network
-costs.
+weights (`hoptrail.memory.encoders.tuned.query_tuned`), so that a changed network costs what the
+network costs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from hoptrail.memory.encoders.query_tuned import low_rank_change
+from hoptrail.memory.encoders.tuned.query_tuned import low_rank_change
 
 
 class LowRank(nn.Module):

@@ -1,5 +1,6 @@
+from .encoders.tuned.passage_tuned import PassageTunedEncoder as PassageTunedEncoder
+from .encoders.tuned.query_tuned import QueryTunedEncoder as QueryTunedEncoder
 from .encoders.query_cache import CacheInfo as CacheInfo
-from .encoders.query_tuned import QueryTunedEncoder as QueryTunedEncoder
 from .encoders.sentence_transformer import (
     SentenceTransformerEncoder as SentenceTransformerEncoder,
 )

@@ -3,6 +3,10 @@ from .data.training_data import (
     TrainingData as TrainingData,
     TrainingSet as TrainingSet,
 )
+from .encoder_tuning.passage_encoder import (
+    PassageEncoderConfig as PassageEncoderConfig,
+    tune_passage_encoder as tune_passage_encoder,
+)
 from .environment.efforts import (
     Effort as Effort,
     effort as effort,

@@ -42,8 +42,8 @@ from hoptrail.learning.answering.trail_windows import (
 )
 from hoptrail.learning.reader.answers import normalize_answer
 from hoptrail.memory.encoders.model_folder import check_own_folder
-from hoptrail.memory.encoders.query_tuned import merge_low_rank
 from hoptrail.memory.encoders.transformer import TransformerEncoder, TransformerModel, minilm
+from hoptrail.memory.encoders.tuned.query_tuned import merge_low_rank
 from hoptrail.memory.encoders.windows import tokenizer_of
 from hoptrail.types import Answer, Evidence, Passage
 
@@ -115,7 +115,7 @@ class ExtractiveReader:
 
     Args:
         base: The encoder whose transformer it changes; the encoder stays as it is.
-        factors: The changes, by layer, as `hoptrail.memory.encoders.query_tuned` has them.
+        factors: The changes, by layer, as `hoptrail.memory.encoders.tuned.query_tuned` has them.
         head: Reads the token vectors.
         certainty: Says how sure an answer is.
         made_of: What it was trained on and how well it does; JSON values.

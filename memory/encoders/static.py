@@ -25,10 +25,12 @@ from numpy.typing import NDArray
 from hoptrail.errors import FormatError, InputError
 from hoptrail.memory.analysis.widths import plain_width
 from hoptrail.memory.encoders.model_folder import check_own_folder, unsupported
-from hoptrail.memory.encoders.query_tuned import CARD as QUERY_TUNED
-from hoptrail.memory.encoders.query_tuned import QueryTunedEncoder
 from hoptrail.memory.encoders.sentence_transformer import SentenceTransformerEncoder
 from hoptrail.memory.encoders.transformer import Encoder, TransformerEncoder, Vectors, fetch
+from hoptrail.memory.encoders.tuned.passage_tuned import CARD as PASSAGE_TUNED
+from hoptrail.memory.encoders.tuned.passage_tuned import PassageTunedEncoder
+from hoptrail.memory.encoders.tuned.query_tuned import CARD as QUERY_TUNED
+from hoptrail.memory.encoders.tuned.query_tuned import QueryTunedEncoder
 from hoptrail.memory.encoders.vectors import TINY, unit
 from hoptrail.memory.encoders.windows import token_counts, token_ids, tokenizer_of
 
@@ -227,7 +229,11 @@ def load_encoder(model: str | Path) -> Encoder:
         FormatError: The folder holds neither.
         MissingExtra: The model needs sentence-transformers, which is not installed.
     """
-    for card, load in ((CARD, StaticEncoder.load), (QUERY_TUNED, QueryTunedEncoder.load)):
+    for card, load in (
+        (CARD, StaticEncoder.load),
+        (QUERY_TUNED, QueryTunedEncoder.load),
+        (PASSAGE_TUNED, PassageTunedEncoder.load),
+    ):
         there = False
         with suppress(OSError, ValueError):  # no path at all: then perhaps a name
             there = (Path(model) / card).is_file()

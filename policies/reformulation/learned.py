@@ -18,8 +18,8 @@ from safetensors.numpy import load_file, save_file
 
 from hoptrail.errors import PolicyError
 from hoptrail.learning.arrays.tensor_files import FAULTS, load_about, reason
-from hoptrail.memory.encoders.query_tuned import LowRankEncoder
 from hoptrail.memory.encoders.transformer import Encoder, TransformerEncoder
+from hoptrail.memory.encoders.tuned.query_tuned import LowRankEncoder
 from hoptrail.memory.encoders.wrapped import uncached
 from hoptrail.policies.reformulation.latent_query import LatentQuery
 

@@ -15,8 +15,9 @@ from hoptrail.memory.encoders.wrapped import uncached
 from hoptrail.policies.data.augmentation import augmented_corpora
 from hoptrail.policies.data.corpora import OpenCorpus
 from hoptrail.policies.data.examples import Example, Source, prepare
+from hoptrail.policies.data.inverse_cloze import with_cloze_questions
 from hoptrail.policies.data.pseudo_questions import pseudo_questions
-from hoptrail.policies.data.training_data import TrainingData
+from hoptrail.policies.data.training_data import TrainingData, TrainingSet
 from hoptrail.policies.environment.efforts import EFFORTS
 from hoptrail.policies.training.config import TrainConfig
 from hoptrail.policies.training.next_queries import NextQueries
@@ -185,6 +186,46 @@ def open_corpora(
         corpora.append(OpenCorpus(file, None, encoder, progress=indexing))
         stack.callback(corpora[-1].close)
     return corpora
+
+
+def tuning_corpora(
+    data: TrainingData,
+    encoder: Encoder,
+    *,
+    cloze: int,
+    seed: int,
+    progress: TrainingProgress,
+    stack: ExitStack,
+) -> tuple[list[OpenCorpus], list[OpenCorpus]]:
+    """What an encoder learns from, and what it is measured on, open until the stack closes.
+
+    Args:
+        data: Names the files.
+        encoder: Of the passages; their vectors are cached.
+        cloze: Questions that are made of the passages besides.
+        seed: Of what is drawn.
+        progress: Told of each that has to be indexed.
+        stack: Closes them.
+
+    Returns:
+        The corpora with the questions to learn from, and those of `data.dev` with theirs.
+
+    Raises:
+        FormatError: A file cannot be read, or a supporting passage is not in its corpus.
+    """
+
+    def opened(sets: Sequence[TrainingSet]) -> list[OpenCorpus]:
+        corpora = open_corpora([one.corpus for one in sets], encoder, progress, stack)
+        return [
+            corpus.with_questions(read_questions(one.questions), one.questions)
+            for corpus, one in zip(corpora, sets, strict=True)
+        ]
+
+    train, dev = opened(data.train), opened(data.dev)
+    if cloze:
+        unlabelled = open_corpora(data.pseudo_corpora, encoder, progress, stack)
+        train += with_cloze_questions(unlabelled, cloze, seed)
+    return train, dev
 
 
 def with_pseudo_questions(

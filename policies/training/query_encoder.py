@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Literal
 
 import numpy as np
 import torch
@@ -31,33 +31,30 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hoptrail.errors import ConfigError, InputError
-from hoptrail.formats.jsonl import read_questions
-from hoptrail.learning.losses import listwise_loss
 from hoptrail.learning.low_rank import add_low_rank
 from hoptrail.learning.ranking_losses import TAUGHT
 from hoptrail.learning.retrieval.collapse import CollapseMonitor
-from hoptrail.learning.retrieval.soft_ranking import soft_ndcg, soft_recall
 from hoptrail.memory.encoders.query_side import query_side
-from hoptrail.memory.encoders.query_tuned import QueryTunedEncoder, check_tuned_folder
 from hoptrail.memory.encoders.transformer import Encoder, TransformerEncoder
+from hoptrail.memory.encoders.tuned.query_tuned import QueryTunedEncoder, check_tuned_folder
 from hoptrail.memory.views.view import View
 from hoptrail.policies.data.corpora import OpenCorpus
-from hoptrail.policies.data.inverse_cloze import with_cloze_questions
 from hoptrail.policies.data.query_candidates import (
     SAME,
     NegativesName,
     QueryObjective,
+    check_objective,
     hybrid_teacher,
-    list_loss,
+    objective_loss,
+    scope_loss,
 )
-from hoptrail.policies.data.training_data import TrainingData, TrainingSet
+from hoptrail.policies.data.training_data import TrainingData
 from hoptrail.policies.reformulation.query_text import query_text
-from hoptrail.policies.training.preparation import open_corpora
+from hoptrail.policies.training.preparation import tuning_corpora
 from hoptrail.policies.training.stage_run import Schedule
 from hoptrail.types import Namespace
 from hoptrail.values.numbers import above_zero, whole
 from hoptrail.values.progress import TrainingProgress, silent
-from hoptrail.values.strings import check_choice
 
 DEPTHS = (5, 10)
 """Passages that a dense search may give, where it is measured."""
@@ -103,12 +100,7 @@ class QueryEncoderConfig:
             whole(getattr(self, name), name, least=1, error=ConfigError)
         for name in ("learning_rate", "temperature", "same"):
             above_zero(getattr(self, name), name, error=ConfigError)
-        if self.objective not in get_args(QueryObjective):
-            raise ConfigError(
-                f"objective must be one of {', '.join(get_args(QueryObjective))}, got "
-                f"{self.objective!r}"
-            )
-        check_choice(self.negatives, get_args(NegativesName), "negatives")
+        check_objective(self.objective, self.negatives)
         whole(self.cloze, "cloze", least=0, error=ConfigError)
         if not 0 <= self.anchor < math.inf or not 0 <= self.weight_decay < math.inf:
             raise ConfigError(
@@ -338,18 +330,9 @@ def tune_query_encoder(
     config = config or QueryEncoderConfig()
     check_tuned_folder(out)
     with ExitStack() as stack:
-
-        def opened(sets: Sequence[TrainingSet]) -> list[OpenCorpus]:
-            corpora = open_corpora([one.corpus for one in sets], encoder, progress, stack)
-            return [
-                corpus.with_questions(read_questions(one.questions), one.questions)
-                for corpus, one in zip(corpora, sets, strict=True)
-            ]
-
-        corpora, dev = opened(data.train), opened(data.dev)
-        if config.cloze:
-            unlabelled = open_corpora(data.pseudo_corpora, encoder, progress, stack)
-            corpora += with_cloze_questions(unlabelled, config.cloze, config.seed)
+        corpora, dev = tuning_corpora(
+            data, encoder, cloze=config.cloze, seed=config.seed, progress=progress, stack=stack
+        )
         tuned = train_query_encoder(corpora, encoder, config, progress=progress)
         figures = [
             {
@@ -406,54 +389,62 @@ def retrieval_loss(
     batch: Sequence[TrainingQuery],
     vectors: Tensor,
     temperature: float,
-    objective: QueryObjective = "likelihood",
+    objective: Literal["likelihood", "recall", "ndcg"] = "likelihood",
 ) -> Tensor:
     """The loss of queries over all of their scope, without the anchor.
 
     Args:
         batch: n queries of one scope.
-        vectors: `(n, d)` theirs.
-        temperature: τ.
-        objective: "likelihood" is the module's; "recall" is 1 - recall@5 and "ndcg" is 1 - nDCG,
-            both of soft ranks of that temperature (`hoptrail.learning.retrieval.soft_ranking`).
+        vectors: Theirs, `(n, d)`, with gradients.
+        temperature: Of the scores.
+        objective: See `hoptrail.policies.data.query_candidates.scope_loss`; "likelihood" is the
+            module's.
     """
     logits = batch[0].question.scores(vectors) / temperature
-    positives, mask = _missing_and_unread(batch, logits)
-    if objective == "recall":
-        return 1 - soft_recall(logits, positives, DEPTHS[0], temperature=1.0, mask=mask).mean()
-    if objective == "ndcg":
-        return 1 - soft_ndcg(logits, positives.to(logits), temperature=1.0, mask=mask).mean()
-    some = listwise_loss(logits, positives, mask=mask, combine="sum")
-    each = listwise_loss(logits, positives, mask=mask, combine="mean")
-    return (some + each) / 2
+    return scope_loss(objective, logits, *missing_and_unread(batch, logits))
 
 
 def _objective_loss(
     batch: Sequence[TrainingQuery], vectors: Tensor, config: QueryEncoderConfig, before: Tensor
 ) -> Tensor:
     """The loss that the settings name; queries were `(n, d)` before training."""
-    objective = config.objective
-    if objective == "likelihood" or objective == "recall" or objective == "ndcg":
-        return retrieval_loss(batch, vectors, config.temperature, objective)
-    scores, texts = batch[0].question.scores, [query.text for query in batch]
-    cosines, teacher = scores(vectors), None
-    if objective in TAUGHT:
-        were = before.cpu().numpy()
-        teacher = hybrid_teacher(scores.view, texts, were, scores.slots).to(cosines)
-    return list_loss(
-        objective,
+    scores = batch[0].question.scores
+    cosines = scores(vectors)
+    return objective_loss(
+        config.objective,
         cosines,
-        *_missing_and_unread(batch, cosines),
+        *missing_and_unread(batch, cosines),
         vectors=scores.vectors,
         negatives=config.negatives,
         temperature=config.temperature,
         same=config.same,
-        teacher=teacher,
+        teacher=taught_scores(batch, config.objective, before),
     )
 
 
-def _missing_and_unread(batch: Sequence[TrainingQuery], like: Tensor) -> tuple[Tensor, Tensor]:
-    """Which passages each query misses, and which it has not read: bool `(n, passages)`."""
+def taught_scores(
+    batch: Sequence[TrainingQuery], objective: QueryObjective, before: Tensor
+) -> Tensor | None:
+    """What hybrid search gives the passages of a batch's scope, for objectives with a teacher.
+
+    Args:
+        batch: n queries of one scope.
+        objective: That is trained for.
+        before: Of the queries before training, `(n, d)`.
+    """
+    if objective not in TAUGHT:
+        return None
+    scores, texts = batch[0].question.scores, [query.text for query in batch]
+    return hybrid_teacher(scores.view, texts, before.cpu().numpy(), scores.slots).to(before)
+
+
+def missing_and_unread(batch: Sequence[TrainingQuery], like: Tensor) -> tuple[Tensor, Tensor]:
+    """Which passages each query misses, and which it has not read: bool `(n, passages)`.
+
+    Args:
+        batch: n queries of one scope.
+        like: `(n, passages)`, where the result is to lie.
+    """
     scores = batch[0].question.scores
     missing = np.zeros(tuple(like.shape), dtype=bool)
     unread = np.ones(tuple(like.shape), dtype=bool)

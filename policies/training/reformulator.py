@@ -18,8 +18,8 @@ import numpy as np
 from hoptrail.errors import ConfigError, InputError, PolicyError
 from hoptrail.formats.jsonl import read_questions
 from hoptrail.learning.retrieval.collapse import CollapseMonitor
-from hoptrail.memory.encoders.query_tuned import LowRankEncoder
 from hoptrail.memory.encoders.transformer import TransformerEncoder
+from hoptrail.memory.encoders.tuned.query_tuned import LowRankEncoder
 from hoptrail.metrics.clusters import connected_components
 from hoptrail.policies.data.corpora import OpenCorpus
 from hoptrail.policies.data.training_data import TrainingData

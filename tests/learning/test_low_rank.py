@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from hoptrail.learning.low_rank import add_low_rank, keep_attention_whole
-from hoptrail.memory.encoders.query_tuned import low_rank_change, merge_low_rank
 from hoptrail.memory.encoders.transformer import TransformerEncoder
+from hoptrail.memory.encoders.tuned.query_tuned import low_rank_change, merge_low_rank
 
 
 def network() -> nn.Module:

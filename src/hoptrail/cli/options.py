@@ -78,6 +78,16 @@ def whole_argument(text: str | int) -> int:
         raise typer.BadParameter(f"must be a whole number, got {str(text)[:100]!r}") from error
 
 
+def dims_of(text: str | None) -> tuple[int, ...] | None:
+    """The lengths of prefixes that `--dims` names; None for none."""
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError(f"--dims must be whole numbers like 32,64, got {text!r}") from error
+
+
 def seed_argument(text: str | int) -> int:
     """The seed that an argument spells."""
     seed = whole_argument(text)

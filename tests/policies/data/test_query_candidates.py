@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from hoptrail.errors import ConfigError
 from hoptrail.memory.search.hybrid_search import hybrid_scores
 from hoptrail.memory.store import Store
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.policies.data.query_candidates import (
     HARD,
+    check_objective,
     hybrid_teacher,
     list_columns,
     list_loss,
@@ -76,3 +78,10 @@ def test_the_teacher_ranks_as_hybrid_search_does(tmp_path) -> None:
         hybrid = hybrid_scores(view, "old mill", vectors[0], slots)
         spread = view.dense.moments(vectors)[1][0]
     assert taught.tolist() == pytest.approx((hybrid * spread / 2).tolist(), rel=1e-4)
+
+
+def test_a_bank_holds_every_passage_and_no_loss_of_pairs() -> None:
+    scores = QUERIES @ VECTORS.T
+    assert list_columns(scores, POSITIVES, MASK, VECTORS, "bank", 1.1)[0].tolist() == [*range(40)]
+    with pytest.raises(ConfigError, match="too many in a bank"):
+        check_objective("lambda", "bank")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -29,6 +31,7 @@ from hoptrail.cli.options import (
     OutOption,
     SeedOption,
     StoreOption,
+    dims_of,
     option,
     path_option,
     toggle,
@@ -39,6 +42,8 @@ from hoptrail.errors import InputError
 
 if TYPE_CHECKING:
     from hoptrail.api.memory import Memory
+    from hoptrail.memory.encoders.tuned.passage_tuned import PassageTunedEncoder
+    from hoptrail.memory.encoders.tuned.query_tuned import QueryTunedEncoder
 
 QueryObjectiveOption = Annotated[
     Literal[
@@ -61,12 +66,12 @@ QueryObjectiveOption = Annotated[
     ),
 ]
 NegativesOption = Annotated[
-    Literal["mined", "batch"] | None,
+    Literal["mined", "batch", "bank"] | None,
     option(
         "--negatives",
         parser=None,
-        help="of a list: what the batch needs and the wrong passages that score highest, or the "
-        "first alone (default: mined)",
+        help="of a list: what the batch needs and the wrong passages that score highest, the "
+        "first alone, or every passage (default: mined)",
     ),
 ]
 TuningSetsOption = Annotated[
@@ -92,6 +97,42 @@ ClozeTuningOption = Annotated[
         parser=whole_argument,
         metavar="N",
         help="also learn from N questions that are words of a passage and ask for it",
+    ),
+]
+SideOption = Annotated[
+    Literal["query", "passage", "both"],
+    option(
+        "--side",
+        parser=None,
+        help="what is trained: how questions are encoded, passages, or both by the same weights; "
+        "but for the first, a memory is encoded anew afterwards",
+    ),
+]
+MaxAgeOption = Annotated[
+    int | None,
+    option(
+        "--max-age",
+        parser=whole_argument,
+        metavar="N",
+        help="with --side passage or both: steps that a vector of the index may be old while the "
+        "encoder moves (default: 50)",
+    ),
+]
+IndexCodesOption = Annotated[
+    Literal["float16", "int8", "int4", "sign"] | None,
+    option(
+        "--codes",
+        parser=None,
+        help="with --side passage or both: in which codes that index keeps its vectors "
+        "(default: whole)",
+    ),
+]
+PrefixesOption = Annotated[
+    str | None,
+    option(
+        "--dims",
+        metavar="M,M…",
+        help="with --side passage or both: prefixes that are to rank as all do, ascending",
     ),
 ]
 encoder_commands = add_group(
@@ -187,6 +228,7 @@ encoder tune --set corpus.jsonl questions.jsonl --out tuned
 encoder tune --set agent.db questions.jsonl --dev agent.db others.jsonl --out tuned
 encoder tune --set agent.db questions.jsonl --objective contrastive --cloze 500 --out tuned
 encoder tune --corpus agent.db --cloze 2000 --out tuned
+encoder tune --set agent.db questions.jsonl --side both --dims 64,128 --out tuned
 search --store agent.db --encoder tuned \"what was asked\"""",
 )
 def tune_encoder(
@@ -194,23 +236,27 @@ def tune_encoder(
     out: OutOption,
     sets: TuningSetsOption = None,
     dev: DevOption = None,
+    side: SideOption = "query",
     objective: QueryObjectiveOption = None,
     negatives: NegativesOption = None,
     cloze: ClozeTuningOption = None,
     corpus: ClozeCorporaOption = None,
+    max_age: MaxAgeOption = None,
+    codes: IndexCodesOption = None,
+    dims: PrefixesOption = None,
     epochs: EpochsOption = None,
     seed: SeedOption = 0,
     encoder: EncoderOption = None,
     json: JsonFlag = False,
 ) -> int:
-    """Train the query side of an encoder on questions whose passages are known, or on passages.
+    """Train one side of an encoder, or both, on questions whose passages are known, or on passages.
 
-    Passages keep their vectors, so that a memory can be asked by the folder that is written
-    (--encoder) without being encoded anew. With --dev, dense search is measured before and after.
+    Of the query side alone passages keep their vectors, so that a memory can be asked by the folder
+    that is written (--encoder) without being encoded anew; after the others, `encoder reencode`
+    gives it to a memory. With --dev, dense search is measured before and after.
     """
     from hoptrail.cli import output
     from hoptrail.policies.data.training_data import TrainingData
-    from hoptrail.policies.training.query_encoder import QueryEncoderConfig, tune_query_encoder
 
     if corpus and not cloze:
         raise InputError("--corpus is for --cloze: a corpus alone has no questions")
@@ -225,21 +271,15 @@ def tune_encoder(
         "epochs": epochs,
         "seed": seed,
     }
-    config = QueryEncoderConfig(
-        **{name: value for name, value in options.items() if value is not None}
-    )
-    base = load_transformer(
-        encoder, "the query side of a transformer can be trained, not that of a"
+    tune = _tuning(side, options, {"max_age": max_age, "codes": codes, "dims": dims_of(dims)})
+    base = load_transformer(encoder, "the sides of a transformer can be trained, not those of a")
+    data = TrainingData(
+        train=training_sets(sets or []), dev=training_sets(dev or []), unlabelled=corpus or []
     )
     with leaving_no_empty_folder(out), output.Steps() as steps:
-        tuned = tune_query_encoder(
-            TrainingData(
-                train=training_sets(sets or []),
-                dev=training_sets(dev or []),
-                unlabelled=corpus or [],
-            ),
+        tuned = tune(
+            data,
             out,
-            config,
             encoder=base,
             encoder_name=encoder,
             command=invocation_line(context),
@@ -250,9 +290,46 @@ def tune_encoder(
         return 0
     if dev:
         output.output().print(output.rows_table("", _recall_rows(tuned.made_of["dev"])))
-    say(*_collapse_lines(tuned.made_of["collapse"]))
-    say(f"the query side of {base.fingerprint}, {tuned.size:,} weights: {out}")
+    say(*_collapse_lines(tuned.made_of["collapse"]), *_index_lines(tuned.made_of.get("index")))
+    sides = {"query": "query side", "passage": "passage side", "both": "two sides"}
+    say(f"the {sides[side]} of {base.fingerprint}, {tuned.size:,} weights: {out}")
     return 0
+
+
+def _tuning(
+    side: str, options: dict[str, Any], of_index: dict[str, Any]
+) -> Callable[..., QueryTunedEncoder | PassageTunedEncoder]:
+    """What trains a side, with its settings; options that it does not have are refused."""
+    from hoptrail.policies.encoder_tuning.passage_encoder import (
+        PassageEncoderConfig,
+        tune_passage_encoder,
+    )
+    from hoptrail.policies.training.query_encoder import QueryEncoderConfig, tune_query_encoder
+
+    settings = {name: value for name, value in (options | of_index).items() if value is not None}
+    if side != "query":
+        return partial(tune_passage_encoder, config=PassageEncoderConfig(side=side, **settings))
+    for name in of_index.keys() & settings.keys():
+        raise InputError(
+            f"--{name.replace('_', '-')} is for --side passage or both: the query side leaves the "
+            "index as it is"
+        )
+    return partial(tune_query_encoder, config=QueryEncoderConfig(**settings))
+
+
+def _index_lines(index: dict[str, Any] | None) -> list[str]:
+    """How stale the index of a training was, where it had one."""
+    if not index or not index["staleness"]:
+        return []
+    looks = index["staleness"]
+    oldest = max(look["oldest"] for look in looks)
+    cosine = min(look["cosine"] for look in looks)
+    changed = max(look["changed"] for look in looks)
+    return [
+        f"index: {index['encoded']} passages encoded anew in {index['steps']} steps, none looked "
+        f"at was older than {oldest}; at worst a mean cosine of {cosine:.4f} with the encoder's "
+        f"vectors, and {100 * changed:.1f} % of the nearest ten others"
+    ]
 
 
 def _recall_rows(sets: list[dict[str, Any]]) -> list[list[str]]:

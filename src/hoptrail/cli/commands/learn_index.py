@@ -15,6 +15,7 @@ from hoptrail.cli.options import (
     EncoderOption,
     JsonFlag,
     SeedOption,
+    dims_of,
     json_object_argument,
     option,
     path_option,
@@ -99,7 +100,7 @@ def learn_matryoshka(
     from hoptrail.cli import output
     from hoptrail.learning.indexes.matryoshka import MatryoshkaConfig, learn_rotation
 
-    options: dict[str, Any] = {"steps": steps, "dims": _dims(dims)}
+    options: dict[str, Any] = {"steps": steps, "dims": dims_of(dims)}
     config = MatryoshkaConfig(
         seed=seed, **{name: value for name, value in options.items() if value is not None}
     )
@@ -264,12 +265,3 @@ def _index_data(
         encoder=load_named_encoder(encoder),
         progress=progress,
     )
-
-
-def _dims(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError as error:
-        raise InputError(f"--dims must be whole numbers like 32,64, got {text!r}") from error

@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 from hoptrail import Memory
 from hoptrail.errors import FormatError
 from hoptrail.memory.encoders.query_side import for_questions, query_side
-from hoptrail.memory.encoders.query_tuned import CARD, CHANGES, QueryTunedEncoder
 from hoptrail.memory.encoders.static import load_encoder
 from hoptrail.memory.encoders.transformer import TransformerEncoder
+from hoptrail.memory.encoders.tuned.query_tuned import CARD, CHANGES, QueryTunedEncoder
 
 TEXTS = ["the old bridge", "who built the bridge", "river"]
 LAYER = "encoder.layer.0.output.dense"
