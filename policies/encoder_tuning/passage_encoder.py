@@ -46,7 +46,12 @@ from hoptrail.memory.maintenance.reencoding import Reencoding
 from hoptrail.memory.search.codecs import Codec, Half, Scalar, Sign
 from hoptrail.memory.store import Store
 from hoptrail.policies.data.corpora import OpenCorpus
-from hoptrail.policies.data.query_candidates import QueryObjective, list_columns, objective_loss
+from hoptrail.policies.data.query_candidates import (
+    NegativesName,
+    QueryObjective,
+    list_columns,
+    objective_loss,
+)
 from hoptrail.policies.data.training_data import TrainingData
 from hoptrail.policies.training.preparation import tuning_corpora
 from hoptrail.policies.training.query_encoder import (
@@ -263,7 +268,7 @@ class _PassageTraining:
         """The passages that are encoded, which are right, and which may be compared."""
         config = self.config
         positives, mask = missing_and_unread(batch, cosines)
-        kind = "batch" if config.negatives == "batch" else "mined"
+        kind: NegativesName = "batch" if config.negatives == "batch" else "mined"
         columns, mask = list_columns(
             cosines, positives, mask, served, kind, config.same, config.hard
         )

@@ -174,3 +174,33 @@ def test_what_has_no_weights_to_change_is_refused(capsys, tmp_path, corpus, ques
     assert main(argv) == 1
     assert "not that of a HashEncoder: give another --encoder" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_the_passage_side_is_tuned_and_given_to_a_memory(
+    capsys, tmp_path, corpus, questions, tiny_bert
+) -> None:
+    out, store, base = str(tmp_path / "tuned"), str(tmp_path / "moved.db"), str(tiny_bert)
+    assert main(["add", "--store", store, "--encoder", base, str(corpus)]) == 0
+    argv = ["encoder", "tune", "--set", str(corpus), str(questions), "--encoder", base]
+    argv += ["--side", "passage", "--max-age", "2", "--codes", "int8", "--dims", "4,8"]
+    capsys.readouterr()
+    assert main([*argv, "--epochs", "1", "--out", out, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    config = said["config"]
+    assert (config["side"], config["max_age"], config["dims"]) == ("passage", 2, [4, 8])
+    assert said["index"]["encoded"] > 0
+    assert said["index"]["code_error"]["score"] > 0
+    search = ["search", "--store", store, "--encoder", out, "--mode", "dense", "--json", "bells"]
+    assert main(search) == 1  # its vectors are the base's still
+    assert main(["encoder", "reencode", "--store", store, "--encoder", out]) == 0
+    capsys.readouterr()
+    assert main(search) == 0
+    assert json.loads(capsys.readouterr().out)["passages"]
+
+
+def test_what_is_of_the_index_is_refused_where_the_query_side_is_tuned(
+    capsys, tmp_path, corpus, questions
+) -> None:
+    argv = ["encoder", "tune", "--set", str(corpus), str(questions), "--max-age", "3"]
+    assert main([*argv, "--out", str(tmp_path / "out")]) == 1
+    assert "--max-age is for --side passage or both" in capsys.readouterr().err

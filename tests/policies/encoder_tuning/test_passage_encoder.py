@@ -36,7 +36,7 @@ QUICK = PassageEncoderConfig(
     same=1.1,
     hard=8,
 )
-ALL = replace(QUICK, side="both", epochs=60, learning_rate=1e-2, hard=36)
+ALL = replace(QUICK, side="both", epochs=40, learning_rate=1e-2, hard=36, max_age=None)
 """Both sides; every passage of the memory is encoded in each step."""
 
 
@@ -85,7 +85,7 @@ def test_the_index_is_no_older_than_its_bound_and_less_stale_than_without(
     opened, transformer
 ) -> None:
     def index(max_age: int | None) -> dict:
-        config = replace(QUICK, max_age=max_age, epochs=40, hard=2)
+        config = replace(QUICK, max_age=max_age, epochs=21, hard=2)
         tuned = train_passage_encoder([opened], transformer, config)
         return tuned.made_of["index"]
 
@@ -109,7 +109,7 @@ def test_the_index_is_no_older_than_its_bound_and_less_stale_than_without(
 def test_objectives_and_negatives_of_each_kind_move_the_passage_side(
     opened, transformer, settings
 ) -> None:
-    config = replace(QUICK, epochs=1, **settings)
+    config = replace(QUICK, epochs=5, **settings)
     tuned = train_passage_encoder([opened], transformer, config)
     assert np.abs(tuned.encode(WORDS) - transformer.encode(WORDS)).max() > 1e-3
 
@@ -121,7 +121,8 @@ def test_prefixes_that_are_trained_rank_better_than_those_that_are_not(opened, t
 
     def log_probability(dims: tuple[int, ...]) -> float:
         """Of the right passages by the cosines of two dimensions."""
-        tuned = train_passage_encoder([opened], transformer, replace(ALL, dims=dims))
+        config = replace(ALL, dims=dims, epochs=25)
+        tuned = train_passage_encoder([opened], transformer, config)
         passages = unit(tuned.encode(texts)[:, :2])
         total = 0.0
         for question in opened.questions:

@@ -272,7 +272,7 @@ def tune_encoder(
         "seed": seed,
     }
     tune = _tuning(side, options, {"max_age": max_age, "codes": codes, "dims": dims_of(dims)})
-    base = load_transformer(encoder, "the sides of a transformer can be trained, not those of a")
+    base = load_transformer(encoder, "a side of a transformer can be trained, not that of a")
     data = TrainingData(
         train=training_sets(sets or []), dev=training_sets(dev or []), unlabelled=corpus or []
     )
@@ -297,7 +297,7 @@ def tune_encoder(
 
 
 def _tuning(
-    side: str, options: dict[str, Any], of_index: dict[str, Any]
+    side: Literal["query", "passage", "both"], options: dict[str, Any], of_index: dict[str, Any]
 ) -> Callable[..., QueryTunedEncoder | PassageTunedEncoder]:
     """What trains a side, with its settings; options that it does not have are refused."""
     from hoptrail.policies.encoder_tuning.passage_encoder import (

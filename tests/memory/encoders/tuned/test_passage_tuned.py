@@ -52,7 +52,7 @@ def test_a_memory_takes_it_once_it_was_encoded_anew(base, tmp_path) -> None:
         memory.change_encoder(tuned)
     with Memory(tmp_path / "a.db", encoder=tuned, policy=None) as memory:
         asked = memory._store.encode_queries(["river"])
-        hits = memory.search("river", mode="dense").hits
+        hits = memory.search("river", mode="dense")
     np.testing.assert_allclose(asked, base.encode(["river"]), atol=1e-6)
     cosines = {text: float(asked[0] @ tuned.encode([text])[0]) for text in TEXTS}
     for hit in hits:
