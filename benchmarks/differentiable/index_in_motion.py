@@ -29,7 +29,7 @@ from hoptrail.policies.data.query_candidates import list_columns, scope_loss
 from hoptrail.policies.training.index_queries import index_data
 
 TEMPERATURE, K, PARTS = 0.05, 5, 48
-STEPS, BATCH, RANK, HARD, RATE = 100, 16, 16, 2, 5e-4
+STEPS, BATCH, RANK, HARD, RATE = 100, 16, 16, 2, 3e-3
 AGES: tuple[tuple[int | None, bool], ...] = (
     (0, False),
     (5, False),
@@ -127,15 +127,15 @@ def trained(
     looks = []
     for step in range(STEPS):
         drawn = torch.tensor(rng.integers(len(queries), size=BATCH))
-        served, asked, gold = index.served(), queries[drawn], positives[drawn]
+        served, batch_queries, gold = index.served(), queries[drawn], positives[drawn]
         columns, mask = list_columns(
-            asked @ served.T, gold, torch.ones_like(gold), served, "mined", 0.9, HARD
+            batch_queries @ served.T, gold, torch.ones_like(gold), served, "mined", 0.9, HARD
         )
         if step % 10 == 9:  # as a question looks at it, at whatever age it has
             sample = rng.permutation(len(passages))[:SAMPLE]
-            looks.append(index.staleness(asked, sample))
+            looks.append(index.staleness(batch_queries, sample))
         fresh = encode(columns)
-        logits = asked @ served.index_copy(0, columns, fresh).T / TEMPERATURE
+        logits = batch_queries @ served.index_copy(0, columns, fresh).T / TEMPERATURE
         optimizer.zero_grad()
         scope_loss("likelihood", logits, gold, mask).backward()  # type: ignore[no-untyped-call]
         index.write(columns.numpy(), fresh)

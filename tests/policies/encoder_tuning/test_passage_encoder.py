@@ -77,8 +77,8 @@ def test_training_finds_what_was_missing_once_a_memory_is_encoded_anew(
     assert after["recall@5"] > before["recall@5"] + 40
     assert dense_recalls(opened, transformer) == before
     np.testing.assert_array_equal(transformer.encode(WORDS), vectors)
-    asked = query_side(tuned).encode(WORDS)
-    assert np.allclose(asked, vectors, atol=1e-6) == (config.side == "passage")
+    query_vectors = query_side(tuned).encode(WORDS)
+    assert np.allclose(query_vectors, vectors, atol=1e-6) == (config.side == "passage")
 
 
 def test_the_index_is_no_older_than_its_bound_and_less_stale_than_without(

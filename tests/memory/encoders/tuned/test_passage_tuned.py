@@ -35,8 +35,10 @@ def test_passages_get_other_vectors_and_queries_where_both_sides_are_meant(base,
     tuned = PassageTunedEncoder(base, changes(), side)
     passages = tuned.encode(TEXTS)
     assert np.abs(passages - base.encode(TEXTS)).max() > 1e-3
-    asked = query_side(tuned).encode(TEXTS)
-    np.testing.assert_array_equal(asked, base.encode(TEXTS) if side == "passage" else passages)
+    query_vectors = query_side(tuned).encode(TEXTS)
+    np.testing.assert_array_equal(
+        query_vectors, base.encode(TEXTS) if side == "passage" else passages
+    )
     assert tuned.fingerprint != base.fingerprint
     assert tuned.size == 2 * 32 + 2 * 16
     assert PassageTunedEncoder(base, changes(1.0), side).fingerprint != tuned.fingerprint
@@ -51,10 +53,10 @@ def test_a_memory_takes_it_once_it_was_encoded_anew(base, tmp_path) -> None:
     with Memory(tmp_path / "a.db", encoder=base, policy=None) as memory:
         memory.change_encoder(tuned)
     with Memory(tmp_path / "a.db", encoder=tuned, policy=None) as memory:
-        asked = memory._store.encode_queries(["river"])
+        query_vectors = memory._store.encode_queries(["river"])
         hits = memory.search("river", mode="dense")
-    np.testing.assert_allclose(asked, base.encode(["river"]), atol=1e-6)
-    cosines = {text: float(asked[0] @ tuned.encode([text])[0]) for text in TEXTS}
+    np.testing.assert_allclose(query_vectors, base.encode(["river"]), atol=1e-6)
+    cosines = {text: float(query_vectors[0] @ tuned.encode([text])[0]) for text in TEXTS}
     for hit in hits:
         assert hit.score == pytest.approx(cosines[hit.passage.text], abs=1e-3)
 
