@@ -3,7 +3,7 @@ from .data.training_data import (
     TrainingData as TrainingData,
     TrainingSet as TrainingSet,
 )
-from .encoder_tuning.passage_encoder import (
+from .training.encoders.passage_encoder import (
     PassageEncoderConfig as PassageEncoderConfig,
     tune_passage_encoder as tune_passage_encoder,
 )
@@ -52,7 +52,7 @@ from .training.config import (
     RunOptions as RunOptions,
     TrainConfig as TrainConfig,
 )
-from .training.query_encoder import (
+from .training.encoders.query_encoder import (
     QueryEncoderConfig as QueryEncoderConfig,
     tune_query_encoder as tune_query_encoder,
 )

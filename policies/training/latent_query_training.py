@@ -1,7 +1,7 @@
 """Training the network that moves a query over vectors; its formula is `LatentQuery`'s.
 
-It learns from the same states as the query encoder (`training.query_encoder`), beside the first
-queries of the encoder that is trained already.
+It learns from the same states as the query encoder (`training.encoders.query_encoder`), beside the
+first queries of the encoder that is trained already.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.policies.reformulation.latent_query import LatentQuery
-from hoptrail.policies.training.query_encoder import (
+from hoptrail.policies.training.encoders.query_encoder import (
     EvidenceQuestion,
     QueryEncoderConfig,
     retrieval_loss,

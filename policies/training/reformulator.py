@@ -25,14 +25,14 @@ from hoptrail.policies.data.corpora import OpenCorpus
 from hoptrail.policies.data.training_data import TrainingData
 from hoptrail.policies.reformulation.cross_fit import PARTS, CrossFit, part_file, question_key
 from hoptrail.policies.reformulation.learned import FILE, LearnedReformulator
-from hoptrail.policies.training.latent_query_training import train_latent_query
-from hoptrail.policies.training.preparation import open_corpora
-from hoptrail.policies.training.query_encoder import (
+from hoptrail.policies.training.encoders.query_encoder import (
     EvidenceQuestion,
     QueryEncoderConfig,
     evidence_questions,
     train_factors,
 )
+from hoptrail.policies.training.latent_query_training import train_latent_query
+from hoptrail.policies.training.preparation import open_corpora
 from hoptrail.values.numbers import whole
 from hoptrail.values.progress import TrainingProgress, silent
 

@@ -98,7 +98,6 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "policies.retriever",
             "policies.objectives",
             "policies.training",
-            "policies.encoder_tuning",
             "policies.reading",
             "policies.feedback",
         ),

@@ -18,7 +18,7 @@ from hoptrail.policies.reformulation.cross_fit import PARTS, CrossFit, part_file
 from hoptrail.policies.reformulation.learned import FILE
 from hoptrail.policies.training import reformulator as module
 from hoptrail.policies.training.config import RunOptions, TrainConfig
-from hoptrail.policies.training.query_encoder import QueryEncoderConfig
+from hoptrail.policies.training.encoders.query_encoder import QueryEncoderConfig
 from hoptrail.policies.training.reformulator import deal_out, train_reformulators
 from hoptrail.policies.training.run import train
 from hoptrail.types import Passage

@@ -300,11 +300,14 @@ def _tuning(
     side: Literal["query", "passage", "both"], options: dict[str, Any], of_index: dict[str, Any]
 ) -> Callable[..., QueryTunedEncoder | PassageTunedEncoder]:
     """What trains a side, with its settings; options that it does not have are refused."""
-    from hoptrail.policies.encoder_tuning.passage_encoder import (
+    from hoptrail.policies.training.encoders.passage_encoder import (
         PassageEncoderConfig,
         tune_passage_encoder,
     )
-    from hoptrail.policies.training.query_encoder import QueryEncoderConfig, tune_query_encoder
+    from hoptrail.policies.training.encoders.query_encoder import (
+        QueryEncoderConfig,
+        tune_query_encoder,
+    )
 
     settings = {name: value for name, value in (options | of_index).items() if value is not None}
     if side != "query":

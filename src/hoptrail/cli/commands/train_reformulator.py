@@ -85,7 +85,7 @@ def train_reformulator(
     """
     from hoptrail.cli import output
     from hoptrail.policies.data.training_data import TrainingData
-    from hoptrail.policies.training.query_encoder import QueryEncoderConfig
+    from hoptrail.policies.training.encoders.query_encoder import QueryEncoderConfig
     from hoptrail.policies.training.reformulator import PART_COUNT, train_reformulators
 
     check_readable(*sets)

@@ -16,7 +16,7 @@ from hoptrail.memory.encoders.static import load_encoder
 from hoptrail.memory.encoders.transformer import TransformerEncoder
 from hoptrail.policies.data.corpora import OpenCorpus
 from hoptrail.policies.data.training_data import TrainingData, TrainingSet
-from hoptrail.policies.training.query_encoder import (
+from hoptrail.policies.training.encoders.query_encoder import (
     PassageScores,
     QueryEncoderConfig,
     dense_recalls,

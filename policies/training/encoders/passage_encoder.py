@@ -1,9 +1,9 @@
 """Training the passage side of an encoder, or both sides, while its index moves with it.
 
-It learns from what the query side learns from (`hoptrail.policies.training.query_encoder`): a
-question with some of its supporting passages, and what is missing of them. Of a batch the passages
-that are missing, and for each query the wrong ones that score highest at that moment, go through
-the network; all others of the scope stand in the scores by the vectors that the index serves
+It learns from what the query side learns from (`query_encoder` beside it): a question with some of
+its supporting passages, and what is missing of them. Of a batch the passages that are missing, and
+for each query the wrong ones that score highest at that moment, go through the network; all others
+of the scope stand in the scores by the vectors that the index serves
 (`hoptrail.learning.indexes.moving_index`), as a memory bank without gradients. A passage that is
 nearly a right one is no negative. With u the vectors of the passages and u₀ those before training:
 
@@ -53,8 +53,7 @@ from hoptrail.policies.data.query_candidates import (
     objective_loss,
 )
 from hoptrail.policies.data.training_data import TrainingData
-from hoptrail.policies.training.preparation import tuning_corpora
-from hoptrail.policies.training.query_encoder import (
+from hoptrail.policies.training.encoders.query_encoder import (
     EvidenceQuestion,
     PassageScores,
     QueryEncoderConfig,
@@ -65,6 +64,7 @@ from hoptrail.policies.training.query_encoder import (
     state_batches,
     taught_scores,
 )
+from hoptrail.policies.training.preparation import tuning_corpora
 from hoptrail.policies.training.stage_run import Schedule
 from hoptrail.values.numbers import whole
 from hoptrail.values.progress import TrainingProgress, silent

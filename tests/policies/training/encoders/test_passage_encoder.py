@@ -16,13 +16,13 @@ from hoptrail.memory.encoders.transformer import TransformerEncoder
 from hoptrail.memory.encoders.vectors import unit
 from hoptrail.policies.data.corpora import OpenCorpus
 from hoptrail.policies.data.training_data import TrainingData, TrainingSet
-from hoptrail.policies.encoder_tuning.passage_encoder import (
+from hoptrail.policies.training.encoders.passage_encoder import (
     PassageEncoderConfig,
     reencoded_recalls,
     train_passage_encoder,
     tune_passage_encoder,
 )
-from hoptrail.policies.training.query_encoder import dense_recalls
+from hoptrail.policies.training.encoders.query_encoder import dense_recalls
 
 WORDS = "old bridge river city under built".split()
 QUICK = PassageEncoderConfig(

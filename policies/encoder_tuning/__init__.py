@@ -1,1 +1,0 @@
-"""Training the passage side of an encoder, with an index that is encoded anew as it moves."""

@@ -1,0 +1,1 @@
+"""Training how an encoder asks, and how it reads passages, with an index that moves along."""
