@@ -2,8 +2,8 @@
 
 The graph reads the token ids of one text, `(1, t)` int64, and gives its vector, `(1, d)` float32 of
 length 1, and the vectors of its tokens, `(1, t, d)`. There is one text a pass, so it needs no mask.
-What it takes to use it (tokeniser, length, fingerprint) is in its metadata: a file is complete by
-itself.
+What it takes to use it (tokeniser, length, fingerprint) is in its metadata. As a file it leaves its
+large tensors to files beside it (`split_tensors`), which encoders share.
 
 In the rounded graph each product of a matrix of weights W with token vectors X becomes one of
 integers, with a scale for each token and for each output:
