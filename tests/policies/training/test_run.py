@@ -21,9 +21,10 @@ from hoptrail.policies.networks.frozen_policy import WEIGHTS
 from hoptrail.policies.networks.network_config import NetworkConfig
 from hoptrail.policies.objectives.marginal import load_reader
 from hoptrail.policies.policy import Policy
-from hoptrail.policies.training import calibration, preparation
+from hoptrail.policies.training import preparation
 from hoptrail.policies.training import run as train_module
 from hoptrail.policies.training import trainer as trainer_module
+from hoptrail.policies.training.calibration import stop
 from hoptrail.policies.training.checkpoint import TENSORS
 from hoptrail.policies.training.config import RunOptions, TrainConfig
 from hoptrail.policies.training.preparation import show_pseudo_questions
@@ -341,7 +342,7 @@ def lessons(monkeypatch) -> list[tuple[StageRun, list]]:
 def test_variants_of_what_is_left_out_are_left_out_too(
     sets, tmp_path, monkeypatch, lessons
 ) -> None:
-    monkeypatch.setattr(calibration, "LEAST_LEFT_OUT", 2)
+    monkeypatch.setattr(stop, "LEAST_LEFT_OUT", 2)
     unseen = []
 
     def calibrate_stop(network, examples, *rest, **options):
@@ -472,7 +473,7 @@ def test_settings_out_of_range_are_refused(wrong, says) -> None:
 def test_stop_is_calibrated_by_a_network_that_did_not_see_some_questions(
     sets, tmp_path, monkeypatch
 ) -> None:
-    monkeypatch.setattr(calibration, "LEAST_LEFT_OUT", 2)
+    monkeypatch.setattr(stop, "LEAST_LEFT_OUT", 2)
     config = replace(SMALL, networks=2)
     card = run(sets["learn"], tmp_path / "out", config)
     last = card["curves"][-1]
