@@ -41,6 +41,7 @@ PASSAGE_FEATURES: Mapping[str, int] = {
     "question terms that it adds": 1,
     "question terms that no passage covers": -1,
     "z-score of the best for the first query": 1,
+    "log number of passages in the memory": -1,
 }
 """What is known of a passage of a ranking, and whether it speaks for it (1) or against it (-1)."""
 PREFIX_FEATURES: Mapping[str, int] = {
@@ -54,7 +55,9 @@ COMPLETE_FEATURES: Mapping[str, int] = {
     NEEDED: 1,
     **PREFIX_FEATURES,
     "z-score of the best for the first query": 1,
+    "question terms that no passage covers": -1,
     "disagreement of the networks": -1,
+    "log number of passages in the memory": -1,
 }
 """What says whether a prefix suffices: of the prefix, and of the first passage of the ranking."""
 

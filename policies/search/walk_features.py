@@ -1,9 +1,9 @@
 """What a walk says of how sure it may be: of each passage of its ranking, and of each prefix.
 
-Nothing here depends on the width or the axes of the encoder's vectors, and nothing on how large the
-memory is: z-scores are taken relative to √(2 ln n), where the best of n passages lies by chance
-alone. `hoptrail.policies.networks.score_calibration` names the features, and makes probabilities of
-them.
+Nothing here depends on the width or the axes of the encoder's vectors. How large the memory is
+counts by itself, and z-scores are taken relative to √(2 ln n), where the best of n passages lies by
+chance alone. `hoptrail.policies.networks.score_calibration` names the features, and makes
+probabilities of them.
 """
 
 from __future__ import annotations
@@ -57,12 +57,18 @@ def walk_features(episode: Episode, slots: Sequence[int], scores: Scores) -> Wal
         added,
         np.full(count, uncovered),
         np.full(count, first[:DEPTH].max(initial=NO_QUERY) - chance),
+        np.full(count, math.log(max(_candidates_allowed(pool), 1))),
     )
     of_prefixes = _log(_stopped(episode, slots)), np.cumsum(added)
     return WalkFeatures(
         dict(zip(PASSAGE_FEATURES, values, strict=True)),
         dict(zip(PREFIX_FEATURES, of_prefixes, strict=True)),
     )
+
+
+def _candidates_allowed(pool: CandidatePool) -> int:
+    """How many passages could have been read."""
+    return pool.scope.view.size if pool.allowed is None else int(pool.allowed.sum())
 
 
 def _log(shares: Reals) -> Reals:

@@ -2,7 +2,8 @@
 
 Both are logistic regressions on a few features of a walk
 (`hoptrail.policies.networks.score_calibration`), each bound to the direction in which it can speak,
-with a small ridge on the features in standard deviations. Every set counts the same, and as if one
+with a small ridge on the features in standard deviations. Half as many questions are asked again of
+small memories that are made of a set's passages. Every set counts the same, and as if one
 question in five could not be answered. What is stated of other corpora is measured by leaving one
 set out: fitted on the others, judged on it.
 
@@ -40,6 +41,7 @@ from hoptrail.policies.networks.score_calibration import (
     ScoreCalibration,
 )
 from hoptrail.policies.policy import Policy
+from hoptrail.policies.training.calibration.small_memories import small_memories
 from hoptrail.policies.training.calibration.walks import JudgedWalk, judged_walks
 from hoptrail.policies.training.preparation import stage_progress
 from hoptrail.values.progress import TrainingProgress, silent
@@ -50,6 +52,8 @@ Row = tuple[Mapping[str, Reals], NDArray[np.bool_], float]
 
 QUESTIONS = 300
 """Of each set, at most."""
+SMALL_SHARE = 1 / 2
+"""For each of these, so many are also asked of a small memory."""
 UNANSWERABLE = 0.2
 """The share of questions that cannot be answered, as they count."""
 RANKS = 20
@@ -106,17 +110,23 @@ def calibrate_scores(
         with ExitStack() as stack:
             corpus = OpenCorpus(one.corpus, one.questions, cached.inner)
             stack.callback(corpus.close)
-            walks += judged_walks(
-                short_name(one.questions),
-                policy,
-                corpus,
-                read_questions(other.questions) if other is not one else [],
-                cached,
-                count=questions,
-                effort=effort,
-                seed=seed,
-                progress=stage_progress(progress, f"walk {one.questions.parent.name}"),
-            )
+            memories = [(corpus, questions)]
+            for small in small_memories(corpus, round(SMALL_SHARE * questions), seed):
+                memories.append((small.open(cached), len(small.questions)))
+                stack.callback(memories[-1][0].close)
+            others = read_questions(other.questions) if other is not one else []
+            for memory_number, (memory, count) in enumerate(memories):
+                walks += judged_walks(
+                    short_name(one.questions),
+                    policy,
+                    memory,
+                    others,
+                    cached,
+                    count=count,
+                    effort=effort,
+                    seed=seed + memory_number,
+                    progress=stage_progress(progress, f"walk {one.questions.parent.name}"),
+                )
     scores = fit_scores(walks)
     fit = {
         **scores.fit,

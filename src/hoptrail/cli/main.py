@@ -52,6 +52,9 @@ COMPLETION = "_HOPTRAIL_COMPLETE"
 LONGEST = 1000
 """Characters of a message that are printed."""
 
+PREPARING_LOGGER = "hoptrail.memory.encoders.onnx_encoder"
+"""Tells that an encoder is being made ready for what comes, which takes long and happens once."""
+
 
 @command(
     app,
@@ -203,7 +206,7 @@ def _sentences_for_warnings() -> Iterator[None]:
     handler = _Sentences()
     logger = logging.getLogger("hoptrail")
     logger.addHandler(handler)
-    preparing = logging.getLogger("hoptrail.memory.encoders.onnx_encoder")
+    preparing = logging.getLogger(PREPARING_LOGGER)
     level_before = preparing.level
     preparing.setLevel(logging.INFO)  # it tells of what takes long
     before = warnings.showwarning

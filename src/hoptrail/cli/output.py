@@ -304,8 +304,8 @@ def trail_tree(recall: Recall, marks: _Marks) -> RenderableType:
 
 
 def hits_table(hits: Sequence[Hit], *, width: int, why: bool = False) -> Table:
-    """Ranked passages with their probabilities; or their scores, where these are explained."""
-    scores = [f"{h.score if why or h.probability is None else h.probability:.2f}" for h in hits]
+    """Ranked passages with their probabilities, or their scores where none are stated."""
+    scores = [f"{h.score if h.probability is None else h.probability:.2f}" for h in hits]
     left = max(map(len, scores), default=0) + len(str(len(hits))) + 2
     table = Table.grid(padding=(0, 1))
     table.add_column(justify="right", style="dim")
