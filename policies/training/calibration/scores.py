@@ -4,7 +4,7 @@ Both are logistic regressions on a few features of a walk
 (`hoptrail.policies.networks.score_calibration`), each bound to the direction in which it can speak,
 with a small ridge on the features in standard deviations. Half as many questions are asked again of
 small memories that are made of a set's passages. Every set counts the same, and as if one
-question in five could not be answered. What is stated of other corpora is measured by leaving one
+question in three could not be answered. What is stated of other corpora is measured by leaving one
 set out: fitted on the others, judged on it.
 
 A policy is surer of questions that it was trained on. Where it was trained on those that it is
@@ -14,7 +14,7 @@ there are any, are the better ones to give.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ QUESTIONS = 300
 """Of each set, at most."""
 SMALL_SHARE = 1 / 2
 """For each of these, so many are also asked of a small memory."""
-UNANSWERABLE = 0.2
+UNANSWERABLE = 0.35
 """The share of questions that cannot be answered, as they count."""
 RANKS = 20
 """Passages of a ranking that are fitted on."""
@@ -107,14 +107,9 @@ def calibrate_scores(
     walks: list[JudgedWalk] = []
     for number, one in enumerate(sets):
         other = sets[(number + 1) % len(sets)]
+        others = read_questions(other.questions) if other is not one else []
         with ExitStack() as stack:
-            corpus = OpenCorpus(one.corpus, one.questions, cached.inner)
-            stack.callback(corpus.close)
-            memories = [(corpus, questions)]
-            for small in small_memories(corpus, round(SMALL_SHARE * questions), seed):
-                memories.append((small.open(cached), len(small.questions)))
-                stack.callback(memories[-1][0].close)
-            others = read_questions(other.questions) if other is not one else []
+            memories = _memories(one, questions, seed, cached, stack)
             for memory_number, (memory, count) in enumerate(memories):
                 walks += judged_walks(
                     short_name(one.questions),
@@ -139,6 +134,19 @@ def calibrate_scores(
     policy.scores = ScoreCalibration(scores.needed, scores.complete, fit)
     policy.save(folder, readme=readme(policy))
     return fit
+
+
+def _memories(
+    one: TrainingSet, questions: int, seed: int, encoder: CachedEncoder, stack: ExitStack
+) -> Iterator[tuple[OpenCorpus, int]]:
+    """A set's corpus and the small memories made of it, each with how many questions are asked."""
+    corpus = OpenCorpus(one.corpus, one.questions, encoder.inner)
+    stack.callback(corpus.close)
+    yield corpus, questions
+    for small in small_memories(corpus, round(SMALL_SHARE * questions), seed):
+        memory = small.open(encoder)
+        stack.callback(memory.close)
+        yield memory, len(small.questions)
 
 
 def fit_scores(walks: Sequence[JudgedWalk]) -> ScoreCalibration:
