@@ -178,7 +178,9 @@ def test_the_keyboard_is_enough(browser, store) -> None:
         page.keyboard.press("?")
         assert page.locator("#help").is_visible()
         page.keyboard.press("Escape")
+        page.wait_for_selector("#help", state="hidden")  # a browser closes it in its own time
         page.keyboard.press("/")
+        page.wait_for_function("document.activeElement.id === 'question'")
         page.keyboard.type(QUESTION)
         page.keyboard.press("Enter")
         page.wait_for_selector(".walk-steps")
