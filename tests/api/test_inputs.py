@@ -385,7 +385,7 @@ def test_wrong_values_are_errors_of_ours_and_change_nothing(memory: Memory, chan
 @pytest.mark.parametrize("wrong", [0, -1, True, 1.5, "3", None, 10**400 * -1, np.bool_(True)])
 def test_k_is_a_whole_number_above_zero_everywhere(memory: Memory, wrong: Any) -> None:
     memory.add("one river")
-    # To a recall, None says that something else decides how much comes back.
+    # None is the default of a recall: 5, or what something else allows.
     for call in (memory.search, memory.recall) if wrong is not None else (memory.search,):
         with pytest.raises(InputError, match="k must be a whole number of at least 1"):
             call("river", wrong)
