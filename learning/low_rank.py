@@ -7,7 +7,9 @@ network costs.
 
 from __future__ import annotations
 
+import copy
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -57,6 +59,23 @@ def add_low_rank(network: nn.Module, rank: int) -> dict[str, LowRank]:
         changes[name] = LowRank(layer.weight, rank)
         parametrize.register_parametrization(layer, "weight", changes[name])
     return changes
+
+
+def changed_copy(
+    network: nn.Module, rank: int, *, device: torch.device | str, seed: int
+) -> tuple[Any, dict[str, LowRank]]:
+    """A copy of a network with a trainable change on every linear layer, and the changes.
+
+    Args:
+        network: It stays as it is.
+        rank: Of each change, at least 1.
+        device: Where the copy is to be.
+        seed: Of the changes' first factors; what else draws random numbers does not notice.
+    """
+    copied = copy.deepcopy(network).to(device)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return copied, add_low_rank(copied, rank)
 
 
 def keep_attention_whole(transformer: nn.Module) -> None:

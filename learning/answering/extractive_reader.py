@@ -43,6 +43,7 @@ from hoptrail.learning.answering.trail_windows import (
 from hoptrail.learning.reader.answers import normalize_answer
 from hoptrail.memory.encoders.model_folder import check_own_folder
 from hoptrail.memory.encoders.transformer import TransformerEncoder, TransformerModel, minilm
+from hoptrail.memory.encoders.tuned.factor_tensors import factor_tensors, factors_of
 from hoptrail.memory.encoders.tuned.query_tuned import merge_low_rank
 from hoptrail.memory.encoders.windows import tokenizer_of
 from hoptrail.types import Answer, Evidence, Passage
@@ -293,8 +294,7 @@ class ExtractiveReader:
         """
         where = Path(folder)
         check_own_folder(where, FORMAT, (CARD, WEIGHTS), "reader")
-        tensors = {f"a.{name}": a.contiguous() for name, (a, _) in self._factors.items()}
-        tensors |= {f"b.{name}": b.contiguous() for name, (_, b) in self._factors.items()}
+        tensors = {n: each.contiguous() for n, each in factor_tensors(self._factors).items()}
         tensors |= {
             f"head.{name}": each.cpu().half().contiguous()
             for name, each in self.network.head.state_dict().items()
@@ -334,8 +334,7 @@ class ExtractiveReader:
             layout, fingerprint = card["format"], card["encoder"]
             certainty = Certainty.from_json(card["certainty"])
             tensors = {name: each.float() for name, each in load_file(where / WEIGHTS).items()}
-            layers = [name[2:] for name in tensors if name.startswith("a.")]
-            factors = {layer: (tensors[f"a.{layer}"], tensors[f"b.{layer}"]) for layer in layers}
+            factors = factors_of(tensors)
             head = AnswerHead(tensors["head.ends.weight"].shape[1])
             head.load_state_dict(
                 {name[5:]: each for name, each in tensors.items() if name.startswith("head.")}

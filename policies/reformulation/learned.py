@@ -19,6 +19,7 @@ from safetensors.numpy import load_file, save_file
 from hoptrail.errors import PolicyError
 from hoptrail.learning.arrays.tensor_files import FAULTS, load_about, reason
 from hoptrail.memory.encoders.transformer import Encoder, TransformerEncoder
+from hoptrail.memory.encoders.tuned.factor_tensors import factor_tensors, factors_of
 from hoptrail.memory.encoders.tuned.query_tuned import LowRankEncoder
 from hoptrail.memory.encoders.wrapped import uncached
 from hoptrail.policies.reformulation.latent_query import LatentQuery
@@ -99,8 +100,8 @@ class LearnedReformulator:
             f"latent.{name}": np.ascontiguousarray(tensor)
             for name, tensor in self.latent.tensors().items()
         }
-        for name, (a, b) in self.factors.items():
-            tensors[f"a.{name}"], tensors[f"b.{name}"] = map(np.ascontiguousarray, (a, b))
+        for name, factor in factor_tensors(self.factors).items():
+            tensors[name] = np.ascontiguousarray(factor)
         partial = file.with_name(file.name + ".partial")
         try:
             save_file(tensors, partial, metadata={"reformulator": json.dumps({"base": self.base})})
@@ -126,8 +127,7 @@ class LearnedReformulator:
             for name, tensor in tensors.items():
                 if not np.isfinite(tensor).all():
                     raise ValueError(f"the weights {name} have a value that is not finite")
-            names = [name.removeprefix("a.") for name in tensors if name.startswith("a.")]
-            factors = {name: (tensors[f"a.{name}"], tensors[f"b.{name}"]) for name in names}
+            factors = factors_of(tensors)
             latent = {
                 name.removeprefix("latent."): tensor
                 for name, tensor in tensors.items()

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from hoptrail.errors import FormatError
 from hoptrail.memory.encoders.model_folder import check_own_folder
 from hoptrail.memory.encoders.transformer import TransformerEncoder, minilm
+from hoptrail.memory.encoders.tuned.factor_tensors import factor_tensors, factors_of
 from hoptrail.memory.encoders.tuned.query_tuned import LowRankEncoder
 from hoptrail.values.strings import check_choice
 
@@ -89,9 +90,8 @@ class PassageTunedEncoder(LowRankEncoder):
         where = Path(folder)
         check_passage_folder(where)
         tensors = {
-            f"{letter}.{name}": np.ascontiguousarray(factor)
-            for name, factors in self._changes.items()
-            for letter, factor in zip("ab", factors, strict=True)
+            name: np.ascontiguousarray(factor)
+            for name, factor in factor_tensors(self._changes).items()
         }
         card = {
             "format": FORMAT,
@@ -130,11 +130,10 @@ class PassageTunedEncoder(LowRankEncoder):
             layout, side, name = card["format"], card["side"], card["base"]
             expected = card["base_fingerprint"], card["fingerprint"]
             tensors = load_file(where / CHANGES)
-            layers = [key.removeprefix("a.") for key in tensors if key.startswith("a.")]
-            changes = {layer: (tensors[f"a.{layer}"], tensors[f"b.{layer}"]) for layer in layers}
+            changes = factors_of(tensors)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise FormatError(f"no passage side can be read from {where}: {error}") from error
-        if layout != FORMAT or len(tensors) != 2 * len(layers):
+        if layout != FORMAT or len(tensors) != 2 * len(changes):
             raise FormatError(f"{where / CARD} should have the format {FORMAT!r}, got {layout!r}")
         base = minilm() if name is None else TransformerEncoder(name)
         encoder = cls(base, changes, side)

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from hoptrail.errors import FormatError
 from hoptrail.memory.encoders.model_folder import check_own_folder
 from hoptrail.memory.encoders.transformer import TransformerEncoder, TransformerModel, minilm
+from hoptrail.memory.encoders.tuned.factor_tensors import factor_tensors, factors_of
 from hoptrail.memory.encoders.vectors import Vectors
 
 if TYPE_CHECKING:
@@ -148,8 +149,7 @@ class QueryTunedEncoder:
 
         where = Path(folder)
         check_tuned_folder(where)
-        tensors = {f"a.{name}": a.contiguous() for name, (a, _) in self._factors.items()}
-        tensors |= {f"b.{name}": b.contiguous() for name, (_, b) in self._factors.items()}
+        tensors = {n: each.contiguous() for n, each in factor_tensors(self._factors).items()}
         card = {
             "format": FORMAT,
             "base": self.base_name,
@@ -186,11 +186,10 @@ class QueryTunedEncoder:
             layout, name = card["format"], card["base"]
             fingerprints = card["fingerprint"], card["query_fingerprint"]
             tensors = load_file(where / CHANGES)
-            layers = [key.removeprefix("a.") for key in tensors if key.startswith("a.")]
-            factors = {layer: (tensors[f"a.{layer}"], tensors[f"b.{layer}"]) for layer in layers}
+            factors = factors_of(tensors)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise FormatError(f"no query side can be read from {where}: {error}") from error
-        if layout != FORMAT or len(tensors) != 2 * len(layers):
+        if layout != FORMAT or len(tensors) != 2 * len(factors):
             raise FormatError(f"{where / CARD} should have the format {FORMAT!r}, got {layout!r}")
         base = minilm() if name is None else TransformerEncoder(name)
         encoder = cls(base, factors).described(card.get("made_of") or {}, name)

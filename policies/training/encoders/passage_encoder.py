@@ -15,7 +15,6 @@ that is longer than the encoder's window is learned from by its first window.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
@@ -33,7 +32,7 @@ from torch.nn import functional
 from hoptrail.errors import ConfigError
 from hoptrail.learning.indexes.moving_index import MovingIndex
 from hoptrail.learning.indexes.serving_error import serving_error
-from hoptrail.learning.low_rank import add_low_rank
+from hoptrail.learning.low_rank import changed_copy
 from hoptrail.learning.retrieval.collapse import CollapseMonitor
 from hoptrail.memory.encoders.transformer import TransformerEncoder
 from hoptrail.memory.encoders.tuned.passage_tuned import (
@@ -172,10 +171,9 @@ class _PassageTraining:
         config: PassageEncoderConfig,
     ) -> None:
         self.encoder, self.config = encoder, config
-        self.network = copy.deepcopy(encoder.model.network).to(encoder.device)
-        with torch.random.fork_rng():
-            torch.manual_seed(config.seed)
-            self.changes = add_low_rank(self.network, config.rank)
+        self.network, self.changes = changed_copy(
+            encoder.model.network, config.rank, device=encoder.device, seed=config.seed
+        )
         self.weights = [one for change in self.changes.values() for one in change.parameters()]
         self.optimizer = torch.optim.AdamW(
             self.weights, config.learning_rate, weight_decay=config.weight_decay

@@ -17,7 +17,6 @@ the same text before: what training never saw is asked for about as it was.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -31,7 +30,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hoptrail.errors import ConfigError, InputError
-from hoptrail.learning.low_rank import add_low_rank
+from hoptrail.learning.low_rank import changed_copy
 from hoptrail.learning.ranking_losses import TAUGHT
 from hoptrail.learning.retrieval.collapse import CollapseMonitor
 from hoptrail.memory.encoders.query_side import query_side
@@ -267,10 +266,9 @@ def train_factors(
         `hoptrail.learning.low_rank`.
     """
     rng = np.random.default_rng(config.seed)
-    network = copy.deepcopy(encoder.model.network).to(encoder.device)
-    with torch.random.fork_rng():
-        torch.manual_seed(config.seed)
-        changes = add_low_rank(network, config.rank)
+    network, changes = changed_copy(
+        encoder.model.network, config.rank, device=encoder.device, seed=config.seed
+    )
     weights = [weight for change in changes.values() for weight in change.parameters()]
     optimizer = torch.optim.AdamW(weights, config.learning_rate, weight_decay=config.weight_decay)
     batches = [

@@ -217,3 +217,12 @@ def _hide_types(params: list[Any]) -> None:
 
 def _no_type(ctx: Any) -> None:
     """What help shows of the type of a positional argument."""
+
+
+def settings_of(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What a command sets: options that were left out keep the defaults of what they are for.
+
+    Args:
+        options: Values by the names of settings; None for one that was left out.
+    """
+    return {name: value for name, value in options.items() if value is not None}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from hoptrail.cli.app import LEARNING, add_group, command
-from hoptrail.cli.command import invocation_line, taking
+from hoptrail.cli.command import invocation_line, settings_of, taking
 from hoptrail.cli.opening import (
     check_encoder_installed,
     check_readable,
@@ -204,7 +204,7 @@ def distill_encoder(
     texts = [passage.content for source in corpus for passage in read_source(source)]
     asked_texts = [question.text for file in questions or () for question in read_questions(file)]
     options = {"dim": dim, "steps": steps, "seed": seed}
-    config = DistillConfig(**{name: value for name, value in options.items() if value is not None})
+    config = DistillConfig(**settings_of(options))
     with output.Steps() as progress:
         teacher = CachedEncoder(load_named_encoder(encoder))
         student = distill_teacher(
@@ -309,7 +309,7 @@ def _tuning(
         tune_query_encoder,
     )
 
-    settings = {name: value for name, value in (options | of_index).items() if value is not None}
+    settings = settings_of(options | of_index)
     if side != "query":
         return partial(tune_passage_encoder, config=PassageEncoderConfig(side=side, **settings))
     for name in of_index.keys() & settings.keys():

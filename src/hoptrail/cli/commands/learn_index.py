@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from hoptrail.cli.app import LEARNING, add_group, command
+from hoptrail.cli.command import settings_of
 from hoptrail.cli.opening import (
     check_encoder_installed,
     check_readable,
@@ -101,9 +102,7 @@ def learn_matryoshka(
     from hoptrail.learning.indexes.matryoshka import MatryoshkaConfig, learn_rotation
 
     options: dict[str, Any] = {"steps": steps, "dims": dims_of(dims)}
-    config = MatryoshkaConfig(
-        seed=seed, **{name: value for name, value in options.items() if value is not None}
-    )
+    config = MatryoshkaConfig(seed=seed, **settings_of(options))
     with output.Steps() as progress:
         data = _index_data(corpus, questions, cloze, seed, encoder, progress)
         rotation = learn_rotation(data.passages, data.queries, config, progress=progress)
@@ -172,7 +171,7 @@ def learn_routing(
     options: dict[str, Any] = {"shards": shards, "probes": probes, "steps": steps}
     config = RoutingConfig(
         seed=seed,
-        **{name: value for name, value in options.items() if value is not None},
+        **settings_of(options),
         **_costs(costs or {}),
     )
     with output.Steps() as progress:
@@ -223,9 +222,7 @@ def learn_ids(
     from hoptrail.learning.indexes.id_training import SemanticIdsConfig, learn_semantic_ids
 
     options: dict[str, Any] = {"levels": levels, "codes": codes, "steps": steps}
-    config = SemanticIdsConfig(
-        seed=seed, **{name: value for name, value in options.items() if value is not None}
-    )
+    config = SemanticIdsConfig(seed=seed, **settings_of(options))
     with output.Steps() as progress:
         data = _index_data(corpus, questions, cloze, seed, encoder, progress)
         ids = learn_semantic_ids(data.passages, data.queries, config, progress=progress)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 from hoptrail.cli.app import AROUND, EVERY_DAY, app, command
-from hoptrail.cli.opening import new_memory, open_memory, waiting
+from hoptrail.cli.opening import open_memory, waiting
 from hoptrail.cli.options import (
     AsOfOption,
     CountOption,
@@ -47,6 +46,8 @@ from hoptrail.cli.server_options import (
     RateOption,
     TokensOption,
     port_option,
+    served_memory,
+    tokens_of,
 )
 from hoptrail.errors import InputError
 from hoptrail.outputs.output_files import output_path
@@ -54,7 +55,6 @@ from hoptrail.outputs.printable import namespace_text
 from hoptrail.outputs.replaceable import check_page
 
 if TYPE_CHECKING:
-    from hoptrail.api.memory import Memory
     from hoptrail.memory.index.learned.router import Router
     from hoptrail.types import Namespace
 
@@ -324,17 +324,10 @@ def serve_mcp(
     """
     from hoptrail.integrations.mcp_server.serving import serve
 
-    access = None
-    if tokens is not None:
-        from hoptrail.integrations.web.tokens import read_tokens
-
-        access = read_tokens(tokens)
-    opened: AbstractContextManager[Memory] = (
-        open_memory(store, read_only=True, encoder=encoder, policy=policy, reader=reader)
-        if read_only
-        else new_memory(store, encoder=encoder, policy=policy, reader=reader)
-    )
-    with opened as memory:
+    access = tokens_of(tokens)
+    with served_memory(
+        store, read_only=read_only, encoder=encoder, policy=policy, reader=reader
+    ) as memory:
         serve(
             memory,
             transport=transport,

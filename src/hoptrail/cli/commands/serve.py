@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import sys
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Annotated
 
 from hoptrail.cli.app import AROUND, app, command
-from hoptrail.cli.opening import new_memory, open_memory
 from hoptrail.cli.options import (
     CountOption,
     EffortOption,
@@ -27,11 +25,13 @@ from hoptrail.cli.server_options import (
     RateOption,
     TokensOption,
     port_option,
+    served_memory,
+    tokens_of,
 )
 from hoptrail.errors import MissingExtra
 
 if TYPE_CHECKING:
-    from hoptrail.api.memory import Memory
+    pass
 
 
 SecondsOption = Annotated[
@@ -96,17 +96,10 @@ def serve_memory(
         call_seconds=call_seconds,
         recalls_together=recalls_together,
     )
-    access = None
-    if tokens is not None:
-        from hoptrail.integrations.web.tokens import read_tokens
-
-        access = read_tokens(tokens)
-    opened: AbstractContextManager[Memory] = (
-        open_memory(store, read_only=True, encoder=encoder, policy=policy, reader=reader)
-        if read_only
-        else new_memory(store, encoder=encoder, policy=policy, reader=reader)
-    )
-    with opened as memory:
+    access = tokens_of(tokens)
+    with served_memory(
+        store, read_only=read_only, encoder=encoder, policy=policy, reader=reader
+    ) as memory:
         serve_http(
             memory,
             namespace=namespace or (),

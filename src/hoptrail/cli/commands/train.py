@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hoptrail.cli.app import LEARNING, add_group, command
-from hoptrail.cli.command import invocation_line, taking
+from hoptrail.cli.command import invocation_line, settings_of, taking
 from hoptrail.cli.opening import (
     check_readable,
     check_results,
@@ -290,7 +290,7 @@ def train_on_feedback(
     if not store.exists():
         raise StoreUnavailable(f"there is no store at {store}: recall.feedback writes to one")
     options = {"seed": seed, "epochs": epochs}
-    config = TuneConfig(**{name: value for name, value in options.items() if value is not None})
+    config = TuneConfig(**settings_of(options))
     start = _trainable_policy(policy or "shipped")
     with output.Steps() as steps:
         # Not the one with the disk cache: what users asked should leave no vector there.
@@ -350,7 +350,7 @@ def train_on_graph(
 
     options = {"seed": seed, "epochs": epochs, "first": first}
     config = RelationConfig(
-        **{name: value for name, value in options.items() if value is not None},
+        **settings_of(options),
         supervision="paths" if paths else "answers",
     )
     with output.Steps() as steps:
@@ -393,7 +393,7 @@ def _train(
     check_readable(*sets, *dev, *unlabelled)
     check_results(None, plot, inputs=(*sets, *dev, *unlabelled))
     options["reward"] = _reward(reward)
-    config = TrainConfig(**{name: value for name, value in options.items() if value is not None})
+    config = TrainConfig(**settings_of(options))
     data = TrainingData(
         train=training_sets(sets),
         dev=training_sets(dev),

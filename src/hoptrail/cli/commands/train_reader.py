@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hoptrail.cli.app import command
-from hoptrail.cli.command import invocation_line, taking
+from hoptrail.cli.command import invocation_line, settings_of, taking
 from hoptrail.cli.commands.train import train_commands
 from hoptrail.cli.opening import (
     check_encoder_installed,
@@ -107,7 +107,7 @@ def train_on_answers(
     check_readable(*sets, *(dev or []))
     check_encoder_installed(encoder)
     options = {"epochs": epochs, "cloze": cloze, "rank": rank, "seed": seed}
-    config = ReaderConfig(**{name: value for name, value in options.items() if value is not None})
+    config = ReaderConfig(**settings_of(options))
     base = _transformer(encoder, device)
     with (
         leaving_no_empty_folder(out),

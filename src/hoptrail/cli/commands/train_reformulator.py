@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from hoptrail.cli.app import command
-from hoptrail.cli.command import invocation_line, taking
+from hoptrail.cli.command import invocation_line, settings_of, taking
 from hoptrail.cli.commands.train import train_commands
 from hoptrail.cli.opening import (
     check_encoder_installed,
@@ -91,9 +91,7 @@ def train_reformulator(
     check_readable(*sets)
     check_encoder_installed(encoder)
     options: dict[str, Any] = {"epochs": epochs, "rank": rank, "seed": seed}
-    config = QueryEncoderConfig(
-        **{name: value for name, value in options.items() if value is not None}
-    )
+    config = QueryEncoderConfig(**settings_of(options))
     base = load_transformer(encoder, "a reformulator changes a transformer, not a")
     with output.Steps() as steps:
         cross_fit = train_reformulators(
