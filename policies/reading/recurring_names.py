@@ -34,6 +34,10 @@ LONGEST_QUESTION = 300
 """Characters of a sentence that asks."""
 UNANSWERED = 0.1
 """The share of the questions that are read without a passage that has the name."""
+ANOTHER, BESIDE, ALIKE = 0.3, 0.5, 0.7
+"""Shares of the questions that are read with a second passage that has the name, though the first
+has it too, and with one that lacks it; and of the latter, those that share another name. A step
+costs what its passages do, and one passage is enough to learn where to look."""
 
 
 class ClozeQuestions:
@@ -91,14 +95,14 @@ class ClozeQuestions:
         passages: list[tuple[PassageTokens, int]] = []
         if rng.random() >= UNANSWERED:
             rest = self._corpus.tokens[place].without(sentence.start(), sentence.end())
-            some = rng.permutation(having)[: int(rng.integers(0 if again else 1, 3))].tolist()
             passages = [(rest, place)]
-            passages += [(self._corpus.tokens[other], int(other)) for other in some]
-        passages += [
-            (self._corpus.tokens[other], other)
-            for other in self._beside(place, rng)
-            if other not in having
-        ]
+            if not again or (having and rng.random() < ANOTHER):
+                other = int(rng.choice(having))
+                passages.append((self._corpus.tokens[other], other))
+        if not passages or rng.random() < BESIDE:
+            other = self._beside(place, rng)
+            if other != place and other not in having:
+                passages.append((self._corpus.tokens[other], other))
         order = rng.permutation(len(passages)).tolist()
         spans = tuple(
             (at, span)
@@ -110,15 +114,13 @@ class ClozeQuestions:
         target = AnswerTarget(spans, () if spans else (NO_ANSWER,))
         return TrainingTrail(ids, tuple(passages[i][0] for i in order), target)
 
-    def _beside(self, place: int, rng: np.random.Generator) -> list[int]:
-        """A few passages that share another name with a passage, or any."""
-        others = []
-        for _ in range(int(rng.integers(0, 4))):
-            name = self._names[place][int(rng.integers(len(self._names[place])))][0]
-            shared = self._passages[name]
-            others.append(shared[int(rng.integers(len(shared)))])
-        others.append(self._asking[int(rng.integers(len(self._asking)))])
-        return [other for other in dict.fromkeys(others) if other != place]
+    def _beside(self, place: int, rng: np.random.Generator) -> int:
+        """A passage that shares another name with a passage, or any."""
+        name = self._names[place][int(rng.integers(len(self._names[place])))][0]
+        shared = [other for other in self._passages[name] if other != place]
+        if shared and rng.random() < ALIKE:
+            return int(rng.choice(shared))
+        return self._asking[int(rng.integers(len(self._asking)))]
 
 
 def _names_of(text: str) -> list[tuple[str, int, int]]:
