@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 from typing import Any
 
 import torch
@@ -16,6 +17,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from hoptrail.memory.encoders.tuned.query_tuned import low_rank_change
+
+_LAYER = re.compile(r"\blayers?\.(\d+)\.")
 
 
 class LowRank(nn.Module):
@@ -37,13 +40,17 @@ class LowRank(nn.Module):
         return weight + low_rank_change(self.a, self.b)
 
 
-def add_low_rank(network: nn.Module, rank: int) -> dict[str, LowRank]:
+def add_low_rank(
+    network: nn.Module, rank: int, upper_layers: int | None = None
+) -> dict[str, LowRank]:
     """Put a trainable change on every linear layer of a network, and freeze all else.
 
     Args:
         network: Changed in place. A layer whose name begins with `pooler` is left out: it has no
             part in vectors that are pooled from tokens.
         rank: Of each change, at least 1.
+        upper_layers: Of a transformer's layers, the number that are changed, from the last one
+            down; those below stay, and cost no step back. All by default.
 
     Returns:
         The changes by the names of their layers.
@@ -54,11 +61,21 @@ def add_low_rank(network: nn.Module, rank: int) -> dict[str, LowRank]:
         for name, layer in network.named_modules()
         if isinstance(layer, nn.Linear) and not name.startswith("pooler")
     ]
+    depth = 1 + max((_depth(name) for name, _ in layers), default=-1)
+    lowest = 0 if upper_layers is None else depth - upper_layers
     changes: dict[str, LowRank] = {}
     for name, layer in layers:
+        if _depth(name) < lowest:
+            continue
         changes[name] = LowRank(layer.weight, rank)
         parametrize.register_parametrization(layer, "weight", changes[name])
     return changes
+
+
+def _depth(name: str) -> int:
+    """Which of a transformer's layers a linear layer is in, from 0; -1 for none."""
+    match = _LAYER.search(name)
+    return int(match[1]) if match else -1
 
 
 def changed_copy(

@@ -30,6 +30,7 @@ from hoptrail.learning.answering.extractive_reader import (
 )
 from hoptrail.learning.answering.trail_windows import pad_windows
 from hoptrail.learning.low_rank import add_low_rank, keep_attention_whole
+from hoptrail.learning.row_attention import attend_by_row
 from hoptrail.memory.encoders.model_folder import check_own_folder
 from hoptrail.memory.encoders.transformer import Encoder, TransformerEncoder
 from hoptrail.memory.encoders.windows import tokenizer_of
@@ -67,6 +68,8 @@ class ReaderConfig:
 
     rank: int = 64
     """Of the change of each layer's weights."""
+    layers: int = 4
+    """The transformer's layers that are changed, from the last one down."""
     cloze: int = 24_000
     """Questions that the corpora ask themselves; 0 for none."""
     epochs: int = 10
@@ -90,7 +93,7 @@ class ReaderConfig:
     the learning rate falling in time. A run without it can be repeated exactly."""
 
     def __post_init__(self) -> None:
-        for name in ("rank", "epochs", "batch", "beside"):
+        for name in ("rank", "layers", "epochs", "batch", "beside"):
             whole(getattr(self, name), name, least=1, error=ConfigError)
         whole(self.cloze, "cloze", least=0, error=ConfigError)
         above_zero(self.learning_rate, "learning_rate", error=ConfigError)
@@ -249,9 +252,10 @@ class _Training:
         transformer = copy.deepcopy(encoder.model.network)
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)
-            self._changes = add_low_rank(transformer, config.rank)
-            # In training on a processor, this and bfloat16 take two thirds off a step.
-            keep_attention_whole(transformer)
+            self._changes = add_low_rank(transformer, config.rank, config.layers)
+            keep_attention_whole(transformer)  # so that attention can be fused
+            if encoder.device == "cpu":
+                attend_by_row(transformer)
             self._network = AnswerNetwork(transformer).to(encoder.device).train()
         self._network.head.requires_grad_(True)
         self._weights = [
