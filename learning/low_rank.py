@@ -18,7 +18,7 @@ from torch.nn.utils import parametrize
 
 from hoptrail.memory.encoders.tuned.query_tuned import low_rank_change
 
-_LAYER = re.compile(r"\blayers?\.(\d+)\.")
+_LAYER = re.compile(r"(?:^|\.)layers?\.(\d+)\.")
 
 
 class LowRank(nn.Module):
@@ -65,7 +65,7 @@ def add_low_rank(
     lowest = 0 if upper_layers is None else depth - upper_layers
     changes: dict[str, LowRank] = {}
     for name, layer in layers:
-        if _depth(name) < lowest:
+        if 0 <= _depth(name) < lowest:
             continue
         changes[name] = LowRank(layer.weight, rank)
         parametrize.register_parametrization(layer, "weight", changes[name])

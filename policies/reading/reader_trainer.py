@@ -76,7 +76,7 @@ class ReaderConfig:
     """Passes over the questions."""
     batch: int = 16
     """Trails in a step."""
-    beside: int = 3
+    beside: int = 2
     """Passages of a trail beside the evidence, at most: a step costs what its passages do."""
     learning_rate: float = 5e-4
     """Its peak, in both phases."""

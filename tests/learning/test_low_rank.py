@@ -39,6 +39,16 @@ def test_a_change_is_nothing_at_first_and_alone_is_trained() -> None:
     assert all(name.endswith((".a", ".b")) for name in trained)
 
 
+def test_layers_below_the_upper_ones_stay_as_they_are() -> None:
+    layers = nn.ModuleList(nn.Sequential(nn.Linear(3, 3), nn.Tanh()) for _ in range(3))
+    deep = nn.ModuleDict({"layer": layers, "last": nn.Linear(3, 3)})
+    upper = add_low_rank(copy.deepcopy(deep), 2, upper_layers=1)
+    assert sorted(upper) == ["last", "layer.2.0"]
+    every = ["last", "layer.0.0", "layer.1.0", "layer.2.0"]
+    assert sorted(add_low_rank(copy.deepcopy(deep), 2)) == every
+    assert sorted(add_low_rank(deep, 2, upper_layers=4)) == every
+
+
 def test_a_merged_network_gives_what_the_changed_one_gave() -> None:
     net, plain = network(), network()
     changes = add_low_rank(net, 2)
