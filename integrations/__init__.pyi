@@ -31,5 +31,7 @@ from .llama_index import (
 from .mcp_server.serving import serve as serve
 from .operations.bound_memory import BoundMemory as BoundMemory, Outcome as Outcome
 from .telemetry import trace_calls as trace_calls
+from .trackers.services import load_tracker as load_tracker
+from .trackers.tracker import TrackedProgress as TrackedProgress, Tracker as Tracker
 from .web.bounded_connections import ConnectionLimits as ConnectionLimits
 from .web.tokens import Access as Access, read_tokens as read_tokens

@@ -35,7 +35,7 @@ from hoptrail.memory.encoders.transformer import Encoder, Vectors
 from hoptrail.memory.encoders.vectors import checked_vectors
 from hoptrail.memory.encoders.windows import token_ids, tokenizer_of
 from hoptrail.memory.encoders.wrapped import uncached
-from hoptrail.values.progress import StageProgress
+from hoptrail.values.progress import TrainingProgress
 
 Ids = NDArray[np.int64]
 RARITY = 1e-4
@@ -80,7 +80,7 @@ def distill(
     *,
     questions: Sequence[str] = (),
     config: DistillConfig | None = None,
-    progress: StageProgress | None = None,
+    progress: TrainingProgress | None = None,
 ) -> StaticEncoder:
     """A static encoder that ranks as the teacher does, fitted on texts and questions.
 
@@ -144,7 +144,7 @@ def _encode(
     teacher: Encoder,
     texts: Sequence[str],
     what: str,
-    progress: StageProgress | None,
+    progress: TrainingProgress | None,
     chunk: int = 1024,
 ) -> Vectors:
     out = np.zeros((len(texts), teacher.dim), dtype=np.float32)
@@ -152,7 +152,7 @@ def _encode(
         part = texts[start : start + chunk]
         out[start : start + chunk] = checked_vectors(teacher.encode(part), part, teacher)
         if progress:
-            progress(what, start + len(part), len(texts))
+            progress(what, start + len(part), len(texts), {})
     return out
 
 
@@ -163,7 +163,7 @@ def _start(
     vectors: Vectors,
     config: DistillConfig,
     rng: np.random.Generator,
-    progress: StageProgress | None,
+    progress: TrainingProgress | None,
 ) -> NDArray[np.float32]:
     """The table before it is fitted, `(tokens, d)`."""
     size = tokenizer.get_vocab_size(with_added_tokens=True)
@@ -187,7 +187,7 @@ def _fit(
     texts: int,
     config: DistillConfig,
     rng: np.random.Generator,
-    progress: StageProgress | None,
+    progress: TrainingProgress | None,
     monitor: CollapseMonitor,
 ) -> NDArray[np.float32]:
     """The table after training; `ids` and `vectors` are of the texts first, then of questions."""
@@ -207,7 +207,7 @@ def _fit(
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         if progress:
-            progress("fitting", step + 1, config.steps)
+            progress("fitting", step + 1, config.steps, {"loss": float(loss.detach())})
     return weight.detach().numpy()
 
 

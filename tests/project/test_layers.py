@@ -136,6 +136,10 @@ CONFINED = {
     "prometheus_client": {"integrations"},
     "starlette": {"integrations"},
     "uvicorn": {"integrations"},
+    "mlflow": {"integrations"},
+    "tensorboard": {"integrations"},
+    "trackio": {"integrations"},
+    "wandb": {"integrations"},
     "pydantic": {"integrations"},
     "rich": {"cli"},
     "typer": {"cli"},
@@ -296,6 +300,10 @@ FRAMEWORKS = {
     "mcp_types": {"mcp_server"},
     "prometheus_client": {"http_server"},
     "starlette": {"explorer", "http_server", "mcp_server", "web"},
+    "mlflow": {"trackers"},
+    "tensorboard": {"trackers"},
+    "trackio": {"trackers"},
+    "wandb": {"trackers"},
     "uvicorn": {"web"},
 }
 """Frameworks by the integrations that import them."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -38,6 +37,7 @@ from hoptrail.cli.options import (
     whole_argument,
 )
 from hoptrail.cli.printing import print_json, say
+from hoptrail.cli.tracking import TrackerOption, training_progress
 from hoptrail.errors import InputError
 
 if TYPE_CHECKING:
@@ -155,6 +155,7 @@ encoder distill --corpus a.jsonl b.jsonl --questions train.jsonl --out static
 add --store fast.db --encoder static notes/""",
 )
 def distill_encoder(
+    context: typer.Context,
     corpus: Annotated[
         list[Path],
         path_option(
@@ -186,6 +187,7 @@ def distill_encoder(
         ),
     ] = None,
     seed: SeedOption = 0,
+    tracker: TrackerOption = None,
     encoder: EncoderOption = None,
     json: JsonFlag = False,
 ) -> int:
@@ -194,7 +196,6 @@ def distill_encoder(
     Some hundred times as fast on a CPU and weaker by meaning; --encoder takes the folder it writes.
     The teacher reads every text once; its vectors are cached.
     """
-    from hoptrail.cli import output
     from hoptrail.formats.jsonl import read_questions, read_source
     from hoptrail.learning.distillation import DistillConfig
     from hoptrail.learning.distillation import distill as distill_teacher
@@ -205,12 +206,13 @@ def distill_encoder(
     asked_texts = [question.text for file in questions or () for question in read_questions(file)]
     options = {"dim": dim, "steps": steps, "seed": seed}
     config = DistillConfig(**settings_of(options))
-    with output.Steps() as progress:
+    with training_progress(context, tracker, out, asdict(config)) as progress:
         teacher = CachedEncoder(load_named_encoder(encoder))
         student = distill_teacher(
             texts, teacher, questions=asked_texts, config=config, progress=progress
         )
         teacher.close()
+        progress.keep_card(student.made_of)
     student.save(out)
     if json:
         print_json({"fingerprint": student.fingerprint, "dim": student.dim, **student.made_of})
@@ -246,6 +248,7 @@ def tune_encoder(
     dims: PrefixesOption = None,
     epochs: EpochsOption = None,
     seed: SeedOption = 0,
+    tracker: TrackerOption = None,
     encoder: EncoderOption = None,
     json: JsonFlag = False,
 ) -> int:
@@ -276,7 +279,10 @@ def tune_encoder(
     data = TrainingData(
         train=training_sets(sets or []), dev=training_sets(dev or []), unlabelled=corpus or []
     )
-    with leaving_no_empty_folder(out), output.Steps() as steps:
+    with (
+        leaving_no_empty_folder(out),
+        training_progress(context, tracker, out, asdict(tune.keywords["config"])) as steps,
+    ):
         tuned = tune(
             data,
             out,
@@ -285,6 +291,7 @@ def tune_encoder(
             command=invocation_line(context),
             progress=steps,
         )
+        steps.keep_card(tuned.made_of)
     if json:
         print_json({"fingerprint": tuned.fingerprint, "weights": tuned.size, **tuned.made_of})
         return 0
@@ -298,7 +305,7 @@ def tune_encoder(
 
 def _tuning(
     side: Literal["query", "passage", "both"], options: dict[str, Any], of_index: dict[str, Any]
-) -> Callable[..., QueryTunedEncoder | PassageTunedEncoder]:
+) -> partial[QueryTunedEncoder | PassageTunedEncoder]:
     """What trains a side, with its settings; options that it does not have are refused."""
     from hoptrail.policies.training.encoders.passage_encoder import (
         PassageEncoderConfig,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from hoptrail.cli.app import LEARNING, add_group, command
 from hoptrail.cli.command import settings_of
@@ -23,11 +26,12 @@ from hoptrail.cli.options import (
     whole_argument,
 )
 from hoptrail.cli.printing import print_json, say
+from hoptrail.cli.tracking import TrackerOption, training_progress
 from hoptrail.errors import InputError
 
 if TYPE_CHECKING:
-    from hoptrail.cli.output import Steps
     from hoptrail.policies.training.index_queries import IndexData
+    from hoptrail.values.progress import TrainingProgress
 
 index_commands = add_group(
     "index",
@@ -76,6 +80,7 @@ index rotate --corpus agent.db --questions questions.jsonl --dims 32,64 --out ro
 search --store agent.db --learned rotation.safetensors \"ice ages\"""",
 )
 def learn_matryoshka(
+    context: typer.Context,
     corpus: CorpusOption,
     out: FileOption,
     questions: QuestionsOption = None,
@@ -90,6 +95,7 @@ def learn_matryoshka(
     ] = None,
     steps: IndexStepsOption = None,
     seed: SeedOption = 0,
+    tracker: TrackerOption = None,
     encoder: EncoderOption = None,
     json: JsonFlag = False,
 ) -> int:
@@ -98,14 +104,14 @@ def learn_matryoshka(
     No passage is encoded anew, and whole vectors rank as before: `search --learned FILE` compares a
     few dimensions of every passage, and all of the best ones.
     """
-    from hoptrail.cli import output
     from hoptrail.learning.indexes.matryoshka import MatryoshkaConfig, learn_rotation
 
     options: dict[str, Any] = {"steps": steps, "dims": dims_of(dims)}
     config = MatryoshkaConfig(seed=seed, **settings_of(options))
-    with output.Steps() as progress:
+    with training_progress(context, tracker, out, asdict(config)) as progress:
         data = _index_data(corpus, questions, cloze, seed, encoder, progress)
         rotation = learn_rotation(data.passages, data.queries, config, progress=progress)
+        progress.keep_card(rotation.made_of)
     rotation.save(out)
     if json:
         print_json({"fingerprint": rotation.fingerprint, "dim": rotation.dim, **rotation.made_of})
@@ -123,6 +129,7 @@ index route --corpus agent.db --questions questions.jsonl --probes 4 --out route
 search --store agent.db --learned router.safetensors \"ice ages\"""",
 )
 def learn_routing(
+    context: typer.Context,
     corpus: CorpusOption,
     out: FileOption,
     questions: QuestionsOption = None,
@@ -157,6 +164,7 @@ def learn_routing(
     ] = None,
     steps: IndexStepsOption = None,
     seed: SeedOption = 0,
+    tracker: TrackerOption = None,
     encoder: EncoderOption = None,
     json: JsonFlag = False,
 ) -> int:
@@ -165,7 +173,6 @@ def learn_routing(
     `search --learned FILE`, or `Memory(path, index=Router.load(FILE))`, searches these lists from
     a thousand passages on; with fewer, every passage is compared.
     """
-    from hoptrail.cli import output
     from hoptrail.learning.indexes.routing import RoutingConfig, learn_router
 
     options: dict[str, Any] = {"shards": shards, "probes": probes, "steps": steps}
@@ -174,9 +181,10 @@ def learn_routing(
         **settings_of(options),
         **_costs(costs or {}),
     )
-    with output.Steps() as progress:
+    with training_progress(context, tracker, out, asdict(config)) as progress:
         data = _index_data(corpus, questions, cloze, seed, encoder, progress)
         router = learn_router(data.passages, data.queries, config, progress=progress)
+        progress.keep_card(router.made_of)
     router.save(out)
     if json:
         figures = {"shards": router.shards, "probes": router.probes, **router.made_of}
@@ -194,6 +202,7 @@ index ids --corpus agent.db --questions questions.jsonl --out ids.safetensors
 search --store agent.db --learned ids.safetensors \"ice ages\"""",
 )
 def learn_ids(
+    context: typer.Context,
     corpus: CorpusOption,
     out: FileOption,
     questions: QuestionsOption = None,
@@ -210,6 +219,7 @@ def learn_ids(
     ] = None,
     steps: IndexStepsOption = None,
     seed: SeedOption = 0,
+    tracker: TrackerOption = None,
     encoder: EncoderOption = None,
     json: JsonFlag = False,
 ) -> int:
@@ -218,14 +228,14 @@ def learn_ids(
     `search --learned FILE` ranks the passages whose ids are generated. New passages get ids without
     training. On the sets that it was measured on it finds less than dense search.
     """
-    from hoptrail.cli import output
     from hoptrail.learning.indexes.id_training import SemanticIdsConfig, learn_semantic_ids
 
     options: dict[str, Any] = {"levels": levels, "codes": codes, "steps": steps}
     config = SemanticIdsConfig(seed=seed, **settings_of(options))
-    with output.Steps() as progress:
+    with training_progress(context, tracker, out, asdict(config)) as progress:
         data = _index_data(corpus, questions, cloze, seed, encoder, progress)
         ids = learn_semantic_ids(data.passages, data.queries, config, progress=progress)
+        progress.keep_card(ids.made_of)
     ids.save(out)
     if json:
         print_json({"fingerprint": ids.fingerprint, **ids.made_of})
@@ -248,7 +258,7 @@ def _index_data(
     cloze: int,
     seed: int,
     encoder: str | None,
-    progress: Steps,
+    progress: TrainingProgress,
 ) -> IndexData:
     from hoptrail.policies.training.index_queries import index_data
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from hoptrail.cli.app import EVERY_DAY, app, command
-from hoptrail.cli.command import invocation_line
+from hoptrail.cli.command import invocation_line, settings_of
 from hoptrail.cli.commands.train import train_commands
 from hoptrail.cli.opening import (
     check_encoder_installed,
@@ -33,6 +34,7 @@ from hoptrail.cli.options import (
     whole_argument,
 )
 from hoptrail.cli.printing import print_json, say
+from hoptrail.cli.tracking import TrackerOption, training_progress
 from hoptrail.errors import InputError, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -125,6 +127,7 @@ def train_rag_model(
     namespace: NamespaceOption = None,
     seed: SeedOption = 0,
     epochs: EpochsOption = None,
+    tracker: TrackerOption = None,
     encoder: EncoderOption = None,
     json: JsonFlag = False,
 ) -> int:
@@ -133,7 +136,6 @@ def train_rag_model(
     The folder holds both, for `hoptrail generate`. Passages keep their vectors.
     """
     from hoptrail.api.memory import Memory
-    from hoptrail.cli import output
     from hoptrail.formats.jsonl import read_questions
     from hoptrail.learning.generation.generator import Generator
     from hoptrail.learning.generation.joint_training import RagConfig, rag_figures, train_rag
@@ -142,12 +144,11 @@ def train_rag_model(
 
     check_rag_folder(out)
     _check_store(store, encoder, questions, *([dev] if dev else []))
-    settings: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
-    config = RagConfig(seed=seed, freeze_retriever=frozen, **settings)
+    config = RagConfig(seed=seed, freeze_retriever=frozen, **settings_of({"epochs": epochs}))
     loaded = load_named_encoder(encoder)
     with (
         leaving_no_empty_folder(out),
-        output.Steps() as steps,
+        training_progress(context, tracker, out, asdict(config)) as steps,
         Memory(store, encoder=loaded, track_usage=False) as memory,
     ):
         view = memory.store.view(namespace or ())
@@ -173,6 +174,7 @@ def train_rag_model(
             "command": invocation_line(context),
         }
         model.save(out, made_of)
+        steps.keep_card(made_of)
     if json:
         print_json(made_of)
         return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -52,6 +53,7 @@ from hoptrail.cli.options import (
     whole_argument,
 )
 from hoptrail.cli.printing import say
+from hoptrail.cli.tracking import TrackerOption, training_progress
 from hoptrail.errors import ConfigError, InputError, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -144,6 +146,7 @@ def train_on_questions(
     joint: JointFlag = False,
     resume: ResumeFlag = False,
     plot: PlotOption = None,
+    tracker: TrackerOption = None,
     encoder: EncoderOption = None,
 ) -> int:
     """Train a policy on questions whose passages are known."""
@@ -173,6 +176,7 @@ def train_on_questions(
         reward=reward,
         resume=resume,
         plot=plot,
+        tracker=tracker,
         encoder=encoder,
     )
 
@@ -220,6 +224,7 @@ def train_on_passages(
     epochs: EpochsOption = None,
     networks: NetworksOption = None,
     resume: ResumeFlag = False,
+    tracker: TrackerOption = None,
     encoder: EncoderOption = None,
 ) -> int:
     """Train a policy on passages alone, by questions that are made from them.
@@ -245,6 +250,7 @@ def train_on_passages(
         unlabelled=corpus,
         start=start or "shipped",
         resume=resume,
+        tracker=tracker,
         encoder=encoder,
     )
 
@@ -274,13 +280,13 @@ def train_on_feedback(
     namespace: NamespaceOption = None,
     seed: SeedOption = 0,
     epochs: EpochsOption = None,
+    tracker: TrackerOption = None,
     encoder: EncoderOption = None,
 ) -> int:
     """Train a policy on the feedback in a memory.
 
     It starts from --policy, and is written only if it does no harm: otherwise the exit code is 3.
     """
-    from hoptrail.cli import output
     from hoptrail.evaluation.use import learn_from_use
     from hoptrail.memory.store import Store
     from hoptrail.policies.feedback.off_policy import TuneConfig
@@ -292,7 +298,7 @@ def train_on_feedback(
     options = {"seed": seed, "epochs": epochs}
     config = TuneConfig(**settings_of(options))
     start = _trainable_policy(policy or "shipped")
-    with output.Steps() as steps:
+    with training_progress(context, tracker, out, asdict(config)) as steps:
         # Not the one with the disk cache: what users asked should leave no vector there.
         loaded = load_named_encoder(encoder)
         with Store(store, encoder=loaded) as opened:
@@ -307,6 +313,7 @@ def train_on_feedback(
                 progress=steps,
                 command=invocation_line(context),
             )
+        steps.keep_card(update.policy.card)
     if not update.verdict.accepted:
         sentence = f"the update was refused and nothing was written: {update.verdict}"
         say(f"hoptrail: {sentence}", stream=sys.stderr)
@@ -339,13 +346,13 @@ def train_on_graph(
     ] = False,
     seed: SeedOption = 0,
     epochs: EpochsOption = None,
+    tracker: TrackerOption = None,
     encoder: EncoderOption = None,
 ) -> int:
     """Train what leads walks over the relations of a knowledge graph.
 
     The files hold questions and their answers. To walk texts, --policy is taken over.
     """
-    from hoptrail.cli import output
     from hoptrail.policies.relations.training import RelationConfig, train_relations
 
     options = {"seed": seed, "epochs": epochs, "first": first}
@@ -353,7 +360,7 @@ def train_on_graph(
         **settings_of(options),
         supervision="paths" if paths else "answers",
     )
-    with output.Steps() as steps:
+    with training_progress(context, tracker, out, asdict(config)) as steps:
         card = train_relations(
             triples,
             questions,
@@ -364,6 +371,7 @@ def train_on_graph(
             progress=steps,
             command=invocation_line(context),
         )["relations"]
+        steps.keep_card(card)
     say(f"trained on {card['trained on']} questions, loss {card['curve'][-1]['loss']:.3f}: {out}")
     return 0
 
@@ -381,6 +389,7 @@ def _train(
     reward: str | None = None,
     resume: bool = False,
     plot: Path | None = None,
+    tracker: str | None = None,
     encoder: str | None = None,
 ) -> int:
     """Train a policy and print what became of it."""
@@ -399,7 +408,11 @@ def _train(
         dev=training_sets(dev),
         unlabelled=unlabelled,
     )
-    with leaving_no_empty_folder(out), output.Steps() as steps:
+    settings = config.describe()
+    with (
+        leaving_no_empty_folder(out),
+        training_progress(context, tracker, out, settings) as steps,
+    ):
         card = train_policy(
             data,
             out,
@@ -409,6 +422,7 @@ def _train(
             cross_fit=None if reformulator is None else CrossFit.load(reformulator),
             options=RunOptions(resume, steps, invocation_line(context)),
         )
+        steps.keep_card(card)
     if plot:
         from hoptrail.evaluation.training_curves import plot_training
 

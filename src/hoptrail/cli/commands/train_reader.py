@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,6 +33,7 @@ from hoptrail.cli.options import (
     whole_argument,
 )
 from hoptrail.cli.printing import print_json, say
+from hoptrail.cli.tracking import TrackerOption, training_progress
 from hoptrail.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -91,6 +93,7 @@ def train_on_answers(
     device: DeviceOption = None,
     seed: SeedOption = 0,
     resume: ResumeFlag = False,
+    tracker: TrackerOption = None,
     encoder: EncoderOption = None,
     json: JsonFlag = False,
 ) -> int:
@@ -111,7 +114,7 @@ def train_on_answers(
     base = _transformer(encoder, device)
     with (
         leaving_no_empty_folder(out),
-        output.Steps() as steps,
+        training_progress(context, tracker, out, asdict(config)) as steps,
         closing(CachedEncoder(base)) as finder,
     ):
         reader = train_reader(
@@ -124,6 +127,7 @@ def train_on_answers(
             command=invocation_line(context),
             progress=steps,
         )
+        steps.keep_card(reader.made_of)
     if json:
         print_json(reader.made_of)
         return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,6 +33,7 @@ from hoptrail.cli.options import (
     whole_argument,
 )
 from hoptrail.cli.printing import print_json, say
+from hoptrail.cli.tracking import TrackerOption, training_progress
 
 SetsOption = Annotated[
     list[Path],
@@ -73,6 +75,7 @@ def train_reformulator(
     parts: PartsOption = None,
     seed: SeedOption = 0,
     resume: ResumeFlag = False,
+    tracker: TrackerOption = None,
     encoder: EncoderOption = None,
     json: JsonFlag = False,
 ) -> int:
@@ -83,7 +86,6 @@ def train_reformulator(
     machine with an accelerator this takes minutes, on two cores hours; --resume keeps what is
     trained.
     """
-    from hoptrail.cli import output
     from hoptrail.policies.data.training_data import TrainingData
     from hoptrail.policies.training.encoders.query_encoder import QueryEncoderConfig
     from hoptrail.policies.training.reformulator import PART_COUNT, train_reformulators
@@ -93,7 +95,7 @@ def train_reformulator(
     options: dict[str, Any] = {"epochs": epochs, "rank": rank, "seed": seed}
     config = QueryEncoderConfig(**settings_of(options))
     base = load_transformer(encoder, "a reformulator changes a transformer, not a")
-    with output.Steps() as steps:
+    with training_progress(context, tracker, out, asdict(config)) as steps:
         cross_fit = train_reformulators(
             TrainingData(training_sets(sets)),
             out,
@@ -104,6 +106,7 @@ def train_reformulator(
             command=invocation_line(context),
             progress=steps,
         )
+        steps.keep_card(cross_fit.describe())
     if json:
         print_json(cross_fit.describe())
     else:
@@ -147,6 +150,7 @@ def train_calibration(
     ] = 300,
     effort: EffortOption = "balanced",
     seed: SeedOption = 0,
+    tracker: TrackerOption = None,
     encoder: EncoderOption = None,
     json: JsonFlag = False,
 ) -> int:
@@ -156,7 +160,6 @@ def train_calibration(
     regressions are fitted. Rankings stay as they are. With several sets, each is also left out and
     judged by a fit on the others.
     """
-    from hoptrail.cli import output
     from hoptrail.errors import InputError
     from hoptrail.policies.environment import efforts
     from hoptrail.policies.training.calibration.scores import calibrate_scores
@@ -166,7 +169,8 @@ def train_calibration(
     bounds = efforts.effort(effort)
     check_readable(*sets)
     check_encoder_installed(encoder)
-    with output.Steps() as steps:
+    settings = {"questions": questions, "effort": bounds.name, "seed": seed}
+    with training_progress(context, tracker, policy, settings) as steps:
         fit = calibrate_scores(
             policy,
             training_sets(sets),
@@ -177,6 +181,7 @@ def train_calibration(
             command=invocation_line(context),
             progress=steps,
         )
+        steps.keep_card(fit)
     if json:
         print_json(fit)
         return 0

@@ -1,0 +1,1 @@
+"""Trainings shown by TensorBoard, Trackio, Weights & Biases and MLflow, behind one protocol."""

@@ -1,0 +1,51 @@
+"""The option `--tracker`, and the progress of a training, which a tracker is told as well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hoptrail.cli.command import invocation_line
+from hoptrail.cli.options import option
+
+if TYPE_CHECKING:
+    from hoptrail.integrations.trackers.tracker import TrackedProgress
+
+TrackerOption = Annotated[
+    str | None,
+    option(
+        "--tracker",
+        metavar="NAME[:PLACE]",
+        help="show losses, figures and the card there as well: tensorboard (PLACE: a folder, "
+        "default runs), trackio, wandb (a project) or mlflow (an experiment)",
+    ),
+]
+
+
+@contextmanager
+def training_progress(
+    context: typer.Context, tracker: str | None, out: Path, settings: Mapping[str, Any]
+) -> Iterator[TrackedProgress]:
+    """Progress on stderr, told to the tracker that `--tracker` names as well.
+
+    Args:
+        context: The command's.
+        tracker: What `--tracker` names, if anything.
+        out: What the training writes; the run is called by its name.
+        settings: The configuration.
+
+    Raises:
+        ConfigError: There is no such tracker, or its library is not installed.
+    """
+    from hoptrail.cli.output import Steps
+    from hoptrail.integrations.trackers.services import load_tracker
+    from hoptrail.integrations.trackers.tracker import TrackedProgress
+
+    service = None if tracker is None else load_tracker(tracker, out.resolve().name)
+    about = {"command": invocation_line(context), **settings}
+    with Steps() as steps, TrackedProgress(service, about, steps) as progress:
+        yield progress
