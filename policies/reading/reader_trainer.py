@@ -28,9 +28,9 @@ from hoptrail.learning.answering.extractive_reader import (
     ExtractiveReader,
     window_layout,
 )
+from hoptrail.learning.answering.row_attention import attend_by_row
 from hoptrail.learning.answering.trail_windows import pad_windows
 from hoptrail.learning.low_rank import add_low_rank, keep_attention_whole
-from hoptrail.learning.row_attention import attend_by_row
 from hoptrail.memory.encoders.model_folder import check_own_folder
 from hoptrail.memory.encoders.transformer import Encoder, TransformerEncoder
 from hoptrail.memory.encoders.windows import tokenizer_of

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from hoptrail.learning.row_attention import attend_by_row
+from hoptrail.learning.answering.row_attention import attend_by_row
 from hoptrail.memory.encoders.transformer import TransformerEncoder
 
 
