@@ -1,0 +1,1 @@
+"""Measurements that are run by hand; each file says what it measures and how it is called."""

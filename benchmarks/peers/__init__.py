@@ -1,0 +1,1 @@
+"""Other memories and retrievers beside this one: same passages, encoder, questions and machine."""
