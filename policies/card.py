@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sized
+from typing import Any, Protocol
 
+from hoptrail.outputs.hub import front_matter
 from hoptrail.policies.folder import HEADING
-from hoptrail.policies.policy import Policy
+from hoptrail.policies.networks.score_calibration import ScoreCalibration
+from hoptrail.policies.reformulation.learned import LearnedReformulator
 
 
-def readme(policy: Policy) -> str:
-    """The card as Markdown: what the policy is, what it learned from, how it did.
+class DescribedPolicy(Protocol):
+    """What a card is written of: a policy, by what it says of itself."""
+
+    rerank_weight: float
+    reformulator: LearnedReformulator | None
+    scores: ScoreCalibration | None
+    card: dict[str, Any]
+
+    @property
+    def members(self) -> Sized: ...  # noqa: D102
+    @property
+    def size(self) -> int: ...  # noqa: D102
+    @property
+    def columns(self) -> tuple[str, ...]: ...  # noqa: D102
+
+
+def readme(policy: DescribedPolicy) -> str:
+    """The card as Markdown, with what a hub reads at its head: what the policy is, learned, does.
 
     Args:
         policy: With its card as data, as `train` left it.
@@ -46,10 +64,11 @@ def readme(policy: Policy) -> str:
         lines += ["", f"Questions were made of {', '.join(card['unlabelled'])}."]
     settings = json.dumps(card.get("config", {}), indent=2)
     lines += ["", "Settings:", "", "```json", settings, "```", ""]
-    return "\n".join(lines)
+    tags = ["retrieval", "multi-hop", "agent-memory", "reinforcement-learning"]
+    return front_matter("hoptrail policy", tags, card.get("dev") or ()) + "\n".join(lines)
 
 
-def _reformulator_line(policy: Policy) -> list[str]:
+def _reformulator_line(policy: DescribedPolicy) -> list[str]:
     if policy.reformulator is None:
         return ["- the next query: by a fixed rule"]
     made_of = policy.card.get("reformulator") or {}
@@ -60,7 +79,7 @@ def _reformulator_line(policy: Policy) -> list[str]:
     ]
 
 
-def _score_lines(policy: Policy) -> list[str]:
+def _score_lines(policy: DescribedPolicy) -> list[str]:
     if policy.scores is None:
         return [
             "- scores: not calibrated; a recall states no probabilities, and "

@@ -13,9 +13,10 @@ from safetensors import SafetensorError, safe_open
 
 from hoptrail.errors import FormatError, PolicyError
 from hoptrail.outputs import output_files
+from hoptrail.outputs.hub import LIBRARY
 
 HEADING = "# A hoptrail policy"
-"""How every card begins."""
+"""How every card begins, but for what a hub reads of it."""
 _BY_METADATA = {
     "checkpoint.safetensors": "place",
     "relations.safetensors": "scorer",
@@ -60,7 +61,8 @@ def check_folder(folder: Path, *, card: bool = True) -> None:
 
 def _is_card(file: Path) -> bool:
     with file.open(encoding="utf-8") as opened:
-        return opened.readline(len(HEADING) + 2).strip() in (HEADING, "")
+        first, second = (opened.readline(100).strip() for _ in range(2))
+    return first in (HEADING, "") or (first, second) == ("---", f"library_name: {LIBRARY}")
 
 
 def _are_settings(file: Path) -> bool:

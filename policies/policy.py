@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +22,8 @@ from hoptrail.errors import ConfigError, PolicyError
 from hoptrail.learning.arrays.layers import Array
 from hoptrail.learning.masked import masked_logsumexp
 from hoptrail.learning.weights import module_arrays
+from hoptrail.outputs.hub import fetch_from_hub, push_to_hub
+from hoptrail.policies.card import readme as card_text
 from hoptrail.policies.environment.feature_names import FEATURES_VERSION
 from hoptrail.policies.environment.state import StateBatch
 from hoptrail.policies.folder import check_folder
@@ -221,6 +224,57 @@ class Policy(nn.Module):
             reformulator=frozen.reformulator,
             scores=frozen.scores,
         ).eval()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        *,
+        revision: str | None = None,
+        token: str | None = None,
+        endpoint: str | None = None,
+    ) -> Policy:
+        """The policy in a folder, or in a repository of a hub.
+
+        Args:
+            name: A folder, or a repository like `ann/ships`.
+            revision: As `hoptrail.fetch_from_hub` takes it; so are the others.
+            token: For a private repository.
+            endpoint: Another server than the hub.
+
+        Raises:
+            HubError: There is neither, or the hub cannot be reached.
+            PolicyError: What is there is no policy, or damaged.
+        """
+        folder = fetch_from_hub(name, revision=revision, token=token, endpoint=endpoint)
+        return cls.load(folder)
+
+    def push_to_hub(
+        self,
+        name: str,
+        *,
+        private: bool | None = None,
+        message: str | None = None,
+        token: str | None = None,
+        endpoint: str | None = None,
+    ) -> str:
+        """Write the policy, with its card, to a repository of a hub; the commit's address.
+
+        Args:
+            name: The repository, like `ann/ships`; it is made where there is none.
+            private: As `hoptrail.push_to_hub` takes it; so are the others.
+            message: Of the commit.
+            token: That may write there.
+            endpoint: Another server than the hub.
+
+        Raises:
+            HubError: The hub cannot be reached, or refuses it.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            self.save(folder, readme=card_text(self))
+            return push_to_hub(
+                folder, name, private=private, message=message, token=token, endpoint=endpoint
+            )
 
     @classmethod
     def shipped(cls) -> Policy:

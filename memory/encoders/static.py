@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -223,21 +222,18 @@ def load_encoder(model: str | Path) -> Encoder:
 
     Args:
         model: A folder that `hoptrail encoder distill` or `hoptrail encoder tune` wrote, a folder
-            of a sentence-transformers model, or a name that the hub knows.
+            of a sentence-transformers model, or the name of a repository of a hub that holds one.
 
     Raises:
         FormatError: The folder holds neither.
         MissingExtra: The model needs sentence-transformers, which is not installed.
     """
+    folder = fetch(model)
     for card, load in (
         (CARD, StaticEncoder.load),
         (QUERY_TUNED, QueryTunedEncoder.load),
         (PASSAGE_TUNED, PassageTunedEncoder.load),
     ):
-        there = False
-        with suppress(OSError, ValueError):  # no path at all: then perhaps a name
-            there = (Path(model) / card).is_file()
-        if there:
-            return load(model)
-    folder = fetch(model)
+        if (folder / card).is_file():
+            return load(folder)
     return SentenceTransformerEncoder(model) if unsupported(folder) else TransformerEncoder(folder)

@@ -40,6 +40,7 @@ MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9d
 """model.safetensors of sentence-transformers/all-MiniLM-L6-v2, as pinned by its users."""
 
 HUB_FILES = ["*.json", "*.txt", "*.model", "model*.safetensors"]
+HUB_FILES += ["*-tuned.safetensors", "tokens.safetensors"]
 """What is fetched of a model that is given by its name on the hub."""
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")

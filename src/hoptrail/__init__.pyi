@@ -11,6 +11,7 @@ from .errors import (
     EncoderMissing as EncoderMissing,
     FormatError as FormatError,
     HoptrailError as HoptrailError,
+    HubError as HubError,
     InputError as InputError,
     MissingExtra as MissingExtra,
     PolicyError as PolicyError,
@@ -38,6 +39,7 @@ from .memory.encoders.transformer import (
 from .memory.feedback import Feedback as Feedback
 from .memory.filters import Filter as Filter
 from .memory.store import Store as Store
+from .outputs.hub import fetch_from_hub as fetch_from_hub, push_to_hub as push_to_hub
 from .policies.policy import Policy as Policy
 from .policies.training.config import TrainConfig as TrainConfig
 from .policies.training.run import train as train

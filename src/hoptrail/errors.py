@@ -33,6 +33,10 @@ class MissingExtra(HoptrailError, ImportError):
         super().__init__(f"{what}: install it with  pip install 'hoptrail[{extra}]'")
 
 
+class HubError(HoptrailError):
+    """A model hub does not hold what was asked for, refuses what was pushed, or is out of reach."""
+
+
 class StoreError(HoptrailError):
     """The store cannot do what was asked; what it holds is unchanged."""
 
