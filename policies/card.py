@@ -104,8 +104,22 @@ def _score_lines(policy: DescribedPolicy) -> list[str]:
                 if "answerable_auroc" in figures
                 else ""
             )
+            + _reading_text(figures)
         )
-    return lines
+    return [*lines, _stopping_line(policy.scores)]
+
+
+def _reading_text(figures: Mapping[str, float]) -> str:
+    if "reading_gain" not in figures:
+        return ""
+    gain = 100 * figures["reading_gain"]
+    return f", recall of what patience reads {gain:+.1f} points to a fixed number of passages"
+
+
+def _stopping_line(scores: ScoreCalibration) -> str:
+    if scores.stopping is None:
+        return "- patience: not learned, and refused; `hoptrail train calibration` fits it"
+    return "- patience: when to stop at a price was learned by REINFORCE on the same questions"
 
 
 def _rerank_line(fitted: Mapping[str, Any] | None, weight: float) -> list[str]:

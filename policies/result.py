@@ -63,6 +63,9 @@ class RetrievalResult:
     """`(k,)` that each passage is needed, never rising; None where there is no calibration."""
     complete: NDArray[np.float64] | None = None
     """`(k,)` that each and those before it suffice, never falling; None likewise."""
+    prices: NDArray[np.float64] | None = None
+    """`(k,)` up to which price each is read, as a share of the evidence, never rising; None where
+    there is no stopping policy."""
     sub_questions: Mapping[int, str] = field(default_factory=dict)
     """By slot, the sub-question that a passage answers best; of those that were judged."""
     explanations: Mapping[int, Explanation] = field(default_factory=dict)

@@ -255,11 +255,13 @@ def _finish(
     slots = sorted(score, key=lambda slot: (-score[slot], view.content_key(slot)))[:depth]
     rest = _rest(pool, score, depth - len(slots))
     features = walk_features(episode, [*slots, *rest], score)
-    probabilities = complete = None
+    probabilities = complete = prices = None
     if calibration is not None:
         probabilities = calibration.probabilities(features)
-        complete = calibration.completeness(features, probabilities)[:k]
-        probabilities = probabilities[:k]
+        complete = calibration.completeness(features, probabilities)
+        if calibration.stopping is not None:
+            prices = calibration.stopping.prices(probabilities, complete)[:k]
+        probabilities, complete = probabilities[:k], complete[:k]
     return RetrievalResult(
         slots=np.asarray((slots + rest)[:k], dtype=np.int64),
         scores=np.asarray([score[s] for s in slots] + [-1.0 - i for i in range(len(rest))])[:k],
@@ -272,6 +274,7 @@ def _finish(
         features=features,
         probabilities=probabilities,
         complete=complete,
+        prices=prices,
         sub_questions=fit.sub_questions,
     )
 

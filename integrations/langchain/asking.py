@@ -22,7 +22,7 @@ from hoptrail.integrations.operations.recall_settings import (
 )
 from hoptrail.types import Recall
 
-LIMITS = ("until", "tokens", "min_score")
+LIMITS = ("until", "tokens", "min_score", "patience")
 SETTINGS = ("k", "namespace", "effort", "filter", "score_threshold", "as_of", *LIMITS)
 """What `search_kwargs` may hold, and what a retriever takes for one call."""
 
@@ -57,10 +57,12 @@ class Asking(BaseModel):
     min_score: Any = None
     """Only those of the k that are needed with at least this probability, likewise: the calibrated
     one, which `score_threshold` does not look at."""
+    patience: Any = None
+    """Only those of the k that are worth reading at this patience, likewise."""
     search_kwargs: dict[str, Any] = Field(default_factory=dict)
     """The same by the name that vector stores' retrievers use: any of `k`, `namespace`, `effort`,
-    `filter`, `score_threshold`, `as_of`, `until`, `tokens` and `min_score`. A filter here and one
-    above must both hold; of the others each is given in one place only."""
+    `filter`, `score_threshold`, `as_of`, `until`, `tokens`, `min_score` and `patience`. A filter
+    here and one above must both hold; of the others each is given in one place only."""
 
     @classmethod
     def by_default(cls, setting: str) -> object:

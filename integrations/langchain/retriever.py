@@ -19,9 +19,9 @@ from hoptrail.integrations.langchain.passage_documents import documents
 class HoptrailRetriever(Asking, BaseRetriever):
     """Recalls from a memory, as LangChain documents.
 
-    `k`, `namespace`, `effort`, `filter`, `score_threshold`, `as_of`, `until`, `tokens` and
-    `min_score` may also be given to `invoke`, for one call; a filter then holds beside the
-    retriever's own. Anything else is refused.
+    `k`, `namespace`, `effort`, `filter`, `score_threshold`, `as_of`, `until`, `tokens`,
+    `min_score` and `patience` may also be given to `invoke`, for one call; a filter then holds
+    beside the retriever's own. Anything else is refused.
 
     Examples:
         >>> retriever = HoptrailRetriever(memory=memory, k=5)  # doctest: +SKIP

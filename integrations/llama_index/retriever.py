@@ -11,6 +11,7 @@ from llama_index.core.callbacks import CallbackManager
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
 from hoptrail.api.async_memory import AsyncMemory
+from hoptrail.api.hit_selection import Until
 from hoptrail.api.memory import Memory
 from hoptrail.errors import InputError
 from hoptrail.integrations.llama_index.nodes import recall_nodes
@@ -29,6 +30,10 @@ class LlamaIndexRetriever(BaseRetriever):
         filter: Only passages that fulfil it are read and returned; see `hoptrail.memory.filters`.
         score_threshold: Only passages whose score is at least this.
         as_of: What was valid at a time rather than now, as `Memory.recall` takes it.
+        until: "complete" for as many of the k as are needed, likewise.
+        tokens: As many of the k as fit this budget, likewise.
+        min_score: Only those of the k that are needed with this probability, likewise.
+        patience: Only those of the k that are worth reading at this patience, likewise.
         callback_manager: Told of every retrieval, as by all of LlamaIndex's retrievers.
         verbose: As of all of LlamaIndex's retrievers.
 
@@ -50,10 +55,26 @@ class LlamaIndexRetriever(BaseRetriever):
         filter: Mapping[str, Any] | None = None,
         score_threshold: float | None = None,
         as_of: AsOf | None = None,
+        until: Until | None = None,
+        tokens: int | None = None,
+        min_score: float | None = None,
+        patience: float | None = None,
         callback_manager: CallbackManager | None = None,
         verbose: bool = False,
     ) -> None:
-        self.settings = RecallSettings(memory, k, namespace, effort, filter, score_threshold, as_of)
+        self.settings = RecallSettings(
+            memory,
+            k,
+            namespace,
+            effort,
+            filter,
+            score_threshold,
+            as_of,
+            until,
+            tokens,
+            min_score,
+            patience,
+        )
         super().__init__(callback_manager, verbose=verbose)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:

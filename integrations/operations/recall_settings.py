@@ -45,6 +45,8 @@ class RecallSettings:
     """As many of the k as fit this budget, likewise."""
     min_score: float | None = None
     """Only those of the k that are needed with this probability, likewise."""
+    patience: float | None = None
+    """Only those of the k that are worth reading at this patience, likewise."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.memory, Memory | AsyncMemory):
@@ -57,7 +59,7 @@ class RecallSettings:
         object.__setattr__(self, "filter", checked_filter(self.filter))
         object.__setattr__(self, "score_threshold", checked_threshold(self.score_threshold))
         checked_as_of(self.as_of)
-        HitSelection.parse(self.k, self.until, self.tokens, self.min_score)
+        HitSelection.parse(self.k, self.until, self.tokens, self.min_score, self.patience)
 
     @property
     def scope(self) -> tuple[str, ...]:
@@ -83,6 +85,7 @@ class RecallSettings:
             until=self.until,
             tokens=self.tokens,
             min_score=self.min_score,
+            patience=self.patience,
         )
         least = self.score_threshold
         if least is None:

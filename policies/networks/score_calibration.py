@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hoptrail.policies.networks.stopping_policy import StoppingPolicy
 from hoptrail.values.numbers import finite, shown
 
 Reals = NDArray[np.float64]
@@ -140,6 +141,8 @@ class ScoreCalibration:
     """Of a prefix: that it suffices."""
     fit: Mapping[str, Any] = field(default_factory=dict)
     """What it was fitted on and how well it does, for the card."""
+    stopping: StoppingPolicy | None = None
+    """How far it pays to read, at a price; None where that was not learned."""
 
     def probabilities(self, features: WalkFeatures) -> Reals:
         """That each passage of a ranking is needed, `(n,)`, never rising.
@@ -167,6 +170,7 @@ class ScoreCalibration:
             "version": VERSION,
             "needed": self.needed.describe(),
             "complete": self.complete.describe(),
+            **({"stopping": self.stopping.describe()} if self.stopping else {}),
             "fit": dict(self.fit),
         }
 
@@ -191,6 +195,7 @@ class ScoreCalibration:
             LogisticModel.parse(value.get("needed"), PASSAGE_FEATURES),
             LogisticModel.parse(value.get("complete"), COMPLETE_FEATURES),
             fit,
+            StoppingPolicy.parse(value["stopping"]) if value.get("stopping") else None,
         )
 
 

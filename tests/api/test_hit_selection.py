@@ -24,6 +24,11 @@ from hoptrail.types import Hit, Passage
         {"min_score": 1.2},
         {"min_score": float("nan")},
         {"min_score": "0.5"},
+        {"patience": 0},
+        {"patience": -3},
+        {"patience": "10"},
+        {"patience": float("inf")},
+        {"patience": 10, "until": "complete"},
     ],
 )
 def test_what_is_no_limit_is_refused_by_its_name(options) -> None:
@@ -34,6 +39,7 @@ def test_what_is_no_limit_is_refused_by_its_name(options) -> None:
 def test_what_decides_says_how_many_come_back_at_most() -> None:
     assert HitSelection.parse().k == HitSelection.parse(min_score=0.1).k == USUAL
     assert HitSelection.parse(until="complete").k == HitSelection.parse(tokens=9).k == MOST
+    assert HitSelection.parse(patience=9).k == MOST
     assert HitSelection.parse(2, "complete", 9).k == 2
 
 
@@ -45,6 +51,17 @@ def test_limits_hold_together() -> None:
     assert HitSelection.parse(min_score=0.3).reach(4, stated) == 3
     assert HitSelection.parse(min_score=0.95).reach(4, stated) == 0
     assert HitSelection.parse(until="complete", min_score=0.85).reach(4, stated) == 1
+
+
+def test_reading_goes_on_while_a_passage_is_worth_its_price() -> None:
+    stated, prices = [0.9, 0.8, 0.3, 0.05], [float("inf"), 0.4, 0.15, 0.02]
+    lengths = {2.4: 1, 2.5: 2, 7: 3, 49: 3, 50: 4}
+    for patience, length in lengths.items():
+        assert HitSelection.parse(patience=patience).reach(4, stated, prices) == length
+    assert HitSelection.parse(2, patience=50).reach(4, stated, prices) == 2
+    assert HitSelection.parse(patience=50, min_score=0.5).reach(4, stated, prices) == 2
+    with pytest.raises(PolicyError, match="patience needs a policy that has learned when to stop"):
+        HitSelection.parse(patience=5).reach(4, stated)
 
 
 def test_what_needs_probabilities_is_refused_where_there_are_none() -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ from hoptrail.policies.networks.score_calibration import (
     ScoreCalibration,
 )
 from hoptrail.policies.policy import Policy
+from hoptrail.policies.training.calibration.price import fit_stopping, reading_gain
 from hoptrail.policies.training.calibration.small_memories import small_memories
 from hoptrail.policies.training.calibration.walks import JudgedWalk, judged_walks
 from hoptrail.policies.training.preparation import stage_progress
@@ -122,7 +124,7 @@ def calibrate_scores(
                     seed=seed + memory_number,
                     progress=stage_progress(progress, f"walk {one.questions.parent.name}"),
                 )
-    scores = fit_scores(walks)
+    scores = fit_scores(walks, seed=seed)
     fit = {
         **scores.fit,
         "sets": [one.describe() for one in sets],
@@ -131,7 +133,7 @@ def calibrate_scores(
         "command": command,
         "policy": policy.fingerprint,
     }
-    policy.scores = ScoreCalibration(scores.needed, scores.complete, fit)
+    policy.scores = replace(scores, fit=fit)
     policy.save(folder, readme=readme(policy))
     return fit
 
@@ -149,11 +151,12 @@ def _memories(
         yield memory, len(small.questions)
 
 
-def fit_scores(walks: Sequence[JudgedWalk]) -> ScoreCalibration:
+def fit_scores(walks: Sequence[JudgedWalk], *, seed: int = 0) -> ScoreCalibration:
     """The calibration that fits walks best, with how well it does on sets that are left out.
 
     Args:
         walks: Of one or more sets.
+        seed: Of what is drawn to learn when to stop.
 
     Raises:
         InputError: Nothing in them is needed, or everything.
@@ -161,12 +164,12 @@ def fit_scores(walks: Sequence[JudgedWalk]) -> ScoreCalibration:
     names = list(dict.fromkeys(walk.set for walk in walks))
     left_out = {}
     for name in names if len(names) > 1 else []:
-        of_others = _fit([walk for walk in walks if walk.set != name])
+        of_others = _fit([walk for walk in walks if walk.set != name], seed)
         left_out[name] = judge_scores(of_others, [walk for walk in walks if walk.set == name])
-    scores = _fit(walks)
+    scores = _fit(walks, seed)
     answerable = sum(walk.answerable for walk in walks)
     fit = {"answerable": answerable, "unanswerable": len(walks) - answerable, "left_out": left_out}
-    return ScoreCalibration(scores.needed, scores.complete, fit)
+    return replace(scores, fit=fit)
 
 
 def judge_scores(scores: ScoreCalibration, walks: Sequence[JudgedWalk]) -> dict[str, float]:
@@ -179,7 +182,8 @@ def judge_scores(scores: ScoreCalibration, walks: Sequence[JudgedWalk]) -> dict[
     Returns:
         Of the first ten passages of those that can be answered, the calibration error of
         `probability` and of `complete`; and of all, how well `complete` of five passages tells
-        those that can be answered from the others (AUROC, where there are both).
+        those that can be answered from the others (AUROC, where there are both). Where it says
+        when to stop, how much more recall that brings than a fixed number of passages.
     """
     needed, complete, stated_of_five = [], [], []
     for walk in walks:
@@ -193,6 +197,8 @@ def judge_scores(scores: ScoreCalibration, walks: Sequence[JudgedWalk]) -> dict[
     figures = {"needed_error": _error(needed), "complete_error": _error(complete)}
     if any(answerable) and not all(answerable):
         figures["answerable_auroc"] = auroc(stated_of_five, answerable)
+    if scores.stopping is not None:
+        figures["reading_gain"] = reading_gain(walks, scores, scores.stopping)
     return figures
 
 
@@ -203,7 +209,7 @@ def _error(pairs: Sequence[tuple[Reals, NDArray[np.bool_]]]) -> float:
     )
 
 
-def _fit(walks: Sequence[JudgedWalk]) -> ScoreCalibration:
+def _fit(walks: Sequence[JudgedWalk], seed: int) -> ScoreCalibration:
     weight = _weights(walks)
     needed = fit_logistic(
         [
@@ -218,7 +224,8 @@ def _fit(walks: Sequence[JudgedWalk]) -> ScoreCalibration:
         columns = walk.features.complete_columns(partial.probabilities(walk.features))
         at = np.asarray([length - 1 for length in PREFIXES if length <= len(walk.suffices)])
         rows.append((_rows(columns, at), walk.suffices[at], weight[i]))
-    return ScoreCalibration(needed, fit_logistic(rows, COMPLETE_FEATURES))
+    scores = ScoreCalibration(needed, fit_logistic(rows, COMPLETE_FEATURES))
+    return replace(scores, stopping=fit_stopping(walks, scores, seed=seed))
 
 
 def _rows(columns: Mapping[str, Reals], at: NDArray[np.int64]) -> dict[str, Reals]:

@@ -39,6 +39,8 @@ class JudgedWalk:
     """`(n,)`: whether each and those before it are all that is needed."""
     answerable: bool
     """Whether all that is needed could be read."""
+    evidence: int
+    """Passages that the question needs, whether ranked or not; 0 where it is another corpus's."""
 
 
 def judged_walks(
@@ -124,4 +126,4 @@ def _walk(
         return None
     hits = np.isin(result.slots, needed)
     suffices = answerable & (np.cumsum(hits) == len(needed))
-    return JudgedWalk(name, result.features, hits, suffices, answerable)
+    return JudgedWalk(name, result.features, hits, suffices, answerable, len(needed))

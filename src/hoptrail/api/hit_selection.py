@@ -1,4 +1,4 @@
-"""How much a recall returns: so many passages, those that are needed, or what fits a budget."""
+"""How much a recall returns: so many passages, those needed or worth reading, or a budget."""
 
 from __future__ import annotations
 
@@ -33,6 +33,8 @@ class HitSelection:
     """Only what fits, in the encoder's tokens of `Passage.content`."""
     min_score: float | None = None
     """Only what is needed with at least this probability."""
+    patience: float | None = None
+    """Only what is worth reading to whom finding everything is worth so many passages."""
 
     @classmethod
     def parse(
@@ -41,6 +43,7 @@ class HitSelection:
         until: Until | None = None,
         tokens: int | None = None,
         min_score: float | None = None,
+        patience: float | None = None,
     ) -> HitSelection:
         """What a caller asks for, checked.
 
@@ -49,9 +52,10 @@ class HitSelection:
             until: "complete" or None.
             tokens: At least 1.
             min_score: In [0, 1].
+            patience: A number above 0; not beside `until`.
 
         Raises:
-            InputError: One is not what it should be.
+            InputError: One is not what it should be, or two of them contradict each other.
         """
         if until not in (None, "complete"):
             raise InputError(
@@ -62,21 +66,36 @@ class HitSelection:
         least = None if min_score is None else finite(min_score)
         if min_score is not None and (least is None or not 0 <= least <= 1):
             raise InputError(f"min_score must be a probability in [0, 1], got {shown(min_score)}")
-        usual = USUAL if until is None and tokens is None else MOST
+        decides = (until, tokens, patience)
+        usual = USUAL if all(one is None for one in decides) else MOST
         count = usual if k is None else whole(k, "k", least=1)
-        return cls(count, until is not None, tokens, least)
+        return cls(count, until is not None, tokens, least, _checked_patience(patience, until))
 
-    def reach(self, count: int, probabilities: Sequence[float] | None) -> int:
+    def reach(
+        self,
+        count: int,
+        probabilities: Sequence[float] | None,
+        prices: Sequence[float] | None = None,
+    ) -> int:
         """How many of a ranking come back, as far as its texts have no say in it.
 
         Args:
             count: Passages ranked.
             probabilities: `(n,)` that each is needed, never rising; None where there are none.
+            prices: `(n,)` up to which price each is read, never rising; None where there are none.
 
         Raises:
             PolicyError: There are none, and they are needed.
         """
         length = min(self.k, count)
+        if count and self.patience is not None:
+            if prices is None:
+                raise PolicyError(
+                    "patience needs a policy that has learned when to stop, and this one has not "
+                    "(`hoptrail train calibration` fits it), or the question was walked over "
+                    "relations; say k or tokens instead"
+                )
+            length = min(length, sum(price * self.patience >= 1 for price in prices))
         if not count or not (self.complete or self.min_score is not None):
             return length
         if probabilities is None:
@@ -106,6 +125,24 @@ class HitSelection:
             return tuple(hits)
         totals = accumulate(count_tokens([hit.passage.content for hit in hits]))
         return tuple(hits[: sum(total <= self.tokens for total in totals)])
+
+
+def _checked_patience(patience: object, until: Until | None) -> float | None:
+    """The patience that is meant; None for none.
+
+    Raises:
+        InputError: It is no number above 0, or something else says when to stop.
+    """
+    if patience is None:
+        return None
+    number = finite(patience)
+    if number is None or number <= 0:
+        raise InputError(f"patience must be a number above 0, got {shown(patience)}")
+    if until is not None:
+        raise InputError(
+            f'until="{until}" and patience both say when to stop reading: give one of them'
+        )
+    return number
 
 
 def token_counter(encoder: object, tokens: int | None) -> Callable[[Sequence[str]], list[int]]:

@@ -88,16 +88,18 @@ class RecallEngine:
         until: Until | None = None,
         tokens: int | None = None,
         min_score: float | None = None,
+        patience: float | None = None,
     ) -> Recall:
         """The passages that a question needs, found by walking, and the trails behind them.
 
-        How many come back, the best first, is a number (`k`), left to the walk (`until`) or a
-        budget (`tokens`); where several are given, each is a limit.
+        How many come back, the best first, is a number (`k`), left to the walk (`until`), to what
+        reading costs (`patience`), or a budget (`tokens`); where several are given, each is a
+        limit.
 
         Args:
             question: In words.
             k: How many passages, at least 1, wherever there are as many; 5 by default, and with
-                `until` or `tokens` at most 50.
+                `until`, `tokens` or `patience` at most 50.
             namespace: Where to look: every namespace that begins with it.
             effort: What it may cost: "fast", "balanced" or "thorough".
             filter: Only passages that fulfil it are read and returned; see
@@ -111,6 +113,9 @@ class RecallEngine:
             tokens: As many of the best as have no more tokens together, at least 1: of their
                 `Passage.content`, by the tokenizer of the memory's encoder.
             min_score: Only passages whose `Hit.probability` is at least this, in [0, 1].
+            patience: How many passages all of the evidence is worth, above 0: it is read on while
+                the next passage is expected to bring 1 / patience of it. At least one comes back;
+                whoever has more patience gets at least as many. Not beside `until`.
 
         Returns:
             The passages, best first, the trails, most probable first, and what it cost.
@@ -123,7 +128,7 @@ class RecallEngine:
             EncoderMismatch: The memory's encoder is not the one that made the vectors.
             MissingExtra: The default encoder is meant and the `minilm` extra is not installed.
             PolicyError: There is no policy, its files cannot be used, or its scores are not
-                calibrated and `until` or `min_score` needs them.
+                calibrated and `until`, `min_score` or `patience` needs them.
         """
         return self.recall_many(
             [question],
@@ -136,6 +141,7 @@ class RecallEngine:
             until=until,
             tokens=tokens,
             min_score=min_score,
+            patience=patience,
         )[0]
 
     def recall_many(
@@ -151,6 +157,7 @@ class RecallEngine:
         until: Until | None = None,
         tokens: int | None = None,
         min_score: float | None = None,
+        patience: float | None = None,
     ) -> list[Recall]:
         """A recall for each question, in their order, walked together.
 
@@ -167,6 +174,7 @@ class RecallEngine:
             until: As for `recall`, for each.
             tokens: As for `recall`, for each.
             min_score: As for `recall`, for each.
+            patience: As for `recall`, for each.
 
         Returns:
             As many recalls as there are questions.
@@ -185,7 +193,7 @@ class RecallEngine:
         if isinstance(questions, str) or not isinstance(questions, Iterable):
             raise InputError("recall_many takes several questions: give one to recall")
         texts = list(questions)
-        selection = HitSelection.parse(k, until, tokens, min_score)
+        selection = HitSelection.parse(k, until, tokens, min_score, patience)
         scope = checked_scope(texts, selection.k, namespace, "question", as_of)
         bounds = efforts.effort(effort)
         conditions = Filter.parse_optional(filter)
@@ -313,17 +321,17 @@ def decide(
         The hits, and what feedback on them is to be kept with.
 
     Raises:
-        PolicyError: The selection needs calibrated scores, and the walk has none.
+        PolicyError: The selection needs calibrated scores or prices, and the walk has none.
     """
     import numpy as np
 
     from hoptrail.memory.passages.cleaning import apart
 
-    needed, complete = (
+    needed, complete, prices = (
         None if values is None else values.tolist()
-        for values in (result.probabilities, result.complete)
+        for values in (result.probabilities, result.complete, result.prices)
     )
-    count = selection.reach(len(result.slots), needed)
+    count = selection.reach(len(result.slots), needed, prices)
     slots = result.slots[:count]
     passages = view.passages(slots.tolist())
     fulfil = np.ones(len(slots), dtype=np.bool_)

@@ -14,7 +14,7 @@ LimitOption = Annotated[
         "--k",
         parser=whole_argument,
         metavar="N",
-        help="passages (default: 5, and at most 50 with --until or --tokens)",
+        help="passages (default: 5, and at most 50 with --until, --tokens or --patience)",
     ),
 ]
 UntilOption = Annotated[
@@ -39,15 +39,31 @@ MinScoreOption = Annotated[
         help="only passages that are needed with at least this probability",
     ),
 ]
+PatienceOption = Annotated[
+    float | None,
+    option(
+        "--patience",
+        parser=number_argument,
+        metavar="N",
+        help="read on while the next passage is expected to bring 1/N of what is needed",
+    ),
+]
 
 
-def check_limits(trail: bool, until: object, tokens: object, min_score: object) -> None:
+def check_limits(
+    trail: bool, until: object, tokens: object, min_score: object, patience: object
+) -> None:
     """Refuse limits beside --trail, which shows a walk with all that it ranked.
 
     Raises:
         InputError: One is given.
     """
-    named = {"--until": until, "--tokens": tokens, "--min-score": min_score}
+    named = {
+        "--until": until,
+        "--tokens": tokens,
+        "--min-score": min_score,
+        "--patience": patience,
+    }
     for name, value in named.items():
         if trail and value is not None:
             raise InputError(

@@ -86,6 +86,21 @@ def test_nothing_less_probable_than_asked_for_comes_back(memory, question) -> No
     assert memory.recall(question, effort="fast", min_score=1.0).hits == ()
 
 
+def test_who_has_more_patience_reads_on_along_the_same_ranking(memory, question) -> None:
+    ranking = memory.recall(question, 50, effort="fast").passages
+    recalls = [
+        memory.recall(question, effort="fast", patience=patience) for patience in (0.5, 3, 20, 1e6)
+    ]
+    lengths = [len(recall.hits) for recall in recalls]
+    assert lengths[0] == 1 < lengths[2] < lengths[3] == 50
+    assert lengths == sorted(lengths)
+    for recall in recalls:
+        assert recall.passages == ranking[: len(recall.hits)]
+    assert len(memory.recall(question, 3, effort="fast", patience=1e6).hits) == 3
+    both = memory.recall_many([question], effort="fast", patience=20)[0]
+    assert both.passages == recalls[2].passages
+
+
 def test_the_json_carries_the_numbers(memory, question) -> None:
     recall = memory.recall(question, 3, effort="fast")
     data = recall_data(recall)
@@ -105,7 +120,7 @@ def test_a_policy_without_a_calibration_states_nothing_and_says_so(tmp_path, que
         plain.add([{"id": "a", "text": "The Fram was a ship."}, {"id": "b", "text": "A town."}])
         recall = plain.recall(question, effort="fast")
         assert {hit.probability for hit in recall.hits} == {recall.complete} == {None}
-        for options in ({"until": "complete"}, {"min_score": 0.5}):
+        for options in ({"until": "complete"}, {"min_score": 0.5}, {"patience": 20}):
             with pytest.raises(PolicyError, match="hoptrail train calibration"):
                 plain.recall(question, effort="fast", **options)
         with pytest.raises(InputError, match="HashEncoder"):

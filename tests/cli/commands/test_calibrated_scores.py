@@ -46,6 +46,10 @@ def test_a_recall_prints_how_probably_its_passages_suffice(store, capsys) -> Non
     assert [one["id"] for one in probable] == [
         one["id"] for one in ranking if one["probability"] >= least
     ]
+    assert main([*ask, "--json", "--patience", "0.5"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["passages"]) == 1
+    assert main([*ask, "--json", "--patience", "1e6"]) == 0
+    assert json.loads(capsys.readouterr().out)["passages"] == ranking
 
 
 @pytest.mark.parametrize(
@@ -54,6 +58,9 @@ def test_a_recall_prints_how_probably_its_passages_suffice(store, capsys) -> Non
         (["--trail", "--tokens", "9"], "--tokens does not go with --trail"),
         (["--tokens", "9"], "HashEncoder"),
         (["--min-score", "2"], "min_score"),
+        (["--patience", "0"], "patience must be a number above 0"),
+        (["--patience", "9", "--until", "complete"], "give one of them"),
+        (["--patience", "9", "--trail"], "--patience does not go with --trail"),
     ],
 )
 def test_limits_that_cannot_hold_are_refused(store, capsys, options, complaint) -> None:
@@ -71,5 +78,7 @@ def test_scores_are_fitted_by_a_command(tmp_path, capsys) -> None:
     assert printed["answerable"] == printed["unanswerable"] == 3 + 2  # two of a small memory
     settings = json.loads((policy / "policy.json").read_text(encoding="utf-8"))
     assert settings["scores"]["fit"] == printed
+    assert set(settings["scores"]["stopping"]) == {"version", "weights", "intercept", "slope"}
+    assert "patience: when to stop" in (policy / "README.md").read_text(encoding="utf-8")
     assert printed["command"].startswith("hoptrail train calibration")
     assert main([*fit, "--questions", "0"]) != 0

@@ -36,6 +36,7 @@ from hoptrail.cli.recall_limits import (
     BudgetOption,
     LimitOption,
     MinScoreOption,
+    PatienceOption,
     UntilOption,
     check_limits,
     completeness_line,
@@ -69,6 +70,7 @@ recall --store agent.db --trail "Where was the designer of the Fram born?"
 recall --store agent.db --why "Where was the designer of the Fram born?"
 recall --store agent.db --k 10 --effort fast --json "Who taught Ada?"
 recall --store agent.db --until complete --tokens 2000 "Who taught Ada?"
+recall --store agent.db --patience 20 "Who taught Ada?"
 recall --store agent.db --html walk.html "Who taught Ada?"
 recall --store agent.db --as-of 2026-01-31 "Where does Ann live?"
 recall --store agent.db --policy my-policy --namespace team "Who wrote it?\"""",
@@ -84,6 +86,7 @@ def recall_passages(
     until: UntilOption = None,
     tokens: BudgetOption = None,
     min_score: MinScoreOption = None,
+    patience: PatienceOption = None,
     policy: PolicyOption = None,
     encoder: EncoderOption = None,
     index: IndexOption = "auto",
@@ -105,7 +108,7 @@ def recall_passages(
     from hoptrail.formats.json_views import recall_data
 
     scope, count = namespace or (), USUAL if k is None else k
-    check_limits(trail, until, tokens, min_score)
+    check_limits(trail, until, tokens, min_score, patience)
     if html is not None:
         check_page(html, inputs=[store])
     with open_memory(store, encoder=encoder, policy=policy, index=index, one_thread=True) as memory:
@@ -127,6 +130,7 @@ def recall_passages(
                     until=until,
                     tokens=tokens,
                     min_score=min_score,
+                    patience=patience,
                 )
     if html is not None:
         output_path(html).write_text(answer.to_html(), encoding="utf-8")

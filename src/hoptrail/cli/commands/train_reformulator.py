@@ -154,10 +154,11 @@ def train_calibration(
     encoder: EncoderOption = None,
     json: JsonFlag = False,
 ) -> int:
-    """Fit how probably a passage is needed, and how probably what came back suffices.
+    """Fit how probably a passage is needed, how probably what came back suffices, and when to stop.
 
     Each question is walked as it is and once more where it cannot be answered, and two logistic
-    regressions are fitted. Rankings stay as they are. With several sets, each is also left out and
+    regressions are fitted; when to stop at a price (`recall --patience`) is learned by REINFORCE
+    along the same walks. Rankings stay as they are. With several sets, each is also left out and
     judged by a fit on the others.
     """
     from hoptrail.errors import InputError

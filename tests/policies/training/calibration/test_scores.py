@@ -41,7 +41,14 @@ def made_up(name: str, count: int, rng: np.random.Generator) -> list[JudgedWalk]
         last = np.flatnonzero(needed).max(initial=-1)
         suffices = answerable & (np.arange(10) >= last)
         walks.append(
-            JudgedWalk(name, WalkFeatures(passages, prefixes), needed, suffices, answerable)
+            JudgedWalk(
+                name,
+                WalkFeatures(passages, prefixes),
+                needed,
+                suffices,
+                answerable,
+                int(needed.sum()) if answerable else 0,
+            )
         )
     return walks
 
