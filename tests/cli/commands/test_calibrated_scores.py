@@ -14,6 +14,7 @@ from hoptrail.cli.main import main
 from hoptrail.memory.encoders import transformer as encoders
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.policies.networks.frozen_policy import SHIPPED
+from hoptrail.policies.training.calibration import price
 
 DEMO = Path(hoptrail.__file__).parent / "demo"
 
@@ -21,6 +22,7 @@ DEMO = Path(hoptrail.__file__).parent / "demo"
 @pytest.fixture(autouse=True)
 def _quick_encoder(monkeypatch) -> None:
     monkeypatch.setattr(encoders, "minilm", lambda **_: HashEncoder())
+    monkeypatch.setattr(price, "STEPS", 10)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from hoptrail.policies.networks.score_calibration import (
     WalkFeatures,
 )
 from hoptrail.policies.policy import Policy
+from hoptrail.policies.training.calibration import price
 from hoptrail.policies.training.calibration.scores import (
     calibrate_scores,
     fit_logistic,
@@ -27,6 +28,11 @@ from hoptrail.policies.training.calibration.walks import JudgedWalk
 
 MASS = "log read mass"
 DEMO = Path(__file__).resolve().parents[4] / "src" / "hoptrail" / "demo"
+
+
+@pytest.fixture(autouse=True)
+def _few_steps_of_stopping(monkeypatch) -> None:
+    monkeypatch.setattr(price, "STEPS", 10)
 
 
 def made_up(name: str, count: int, rng: np.random.Generator) -> list[JudgedWalk]:
