@@ -181,11 +181,7 @@ class RecallEngine:
 
         Raises:
             InputError: As for `recall`, or one string was given for several questions.
-            ConfigError: There is no such effort.
-            EncoderMissing: The memory was opened without an encoder, and holds passages.
-            EncoderMismatch: The memory's encoder is not the one that made the vectors.
-            MissingExtra: The default encoder is meant and the `minilm` extra is not installed.
-            PolicyError: As for `recall`.
+            HoptrailError: As for `recall`.
         """
         from hoptrail.memory.filters import Filter
         from hoptrail.policies.environment import efforts

@@ -57,7 +57,7 @@ from hoptrail.outputs.replaceable import check_page
 
 if TYPE_CHECKING:
     from hoptrail.memory.index.learned.router import Router
-    from hoptrail.types import Namespace
+    from hoptrail.types import Namespace, Recall
 
 
 @command(
@@ -136,17 +136,21 @@ def recall_passages(
         output_path(html).write_text(answer.to_html(), encoding="utf-8")
     if json:
         print_json(recall_data(answer))
-        return 0
+    else:
+        _print_recall(replace(answer, hits=answer.hits[: count if trail else None]), trail, why)
+    return 0
+
+
+def _print_recall(recall: Recall, trail: bool, why: bool) -> None:
+    """The passages for a person, how probably they suffice, and the cost where no trail has it."""
     from hoptrail.cli import output
 
     console = output.output()
-    answer = replace(answer, hits=answer.hits[: count if trail else None])
-    console.print(output.hits_table(answer.hits, width=console.width, why=why))
-    if answer.hits:
-        say(completeness_line(answer))
+    console.print(output.hits_table(recall.hits, width=console.width, why=why))
+    if recall.hits:
+        say(completeness_line(recall))
     if not trail:
-        console.print(output.cost_line(answer.cost))
-    return 0
+        console.print(output.cost_line(recall.cost))
 
 
 @command(
