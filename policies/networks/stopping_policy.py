@@ -126,10 +126,10 @@ class StoppingPolicy:
             )
         numbers = {"intercept": value.get("intercept"), "slope": value.get("slope"), **weights}
         checked: dict[str, float] = {}
-        for name, given in numbers.items():
-            number = finite(given)
+        for name, raw in numbers.items():
+            number = finite(raw)
             if number is None or (name == "slope" and number <= 0):
-                raise ValueError(f"{name} of a stopping policy cannot be {shown(given)}")
+                raise ValueError(f"{name} of a stopping policy cannot be {shown(raw)}")
             checked[name] = number
         return cls(
             {name: checked[name] for name in weights}, checked["intercept"], checked["slope"]
