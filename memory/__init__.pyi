@@ -20,6 +20,7 @@ from .feedback import (
 )
 from .filters import Filter as Filter
 from .index.ann_types import IndexName as IndexName
+from .index.engines.qdrant import QdrantIndex as QdrantIndex
 from .index.learned.rotation import Rotation as Rotation
 from .index.learned.router import (
     Router as Router,

@@ -31,6 +31,7 @@ from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.guarded import guarded
 from hoptrail.memory.index import ann_types, sparse_types
 from hoptrail.memory.index.ann_types import IndexName
+from hoptrail.memory.index.engines.qdrant import QdrantEngine, QdrantIndex, named_index
 from hoptrail.memory.index.learned.routed_ivf import RoutedIvf
 from hoptrail.memory.index.learned.router import Router
 from hoptrail.memory.index.sparse_types import SparseName
@@ -67,8 +68,8 @@ class Store(Searcher):
         queries_kept: Vectors of queries that stay in memory; 0, the default, encodes every one,
             so that timings are true.
         index: The kind of dense index: "auto" by size, "flat" for exact search whatever the size,
-            one of those in `hoptrail.memory.index.ann_types`, or a router, whose shards are the
-            lists of an inverted file.
+            one of those in `hoptrail.memory.index.ann_types`, a router, whose shards are the
+            lists of an inverted file, or a `QdrantIndex` (`qdrant:FOLDER`, `qdrant:http://…`).
         sparse: The sparse index: "auto" and "own" are ours, "tantivy" has that search before ours.
         language: Whose stemmer words go through, by Snowball's name ("german"), or "none". It is
             recorded when the file is made, English by default; None is whatever it has.
@@ -90,7 +91,7 @@ class Store(Searcher):
         read_only: bool = False,
         track_usage: bool = True,
         queries_kept: int = 0,
-        index: IndexName | Router = "auto",
+        index: IndexName | Router | QdrantIndex = "auto",
         sparse: SparseName = "auto",
         language: str | None = None,
         clock: Callable[[], float] = time.time,
@@ -105,9 +106,7 @@ class Store(Searcher):
         self._clock = clock
         self.queries = QueryCache(queries_kept)
         """The vectors of the last queries."""
-        self._index = (
-            RoutedIvf(index) if isinstance(index, Router) else ann_types.checked_index_name(index)
-        )
+        kind = _checked_index(index)
         self._sparse = sparse_types.checked_sparse_name(sparse)
         if language is not None:
             analyzer.checked_language(language)
@@ -118,11 +117,19 @@ class Store(Searcher):
         `hoptrail.memory.storage.database`."""
         self.recorder = Recorder(self._db, clock, on=track_usage)
         """Counts what is returned."""
-        self._views = Views(
-            self._db, lambda scope: View(self._db, scope, self._clock, self._index, self._sparse)
-        )
-        forks.register(self)
         try:
+            self.engine: QdrantEngine | None = None
+            """What holds its vectors beside it; None where no other engine does."""
+            self._index: IndexName | RoutedIvf | QdrantEngine
+            if isinstance(kind, QdrantIndex):
+                self._index = self.engine = QdrantEngine(kind, self._db)
+            else:
+                self._index = kind
+            self._views = Views(
+                self._db,
+                lambda scope: View(self._db, scope, self._clock, self._index, self._sparse),
+            )
+            forks.register(self)
             with self._db.reading() as connection:
                 store_info.check_encoder(connection, encoder, str(path))
             if language is not None:
@@ -176,6 +183,8 @@ class Store(Searcher):
         self._db.check_process()
         if not self._db.closed and self._db.busy is None:
             self.recorder.close()
+            if self.engine is not None:
+                self.engine.close()
         self._db.close()
 
     @property
@@ -283,3 +292,16 @@ class Store(Searcher):
         if owner == schema.OWNER:
             raise InputError(f"the migrations of {owner!r} are the store's own")
         self._db.migrate(owner, migrations, wait=wait)
+
+
+def _checked_index(index: IndexName | Router | QdrantIndex) -> IndexName | RoutedIvf | QdrantIndex:
+    """A kind of dense index, as a caller gave it.
+
+    Raises:
+        ConfigError: There is no such kind.
+    """
+    if isinstance(index, Router):
+        return RoutedIvf(index)
+    if isinstance(index, QdrantIndex):
+        return index
+    return named_index(index) or ann_types.checked_index_name(index)

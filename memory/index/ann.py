@@ -94,6 +94,14 @@ class Approximate:
         logger.info("the dense index is ready after %.1f s", time.perf_counter() - started)
         return new
 
+    def candidates(self, count: int) -> int:
+        """How many to fetch where so many are wanted.
+
+        Args:
+            count: Passages.
+        """
+        return max(count * self.kind.overfetch, self.kind.min_candidates)
+
     def catch_up(self, rows: VectorTable, first: int, alive: Mask) -> None:
         """Take in the living slots from `first` on.
 

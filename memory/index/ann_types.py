@@ -408,7 +408,9 @@ def checked_index_name(name: str) -> IndexName:
         if isinstance(name, str) and name == index_name:
             checked_name: IndexName = index_name
             return checked_name
-    raise ConfigError(f"index must be one of {', '.join(names)}, got {name!r}")
+    raise ConfigError(
+        f"index must be one of {', '.join(names)}, qdrant:FOLDER or qdrant:URL, got {name!r}"
+    )
 
 
 def kind_for(

@@ -28,6 +28,7 @@ from hoptrail.memory.encoders.windows import leaning
 from hoptrail.memory.index.ann import DRIFT, Approximate, Selection
 from hoptrail.memory.index.ann_types import AnnIndexType, IndexName, kind_for
 from hoptrail.memory.index.dense_windows import ROUNDING, SlotWindows, products
+from hoptrail.memory.index.engines.engine_search import EngineSearch
 from hoptrail.memory.index.slots import Scores, Slots, SlotTable, spread
 from hoptrail.memory.index.vector_table import Mask, VectorTable
 
@@ -54,16 +55,22 @@ class DenseIndex:
         table: The view's slots; the view adds to it and to this index together.
         lock: The view's.
         index: The kind: "auto" by size, "flat" for exact whatever the size, or one of the
-            approximate kinds, by name or as it is, which are used from `LEAST` passages on.
+            approximate kinds, by name or as it is, which are used from `LEAST` passages on; or
+            what another engine proposes.
     """
 
     def __init__(
-        self, table: SlotTable, lock: RLock, index: IndexName | AnnIndexType = "auto"
+        self,
+        table: SlotTable,
+        lock: RLock,
+        index: IndexName | AnnIndexType | EngineSearch = "auto",
     ) -> None:
         self._table = table
         self._lock = lock
-        self._name = index
-        self._approximate: Approximate | None = None
+        self._engine = index if isinstance(index, EngineSearch) else None
+        self._name: IndexName | AnnIndexType
+        self._name = "flat" if isinstance(index, EngineSearch) else index
+        self._approximate: Approximate | EngineSearch | None = None
         self._living: _Among | None = None  # all that live, while that is right
         self._reset(0)
 
@@ -77,7 +84,7 @@ class DenseIndex:
         return self._rows.dim
 
     @property
-    def approximate(self) -> Approximate | None:
+    def approximate(self) -> Approximate | EngineSearch | None:
         """What proposes candidates; None where every vector is compared."""
         return self._approximate
 
@@ -127,7 +134,11 @@ class DenseIndex:
         A search does it too, if nobody has before.
         """
         with self._lock:
+            if self._engine is not None:
+                self._approximate = self._engine if self._engine.usable else None
+                return False
             old, size = self._approximate, self._table.size
+            assert not isinstance(old, EngineSearch)
             kind = kind_for(self._name, size, old.kind if old else None)
             if kind is None and old is None:
                 return False
@@ -170,7 +181,7 @@ class DenseIndex:
             self._sum, self._outer = state["sum"].copy(), state["outer"].copy()
             self._windows.restore(state)
             self._caught_up = len(vectors)
-            if "faiss" in state:
+            if "faiss" in state and self._engine is None:
                 own = [self._name] if isinstance(self._name, AnnIndexType) else []
                 self._approximate = Approximate.restore(state, self.dim, own)
 
@@ -251,8 +262,7 @@ class DenseIndex:
                 return scores, slots
             fetch = k + MARGIN
             if self._approximate is not None:
-                kind = self._approximate.kind
-                fetch = max(fetch * kind.overfetch, kind.min_candidates)
+                fetch = self._approximate.candidates(fetch)
             at_once = max(1, SCORED_AT_ONCE // fetch)
             for start in range(0, len(queries), at_once):
                 rows = np.arange(start, min(start + at_once, len(queries)))
@@ -406,7 +416,7 @@ class _Among:
             self._selectors = rows.selectors(self.chosen)
         return self._selectors
 
-    def selection(self, proposer: Approximate) -> Selection:
+    def selection(self, proposer: Approximate | EngineSearch) -> Selection:
         """For an approximate one."""
         if self._selection is None:
             self._selection = proposer.select(self.chosen)

@@ -18,6 +18,7 @@ from hoptrail.errors import FormatError, StoreError, StoreUnavailable
 from hoptrail.memory import content_hash, forks
 from hoptrail.memory.encoders import disk_cache
 from hoptrail.memory.index import snapshot
+from hoptrail.memory.index.engines.qdrant import erase_collections
 from hoptrail.memory.maintenance import soundness
 from hoptrail.memory.maintenance.mending import repair
 from hoptrail.memory.maintenance.soundness import Problem
@@ -140,9 +141,9 @@ def _opened(uri: str) -> sqlite3.Connection | None:
 def purge(store: Store, *, cache: Path | None = None, whole_cache: bool = False) -> Purged:
     """Erase the bytes of what was deleted, expired or written over, from every file of the store.
 
-    The file is rewritten without free pages, its log is emptied, index files are removed (they are
-    built again when next needed), and vectors of those contents leave the vector caches that the
-    store was ever written with. Backups and exports are the caller's own. A graph in the file is to
+    The file is rewritten without free pages, its log is emptied, index files are removed, as are
+    points in Qdrant (both are made again when next needed), and vectors of those contents leave the
+    vector caches that the store was ever written with. Backups and exports are the caller's own. A graph in the file is to
     be synced before. What one obstacle keeps is on record for the next purge; all else is erased.
 
     Args:
@@ -170,6 +171,13 @@ def purge(store: Store, *, cache: Path | None = None, whole_cache: bool = False)
     snapshots = 0
     try:
         snapshots = snapshot.drop_all(store.database)
+    except StoreError as error:
+        obstacles.append(error)
+    try:
+        if store.engine is not None:
+            store.engine.erase()
+        else:
+            erase_collections(store.database)
     except StoreError as error:
         obstacles.append(error)
     with store.transaction() as connection:

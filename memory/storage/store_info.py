@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import sqlite3
 from pathlib import Path
 
@@ -17,6 +18,9 @@ NEXT = "next_encoder"
 
 CACHES = "caches"
 """Key of the folders of vector caches that the store was written with, a JSON list."""
+
+COLLECTIONS = "collections"
+"""Key of the collections of other engines that hold the store's vectors, by place, as JSON."""
 
 SINCE = "encoder_since"
 """Key of the version in which the encoder's vectors took the place of another's."""
@@ -210,6 +214,34 @@ def caches(connection: sqlite3.Connection) -> list[Path]:
         return []
     folders = folders if isinstance(folders, list) else []
     return [Path(folder) for folder in folders if isinstance(folder, str)]
+
+
+def note_collection(connection: sqlite3.Connection, place: str, prefix: str) -> str:
+    """Put on record that an engine holds the store's vectors; the collection's name there.
+
+    Args:
+        connection: Writes.
+        place: A folder or the address of a server.
+        prefix: How the name begins: what is derived from the file's path. What follows is random,
+            so that another store under the same path has another.
+    """
+    named = collections(connection)
+    names = named.setdefault(place, [])
+    name = next((name for name in names if name.startswith(prefix)), None)
+    if name is None:
+        name = prefix + secrets.token_hex(8)
+        names.append(name)
+        put_info(connection, COLLECTIONS, json.dumps(named, sort_keys=True))
+    return name
+
+
+def collections(connection: sqlite3.Connection) -> dict[str, list[str]]:
+    """The collections that the store's vectors were put into, by place."""
+    try:
+        named = json.loads(get(connection, COLLECTIONS) or "{}")
+        return {str(place): [str(name) for name in names] for place, names in named.items()}
+    except (ValueError, TypeError, AttributeError):  # damaged, which verify says
+        return {}
 
 
 def claim(connection: sqlite3.Connection, described: str, where: str) -> None:

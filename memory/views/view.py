@@ -23,8 +23,10 @@ from hoptrail.memory.encoders.query_cache import CacheStats
 from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.filters import Filter
 from hoptrail.memory.index import snapshot
-from hoptrail.memory.index.ann_types import AnnIndexType, IndexName
+from hoptrail.memory.index.ann_types import LEAST, AnnIndexType, IndexName
 from hoptrail.memory.index.dense import DenseIndex
+from hoptrail.memory.index.engines.engine_search import EngineSearch
+from hoptrail.memory.index.engines.qdrant import QdrantEngine
 from hoptrail.memory.index.filter_columns import FilterColumns
 from hoptrail.memory.index.mapped_arrays import Mapped
 from hoptrail.memory.index.slots import Slots, SlotTable
@@ -70,7 +72,7 @@ class View:
         database: Database,
         scope: Scope,
         clock: Callable[[], float],
-        index: IndexName | AnnIndexType = "auto",
+        index: IndexName | AnnIndexType | QdrantEngine = "auto",
         sparse: SparseName = "auto",
     ) -> None:
         self.scope = scope
@@ -95,7 +97,12 @@ class View:
         """How often passages came in by the clock alone, with no version of the store."""
         self.pins = Pins(database)
         """Who wants it to stay as it is."""
-        self.dense = DenseIndex(self._table, self.lock, index)
+        self._engine = index if isinstance(index, QdrantEngine) else None
+        if isinstance(index, QdrantEngine):
+            search = EngineSearch(index, scope.encoded, self._table, self.slot_of_rowid)
+            self.dense = DenseIndex(self._table, self.lock, search)
+        else:
+            self.dense = DenseIndex(self._table, self.lock, index)
         with database.reading() as connection:
             language = store_info.language(connection)
         self.sparse = sparse_index(sparse, self._table, self.lock, language)
@@ -279,6 +286,8 @@ class View:
                 self._version = newest
                 self._expired_at = now if expired else 0.0
             self._validity.follow(connection, now, changed=changed)
+            if self._engine is not None and self.size > LEAST:
+                self._engine.follow(connection, newest)
         trained = self.dense.settle() and self.size >= snapshot.MINIMUM
         if trained or self._unsaved >= max(snapshot.MINIMUM, self.size // 4):
             self.save()

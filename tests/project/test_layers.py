@@ -121,6 +121,8 @@ CONFINED = {
     "huggingface_hub": {"ground", "memory"},
     "faiss": {"memory"},
     "tantivy": {"memory"},
+    "qdrant_client": {"memory"},
+    "qdrant_edge": {"memory"},
     "onnx": {"memory"},
     "onnxruntime": {"memory"},
     "sentence_transformers": {"memory"},

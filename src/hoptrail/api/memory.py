@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hoptrail.graph.graph import Graph
     from hoptrail.memory.encoders.transformer import Encoder
     from hoptrail.memory.index.ann_types import IndexName
+    from hoptrail.memory.index.engines.qdrant import QdrantIndex
     from hoptrail.memory.index.learned.router import Router
     from hoptrail.memory.store import Store
     from hoptrail.policies.policy import AnyPolicy
@@ -121,7 +122,8 @@ class Memory:
         queries_kept: Vectors of the last queries that stay in memory; 0 for none. An open `Store`
             has settings of its own for both.
         index: The kind of dense index: "auto" is exact for small memories and approximate for
-            large ones, "flat" is exact; others are named in docs/guides/memory.md.
+            large ones, "flat" is exact; others are named in docs/guides/memory.md. A `QdrantIndex`
+            has Qdrant propose candidates.
         language: Whose stemmer words go through when passages are found by them, by Snowball's
             name ("german"), or "none". It is recorded when the file is made, English by default;
             None is whatever the file has.
@@ -155,7 +157,7 @@ class Memory:
         read_only: bool = False,
         track_usage: bool = True,
         queries_kept: int = 1024,
-        index: IndexName | Router = "auto",
+        index: IndexName | Router | QdrantIndex = "auto",
         language: str | None = None,
     ) -> None:
         from hoptrail.memory.store import Store

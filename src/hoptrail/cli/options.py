@@ -164,7 +164,8 @@ IndexOption = Annotated[
         "--index",
         metavar="KIND",
         help="of the dense index: auto by size, flat (exact), or an approximate one: sq8, lsh, "
-        "hnsw, ivf, ivf-sq8, ivf-pq, ivf-pq4 (default: auto)",
+        "hnsw, ivf, ivf-sq8, ivf-pq, ivf-pq4; or Qdrant, qdrant:FOLDER or qdrant:URL "
+        "(default: auto)",
     ),
 ]
 LearnedOption = Annotated[
