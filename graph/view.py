@@ -88,7 +88,8 @@ class GraphView:
         self._epoch: int | None = None  # of the tables that they are of
         self._alive = np.zeros(0, dtype=np.bool_)  # the slots that they know as living
         self._matcher = NameMatcher()
-        self._ids: dict[str, frozenset[int]] = {}  # its names' numbers, one for each namespace
+        # Its names' numbers, one for each namespace: a tuple, which takes a quarter of a set.
+        self._ids: dict[str, tuple[int, ...]] = {}
         self._walk: LocalPush | None = None
         self._linked: tuple[Adjacency, Relations, EntityNames, SequenceLinks] | None = None
         self.refresh()
@@ -362,12 +363,12 @@ class GraphView:
         means[meanings(a.passages_by_name, names)[0]] = True
         for name, now in zip(names.tolist(), means.tolist(), strict=True):
             text = self._words.texts[name]
-            numbers = self._ids.get(text, frozenset())
+            numbers = self._ids.get(text, ())
             if now and name not in numbers:
-                self._ids[text] = numbers | {name}
+                self._ids[text] = (*numbers, name)
                 self._matcher.add(text)
             elif not now and name in numbers:
-                self._ids[text] = numbers - {name}
+                self._ids[text] = tuple(other for other in numbers if other != name)
                 if not self._ids[text]:
                     del self._ids[text]
                     self._matcher.discard(text)

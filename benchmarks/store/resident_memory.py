@@ -10,8 +10,9 @@ random ones of 384 numbers around 4,096 centres.
 
 Each store is built by one process and asked by another, which knows nothing of it: memory is what
 that one has more after opening its indexes, after the graph, and after twenty recalls at effort
-`fast`, than before it opened the file. Private memory is the process's own; mapped pages are of
-files, shared by all processes that ask, and go when the system needs the room.
+`fast`, than before it opened the file. Private memory is the process's own, index files that it
+has read among it (up to 256 MB each); mapped pages are of files, shared by all processes that ask,
+and go when the system needs the room.
 """
 
 from __future__ import annotations
@@ -29,7 +30,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from opening import memory
 from store_texts import Texts, vocabulary
 
 from hoptrail import Memory
@@ -127,15 +127,22 @@ def ask(path: Path, count: int) -> dict[str, Any]:
             "graph": facts,
             "fast_cpu_ms_median": float(np.median(times)),
             "bytes_a_passage": {
-                step: {
-                    "private": 1024 * (kib["RssAnon"] - steps["before"]["RssAnon"]) / count,
-                    "mapped": 1024 * (kib["RssFile"] - steps["before"]["RssFile"]) / count,
-                }
-                for step, kib in steps.items()
+                step: {kind: (resident[kind] - steps["before"][kind]) / count for kind in resident}
+                for step, resident in steps.items()
                 if step != "before"
             },
             "disk": _disk(path, count),
         }
+
+
+def memory() -> dict[str, int]:
+    """This process's resident bytes, its own and those of files, as Linux tells them."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    fields = dict(line.split(":", 1) for line in lines)
+    anonymous, shared, mapped = (
+        1024 * int(fields[key].split()[0]) for key in ("RssAnon", "RssShmem", "RssFile")
+    )
+    return {"private": anonymous + shared, "mapped": mapped}
 
 
 def _some(count: int) -> list[Passage]:

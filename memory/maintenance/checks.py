@@ -143,8 +143,9 @@ def purge(store: Store, *, cache: Path | None = None, whole_cache: bool = False)
 
     The file is rewritten without free pages, its log is emptied, index files are removed, as are
     points in Qdrant (both are made again when next needed), and vectors of those contents leave the
-    vector caches that the store was ever written with. Backups and exports are the caller's own. A graph in the file is to
-    be synced before. What one obstacle keeps is on record for the next purge; all else is erased.
+    vector caches that the store was ever written with. Backups and exports are the caller's own. A
+    graph in the file is to be synced before. What one obstacle keeps is on record for the next
+    purge; all else is erased.
 
     Args:
         store: Not in a transaction.
