@@ -242,3 +242,15 @@ def test_a_setting_is_checked_when_it_is_changed_too(shared_memory) -> None:
         retriever.k = 0
     with pytest.raises(ValidationError):
         retriever.filter = {"$no": 1}
+
+
+def test_patience_is_said_where_it_is_made_or_in_a_call(tmp_path) -> None:
+    with Memory(tmp_path / "calibrated.db", encoder=HashEncoder()) as memory:
+        memory.add(
+            [{"id": str(number), "text": f"Town {number} lies at a lake."} for number in "ab"]
+        )
+        retriever = HoptrailRetriever(memory=memory, search_kwargs={"patience": 0.5})
+        assert len(retriever.invoke("Which town lies at a lake?")) == 1
+        assert len(retriever.invoke("Which town lies at a lake?", patience=1e6)) == 2
+        with pytest.raises(InputError, match="give one of them"):
+            retriever.invoke("Which town?", until="complete")

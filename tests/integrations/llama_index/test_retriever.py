@@ -183,3 +183,16 @@ def test_a_node_without_text_is_refused_by_name(memory) -> None:
         passages_of_nodes([ImageNode(id_="pic", image_url="http://x.test/a.png")])
     with pytest.raises(InputError, match="nodes are LlamaIndex's"):
         passages_of_nodes(["text"])
+
+
+def test_how_much_comes_back_is_a_setting_of_the_retriever(tmp_path) -> None:
+    texts = ("Ada Lind was born in Varn.", "Varn stands on the Ister Beck.", "A pike.", "A lake.")
+    with Memory(tmp_path / "calibrated.db", encoder=HashEncoder()) as memory:
+        memory.add([{"id": str(number), "text": text} for number, text in enumerate(texts)])
+        for limits in ({"patience": 0.5}, {"patience": 9}, {"until": "complete"}, {"min_score": 1}):
+            nodes = LlamaIndexRetriever(memory, **limits).retrieve(QUESTION)
+            expected = memory.recall(QUESTION, 5, **limits).passages
+            assert [one.node.node_id for one in nodes] == [passage.id for passage in expected]
+            assert len(nodes) < len(texts) or limits == {"patience": 9}
+        with pytest.raises(InputError, match="give one of them"):
+            LlamaIndexRetriever(memory, patience=3, until="complete")
