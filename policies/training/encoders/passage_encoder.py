@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -52,6 +53,7 @@ from hoptrail.policies.data.query_candidates import (
     objective_loss,
 )
 from hoptrail.policies.data.training_data import TrainingData
+from hoptrail.policies.training.encoders import processes
 from hoptrail.policies.training.encoders.query_encoder import (
     EvidenceQuestion,
     PassageScores,
@@ -205,8 +207,14 @@ class _PassageTraining:
         for start in range(0, len(order), AT_ONCE):
             part = order[start : start + AT_ONCE]
             texts = [self.texts[rows[i]] for i in part]
-            vectors[part] = self.encoder.trainable_vectors(self.network, texts)
+            vectors[part] = self._trained(texts)
         return vectors
+
+    def _trained(self, texts: Sequence[str]) -> Tensor:
+        """The vectors of texts by the network, with gradients to its weights, `(n, d)`."""
+        return processes.shared_vectors(
+            texts, partial(self.encoder.trainable_vectors, self.network)
+        )
 
     def step(self, batch: Sequence[TrainingQuery]) -> dict[str, float]:
         """Learn from the queries of a batch, and let the index follow; the figures of the step."""
@@ -216,7 +224,7 @@ class _PassageTraining:
         with torch.no_grad():
             columns, positives, mask = self._columns(batch, queries @ served.T, served)
         rows = first + columns.cpu().numpy()
-        fresh = self.encoder.trainable_vectors(self.network, [self.texts[row] for row in rows])
+        fresh = self._trained([self.texts[row] for row in rows])
         vectors = served.index_copy(0, columns, fresh)
         losses = [
             objective_loss(
@@ -238,6 +246,7 @@ class _PassageTraining:
             turn = (turn + (1 - (queries * asked_before).sum(1)).mean()) / 2
         self.optimizer.zero_grad()
         (loss + config.anchor * turn).backward()  # type: ignore[no-untyped-call]
+        processes.add_gradients(self.weights)
         nn.utils.clip_grad_norm_(self.weights, 1.0)
         self._watch(queries.detach(), fresh.detach(), positives[:, columns])
         self.index.write(rows, fresh)
@@ -250,10 +259,12 @@ class _PassageTraining:
         """The vectors of a batch's queries, and those before training."""
         texts = [query.text for query in batch]
         with torch.no_grad():
-            before = self.encoder.trainable_vectors(self.encoder.model.network, texts)
+            before = processes.shared_vectors(
+                texts, partial(self.encoder.trainable_vectors, self.encoder.model.network)
+            )
         if self.config.side == "passage":
             return before, before
-        return self.encoder.trainable_vectors(self.network, texts), before
+        return self._trained(texts), before
 
     def _served(self, scores: PassageScores) -> tuple[Tensor, int]:
         """The index's vectors of a scope, and the row of the first."""
@@ -340,7 +351,8 @@ def tune_passage_encoder(
         progress: Told of every step.
 
     Returns:
-        The encoder as written. `made_of` holds data, settings and figures.
+        The encoder as written. `made_of` holds data, settings and figures. Of the processes that
+        `torchrun` started only the first measures and writes.
 
     Raises:
         InputError: There is no question with its supporting passages.
@@ -350,10 +362,11 @@ def tune_passage_encoder(
     """
     config = config or PassageEncoderConfig()
     check_passage_folder(out)
-    with ExitStack() as stack:
-        corpora, dev = tuning_corpora(
-            data, encoder, cloze=config.cloze, seed=config.seed, progress=progress, stack=stack
-        )
+    with processes.joined_processes(), ExitStack() as stack:
+        with processes.first_process_first():
+            corpora, dev = tuning_corpora(
+                data, encoder, cloze=config.cloze, seed=config.seed, progress=progress, stack=stack
+            )
         tuned = train_passage_encoder(corpora, encoder, config, progress=progress)
         figures = [
             {
@@ -362,11 +375,13 @@ def tune_passage_encoder(
                 "after": reencoded_recalls(corpus, encoder, tuned),
             }
             for one, corpus in zip(data.dev, dev, strict=True)
+            if processes.is_first_process()
         ]
     made_of: dict[str, Any] = {**data.describe(), "config": asdict(config), "command": command}
     tuned.made_of = {**made_of, "dev": figures, **tuned.made_of}
     tuned.base_name = encoder_name
-    tuned.save(out)
+    if processes.is_first_process():
+        tuned.save(out)
     return tuned
 
 

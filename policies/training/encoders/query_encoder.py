@@ -21,6 +21,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -49,6 +50,7 @@ from hoptrail.policies.data.query_candidates import (
 )
 from hoptrail.policies.data.training_data import TrainingData
 from hoptrail.policies.reformulation.query_text import query_text
+from hoptrail.policies.training.encoders import processes
 from hoptrail.policies.training.preparation import tuning_corpora
 from hoptrail.policies.training.stage_run import Schedule
 from hoptrail.types import Namespace
@@ -269,6 +271,7 @@ def train_factors(
     network, changes = changed_copy(
         encoder.model.network, config.rank, device=encoder.device, seed=config.seed
     )
+    encoded_before = partial(encoder.trainable_vectors, encoder.model.network)
     weights = [weight for change in changes.values() for weight in change.parameters()]
     optimizer = torch.optim.AdamW(weights, config.learning_rate, weight_decay=config.weight_decay)
     batches = [
@@ -278,13 +281,14 @@ def train_factors(
     for step, batch in enumerate(batches):
         schedule.step()
         texts = [query.text for query in batch]
-        vectors = encoder.trainable_vectors(network, texts)
+        vectors = processes.shared_vectors(texts, partial(encoder.trainable_vectors, network))
         with torch.no_grad():
-            before = encoder.trainable_vectors(encoder.model.network, texts)
+            before = processes.shared_vectors(texts, encoded_before)
         loss = _objective_loss(batch, vectors, config, before)
         turn = (1 - (vectors * before).sum(1)).mean()
         optimizer.zero_grad()
         (loss + config.anchor * turn).backward()  # type: ignore[no-untyped-call]
+        processes.add_gradients(weights)
         nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
         _watch(monitor, step, batch, vectors.detach(), config.temperature)
@@ -318,7 +322,8 @@ def tune_query_encoder(
         progress: Told of every step.
 
     Returns:
-        The encoder as written. `made_of` holds data, settings and figures.
+        The encoder as written. `made_of` holds data, settings and figures. Of the processes that
+        `torchrun` started only the first measures and writes.
 
     Raises:
         InputError: There is no question with its supporting passages.
@@ -327,10 +332,11 @@ def tune_query_encoder(
     """
     config = config or QueryEncoderConfig()
     check_tuned_folder(out)
-    with ExitStack() as stack:
-        corpora, dev = tuning_corpora(
-            data, encoder, cloze=config.cloze, seed=config.seed, progress=progress, stack=stack
-        )
+    with processes.joined_processes(), ExitStack() as stack:
+        with processes.first_process_first():
+            corpora, dev = tuning_corpora(
+                data, encoder, cloze=config.cloze, seed=config.seed, progress=progress, stack=stack
+            )
         tuned = train_query_encoder(corpora, encoder, config, progress=progress)
         figures = [
             {
@@ -339,11 +345,13 @@ def tune_query_encoder(
                 "after": dense_recalls(corpus, tuned),
             }
             for one, corpus in zip(data.dev, dev, strict=True)
+            if processes.is_first_process()
         ]
     made_of = {**data.describe(), "config": asdict(config), "command": command, "dev": figures}
     made_of |= tuned.made_of
     tuned = tuned.described(made_of, encoder_name)
-    tuned.save(out)
+    if processes.is_first_process():
+        tuned.save(out)
     return tuned
 
 

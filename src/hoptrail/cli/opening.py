@@ -37,22 +37,27 @@ def load_named_encoder(name: str | None) -> Encoder:
     return load_encoder(name) if name else minilm()
 
 
-def load_transformer(name: str | None, needs: str) -> TransformerEncoder:
+def load_transformer(name: str | None, needs: str, device: str | None = None) -> TransformerEncoder:
     """The encoder that `--encoder` names, of which a transformer is needed.
 
     Args:
         name: What `--encoder` names, if anything.
         needs: What is done with it, for the message: all that stands before the type.
+        device: What `--device` names, if anything.
 
     Raises:
-        ConfigError: It is no transformer.
+        ConfigError: It is no transformer, or the device is none.
     """
     from hoptrail.memory.encoders.transformer import TransformerEncoder
 
     encoder = load_named_encoder(name)
     if not isinstance(encoder, TransformerEncoder):
         raise ConfigError(f"{needs} {type(encoder).__name__}: give another --encoder")
-    return encoder
+    if device is None:
+        return encoder
+    if device not in ("cpu", "cuda"):
+        raise ConfigError(f"--device must be cpu or cuda, got {device!r}")
+    return TransformerEncoder(encoder.model, device=device)
 
 
 def training_sets(paths: Sequence[Path]) -> list[TrainingSet]:

@@ -11,6 +11,7 @@ import typer
 
 from hoptrail.cli.command import invocation_line
 from hoptrail.cli.options import option
+from hoptrail.errors import ConfigError
 
 if TYPE_CHECKING:
     from hoptrail.integrations.trackers.tracker import TrackedProgress
@@ -28,23 +29,41 @@ TrackerOption = Annotated[
 
 @contextmanager
 def training_progress(
-    context: typer.Context, tracker: str | None, out: Path, settings: Mapping[str, Any]
+    context: typer.Context,
+    tracker: str | None,
+    out: Path,
+    settings: Mapping[str, Any],
+    *,
+    together: bool = False,
 ) -> Iterator[TrackedProgress]:
     """Progress on stderr, told to the tracker that `--tracker` names as well.
+
+    Of several processes that train together only the first speaks.
 
     Args:
         context: The command's.
         tracker: What `--tracker` names, if anything.
         out: What the training writes; the run is called by its name.
         settings: The configuration.
+        together: Whether the command trains over the processes that `torchrun` starts.
 
     Raises:
-        ConfigError: There is no such tracker, or its library is not installed.
+        ConfigError: There is no such tracker, or its library is not installed; or there are several
+            processes, and each would train alone and write to the same place.
     """
     from hoptrail.cli.output import Steps
     from hoptrail.integrations.trackers.services import load_tracker
     from hoptrail.integrations.trackers.tracker import TrackedProgress
+    from hoptrail.policies.training.encoders.processes import is_first_process, launched_count
 
+    if launched_count() > 1 and not together:
+        raise ConfigError(
+            f"this training runs in one process, got {launched_count()} of torchrun: start it "
+            "without torchrun"
+        )
+    if not is_first_process():
+        yield TrackedProgress(None, settings)
+        return
     service = None if tracker is None else load_tracker(tracker, out.resolve().name)
     about = {"command": invocation_line(context), **settings}
     with Steps() as steps, TrackedProgress(service, about, steps) as progress:

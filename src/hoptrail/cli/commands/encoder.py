@@ -13,6 +13,7 @@ import typer
 
 from hoptrail.cli.app import LEARNING, add_group, command
 from hoptrail.cli.command import invocation_line, settings_of, taking
+from hoptrail.cli.commands.train_reader import DeviceOption
 from hoptrail.cli.opening import (
     check_encoder_installed,
     check_readable,
@@ -42,8 +43,6 @@ from hoptrail.errors import InputError
 
 if TYPE_CHECKING:
     from hoptrail.api.memory import Memory
-    from hoptrail.memory.encoders.tuned.passage_tuned import PassageTunedEncoder
-    from hoptrail.memory.encoders.tuned.query_tuned import QueryTunedEncoder
 
 QueryObjectiveOption = Annotated[
     Literal[
@@ -248,6 +247,7 @@ def tune_encoder(
     dims: PrefixesOption = None,
     epochs: EpochsOption = None,
     seed: SeedOption = 0,
+    device: DeviceOption = None,
     tracker: TrackerOption = None,
     encoder: EncoderOption = None,
     json: JsonFlag = False,
@@ -260,6 +260,7 @@ def tune_encoder(
     """
     from hoptrail.cli import output
     from hoptrail.policies.data.training_data import TrainingData
+    from hoptrail.policies.training.encoders.processes import is_first_process
 
     if corpus and not cloze:
         raise InputError("--corpus is for --cloze: a corpus alone has no questions")
@@ -275,13 +276,16 @@ def tune_encoder(
         "seed": seed,
     }
     tune = _tuning(side, options, {"max_age": max_age, "codes": codes, "dims": dims_of(dims)})
-    base = load_transformer(encoder, "a side of a transformer can be trained, not that of a")
+    needs = "a side of a transformer can be trained, not that of a"
+    base = load_transformer(encoder, needs, device)
     data = TrainingData(
         train=training_sets(sets or []), dev=training_sets(dev or []), unlabelled=corpus or []
     )
     with (
         leaving_no_empty_folder(out),
-        training_progress(context, tracker, out, asdict(tune.keywords["config"])) as steps,
+        training_progress(
+            context, tracker, out, asdict(tune.keywords["config"]), together=True
+        ) as steps,
     ):
         tuned = tune(
             data,
@@ -292,6 +296,8 @@ def tune_encoder(
             progress=steps,
         )
         steps.keep_card(tuned.made_of)
+    if not is_first_process():
+        return 0
     if json:
         print_json({"fingerprint": tuned.fingerprint, "weights": tuned.size, **tuned.made_of})
         return 0
@@ -305,7 +311,7 @@ def tune_encoder(
 
 def _tuning(
     side: Literal["query", "passage", "both"], options: dict[str, Any], of_index: dict[str, Any]
-) -> partial[QueryTunedEncoder | PassageTunedEncoder]:
+) -> partial[Any]:
     """What trains a side, with its settings; options that it does not have are refused."""
     from hoptrail.policies.training.encoders.passage_encoder import (
         PassageEncoderConfig,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -34,11 +34,6 @@ from hoptrail.cli.options import (
 )
 from hoptrail.cli.printing import print_json, say
 from hoptrail.cli.tracking import TrackerOption, training_progress
-from hoptrail.errors import ConfigError
-
-if TYPE_CHECKING:
-    from hoptrail.memory.encoders.transformer import TransformerEncoder
-
 
 AnswerSetsOption = Annotated[
     list[Path],
@@ -111,7 +106,7 @@ def train_on_answers(
     check_encoder_installed(encoder)
     options = {"epochs": epochs, "cloze": cloze, "rank": rank, "seed": seed}
     config = ReaderConfig(**settings_of(options))
-    base = _transformer(encoder, device)
+    base = load_transformer(encoder, "a reader is a change of a transformer, not of a", device)
     with (
         leaving_no_empty_folder(out),
         training_progress(context, tracker, out, asdict(config)) as steps,
@@ -134,18 +129,6 @@ def train_on_answers(
     output.output().print(output.rows_table("", _rows(reader.made_of)))
     say(f"{reader!r}: {out}")
     return 0
-
-
-def _transformer(name: str | None, device: str | None) -> TransformerEncoder:
-    """The encoder that a reader is a change of, on a device."""
-    from hoptrail.memory.encoders.transformer import TransformerEncoder
-
-    base = load_transformer(name, "a reader is a change of a transformer, not of a")
-    if device is None:
-        return base
-    if device not in ("cpu", "cuda"):
-        raise ConfigError(f"--device must be cpu or cuda, got {device!r}")
-    return TransformerEncoder(base.model, device=device)
 
 
 def _rows(made_of: Mapping[str, Any]) -> list[list[str]]:
