@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,7 +63,11 @@ def training_progress(
             "without torchrun"
         )
     if not is_first_process():
-        yield TrackedProgress(None, settings)
+        logging.disable(logging.WARNING)
+        try:
+            yield TrackedProgress(None, settings)
+        finally:
+            logging.disable(logging.NOTSET)
         return
     service = None if tracker is None else load_tracker(tracker, out.resolve().name)
     about = {"command": invocation_line(context), **settings}
