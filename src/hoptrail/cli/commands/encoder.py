@@ -268,13 +268,8 @@ def tune_encoder(
         raise InputError("there is nothing to learn from: give --set, or --corpus with --cloze N")
     check_readable(*(sets or []), *(corpus or []), *(dev or []))
     check_encoder_installed(encoder)
-    options: dict[str, Any] = {
-        "objective": objective,
-        "negatives": negatives,
-        "cloze": cloze,
-        "epochs": epochs,
-        "seed": seed,
-    }
+    options: dict[str, Any] = {"objective": objective, "negatives": negatives, "cloze": cloze}
+    options |= {"epochs": epochs, "seed": seed}
     tune = _tuning(side, options, {"max_age": max_age, "codes": codes, "dims": dims_of(dims)})
     needs = "a side of a transformer can be trained, not that of a"
     base = load_transformer(encoder, needs, device)
