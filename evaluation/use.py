@@ -69,7 +69,7 @@ def learn_from_use(
     feedback = FeedbackLog(store).entries(namespace)
     if not feedback:
         where = f" in namespace {'/'.join(namespace)}" if namespace else ""
-        raise InputError(f"there is no feedback in {store.path}{where}: recall.feedback gives some")
+        raise InputError(f"there is no feedback in {store.name}{where}: recall.feedback gives some")
     judges = None if questions is None else read_questions(questions)
     held_back: list[Feedback] = []
     if judges is None:

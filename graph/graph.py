@@ -62,7 +62,7 @@ class Graph:
     def __repr__(self) -> str:
         behind = self.store.version - self.version
         state = f"{behind} versions behind" if behind else "up to date"
-        return f"<Graph of {self.store.path}: version {self.version}, {state}>"
+        return f"<Graph of {self.store.name}: version {self.version}, {state}>"
 
     @property
     def version(self) -> int:
@@ -99,7 +99,7 @@ class Graph:
         done = False
         while not done:
             try:
-                with self.store.transaction(wait=wait or MOMENT) as connection:
+                with self.store.transaction(wait=wait or MOMENT, derived=True) as connection:
                     done = sync.catch_up(connection, store_info.newest_version(connection))
             except StoreUnavailable:
                 if wait:
@@ -134,7 +134,7 @@ class Graph:
         """Drop the tables, whatever their state, and make them anew, with nothing in them."""
         with self.store.reading() as connection:  # what finds damage can write no more in SQLite
             whole = soundness.has_sound_structure(connection, schema.PREFIX)
-        with self.store.transaction() as connection:
+        with self.store.transaction(derived=True) as connection:
             memory_schema.forget_owner(connection, schema.OWNER, schema.PREFIX, readable=whole)
         self.store.migrate(schema.OWNER, schema.MIGRATIONS)
 

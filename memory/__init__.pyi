@@ -90,6 +90,10 @@ from .search.pipeline import (
     Stage as Stage,
     StageCost as StageCost,
 )
+from .storage.postgres.grants import (
+    grant_namespace as grant_namespace,
+    revoke_namespace as revoke_namespace,
+)
 from .store import Store as Store
 from .testing.conformance import StoreConformance as StoreConformance
 from .testing.hash_encoder import HashEncoder as HashEncoder

@@ -183,7 +183,7 @@ class FeedbackLog:
         self.store = store
 
     def __repr__(self) -> str:
-        return f"<FeedbackLog of {self.store.path}: {self.count()} recalls>"
+        return f"<FeedbackLog of {self.store.name}: {self.count()} recalls>"
 
     def record(
         self, recall: LoggedRecall, reward: float, passages: tuple[int, ...] | None = None
@@ -202,6 +202,7 @@ class FeedbackLog:
             StoreError: The store is read-only.
         """
         check_reward(reward)
+        self.store.database.require_file("feedback")
         self.store.migrate(OWNER, MIGRATIONS)
         with self.store.transaction() as connection:
             number = _number(connection, recall.id)

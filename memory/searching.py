@@ -224,5 +224,5 @@ class Searcher(Updater):
 
     def _encode_queries(self, encoder: Encoder, texts: Sequence[str]) -> Vectors:
         with self._db.reading() as connection:
-            store_info.check_encoder(connection, encoder, str(self.path))
+            store_info.check_encoder(connection, encoder, self._db.name)
         return self.queries.encode(uncached(encoder), texts)

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self
 
 from hoptrail.errors import (
+    ConfigError,
     InputError,
     StoreError,
     StoreUnavailable,
@@ -50,6 +51,9 @@ from hoptrail.values.strings import check_string
 if TYPE_CHECKING:
     pass
 
+SERVERS = ("postgresql:", "postgres:")
+"""How the URL of a server begins."""
+
 __all__ = ["Mode", "OnDuplicate", "Progress", "Store", "Upserted"]
 
 
@@ -60,7 +64,8 @@ class Store(Searcher):
     turns.
 
     Args:
-        path: The file; made when absent.
+        path: The file; made when absent. Or the URL of a PostgreSQL database that many hosts share,
+            `postgresql://user@host/database` (`hoptrail[postgres]`).
         encoder: Makes the vectors. Without one, passages can be read, deleted and found by
             their words, but not added.
         read_only: Never write to the file.
@@ -110,7 +115,7 @@ class Store(Searcher):
         self._sparse = sparse_types.checked_sparse_name(sparse)
         if language is not None:
             analyzer.checked_language(language)
-        self._db = Database(Path(path), read_only=read_only)
+        self._db = _database(path, read_only=read_only)
         self.path = self._db.path
         self.changing = RLock()
         """Held while it goes on to another encoder; first in the order of
@@ -122,6 +127,7 @@ class Store(Searcher):
             """What holds its vectors beside it; None where no other engine does."""
             self._index: IndexName | RoutedIvf | QdrantEngine
             if isinstance(kind, QdrantIndex):
+                self._db.require_file("an index in Qdrant")  # which knows passages by their rows
                 self._index = self.engine = QdrantEngine(kind, self._db)
             else:
                 self._index = kind
@@ -131,7 +137,7 @@ class Store(Searcher):
             )
             forks.register(self)
             with self._db.reading() as connection:
-                store_info.check_encoder(connection, encoder, str(path))
+                store_info.check_encoder(connection, encoder, self.name)
             if language is not None:
                 self._claim_language(language)
         except BaseException:
@@ -154,17 +160,17 @@ class Store(Searcher):
             self._db.check()
         except StoreError:
             state = "closed" if self._db.closed else "opened before a fork"
-            return f"<Store {self.path}: {state}>"
+            return f"<Store {self.name}: {state}>"
         with self._db.reading() as connection:
             encoder = store_info.get(connection, "encoder") or "none yet"
             return (
-                f"<Store {self.path}: {len(self)} passages, {len(self.namespaces())} namespaces, "
+                f"<Store {self.name}: {len(self)} passages, {len(self.namespaces())} namespaces, "
                 f"version {self.version}, encoder {encoder}{', read-only' * self.read_only}>"
             )
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise StoreError(
-            f"a Store cannot be copied or pickled: open {str(self.path)!r} again where it is needed"
+            f"a Store cannot be copied or pickled: open {self.name!r} again where it is needed"
         )
 
     def _forked(self, *, whole: bool) -> None:
@@ -213,10 +219,10 @@ class Store(Searcher):
         """Settle the language of a new store; of another, see that it is this one."""
         with self._db.reading() as connection:
             if not store_info.undecided(connection) or self.read_only:
-                store_info.check_language(connection, language, str(self.path))
+                store_info.check_language(connection, language, self.name)
                 return
         with self._db.writing() as connection:
-            store_info.claim_language(connection, language, str(self.path))
+            store_info.claim_language(connection, language, self.name)
 
     def view(self, namespace: ScopeLike = ()) -> View:
         """The scope's indexes in memory, caught up with the last commit.
@@ -264,14 +270,15 @@ class Store(Searcher):
         return CacheInfo(self.queries.stats, passages)
 
     def transaction(
-        self, *, wait: bool | float = True
+        self, *, wait: bool | float = True, derived: bool = False
     ) -> AbstractContextManager[sqlite3.Connection]:
         """A write transaction on the store's file: all that is written inside, or nothing.
 
         Args:
             wait: For other writers; see `Database.writing`.
+            derived: Nothing is written but what can be made anew from the passages.
         """
-        return self._db.writing(wait=wait)
+        return self._db.writing(wait=wait, derived=derived)
 
     def migrate(
         self, owner: str, migrations: Sequence[schema.Migration], *, wait: bool = True
@@ -305,3 +312,19 @@ def _checked_index(index: IndexName | Router | QdrantIndex) -> IndexName | Route
     if isinstance(index, QdrantIndex):
         return index
     return named_index(index) or ann_types.checked_index_name(index)
+
+
+def _database(path: str | Path, *, read_only: bool) -> Database:
+    """What is behind a path: a file, or a replica of what a server holds."""
+    if not str(path).startswith(SERVERS):
+        return Database(Path(path), read_only=read_only)
+    if isinstance(path, Path):
+        raise InputError(f"the URL of a server must be a string, got the path {str(path)!r}")
+    if read_only:
+        raise ConfigError(
+            "a store on PostgreSQL is not opened read-only: name a role in its URL that may only "
+            "read, as docs/guides/postgresql.md says"
+        )
+    from hoptrail.memory.storage.postgres.replica import ReplicatedDatabase
+
+    return ReplicatedDatabase(path)

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from hoptrail.api.inputs import parse_scope
@@ -67,6 +68,7 @@ class ExplorerSession:
         namespace: Sequence[str] = (),
         read_only: bool = False,
     ) -> None:
+        memory.store.database.require_file("the explorer")
         self._memory = memory
         self._policies = {"": memory, **(policies or {})}
         self._scope = parse_scope(namespace)
@@ -79,7 +81,7 @@ class ExplorerSession:
         scope = self._scope
         spaces = [space for space in self._memory.store.namespaces() if scope.includes(space)]
         return {
-            "name": self._memory.store.path.name,
+            "name": Path(self._memory.store.name).name,
             "passages": self._memory.count(scope.namespace),
             "namespace": list(scope.namespace),
             "namespaces": [list(space) for space in spaces[:NAMESPACES]],

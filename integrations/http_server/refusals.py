@@ -71,7 +71,7 @@ def refusal_of(error: HoptrailError, memory: Memory) -> RefusalError:
     logger.error("%s", printable(error))
     if isinstance(error, StoreBusy):
         return try_again("another process writes to the memory: try again")
-    written = f"the store {memory.store.path} could not be written: "
+    written = f"the store {memory.store.name} could not be written: "
     if str(error).startswith(written):
         reason = str(error).removeprefix(written)
         return try_again(f"the store could not be written, and nothing was: {reason}", seconds=10)

@@ -279,11 +279,11 @@ class RagModel(nn.Module):
         if layout != FORMAT:
             raise FormatError(f"{where / CARD} should have the format {FORMAT!r}, got {layout!r}")
         if store.encoder is None:
-            raise InputError(f"{store.path} has no encoder, which a question needs")
+            raise InputError(f"{store.name} has no encoder, which a question needs")
         tower = QueryTower(store.encoder, len(a))
         if tower.encoder.fingerprint != fingerprint:
             raise FormatError(
-                f"the model in {where} belongs to the encoder {fingerprint}, and {store.path} has "
+                f"the model in {where} belongs to the encoder {fingerprint}, and {store.name} has "
                 f"{tower.encoder.fingerprint}"
             )
         generator = Generator.load(where / GENERATOR, template=template)

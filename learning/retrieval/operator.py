@@ -181,7 +181,7 @@ class RetrievalOperator(nn.Module):
         """
         if self._store.encoder is not self._encoder:
             raise EncoderMismatch(
-                f"{self._store.path} has another encoder now: make the operator anew"
+                f"{self._store.name} has another encoder now: make the operator anew"
             )
         return self._store.view(self._namespace)
 

@@ -59,7 +59,7 @@ def save(database: Database, scope: str, version: int, arrays: Arrays) -> bool:
             with part.open("r+b") as file:
                 digest = mapped_arrays.write(file, arrays)
             _settle(part)
-            with database.writing(wait=False) as connection:
+            with database.writing(wait=False, derived=True) as connection:
                 old = connection.execute(
                     "SELECT file, version FROM snapshots WHERE namespace = ?", (scope,)
                 ).fetchone()
@@ -153,7 +153,7 @@ def drop_all(database: Database) -> int:
     Raises:
         StoreUnavailable: One cannot be removed.
     """
-    with database.writing() as connection:
+    with database.writing(derived=True) as connection:
         named = {Path(row[0]).name for row in connection.execute("SELECT file FROM snapshots")}
         connection.execute("DELETE FROM snapshots")
     folder = folder_of(database)
@@ -198,7 +198,7 @@ def _drop(database: Database, name: str) -> None:
     if database.read_only or database.busy:
         return
     try:
-        with database.writing(wait=False) as connection:
+        with database.writing(wait=False, derived=True) as connection:
             connection.execute("DELETE FROM snapshots WHERE file = ?", (name,))
         (folder_of(database) / name).unlink(missing_ok=True)
     except (OSError, StoreError) as error:

@@ -58,6 +58,7 @@ def verify(store: Store) -> list[Problem]:
     Raises:
         StoreUnavailable: The file cannot even be read.
     """
+    store.database.require_file("a check")
     with store.reading() as connection:
         problems = soundness.file_problems(connection)
     if any(not problem.derived for problem in problems):
@@ -81,6 +82,7 @@ def backup(store: Store, path: str | Path) -> Path:
         StoreUnavailable: There is a file already, or it cannot be written.
     """
     store.database.check()
+    store.database.require_file("a backup")
     target = Path(path).absolute()
     if os.path.lexists(target):
         raise StoreUnavailable(f"{target} is there already: a backup is a new file")
@@ -157,6 +159,7 @@ def purge(store: Store, *, cache: Path | None = None, whole_cache: bool = False)
         StoreError: The store is read-only, or another process reads or writes, so that old bytes
             had to stay: purge again.
     """
+    store.database.require_file("a purge")
     if store.read_only:
         raise StoreError(f"the store {store.path} is open read-only")
     store.sweep()

@@ -90,7 +90,8 @@ def export(
             # A transaction is open: however long it takes, all is read from one state.
             for passage in store.passages(scope):
                 record = record_of(passage)
-                if counts := usage.counts_record(connection, passage):
+                counts = usage.counts_record(connection, passage)
+                if counts and not store.database.is_shared:
                     record["counts"] = counts
                 if merged := provenance.of_key(
                     connection, encode_namespace(passage.namespace), passage.id

@@ -155,6 +155,7 @@ class RecallLog:
             StoreError: The store is read-only.
         """
         most = whole(most, "recalls to keep", most=MOST)
+        self._store.database.require_file("a log of recalls")
         self._store.migrate(OWNER, MIGRATIONS)
         self.flush()
         with self._lock:

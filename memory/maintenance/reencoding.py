@@ -94,6 +94,7 @@ class Reencoding:
         if batch is not None:
             batch = whole(batch, "batch", least=1, error=ConfigError)
         store.database.check()
+        store.database.require_file("a change of encoder")
         if store.read_only:
             raise StoreError(f"the store {store.path} is open read-only")
         self.encoder = encoder

@@ -64,6 +64,11 @@ class PassageReads:
         return self._db
 
     @property
+    def name(self) -> str:
+        """What messages call it: the path of its file."""
+        return self._db.name
+
+    @property
     def read_only(self) -> bool:
         """Whether it refuses to be written to."""
         return self._db.read_only
@@ -102,7 +107,7 @@ class PassageReads:
             passages = records.passages_at(connection, list(rowid_of.values()))
         for id_ in id_list:
             if rowid_of[id_] not in passages:
-                raise StoreError(damaged.message(id_, self._db.path))
+                raise StoreError(damaged.message(id_, self._db.name))
         return [passages[rowid_of[id_]] for id_ in id_list]
 
     def has(self, id: str, namespace: ScopeLike = ()) -> bool:

@@ -92,7 +92,7 @@ class Updater(Writer):
                 if batches.one(connection, rowid, id) != old:
                     continue  # someone wrote it while we encoded: start from what they wrote
                 if vectors is not None and encoder is not None:
-                    store_info.claim_encoder(connection, encoder, str(self.path))
+                    store_info.claim_encoder(connection, encoder, self._db.name)
                 update.write(connection, rowid, None if vectors is None else vectors[0], now)
                 return batches.one(connection, rowid, id)
 
@@ -150,7 +150,7 @@ class Updater(Writer):
                 if there is None and vector is None:
                     continue  # someone deleted it meanwhile
                 if there is None and encoder is not None:
-                    store_info.claim_encoder(connection, encoder, str(self.path))
+                    store_info.claim_encoder(connection, encoder, self._db.name)
                 begins = next((t for t in (begin, placed.valid_from) if t is not None), now)
                 closed, successor = _superseded(connection, old, placed, begins, there)
                 version = store_info.bump(connection, 2)

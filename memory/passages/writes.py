@@ -139,9 +139,9 @@ class Writer(PassageReads):
                 if any(p.content not in vectors for p in settled.writing.values()):
                     continue  # someone deleted one while we encoded
                 if encoder is not None:
-                    store_info.claim_encoder(connection, encoder, str(self.path))
+                    store_info.claim_encoder(connection, encoder, self._db.name)
                 if made_by is not None and ready:
-                    store_info.claim(connection, made_by, str(self.path))
+                    store_info.claim(connection, made_by, self._db.name)
                 settling.put_settled(connection, settled.writing, vectors, now, old)
                 return settled.ids
 
@@ -192,7 +192,7 @@ class Writer(PassageReads):
                 if batches.new_contents(batch, existing, vectors):
                     continue  # someone wrote over one while we encoded
                 if vectors and encoder is not None:
-                    store_info.claim_encoder(connection, encoder, str(self.path))
+                    store_info.claim_encoder(connection, encoder, self._db.name)
                 whole_documents.check_owners(batch, existing)
                 stale = whole_documents.stale(connection, batch, whole)
                 batches.delete_rows(connection, list(stale))
@@ -400,6 +400,6 @@ class Writer(PassageReads):
                 yield connection, now
         except sqlite3.IntegrityError as error:  # no statement here makes one of sound rows
             raise StoreUnavailable(
-                f"the store {self.path} could not be written: its rows contradict each other "
+                f"the store {self._db.name} could not be written: its rows contradict each other "
                 f"({error}), hoptrail store repair mends what can be"
             ) from error

@@ -64,10 +64,16 @@ class Database:
         SchemaMismatch: It was written by a newer version.
     """
 
+    is_shared = False
+    """Whether it is a replica of what others share on a server, so that what belongs to no passage,
+    such as counts of recalls, would be one worker's alone."""
+
     def __init__(
         self, path: Path, *, read_only: bool = False, patience: float = BUSY_SECONDS
     ) -> None:
         self.path = connections.database_path(path, read_only=read_only)
+        self.name = str(self.path)
+        """What messages call it."""
         self.read_only = read_only
         self._patience = patience
         self._pid = os.getpid()
@@ -90,6 +96,21 @@ class Database:
         self._open()
         self._file = self._file_now()  # what is open, whatever its path comes to name
 
+    def require_file(self, what: str) -> None:
+        """Refuse, where the truth lies on a server, what only a store that is one file can do.
+
+        Args:
+            what: Is wanted, as the beginning of a sentence in the singular.
+
+        Raises:
+            StoreError: It does.
+        """
+        if self.is_shared:
+            raise StoreError(
+                f"{what} needs a store that is one file, and this one is {self.name}: "
+                "docs/guides/postgresql.md says what to do there"
+            )
+
     @property
     def closed(self) -> bool:
         """Whether `close` was called."""
@@ -110,7 +131,7 @@ class Database:
         """
         self.check_process()
         if self._closed:
-            raise StoreError(f"the store {self.path} is closed")
+            raise StoreError(f"the store {self.name} is closed")
 
     def check_process(self) -> None:
         """Refuse to be used in a forked child; takes no lock.
@@ -120,7 +141,7 @@ class Database:
         """
         if os.getpid() != self._pid:
             raise StoreError(
-                f"the store {self.path} was opened before a fork: open it in the child process"
+                f"the store {self.name} was opened before a fork: open it in the child process"
             )
 
     def close(self) -> None:
@@ -132,7 +153,7 @@ class Database:
         self.check_process()
         if self.busy == "write":
             raise StoreError(
-                f"the store {self.path} cannot be closed in a transaction: close it afterwards"
+                f"the store {self.name} cannot be closed in a transaction: close it afterwards"
             )
         self._closed = True
         self._readers.close()
@@ -189,7 +210,7 @@ class Database:
 
     @guarded
     def writing(
-        self, *, wait: bool | float = True, checked: bool = True
+        self, *, wait: bool | float = True, checked: bool = True, derived: bool = False
     ) -> Iterator[sqlite3.Connection]:
         """A transaction: all of it or nothing. One inside another is undone on its own.
 
@@ -198,12 +219,14 @@ class Database:
                 wait so many seconds for another thread, and fail at once for a process.
             checked: Look at the rows that written rows belong to; not to is for a transaction that
                 knows they are there, and deletes nothing.
+            derived: Nothing is written but what can be made anew from the passages. Of no meaning
+                here; a database that others share need not be asked for it.
         """
         self.check()
         if self.read_only:
-            raise StoreError(f"the store {self.path} is open read-only")
+            raise StoreError(f"the store {self.name} is open read-only")
         if self._thread.connection is not None:  # it would not see what it writes
-            raise StoreError(f"the store {self.path} cannot be written to while it is read")
+            raise StoreError(f"the store {self.name} cannot be written to while it is read")
         with self._errors("written"):
             if self._owner == threading.get_ident():
                 with self._step() as connection:
@@ -229,17 +252,17 @@ class Database:
         """
         with self.reading() as connection:
             steps = schema.applied(connection, owner)
-        schema.check_schema_version(steps, len(migrations), owner, str(self.path))
+        schema.check_schema_version(steps, len(migrations), owner, self.name)
         self._known[owner] = len(migrations)
         if steps == len(migrations):
             return
         if self.read_only:
             raise SchemaMismatch(
-                f"{self.path} has schema {steps} of {owner!r}, {len(migrations)} is needed and the "
+                f"{self.name} has schema {steps} of {owner!r}, {len(migrations)} is needed and the "
                 "store is read-only: open it once for writing"
             )
-        with self.writing(wait=wait) as connection:
-            schema.migrate(connection, owner, migrations, str(self.path))
+        with self.writing(wait=wait, derived=True) as connection:
+            schema.migrate(connection, owner, migrations, self.name)
 
     def compact(self) -> None:
         """Rewrite the file without what was deleted, and empty its log.
@@ -250,13 +273,13 @@ class Database:
         self.check()
         if self.read_only or self.busy:
             state = "open read-only" if self.read_only else "in a transaction"
-            raise StoreError(f"the store {self.path} is {state}")
+            raise StoreError(f"the store {self.name} is {state}")
         with self._errors("compacted"), self._writer() as connection:
             self._check_file()
             connection.execute("VACUUM")
             if connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
                 raise StoreError(
-                    f"the log of {self.path} could not be emptied while another process or thread "
+                    f"the log of {self.name} could not be emptied while another process or thread "
                     "reads: try again when it is done"
                 )
 
@@ -285,7 +308,7 @@ class Database:
                 else:
                     self._connection = connections.open_writer(self.path, self._patience)
         except sqlite3.Error as error:
-            raise StoreUnavailable(f"{self.path} cannot be opened as a store: {error}") from error
+            raise StoreUnavailable(f"{self.name} cannot be opened as a store: {error}") from error
 
     def _file_now(self) -> tuple[int, int] | None:
         """What tells the file at the path from every other one; None if there is none."""
@@ -303,7 +326,7 @@ class Database:
         """
         if (now := self._file_now()) != self._file:
             what = "is not there any more" if now is None else "is another file than was opened"
-            raise StoreUnavailable(f"the store {self.path} {what}: open it again where it is")
+            raise StoreUnavailable(f"the store {self.name} {what}: open it again where it is")
 
     def _begin(self, connection: sqlite3.Connection, *, wait: bool | float, checked: bool) -> None:
         self._check_file()
@@ -345,7 +368,7 @@ class Database:
         try:
             if not self._lock.acquire(timeout=self._patience if wait is True else float(wait)):
                 raise StoreBusy(
-                    f"the store {self.path} could not be written: database is locked by another "
+                    f"the store {self.name} could not be written: database is locked by another "
                     "thread, which has a transaction open"
                 )
             self._owner = me
@@ -354,7 +377,7 @@ class Database:
                     if not self._closed:
                         self._connection = connections.open_writer(self.path, self._patience)
                     else:
-                        raise StoreUnavailable(f"the store {self.path} is closed")
+                        raise StoreUnavailable(f"the store {self.name} is closed")
                 yield self._connection
                 if self._closed:  # meanwhile, and nobody else may come
                     self._close_writer()
@@ -391,9 +414,7 @@ class Database:
         tables = connection.execute("PRAGMA schema_version").fetchone()[0]
         if always or tables != self._tables:
             for owner, steps in connection.execute("SELECT owner, steps FROM migrations"):
-                schema.check_schema_version(
-                    steps, self._known.get(owner, steps), owner, str(self.path)
-                )
+                schema.check_schema_version(steps, self._known.get(owner, steps), owner, self.name)
             self._tables = tables
 
     @guarded
@@ -407,7 +428,7 @@ class Database:
             raise
         except sqlite3.Error as error:
             kind = StoreBusy if _is_busy(error) else StoreUnavailable
-            raise kind(f"the store {self.path} could not be {what}: {error}") from error
+            raise kind(f"the store {self.name} could not be {what}: {error}") from error
 
 
 def _is_busy(error: sqlite3.Error) -> bool:

@@ -69,7 +69,7 @@ class Views:
             with self._db.snapshot() as connection:
                 if encoder is not None:
                     with self._db.inside():
-                        store_info.check_encoder(connection, encoder, str(self._db.path))
+                        store_info.check_encoder(connection, encoder, self._db.name)
                 with self._db.inside():
                     canonical = _canonical(connection, scope)
                 view = self._view_of(canonical)

@@ -403,14 +403,14 @@ class View:
             Spent: The file that they lie in was cut short.
         """
         if not self._whole:
-            logger.warning("an index file of %s was cut short: it is built anew", self._db.path)
+            logger.warning("an index file of %s was cut short: it is built anew", self._db.name)
             raise Spent(
-                f"an index file of {self._db.path} was cut short: ask the store for its view again"
+                f"an index file of {self._db.name} was cut short: ask the store for its view again"
             )
         since, encoder = store_info.encoder_since(connection), store_info.get(connection, "encoder")
         if self._encoder is not None and (self._since, self._encoder) != (since, encoder):
             raise EncoderMismatch(
-                f"{self._db.path} has changed its encoder to {encoder} and this view holds vectors "
+                f"{self._db.name} has changed its encoder to {encoder} and this view holds vectors "
                 f"of {self._encoder}: ask the store for its view again"
             )
         self._since, self._encoder = since, encoder

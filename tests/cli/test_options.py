@@ -98,6 +98,12 @@ def test_a_file_of_settings_gives_defaults_and_config_says_where_from(
     assert "there is no store at elsewhere.db" in run("list")[2]
 
 
+def test_the_url_of_a_server_is_refused_by_name(run) -> None:
+    for command in (("list",), ("add", "--text", "a river")):
+        code, _, message = run(*command, "--store", "postgresql://ann@host/memories")
+        assert (code, "the URL of a server" in message) == (1, True), message
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [

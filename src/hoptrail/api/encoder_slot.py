@@ -170,7 +170,7 @@ class EncoderSlot:
         with self._lock:
             if self._change is not None and self._change[0].running:
                 raise StoreError(
-                    f"the encoder of {self._store.path} is being changed by this memory: wait for "
+                    f"the encoder of {self._store.name} is being changed by this memory: wait for "
                     "it, or stop it"
                 )
             self.stop_change()
@@ -247,7 +247,7 @@ class EncoderSlot:
             with forks.loading:
                 encoder = minilm()
             with self._store.reading() as connection:
-                store_info.check_encoder(connection, encoder, str(self._store.path))
+                store_info.check_encoder(connection, encoder, self._store.name)
             self._store.encoder = encoder
             self._default = False
 

@@ -68,6 +68,7 @@ class Maintenance:
         from hoptrail.graph import maintenance as graph_upkeep
         from hoptrail.memory.maintenance import checks
 
+        self._store.database.require_file("a repair")
         done = graph_upkeep.drop_if_unreadable(self._store)
         wrong = {problem.what for problem in checks.verify(self._store)}
         encodes = wrong & {"vector", "file"}

@@ -109,7 +109,8 @@ class Memory:
     is loaded before it is needed.
 
     Args:
-        path: The file that holds it; made when absent. Or an open `Store`, with its own encoder.
+        path: The file that holds it; made when absent. Or the URL of a PostgreSQL database that
+            many share (`hoptrail[postgres]`), or an open `Store`, with its own encoder.
         encoder: Turns texts into vectors. "auto" is MiniLM from the extra `hoptrail[minilm]`;
             None leaves a memory that can be read and deleted from, but not written or searched.
         policy: What walks the memory: the one that ships with the package, a folder that
@@ -313,7 +314,7 @@ class Memory:
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise StoreError(
             "a Memory cannot be copied or pickled: open it again where it is needed, "
-            f"Memory({str(self._store.path)!r})"
+            f"Memory({self._store.name!r})"
         )
 
     def __repr__(self) -> str:

@@ -113,8 +113,14 @@ def open_memory(
             command that asks one question. A second thread waits busily between small products.
 
     Raises:
+        ConfigError: It is the URL of a server.
         StoreUnavailable: There is no such file, or it is not a store.
     """
+    if store.parts[:1] in (("postgresql:",), ("postgres:",)):
+        raise ConfigError(
+            "--store takes the file of a memory, and this is the URL of a server: "
+            "Memory(url) of Python opens it, as docs/guides/postgresql.md shows"
+        )
     if one_thread:  # read by NumPy's BLAS when NumPy is imported
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from hoptrail.api.memory import Memory

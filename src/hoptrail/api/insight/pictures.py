@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hoptrail.api.inputs import parse_scope
@@ -108,7 +109,7 @@ class Pictures:
         edges = [(edge.source, edge.target, edge.kind) for edge in near.edges]
         total = self._store.count(scope)
         return memory_page(
-            self._store.path.name, scope.namespace, total, near.passages, near.places, edges
+            Path(self._store.name).name, scope.namespace, total, near.passages, near.places, edges
         )
 
     @guarded

@@ -1,0 +1,303 @@
+"""The PostgreSQL server under a store: its connections, its transactions, its errors in our words.
+
+One connection asks for the newest version, before every reading; another one reads changes and
+writes, for the one thread at a time that has the replica's writer. Each is opened again where it
+was lost.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from hoptrail.errors import (
+    InputError,
+    MissingExtra,
+    SchemaMismatch,
+    StoreBusy,
+    StoreUnavailable,
+)
+from hoptrail.memory.guarded import guarded
+from hoptrail.memory.storage.postgres import shared_tables
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+CONNECT_SECONDS = 10
+"""How long a connection is waited for, where the URL does not say."""
+
+_inherited: list[Connection[Any]] = []  # of the parent process, which goes on with them
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the server holds at a moment."""
+
+    version: int
+    """The newest."""
+    token: str
+    """Of the last commit; empty where there was none."""
+    visible: str
+    """Tells which rows this role sees from what another role, or it at another time, does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A transaction on the server."""
+
+    connection: Connection[Any]
+    head: Head
+    """What was there when it began; nobody writes meanwhile if it writes itself."""
+    server: Server
+
+    def commit(self, version: int) -> str:
+        """Make what was written the newest version, for everybody; its token.
+
+        Args:
+            version: The highest of what was written.
+
+        Raises:
+            StoreUnavailable: The connection was lost; the message says whether it was written.
+        """
+        token = uuid4().hex
+        execute = self.connection.execute
+        execute("UPDATE hoptrail_head SET version = %s, token = %s", (version, token))
+        execute("INSERT INTO hoptrail_commits VALUES (%s, %s)", (token, version))
+        self.server.commit(self.connection, token)
+        return token
+
+
+class Server:
+    """The server that a URL names, with the tables of a store.
+
+    Args:
+        url: As libpq takes it: `postgresql://user@host:5432/database`.
+        patience: Seconds that a writer waits for others.
+
+    Raises:
+        MissingExtra: `hoptrail[postgres]` is not installed.
+        StoreUnavailable: It cannot be reached, or has no tables of a store and no right to make
+            some.
+        SchemaMismatch: The tables were made by a newer version.
+    """
+
+    def __init__(self, url: str, patience: float) -> None:
+        try:
+            import pgvector.psycopg
+            import psycopg
+        except ImportError as error:
+            what = "a store on PostgreSQL needs psycopg and pgvector"
+            raise MissingExtra(what, "postgres") from error
+        self._psycopg, self._register = psycopg, pgvector.psycopg.register_vector
+        self._url, self._patience = url, patience
+        self.name = "PostgreSQL"
+        """What messages call it: its URL without a password."""
+        self.store = self.role = ""
+        """The name of the store, which no other has, and the role that is connected as."""
+        self._asking = threading.RLock()  # held while the connection that asks is used
+        self._asks: Connection[Any] | None = None
+        self._works: Connection[Any] | None = None  # only by who has the replica's writer
+        try:
+            with self._errors("opened"):
+                self._open()
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self) -> None:
+        connection = self._asks = self._connected()
+        info = connection.info
+        schema, self.role = _row(connection, "SELECT current_schema(), current_user")
+        self.name = f"postgresql://{info.user}@{info.host}:{info.port}/{info.dbname}"
+        if schema != "public":
+            self.name += f" (schema {schema})"
+        there = "SELECT to_regclass('hoptrail_head') IS NOT NULL"
+        if not _row(connection, there)[0]:
+            self._make_tables(connection)
+        self.store, form = _row(connection, "SELECT store, tables FROM hoptrail_head")
+        if form > shared_tables.TABLES:
+            raise SchemaMismatch(
+                f"{self.name} has tables of form {form} and this hoptrail knows "
+                f"{shared_tables.TABLES}: they were made by a newer version, install that one"
+            )
+
+    def _make_tables(self, connection: Connection[Any]) -> None:
+        """Make them, once whoever does the same has had their turn."""
+        errors = self._psycopg.errors
+        try:
+            with connection.transaction():
+                for statement in shared_tables.CREATE:
+                    connection.execute(statement)
+                connection.execute(shared_tables.INSERT_HEAD, (uuid4().hex,))
+        except (errors.UniqueViolation, errors.DuplicateTable, errors.DuplicateObject):
+            connection.execute("SELECT 1 FROM hoptrail_head")  # another has made them
+
+    def close(self) -> None:
+        """Close the connections; a second time does nothing."""
+        for connection in (self._asks, self._works):
+            if connection is not None:
+                connection.close()
+        self._asks = self._works = None
+
+    def forked(self) -> None:
+        """In a forked child: forget the connections, which are the parent's."""
+        self._asking = threading.RLock()
+        _inherited.extend(one for one in (self._asks, self._works) if one is not None)
+        self._asks = self._works = None
+
+    def head(self) -> Head:
+        """The newest version, as it is now.
+
+        Raises:
+            StoreUnavailable: The server cannot be reached.
+        """
+        with self._errors("read"), self._asking:
+            try:
+                return self._head(self._asking_connection())
+            except self._psycopg.OperationalError:  # it was lost since: once more on a new one
+                return self._head(self._asking_connection(again=True))
+
+    def _asking_connection(self, *, again: bool = False) -> Connection[Any]:
+        if self._asks is None or self._asks.closed or again:
+            if self._asks is not None:
+                self._asks.close()
+            self._asks = self._connected()
+        return self._asks
+
+    def _head(self, connection: Connection[Any], lock: str = "") -> Head:
+        version, token, secured, granted = _row(connection, shared_tables.HEAD + lock)
+        return Head(int(version), token, f"{secured} {granted}" if secured else "all")
+
+    @guarded
+    def reading(self) -> Iterator[Remote]:
+        """One state of the server, however many statements read it."""
+        with self._errors("read"):
+            connection = self._working_connection("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            try:
+                yield Remote(connection, self._head(connection), self)
+            finally:
+                self._roll_back(connection)
+
+    @guarded
+    def writing(self, *, wait: bool | float = True) -> Iterator[Remote]:
+        """A transaction, while nobody else writes; undone unless it is committed.
+
+        Args:
+            wait: For other writers, or fail at once if there is one, or so many seconds.
+
+        Raises:
+            StoreBusy: Another one writes.
+            StoreUnavailable: The server cannot be reached, or was lost meanwhile.
+        """
+        seconds = self._patience if wait is True else float(wait)
+        with self._errors("written"):
+            connection = self._working_connection("BEGIN")
+            try:
+                # For this transaction alone: the connection may be a pooler's. And a commit is on
+                # the disk when it is answered, whatever the server's default.
+                connection.execute("SET LOCAL synchronous_commit = on")
+                connection.execute(f"SET LOCAL lock_timeout = {int(1000 * seconds)}")
+                lock = " FOR UPDATE" if seconds else " FOR UPDATE NOWAIT"
+                yield Remote(connection, self._head(connection, lock), self)
+            finally:
+                self._roll_back(connection)
+
+    def commit(self, connection: Connection[Any], token: str) -> None:
+        """Commit a transaction; where the answer does not come, ask whether it was done.
+
+        Args:
+            connection: In the transaction.
+            token: What it has written last.
+
+        Raises:
+            StoreUnavailable: It was not, or nobody can tell.
+        """
+        try:
+            connection.execute("COMMIT")
+        except self._psycopg.OperationalError as lost:
+            try:
+                again = self._working_connection("BEGIN", anew=True)
+                again.execute("SELECT 1 FROM hoptrail_head FOR UPDATE")  # once the other has ended
+                query = "SELECT 1 FROM hoptrail_commits WHERE token = %s"
+                done = again.execute(query, (token,)).fetchone()
+                again.execute("ROLLBACK")
+            except self._psycopg.Error:
+                raise StoreUnavailable(
+                    f"{self.name} was lost while a write was committed, and whether it was written "
+                    "cannot be told: look for it, or write it once more by upsert"
+                ) from lost
+            if not done:
+                raise
+
+    def _working_connection(self, begin: str, *, anew: bool = False) -> Connection[Any]:
+        """The connection that works, in a transaction; a new one where it was lost."""
+        if self._works is not None and (anew or self._works.closed):
+            self._works.close()
+            self._works = None
+        if self._works is not None:
+            try:
+                self._roll_back(self._works)  # whoever began one was interrupted
+                self._works.execute(begin)
+                return self._works
+            except self._psycopg.OperationalError:
+                self._works.close()
+        self._works = self._connected()
+        self._works.execute(begin)
+        return self._works
+
+    def _roll_back(self, connection: Connection[Any]) -> None:
+        idle = self._psycopg.pq.TransactionStatus.IDLE
+        with suppress(self._psycopg.Error):
+            if not connection.closed and connection.info.transaction_status != idle:
+                connection.execute("ROLLBACK")
+
+    def _connected(self) -> Connection[Any]:
+        """A connection in autocommit mode."""
+        conninfo = self._psycopg.conninfo
+        options = {"connect_timeout": CONNECT_SECONDS, "application_name": "hoptrail"}
+        options |= conninfo.conninfo_to_dict(self._url)
+        url = conninfo.make_conninfo(**options)
+        # What is prepared would stay with one connection of a pooler.
+        connection = self._psycopg.connect(url, autocommit=True, prepare_threshold=None)
+        try:
+            if self.store:
+                self._register(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    @guarded
+    def _errors(self, what: str) -> Iterator[None]:
+        psycopg = self._psycopg
+        try:
+            yield
+        except psycopg.errors.LockNotAvailable as error:
+            raise StoreBusy(
+                f"{self.name} could not be {what}: another writer has it locked"
+            ) from error
+        except (psycopg.DataError, psycopg.errors.ProgramLimitExceeded) as error:
+            raise InputError(
+                f"PostgreSQL cannot hold what was to be written: {_sentence(error)}"
+            ) from error
+        except psycopg.Error as error:
+            raise StoreUnavailable(
+                f"{self.name} could not be {what}: {_sentence(error)}"
+            ) from error
+
+
+def _row(connection: Connection[Any], query: str) -> tuple[Any, ...]:
+    """The first row of a query that always has one."""
+    row: tuple[Any, ...] | None = connection.execute(query).fetchone()
+    if row is None:
+        raise StoreUnavailable("a table of the store on the server is empty: restore a backup")
+    return row
+
+
+def _sentence(error: Exception) -> str:
+    """The first line of what the server or its driver says."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,140 @@
+"""The tables of a store in PostgreSQL, in the schema that `search_path` names first.
+
+A passage is a row of `hoptrail_passages`, with its links and what was merged into it as JSON, and
+its vectors are rows of `hoptrail_vectors`: the first is that of the passage as a whole, those after
+it are of the windows of a long text. `hoptrail_head` is one row, which every writer locks and gives
+a new version and a new token; `hoptrail_commits` keeps the tokens, so that a replica can tell
+whether what it holds is a past of what the server holds now. All is standard SQL with the type
+`vector` of pgvector, and every table of passages begins its key with the namespace.
+
+Row-level security is on from the beginning. The role that made the tables sees everything; another
+one sees and writes the namespaces that `hoptrail_grants` gives it.
+"""
+
+from __future__ import annotations
+
+TABLES = 1
+"""The form of the tables; a higher one was made by a newer version."""
+
+_SECURED = ("hoptrail_passages", "hoptrail_vectors", "hoptrail_deletions")
+"""The tables of which a role sees the rows of its namespaces."""
+
+
+def _secure(table: str) -> tuple[str, str]:
+    """What lets a role see and write the rows of the namespaces that it was granted."""
+    granted = (
+        "EXISTS (SELECT 1 FROM hoptrail_grants g WHERE g.role_name = current_user "
+        f"AND left({table}.namespace, length(g.namespace)) = g.namespace)"
+    )
+    return (
+        f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY",
+        f"CREATE POLICY hoptrail_namespaces ON {table} USING ({granted}) WITH CHECK ({granted})",
+    )
+
+
+CREATE = (
+    "CREATE EXTENSION IF NOT EXISTS vector",
+    """
+    CREATE TABLE hoptrail_head (
+        one SMALLINT PRIMARY KEY CHECK (one = 1),
+        store TEXT NOT NULL,
+        tables SMALLINT NOT NULL,
+        version BIGINT NOT NULL,
+        token TEXT NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE hoptrail_commits (
+        token TEXT PRIMARY KEY,
+        version BIGINT NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE hoptrail_meta (
+        key TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE hoptrail_passages (
+        namespace TEXT COLLATE "C" NOT NULL,
+        id TEXT COLLATE "C" NOT NULL,
+        version BIGINT NOT NULL,
+        title TEXT,
+        text TEXT NOT NULL,
+        metadata JSON NOT NULL,
+        links JSON NOT NULL,
+        merged JSON NOT NULL,
+        written_at DOUBLE PRECISION NOT NULL,
+        expires_at DOUBLE PRECISION,
+        document TEXT,
+        valid_from DOUBLE PRECISION,
+        valid_until DOUBLE PRECISION,
+        PRIMARY KEY (namespace, id)
+    )
+    """,
+    "CREATE INDEX hoptrail_passages_version ON hoptrail_passages (version)",
+    """
+    CREATE TABLE hoptrail_vectors (
+        namespace TEXT COLLATE "C" NOT NULL,
+        id TEXT COLLATE "C" NOT NULL,
+        part INTEGER NOT NULL,
+        embedding VECTOR NOT NULL,
+        PRIMARY KEY (namespace, id, part),
+        FOREIGN KEY (namespace, id) REFERENCES hoptrail_passages ON DELETE CASCADE
+    )
+    """,
+    """
+    CREATE TABLE hoptrail_deletions (
+        namespace TEXT COLLATE "C" NOT NULL,
+        id TEXT COLLATE "C" NOT NULL,
+        version BIGINT NOT NULL,
+        PRIMARY KEY (namespace, version)
+    )
+    """,
+    "CREATE INDEX hoptrail_deletions_version ON hoptrail_deletions (version)",
+    """
+    CREATE TABLE hoptrail_grants (
+        role_name TEXT NOT NULL,
+        namespace TEXT COLLATE "C" NOT NULL,
+        PRIMARY KEY (role_name, namespace)
+    )
+    """,
+    *(statement for table in _SECURED for statement in _secure(table)),
+    "ALTER TABLE hoptrail_grants ENABLE ROW LEVEL SECURITY",
+    "CREATE POLICY hoptrail_own ON hoptrail_grants FOR SELECT USING (role_name = current_user)",
+)
+"""What makes them, in one transaction."""
+
+INSERT_HEAD = f"INSERT INTO hoptrail_head VALUES (1, %s, {TABLES}, 0, '')"
+"""Takes the name of the new store, which no other has."""
+
+HEAD = (
+    "SELECT version, token, row_security_active('hoptrail_passages'), (SELECT "
+    "string_agg(namespace, chr(30) ORDER BY namespace) FROM hoptrail_grants "
+    "WHERE role_name = current_user) FROM hoptrail_head"
+)
+"""The newest version and token, and what tells which rows this role sees."""
+
+PUT_PASSAGE = (
+    "INSERT INTO hoptrail_passages (namespace, id, version, title, text, metadata, links, merged, "
+    "written_at, expires_at, document, valid_from, valid_until) "
+    "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) "
+    "ON CONFLICT (namespace, id) DO UPDATE SET version = excluded.version, "
+    "title = excluded.title, text = excluded.text, metadata = excluded.metadata, "
+    "links = excluded.links, merged = excluded.merged, written_at = excluded.written_at, "
+    "expires_at = excluded.expires_at, document = excluded.document, "
+    "valid_from = excluded.valid_from, valid_until = excluded.valid_until"
+)
+
+READ_PASSAGES = (
+    "SELECT namespace, id, version, title, text, metadata::text, links::text, merged::text, "
+    "written_at, expires_at, document, valid_from, valid_until FROM hoptrail_passages "
+    "WHERE version > %s ORDER BY version"
+)
+
+READ_VECTORS = (
+    "SELECT v.namespace, v.id, v.embedding FROM hoptrail_vectors v "
+    "JOIN hoptrail_passages p ON p.namespace = v.namespace AND p.id = v.id "
+    "WHERE p.version > %s AND p.version <= %s ORDER BY v.namespace, v.id, v.part"
+)
