@@ -88,6 +88,7 @@ from .estimators.policy_gradient import (
     reinforce_loss as reinforce_loss,
 )
 from .ranking_losses import (
+    binary_loss as binary_loss,
     lambda_loss as lambda_loss,
     listnet_loss as listnet_loss,
     margin_distillation_loss as margin_distillation_loss,

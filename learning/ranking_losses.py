@@ -7,6 +7,7 @@ candidates N, and scores t that a teacher gives:
     ListNet               -sum_i softmax(t)_i log softmax(s)_i
     LambdaLoss            sum_{i in P, j in N} |G_i - G_j| |1/D_i - 1/D_j| log2(1 + exp(s_j - s_i))
     margin distillation   mean_{i in P, j in N} ((s_i - s_j) - (t_i - t_j))^2
+    binary                (mean_{i in P} log(1 + e^{-s_i}) + mean_{j in N} log(1 + e^{s_j})) / 2
 
 with G a gain over the ideal ranking's and D the discount log2(1 + rank), ranks those of s itself.
 
@@ -163,6 +164,34 @@ def margin_distillation_loss(
     pairs = positives.unsqueeze(-1) & (mask & ~positives).unsqueeze(-2)
     each = (off.unsqueeze(-1) - off.unsqueeze(-2)).square().masked_fill(~pairs, 0.0)
     return reduce_rows(each.sum((-2, -1)) / pairs.sum((-2, -1)).clamp(min=1), reduction)
+
+
+def binary_loss(
+    scores: Tensor,
+    positives: Tensor,
+    *,
+    mask: Tensor | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Binary cross-entropy of each candidate by itself; both sides of a list count the same.
+
+    Unlike the losses of a list it says where zero is: above it a candidate is right.
+
+    Args:
+        scores: `(b, n)`: log odds that a candidate is right.
+        positives: Bool `(b, n)`, within the mask.
+        mask: Bool `(b, n)`, True where there is a candidate; all by default.
+        reduction: Over the rows; of one without negatives the positives alone count.
+
+    Raises:
+        InputError: Shapes differ, a row has no positive, or a positive is masked.
+    """
+    mask = checked_candidates(scores, positives, mask)
+    negatives = mask & ~positives
+    right = functional.softplus(-scores).masked_fill(~positives, 0.0).sum(-1) / positives.sum(-1)
+    counts = negatives.sum(-1)
+    wrong = functional.softplus(scores).masked_fill(~negatives, 0.0).sum(-1) / counts.clamp(min=1)
+    return reduce_rows(torch.where(counts > 0, (right + wrong) / 2, right), reduction)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

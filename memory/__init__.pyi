@@ -1,5 +1,6 @@
 from .encoders.tuned.passage_tuned import PassageTunedEncoder as PassageTunedEncoder
 from .encoders.tuned.query_tuned import QueryTunedEncoder as QueryTunedEncoder
+from .encoders.tuned.token_tuned import TokenTunedEncoder as TokenTunedEncoder
 from .encoders.query_cache import CacheInfo as CacheInfo
 from .encoders.sentence_transformer import (
     SentenceTransformerEncoder as SentenceTransformerEncoder,
@@ -81,8 +82,11 @@ from .search.generated_ids import GeneratedIds as GeneratedIds
 from .search.learned_search import (
     learned_pipeline as learned_pipeline,
     load_learned_index as load_learned_index,
+    reranked as reranked,
 )
 from .search.judge import Judge as Judge
+from .search.learned_sparse.sparse_encoder import SparseEncoder as SparseEncoder
+from .search.learned_sparse.stage import LearnedSparse as LearnedSparse
 from .search.late_interaction import MaxSim as MaxSim
 from .search.pipeline import (
     Pipeline as Pipeline,

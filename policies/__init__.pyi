@@ -3,6 +3,19 @@ from .data.training_data import (
     TrainingData as TrainingData,
     TrainingSet as TrainingSet,
 )
+from .training.encoders.cross_encoder_training import tune_cross_encoder as tune_cross_encoder
+from .training.encoders.list_training import (
+    ListTrainingConfig as ListTrainingConfig,
+    TunedRanker as TunedRanker,
+)
+from .training.encoders.sparse_encoder_training import (
+    SparseEncoderConfig as SparseEncoderConfig,
+    tune_sparse_encoder as tune_sparse_encoder,
+)
+from .training.encoders.token_vectors import (
+    TokenVectorsConfig as TokenVectorsConfig,
+    tune_token_vectors as tune_token_vectors,
+)
 from .training.encoders.passage_encoder import (
     PassageEncoderConfig as PassageEncoderConfig,
     tune_passage_encoder as tune_passage_encoder,

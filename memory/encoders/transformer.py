@@ -243,14 +243,41 @@ class TransformerEncoder(WindowedEncoder):
         Returns:
             `(n, d)`, L2-normalised.
         """
+        hidden, inputs, _ = self._trainable_pass(network, texts)
+        return self._pooled(hidden, inputs["attention_mask"])
+
+    def trainable_tokens(self, network: Any, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """The vectors of texts' tokens by a network of this encoder's shape, with gradients.
+
+        On CUDA it computes in bfloat16.
+
+        Args:
+            network: As that of `model`, its weights perhaps others.
+            texts: n of them, each cut at the window.
+
+        Returns:
+            `(n, t, d)`, as the network gives them, and bool `(n, t)`: which are of the content, and
+            not special or behind the end.
+        """
+        import torch
+
+        hidden, inputs, batch = self._trainable_pass(network, texts)
+        spans = torch.tensor([each.offsets for each in batch], device=self._device)
+        return hidden, (spans[..., 1] > spans[..., 0]) & inputs["attention_mask"].bool()
+
+    def _trainable_pass(
+        self, network: Any, texts: Sequence[str]
+    ) -> tuple[Tensor, dict[str, Tensor], Any]:
+        """A pass with gradients: hidden `(n, t, d)`, what the network took, and the encodings."""
         import torch
 
         _, batcher = self._ready()
-        inputs = self._inputs(batcher.encode_batch(plain_width(texts)))
+        batch = batcher.encode_batch(plain_width(texts))
+        inputs = self._inputs(batch)
         kind = torch.device(self._device).type
         with torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda"):
             hidden = network(**inputs).last_hidden_state
-        return self._pooled(hidden.float(), inputs["attention_mask"])
+        return hidden.float(), inputs, batch
 
     def _inputs(self, batch: Sequence[Any]) -> dict[str, Tensor]:
         """Tokenised texts as the network takes them."""

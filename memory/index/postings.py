@@ -161,6 +161,20 @@ def make_segment(
     )
 
 
+def segment_of(first: int, last: int, terms: Numbers, slots: Numbers, codes: Numbers) -> Segment:
+    """The segment of postings in any order of terms, whose slots ascend within each.
+
+    Args:
+        first: The slot of the first.
+        last: The slot behind the last one.
+        terms: `(p,)`.
+        slots: `(p,)`.
+        codes: `(p,)`, whose meaning is the caller's.
+    """
+    order = np.argsort(terms, kind="stable")
+    return _sorted(first, last, terms[order], slots[order], codes[order])
+
+
 def join_segments(segments: Sequence[Segment], alive: NDArray[np.bool_]) -> Segment:
     """One segment out of neighbours, lower slots first; the dead are left out.
 
@@ -174,8 +188,7 @@ def join_segments(segments: Sequence[Segment], alive: NDArray[np.bool_]) -> Segm
     if not alive[segments[0].first : segments[-1].last].all():
         keep = alive[slots]
         terms, slots, codes = terms[keep], slots[keep], codes[keep]
-    order = np.argsort(terms, kind="stable")
-    return _sorted(segments[0].first, segments[-1].last, terms[order], slots[order], codes[order])
+    return segment_of(segments[0].first, segments[-1].last, terms, slots, codes)
 
 
 def _sorted(first: int, last: int, terms: Numbers, slots: Numbers, codes: Numbers) -> Segment:

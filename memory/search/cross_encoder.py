@@ -2,6 +2,7 @@
 
 Any folder of a `transformers` sequence-classification model will do that gives one number for a
 pair (its score) or two (the second less the first), such as the rerankers trained on MS MARCO.
+`hoptrail encoder tune --kind cross-encoder` trains one.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from hoptrail.memory.index.slots import Scores
 from hoptrail.memory.search.pipeline import QueryState, Stage
 from hoptrail.memory.search.score_cache import Pair, PairScores, pairs_of
 
+FORMAT = "hoptrail-cross-encoder-1"
+CARD = "cross-encoder.json"
+"""What a folder that was trained here has beside the model: what it was made of."""
 LONGEST = 512
 """Tokens of a pair, at most; the passage is cut."""
 
@@ -42,20 +46,9 @@ class CrossEncoder(Stage):
         self, folder: str | Path, *, keep: int, device: str | None = None, batch_size: int = 32
     ) -> None:
         import torch
-        from transformers import AutoModelForSequenceClassification, AutoTokenizer
-        from transformers.utils import logging as transformers_logging
 
         super().__init__(keep)
-        if not Path(folder).is_dir():
-            raise FormatError(f"a cross-encoder is a folder with a model, and {folder} is none")
-        transformers_logging.disable_progress_bar()
-        try:
-            self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            self._model = AutoModelForSequenceClassification.from_pretrained(
-                folder, dtype=torch.float32, local_files_only=True
-            ).eval()
-        except (OSError, ValueError) as error:
-            raise FormatError(f"no cross-encoder could be loaded from {folder}: {error}") from error
+        self._model, self._tokenizer = load_classifier(folder)
         labels = int(self._model.config.num_labels)
         if labels > 2:
             raise ConfigError(f"a cross-encoder gives one or two numbers for a pair, got {labels}")
@@ -115,3 +108,29 @@ class CrossEncoder(Stage):
             for row, score in zip(rows, pair_scores, strict=True):
                 scores[row] = float(score)
         return scores
+
+
+def load_classifier(folder: str | Path) -> tuple[Any, Any]:
+    """A sequence-classification model and its tokeniser.
+
+    Args:
+        folder: Of a model, on this machine.
+
+    Raises:
+        FormatError: The folder holds no such model.
+    """
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    from transformers.utils import logging as transformers_logging
+
+    if not Path(folder).is_dir():
+        raise FormatError(f"a cross-encoder is a folder with a model, and {folder} is none")
+    transformers_logging.disable_progress_bar()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        model = AutoModelForSequenceClassification.from_pretrained(
+            folder, dtype=torch.float32, local_files_only=True
+        )
+    except (OSError, ValueError) as error:
+        raise FormatError(f"no cross-encoder could be loaded from {folder}: {error}") from error
+    return model.eval(), tokenizer

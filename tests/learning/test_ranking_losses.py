@@ -13,6 +13,7 @@ from hoptrail.errors import ConfigError, InputError
 from hoptrail.learning.ranking_losses import (
     LossName,
     ScoredCandidates,
+    binary_loss,
     candidate_loss,
     lambda_loss,
     listnet_loss,
@@ -54,6 +55,16 @@ def test_margins_are_compared_with_the_teacher_s() -> None:
     got = margin_distillation_loss(SCORES, TEACHER, POSITIVES, mask=MASK, reduction="none")
     first = (((0.4 - 0.7) - (0.9 - 0.2)) ** 2 + ((0.1 - 0.7) - (0.3 - 0.2)) ** 2) / 2
     assert got[0].item() == pytest.approx(first)
+
+
+def test_the_binary_loss_takes_each_candidate_by_itself() -> None:
+    losses = binary_loss(SCORES, POSITIVES, mask=MASK, reduction="none").tolist()
+    right = (math.log1p(math.exp(-0.4)) + math.log1p(math.exp(-0.1))) / 2
+    assert losses[0] == pytest.approx((right + math.log1p(math.exp(0.7))) / 2)
+    alone = binary_loss(SCORES[:1], POSITIVES[:1], mask=POSITIVES[:1], reduction="none").item()
+    assert alone == pytest.approx(right)
+    scores = SCORES.clone().requires_grad_()
+    assert torch.autograd.gradcheck(lambda s: binary_loss(s, POSITIVES, mask=MASK), scores)
 
 
 @pytest.mark.parametrize("name", get_args(LossName))

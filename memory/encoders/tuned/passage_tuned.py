@@ -15,7 +15,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,11 @@ class PassageTunedEncoder(LowRankEncoder):
         InputError: There is no such side.
     """
 
+    files: ClassVar[tuple[str, str]] = (CARD, CHANGES)
+    layout: ClassVar[str] = FORMAT
+    part: ClassVar[str] = "passage side"
+    """What was trained, for messages."""
+
     def __init__(self, base: TransformerEncoder, changes: Changes, side: TunedSide) -> None:
         check_choice(side, get_args(TunedSide), "side")
         self.side = side
@@ -88,13 +93,13 @@ class PassageTunedEncoder(LowRankEncoder):
         from safetensors.numpy import save_file
 
         where = Path(folder)
-        check_passage_folder(where)
+        self.check_folder(where)
         tensors = {
             name: np.ascontiguousarray(factor)
             for name, factor in factor_tensors(self._changes).items()
         }
         card = {
-            "format": FORMAT,
+            "format": self.layout,
             "side": self.side,
             "base": self.base_name,
             "base_fingerprint": self.base.fingerprint,
@@ -103,19 +108,19 @@ class PassageTunedEncoder(LowRankEncoder):
         }
         try:
             where.mkdir(parents=True, exist_ok=True)
-            save_file(tensors, where / CHANGES)
+            save_file(tensors, where / self.files[1])
             # Last: a folder without it is no encoder yet.
-            (where / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+            (where / self.files[0]).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
         except OSError as error:
             raise FormatError(f"no encoder can be written to {where}: {error}") from error
         return where
 
     @classmethod
-    def load(cls, folder: str | Path) -> PassageTunedEncoder:
+    def load(cls, folder: str | Path) -> Self:
         """The encoder that `save` wrote to a folder, with its base.
 
         Args:
-            folder: As `save` or `hoptrail encoder tune --side passage` wrote it.
+            folder: As `save` or `hoptrail encoder tune` wrote it.
 
         Raises:
             FormatError: The folder holds none, a file is damaged, or the base is another one now.
@@ -126,15 +131,17 @@ class PassageTunedEncoder(LowRankEncoder):
 
         where = Path(folder)
         try:
-            card = json.loads((where / CARD).read_text(encoding="utf-8"))
+            card = json.loads((where / cls.files[0]).read_text(encoding="utf-8"))
             layout, side, name = card["format"], card["side"], card["base"]
             expected = card["base_fingerprint"], card["fingerprint"]
-            tensors = load_file(where / CHANGES)
+            tensors = load_file(where / cls.files[1])
             changes = factors_of(tensors)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            raise FormatError(f"no passage side can be read from {where}: {error}") from error
-        if layout != FORMAT or len(tensors) != 2 * len(changes):
-            raise FormatError(f"{where / CARD} should have the format {FORMAT!r}, got {layout!r}")
+            raise FormatError(f"no {cls.part} can be read from {where}: {error}") from error
+        if layout != cls.layout or len(tensors) != 2 * len(changes):
+            raise FormatError(
+                f"{where / cls.files[0]} should have the format {cls.layout!r}, got {layout!r}"
+            )
         base = minilm() if name is None else TransformerEncoder(name)
         encoder = cls(base, changes, side)
         encoder.base_name, encoder.made_of = name, card.get("made_of") or {}
@@ -146,14 +153,14 @@ class PassageTunedEncoder(LowRankEncoder):
             )
         return encoder
 
+    @classmethod
+    def check_folder(cls, folder: Path) -> None:
+        """Refuse a folder in which the encoder's files would replace somebody else's.
 
-def check_passage_folder(folder: Path) -> None:
-    """Refuse a folder in which the encoder's files would replace somebody else's.
+        Args:
+            folder: It need not be there.
 
-    Args:
-        folder: It need not be there.
-
-    Raises:
-        FormatError: It holds such a file.
-    """
-    check_own_folder(folder, FORMAT, (CARD, CHANGES), "passage side")
+        Raises:
+            FormatError: It holds such a file.
+        """
+        check_own_folder(folder, cls.layout, cls.files, cls.part)

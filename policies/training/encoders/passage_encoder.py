@@ -39,7 +39,6 @@ from hoptrail.memory.encoders.transformer import TransformerEncoder
 from hoptrail.memory.encoders.tuned.passage_tuned import (
     PassageTunedEncoder,
     TunedSide,
-    check_passage_folder,
 )
 from hoptrail.memory.maintenance.checks import backup
 from hoptrail.memory.maintenance.reencoding import Reencoding
@@ -361,7 +360,7 @@ def tune_passage_encoder(
         ConfigError: A prefix is longer than the encoder's vectors.
     """
     config = config or PassageEncoderConfig()
-    check_passage_folder(out)
+    PassageTunedEncoder.check_folder(out)
     with processes.joined_processes(), ExitStack() as stack:
         with processes.first_process_first():
             corpora, dev = tuning_corpora(

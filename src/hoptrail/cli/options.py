@@ -173,7 +173,7 @@ LearnedOption = Annotated[
     path_option(
         "--learned",
         metavar="FILE",
-        help="search by meaning through a file that hoptrail index wrote",
+        help="search by a file that hoptrail index wrote, or a sparse encoder's folder",
     ),
 ]
 PolicyOption = Annotated[

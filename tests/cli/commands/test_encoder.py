@@ -204,3 +204,91 @@ def test_what_is_of_the_index_is_refused_where_the_query_side_is_tuned(
     argv = ["encoder", "tune", "--set", str(corpus), str(questions), "--max-age", "3"]
     assert main([*argv, "--out", str(tmp_path / "out")]) == 1
     assert "--max-age is for --side passage or both" in capsys.readouterr().err
+
+
+def test_a_cross_encoder_is_tuned_and_orders_what_search_brings(
+    capsys, tmp_path, corpus, questions, tiny_bert
+) -> None:
+    out, store, base = str(tmp_path / "crossed"), str(tmp_path / "asked.db"), str(tiny_bert)
+    pair = [str(corpus), str(questions)]
+    argv = ["encoder", "tune", "--kind", "cross-encoder", "--set", *pair, "--dev", *pair]
+    argv += ["--depth", "6", "--epochs", "1", "--encoder", base, "--out", out]
+    assert main([*argv, "--objective", "lambda", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["folder"], said["config"]["objective"], said["config"]["depth"]) == (
+        out,
+        "lambda",
+        6,
+    )
+    assert said["dev"][0]["after"].keys() == {"recall@5", "recall@10"}
+    assert main([*argv, "--start", out]) == 0
+    assert "search on" in (printed := capsys.readouterr().out)
+    assert f"weights: {out}" in printed
+    assert main(["add", "--store", store, "--encoder", base, str(corpus)]) == 0
+    capsys.readouterr()
+    argv = ["search", "--store", store, "--encoder", base, "--k", "3", "--json", "who casts bells"]
+    assert main([*argv, "--reranker", out, "--depth", "4"]) == 0
+    ordered = json.loads(capsys.readouterr().out)["passages"]
+    assert main([*argv[:-1], "--k", "4", argv[-1]]) == 0
+    first = json.loads(capsys.readouterr().out)["passages"]
+    assert len(ordered) == 3
+    assert {hit["id"] for hit in ordered} <= {hit["id"] for hit in first}
+
+
+def test_a_sparse_encoder_is_tuned_and_searches_a_memory(
+    capsys, tmp_path, corpus, questions, tiny_bert
+) -> None:
+    out, store, base = str(tmp_path / "weights"), str(tmp_path / "asked.db"), str(tiny_bert)
+    pair = [str(corpus), str(questions)]
+    argv = ["encoder", "tune", "--kind", "sparse", "--set", *pair, "--dev", *pair]
+    argv += ["--epochs", "1", "--encoder", base, "--out", out, "--json"]
+    assert main(argv) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["dev"][0].keys() >= {"before", "after"}
+    assert main(["add", "--store", store, "--encoder", base, str(corpus)]) == 0
+    search = ["search", "--store", store, "--encoder", base, "--learned", out, "--json"]
+    for mode in ("sparse", "hybrid"):
+        capsys.readouterr()
+        assert main([*search, "--mode", mode, "the river of the old city"]) == 0
+        assert json.loads(capsys.readouterr().out)["passages"]
+    assert main([*search, "--mode", "dense", "bells"]) == 1
+    assert "give --mode sparse or hybrid" in capsys.readouterr().err
+
+
+def test_late_interaction_is_tuned_and_orders_what_search_brings(
+    capsys, tmp_path, corpus, questions, tiny_bert
+) -> None:
+    out, store, base = str(tmp_path / "tokens"), str(tmp_path / "asked.db"), str(tiny_bert)
+    argv = ["encoder", "tune", "--kind", "late-interaction", "--set", str(corpus), str(questions)]
+    assert main([*argv, "--depth", "6", "--epochs", "1", "--encoder", base, "--out", out]) == 0
+    assert "late-interaction of" in capsys.readouterr().out
+    assert main(["add", "--store", store, "--encoder", base, str(corpus)]) == 0
+    capsys.readouterr()
+    argv = ["search", "--store", store, "--encoder", base, "--json", "--reranker", out]
+    assert main([*argv, "--depth", "4", "--k", "3", "who casts bells"]) == 0
+    hits = json.loads(capsys.readouterr().out)["passages"]
+    assert len(hits) == 3
+    assert all(-1 <= hit["score"] <= 1 for hit in hits)
+    assert main([*argv[:-2], "--depth", "4", "bells"]) == 1
+    assert "--depth is for --reranker" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (["--kind", "sparse", "--start", "x"], "--start is for --kind cross-encoder"),
+        (["--kind", "cross-encoder", "--side", "both"], "--side is for --kind vectors"),
+        (["--start", "crossed"], "--start is for --kind cross-encoder"),
+        (["--resume"], "--resume is for --kind cross-encoder, sparse or late-interaction"),
+        (["--kind", "cross-encoder", "--objective", "ndcg"], "objective must be one of likelihood"),
+        (["--objective", "binary"], "objective must be one of likelihood, recall"),
+    ],
+)
+def test_what_a_kind_does_not_have_is_refused(
+    capsys, tmp_path, corpus, questions, argv, sentence
+) -> None:
+    out = tmp_path / "out"
+    command = ["encoder", "tune", "--set", str(corpus), str(questions), "--out", str(out)]
+    assert main([*command, *argv]) == 1
+    assert sentence in capsys.readouterr().err
+    assert not out.exists()

@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -29,6 +28,7 @@ from hoptrail.cli.options import (
     EpochsOption,
     JsonFlag,
     OutOption,
+    ResumeFlag,
     SeedOption,
     StoreOption,
     dims_of,
@@ -39,107 +39,35 @@ from hoptrail.cli.options import (
 )
 from hoptrail.cli.printing import print_json, say
 from hoptrail.cli.tracking import TrackerOption, training_progress
+from hoptrail.cli.tuning import (
+    ClozeCorporaOption,
+    ClozeTuningOption,
+    DepthOption,
+    IndexCodesOption,
+    Kind,
+    KindOption,
+    MaxAgeOption,
+    NegativesOption,
+    PrefixesOption,
+    QueryObjectiveOption,
+    SideOption,
+    StartOption,
+    TuningSetsOption,
+    training_of,
+)
 from hoptrail.errors import InputError
 
 if TYPE_CHECKING:
     from hoptrail.api.memory import Memory
+    from hoptrail.policies.data.training_data import TrainingData
 
-QueryObjectiveOption = Annotated[
-    Literal[
-        "likelihood",
-        "recall",
-        "ndcg",
-        "contrastive",
-        "triplet",
-        "pairwise",
-        "listnet",
-        "lambda",
-        "margin",
-    ]
-    | None,
-    option(
-        "--objective",
-        parser=None,
-        help="the likelihood of the passages, a soft recall@5 or nDCG, or a loss of a list of "
-        "candidates (default: likelihood)",
-    ),
-]
-NegativesOption = Annotated[
-    Literal["mined", "batch", "bank"] | None,
-    option(
-        "--negatives",
-        parser=None,
-        help="of a list: what the batch needs and the wrong passages that score highest, the "
-        "first alone, or every passage (default: mined)",
-    ),
-]
-TuningSetsOption = Annotated[
-    list[Path] | None,
-    path_option(
-        "--set",
-        metavar="CORPUS QUESTIONS",
-        help="a corpus (or a store) and questions that name their supporting passages; repeatable",
-    ),
-]
-ClozeCorporaOption = Annotated[
-    list[Path] | None,
-    path_option(
-        "--corpus",
-        metavar="PATH…",
-        help="with --cloze: corpora or stores to make them of (default: those of --set)",
-    ),
-]
-ClozeTuningOption = Annotated[
-    int | None,
-    option(
-        "--cloze",
-        parser=whole_argument,
-        metavar="N",
-        help="also learn from N questions that are words of a passage and ask for it",
-    ),
-]
-SideOption = Annotated[
-    Literal["query", "passage", "both"],
-    option(
-        "--side",
-        parser=None,
-        help="what is trained: how questions are encoded, passages, or both by the same weights; "
-        "but for the first, a memory is encoded anew afterwards",
-    ),
-]
-MaxAgeOption = Annotated[
-    int | None,
-    option(
-        "--max-age",
-        parser=whole_argument,
-        metavar="N",
-        help="with --side passage or both: steps that a vector of the index may be old while the "
-        "encoder moves (default: 50)",
-    ),
-]
-IndexCodesOption = Annotated[
-    Literal["float16", "int8", "int4", "sign"] | None,
-    option(
-        "--codes",
-        parser=None,
-        help="with --side passage or both: in which codes that index keeps its vectors "
-        "(default: whole)",
-    ),
-]
-PrefixesOption = Annotated[
-    str | None,
-    option(
-        "--dims",
-        metavar="M,M…",
-        help="with --side passage or both: prefixes that are to rank as all do, ascending",
-    ),
-]
 encoder_commands = add_group(
     "encoder",
-    "Make a quick encoder, teach one how it is asked, and give a memory another one.",
+    "Make a quick encoder, train one or what reranks, and give a memory another one.",
     examples="""
 encoder distill --corpus corpus.jsonl --out static
 encoder tune --set corpus.jsonl questions.jsonl --out tuned
+encoder tune --kind cross-encoder --set corpus.jsonl questions.jsonl --out crossed
 encoder reencode --store agent.db --encoder static""",
     panel=LEARNING,
 )
@@ -230,6 +158,9 @@ encoder tune --set agent.db questions.jsonl --dev agent.db others.jsonl --out tu
 encoder tune --set agent.db questions.jsonl --objective contrastive --cloze 500 --out tuned
 encoder tune --corpus agent.db --cloze 2000 --out tuned
 encoder tune --set agent.db questions.jsonl --side both --dims 64,128 --out tuned
+encoder tune --kind cross-encoder --set agent.db questions.jsonl --out crossed
+encoder tune --kind sparse --set agent.db questions.jsonl --out weights
+encoder tune --kind late-interaction --set agent.db questions.jsonl --out tokens
 search --store agent.db --encoder tuned \"what was asked\"""",
 )
 def tune_encoder(
@@ -237,7 +168,8 @@ def tune_encoder(
     out: OutOption,
     sets: TuningSetsOption = None,
     dev: DevOption = None,
-    side: SideOption = "query",
+    kind: KindOption = "vectors",
+    side: SideOption = None,
     objective: QueryObjectiveOption = None,
     negatives: NegativesOption = None,
     cloze: ClozeTuningOption = None,
@@ -245,42 +177,41 @@ def tune_encoder(
     max_age: MaxAgeOption = None,
     codes: IndexCodesOption = None,
     dims: PrefixesOption = None,
+    start: StartOption = None,
+    depth: DepthOption = None,
     epochs: EpochsOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
     tracker: TrackerOption = None,
     encoder: EncoderOption = None,
+    resume: ResumeFlag = False,
     json: JsonFlag = False,
 ) -> int:
-    """Train one side of an encoder, or both, on questions whose passages are known, or on passages.
+    """Train what ranks passages, on questions whose passages are known, or on passages alone.
 
-    Of the query side alone passages keep their vectors, so that a memory can be asked by the folder
-    that is written (--encoder) without being encoded anew; after the others, `encoder reencode`
-    gives it to a memory. With --dev, dense search is measured before and after.
+    Of an encoder one side or both. Of the query side alone passages keep their vectors, so that a
+    memory can be asked by the folder that is written (--encoder) without being encoded anew; after
+    the others, `encoder reencode` gives it to a memory. A cross-encoder and late interaction order
+    what search brings (search --reranker), a sparse encoder weighs terms (search --learned). With
+    --dev, search is measured before and after.
     """
-    from hoptrail.cli import output
-    from hoptrail.policies.data.training_data import TrainingData
-    from hoptrail.policies.training.encoders.processes import is_first_process
-
-    if corpus and not cloze:
-        raise InputError("--corpus is for --cloze: a corpus alone has no questions")
-    if not sets and not corpus:
-        raise InputError("there is nothing to learn from: give --set, or --corpus with --cloze N")
-    check_readable(*(sets or []), *(corpus or []), *(dev or []))
+    data = _tuning_data(sets, dev, corpus, cloze)
     check_encoder_installed(encoder)
-    options: dict[str, Any] = {"objective": objective, "negatives": negatives, "cloze": cloze}
-    options |= {"epochs": epochs, "seed": seed}
-    tune = _tuning(side, options, {"max_age": max_age, "codes": codes, "dims": dims_of(dims)})
+    tune = training_of(
+        kind,
+        {"objective": objective, "cloze": cloze, "epochs": epochs, "seed": seed},
+        {"side": side, "negatives": negatives, "max_age": max_age, "codes": codes}
+        | {"dims": dims_of(dims)},
+        {"depth": depth},
+        start=start,
+        resume=resume,
+    )
     needs = "a side of a transformer can be trained, not that of a"
     base = load_transformer(encoder, needs, device)
-    data = TrainingData(
-        train=training_sets(sets or []), dev=training_sets(dev or []), unlabelled=corpus or []
-    )
+    settings = asdict(tune.keywords["config"])
     with (
         leaving_no_empty_folder(out),
-        training_progress(
-            context, tracker, out, asdict(tune.keywords["config"]), together=True
-        ) as steps,
+        training_progress(context, tracker, out, settings, together=kind == "vectors") as steps,
     ):
         tuned = tune(
             data,
@@ -291,41 +222,46 @@ def tune_encoder(
             progress=steps,
         )
         steps.keep_card(tuned.made_of)
-    if not is_first_process():
-        return 0
-    if json:
-        print_json({"fingerprint": tuned.fingerprint, "weights": tuned.size, **tuned.made_of})
-        return 0
-    if dev:
-        output.output().print(output.rows_table("", _recall_rows(tuned.made_of["dev"])))
-    say(*_collapse_lines(tuned.made_of["collapse"]), *_index_lines(tuned.made_of.get("index")))
     sides = {"query": "query side", "passage": "passage side", "both": "two sides"}
-    say(f"the {sides[side]} of {base.fingerprint}, {tuned.size:,} weights: {out}")
+    part = sides[side or "query"] if kind == "vectors" else kind
+    _say_tuned(tuned, kind, f"the {part} of {base.fingerprint}", out, json)
     return 0
 
 
-def _tuning(
-    side: Literal["query", "passage", "both"], options: dict[str, Any], of_index: dict[str, Any]
-) -> partial[Any]:
-    """What trains a side, with its settings; options that it does not have are refused."""
-    from hoptrail.policies.training.encoders.passage_encoder import (
-        PassageEncoderConfig,
-        tune_passage_encoder,
-    )
-    from hoptrail.policies.training.encoders.query_encoder import (
-        QueryEncoderConfig,
-        tune_query_encoder,
+def _tuning_data(
+    sets: list[Path] | None, dev: list[Path] | None, corpus: list[Path] | None, cloze: int | None
+) -> TrainingData:
+    """What a training learns from and is measured on, all of it readable."""
+    from hoptrail.policies.data.training_data import TrainingData
+
+    if corpus and not cloze:
+        raise InputError("--corpus is for --cloze: a corpus alone has no questions")
+    if not sets and not corpus:
+        raise InputError("there is nothing to learn from: give --set, or --corpus with --cloze N")
+    check_readable(*(sets or []), *(corpus or []), *(dev or []))
+    return TrainingData(
+        train=training_sets(sets or []), dev=training_sets(dev or []), unlabelled=corpus or []
     )
 
-    settings = settings_of(options | of_index)
-    if side != "query":
-        return partial(tune_passage_encoder, config=PassageEncoderConfig(side=side, **settings))
-    for name in of_index.keys() & settings.keys():
-        raise InputError(
-            f"--{name.replace('_', '-')} is for --side passage or both: the query side leaves the "
-            "index as it is"
-        )
-    return partial(tune_query_encoder, config=QueryEncoderConfig(**settings))
+
+def _say_tuned(tuned: Any, kind: Kind, part: str, out: Path, json: bool) -> None:
+    """Print what a training measured and wrote: as JSON, or as a table and lines."""
+    from hoptrail.cli import output
+    from hoptrail.policies.training.encoders.processes import is_first_process
+
+    made_of = tuned.made_of
+    if not is_first_process():
+        return
+    if json:
+        name = "fingerprint" if kind == "vectors" else "folder"
+        print_json({name: str(getattr(tuned, name)), "weights": tuned.size, **made_of})
+        return
+    if made_of["dev"]:
+        searched = "dense search on" if kind == "vectors" else "search on"
+        output.output().print(output.rows_table("", _recall_rows(searched, made_of["dev"])))
+    if kind == "vectors":
+        say(*_collapse_lines(made_of["collapse"]), *_index_lines(made_of.get("index")))
+    say(f"{part}, {tuned.size:,} weights: {out}")
 
 
 def _index_lines(index: dict[str, Any] | None) -> list[str]:
@@ -343,10 +279,10 @@ def _index_lines(index: dict[str, Any] | None) -> list[str]:
     ]
 
 
-def _recall_rows(sets: list[dict[str, Any]]) -> list[list[str]]:
-    """A table of what dense search found on each set before and after."""
+def _recall_rows(searched: str, sets: list[dict[str, Any]]) -> list[list[str]]:
+    """A table of what search found on each set before and after."""
     return [
-        ["dense search on", "", "recall@5", "recall@10"],
+        [searched, "", "recall@5", "recall@10"],
         *(
             [one["questions"], when, *(f"{share:.1f}" for share in one[when].values())]
             for one in sets

@@ -28,6 +28,7 @@ from hoptrail.cli.options import (
     StoreOption,
     argument,
     option,
+    path_option,
     toggle,
     whole_argument,
 )
@@ -57,6 +58,9 @@ from hoptrail.outputs.replaceable import check_page
 
 if TYPE_CHECKING:
     from hoptrail.memory.index.learned.router import Router
+    from hoptrail.memory.search.learned_search import LearnedIndex
+    from hoptrail.memory.search.learned_sparse.stage import SparseMode
+    from hoptrail.memory.search.pipeline import Pipeline
     from hoptrail.types import Namespace, Recall
 
 
@@ -160,6 +164,7 @@ def _print_recall(recall: Recall, trail: bool, why: bool) -> None:
     examples="""
 search --store agent.db "ice ages"
 search --store agent.db --mode sparse --k 10 "Milankovitch"
+search --store agent.db --reranker crossed --depth 20 "ice ages"
 search --store agent.db --filter '{"year": {"$gte": 2001}}' "ice ages\"""",
 )
 def search_passages(
@@ -175,29 +180,46 @@ def search_passages(
     encoder: EncoderOption = None,
     index: IndexOption = "auto",
     learned: LearnedOption = None,
+    reranker: Annotated[
+        Path | None,
+        path_option(
+            "--reranker",
+            metavar="DIR",
+            help="order the best of the search anew by the cross-encoder or the vectors of tokens "
+            "in this folder",
+        ),
+    ] = None,
+    depth: Annotated[
+        int | None,
+        option(
+            "--depth",
+            parser=whole_argument,
+            metavar="N",
+            help="with --reranker: how many of the best (default: 50)",
+        ),
+    ] = None,
     json: JsonFlag = False,
 ) -> int:
     """Find passages in one hop.
 
-    No policy, no trail: the indexes' own ranking.
+    No policy, no trail: the indexes' own ranking, or a reranker's.
     """
     from hoptrail.formats.json_views import hit_data
 
     scope = namespace or ()
-    pipeline, kind = None, cast("str | Router", index)
-    if learned is not None:
-        from hoptrail.memory.index.learned.router import Router
-        from hoptrail.memory.search.learned_search import learned_pipeline, load_learned_index
-
-        loaded = load_learned_index(learned)
-        pipeline = learned_pipeline(loaded, k)
-        kind = loaded if isinstance(loaded, Router) else index
+    pipeline, kind = _pipeline(mode, k, index, learned, reranker, depth)
     with (
         waiting("searching"),
         open_memory(store, encoder=encoder, index=kind, one_thread=True) as memory,
     ):
         hits = memory.search(
-            query, k, scope, mode=mode, filter=filter, pipeline=pipeline, as_of=as_of
+            query,
+            k,
+            scope,
+            mode="hybrid" if pipeline else mode,  # a pipeline has its own
+            filter=filter,
+            pipeline=pipeline,
+            as_of=as_of,
         )
     if json:
         print_json({"query": query, "passages": [hit_data(hit) for hit in hits]})
@@ -210,6 +232,53 @@ def search_passages(
         console = output.output()
         console.print(output.hits_table(hits, width=console.width))
     return 0
+
+
+def _pipeline(
+    mode: Mode,
+    k: int,
+    index: str,
+    learned: Path | None,
+    reranker: Path | None,
+    depth: int | None,
+) -> tuple[Pipeline | None, str | Router]:
+    """What searches, if not the store by itself, and the dense index that the store has."""
+    if depth is not None and reranker is None:
+        raise InputError("--depth is for --reranker: how many of the best it orders anew")
+    if learned is None and reranker is None:
+        return None, index
+    from hoptrail.memory.index.learned.router import Router
+    from hoptrail.memory.search.learned_search import (
+        RERANKED,
+        learned_pipeline,
+        load_learned_index,
+        reranked,
+    )
+
+    count = k if reranker is None else max(k, RERANKED if depth is None else depth)
+    pipeline, kind = None, cast("str | Router", index)
+    if learned is not None:
+        loaded = load_learned_index(learned)
+        pipeline = learned_pipeline(loaded, count, mode=_sparse_mode(mode, loaded))
+        kind = loaded if isinstance(loaded, Router) else index
+    if reranker is not None:
+        pipeline = reranked(reranker, k, mode=mode, depth=count, first=pipeline)
+    return pipeline, kind
+
+
+def _sparse_mode(mode: Mode, learned: LearnedIndex) -> SparseMode:
+    """How a sparse encoder ranks; the other learned indexes rank by meaning alone."""
+    from hoptrail.memory.search.learned_sparse.sparse_encoder import SparseEncoder
+
+    if mode == "hybrid":
+        return "hybrid"
+    if not isinstance(learned, SparseEncoder):
+        raise InputError(
+            f"a file of hoptrail index ranks by meaning: leave --mode out, got --mode {mode}"
+        )
+    if mode == "dense":
+        raise InputError("a sparse encoder ranks by words: give --mode sparse or hybrid")
+    return "sparse"
 
 
 def _where(store: Path, scope: Namespace) -> str:
