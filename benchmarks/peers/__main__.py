@@ -108,7 +108,7 @@ def merged(before: dict[str, Any] | None, part: dict[str, Any]) -> dict[str, Any
 def keep(report: dict[str, Any], out: Path | None) -> None:
     """Write the figures, if there is a place for them."""
     if out:
-        out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        out.write_text(json.dumps(report) + "\n", encoding="utf-8")
 
 
 def say(line: str) -> None:

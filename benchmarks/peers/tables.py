@@ -40,8 +40,11 @@ def print_tables(report: dict[str, Any]) -> None:
                     f"{row['index_bytes'] / 1e6:.1f}",
                 ]
             )
+    if "kills" in report:
+        print_row(["", "keeps", "opens again", "whole", "acknowledged passages lost"])
     for name, row in report.get("kills", {}).get("rows", {}).items():
-        print_row([name, row["persists"] or "nothing", str(row)])
+        counts = [f"{row[key]} of {row['kills']}" for key in ("opened", "whole")]
+        print_row([name, row["persists"], *counts, f"{row['lost']} of {row['acknowledged']}"])
 
 
 def recall(row: dict[str, Any] | None, measure: str) -> str:
