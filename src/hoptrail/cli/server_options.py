@@ -82,7 +82,7 @@ def served_memory(
         read_only: Whether callers may only read.
         encoder: As `--encoder` names it.
         policy: A policy's folder.
-        reader: A reader's folder.
+        reader: A reader's folder, or "shipped"; None for none that callers are offered to ask.
     """
     if read_only:
         return open_memory(store, read_only=True, encoder=encoder, policy=policy, reader=reader)

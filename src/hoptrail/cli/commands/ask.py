@@ -37,9 +37,9 @@ AROUND_SPAN = 60
     "ask",
     panel=EVERY_DAY,
     examples="""
-ask --store agent.db --reader my-reader "Where was the designer of the Fram born?"
-ask --store agent.db --reader my-reader --k 10 --json "Who taught Ada?"
-ask --store agent.db --reader my-reader --as-of 2026-01-31 "Where does Ann live?"
+ask --store agent.db "Where was the designer of the Fram born?"
+ask --store agent.db --k 10 --json "Who taught Ada?"
+ask --store agent.db --as-of 2026-01-31 "Where does Ann live?"
 ask --store agent.db --reader my-reader --namespace team "Who wrote it?\"""",
 )
 def answer_question(
@@ -71,11 +71,11 @@ def answer_question(
     if json:
         print_json(answer_data(answer))
     else:
-        say(*_lines(answer))
+        say(*answer_lines(answer))
     return 0 if answer.known else NOT_KNOWN
 
 
-def _lines(answer: Answer) -> list[str]:
+def answer_lines(answer: Answer) -> list[str]:
     """An answer as a person reads it."""
     sure = "" if answer.probability is None else f"  ({answer.probability:.0%} sure)"
     if answer.text is None:

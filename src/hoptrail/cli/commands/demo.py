@@ -22,7 +22,7 @@ from hoptrail.cli.options import (
     path_option,
 )
 from hoptrail.cli.printing import say
-from hoptrail.errors import FormatError, StoreError
+from hoptrail.errors import FormatError, MissingExtra, StoreError
 from hoptrail.outputs import replaceable
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ def show_demo(
             results = [] if question else _compare(memory, questions, effort, steps)
         if question:
             output.show_walk(memory, question, k, effort)
+            _print_answer(memory, question, k, effort)
         else:
             _print_comparison(results, memory.count())
             for kinds in KINDS:
@@ -215,8 +216,19 @@ def _print_telling(
     console.print()
     console.rule(f"[bold]A {(question.kind or '').replace('_', ' ')} question {which}[/]")
     output.show_walk(memory, question.text, k, effort, gold=question.supporting_ids)
-    if question.answers:
-        console.print(f"answer: {question.answers[0]}", style="dim", markup=False)
+    _print_answer(memory, question.text, k, effort)
+
+
+def _print_answer(memory: Memory, question: str, k: int, effort: str) -> None:
+    """Answer a question by what the memory holds, with the reader of the package."""
+    from hoptrail.cli.commands.ask import answer_lines
+
+    try:
+        answer = memory.ask(question, k, effort=effort)
+    except MissingExtra as error:  # with another encoder than the one that the reader is made of
+        say(f"no answer is read: {error}")
+        return
+    say("", *answer_lines(answer))
 
 
 def _print_closing(store: Path | None) -> None:

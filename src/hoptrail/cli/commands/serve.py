@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import Annotated
 
 from hoptrail.cli.app import AROUND, app, command
 from hoptrail.cli.options import (
@@ -29,10 +30,7 @@ from hoptrail.cli.server_options import (
     tokens_of,
 )
 from hoptrail.errors import MissingExtra
-
-if TYPE_CHECKING:
-    pass
-
+from hoptrail.policies.reading.shipped_reader import SHIPPED_NAME
 
 SecondsOption = Annotated[
     int,
@@ -82,8 +80,8 @@ def serve_memory(
 ) -> int:
     """Serve a memory over HTTP, JSON in and out.
 
-    Programs recall, search, remember, update, supersede, forget, link and judge, with --reader
-    also ask, each by a POST to /v1/NAME. Prints the address; /openapi.json there describes it.
+    Programs recall, search, ask, remember, update, supersede, forget, link and judge, each by a
+    POST to /v1/NAME. Prints the address; /openapi.json there describes it.
     """
     try:
         from hoptrail.integrations.http_server.http_serving import serve_http
@@ -98,7 +96,11 @@ def serve_memory(
     )
     access = tokens_of(tokens)
     with served_memory(
-        store, read_only=read_only, encoder=encoder, policy=policy, reader=reader
+        store,
+        read_only=read_only,
+        encoder=encoder,
+        policy=policy,
+        reader=reader or Path(SHIPPED_NAME),
     ) as memory:
         serve_http(
             memory,
