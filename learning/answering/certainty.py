@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 STEPS, RIDGE = 50, 1e-2
 """Newton steps of a fit, and how much a weight is held back."""
 UNMEASURED = 0.9
-"""How probably a comparison of dates is right where none was measured."""
+"""How probably a computed comparison is right where none was measured."""
 SHARPEST = 12.0
 """A log-odds is cut at this: half precision tells nothing beyond."""
 
@@ -33,7 +33,7 @@ class Certainty:
     of_answerable: tuple[float, ...] = (0.0, 1.0)
     of_right: tuple[float, ...] = (0.0, 1.0, 1.0)
     of_comparison: float = UNMEASURED
-    """How probably an answer that two dates give is right."""
+    """How probably an answer that a comparison gives is right."""
     threshold: float = 0.5
     """What is less likely to be answerable is said to have no answer."""
 
@@ -92,7 +92,7 @@ class Certainty:
             nones: The network's probabilities that there is none.
             answerable: Whether the passages held the answer.
             right: Whether the likeliest answer was right.
-            comparisons: Whether each answer that two dates gave was right.
+            comparisons: Whether each answer that a comparison gave was right.
         """
         some = np.array([[logit(1 - none)] for none in nones])
         both = np.array([[logit(s), logit(1 - n)] for s, n in zip(shares, nones, strict=True)])

@@ -32,7 +32,9 @@ from hoptrail.learning.answering.answer_network import (
     AnswerNetwork,
 )
 from hoptrail.learning.answering.certainty import Certainty
-from hoptrail.learning.answering.date_comparison import DateComparison, compare_dates
+from hoptrail.learning.answering.comparisons.country_comparison import compare_countries
+from hoptrail.learning.answering.comparisons.date_comparison import compare_dates
+from hoptrail.learning.answering.comparisons.sides import ComputedAnswer
 from hoptrail.learning.answering.trail_windows import (
     PassageTokens,
     TrailWindow,
@@ -76,7 +78,7 @@ class TrailReading:
     last; the likeliest first."""
     evidence: tuple[float, ...]
     """For each passage the probability that it is evidence."""
-    comparison: DateComparison | None = None
+    comparison: ComputedAnswer | None = None
     """The answer where it is computed from two dates, in the network's stead."""
 
 
@@ -205,13 +207,13 @@ class ExtractiveReader:
         self,
         question: str,
         passages: Sequence[Passage],
-        comparison: DateComparison,
+        comparison: ComputedAnswer,
         answerable: float,
     ) -> Answer:
-        """The answer that two dates give."""
+        """The answer that a comparison gives."""
         evidence = tuple(
             Evidence(passages[place].id, passages[place].namespace, "text", start, end)
-            for place, start, end in comparison.dates
+            for place, start, end in comparison.places
         )
         sure = self.certainty.of_comparison
         return Answer(
@@ -226,7 +228,10 @@ class ExtractiveReader:
         """
         contents = [(question, [p.content for p in passages]) for question, passages in trails]
         readings = self._network_readings(contents)
-        comparisons = [compare_dates(question, passages) for question, passages in trails]
+        comparisons = [
+            compare_dates(question, passages) or compare_countries(question, passages)
+            for question, passages in trails
+        ]
         return [
             replace(reading, text=comparison.text, comparison=comparison) if comparison else reading
             for reading, comparison in zip(readings, comparisons, strict=True)

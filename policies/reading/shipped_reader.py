@@ -12,7 +12,7 @@ SHIPPED_NAME = "shipped"
 SHIPPED_READER = Path(__file__).parents[1] / "pretrained" / "reader"
 
 
-def load_reader(folder: str | Path | None) -> ExtractiveReader:
+def load_answer_reader(folder: str | Path | None) -> ExtractiveReader:
     """A reader from its folder.
 
     Args:

@@ -102,9 +102,9 @@ class Answering:
             reader = self._loaded or self._reader
             if reader is None or isinstance(reader, str | Path):
                 with forks.loading:
-                    from hoptrail.policies.reading.shipped_reader import load_reader
+                    from hoptrail.policies.reading.shipped_reader import load_answer_reader
 
-                    reader = self._loaded = load_reader(reader)
+                    reader = self._loaded = load_answer_reader(reader)
             return reader.read if isinstance(reader, Reader) else reader
 
 

@@ -263,9 +263,9 @@ def _answering(
         InputError: There is no such reader or judge, or it is none.
     """
     from hoptrail.evaluation.answers.reader_run import ReaderRun
-    from hoptrail.policies.reading.shipped_reader import load_reader
+    from hoptrail.policies.reading.shipped_reader import load_answer_reader
 
-    plugin = _plugin_reader(reader) if reader and ":" in reader else load_reader(reader)
+    plugin = _plugin_reader(reader) if reader and ":" in reader else load_answer_reader(reader)
     referee = load_plugin(judge, "--judge") if judge else None
     if referee is not None and not callable(referee):
         raise InputError(f"--judge {judge} is not a function")

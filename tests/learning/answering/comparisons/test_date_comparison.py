@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hoptrail import Passage
-from hoptrail.learning.answering.date_comparison import compare_dates
+from hoptrail.learning.answering.comparisons.date_comparison import compare_dates
 
 PEOPLE = [
     Passage("a", "Ann Ray (3 May 1950 – 2 June 1990) was a singer.", "Ann Ray"),
@@ -40,7 +40,7 @@ def test_the_dates_decide(question: str, answer: str) -> None:
 def test_the_dates_are_named_where_they_stand() -> None:
     comparison = compare_dates("Who was born later, Ann Ray or Bo Lee?", PEOPLE)
     assert comparison
-    texts = [PEOPLE[place].text[start:end] for place, start, end in comparison.dates]
+    texts = [PEOPLE[place].text[start:end] for place, start, end in comparison.places]
     assert texts == ["3 May 1950", "March 1, 1949"]
 
 

@@ -2,17 +2,21 @@
 
 "Who was born later, A or B?" asks for no span that says so: two dates stand in two passages, and a
 small network compares them little better than by chance. The question says what is compared and
-which way; each side is found by its title and, where it is the director of a film that matters, by
-the passage whose title the film's passage names.
+which way.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import pairwise
 
+from hoptrail.learning.answering.comparisons.sides import (
+    ComputedAnswer,
+    director_of,
+    places_by_title,
+    short_title,
+)
 from hoptrail.types import Passage
 
 Date = tuple[int, int, int]
@@ -34,9 +38,6 @@ _HEAD = 600
 _NEAR = 60
 """Characters behind `born` and `died` in which their date stands."""
 
-_NAME_WORDS = 4
-"""Words of a director's name, at most."""
-
 _KINDS = (
     ("life", re.compile(r"\blived longer\b")),
     ("birth", re.compile(r"\bborn\b|\bolder\b|\byounger\b")),
@@ -48,18 +49,7 @@ _LATER = re.compile(r"\b(?:later|last|younger|more recent(?:ly)?|newer|longer)\b
 _EARLIER = re.compile(r"\b(?:earlier|first|older|before)\b")
 
 
-@dataclass(frozen=True, slots=True)
-class DateComparison:
-    """The side of a comparison that its dates speak for."""
-
-    text: str
-    """As the question names it."""
-    dates: tuple[tuple[int, int, int], ...]
-    """Where the dates stand: a passage's place, the first character in its text and the one past
-    the last."""
-
-
-def compare_dates(question: str, passages: Sequence[Passage]) -> DateComparison | None:
+def compare_dates(question: str, passages: Sequence[Passage]) -> ComputedAnswer | None:
     """The answer to a question that compares two dates; None where it does not, or they lack.
 
     Args:
@@ -71,7 +61,7 @@ def compare_dates(question: str, passages: Sequence[Passage]) -> DateComparison 
     later, earlier = bool(_LATER.search(lowered)), bool(_EARLIER.search(lowered))
     if kind is None or later == earlier or " or " not in question:
         return None
-    titles = {_plain(passage.title): i for i, passage in enumerate(passages) if passage.title}
+    titles = places_by_title(passages)
     sides = _sides(question, titles)
     if sides is None:
         return None
@@ -80,7 +70,7 @@ def compare_dates(question: str, passages: Sequence[Passage]) -> DateComparison 
     for _, place in sides:
         subject = place
         if "director" in lowered:
-            other = _named_in(passages[place], titles, [side for _, side in sides])
+            other = director_of(passages[place], titles, [side for _, side in sides])
             if other is None:
                 return None
             subject = other
@@ -92,13 +82,7 @@ def compare_dates(question: str, passages: Sequence[Passage]) -> DateComparison 
     if values[0] == values[1]:
         return None
     best = int((values[1] > values[0]) == later)
-    return DateComparison(sides[best][0], tuple(places))
-
-
-def _plain(title: str | None) -> str:
-    """A title without what stands in parentheses behind it, in small letters and digits."""
-    short = re.sub(r"\s*\([^)]*\)\s*$", "", title or "")
-    return " ".join(re.findall(r"\w+", short.lower()))
+    return ComputedAnswer(sides[best][0], "date", tuple(places))
 
 
 def _sides(question: str, titles: dict[str, int]) -> list[tuple[str, int]] | None:
@@ -115,7 +99,7 @@ def _suffix(text: str, titles: dict[str, int]) -> tuple[str, int] | None:
     """The longest end of a text that is a title."""
     for match in re.finditer(r"(?:^|[\s,:])(?=\S)", text):
         part = text[match.end() :]
-        if (place := titles.get(_plain(part))) is not None:
+        if (place := titles.get(short_title(part))) is not None:
             return part.strip(" ,"), place
     return None
 
@@ -124,27 +108,9 @@ def _prefix(text: str, titles: dict[str, int]) -> tuple[str, int] | None:
     """The longest beginning of a text that is a title."""
     ends = [match.start() for match in re.finditer(r"[\s,]|$", text)]
     for end in reversed(ends):
-        if end and (place := titles.get(_plain(text[:end]))) is not None:
+        if end and (place := titles.get(short_title(text[:end]))) is not None:
             return text[:end].strip(" ,"), place
     return None
-
-
-def _named_in(passage: Passage, titles: dict[str, int], sides: Collection[int]) -> int | None:
-    """The passage about whom a film's passage names as its director.
-
-    By the whole name, or by the last part of one right behind the word.
-    """
-    words = f" {_plain(passage.text)} "
-    after = max(words.find(" directed by "), words.find(" director "), 0)
-    behind = words[after:].split()[: _NAME_WORDS + 2]
-    others = [(title, place) for title, place in titles.items() if title and place not in sides]
-    whole = [
-        (words.find(f" {title} ", after), place)
-        for title, place in others
-        if f" {title} " in words[after:]
-    ]
-    parts = [place for title, place in others if title.split()[-1] in behind]
-    return min(whole)[1] if whole else parts[0] if len(parts) == 1 else None
 
 
 def _dates(kind: str, text: str, place: int) -> list[DatePlace] | None:

@@ -1,0 +1,1 @@
+"""Comparisons of two passages, computed from what they say."""
