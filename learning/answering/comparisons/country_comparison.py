@@ -52,7 +52,7 @@ def compare_countries(question: str, passages: Sequence[Passage]) -> ComputedAns
             return None
         of_side.append({country for country, _, _ in named})
         places += [(side, start, end) for _, start, end in named]
-    return ComputedAnswer("yes" if of_side[0] & of_side[1] else "no", "country", tuple(places))
+    return ComputedAnswer("yes" if of_side[0] & of_side[1] else "no", tuple(places))
 
 
 def _sides(question: str, passages: Sequence[Passage]) -> list[int]:

@@ -82,7 +82,7 @@ def compare_dates(question: str, passages: Sequence[Passage]) -> ComputedAnswer 
     if values[0] == values[1]:
         return None
     best = int((values[1] > values[0]) == later)
-    return ComputedAnswer(sides[best][0], "date", tuple(places))
+    return ComputedAnswer(sides[best][0], tuple(places))
 
 
 def _sides(question: str, titles: dict[str, int]) -> list[tuple[str, int]] | None:

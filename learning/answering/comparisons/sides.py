@@ -27,8 +27,6 @@ class ComputedAnswer:
 
     text: str
     """"yes", "no", or a side as the question names it."""
-    kind: str
-    """What was compared: "date" or "country"."""
     places: tuple[Place, ...]
     """Where what was compared stands."""
 
