@@ -45,6 +45,7 @@ _KINDS = (
     ("release", re.compile(r"\b(?:released|came out|come out|published|issued)\b")),
     ("start", re.compile(r"\b(?:founded|established|formed|started|created|opened)\b")),
 )
+_OF_TWO = re.compile(r"\b((?:out of|between) .*) and ", re.IGNORECASE)
 _LATER = re.compile(r"\b(?:later|last|younger|more recent(?:ly)?|newer|longer)\b")
 _EARLIER = re.compile(r"\b(?:earlier|first|older|before)\b")
 
@@ -56,6 +57,7 @@ def compare_dates(question: str, passages: Sequence[Passage]) -> ComputedAnswer 
         question: In words.
         passages: What was read; passages without titles name neither side.
     """
+    question = _OF_TWO.sub(r"\1 or ", question)
     lowered = question.lower()
     kind = next((name for name, pattern in _KINDS if pattern.search(lowered)), None)
     later, earlier = bool(_LATER.search(lowered)), bool(_EARLIER.search(lowered))

@@ -23,6 +23,7 @@ FILMS = [
         ("Who was born later, Ann Ray or Bo Lee?", "Ann Ray"),
         ("Who is older, Ann Ray or Bo Lee?", "Bo Lee"),
         ("Was Bo Lee or Ann Ray born first?", "Bo Lee"),
+        ("Who was born first out of Ann Ray and Bo Lee?", "Bo Lee"),
         ("Who died first, Bo Lee or Ann Ray?", "Ann Ray"),
         ("Who lived longer, Ann Ray or Bo Lee?", "Bo Lee"),
         ("Which film was released earlier, Glow, Again or Frost (Film)?", "Glow, Again"),
