@@ -18,7 +18,7 @@ from hoptrail.evaluation.answers.grading import AnswerJudge, grade_answer
 from hoptrail.evaluation.benchmark import Ranking, Result
 from hoptrail.memory.encoders.windows import count_tokens
 from hoptrail.metrics.answer_scores import answer_rules
-from hoptrail.types import Answer, Namespace, Passage, Question, Reader
+from hoptrail.types import AbstainingReader, Answer, Namespace, Passage, Question, Reader
 from hoptrail.values.progress import Progress
 
 if TYPE_CHECKING:
@@ -72,6 +72,9 @@ def answer_questions(
 ) -> list[Result]:
     """The same results, with what the reader answers from the gold and from each ranking.
 
+    Where every question has an answer, as in most published sets, a reader that may say that there
+    is none is held to its likeliest answer, as the published systems are.
+
     Args:
         results: What `hoptrail.evaluation.run` gave.
         store: Where the passages are.
@@ -84,6 +87,9 @@ def answer_questions(
     Raises:
         ReaderError: The reader cites what it was not given.
     """
+    reader = answering.reader
+    if isinstance(reader, AbstainingReader) and all(one.question.answerable for one in results):
+        answering = replace(answering, reader=reader.without_abstaining())
     with_answers = []
     for done, result in enumerate(results, start=1):
         question = result.question

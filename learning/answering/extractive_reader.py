@@ -163,6 +163,15 @@ class ExtractiveReader:
         size = sum(a.numel() + b.numel() for a, b in self._factors.values())
         return f"<ExtractiveReader on {self._base.fingerprint}, {size:,} weights changed>"
 
+    def without_abstaining(self) -> ExtractiveReader:
+        """The same reader, which always gives its likeliest answer.
+
+        For questions that are known to have one.
+        """
+        other = copy.copy(self)
+        other.certainty = replace(self.certainty, threshold=0.0)
+        return other
+
     def read(self, question: str, passages: Sequence[Passage]) -> Answer:
         """The answer that passages give to a question.
 

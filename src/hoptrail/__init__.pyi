@@ -44,6 +44,7 @@ from .policies.policy import Policy as Policy
 from .policies.training.config import TrainConfig as TrainConfig
 from .policies.training.run import train as train
 from .types import (
+    AbstainingReader as AbstainingReader,
     Answer as Answer,
     Cost as Cost,
     Evidence as Evidence,

@@ -330,6 +330,17 @@ class Reader(Protocol):
         """
 
 
+@runtime_checkable
+class AbstainingReader(Reader, Protocol):
+    """A reader that may say that passages hold no answer, and need not."""
+
+    def without_abstaining(self) -> Reader:
+        """The same reader, which always gives its likeliest answer.
+
+        For questions that are known to have one, as those of most published sets.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """A question with what is known of its answer; for training and evaluation."""

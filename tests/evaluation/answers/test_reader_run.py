@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -118,6 +120,34 @@ def test_no_answer_is_worth_nothing_where_there_is_one(three_hops) -> None:
     assert set(measures.values()) == {0.0}
     absent = replace(three_hops, answerable=False)
     assert grade_answer(nothing, absent, RULES["musique"]) == {"answerability": 1.0}
+
+
+class Doubter:
+    """Says the first word, or that there is none."""
+
+    def __init__(self, sure: bool = False) -> None:
+        self.sure = sure
+
+    def read(self, question: str, passages: Sequence[Passage]) -> Answer:
+        return Answer(question, passages[0].text.split()[0] if self.sure else None, 0.5, 0.5)
+
+    def without_abstaining(self) -> Doubter:
+        return Doubter(sure=True)
+
+
+def test_where_all_questions_have_answers_none_is_withheld(
+    corpus, questions, tmp_path, three_hops, hash_encoder
+) -> None:
+    def text(file: Path) -> str | None:
+        settings, answering = Settings(("dense",)), ReaderRun(Doubter())
+        report = evaluate(corpus, file, settings, encoder=hash_encoder, answering=answering)
+        return report["questions"][0]["answered"]["gold"]["text"]
+
+    absent = Question("q-2", "Who?", (), ("p-stone-house",), answerable=False)
+    both = tmp_path / "both.jsonl"
+    write_jsonl(both, map(question_record, [three_hops, absent]))
+    assert text(questions)
+    assert text(both) is None
 
 
 def test_a_judge_says_a_share_or_is_refused(three_hops) -> None:

@@ -17,6 +17,7 @@ from hoptrail.learning.answering.extractive_reader import CARD, WEIGHTS, Extract
 from hoptrail.learning.low_rank import add_low_rank
 from hoptrail.learning.reader.answers import normalize_answer
 from hoptrail.memory.encoders.transformer import TransformerEncoder
+from hoptrail.types import AbstainingReader
 
 PASSAGES = [
     Passage("bridge", "The old bridge was built of it.", "old city", namespace=("a",)),
@@ -84,6 +85,13 @@ def test_a_reader_that_is_not_sure_enough_says_so(reader) -> None:
     assert not answer.known
     assert answer.probability == pytest.approx(1 - answer.answerable)
     assert answer.evidence == ()
+    always = reader.without_abstaining()
+    assert isinstance(reader, AbstainingReader)
+    guess = always.read("who built the bridge", PASSAGES)
+    assert guess.known
+    assert guess.answerable == answer.answerable
+    assert not reader.read("who built the bridge", PASSAGES).known
+    assert not always.read("who", []).known
 
 
 def test_two_dates_are_compared_and_are_the_evidence(reader) -> None:
