@@ -103,6 +103,6 @@ def add_gradients(weights: Sequence[nn.Parameter]) -> None:
     gradients = [torch.zeros_like(w) if w.grad is None else w.grad for w in weights]
     flat = torch.cat([gradient.flatten() for gradient in gradients])
     distributed.all_reduce(flat)
-    parts = flat.split([gradient.numel() for gradient in gradients])
+    parts = torch.split(flat, [gradient.numel() for gradient in gradients])
     for weight, part in zip(weights, parts, strict=True):
         weight.grad = part.view_as(weight)
