@@ -29,6 +29,8 @@ Reals = NDArray[np.float64]
 
 VERSION = 1
 """Changes when a feature changes its meaning under the same name."""
+UNANSWERABLE = 0.35
+"""The share of questions that cannot be answered, as they count in a fit."""
 SURE = 1e-4
 """No probability is nearer to 0 or 1: so much nobody has measured."""
 LITTLE = 1e-3

@@ -38,6 +38,7 @@ from hoptrail.policies.environment.efforts import DEFAULT
 from hoptrail.policies.networks.score_calibration import (
     COMPLETE_FEATURES,
     PASSAGE_FEATURES,
+    UNANSWERABLE,
     LogisticModel,
     ScoreCalibration,
 )
@@ -56,8 +57,6 @@ QUESTIONS = 300
 """Of each set, at most."""
 SMALL_SHARE = 1 / 2
 """For each of these, so many are also asked of a small memory."""
-UNANSWERABLE = 0.35
-"""The share of questions that cannot be answered, as they count."""
 RANKS = 20
 """Passages of a ranking that are fitted on."""
 PREFIXES = (1, 2, 3, 4, 5, 7, 10, 15, 20)

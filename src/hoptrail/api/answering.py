@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hoptrail.api.answer_certainty import weigh_answer
 from hoptrail.errors import InputError, ReaderError
 from hoptrail.memory import forks
-from hoptrail.types import Answer, AsOf, Passage, Reader
+from hoptrail.types import AbstainingReader, Answer, AsOf, Passage, Reader
 from hoptrail.values.numbers import finite, shown
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ class Answering:
 
         Returns:
             The answer with its evidence, how probably it is right, and the recall. Its text is
-            None where the memory does not hold an answer, which is no error.
+            None where the memory does not hold an answer, which is no error. Where the reader may
+            abstain, the policy's word that the passages suffice counts beside the reader's.
 
         Raises:
             InputError: An empty question, a `k` below 1, a namespace that is none, no filter, no
@@ -91,12 +93,17 @@ class Answering:
             PolicyError: There is no policy, or its files cannot be used.
             ReaderError: The reader's files cannot be used, or it cites what it was not given.
         """
-        read = self._function()
+        reader = self._loaded_reader()
         recall = self._engine.recall(question, k, namespace, effort, filter=filter, as_of=as_of)
-        answer = checked_answer(read(question, recall.passages), recall.passages)
+        if isinstance(reader, AbstainingReader):
+            likeliest = reader.without_abstaining().read(question, recall.passages)
+            answer = weigh_answer(checked_answer(likeliest, recall.passages), recall.complete)
+        else:
+            read = reader.read if isinstance(reader, Reader) else reader
+            answer = checked_answer(read(question, recall.passages), recall.passages)
         return replace(answer, question=question, passages=recall.passages, recall=recall)
 
-    def _function(self) -> ReadFunction:
+    def _loaded_reader(self) -> Reader | ReadFunction:
         """What reads, loaded at the first use."""
         with self._loading:
             reader = self._loaded or self._reader
@@ -105,7 +112,7 @@ class Answering:
                     from hoptrail.policies.reading.shipped_reader import load_answer_reader
 
                     reader = self._loaded = load_answer_reader(reader)
-            return reader.read if isinstance(reader, Reader) else reader
+            return reader
 
 
 def checked_answer(answer: object, passages: Sequence[Passage]) -> Answer:
