@@ -128,7 +128,6 @@ def test_the_tables_show_answers_and_comparisons(run) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--answers"], "--answers needs --reader DIR or MODULE:NAME"),
         (["--answers", "--reader", "nowhere:x"], "--reader nowhere:x cannot be loaded"),
         (["--answers", "--reader", "word_reader:nobody"], "should have read(question, passages)"),
         (
