@@ -11,9 +11,7 @@ from hoptrail.types import Answer, Evidence
 ANSWER = Answer("Who?", "Ann", 0.2, 0.4, (Evidence("a"),))
 
 
-def test_a_walk_that_says_what_of_any_question_would_be_said_changes_nothing() -> (
-    None
-):
+def test_a_walk_that_says_what_of_any_question_would_be_said_changes_nothing() -> None:
     answer = weigh_answer(ANSWER, 1 - UNANSWERABLE)
     assert answer.answerable == pytest.approx(0.4)
     assert answer.text is None

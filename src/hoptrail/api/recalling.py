@@ -161,8 +161,6 @@ class RecallEngine:
     ) -> list[Recall]:
         """A recall for each question, in their order, walked together.
 
-        Each one's milliseconds are its share of the time that they took together.
-
         Args:
             questions: In words; perhaps none.
             k: As for `recall`, for each.
@@ -177,11 +175,15 @@ class RecallEngine:
             patience: As for `recall`, for each.
 
         Returns:
-            As many recalls as there are questions.
+            As many recalls as there are questions, each with its share of the milliseconds.
 
         Raises:
             InputError: As for `recall`, or one string was given for several questions.
-            HoptrailError: As for `recall`.
+            ConfigError: There is no such effort.
+            EncoderMissing: The memory was opened without an encoder, and holds passages.
+            EncoderMismatch: The memory's encoder is not the one that made the vectors.
+            MissingExtra: The default encoder is meant and the `minilm` extra is not installed.
+            PolicyError: As for `recall`.
         """
         from hoptrail.memory.filters import Filter
         from hoptrail.policies.environment import efforts
