@@ -22,6 +22,9 @@ import httpx2
 import pytest
 
 from hoptrail import Memory
+from hoptrail.cli.main import main
+from hoptrail.integrations.http_server import http_serving
+from hoptrail.memory.encoders import transformer
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 
 PROGRAM = str(Path(__file__).with_name("service_process.py"))
@@ -205,3 +208,13 @@ def test_the_command_refuses_what_would_open_a_memory_to_others(tmp_path) -> Non
         assert (done.returncode, done.stdout) == (1, "")
         assert sentence in done.stderr
     assert not (tmp_path / "a.db").exists()
+
+
+def test_the_command_offers_to_ask_without_a_reader_being_named(tmp_path, monkeypatch) -> None:
+    offered = []
+    monkeypatch.setattr(transformer, "minilm", lambda **_: HashEncoder())
+    monkeypatch.setattr(
+        http_serving, "serve_http", lambda memory, **_: offered.append(memory.has_reader)
+    )
+    assert main(["serve", "--store", str(tmp_path / "a.db")]) == 0
+    assert offered == [True]
