@@ -22,7 +22,7 @@ from hoptrail.cli.options import (
     path_option,
 )
 from hoptrail.cli.printing import say
-from hoptrail.errors import FormatError, MissingExtra, StoreError
+from hoptrail.errors import FormatError, MissingExtra, ReaderError, StoreError
 from hoptrail.outputs import replaceable
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ def _print_answer(memory: Memory, question: str, k: int, effort: str) -> None:
 
     try:
         answer = memory.ask(question, k, effort=effort)
-    except MissingExtra as error:  # with another encoder than the one that the reader is made of
+    except (MissingExtra, ReaderError) as error:  # the encoder that it is made of is not there
         say(f"no answer is read: {error}")
         return
     say("", *answer_lines(answer))
