@@ -14,6 +14,7 @@ from hoptrail.learning.answering.comparisons.sides import (
     Place,
     director_of,
     places_by_title,
+    short_title,
     words_of,
 )
 from hoptrail.types import Passage
@@ -61,8 +62,8 @@ def _sides(question: str, passages: Sequence[Passage]) -> list[int]:
     titles = []
     for place, passage in enumerate(passages):
         whole = words_of(passage.title or "")
-        short = words_of(re.sub(r"\s*\([^)]*\)\s*$", "", passage.title or ""))
-        titles += [(len(title), title, place) for title in dict.fromkeys((whole, short)) if title]
+        forms = dict.fromkeys((whole, short_title(passage.title)))
+        titles += [(len(title), title, place) for title in forms if title]
     sides: dict[int, int] = {}
     for _, title, place in sorted(titles, key=lambda one: (-one[0], one[2])):
         at = words.find(f" {title} ")
