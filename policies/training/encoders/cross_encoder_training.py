@@ -135,13 +135,7 @@ def tune_cross_encoder(
         prepared = prepare_lists(data, out, config, encoder, identity, progress, stack)
         ranker = CrossEncoderRanker(network, tokenizer, config.window, encoder.device)
         losses = train_ranker(
-            ranker,
-            prepared.lists,
-            config,
-            stage="cross-encoder",
-            checkpoint=prepared.checkpoint,
-            resume=resume,
-            progress=progress,
+            ranker, prepared, config, stage="cross-encoder", resume=resume, progress=progress
         )
         write_cross_encoder(network, tokenizer, out)
         figures = [

@@ -151,24 +151,31 @@ def ranker_loss(
     return candidate_loss(_LOSSES[objective], candidates, temperature=temperature)
 
 
+@dataclass(frozen=True, slots=True)
+class PreparedLists:
+    """What a ranker learns from and is measured on, with its checkpoint."""
+
+    lists: RankingLists
+    dev: list[OpenCorpus]
+    checkpoint: Checkpoint
+
+
 def train_ranker(
     ranker: Ranker,
-    lists: RankingLists,
+    prepared: PreparedLists,
     config: ListTrainingConfig,
     *,
     stage: str,
-    checkpoint: Checkpoint | None = None,
-    resume: bool = False,
-    progress: TrainingProgress | None = None,
+    resume: bool,
+    progress: TrainingProgress,
 ) -> list[float]:
     """Train a ranker on lists; the loss of every step from where it began.
 
     Args:
         ranker: Its modules are trained in place.
-        lists: What it learns from.
+        prepared: What it learns from, and its checkpoint, which is written now and then.
         config: The settings.
         stage: What progress calls it.
-        checkpoint: Written now and then.
         resume: Go on from the checkpoint, where there is one.
         progress: Told of every step.
 
@@ -176,12 +183,13 @@ def train_ranker(
         ConfigError: A loss is not finite.
         PolicyError: The checkpoint is damaged, or of another run.
     """
+    lists, checkpoint = prepared.lists, prepared.checkpoint
     modules = ranker.modules
     weights = [one for module in modules.values() for one in module.parameters()]
     weights = [weight for weight in weights if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, config.learning_rate, weight_decay=config.weight_decay)
     done = 0
-    if checkpoint and resume and (state := checkpoint.load()):
+    if resume and (state := checkpoint.load()):
         place, tensors = state
         checkpoint.restore(tensors, modules, optimizer)
         done = place["steps"]
@@ -213,10 +221,9 @@ def train_ranker(
             )
         nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
-        if checkpoint and (step + 1) % SAVED_EVERY == 0:
+        if (step + 1) % SAVED_EVERY == 0:
             checkpoint.save({"steps": step + 1}, modules, optimizer)
-        if progress:
-            progress(stage, step + 1, total, {"loss": losses[-1]})
+        progress(stage, step + 1, total, {"loss": losses[-1]})
     return losses
 
 
@@ -226,15 +233,6 @@ def _loss(ranker: Ranker, batch: ListBatch, config: ListTrainingConfig) -> Tenso
     mask = (batch.comparable if ranker.in_batch else batch.own).to(scores.device)
     positives = batch.positives.to(scores.device)
     return ranker_loss(config.objective, scores, positives, mask, config.temperature) + extra
-
-
-@dataclass(frozen=True, slots=True)
-class PreparedLists:
-    """What a ranker learns from and is measured on, with its checkpoint."""
-
-    lists: RankingLists
-    dev: list[OpenCorpus]
-    checkpoint: Checkpoint
 
 
 def prepare_lists(

@@ -287,13 +287,7 @@ def tune_sparse_encoder(
         prepared = prepare_lists(data, out, config, encoder, {}, progress, stack)
         ranker = SparseRanker(cut_encoder(encoder, config.window), prepared.lists.passages, config)
         losses = train_ranker(
-            ranker,
-            prepared.lists,
-            config,
-            stage="sparse encoder",
-            checkpoint=prepared.checkpoint,
-            resume=resume,
-            progress=progress,
+            ranker, prepared, config, stage="sparse encoder", resume=resume, progress=progress
         )
         tuned = ranker.tuned(encoder)
         figures = [

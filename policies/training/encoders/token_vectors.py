@@ -175,13 +175,7 @@ def tune_token_vectors(
         prepared = prepare_lists(data, out, config, encoder, {}, progress, stack)
         ranker = TokenRanker(cut_encoder(encoder, config.window), config)
         losses = train_ranker(
-            ranker,
-            prepared.lists,
-            config,
-            stage="late interaction",
-            checkpoint=prepared.checkpoint,
-            resume=resume,
-            progress=progress,
+            ranker, prepared, config, stage="late interaction", resume=resume, progress=progress
         )
         tuned = ranker.tuned(encoder)
         figures = [
