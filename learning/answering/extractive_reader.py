@@ -43,7 +43,7 @@ from hoptrail.learning.answering.trail_windows import (
     pad_windows,
 )
 from hoptrail.learning.reader.answers import normalize_answer
-from hoptrail.memory.encoders.model_folder import check_own_folder
+from hoptrail.memory.encoders.model_folder import check_own_folder, save_with_card
 from hoptrail.memory.encoders.transformer import TransformerEncoder, TransformerModel, minilm
 from hoptrail.memory.encoders.tuned.factor_tensors import factor_tensors, factors_of
 from hoptrail.memory.encoders.tuned.query_tuned import merge_low_rank
@@ -319,14 +319,9 @@ class ExtractiveReader:
             "certainty": self.certainty.as_json(),
             "made_of": self.made_of,
         }
-        try:
-            where.mkdir(parents=True, exist_ok=True)
-            save_file(tensors, where / WEIGHTS)
-            # Last: a folder without it is no reader yet.
-            (where / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise FormatError(f"no reader can be written to {where}: {error}") from error
-        return where
+        return save_with_card(
+            where, (CARD, WEIGHTS), card, lambda file: save_file(tensors, file), "reader"
+        )
 
     @classmethod
     def load(

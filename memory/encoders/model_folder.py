@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -154,3 +154,34 @@ def check_own_folder(folder: Path, layout: str, names: Sequence[str], what: str)
             raise FormatError(
                 f"{folder / name} is there already and is no {what}'s: give another folder"
             )
+
+
+def save_with_card(
+    folder: Path,
+    files: tuple[str, str],
+    card: Mapping[str, Any],
+    save_weights: Callable[[Path], None],
+    what: str,
+) -> Path:
+    """Write a model's weights and then its card: a folder without a card holds no model yet.
+
+    Args:
+        folder: It is made where it is absent.
+        files: The names of the card and of the weights.
+        card: JSON values.
+        save_weights: Writes the weights to a file.
+        what: The model is, for the error.
+
+    Returns:
+        The folder.
+
+    Raises:
+        FormatError: It cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_weights(folder / files[1])
+        (folder / files[0]).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise FormatError(f"no {what} can be written to {folder}: {error}") from error
+    return folder

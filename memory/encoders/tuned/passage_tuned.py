@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.errors import FormatError
-from hoptrail.memory.encoders.model_folder import check_own_folder
+from hoptrail.memory.encoders.model_folder import check_own_folder, save_with_card
 from hoptrail.memory.encoders.transformer import TransformerEncoder, minilm
 from hoptrail.memory.encoders.tuned.factor_tensors import factor_tensors, factors_of
 from hoptrail.memory.encoders.tuned.query_tuned import LowRankEncoder
@@ -106,14 +106,9 @@ class PassageTunedEncoder(LowRankEncoder):
             "fingerprint": self.fingerprint,
             "made_of": self.made_of,
         }
-        try:
-            where.mkdir(parents=True, exist_ok=True)
-            save_file(tensors, where / self.files[1])
-            # Last: a folder without it is no encoder yet.
-            (where / self.files[0]).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise FormatError(f"no encoder can be written to {where}: {error}") from error
-        return where
+        return save_with_card(
+            where, self.files, card, lambda file: save_file(tensors, file), "encoder"
+        )
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.errors import FormatError
-from hoptrail.memory.encoders.model_folder import check_own_folder
+from hoptrail.memory.encoders.model_folder import check_own_folder, save_with_card
 from hoptrail.memory.encoders.transformer import TransformerEncoder, TransformerModel, minilm
 from hoptrail.memory.encoders.tuned.factor_tensors import factor_tensors, factors_of
 from hoptrail.memory.encoders.vectors import Vectors
@@ -157,14 +157,9 @@ class QueryTunedEncoder:
             "query_fingerprint": self.query_side.fingerprint,
             "made_of": self.made_of,
         }
-        try:
-            where.mkdir(parents=True, exist_ok=True)
-            save_file(tensors, where / CHANGES)
-            # Last: a folder without it is no encoder yet.
-            (where / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise FormatError(f"no encoder can be written to {where}: {error}") from error
-        return where
+        return save_with_card(
+            where, (CARD, CHANGES), card, lambda file: save_file(tensors, file), "encoder"
+        )
 
     @classmethod
     def load(cls, folder: str | Path) -> QueryTunedEncoder:

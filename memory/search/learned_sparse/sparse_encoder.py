@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from hoptrail.errors import FormatError
 from hoptrail.memory.analysis.widths import plain_width
-from hoptrail.memory.encoders.model_folder import check_own_folder
+from hoptrail.memory.encoders.model_folder import check_own_folder, save_with_card
 from hoptrail.memory.encoders.transformer import TransformerEncoder, minilm
 from hoptrail.memory.encoders.tuned.factor_tensors import factor_tensors, factors_of
 from hoptrail.memory.encoders.tuned.query_tuned import LowRankEncoder
@@ -168,16 +168,10 @@ class SparseEncoder:
             "fingerprint": self.fingerprint,
             "made_of": self.made_of,
         }
-        try:
-            where.mkdir(parents=True, exist_ok=True)
-            save_file(
-                {k: np.ascontiguousarray(v) for k, v in self._tensors().items()}, where / WEIGHTS
-            )
-            # Last: a folder without it is no encoder yet.
-            (where / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise FormatError(f"no sparse encoder can be written to {where}: {error}") from error
-        return where
+        tensors = {name: np.ascontiguousarray(each) for name, each in self._tensors().items()}
+        return save_with_card(
+            where, (CARD, WEIGHTS), card, lambda file: save_file(tensors, file), "sparse encoder"
+        )
 
     @classmethod
     def load(cls, folder: str | Path) -> SparseEncoder:
