@@ -109,6 +109,16 @@ def test_two_dates_are_compared_and_are_the_evidence(reader) -> None:
     assert words == ["3 May 1950", "1949"]
 
 
+def test_two_countries_are_compared_and_are_the_evidence(reader) -> None:
+    passages = [
+        Passage("a", "Ann Ray is a Swiss singer.", "Ann Ray"),
+        Passage("b", "Bo Lee is a Danish dancer.", "Bo Lee"),
+    ]
+    answer = reader.read("Are Ann Ray and Bo Lee from the same country?", passages)
+    assert answer.text == "no"
+    assert [one.id for one in answer.evidence] == ["a", "b"]
+
+
 def test_a_file_holds_all_of_it(reader, base, tmp_path) -> None:
     reader.certainty = Certainty((0.1, 0.9), (0.2, 1.1, 0.7), 0.8, 0.1)
     reader.save(tmp_path / "r")
