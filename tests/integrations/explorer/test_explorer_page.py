@@ -180,7 +180,7 @@ def test_the_keyboard_is_enough(browser, store) -> None:
         page.keyboard.press("Escape")
         page.wait_for_selector("#help", state="hidden")  # a browser closes it in its own time
         page.keyboard.press("/")
-        page.wait_for_function("document.activeElement.id === 'question'")
+        page.wait_for_selector("#question:focus")  # not by a script: the page's policy forbids eval
         page.keyboard.type(QUESTION)
         page.keyboard.press("Enter")
         page.wait_for_selector(".walk-steps")
