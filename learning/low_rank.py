@@ -61,19 +61,23 @@ def add_low_rank(
         for name, layer in network.named_modules()
         if isinstance(layer, nn.Linear) and not name.startswith("pooler")
     ]
-    depth = 1 + max((_depth(name) for name, _ in layers), default=-1)
+    depth = 1 + max((layer_number(name) for name, _ in layers), default=-1)
     lowest = 0 if upper_layers is None else depth - upper_layers
     changes: dict[str, LowRank] = {}
     for name, layer in layers:
-        if 0 <= _depth(name) < lowest:
+        if 0 <= layer_number(name) < lowest:
             continue
         changes[name] = LowRank(layer.weight, rank)
         parametrize.register_parametrization(layer, "weight", changes[name])
     return changes
 
 
-def _depth(name: str) -> int:
-    """Which of a transformer's layers a linear layer is in, from 0; -1 for none."""
+def layer_number(name: str) -> int:
+    """Which of a transformer's layers a linear layer is in, from 0; -1 for none.
+
+    Args:
+        name: Of the linear layer.
+    """
     match = _LAYER.search(name)
     return int(match[1]) if match else -1
 

@@ -9,6 +9,7 @@ what it was trained on).
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -42,6 +43,7 @@ from hoptrail.learning.answering.trail_windows import (
     cut_texts,
     pad_windows,
 )
+from hoptrail.learning.low_rank import LowRank
 from hoptrail.learning.reader.answers import normalize_answer
 from hoptrail.memory.encoders.model_folder import check_own_folder, save_with_card
 from hoptrail.memory.encoders.transformer import TransformerEncoder, TransformerModel, minilm
@@ -162,6 +164,42 @@ class ExtractiveReader:
     def __repr__(self) -> str:
         size = sum(a.numel() + b.numel() for a, b in self._factors.values())
         return f"<ExtractiveReader on {self._base.fingerprint}, {size:,} weights changed>"
+
+    @property
+    def fingerprint(self) -> str:
+        """The first 16 digits of its weights' SHA-256."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self._tensors().items()):
+            digest.update(name.encode())
+            digest.update(tensor.numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    @property
+    def changed_layers(self) -> dict[str, int]:
+        """The transformer's layers that it changes, with the rank of each change."""
+        return {name: len(a) for name, (a, _) in self._factors.items()}
+
+    def hand_over(self, changes: Mapping[str, LowRank], head: AnswerHead) -> None:
+        """Put what it has learned into a network that goes on learning.
+
+        Args:
+            changes: Those of the same layers; filled in place.
+            head: Filled in place.
+
+        Raises:
+            ReaderError: The changes are of other layers, or of another rank.
+        """
+        shapes = {name: len(change.a) for name, change in changes.items()}
+        if shapes != self.changed_layers:
+            raise ReaderError(
+                "a reader goes on learning in the layers that it changes and with their rank, "
+                f"{_layers_and_rank(self.changed_layers)}, got {_layers_and_rank(shapes)}"
+            )
+        with torch.no_grad():
+            for name, (a, b) in self._factors.items():
+                changes[name].a.copy_(a)
+                changes[name].b.copy_(b)
+        head.load_state_dict(self.network.head.state_dict())
 
     def without_abstaining(self) -> ExtractiveReader:
         """The same reader, which always gives its likeliest answer.
@@ -297,6 +335,14 @@ class ExtractiveReader:
             for row, window in enumerate(windows)
         ]
 
+    def _tensors(self) -> dict[str, Tensor]:
+        """What it has learned, as it is written."""
+        tensors = {n: each.contiguous() for n, each in factor_tensors(self._factors).items()}
+        return tensors | {
+            f"head.{name}": each.cpu().half().contiguous()
+            for name, each in self.network.head.state_dict().items()
+        }
+
     def save(self, folder: str | Path) -> Path:
         """Write the reader to a folder, which is made where it is absent; the folder.
 
@@ -308,11 +354,7 @@ class ExtractiveReader:
         """
         where = Path(folder)
         check_own_folder(where, FORMAT, (CARD, WEIGHTS), "reader")
-        tensors = {n: each.contiguous() for n, each in factor_tensors(self._factors).items()}
-        tensors |= {
-            f"head.{name}": each.cpu().half().contiguous()
-            for name, each in self.network.head.state_dict().items()
-        }
+        tensors = self._tensors()
         card = {
             "format": FORMAT,
             "encoder": self._base.fingerprint,
@@ -359,6 +401,12 @@ class ExtractiveReader:
                 f"got {base.fingerprint}"
             )
         return cls(base, factors, head, certainty=certainty, made_of=card.get("made_of"))
+
+
+def _layers_and_rank(changes: Mapping[str, int]) -> str:
+    """Changes in a few words."""
+    ranks = ", ".join(map(str, sorted(set(changes.values()))))
+    return f"{len(changes)} linear layers at rank {ranks}"
 
 
 def _reading(

@@ -30,7 +30,7 @@ from hoptrail.learning.answering.extractive_reader import (
 )
 from hoptrail.learning.answering.row_attention import attend_by_row
 from hoptrail.learning.answering.trail_windows import pad_windows
-from hoptrail.learning.low_rank import add_low_rank, keep_attention_whole
+from hoptrail.learning.low_rank import add_low_rank, keep_attention_whole, layer_number
 from hoptrail.memory.encoders.model_folder import check_own_folder
 from hoptrail.memory.encoders.transformer import Encoder, TransformerEncoder
 from hoptrail.memory.encoders.windows import tokenizer_of
@@ -108,6 +108,16 @@ class ReaderConfig:
             raise ConfigError(f"held_out must be above 0 and below 1, got {self.held_out}")
 
 
+def settings_of_changes(reader: ExtractiveReader) -> dict[str, int]:
+    """The settings of a training that goes on from a reader: its rank, and how many layers.
+
+    Args:
+        reader: Whose changes are of one rank.
+    """
+    changes = reader.changed_layers
+    return {"rank": max(changes.values()), "layers": len(set(map(layer_number, changes)))}
+
+
 def train_reader(
     data: TrainingData,
     out: Path,
@@ -115,6 +125,7 @@ def train_reader(
     *,
     encoder: TransformerEncoder,
     passage_encoder: Encoder | None = None,
+    start: ExtractiveReader | None = None,
     resume: bool = False,
     command: str = "",
     progress: TrainingProgress = silent,
@@ -128,6 +139,8 @@ def train_reader(
         encoder: Whose transformer is changed; training runs on its device.
         passage_encoder: Finds the passages that a question is read with beside its evidence; such
             a one may have a cache. The encoder by default.
+        start: A reader of the same encoder to go on from, with changes of the same layers and the
+            same rank; one that has learned nothing by default.
         resume: Go on from the checkpoint in the folder, where there is one.
         command: How the run was called, for what is written beside the weights.
         progress: Told of every step.
@@ -140,12 +153,18 @@ def train_reader(
         FormatError: A file cannot be read, a supporting passage is not in its corpus, or the
             folder cannot be written.
         PolicyError: The checkpoint is damaged, or of a run with other settings or data.
+        ReaderError: `start` is of another encoder, or changes other layers or by another rank.
     """
     config = config or ReaderConfig()
     check_own_folder(out, FORMAT, (CARD, WEIGHTS), "reader")
-    checkpoint = Checkpoint(out, {"config": asdict(config), **data.fingerprint()})
+    run = {"config": asdict(config), **data.fingerprint()}
+    if start is not None:
+        run["start"] = start.fingerprint
+    checkpoint = Checkpoint(out, run)
     learned, held_out, dev, cloze = _prepared(data, encoder, passage_encoder or encoder, config)
     training = _Training(learned, cloze, encoder, config)
+    if start is not None:
+        training.begin_from(start)
     training.go(checkpoint, progress, resume=resume)
     reader = training.reader()
     trails = [
@@ -159,6 +178,7 @@ def train_reader(
         **data.describe(),
         "config": asdict(config),
         "command": command,
+        **({} if start is None else {"start": _describe_start(start)}),
         "curve": training.curve,
         "held_out": _figures(reader, held_out, data.train, config.seed),
         "dev": _figures(reader, dev, data.dev, config.seed),
@@ -166,6 +186,13 @@ def train_reader(
     reader.save(out)
     checkpoint.remove()
     return reader
+
+
+def _describe_start(start: ExtractiveReader) -> dict[str, Any]:
+    """What a reader was that one went on from, without its figures."""
+    names = ("sets", "config", "command", "start")
+    made_of = {name: start.made_of[name] for name in names if name in start.made_of}
+    return {"weights": start.fingerprint, **made_of}
 
 
 def _prepared(
@@ -272,6 +299,17 @@ class _Training:
     def _modules(self) -> dict[str, nn.Module]:
         changes = {f"change.{name}": change for name, change in self._changes.items()}
         return {"head": self._network.head, **changes}
+
+    def begin_from(self, start: ExtractiveReader) -> None:
+        """Take over what a reader has learned.
+
+        Args:
+            start: Of the same encoder.
+
+        Raises:
+            ReaderError: It is of another one, or changes other layers or by another rank.
+        """
+        start.hand_over(self._changes, self._network.head)
 
     def go(self, checkpoint: Checkpoint, progress: TrainingProgress, *, resume: bool) -> None:
         """Train, from the checkpoint where there is one and it is to go on.

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hoptrail import Passage
-from hoptrail.errors import ConfigError, FormatError, InputError, PolicyError
+from hoptrail.errors import ConfigError, FormatError, InputError, PolicyError, ReaderError
 from hoptrail.learning.answering.extractive_reader import WEIGHTS, ExtractiveReader
 from hoptrail.memory.encoders.transformer import TransformerEncoder
 from hoptrail.policies.data.training_data import TrainingData, TrainingSet
-from hoptrail.policies.reading.reader_trainer import ReaderConfig, train_reader
+from hoptrail.policies.reading.reader_trainer import ReaderConfig, settings_of_changes, train_reader
 from hoptrail.policies.training.checkpoint import Checkpoint
 
 WORDS = "old bridge river city under built".split()
@@ -98,6 +99,26 @@ def test_a_run_goes_on_where_it_was_stopped(one_set, base, tmp_path) -> None:
     )
     assert {stage for stage, _ in steps} == {"questions"}
     assert (whole / WEIGHTS).read_bytes() == (parts / WEIGHTS).read_bytes()
+
+
+def test_training_goes_on_from_a_reader(one_set, base, tmp_path) -> None:
+    data = TrainingData(train=[one_set])
+    first = train_reader(data, tmp_path / "first", QUICK, encoder=base, command="the first")
+    settings = settings_of_changes(first)
+    assert settings == {"rank": QUICK.rank, "layers": 1}
+    config = replace(QUICK, epochs=1, learning_rate=1e-6, **settings)
+    second = train_reader(data, tmp_path / "second", config, encoder=base, start=first)
+    assert second.made_of["curve"][0]["loss"] < 0.8 * first.made_of["curve"][0]["loss"]
+    assert second.made_of["start"]["weights"] == first.fingerprint != second.fingerprint
+    assert second.made_of["start"]["command"] == "the first"
+
+
+def test_a_start_that_does_not_fit_is_refused(one_set, base, tmp_path) -> None:
+    data = TrainingData(train=[one_set])
+    config = replace(QUICK, epochs=1)
+    first = train_reader(data, tmp_path / "first", config, encoder=base)
+    with pytest.raises(ReaderError, match=r"at rank 8, got \d+ linear layers at rank 4"):
+        train_reader(data, tmp_path / "r", replace(config, rank=4), encoder=base, start=first)
 
 
 def test_a_time_limit_ends_it_with_a_reader(one_set, base, tmp_path) -> None:

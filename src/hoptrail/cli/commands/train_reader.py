@@ -62,6 +62,14 @@ RankOption = Annotated[
         help="of the change of each layer: the larger, the more is learned and written",
     ),
 ]
+StartOption = Annotated[
+    str | None,
+    option(
+        "--start",
+        metavar="READER",
+        help="what to go on from: shipped, a reader's folder, or nothing (default: nothing)",
+    ),
+]
 DeviceOption = Annotated[
     str | None,
     option("--device", metavar="NAME", help="where to train: cpu or cuda (default: CUDA if any)"),
@@ -74,6 +82,7 @@ DeviceOption = Annotated[
     cls=taking(pairs=("--set", "--dev")),
     examples="""
 train reader --set corpus.jsonl questions.jsonl --out my-reader
+train reader --set corpus.jsonl questions.jsonl --start shipped --cloze 0 --epochs 2 --out my-reader
 train reader --set a.jsonl qa.jsonl --set b.jsonl qb.jsonl --device cuda --out my-reader
 ask --store agent.db --reader my-reader \"what was asked\"""",
 )
@@ -85,6 +94,7 @@ def train_on_answers(
     epochs: EpochsOption = None,
     cloze: ClozeOption = None,
     rank: RankOption = None,
+    start: StartOption = None,
     device: DeviceOption = None,
     seed: SeedOption = 0,
     resume: ResumeFlag = False,
@@ -100,13 +110,21 @@ def train_on_answers(
     from hoptrail.cli import output
     from hoptrail.memory.encoders.disk_cache import CachedEncoder
     from hoptrail.policies.data.training_data import TrainingData
-    from hoptrail.policies.reading.reader_trainer import ReaderConfig, train_reader
+    from hoptrail.policies.reading.reader_trainer import (
+        ReaderConfig,
+        settings_of_changes,
+        train_reader,
+    )
+    from hoptrail.policies.reading.shipped_reader import load_answer_reader
 
     check_readable(*sets, *(dev or []))
     check_encoder_installed(encoder)
-    options = {"epochs": epochs, "cloze": cloze, "rank": rank, "seed": seed}
-    config = ReaderConfig(**settings_of(options))
     base = load_transformer(encoder, "a reader is a change of a transformer, not of a", device)
+    begin = None if start in (None, "nothing") else load_answer_reader(start, encoder=base)
+    options = {"epochs": epochs, "cloze": cloze, "rank": rank, "seed": seed}
+    if begin is not None:
+        options = {**settings_of_changes(begin), **settings_of(options)}
+    config = ReaderConfig(**settings_of(options))
     with (
         leaving_no_empty_folder(out),
         training_progress(context, tracker, out, asdict(config)) as steps,
@@ -118,6 +136,7 @@ def train_on_answers(
             config,
             encoder=base,
             passage_encoder=finder,
+            start=begin,
             resume=resume,
             command=invocation_line(context),
             progress=steps,
