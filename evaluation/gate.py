@@ -31,8 +31,8 @@ from hoptrail.memory.store import Store
 from hoptrail.memory.views.view import View
 from hoptrail.metrics.bootstrap import Bootstrap, Interval, clusters_of
 from hoptrail.metrics.ranking import recall_at
+from hoptrail.policies.data.judged_questions import useful_rows
 from hoptrail.policies.environment.efforts import DEFAULT, effort
-from hoptrail.policies.feedback.dataset import useful_rows
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.retriever import PolicyRetriever
 from hoptrail.types import FilterDict, Namespace, Question

@@ -1,5 +1,6 @@
 from .data.pseudo_questions import pseudo_questions as pseudo_questions
 from .data.training_data import (
+    FeedbackSource as FeedbackSource,
     TrainingData as TrainingData,
     TrainingSet as TrainingSet,
 )

@@ -1,8 +1,7 @@
 """Feedback made ready to learn from: pools as they were asked, labels, and rewards of trails.
 
-A passage that was judged one by one is useful from a reward of 1/2 on. Where only the recall as a
-whole was judged, what its first trail read was useful if that reward is at least 1/2. Either is a
-label whose weight is the reward. Recalls that drew their trails are learned from trail by trail:
+What was useful (`judged_questions`) is a label whose weight is the reward. Recalls that drew their
+trails are learned from trail by trail:
 
     reward(trail) = sum over its passages that were judged of (reward - READING)
 
@@ -32,6 +31,7 @@ from hoptrail.policies.data.examples import (
     enter_all,
     to_enter,
 )
+from hoptrail.policies.data.judged_questions import USEFUL, useful_rows
 from hoptrail.policies.environment.candidates import CandidatePool, RetrievalScope
 from hoptrail.policies.environment.efforts import effort
 from hoptrail.policies.environment.reformulation import Reformulator
@@ -40,8 +40,6 @@ from hoptrail.policies.environment.terms import Lexicon
 from hoptrail.policies.reformulation.learned import LearnedReformulator
 from hoptrail.types import Namespace, Question
 
-USEFUL = 0.5
-"""From this reward on a passage counts as useful."""
 READING = 0.2
 """What reading a passage costs. At 1/2, a policy that is seldom right learns to read nothing."""
 
@@ -71,20 +69,6 @@ class JudgedRecall:
     """Empty where the recall drew nothing."""
     alone: bool
     """Whether the first trail answers for the recall as a whole."""
-
-
-def useful_rows(feedback: Feedback) -> dict[int, float]:
-    """The rowids of the passages that feedback says were useful, with their rewards.
-
-    Args:
-        feedback: On one recall; rewards are in [0, 1].
-    """
-    if feedback.passages:
-        return {row: reward for row, reward in feedback.passages.items() if reward >= USEFUL}
-    if feedback.reward is None or feedback.reward < USEFUL:
-        return {}
-    first = next((t for t in feedback.recall.trails if t.place == 0), None)
-    return {} if first is None else dict.fromkeys(first.passages, feedback.reward)
 
 
 def prepare_feedback(

@@ -157,6 +157,7 @@ def train_reader(
     """
     config = config or ReaderConfig()
     check_own_folder(out, FORMAT, (CARD, WEIGHTS), "reader")
+    data.refuse_feedback("a reader")
     run = {"config": asdict(config), **data.fingerprint()}
     if start is not None:
         run["start"] = start.fingerprint

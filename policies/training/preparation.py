@@ -13,9 +13,10 @@ from hoptrail.formats.jsonl import read_questions
 from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.encoders.wrapped import uncached
 from hoptrail.policies.data.augmentation import augmented_corpora
-from hoptrail.policies.data.corpora import OpenCorpus
+from hoptrail.policies.data.corpora import OpenCorpus, is_store
 from hoptrail.policies.data.examples import Example, Source, prepare
 from hoptrail.policies.data.inverse_cloze import with_cloze_questions
+from hoptrail.policies.data.judged_questions import judged_questions
 from hoptrail.policies.data.pseudo_questions import pseudo_questions
 from hoptrail.policies.data.training_data import TrainingData, TrainingSet
 from hoptrail.policies.environment.efforts import EFFORTS
@@ -212,6 +213,8 @@ def tuning_corpora(
 
     Raises:
         FormatError: A file cannot be read, or a supporting passage is not in its corpus.
+        InputError: Feedback is to be learned from, and there is no memory, or none that says what
+            was useful.
     """
 
     def opened(sets: Sequence[TrainingSet]) -> list[OpenCorpus]:
@@ -221,7 +224,13 @@ def tuning_corpora(
             for corpus, one in zip(corpora, sets, strict=True)
         ]
 
+    for source in data.feedback:
+        if not is_store(source.store):
+            raise InputError(f"feedback lies in a memory, and {source.store} is none")
     train, dev = opened(data.train), opened(data.dev)
+    memories = open_corpora([one.store for one in data.feedback], encoder, progress, stack)
+    for memory, source in zip(memories, data.feedback, strict=True):
+        train.append(memory.with_questions(judged_questions(memory, source.namespace)))
     if cloze:
         unlabelled = open_corpora(data.pseudo_corpora, encoder, progress, stack)
         train += with_cloze_questions(unlabelled, cloze, seed)

@@ -69,6 +69,7 @@ def train_reformulators(
     """
     config = config or QueryEncoderConfig()
     whole(parts, "parts", least=2, error=ConfigError)
+    data.refuse_feedback("a reformulator")
     run = {
         **data.fingerprint(),
         "config": asdict(config),

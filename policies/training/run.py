@@ -116,6 +116,7 @@ def _check(
     data: TrainingData, config: TrainConfig, encoder: Encoder, start: Policy | None
 ) -> TrainConfig:
     """The settings, of the shape of the policy to go on from; what cannot be trained is refused."""
+    data.refuse_feedback("a policy")
     if "marginal" in config.objectives:
         require_tokens(encoder)
     nothing = not (data.train or data.unlabelled) or not config.stages

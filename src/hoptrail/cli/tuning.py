@@ -99,6 +99,14 @@ ClozeTuningOption = Annotated[
         help="also learn from N questions that are words of a passage and ask for it",
     ),
 ]
+FeedbackOption = Annotated[
+    Path | None,
+    path_option(
+        "--from-feedback",
+        metavar="STORE",
+        help="a memory whose judged recalls are learned from: what was useful should be found",
+    ),
+]
 SideOption = Annotated[
     Literal["query", "passage", "both"] | None,
     option(

@@ -9,7 +9,7 @@ import pytest
 from hoptrail import Memory
 from hoptrail.cli.main import main
 from hoptrail.memory.encoders import transformer as encoders
-from hoptrail.memory.encoders.static import StaticEncoder
+from hoptrail.memory.encoders.static import StaticEncoder, load_encoder
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 
 
@@ -167,6 +167,27 @@ def test_tune_writes_an_encoder_that_asks_a_memory_of_the_base(
     argv = ["search", "--store", str(store), "--encoder", str(out), "--mode", "dense", "--json"]
     assert main([*argv, "who founds bells in a foundry"]) == 0
     assert json.loads(capsys.readouterr().out)["passages"]
+
+
+def test_what_was_judged_useful_in_a_memory_is_learned_from(
+    capsys, tmp_path, corpus, tiny_bert
+) -> None:
+    store, base, out = str(tmp_path / "judged.db"), str(tiny_bert), str(tmp_path / "tuned")
+    tune = ["encoder", "tune", "--from-feedback", store, "--encoder", base, "--out", out]
+    assert main(tune) == 1
+    assert f"there is no store at {store}" in capsys.readouterr().err
+    assert main(["add", "--store", store, "--encoder", base, str(corpus)]) == 0
+    assert main(tune) == 1
+    assert "there is no feedback to learn from" in capsys.readouterr().err
+    with Memory(store, encoder=load_encoder(base)) as memory:
+        recall = memory.recall("the river of the old city", k=2)
+        recall.feedback(1.0, passages=[recall.hits[0].passage.id])
+    assert main([*tune, "--epochs", "1", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["feedback"] == [{"store": f"{tmp_path.name}/judged.db", "namespace": []}]
+    assert main([*tune, "--namespace", "other"]) == 1
+    assert "in namespace other" in capsys.readouterr().err
+    assert main(["encoder", "tune", "--corpus", store, "--cloze", "2", "--namespace", "a"]) != 0
 
 
 def test_what_has_no_weights_to_change_is_refused(capsys, tmp_path, corpus, questions) -> None:

@@ -12,7 +12,8 @@ import torch
 from hoptrail.errors import ConfigError, InputError
 from hoptrail.memory.feedback import Feedback, LoggedRecall, LoggedTrail
 from hoptrail.metrics.ranking import recall_at
-from hoptrail.policies.feedback.dataset import prepare_feedback, useful_rows
+from hoptrail.policies.data.judged_questions import useful_rows
+from hoptrail.policies.feedback.dataset import prepare_feedback
 from hoptrail.policies.feedback.off_policy import TuneConfig, _explored_loss, has_signal, tune
 from hoptrail.policies.objectives.imitation import LabelWeights, imitation_loss
 from hoptrail.policies.objectives.rollout import trail_log_probs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,6 +28,7 @@ from hoptrail.cli.options import (
     EncoderOption,
     EpochsOption,
     JsonFlag,
+    NamespaceOption,
     OutOption,
     ResumeFlag,
     SeedOption,
@@ -43,6 +45,7 @@ from hoptrail.cli.tuning import (
     ClozeCorporaOption,
     ClozeTuningOption,
     DepthOption,
+    FeedbackOption,
     IndexCodesOption,
     Kind,
     KindOption,
@@ -55,11 +58,12 @@ from hoptrail.cli.tuning import (
     TuningSetsOption,
     training_of,
 )
-from hoptrail.errors import InputError
+from hoptrail.errors import InputError, StoreUnavailable
 
 if TYPE_CHECKING:
     from hoptrail.api.memory import Memory
-    from hoptrail.policies.data.training_data import TrainingData
+    from hoptrail.policies.data.training_data import FeedbackSource, TrainingData
+    from hoptrail.types import Namespace
 
 encoder_commands = add_group(
     "encoder",
@@ -157,6 +161,7 @@ encoder tune --set corpus.jsonl questions.jsonl --out tuned
 encoder tune --set agent.db questions.jsonl --dev agent.db others.jsonl --out tuned
 encoder tune --set agent.db questions.jsonl --objective contrastive --cloze 500 --out tuned
 encoder tune --corpus agent.db --cloze 2000 --out tuned
+encoder tune --from-feedback agent.db --namespace team --out tuned
 encoder tune --set agent.db questions.jsonl --side both --dims 64,128 --out tuned
 encoder tune --kind cross-encoder --set agent.db questions.jsonl --out crossed
 encoder tune --kind sparse --set agent.db questions.jsonl --out weights
@@ -167,6 +172,8 @@ def tune_encoder(
     context: typer.Context,
     out: OutOption,
     sets: TuningSetsOption = None,
+    from_feedback: FeedbackOption = None,
+    namespace: NamespaceOption = None,
     dev: DevOption = None,
     kind: KindOption = "vectors",
     side: SideOption = None,
@@ -187,7 +194,7 @@ def tune_encoder(
     resume: ResumeFlag = False,
     json: JsonFlag = False,
 ) -> int:
-    """Train what ranks passages, on questions whose passages are known, or on passages alone.
+    """Train what ranks passages: on questions, on what was judged useful, or on passages alone.
 
     Of an encoder one side or both. Of the query side alone passages keep their vectors, so that a
     memory can be asked by the folder that is written (--encoder) without being encoded anew; after
@@ -195,7 +202,7 @@ def tune_encoder(
     what search brings (search --reranker), a sparse encoder weighs terms (search --learned). With
     --dev, search is measured before and after.
     """
-    data = _tuning_data(sets, dev, corpus, cloze)
+    data = _tuning_data(sets, dev, corpus, cloze, _feedback_of(from_feedback, namespace))
     check_encoder_installed(encoder)
     tune = training_of(
         kind,
@@ -228,19 +235,42 @@ def tune_encoder(
     return 0
 
 
+def _feedback_of(store: Path | None, namespace: Namespace | None) -> list[FeedbackSource]:
+    """The feedback of a memory to learn from, if any."""
+    from hoptrail.policies.data.training_data import FeedbackSource
+
+    if store is None:
+        if namespace:
+            raise InputError("--namespace is for --from-feedback: it says whose is learned from")
+        return []
+    if not store.exists():
+        raise StoreUnavailable(f"there is no store at {store}: recall.feedback writes to one")
+    return [FeedbackSource(store, namespace or ())]
+
+
 def _tuning_data(
-    sets: list[Path] | None, dev: list[Path] | None, corpus: list[Path] | None, cloze: int | None
+    sets: list[Path] | None,
+    dev: list[Path] | None,
+    corpus: list[Path] | None,
+    cloze: int | None,
+    feedback: Sequence[FeedbackSource],
 ) -> TrainingData:
     """What a training learns from and is measured on, all of it readable."""
     from hoptrail.policies.data.training_data import TrainingData
 
     if corpus and not cloze:
         raise InputError("--corpus is for --cloze: a corpus alone has no questions")
-    if not sets and not corpus:
-        raise InputError("there is nothing to learn from: give --set, or --corpus with --cloze N")
+    if not sets and not corpus and not feedback:
+        raise InputError(
+            "there is nothing to learn from: give --set, --from-feedback, or --corpus with "
+            "--cloze N"
+        )
     check_readable(*(sets or []), *(corpus or []), *(dev or []))
     return TrainingData(
-        train=training_sets(sets or []), dev=training_sets(dev or []), unlabelled=corpus or []
+        train=training_sets(sets or []),
+        dev=training_sets(dev or []),
+        unlabelled=corpus or [],
+        feedback=feedback,
     )
 
 

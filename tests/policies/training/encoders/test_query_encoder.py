@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +12,14 @@ import pytest
 import torch
 
 from hoptrail.errors import ConfigError, FormatError, InputError
+from hoptrail.formats.jsonl import read_corpus, read_questions
 from hoptrail.memory.encoders.query_side import query_side
 from hoptrail.memory.encoders.static import load_encoder
 from hoptrail.memory.encoders.transformer import TransformerEncoder
+from hoptrail.memory.feedback import FeedbackLog, LoggedRecall
+from hoptrail.memory.store import Store
 from hoptrail.policies.data.corpora import OpenCorpus
-from hoptrail.policies.data.training_data import TrainingData, TrainingSet
+from hoptrail.policies.data.training_data import FeedbackSource, TrainingData, TrainingSet
 from hoptrail.policies.training.encoders.query_encoder import (
     PassageScores,
     QueryEncoderConfig,
@@ -23,6 +27,7 @@ from hoptrail.policies.training.encoders.query_encoder import (
     train_query_encoder,
     tune_query_encoder,
 )
+from hoptrail.policies.training.run import train
 
 QUICK = QueryEncoderConfig(rank=4, epochs=12, batch=4, learning_rate=1e-2, anchor=0.0)
 WORDS = "old bridge river city under built".split()
@@ -172,3 +177,47 @@ def test_passages_alone_teach_how_to_ask_for_them(one_set, base, tmp_path) -> No
         encoder=base,
     )
     assert query_side(tuned).fingerprint != base.fingerprint
+
+
+def test_clicks_are_learned_from(one_set, base, tmp_path: Path) -> None:
+    memory = tmp_path / "memory.db"
+    questions = read_questions(one_set.questions)
+    with closing(Store(memory, encoder=base)) as store:
+        store.add(read_corpus(one_set.corpus))
+        log, view = FeedbackLog(store), store.view()
+        for question in questions:
+            slots = [view.slot_of(id) for id in question.supporting_ids]
+            rows = tuple(int(view.rowids[slot]) for slot in slots if slot is not None)
+            recall = LoggedRecall(
+                question.id,
+                question.text,
+                (),
+                None,
+                "fast",
+                None,
+                "0",
+                store.version,
+                0.0,
+                rows,
+                (),
+            )
+            assert log.record(recall, 1.0, rows)
+    clicks = FeedbackSource(memory)
+    data = TrainingData(feedback=[clicks], dev=[one_set])
+    tuned = tune_query_encoder(data, tmp_path / "tuned", QUICK, encoder=base)
+    [figures] = tuned.made_of["dev"]
+    assert figures["after"]["recall@5"] > figures["before"]["recall@5"]
+    assert tuned.made_of["feedback"] == [{"store": f"{tmp_path.name}/memory.db", "namespace": []}]
+    before = data.fingerprint()["feedback"]
+    with closing(Store(memory, encoder=base)) as store:
+        log = FeedbackLog(store)
+        log.record(log.entries()[0].recall, 0.0, log.entries()[0].recall.returned)
+    assert data.fingerprint()["feedback"] != before, "a run of other clicks is another run"
+
+
+def test_feedback_is_refused_where_it_is_not_learned_from(one_set, base, tmp_path: Path) -> None:
+    nothing = TrainingData(feedback=[FeedbackSource(one_set.corpus)])
+    with pytest.raises(InputError, match="feedback lies in a memory"):
+        tune_query_encoder(nothing, tmp_path / "tuned", QUICK, encoder=base)
+    with pytest.raises(InputError, match="a policy does not learn from feedback in this training"):
+        train(TrainingData([one_set], feedback=nothing.feedback), tmp_path / "p", encoder=base)
