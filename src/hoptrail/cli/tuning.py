@@ -7,8 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import typer
+
 from hoptrail.cli.command import settings_of
 from hoptrail.cli.options import option, path_option, whole_argument
+from hoptrail.cli.settings_file import training_config
 from hoptrail.errors import InputError
 
 Kind = Literal["vectors", "cross-encoder", "sparse", "late-interaction"]
@@ -146,6 +149,7 @@ PrefixesOption = Annotated[
 
 
 def training_of(
+    context: typer.Context,
     kind: Kind,
     settings: Mapping[str, Any],
     of_vectors: Mapping[str, Any],
@@ -157,6 +161,7 @@ def training_of(
     """What trains a kind of model, with its settings.
 
     Args:
+        context: The command's.
         kind: As `--kind` names it.
         settings: Of every kind, by name; None for an option that was left out.
         of_vectors: Settings that only vectors have, likewise.
@@ -176,12 +181,12 @@ def training_of(
     if kind != "cross-encoder":
         _refuse({"start": start}, "is for --kind cross-encoder")
     if kind == "vectors":
-        return _vector_training(chosen, settings_of(of_vectors))
-    return _ranker_training(kind, {**chosen, **settings_of(of_rankers)}, start, resume)
+        return _vector_training(context, chosen, settings_of(of_vectors))
+    return _ranker_training(context, kind, {**chosen, **settings_of(of_rankers)}, start, resume)
 
 
 def _ranker_training(
-    kind: Kind, settings: dict[str, Any], start: Path | None, resume: bool
+    context: typer.Context, kind: Kind, settings: dict[str, Any], start: Path | None, resume: bool
 ) -> partial[Any]:
     """What trains a model of lists."""
     from hoptrail.policies.training.encoders.cross_encoder_training import tune_cross_encoder
@@ -196,15 +201,18 @@ def _ranker_training(
     )
 
     if kind == "late-interaction":
-        return partial(tune_token_vectors, config=TokenVectorsConfig(**settings), resume=resume)
+        config = training_config(context, TokenVectorsConfig, settings)
+        return partial(tune_token_vectors, config=config, resume=resume)
     if kind == "sparse":
-        return partial(tune_sparse_encoder, config=SparseEncoderConfig(**settings), resume=resume)
-    return partial(
-        tune_cross_encoder, config=ListTrainingConfig(**settings), start=start, resume=resume
-    )
+        sparse = training_config(context, SparseEncoderConfig, settings)
+        return partial(tune_sparse_encoder, config=sparse, resume=resume)
+    lists = training_config(context, ListTrainingConfig, settings)
+    return partial(tune_cross_encoder, config=lists, start=start, resume=resume)
 
 
-def _vector_training(settings: dict[str, Any], of_vectors: dict[str, Any]) -> partial[Any]:
+def _vector_training(
+    context: typer.Context, settings: dict[str, Any], of_vectors: dict[str, Any]
+) -> partial[Any]:
     """What trains a side of an encoder; options that the query side does not have are refused."""
     from hoptrail.policies.training.encoders.passage_encoder import (
         PassageEncoderConfig,
@@ -219,10 +227,12 @@ def _vector_training(settings: dict[str, Any], of_vectors: dict[str, Any]) -> pa
     if "negatives" in of_vectors:
         settings["negatives"] = of_vectors.pop("negatives")
     if side != "query":
-        config = PassageEncoderConfig(side=side, **settings, **of_vectors)
+        settings |= {"side": side, **of_vectors}
+        config = training_config(context, PassageEncoderConfig, settings)
         return partial(tune_passage_encoder, config=config)
     _refuse(of_vectors, "is for --side passage or both: the query side leaves the index as it is")
-    return partial(tune_query_encoder, config=QueryEncoderConfig(**settings))
+    query_config = training_config(context, QueryEncoderConfig, settings)
+    return partial(tune_query_encoder, config=query_config)
 
 
 def _refuse(options: Mapping[str, Any], why: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hoptrail.cli.app import LEARNING, add_group, command
-from hoptrail.cli.command import invocation_line, settings_of, taking
+from hoptrail.cli.command import invocation_line, taking
 from hoptrail.cli.commands.train_reader import DeviceOption
 from hoptrail.cli.opening import (
     check_encoder_installed,
@@ -40,6 +40,7 @@ from hoptrail.cli.options import (
     whole_argument,
 )
 from hoptrail.cli.printing import print_json, say
+from hoptrail.cli.settings_file import SettingsFileOption, WriteSettingsOption, training_config
 from hoptrail.cli.tracking import TrackerOption, training_progress
 from hoptrail.cli.tuning import (
     ClozeCorporaOption,
@@ -119,6 +120,8 @@ def distill_encoder(
     ] = None,
     seed: SeedOption = 0,
     tracker: TrackerOption = None,
+    settings_file: SettingsFileOption = None,
+    settings_out: WriteSettingsOption = None,
     encoder: EncoderOption = None,
     json: JsonFlag = False,
 ) -> int:
@@ -136,7 +139,7 @@ def distill_encoder(
     texts = [passage.content for source in corpus for passage in read_source(source)]
     asked_texts = [question.text for file in questions or () for question in read_questions(file)]
     options = {"dim": dim, "steps": steps, "seed": seed}
-    config = DistillConfig(**settings_of(options))
+    config = training_config(context, DistillConfig, options)
     with training_progress(context, tracker, out, asdict(config)) as progress:
         teacher = CachedEncoder(load_named_encoder(encoder))
         student = distill_teacher(
@@ -190,6 +193,8 @@ def tune_encoder(
     seed: SeedOption = 0,
     device: DeviceOption = None,
     tracker: TrackerOption = None,
+    settings_file: SettingsFileOption = None,
+    settings_out: WriteSettingsOption = None,
     encoder: EncoderOption = None,
     resume: ResumeFlag = False,
     json: JsonFlag = False,
@@ -205,6 +210,7 @@ def tune_encoder(
     data = _tuning_data(sets, dev, corpus, cloze, _feedback_of(from_feedback, namespace))
     check_encoder_installed(encoder)
     tune = training_of(
+        context,
         kind,
         {"objective": objective, "cloze": cloze, "epochs": epochs, "seed": seed},
         {"side": side, "negatives": negatives, "max_age": max_age, "codes": codes}

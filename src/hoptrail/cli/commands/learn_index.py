@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hoptrail.cli.app import LEARNING, add_group, command
-from hoptrail.cli.command import settings_of
 from hoptrail.cli.opening import (
     check_encoder_installed,
     check_readable,
@@ -26,6 +25,7 @@ from hoptrail.cli.options import (
     whole_argument,
 )
 from hoptrail.cli.printing import print_json, say
+from hoptrail.cli.settings_file import SettingsFileOption, WriteSettingsOption, training_config
 from hoptrail.cli.tracking import TrackerOption, training_progress
 from hoptrail.errors import InputError
 
@@ -96,6 +96,8 @@ def learn_matryoshka(
     steps: IndexStepsOption = None,
     seed: SeedOption = 0,
     tracker: TrackerOption = None,
+    settings_file: SettingsFileOption = None,
+    settings_out: WriteSettingsOption = None,
     encoder: EncoderOption = None,
     json: JsonFlag = False,
 ) -> int:
@@ -106,8 +108,8 @@ def learn_matryoshka(
     """
     from hoptrail.learning.indexes.matryoshka import MatryoshkaConfig, learn_rotation
 
-    options: dict[str, Any] = {"steps": steps, "dims": dims_of(dims)}
-    config = MatryoshkaConfig(seed=seed, **settings_of(options))
+    options: dict[str, Any] = {"steps": steps, "dims": dims_of(dims), "seed": seed}
+    config = training_config(context, MatryoshkaConfig, options)
     with training_progress(context, tracker, out, asdict(config)) as progress:
         data = _index_data(corpus, questions, cloze, seed, encoder, progress)
         rotation = learn_rotation(data.passages, data.queries, config, progress=progress)
@@ -165,6 +167,8 @@ def learn_routing(
     steps: IndexStepsOption = None,
     seed: SeedOption = 0,
     tracker: TrackerOption = None,
+    settings_file: SettingsFileOption = None,
+    settings_out: WriteSettingsOption = None,
     encoder: EncoderOption = None,
     json: JsonFlag = False,
 ) -> int:
@@ -175,12 +179,8 @@ def learn_routing(
     """
     from hoptrail.learning.indexes.routing import RoutingConfig, learn_router
 
-    options: dict[str, Any] = {"shards": shards, "probes": probes, "steps": steps}
-    config = RoutingConfig(
-        seed=seed,
-        **settings_of(options),
-        **_costs(costs or {}),
-    )
+    options: dict[str, Any] = {"shards": shards, "probes": probes, "steps": steps, "seed": seed}
+    config = training_config(context, RoutingConfig, options | _costs(costs or {}))
     with training_progress(context, tracker, out, asdict(config)) as progress:
         data = _index_data(corpus, questions, cloze, seed, encoder, progress)
         router = learn_router(data.passages, data.queries, config, progress=progress)
@@ -220,6 +220,8 @@ def learn_ids(
     steps: IndexStepsOption = None,
     seed: SeedOption = 0,
     tracker: TrackerOption = None,
+    settings_file: SettingsFileOption = None,
+    settings_out: WriteSettingsOption = None,
     encoder: EncoderOption = None,
     json: JsonFlag = False,
 ) -> int:
@@ -230,8 +232,8 @@ def learn_ids(
     """
     from hoptrail.learning.indexes.id_training import SemanticIdsConfig, learn_semantic_ids
 
-    options: dict[str, Any] = {"levels": levels, "codes": codes, "steps": steps}
-    config = SemanticIdsConfig(seed=seed, **settings_of(options))
+    options: dict[str, Any] = {"levels": levels, "codes": codes, "steps": steps, "seed": seed}
+    config = training_config(context, SemanticIdsConfig, options)
     with training_progress(context, tracker, out, asdict(config)) as progress:
         data = _index_data(corpus, questions, cloze, seed, encoder, progress)
         ids = learn_semantic_ids(data.passages, data.queries, config, progress=progress)

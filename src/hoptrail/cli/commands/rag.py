@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from hoptrail.cli.app import EVERY_DAY, app, command
-from hoptrail.cli.command import invocation_line, settings_of
+from hoptrail.cli.command import invocation_line
 from hoptrail.cli.commands.train import train_commands
 from hoptrail.cli.opening import (
     check_encoder_installed,
@@ -34,6 +34,7 @@ from hoptrail.cli.options import (
     whole_argument,
 )
 from hoptrail.cli.printing import print_json, say
+from hoptrail.cli.settings_file import SettingsFileOption, WriteSettingsOption, training_config
 from hoptrail.cli.tracking import TrackerOption, training_progress
 from hoptrail.errors import InputError, StoreUnavailable
 
@@ -123,11 +124,13 @@ def train_rag_model(
     mode: ModeOption = "sequence",
     contexts: ContextsOption = 5,
     trails: TrailsFlag = False,
-    frozen: FrozenFlag = False,
+    freeze_retriever: FrozenFlag = False,
     namespace: NamespaceOption = None,
     seed: SeedOption = 0,
     epochs: EpochsOption = None,
     tracker: TrackerOption = None,
+    settings_file: SettingsFileOption = None,
+    settings_out: WriteSettingsOption = None,
     encoder: EncoderOption = None,
     json: JsonFlag = False,
 ) -> int:
@@ -144,7 +147,8 @@ def train_rag_model(
 
     check_rag_folder(out)
     _check_store(store, encoder, questions, *([dev] if dev else []))
-    config = RagConfig(seed=seed, freeze_retriever=frozen, **settings_of({"epochs": epochs}))
+    options = {"seed": seed, "freeze_retriever": freeze_retriever or None, "epochs": epochs}
+    config = training_config(context, RagConfig, options)
     loaded = load_named_encoder(encoder)
     with (
         leaving_no_empty_folder(out),
@@ -178,11 +182,17 @@ def train_rag_model(
     if json:
         print_json(made_of)
         return 0
-    if before and after:
-        say(*(f"{name}: {before[name]:.3f} -> {after[name]:.3f}" for name in before))
-    say(*(f"warning: {line}" for line in collapse["warnings"]))
-    say(f"learned from {len(train)} questions and answers: {out}")
+    say(*_figure_lines(made_of), f"learned from {len(train)} questions and answers: {out}")
     return 0
+
+
+def _figure_lines(made_of: Mapping[str, Any]) -> Iterator[str]:
+    """What was measured before and after a training, and what it warns of."""
+    before, after = made_of["dev"]["before"], made_of["dev"]["after"]
+    for name in before or ():
+        yield f"{name}: {before[name]:.3f} -> {after[name]:.3f}"
+    for line in made_of["collapse"]["warnings"]:
+        yield f"warning: {line}"
 
 
 @command(

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hoptrail.cli.app import LEARNING, add_group, command
-from hoptrail.cli.command import invocation_line, settings_of, taking
+from hoptrail.cli.command import invocation_line, taking
 from hoptrail.cli.opening import (
     check_readable,
     check_results,
     leaving_no_empty_folder,
     load_named_encoder,
-    load_plugin,
+    load_reward,
     training_sets,
 )
 from hoptrail.cli.options import (
@@ -53,11 +53,11 @@ from hoptrail.cli.options import (
     whole_argument,
 )
 from hoptrail.cli.printing import say
+from hoptrail.cli.settings_file import SettingsFileOption, WriteSettingsOption, training_config
 from hoptrail.cli.tracking import TrackerOption, training_progress
 from hoptrail.errors import ConfigError, InputError, StoreUnavailable
 
 if TYPE_CHECKING:
-    from hoptrail.policies.objectives.rewards import RewardFunction
     from hoptrail.policies.policy import Policy
 
 REFUSED = 3
@@ -124,8 +124,8 @@ def train_on_questions(
     dev: DevOption = None,
     objective: ObjectiveOption = None,
     reward: RewardOption = None,
-    varied: VariedOption = None,
-    pretraining: PretrainingOption = None,
+    augmentation_share: VariedOption = None,
+    self_supervised: PretrainingOption = None,
     corpus: Annotated[
         list[Path] | None,
         path_option(
@@ -147,22 +147,21 @@ def train_on_questions(
     resume: ResumeFlag = False,
     plot: PlotOption = None,
     tracker: TrackerOption = None,
+    settings_file: SettingsFileOption = None,
+    settings_out: WriteSettingsOption = None,
     encoder: EncoderOption = None,
 ) -> int:
     """Train a policy on questions whose passages are known."""
-    if corpus and not pretraining:
+    if corpus and not self_supervised:
         raise InputError("--corpus is for --self-supervised: a corpus alone has no questions")
-    options: dict[str, Any] = {
-        "objective": objective,
-        "seed": seed,
-        "epochs": epochs,
+    options: dict[str, Any] = {"objective": objective, "seed": seed, "epochs": epochs} | {
         "tuning_epochs": tuning_epochs,
         "tuning_rate": tuning_rate,
         "tuning_questions": tuning_questions,
         "networks": networks,
-        "self_supervised": pretraining,
+        "self_supervised": self_supervised,
         "joint": joint or None,
-        "augmentation_share": varied,
+        "augmentation_share": augmentation_share,
     }
     return _train(
         context,
@@ -200,7 +199,7 @@ def train_on_passages(
         Path | None,
         path_option("--out", metavar="DIR", help="the folder to write; other files in it stay"),
     ] = None,
-    count: Annotated[
+    self_supervised: Annotated[
         int | None,
         option(
             "--made",
@@ -225,6 +224,8 @@ def train_on_passages(
     networks: NetworksOption = None,
     resume: ResumeFlag = False,
     tracker: TrackerOption = None,
+    settings_file: SettingsFileOption = None,
+    settings_out: WriteSettingsOption = None,
     encoder: EncoderOption = None,
 ) -> int:
     """Train a policy on passages alone, by questions that are made from them.
@@ -240,7 +241,7 @@ def train_on_passages(
         "seed": seed,
         "epochs": epochs,
         "networks": networks,
-        "self_supervised": int(MADE) if count is None else count,
+        "self_supervised": int(MADE) if self_supervised is None else self_supervised,
     }
     return _train(
         context,
@@ -281,6 +282,8 @@ def train_on_feedback(
     seed: SeedOption = 0,
     epochs: EpochsOption = None,
     tracker: TrackerOption = None,
+    settings_file: SettingsFileOption = None,
+    settings_out: WriteSettingsOption = None,
     encoder: EncoderOption = None,
 ) -> int:
     """Train a policy on the feedback in a memory.
@@ -296,7 +299,7 @@ def train_on_feedback(
     if not store.exists():
         raise StoreUnavailable(f"there is no store at {store}: recall.feedback writes to one")
     options = {"seed": seed, "epochs": epochs}
-    config = TuneConfig(**settings_of(options))
+    config = training_config(context, TuneConfig, options)
     start = _trainable_policy(policy or "shipped")
     with training_progress(context, tracker, out, asdict(config)) as steps:
         # Not the one with the disk cache: what users asked should leave no vector there.
@@ -347,6 +350,8 @@ def train_on_graph(
     seed: SeedOption = 0,
     epochs: EpochsOption = None,
     tracker: TrackerOption = None,
+    settings_file: SettingsFileOption = None,
+    settings_out: WriteSettingsOption = None,
     encoder: EncoderOption = None,
 ) -> int:
     """Train what leads walks over the relations of a knowledge graph.
@@ -355,11 +360,9 @@ def train_on_graph(
     """
     from hoptrail.policies.relations.training import RelationConfig, train_relations
 
-    options = {"seed": seed, "epochs": epochs, "first": first}
-    config = RelationConfig(
-        **settings_of(options),
-        supervision="paths" if paths else "answers",
-    )
+    supervision = "paths" if paths else None
+    options = {"seed": seed, "epochs": epochs, "first": first, "supervision": supervision}
+    config = training_config(context, RelationConfig, options)
     with training_progress(context, tracker, out, asdict(config)) as steps:
         card = train_relations(
             triples,
@@ -401,8 +404,8 @@ def _train(
 
     check_readable(*sets, *dev, *unlabelled)
     check_results(None, plot, inputs=(*sets, *dev, *unlabelled))
-    options["reward"] = _reward(reward)
-    config = TrainConfig(**settings_of(options))
+    options["reward"] = load_reward(reward)
+    config = training_config(context, TrainConfig, options)
     data = TrainingData(
         train=training_sets(sets),
         dev=training_sets(dev),
@@ -441,20 +444,6 @@ def _trainable_policy(name: str | Path) -> Policy:
     from hoptrail.policies.policy import Policy
 
     return Policy.shipped() if name == "shipped" else Policy.load(name)
-
-
-def _reward(name: str | None) -> str | RewardFunction | None:
-    """What `--reward` names: a reward of ours, or a function found as Python finds modules.
-
-    Raises:
-        InputError: There is no such function.
-    """
-    if name is None or ":" not in name:
-        return name
-    function: RewardFunction = load_plugin(name, "--reward")
-    if not callable(function):
-        raise InputError(f"--reward {name} is not a function")
-    return function
 
 
 def _show_made(corpora: Sequence[Path], count: int, seed: int, encoder: str | None) -> int:

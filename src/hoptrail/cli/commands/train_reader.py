@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from hoptrail.cli.app import command
-from hoptrail.cli.command import invocation_line, settings_of, taking
+from hoptrail.cli.command import invocation_line, taking
 from hoptrail.cli.commands.train import train_commands
 from hoptrail.cli.opening import (
     check_encoder_installed,
@@ -33,6 +33,7 @@ from hoptrail.cli.options import (
     whole_argument,
 )
 from hoptrail.cli.printing import print_json, say
+from hoptrail.cli.settings_file import SettingsFileOption, WriteSettingsOption, training_config
 from hoptrail.cli.tracking import TrackerOption, training_progress
 
 AnswerSetsOption = Annotated[
@@ -99,6 +100,8 @@ def train_on_answers(
     seed: SeedOption = 0,
     resume: ResumeFlag = False,
     tracker: TrackerOption = None,
+    settings_file: SettingsFileOption = None,
+    settings_out: WriteSettingsOption = None,
     encoder: EncoderOption = None,
     json: JsonFlag = False,
 ) -> int:
@@ -122,9 +125,9 @@ def train_on_answers(
     base = load_transformer(encoder, "a reader is a change of a transformer, not of a", device)
     begin = None if start in (None, "nothing") else load_answer_reader(start, encoder=base)
     options = {"epochs": epochs, "cloze": cloze, "rank": rank, "seed": seed}
-    if begin is not None:
-        options = {**settings_of_changes(begin), **settings_of(options)}
-    config = ReaderConfig(**settings_of(options))
+    config = training_config(
+        context, ReaderConfig, options, settings_of_changes(begin) if begin else {}
+    )
     with (
         leaving_no_empty_folder(out),
         training_progress(context, tracker, out, asdict(config)) as steps,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from hoptrail.cli.app import command
-from hoptrail.cli.command import invocation_line, settings_of, taking
+from hoptrail.cli.command import invocation_line, taking
 from hoptrail.cli.commands.train import train_commands
 from hoptrail.cli.opening import (
     check_encoder_installed,
@@ -33,6 +34,7 @@ from hoptrail.cli.options import (
     whole_argument,
 )
 from hoptrail.cli.printing import print_json, say
+from hoptrail.cli.settings_file import SettingsFileOption, WriteSettingsOption, training_config
 from hoptrail.cli.tracking import TrackerOption, training_progress
 
 SetsOption = Annotated[
@@ -76,6 +78,8 @@ def train_reformulator(
     seed: SeedOption = 0,
     resume: ResumeFlag = False,
     tracker: TrackerOption = None,
+    settings_file: SettingsFileOption = None,
+    settings_out: WriteSettingsOption = None,
     encoder: EncoderOption = None,
     json: JsonFlag = False,
 ) -> int:
@@ -93,7 +97,7 @@ def train_reformulator(
     check_readable(*sets)
     check_encoder_installed(encoder)
     options: dict[str, Any] = {"epochs": epochs, "rank": rank, "seed": seed}
-    config = QueryEncoderConfig(**settings_of(options))
+    config = training_config(context, QueryEncoderConfig, options)
     base = load_transformer(encoder, "a reformulator changes a transformer, not a")
     with training_progress(context, tracker, out, asdict(config)) as steps:
         cross_fit = train_reformulators(
@@ -151,6 +155,8 @@ def train_calibration(
     effort: EffortOption = "balanced",
     seed: SeedOption = 0,
     tracker: TrackerOption = None,
+    settings_file: SettingsFileOption = None,
+    settings_out: WriteSettingsOption = None,
     encoder: EncoderOption = None,
     json: JsonFlag = False,
 ) -> int:
@@ -187,7 +193,12 @@ def train_calibration(
         print_json(fit)
         return 0
     say(f"calibrated on {fit['answerable']} questions and {fit['unanswerable']} without answers")
-    for name, figures in fit["left_out"].items():
-        said = ", ".join(f"{key.replace('_', ' ')} {value:.3f}" for key, value in figures.items())
-        say(f"{name}, left out: {said}")
+    say(*_left_out_lines(fit))
     return 0
+
+
+def _left_out_lines(fit: Mapping[str, Any]) -> Iterator[str]:
+    """How a fit on the other sets does on each."""
+    for name, figures in fit["left_out"].items():
+        parts = (f"{key.replace('_', ' ')} {value:.3f}" for key, value in figures.items())
+        yield f"{name}, left out: {', '.join(parts)}"
