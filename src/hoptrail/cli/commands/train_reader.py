@@ -126,7 +126,7 @@ def train_on_answers(
     begin = None if start in (None, "nothing") else load_answer_reader(start, encoder=base)
     options = {"epochs": epochs, "cloze": cloze, "rank": rank, "seed": seed}
     config = training_config(
-        context, ReaderConfig, options, settings_of_changes(begin) if begin else {}
+        context, ReaderConfig, options, {} if begin is None else settings_of_changes(begin)
     )
     with (
         leaving_no_empty_folder(out),
