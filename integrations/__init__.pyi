@@ -7,6 +7,7 @@ from .function_calling import (
 from .http_server.http_serving import serve_http as serve_http
 from .http_server.server_limits import ServerLimits as ServerLimits
 from .langchain import (
+    ChatJudge as ChatJudge,
     ChatReader as ChatReader,
     EmbeddingsEncoder as EmbeddingsEncoder,
     EncoderEmbeddings as EncoderEmbeddings,

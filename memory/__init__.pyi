@@ -56,7 +56,8 @@ from .search.compressed import (
     Clusters as Clusters,
     Compressed as Compressed,
 )
-from .search.cross_encoder import CrossEncoder as CrossEncoder
+from .search.rerankers.bi_encoder import BiEncoder as BiEncoder
+from .search.rerankers.cross_encoder import CrossEncoder as CrossEncoder
 from .search.first_stages import (
     Full as Full,
     Prefix as Prefix,
@@ -84,7 +85,8 @@ from .search.learned_search import (
     load_learned_index as load_learned_index,
     reranked as reranked,
 )
-from .search.judge import Judge as Judge
+from .search.rerankers.judge import Judge as Judge
+from .search.rerankers.prompt_judge import PromptJudge as PromptJudge
 from .search.learned_sparse.sparse_encoder import SparseEncoder as SparseEncoder
 from .search.learned_sparse.stage import LearnedSparse as LearnedSparse
 from .search.late_interaction import MaxSim as MaxSim

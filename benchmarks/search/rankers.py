@@ -30,12 +30,12 @@ from hoptrail.memory.encoders.disk_cache import CachedEncoder
 from hoptrail.memory.encoders.transformer import TransformerEncoder, minilm
 from hoptrail.memory.encoders.tuned.query_tuned import QueryTunedEncoder
 from hoptrail.memory.encoders.tuned.token_tuned import TokenTunedEncoder
-from hoptrail.memory.search.cross_encoder import CrossEncoder
 from hoptrail.memory.search.first_stages import Search
 from hoptrail.memory.search.late_interaction import MaxSim
 from hoptrail.memory.search.learned_sparse.sparse_encoder import SparseEncoder
 from hoptrail.memory.search.learned_sparse.stage import LearnedSparse
 from hoptrail.memory.search.pipeline import Pipeline
+from hoptrail.memory.search.rerankers.cross_encoder import CrossEncoder
 from hoptrail.memory.store import Store
 from hoptrail.metrics.bootstrap import Bootstrap
 from hoptrail.policies.data.corpora import open_corpus

@@ -1,3 +1,4 @@
+from .chat_judge import ChatJudge as ChatJudge
 from .chat_reader import ChatReader as ChatReader
 from .compressor import RecallCompressor as RecallCompressor
 from .embeddings import (

@@ -1,14 +1,12 @@
 """A chat model as the reader of a memory: it answers from passages, and its citations are checked.
 
-The passages stand in the prompt as data, one JSON object in which every text is a JSON string. So
-whatever a passage holds, it cannot end the quotation it stands in, nor pass for another passage.
-What the model cites is held to what it was given: an answer that cites a passage it has not read
-is refused, and so is one that cites nothing.
+The passages stand in the prompt as data (`hoptrail.outputs.prompts`). What the model cites is held
+to what it was given: an answer that cites a passage it has not read is refused, and so is one that
+cites nothing.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +14,8 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import HumanMessage, SystemMessage
 
 from hoptrail.errors import InputError, ReaderError
-from hoptrail.outputs.printable import printable_json, quoted
+from hoptrail.outputs.printable import quoted
+from hoptrail.outputs.prompts import prompt_data, reply_object
 from hoptrail.types import Answer, Evidence, Passage
 from hoptrail.values.numbers import finite, shown
 
@@ -29,9 +28,6 @@ Reply with one JSON object and nothing else:
 {"answer": the shortest words that answer the question, or null where the passages do not say, \
 "citations": the numbers of the passages that the answer rests on, \
 "probability": how probably the answer is right, from 0 to 1}"""
-
-MAX_READ = 20_000
-"""Characters of one passage's text that the model is given."""
 
 
 class ChatReader:
@@ -77,7 +73,7 @@ class ChatReader:
             SystemMessage(self._instructions),
             HumanMessage(prompt_data(question, passages)),
         ]
-        reply = _reply(self._model.invoke(prompt).text)
+        reply = reply_object(self._model.invoke(prompt).text, ReaderError)
         probability = _probability(reply)
         text = _text(reply)
         if text is None:
@@ -85,35 +81,6 @@ class ChatReader:
         cited = [passages[number - 1] for number in _citations(reply, len(passages))]
         evidence = tuple(_evidence(passage, text) for passage in cited)
         return Answer(question, text, probability, None, evidence, tuple(passages))
-
-
-def prompt_data(question: str, passages: Sequence[Passage]) -> str:
-    """The question and the passages as the model is given them: one JSON object.
-
-    Args:
-        question: In words.
-        passages: In the order in which they were read.
-    """
-    data = {
-        "question": question,
-        "passages": [
-            {"number": number, "title": passage.title, "text": passage.text[:MAX_READ]}
-            for number, passage in enumerate(passages, 1)
-        ],
-    }
-    return printable_json(json.dumps(data, ensure_ascii=False, indent=1))
-
-
-def _reply(text: str) -> dict[str, Any]:
-    """The JSON object of a reply, which a model may have put between fences."""
-    start, end = text.find("{"), text.rfind("}")
-    try:
-        reply = json.loads(text[start : end + 1])
-    except (ValueError, RecursionError) as error:
-        raise ReaderError(f"the chat model should reply with JSON, got {shown(text)}") from error
-    if not isinstance(reply, dict):
-        raise ReaderError(f"the chat model should reply with a JSON object, got {shown(text)}")
-    return reply
 
 
 def _text(reply: dict[str, Any]) -> str | None:

@@ -12,13 +12,13 @@ from hoptrail.memory.index.learned.rotation import Rotation
 from hoptrail.memory.index.learned.router import Router
 from hoptrail.memory.index.learned.semantic_ids import SemanticIds
 from hoptrail.memory.index.learned.tensor_file import layout_of
-from hoptrail.memory.search.cross_encoder import CrossEncoder
 from hoptrail.memory.search.first_stages import Full, Prefix, Search
 from hoptrail.memory.search.generated_ids import GeneratedIds
 from hoptrail.memory.search.late_interaction import MaxSim
 from hoptrail.memory.search.learned_sparse.sparse_encoder import SparseEncoder
 from hoptrail.memory.search.learned_sparse.stage import LearnedSparse, SparseMode
 from hoptrail.memory.search.pipeline import Pipeline
+from hoptrail.memory.search.rerankers.cross_encoder import CrossEncoder
 
 PREFIX = 64
 """Dimensions that are compared first, where nothing is said."""

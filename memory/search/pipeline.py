@@ -10,8 +10,9 @@ them, in one try after another.
     store.search("Who taught Ada's tutor?", 5, pipeline=pipeline)
     pipeline.search(store, "Who taught Ada's tutor?", 5).stages   # what each stage took
 
-Stages: `Search`, `Full`, `Prefix`, `Compressed` and `Clustered` in `scans`, `MaxSim` in
-`late_interaction`, `CrossEncoder` in `cross_encoder`, `Judge` in `judge`; or one's own `Stage`.
+Stages: `Search`, `Full` and `Prefix` in `first_stages`, `Compressed` and `Clustered` in
+`compressed`, `MaxSim` in `late_interaction`, `BiEncoder`, `CrossEncoder` and `Judge` in
+`rerankers`; or one's own `Stage`.
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ from hoptrail import AsyncMemory, Memory, Passage
 from hoptrail.errors import EncoderMismatch, HoptrailError, StoreError, StoreUnavailable
 from hoptrail.memory.encoders import transformer
 from hoptrail.memory.search.first_stages import Search
-from hoptrail.memory.search.judge import Judge
 from hoptrail.memory.search.pipeline import Pipeline
+from hoptrail.memory.search.rerankers.judge import Judge
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.policies.networks.network_config import NetworkConfig
 from hoptrail.policies.networks.policy_network import PolicyNetwork

@@ -24,9 +24,14 @@ from hoptrail.errors import ConfigError, FormatError
 from hoptrail.memory.encoders.model_folder import check_own_folder
 from hoptrail.memory.encoders.transformer import TransformerEncoder, TransformerModel
 from hoptrail.memory.encoders.windows import tokenizer_of
-from hoptrail.memory.search.cross_encoder import CARD, FORMAT, CrossEncoder, load_classifier
 from hoptrail.memory.search.first_stages import Search
 from hoptrail.memory.search.pipeline import Pipeline
+from hoptrail.memory.search.rerankers.cross_encoder import (
+    CARD,
+    FORMAT,
+    CrossEncoder,
+    load_classifier,
+)
 from hoptrail.policies.data.corpora import OpenCorpus
 from hoptrail.policies.data.training_data import TrainingData
 from hoptrail.policies.training.encoders.list_training import (

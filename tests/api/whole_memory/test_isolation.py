@@ -17,8 +17,8 @@ from hoptrail.memory.passages.usage import histories
 from hoptrail.memory.search.codecs import Scalar
 from hoptrail.memory.search.compressed import Clustered, Compressed
 from hoptrail.memory.search.first_stages import Full, Prefix, Search
-from hoptrail.memory.search.judge import Judge
 from hoptrail.memory.search.pipeline import Pipeline
+from hoptrail.memory.search.rerankers.judge import Judge
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.policies.networks.network_config import NetworkConfig
 from hoptrail.policies.networks.policy_network import PolicyNetwork

@@ -13,7 +13,7 @@ from pydantic import Field
 from hoptrail import Passage
 from hoptrail.errors import InputError, ReaderError
 from hoptrail.integrations.langchain import ChatReader
-from hoptrail.integrations.langchain.chat_reader import prompt_data
+from hoptrail.outputs.prompts import prompt_data
 
 PASSAGES = [
     Passage("fram", "Fram was designed by Colin Archer.", "Fram"),

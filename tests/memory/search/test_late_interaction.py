@@ -15,7 +15,6 @@ from hoptrail.memory.encoders import disk_cache
 from hoptrail.memory.encoders.vectors import unit
 from hoptrail.memory.maintenance import checks
 from hoptrail.memory.search.codecs import Half, Scalar
-from hoptrail.memory.search.cross_encoder import CrossEncoder
 from hoptrail.memory.search.first_stages import Search
 from hoptrail.memory.search.late_interaction import (
     MaxSim,
@@ -25,6 +24,7 @@ from hoptrail.memory.search.late_interaction import (
     token_vectors,
 )
 from hoptrail.memory.search.pipeline import Pipeline
+from hoptrail.memory.search.rerankers.cross_encoder import CrossEncoder
 from hoptrail.memory.store import Store
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 

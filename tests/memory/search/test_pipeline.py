@@ -10,8 +10,8 @@ from hoptrail.memory.filters import Filter
 from hoptrail.memory.search.codecs import Half, Product, Scalar
 from hoptrail.memory.search.compressed import Clustered, Compressed, sample_vectors
 from hoptrail.memory.search.first_stages import Full, Prefix, Search
-from hoptrail.memory.search.judge import Judge
 from hoptrail.memory.search.pipeline import Pipeline, QueryState, Stage
+from hoptrail.memory.search.rerankers.judge import Judge
 from hoptrail.memory.store import Store
 from hoptrail.types import Passage
 

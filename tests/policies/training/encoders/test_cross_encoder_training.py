@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from hoptrail.errors import ConfigError, FormatError, InputError, PolicyError
-from hoptrail.memory.search.cross_encoder import CrossEncoder
 from hoptrail.memory.search.first_stages import Search
 from hoptrail.memory.search.pipeline import Pipeline
+from hoptrail.memory.search.rerankers.cross_encoder import CrossEncoder
 from hoptrail.policies.data.corpora import OpenCorpus
 from hoptrail.policies.data.training_data import TrainingData, TrainingSet
 from hoptrail.policies.training.encoders import list_training

@@ -17,7 +17,7 @@ from hoptrail.errors import ConfigError, FormatError, InputError
 from hoptrail.memory.encoders.vectors import start_of
 from hoptrail.memory.index.slots import Scores
 from hoptrail.memory.search.pipeline import QueryState, Stage
-from hoptrail.memory.search.score_cache import Pair, PairScores, pairs_of
+from hoptrail.memory.search.rerankers.score_cache import Pair, PairScores, pairs_of
 
 FORMAT = "hoptrail-cross-encoder-1"
 CARD = "cross-encoder.json"

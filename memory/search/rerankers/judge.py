@@ -18,7 +18,7 @@ from hoptrail.errors import ConfigError, InputError
 from hoptrail.memory.encoders.vectors import numbers
 from hoptrail.memory.index.slots import Scores
 from hoptrail.memory.search.pipeline import QueryState, Stage
-from hoptrail.memory.search.score_cache import PairScores, pairs_of
+from hoptrail.memory.search.rerankers.score_cache import PairScores, pairs_of
 from hoptrail.types import Passage
 
 

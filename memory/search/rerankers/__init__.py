@@ -1,0 +1,1 @@
+"""Stages that order the candidates of others anew: other encoders, cross-encoders, judges."""
