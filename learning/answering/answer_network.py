@@ -186,6 +186,62 @@ class AnswerTarget:
     """Whether each passage is evidence; None where nobody knows."""
 
 
+def answer_log_probs(
+    scores: AnswerScores,
+    trails: Sequence[Sequence[TrailWindow]],
+    targets: Sequence[AnswerTarget],
+) -> Tensor:
+    """Log p(a right answer | z, q) of b trails, `(b,)`; -inf where no window holds one whole.
+
+    Args:
+        scores: Of the trails.
+        trails: Their windows.
+        targets: One for each trail.
+    """
+    device = scores.spans.device
+    right = torch.zeros(scores.spans.shape, dtype=torch.bool)
+    classes = torch.zeros(scores.classes.shape, dtype=torch.bool)
+    row = 0
+    for i, (windows, target) in enumerate(zip(trails, targets, strict=True)):
+        classes[i, list(target.classes)] = True
+        for window in windows:
+            for start, end in places_of(window, target.spans):
+                right[row, start, end - start] = True
+            row += 1
+    return scores.log_total(right.to(device), classes.to(device)) - scores.log_total()
+
+
+def evidence_loss(
+    scores: AnswerScores,
+    trails: Sequence[Sequence[TrailWindow]],
+    targets: Sequence[AnswerTarget],
+) -> Tensor | None:
+    """The cross-entropy of what is evidence, the mean over passages; None where nobody knows.
+
+    Args:
+        scores: Of b trails.
+        trails: Their windows.
+        targets: One for each trail.
+    """
+    device = scores.spans.device
+    marks: list[tuple[int, int, bool]] = []
+    row = 0
+    for windows, target in zip(trails, targets, strict=True):
+        for window in windows:
+            if target.evidence is not None:
+                marks += [(row, at, target.evidence[place]) for at, place in window.marks]
+            row += 1
+    if not marks:
+        return None
+    rows, columns, gold = zip(*marks, strict=True)
+    logits = scores.evidence[
+        torch.tensor(rows, device=device), torch.tensor(columns, device=device)
+    ]
+    return nn.functional.binary_cross_entropy_with_logits(
+        logits, torch.tensor(gold, dtype=torch.float32, device=device)
+    )
+
+
 def answer_loss(
     scores: AnswerScores,
     trails: Sequence[Sequence[TrailWindow]],
@@ -200,32 +256,10 @@ def answer_loss(
         targets: One for each trail; one whose answer no window holds whole counts for nothing.
         evidence_weight: What the second part weighs.
     """
-    device = scores.spans.device
-    right = torch.zeros(scores.spans.shape, dtype=torch.bool)
-    classes = torch.zeros(scores.classes.shape, dtype=torch.bool)
-    marks: list[tuple[int, int, bool]] = []
-    row = 0
-    for i, (windows, target) in enumerate(zip(trails, targets, strict=True)):
-        classes[i, list(target.classes)] = True
-        for window in windows:
-            for start, end in places_of(window, target.spans):
-                right[row, start, end - start] = True
-            if target.evidence is not None:
-                marks += [(row, at, target.evidence[place]) for at, place in window.marks]
-            row += 1
-    log_right = scores.log_total(right.to(device), classes.to(device))
-    possible = log_right > -math.inf
-    log_total = scores.log_total()
-    loss = (log_total - log_right)[possible].sum() / len(targets)
-    if marks:
-        rows, columns, gold = zip(*marks, strict=True)
-        logits = scores.evidence[
-            torch.tensor(rows, device=device), torch.tensor(columns, device=device)
-        ]
-        loss = loss + evidence_weight * nn.functional.binary_cross_entropy_with_logits(
-            logits, torch.tensor(gold, dtype=torch.float32, device=device)
-        )
-    return loss
+    log_probs = answer_log_probs(scores, trails, targets)
+    loss = -log_probs[log_probs > -math.inf].sum() / len(targets)
+    about_evidence = evidence_loss(scores, trails, targets)
+    return loss if about_evidence is None else loss + evidence_weight * about_evidence
 
 
 def places_of(window: TrailWindow, spans: Sequence[tuple[int, Span]]) -> list[Span]:

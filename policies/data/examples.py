@@ -150,6 +150,7 @@ def prepare(
     reformulator: AnyReformulator,
     *,
     source: Source = Source.GIVEN,
+    wrong_turns: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Example]:
     """The questions of all corpora, each with its pool.
@@ -159,6 +160,7 @@ def prepare(
         encoder: For questions; one that caches makes the next run quick.
         reformulator: Asks the queries of the states that are learned from.
         source: Where the questions come from.
+        wrong_turns: Whether states behind a wrong turn are entered too, to learn from.
         progress: Called with (done, total) questions.
 
     Raises:
@@ -187,7 +189,7 @@ def prepare(
                         question,
                         PoolFeatures(pool),
                         gold,
-                        detours(pool, gold),
+                        detours(pool, gold) if wrong_turns else (),
                         source,
                         corpus=str(corpus.store.path),
                     )

@@ -130,7 +130,9 @@ def marginal(
     if not answered:
         return None
     episodes = search.run([example.pool for example in answered])
-    chosen = [_trails(e, episode, trails) for e, episode in zip(answered, episodes, strict=True)]
+    chosen = [
+        likely_trails(e, episode, trails) for e, episode in zip(answered, episodes, strict=True)
+    ]
     flat = [
         (e, trail) for e, trails_of in zip(answered, chosen, strict=True) for trail in trails_of
     ]
@@ -155,8 +157,14 @@ def marginal(
     }
 
 
-def _trails(example: Example, episode: Episode, count: int) -> list[State]:
-    """The likeliest trails of the beam in all orders that it followed, and one to the gold."""
+def likely_trails(example: Example, episode: Episode, count: int) -> list[State]:
+    """The likeliest trails of the beam in all orders that it followed, and one to the gold.
+
+    Args:
+        example: A question.
+        episode: A walk for it that is over.
+        count: Trails of the walk, at most; those that only its bounds ended are left out.
+    """
     stopped = [ending for ending in episode.ranked_terminals() if ending.stop_reason != "budget"]
     orders = [order for ending in stopped[:count] for order in ending.prefix.orders]
     gold = example.gold
