@@ -48,6 +48,11 @@ from .objectives.rollout import (
     sample as sample,
 )
 from .policy import Policy as Policy
+from .reading.marginal_run import (
+    MarginalRun as MarginalRun,
+    train_on_trails as train_on_trails,
+)
+from .reading.marginal_training import MarginalConfig as MarginalConfig
 from .reading.reader_trainer import (
     ReaderConfig as ReaderConfig,
     train_reader as train_reader,

@@ -7,7 +7,6 @@ out: on them it is measured how well the reader does, and fitted how sure its an
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Sequence
@@ -20,29 +19,31 @@ import torch
 from torch import nn
 
 from hoptrail.errors import ConfigError, InputError
-from hoptrail.learning.answering.answer_network import AnswerNetwork, answer_loss
+from hoptrail.learning.answering.answer_network import answer_loss
 from hoptrail.learning.answering.extractive_reader import (
     CARD,
     FORMAT,
     WEIGHTS,
     ExtractiveReader,
-    window_layout,
 )
-from hoptrail.learning.answering.row_attention import attend_by_row
-from hoptrail.learning.answering.trail_windows import pad_windows
-from hoptrail.learning.low_rank import add_low_rank, keep_attention_whole, layer_number
+from hoptrail.learning.low_rank import layer_number
 from hoptrail.memory.encoders.model_folder import check_own_folder
 from hoptrail.memory.encoders.transformer import Encoder, TransformerEncoder
 from hoptrail.memory.encoders.windows import tokenizer_of
 from hoptrail.policies.data.training_data import TrainingData, TrainingSet
-from hoptrail.policies.reading.reading_data import ReadingCorpus, answered_questions
+from hoptrail.policies.reading.reading_data import (
+    ReadingCorpus,
+    answered_questions,
+    split_questions,
+)
 from hoptrail.policies.reading.reading_figures import (
+    figures_by_set,
     fit_certainty,
     read_held_out,
-    reading_figures,
 )
 from hoptrail.policies.reading.recurring_names import ClozeQuestions
 from hoptrail.policies.reading.trail_sampling import TrainingTrail, sample_trail
+from hoptrail.policies.reading.trainable_reader import TrainableReader
 from hoptrail.policies.training.checkpoint import Checkpoint
 from hoptrail.values.numbers import above_zero, whole
 from hoptrail.values.progress import TrainingProgress, silent
@@ -165,9 +166,9 @@ def train_reader(
     learned, held_out, dev, cloze = _prepared(data, encoder, passage_encoder or encoder, config)
     training = _Training(learned, cloze, encoder, config)
     if start is not None:
-        training.begin_from(start)
+        training.network.begin_from(start)
     training.go(checkpoint, progress, resume=resume)
-    reader = training.reader()
+    reader = training.network.reader()
     trails = [
         trail
         for kind in ("beside", "removed")
@@ -179,17 +180,17 @@ def train_reader(
         **data.describe(),
         "config": asdict(config),
         "command": command,
-        **({} if start is None else {"start": _describe_start(start)}),
+        **({} if start is None else {"start": describe_start(start)}),
         "curve": training.curve,
-        "held_out": _figures(reader, held_out, data.train, config.seed),
-        "dev": _figures(reader, dev, data.dev, config.seed),
+        "held_out": figures_by_set(reader, held_out, data.train, config.seed),
+        "dev": figures_by_set(reader, dev, data.dev, config.seed),
     }
     reader.save(out)
     checkpoint.remove()
     return reader
 
 
-def _describe_start(start: ExtractiveReader) -> dict[str, Any]:
+def describe_start(start: ExtractiveReader) -> dict[str, Any]:
     """What a reader was that one went on from, without its figures."""
     names = ("sets", "config", "command", "start")
     made_of = {name: start.made_of[name] for name in names if name in start.made_of}
@@ -211,7 +212,9 @@ def _prepared(
         corpus = corpora[one.corpus]
         return corpus.with_questions(answered_questions(corpus, one.questions))
 
-    parts = [_split(with_questions(one), config) for one in data.train]
+    parts = [
+        split_questions(with_questions(one), config.held_out, config.seed) for one in data.train
+    ]
     learned, held_out = [part for part, _ in parts], [part for _, part in parts]
     dev = [with_questions(one) for one in data.dev]
     if not any(corpus.questions for corpus in learned):
@@ -226,35 +229,8 @@ def _prepared(
     return learned, held_out, dev, cloze
 
 
-def _split(corpus: ReadingCorpus, config: ReaderConfig) -> tuple[ReadingCorpus, ReadingCorpus]:
-    """What is learned from and what is held out, by whole clusters of questions."""
-    clusters = sorted({question.cluster for question in corpus.questions})
-    chosen: set[int] = set()
-    count, enough = 0, config.held_out * len(corpus.questions)
-    for i in np.random.default_rng(config.seed).permutation(len(clusters)).tolist():
-        size = sum(question.cluster == clusters[i] for question in corpus.questions)
-        if size <= enough - count:
-            chosen.add(clusters[i])
-            count += size
-    rest = [question for question in corpus.questions if question.cluster not in chosen]
-    held_out = [question for question in corpus.questions if question.cluster in chosen]
-    return corpus.with_questions(rest), corpus.with_questions(held_out)
-
-
 def _evidence(corpus: ReadingCorpus) -> set[int]:
     return {place for question in corpus.questions for place in question.gold}
-
-
-def _figures(
-    reader: ExtractiveReader,
-    corpora: Sequence[ReadingCorpus],
-    sets: Sequence[TrainingSet],
-    seed: int,
-) -> list[dict[str, Any]]:
-    return [
-        {**one.describe(), **reading_figures(reader, [corpus], seed)}
-        for one, corpus in zip(sets, corpora, strict=True)
-    ]
 
 
 class _Training:
@@ -277,40 +253,19 @@ class _Training:
         self.curve: list[dict[str, float]] = []
         self._corpora, self._encoder, self._config = corpora, encoder, config
         self._cloze = [one for one in cloze if len(one)]
-        transformer = copy.deepcopy(encoder.model.network)
-        with torch.random.fork_rng():
-            torch.manual_seed(config.seed)
-            self._changes = add_low_rank(transformer, config.rank, config.layers)
-            keep_attention_whole(transformer)  # so that attention can be fused
-            if encoder.device == "cpu":
-                attend_by_row(transformer)
-            self._network = AnswerNetwork(transformer).to(encoder.device).train()
-        self._network.head.requires_grad_(True)
-        self._weights = [
-            weight for module in self._modules().values() for weight in module.parameters()
-        ]
+        self.network = TrainableReader(
+            encoder,
+            rank=config.rank,
+            layers=config.layers,
+            window=config.window,
+            seed=config.seed,
+        )
+        self._weights = self.network.weights
         self._optimizer = torch.optim.AdamW(
             [weight for weight in self._weights if weight.requires_grad],
             config.learning_rate,
             weight_decay=config.weight_decay,
         )
-        model = encoder.model
-        self._layout = window_layout(model, tokenizer_of(model.tokenizer), config.window)
-
-    def _modules(self) -> dict[str, nn.Module]:
-        changes = {f"change.{name}": change for name, change in self._changes.items()}
-        return {"head": self._network.head, **changes}
-
-    def begin_from(self, start: ExtractiveReader) -> None:
-        """Take over what a reader has learned.
-
-        Args:
-            start: Of the same encoder.
-
-        Raises:
-            ReaderError: It is of another one, or changes other layers or by another rank.
-        """
-        start.hand_over(self._changes, self._network.head)
 
     def go(self, checkpoint: Checkpoint, progress: TrainingProgress, *, resume: bool) -> None:
         """Train, from the checkpoint where there is one and it is to go on.
@@ -323,7 +278,7 @@ class _Training:
         rounds = 0
         if resume and (state := checkpoint.load()):
             place, tensors = state
-            checkpoint.restore(tensors, self._modules(), self._optimizer)
+            checkpoint.restore(tensors, self.network.modules, self._optimizer)
             rounds, self.curve = place["rounds"], place["curve"]
         cloze = math.ceil(self._config.cloze / ROUND) if self._cloze else 0
         for_cloze = CLOZE_TIME if cloze else 0.0
@@ -351,7 +306,7 @@ class _Training:
                     }
                 )
                 checkpoint.save(
-                    {"rounds": at, "curve": self.curve}, self._modules(), self._optimizer
+                    {"rounds": at, "curve": self.curve}, self.network.modules, self._optimizer
                 )
 
     def _round(
@@ -425,25 +380,14 @@ class _Training:
             share = (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP))) / 2
         for group in self._optimizer.param_groups:
             group["lr"] = self._config.learning_rate * max(share, LOWEST)
-        windows = [self._layout.windows(trail.question, trail.passages) for trail in trails]
-        padding = self._encoder.model.padding[0]
-        batch = pad_windows(windows, padding).to(self._encoder.device)
-        loss = answer_loss(
-            self._network(batch),
-            windows,
-            [trail.target for trail in trails],
-            self._config.evidence_weight,
-        )
+        scores, windows = self.network.score(trails)
+        targets = [trail.target for trail in trails]
+        loss = answer_loss(scores, windows, targets, self._config.evidence_weight)
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self._weights, 1.0)
         self._optimizer.step()
         return float(loss.detach())
-
-    def reader(self) -> ExtractiveReader:
-        """The reader that it is now."""
-        factors = {name: (change.a, change.b) for name, change in self._changes.items()}
-        return ExtractiveReader(self._encoder, factors, self._network.head)
 
 
 def _batches(

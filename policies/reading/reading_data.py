@@ -171,6 +171,29 @@ def answered_questions(corpus: ReadingCorpus, file: Path) -> list[ReadingQuestio
     return answered
 
 
+def split_questions(
+    corpus: ReadingCorpus, held_out: float, seed: int
+) -> tuple[ReadingCorpus, ReadingCorpus]:
+    """What is learned from and what is held out, by whole clusters of questions.
+
+    Args:
+        corpus: With questions.
+        held_out: Their share that is held out, at most.
+        seed: Of which.
+    """
+    clusters = sorted({question.cluster for question in corpus.questions})
+    chosen: set[int] = set()
+    count, enough = 0, held_out * len(corpus.questions)
+    for i in np.random.default_rng(seed).permutation(len(clusters)).tolist():
+        size = sum(question.cluster == clusters[i] for question in corpus.questions)
+        if size <= enough - count:
+            chosen.add(clusters[i])
+            count += size
+    rest = [question for question in corpus.questions if question.cluster not in chosen]
+    unseen = [question for question in corpus.questions if question.cluster in chosen]
+    return corpus.with_questions(rest), corpus.with_questions(unseen)
+
+
 def _passages(path: Path) -> list[Passage]:
     if not is_store(path):
         return list(read_corpus(path))

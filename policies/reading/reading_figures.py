@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from hoptrail.learning.answering.certainty import Certainty
 from hoptrail.learning.answering.extractive_reader import ExtractiveReader, TrailReading
 from hoptrail.learning.reader.answers import normalize_answer
+from hoptrail.policies.data.training_data import TrainingSet
 from hoptrail.policies.reading.reading_data import ReadingCorpus, ReadingQuestion
 from hoptrail.policies.reading.trail_sampling import RETURNED, without_answer
 from hoptrail.types import Passage
@@ -122,3 +124,23 @@ def reading_figures(
         figures["auroc"] = 100 * float(wins)
         figures["count"] = len(low)
     return {name: round(value, 1) for name, value in figures.items()}
+
+
+def figures_by_set(
+    reader: ExtractiveReader,
+    corpora: Sequence[ReadingCorpus],
+    sets: Sequence[TrainingSet],
+    seed: int,
+) -> list[dict[str, Any]]:
+    """`reading_figures` of each set, with its files' names, as a card has them.
+
+    Args:
+        reader: The reader.
+        corpora: With their questions.
+        sets: Where these come from, one for each corpus.
+        seed: Of the order of passages.
+    """
+    return [
+        {**one.describe(), **reading_figures(reader, [corpus], seed)}
+        for one, corpus in zip(sets, corpora, strict=True)
+    ]

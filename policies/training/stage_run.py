@@ -133,14 +133,21 @@ class Schedule:
 
     def step(self) -> None:
         """Set the rate of the next step."""
-        at = self.done / max(1, self.total)
-        if at < WARM_UP:
-            share = 0.04 + 0.96 * (1 - math.cos(math.pi * at / WARM_UP)) / 2
-        else:
-            share = (1 + math.cos(math.pi * (at - WARM_UP) / (1 - WARM_UP))) / 2
+        share = peak_share(self.done / max(1, self.total))
         for group in self.optimizer.param_groups:
             group["lr"] = self.peak * share
         self.done += 1
+
+
+def peak_share(done: float) -> float:
+    """The share of its peak that a learning rate has; it rises and falls by half a cosine each.
+
+    Args:
+        done: The share of all steps that were taken before.
+    """
+    if done < WARM_UP:
+        return 0.04 + 0.96 * (1 - math.cos(math.pi * done / WARM_UP)) / 2
+    return (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP))) / 2
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The command that trains what answers from passages: train reader."""
+"""The commands that train what answers from passages: train reader, train answers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,8 +26,11 @@ from hoptrail.cli.options import (
     EpochsOption,
     JsonFlag,
     OutOption,
+    PolicyOption,
+    ReaderOption,
     ResumeFlag,
     SeedOption,
+    number_argument,
     option,
     path_option,
     whole_argument,
@@ -35,6 +38,9 @@ from hoptrail.cli.options import (
 from hoptrail.cli.printing import print_json, say
 from hoptrail.cli.settings_file import SettingsFileOption, WriteSettingsOption, training_config
 from hoptrail.cli.tracking import TrackerOption, training_progress
+
+if TYPE_CHECKING:
+    from hoptrail.learning.answering.extractive_reader import ExtractiveReader
 
 AnswerSetsOption = Annotated[
     list[Path],
@@ -75,6 +81,67 @@ DeviceOption = Annotated[
     str | None,
     option("--device", metavar="NAME", help="where to train: cpu or cuda (default: CUDA if any)"),
 ]
+PolicyOutOption = Annotated[
+    Path | None,
+    path_option(
+        "--policy-out",
+        metavar="DIR",
+        help="train the policy too, and write it to this folder (default: it stays as it is)",
+    ),
+]
+AskingOption = Annotated[
+    Path | None,
+    path_option(
+        "--reformulator",
+        metavar="DIR",
+        help="what `train reformulator` wrote for these questions, so that each is asked by what "
+        "has not seen it (default: that of the policy)",
+    ),
+]
+TrailsOption = Annotated[
+    int | None,
+    option(
+        "--trails",
+        parser=whole_argument,
+        metavar="N",
+        help="trails of the policy's that a question is read along, beside the one to its evidence",
+    ),
+]
+TrailsFileOption = Annotated[
+    Path | None,
+    path_option(
+        "--trails-file",
+        metavar="FILE",
+        help="keep the trails in it for another run, or take them from it where it is there",
+    ),
+]
+PassQuestionsOption = Annotated[
+    int | None,
+    option(
+        "--questions",
+        parser=whole_argument,
+        metavar="N",
+        help="of each pass, drawn anew (default: all)",
+    ),
+]
+ReaderRateOption = Annotated[
+    float | None,
+    option(
+        "--learning-rate",
+        parser=number_argument,
+        metavar="RATE",
+        help="the reader's, its peak",
+    ),
+]
+PolicyRateOption = Annotated[
+    float | None,
+    option(
+        "--policy-rate",
+        parser=number_argument,
+        metavar="RATE",
+        help="the policy's, its peak",
+    ),
+]
 
 
 @command(
@@ -110,7 +177,6 @@ def train_on_answers(
     It is the encoder with a small change, and is written to a folder that `hoptrail ask --reader`
     takes. A part of the questions is held out, to say how sure its answers are.
     """
-    from hoptrail.cli import output
     from hoptrail.memory.encoders.disk_cache import CachedEncoder
     from hoptrail.policies.data.training_data import TrainingData
     from hoptrail.policies.reading.reader_trainer import (
@@ -145,6 +211,94 @@ def train_on_answers(
             progress=steps,
         )
         steps.keep_card(reader.made_of)
+    return _tell(reader, out, json=json)
+
+
+@command(
+    train_commands,
+    "answers",
+    cls=taking(pairs=("--set", "--dev")),
+    examples="""
+train answers --set corpus.jsonl questions.jsonl --out my-reader
+train answers --set corpus.jsonl questions.jsonl --policy-out my-policy --out my-reader
+train answers --set a.jsonl qa.jsonl --reader first --trails-file trails.jsonl --out second""",
+)
+def train_on_own_trails(
+    context: typer.Context,
+    sets: AnswerSetsOption,
+    out: OutOption,
+    dev: DevOption = None,
+    reader: ReaderOption = None,
+    policy: PolicyOption = None,
+    policy_out: PolicyOutOption = None,
+    reformulator: AskingOption = None,
+    trails: TrailsOption = None,
+    trails_file: TrailsFileOption = None,
+    epochs: EpochsOption = None,
+    questions: PassQuestionsOption = None,
+    learning_rate: ReaderRateOption = None,
+    policy_rate: PolicyRateOption = None,
+    device: DeviceOption = None,
+    seed: SeedOption = 0,
+    resume: ResumeFlag = False,
+    tracker: TrackerOption = None,
+    settings_file: SettingsFileOption = None,
+    settings_out: WriteSettingsOption = None,
+    encoder: EncoderOption = None,
+    json: JsonFlag = False,
+) -> int:
+    """Train a reader on the trails of a policy, and the policy with it, by the answers' likelihood.
+
+    The reader of --reader goes on learning, from what the policy of --policy reads; with
+    --policy-out the policy learns too. The questions that the reader's training held out stay so.
+    """
+    from hoptrail.policies.data.training_data import TrainingData
+    from hoptrail.policies.policy import Policy
+    from hoptrail.policies.reading.marginal_run import MarginalRun, train_on_trails
+    from hoptrail.policies.reading.marginal_training import MarginalConfig
+    from hoptrail.policies.reading.shipped_reader import load_answer_reader
+    from hoptrail.policies.reformulation.cross_fit import CrossFit
+
+    check_readable(*sets, *(dev or []))
+    check_encoder_installed(encoder)
+    options = {
+        "epochs": epochs,
+        "questions": questions,
+        "trails": trails,
+        "learning_rate": learning_rate,
+        "policy_rate": policy_rate,
+        "seed": seed,
+    }
+    config = training_config(context, MarginalConfig, options)
+    base = load_transformer(encoder, "a reader is a change of a transformer, not of a", device)
+    with (
+        leaving_no_empty_folder(out),
+        training_progress(context, tracker, out, asdict(config)) as steps,
+    ):
+        trained = train_on_trails(
+            TrainingData(train=training_sets(sets), dev=training_sets(dev or [])),
+            out,
+            config,
+            encoder=base,
+            run=MarginalRun(
+                load_answer_reader(reader, encoder=base),
+                Policy.shipped() if policy is None else Policy.load(policy),
+                cross_fit=None if reformulator is None else CrossFit.load(reformulator),
+                policy_out=policy_out,
+                trails_file=trails_file,
+                resume=resume,
+                command=invocation_line(context),
+                progress=steps,
+            ),
+        )
+        steps.keep_card(trained.made_of)
+    return _tell(trained, out, json=json)
+
+
+def _tell(reader: ExtractiveReader, out: Path, *, json: bool) -> int:
+    """Print what became of a training."""
+    from hoptrail.cli import output
+
     if json:
         print_json(reader.made_of)
         return 0
