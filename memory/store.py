@@ -46,13 +46,11 @@ from hoptrail.memory.views.open_views import Views
 from hoptrail.memory.views.view import View
 from hoptrail.values.flags import flag
 from hoptrail.values.progress import Progress
+from hoptrail.values.server_urls import names_server, without_passwords
 from hoptrail.values.strings import check_string
 
 if TYPE_CHECKING:
     pass
-
-SERVERS = ("postgresql:", "postgres:")
-"""How the URL of a server begins."""
 
 __all__ = ["Mode", "OnDuplicate", "Progress", "Store", "Upserted"]
 
@@ -316,10 +314,11 @@ def _checked_index(index: IndexName | Router | QdrantIndex) -> IndexName | Route
 
 def _database(path: str | Path, *, read_only: bool) -> Database:
     """What is behind a path: a file, or a replica of what a server holds."""
-    if not str(path).startswith(SERVERS):
+    if not names_server(path):
         return Database(Path(path), read_only=read_only)
     if isinstance(path, Path):
-        raise InputError(f"the URL of a server must be a string, got the path {str(path)!r}")
+        shown_path = without_passwords(str(path))
+        raise InputError(f"the URL of a server must be a string, got the path {shown_path!r}")
     if read_only:
         raise ConfigError(
             "a store on PostgreSQL is not opened read-only: name a role in its URL that may only "

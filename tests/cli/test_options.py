@@ -98,10 +98,39 @@ def test_a_file_of_settings_gives_defaults_and_config_says_where_from(
     assert "there is no store at elsewhere.db" in run("list")[2]
 
 
-def test_the_url_of_a_server_is_refused_by_name(run) -> None:
-    for command in (("list",), ("add", "--text", "a river")):
-        code, _, message = run(*command, "--store", "postgresql://ann@host/memories")
-        assert (code, "the URL of a server" in message) == (1, True), message
+def test_only_a_store_may_be_the_url_of_a_server(run) -> None:
+    url = "postgresql://ann:secret@host/memories"
+    for command in (
+        ("evaluate", "--questions", "q.jsonl", "--corpus", url),
+        ("store", "export", "--store", "a.db", url),
+        ("demo", "--export", url),
+    ):
+        code, _, message = run(*command)
+        assert (code, "the URL of a server" in message) == (2, True), message
+        assert "hoptrail store export" in message
+        assert "secret" not in message
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://ann:secret@/no/such/db",
+        "postgresql://ann:se@secret@host/db",
+        "postgresql://ann:se/secret@host/db",
+        "postgresql://ann:secret/db",
+        "postgresql:ann:secret@host",
+        "postgresql://host:1/db?user=ann&password=secret&connect_timeout=2",
+        "postgresql://ann:secret@127.0.0.1:1/db?nonsense=1",
+        "postgres://ann:secret@127.0.0.1:1/db?connect_timeout=2",
+    ],
+)
+def test_a_password_is_in_no_message(run, url, monkeypatch) -> None:
+    pytest.importorskip("psycopg", reason="hoptrail[postgres] is not installed")
+    monkeypatch.setenv("HOPTRAIL_STORE", url)
+    for command in (("list",), ("list", "--json"), ("config",), ("config", "--json")):
+        code, out, message = run(*command)
+        assert code == (0 if "config" in command else 1), message
+        assert "secret" not in out + message
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from hoptrail.errors import (
 )
 from hoptrail.memory.guarded import guarded
 from hoptrail.memory.storage.postgres import shared_tables
+from hoptrail.values.server_urls import without_passwords
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -31,6 +32,10 @@ CONNECT_SECONDS = 10
 """How long a connection is waited for, where the URL does not say."""
 
 _inherited: list[Connection[Any]] = []  # of the parent process, which goes on with them
+
+
+class NoTablesError(StoreUnavailable):
+    """A database has no tables of a store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +82,17 @@ class Server:
     Args:
         url: As libpq takes it: `postgresql://user@host:5432/database`.
         patience: Seconds that a writer waits for others.
+        create: Make the tables where there are none.
 
     Raises:
         MissingExtra: `hoptrail[postgres]` is not installed.
+        InputError: The URL cannot be read.
         StoreUnavailable: It cannot be reached, or has no tables of a store and no right to make
             some.
         SchemaMismatch: The tables were made by a newer version.
     """
 
-    def __init__(self, url: str, patience: float) -> None:
+    def __init__(self, url: str, patience: float, *, create: bool = True) -> None:
         try:
             import pgvector.psycopg
             import psycopg
@@ -94,7 +101,7 @@ class Server:
             raise MissingExtra(what, "postgres") from error
         self._psycopg, self._register = psycopg, pgvector.psycopg.register_vector
         self._url, self._patience = url, patience
-        self.name = "PostgreSQL"
+        self.name = without_passwords(url)
         """What messages call it: its URL without a password."""
         self.store = self.role = ""
         """The name of the store, which no other has, and the role that is connected as."""
@@ -102,13 +109,35 @@ class Server:
         self._asks: Connection[Any] | None = None
         self._works: Connection[Any] | None = None  # only by who has the replica's writer
         try:
+            self._options = self._read_url()
             with self._errors("opened"):
-                self._open()
+                self._open(create=create)
         except BaseException:
             self.close()
             raise
 
-    def _open(self) -> None:
+    def _read_url(self) -> dict[str, Any]:
+        """The options of a connection that the URL names.
+
+        Raises:
+            InputError: It is none. The driver's message would show what it holds.
+        """
+        authority, _, rest = self._url.partition("?")[0].partition("://")[2].partition("/")
+        try:
+            if authority.count("@") > 1 or "@" in rest:
+                raise ValueError
+            options: dict[str, Any] = self._psycopg.conninfo.conninfo_to_dict(self._url)
+            if not all(map(str.isdigit, filter(None, str(options.get("port", "")).split(",")))):
+                raise ValueError
+        except (self._psycopg.ProgrammingError, ValueError):
+            raise InputError(
+                f"{self.name} is no URL of a PostgreSQL database: give "
+                "postgresql://user@host:port/database, with signs such as @ / : ? in a password "
+                "as %40 %2F %3A %3F"
+            ) from None
+        return options
+
+    def _open(self, *, create: bool) -> None:
         connection = self._asks = self._connected()
         info = connection.info
         schema, self.role = _row(connection, "SELECT current_schema(), current_user")
@@ -117,6 +146,8 @@ class Server:
             self.name += f" (schema {schema})"
         there = "SELECT to_regclass('hoptrail_head') IS NOT NULL"
         if not _row(connection, there)[0]:
+            if not create:
+                raise NoTablesError(f"there is no store at {self.name}")
             self._make_tables(connection)
         self.store, form = _row(connection, "SELECT store, tables FROM hoptrail_head")
         if form > shared_tables.TABLES:
@@ -259,7 +290,7 @@ class Server:
         """A connection in autocommit mode."""
         conninfo = self._psycopg.conninfo
         options = {"connect_timeout": CONNECT_SECONDS, "application_name": "hoptrail"}
-        options |= conninfo.conninfo_to_dict(self._url)
+        options |= self._options
         url = conninfo.make_conninfo(**options)
         # What is prepared would stay with one connection of a pooler.
         connection = self._psycopg.connect(url, autocommit=True, prepare_threshold=None)
@@ -288,6 +319,24 @@ class Server:
             raise StoreUnavailable(
                 f"{self.name} could not be {what}: {_sentence(error)}"
             ) from error
+
+
+def has_store(url: str) -> bool:
+    """Whether a database has the tables of a store; nothing is made.
+
+    Args:
+        url: Of the database.
+
+    Raises:
+        MissingExtra: `hoptrail[postgres]` is not installed.
+        StoreUnavailable: The server cannot be reached.
+        SchemaMismatch: The tables were made by a newer version.
+    """
+    try:
+        Server(url, 0.0, create=False).close()
+    except NoTablesError:
+        return False
+    return True
 
 
 def _row(connection: Connection[Any], query: str) -> tuple[Any, ...]:

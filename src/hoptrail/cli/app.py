@@ -37,7 +37,7 @@ _EPILOG = """\
    130  interrupted
 
  environment
-   HOPTRAIL_STORE      the memory's file, where --store is not given
+   HOPTRAIL_STORE      the memory's file or URL, where --store is not given
    HOPTRAIL_CONFIG     the file of settings that `hoptrail config` shows
    HOPTRAIL_CACHE      the folder of cached vectors and training stores
    HOPTRAIL_TRACEBACK  1 to see where an error that was not expected arose

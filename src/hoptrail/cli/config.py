@@ -16,9 +16,10 @@ import tomllib
 from pathlib import Path
 
 from hoptrail.errors import ConfigError
+from hoptrail.values.server_urls import names_server
 
 SETTINGS = {
-    "store": "the memory's file",
+    "store": "the memory's file, or the URL of a server",
     "namespace": "the namespace",
     "encoder": "the encoder",
     "policy": "the policy's folder",
@@ -60,7 +61,8 @@ def load_settings() -> dict[str, str]:
             raise ConfigError(f"{file} sets {name!r}: it may set {', '.join(SETTINGS)}")
         if not isinstance(value, str) or not value:
             raise ConfigError(f"{file}: {name} must be a text in quotes, got {value!r}")
-        settings[name] = str(Path(value).expanduser()) if name in PATHS else value
+        is_path = name in PATHS and not names_server(value)
+        settings[name] = str(Path(value).expanduser()) if is_path else value
     return settings
 
 

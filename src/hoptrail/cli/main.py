@@ -43,6 +43,7 @@ from hoptrail.cli.config import config_file, settings_and_sources
 from hoptrail.cli.options import JsonFlag
 from hoptrail.cli.printing import print_json, say
 from hoptrail.errors import HoptrailError
+from hoptrail.values.server_urls import without_passwords
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
 TRACEBACK = "HOPTRAIL_TRACEBACK"
@@ -70,7 +71,10 @@ def show_config(json: JsonFlag = False) -> int:
     A file in TOML may set the store, the namespace, the encoder, the policy and the effort of the
     commands that open a memory. The environment goes before it, and an option before both.
     """
-    rows = settings_and_sources()
+    rows = {
+        name: (value and without_passwords(value), source)
+        for name, (value, source) in settings_and_sources().items()
+    }
     file = config_file()
     if json:
         values = {name: {"value": value, "from": source} for name, (value, source) in rows.items()}
@@ -89,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     _prepare_streams()
     arguments = sys.argv[1:] if argv is None else list(argv)
-    invocation = Invocation(shlex.join(["hoptrail", *arguments]))
+    invocation = Invocation(without_passwords(shlex.join(["hoptrail", *arguments])))
     try:
         with _sentences_for_warnings():
             code = _run(arguments, invocation)
@@ -146,13 +150,13 @@ def _refuse(error: typer.TyperException, invocation: Invocation) -> int:
     if context:
         usage = " ".join(context.get_usage().split())
         say(usage, f"try: {path} --help", stream=sys.stderr)
-    say(f"{path}: error: {_short(message)}", stream=sys.stderr)
+    say(f"{path}: error: {_short(without_passwords(message))}", stream=sys.stderr)
     return error.exit_code
 
 
 def _fail(kind: str, sentence: str, invocation: Invocation, code: int = FAILED) -> int:
     """Say on stderr what is wrong, on one line or as JSON, whoever wrote it."""
-    sentence = _short(" ".join(sentence.split()))
+    sentence = _short(without_passwords(" ".join(sentence.split())))
     with suppress(OSError, ValueError):  # nobody may be there to read it
         if invocation.json:
             print_json({"error": kind, "message": sentence, "exit_code": code}, sys.stderr)
@@ -235,7 +239,7 @@ def _warn(message: str) -> None:
 
 def _tell(message: str) -> None:
     with suppress(OSError, ValueError):
-        say(f"hoptrail: {' '.join(message.split())}", stream=sys.stderr)
+        say(f"hoptrail: {without_passwords(' '.join(message.split()))}", stream=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from hoptrail.api.memory import Memory
+    from hoptrail.cli.locations import StoreLocation
     from hoptrail.memory.encoders.transformer import Encoder, TransformerEncoder
     from hoptrail.memory.index.ann_types import IndexName
     from hoptrail.memory.index.learned.router import Router
@@ -86,7 +87,7 @@ def check_encoder_installed(name: str | None) -> None:
 
 
 def open_memory(
-    store: Path,
+    store: StoreLocation,
     *,
     exists: bool = True,
     read_only: bool = False,
@@ -101,9 +102,9 @@ def open_memory(
     """The memory at `--store`, with what `--encoder` and `--policy` name.
 
     Args:
-        store: The file.
-        exists: Refuse a path where there is no file, rather than make one.
-        read_only: Never write to it.
+        store: The file, or the server.
+        exists: Refuse one that is not there, rather than make it.
+        read_only: Never write to the file; a server has roles for that.
         encoder: As `--encoder` names it.
         default_encoder: What it has where `encoder` names none: MiniLM, or none at all.
         policy: A policy's folder; the one in the package where it is None.
@@ -114,36 +115,41 @@ def open_memory(
             command that asks one question. A second thread waits busily between small products.
 
     Raises:
-        ConfigError: It is the URL of a server.
-        StoreUnavailable: There is no such file, or it is not a store.
+        StoreUnavailable: There is no such file, or it is not a store; or the server cannot be
+            reached.
     """
-    if store.parts[:1] in (("postgresql:",), ("postgres:",)):
-        raise ConfigError(
-            "--store takes the file of a memory, and this is the URL of a server: "
-            "Memory(url) of Python opens it, as docs/guides/postgresql.md shows"
-        )
     if one_thread:  # read by NumPy's BLAS when NumPy is imported
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from hoptrail.api.memory import Memory
 
-    if exists and not store.exists():
-        raise StoreUnavailable(
-            f"there is no store at {store}: make one with  hoptrail add --store {store} …"
-        )
+    if exists:
+        check_store(store)
     return Memory(
-        store,
+        store.place,
         encoder=load_named_encoder(encoder) if encoder else default_encoder,
         policy=policy or "shipped",
         reader=reader,
-        read_only=read_only,
+        read_only=read_only and not store.is_server,
         index=cast("IndexName | Router", index),  # which says what is wrong with another
         language=language,
     )
 
 
+def check_store(store: StoreLocation) -> None:
+    """Refuse to begin where there is no store.
+
+    Raises:
+        StoreUnavailable: There is none.
+    """
+    if not store.exists():
+        raise StoreUnavailable(
+            f"there is no store at {store}: make one with  hoptrail add --store {store} …"
+        )
+
+
 @contextmanager
 def new_memory(
-    store: Path,
+    store: StoreLocation,
     *,
     encoder: str | None = None,
     policy: Path | None = None,
@@ -156,7 +162,7 @@ def new_memory(
     """
     from hoptrail.memory.maintenance import unused
 
-    before = os.path.lexists(store)
+    before = store.is_server or os.path.lexists(store.place)
     try:
         with open_memory(
             store,
@@ -169,7 +175,7 @@ def new_memory(
             yield memory
     except BaseException:
         if not before:
-            unused.discard(store)
+            unused.discard(*store.files)
         raise
 
 

@@ -6,15 +6,14 @@ naming its type in its signature.
 
 from __future__ import annotations
 
-import errno
 import json as jsonlib
 import math
-import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
+from hoptrail.cli.locations import StoreLocation, path_argument, store_argument
 from hoptrail.errors import InputError
 from hoptrail.outputs.printable import namespace_of
 
@@ -44,19 +43,6 @@ def json_object_argument(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise typer.BadParameter(f"expected a JSON object, got {shown_text!r}")
     return value
-
-
-def path_argument(text: str) -> Path:
-    """The path that an argument spells, once it is known that the system could have such a one."""
-    try:
-        os.lstat(text or "\0")
-    except ValueError as error:  # a null character, or half a surrogate pair
-        what = "must not be empty" if not text else f"cannot be {text!r}"
-        raise typer.BadParameter(f"a path {what}") from error
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
-            raise typer.BadParameter(f"too long for a path: {text[:100]!r}…") from error
-    return Path(text)
 
 
 def number_argument(text: str | float) -> float:
@@ -132,8 +118,14 @@ def argument(metavar: str, help: str, parser: Any = str) -> Any:
 
 
 StoreOption = Annotated[
-    Path,
-    path_option("--store", metavar="FILE", envvar="HOPTRAIL_STORE", help="the memory's file"),
+    StoreLocation,
+    option(
+        "--store",
+        parser=store_argument,
+        metavar="FILE",
+        envvar="HOPTRAIL_STORE",
+        help="the memory's file, or postgresql://… for one that many share",
+    ),
 ]
 # A namespace is a tuple, which Typer would take for so many values: its parser says what it is.
 NamespaceOption = Annotated[

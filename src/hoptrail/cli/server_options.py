@@ -11,6 +11,7 @@ from hoptrail.cli.options import option, path_option, whole_argument
 
 if TYPE_CHECKING:
     from hoptrail.api.memory import Memory
+    from hoptrail.cli.locations import StoreLocation
     from hoptrail.integrations.web.tokens import Access
 
 HostOption = Annotated[
@@ -68,7 +69,7 @@ def tokens_of(file: Path | None) -> dict[str, Access] | None:
 
 
 def served_memory(
-    store: Path,
+    store: StoreLocation,
     *,
     read_only: bool,
     encoder: str | None,
@@ -78,7 +79,7 @@ def served_memory(
     """The memory that a server gives others: made where there is none, unless nothing is written.
 
     Args:
-        store: The file.
+        store: The file, or the server.
         read_only: Whether callers may only read.
         encoder: As `--encoder` names it.
         policy: A policy's folder.

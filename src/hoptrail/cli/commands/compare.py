@@ -8,6 +8,7 @@ from typing import Annotated
 from hoptrail.cli.app import LEARNING, app, command
 from hoptrail.cli.command import taking
 from hoptrail.cli.commands.evaluate import REPORTING, evaluate_commands
+from hoptrail.cli.locations import path_argument
 from hoptrail.cli.opening import check_readable, check_results, to_stdout
 from hoptrail.cli.options import (
     AliasesOption,
@@ -16,7 +17,6 @@ from hoptrail.cli.options import (
     SeedOption,
     argument,
     option,
-    path_argument,
 )
 from hoptrail.cli.printing import print_json, say
 from hoptrail.errors import InputError

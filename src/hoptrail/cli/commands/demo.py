@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 from hoptrail.cli.app import EVERY_DAY, app, command
+from hoptrail.cli.locations import StoreLocation, store_argument
 from hoptrail.cli.opening import new_memory, open_memory
 from hoptrail.cli.options import (
     CountOption,
@@ -52,9 +53,10 @@ demo --export demo       # only write its files""",
 )
 def show_demo(
     keep_in: Annotated[
-        Path | None,
-        path_option(
+        StoreLocation | None,
+        option(
             "--store",
+            parser=store_argument,
             metavar="FILE",
             help="where to keep the memory: a new file, or the demo's own (default: nowhere)",
         ),
@@ -86,7 +88,10 @@ def show_demo(
         corpus, packaged_questions = stack.enter_context(_packaged())
         if export:
             return _export(export, corpus, packaged_questions)
-        store = keep_in or Path(stack.enter_context(TemporaryDirectory())) / "demo.db"
+        store = keep_in
+        if store is None:
+            folder = stack.enter_context(TemporaryDirectory())
+            store = StoreLocation(Path(folder) / "demo.db")
         questions = read_questions(packaged_questions)
         passages = list(read_corpus(corpus))
         if keep_in and store.exists():
@@ -106,7 +111,7 @@ def show_demo(
     return 0
 
 
-def _check_store(store: Path, passages: Sequence[Passage]) -> None:
+def _check_store(store: StoreLocation, passages: Sequence[Passage]) -> None:
     """Refuse a store that holds anything but the demo's passages; it may be somebody's memory.
 
     Raises:
@@ -118,7 +123,7 @@ def _check_store(store: Path, passages: Sequence[Passage]) -> None:
             if theirs.get((passage.namespace, passage.id)) != passage.text:
                 raise StoreError(
                     f"{store} holds other passages than the demo's, {passage.id!r} among "
-                    "them: give --store a new file"
+                    "them: give --store another one"
                 )
 
 
@@ -231,7 +236,7 @@ def _print_answer(memory: Memory, question: str, k: int, effort: str) -> None:
     say("", *answer_lines(answer))
 
 
-def _print_closing(store: Path | None) -> None:
+def _print_closing(store: StoreLocation | None) -> None:
     if store is None:
         lines = [
             f'hoptrail demo --question "{YOURS}"',

@@ -63,6 +63,7 @@ from hoptrail.errors import InputError, StoreUnavailable
 
 if TYPE_CHECKING:
     from hoptrail.api.memory import Memory
+    from hoptrail.cli.locations import StoreLocation
     from hoptrail.policies.data.training_data import FeedbackSource, TrainingData
     from hoptrail.types import Namespace
 
@@ -402,7 +403,7 @@ def reencode_memory(
     return 0
 
 
-def _drop_change(memory: Memory, store: Path, json: bool) -> int:
+def _drop_change(memory: Memory, store: StoreLocation, json: bool) -> int:
     change = memory.drop_encoder_change()
     if json:
         print_json({"dropped": asdict(change) if change else None})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from hoptrail.cli.app import LEARNING, add_group, app, command
 from hoptrail.cli.command import taking
+from hoptrail.cli.locations import path_argument
 from hoptrail.cli.opening import (
     check_new_folder,
     check_page_folder,
@@ -41,7 +42,6 @@ from hoptrail.cli.options import (
     TriplesOption,
     argument,
     option,
-    path_argument,
     path_option,
     toggle,
     whole_argument,

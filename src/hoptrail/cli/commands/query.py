@@ -57,6 +57,7 @@ from hoptrail.outputs.printable import namespace_text
 from hoptrail.outputs.replaceable import check_page
 
 if TYPE_CHECKING:
+    from hoptrail.cli.locations import StoreLocation
     from hoptrail.memory.index.learned.router import Router
     from hoptrail.memory.search.learned_search import LearnedIndex
     from hoptrail.memory.search.learned_sparse.stage import SparseMode
@@ -114,7 +115,7 @@ def recall_passages(
     scope, count = namespace or (), USUAL if k is None else k
     check_limits(trail, until, tokens, min_score, patience)
     if html is not None:
-        check_page(html, inputs=[store])
+        check_page(html, inputs=store.files)
     with open_memory(store, encoder=encoder, policy=policy, index=index, one_thread=True) as memory:
         if trail and not json:
             from hoptrail.cli import output
@@ -281,7 +282,7 @@ def _sparse_mode(mode: Mode, learned: LearnedIndex) -> SparseMode:
     return "sparse"
 
 
-def _where(store: Path, scope: Namespace) -> str:
+def _where(store: StoreLocation, scope: Namespace) -> str:
     """Where it was looked, for a person who finds nothing."""
     return f"in {namespace_text(scope)} of {store}" if scope else f"in {store}"
 

@@ -16,6 +16,7 @@ from hoptrail.cli.commands.train import train_commands
 from hoptrail.cli.opening import (
     check_encoder_installed,
     check_readable,
+    check_store,
     leaving_no_empty_folder,
     load_named_encoder,
 )
@@ -36,10 +37,11 @@ from hoptrail.cli.options import (
 from hoptrail.cli.printing import print_json, say
 from hoptrail.cli.settings_file import SettingsFileOption, WriteSettingsOption, training_config
 from hoptrail.cli.tracking import TrackerOption, training_progress
-from hoptrail.errors import InputError, StoreUnavailable
+from hoptrail.errors import InputError
 
 if TYPE_CHECKING:
     from hoptrail.api.memory import Memory
+    from hoptrail.cli.locations import StoreLocation
     from hoptrail.learning.generation.joint_training import RagExample
     from hoptrail.learning.generation.rag_model import TrailContext
     from hoptrail.memory.views.view import View
@@ -153,7 +155,7 @@ def train_rag_model(
     with (
         leaving_no_empty_folder(out),
         training_progress(context, tracker, out, asdict(config)) as steps,
-        Memory(store, encoder=loaded, track_usage=False) as memory,
+        Memory(store.place, encoder=loaded, track_usage=False) as memory,
     ):
         view = memory.store.view(namespace or ())
         model = RagModel(
@@ -222,7 +224,7 @@ def generate_answer(
     from hoptrail.learning.generation.rag_model import RagModel
 
     _check_store(store, encoder)
-    with Memory(store, encoder=load_named_encoder(encoder), track_usage=False) as memory:
+    with Memory(store.place, encoder=load_named_encoder(encoder), track_usage=False) as memory:
         loaded = RagModel.load(model, memory.store, namespace or ())
         view = memory.store.view(namespace or ())
         contexts = None
@@ -246,7 +248,7 @@ def generate_answer(
     return 0
 
 
-def _check_store(store: Path, encoder: str | None, *files: Path) -> None:
+def _check_store(store: StoreLocation, encoder: str | None, *files: Path) -> None:
     """Refuse to begin where a file cannot be read, there is no store, or no encoder is installed.
 
     Raises:
@@ -255,8 +257,7 @@ def _check_store(store: Path, encoder: str | None, *files: Path) -> None:
     """
     check_readable(*files)
     check_encoder_installed(encoder)
-    if not store.exists():
-        raise StoreUnavailable(f"there is no store at {store}: hoptrail add makes one")
+    check_store(store)
 
 
 def _examples(

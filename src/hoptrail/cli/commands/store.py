@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from hoptrail.cli.app import EVERY_DAY, KEEPING, add_group, app, command
+from hoptrail.cli.locations import path_argument
 from hoptrail.cli.opening import check_readable, check_writable, new_memory, open_memory
 from hoptrail.cli.options import (
     EncoderOption,
@@ -19,7 +20,6 @@ from hoptrail.cli.options import (
     argument,
     number_argument,
     option,
-    path_argument,
     toggle,
 )
 from hoptrail.cli.printing import (
@@ -33,7 +33,9 @@ from hoptrail.cli.printing import (
 from hoptrail.outputs.printable import namespace_text, utc_text, validity_text
 
 if TYPE_CHECKING:
+    from hoptrail.api.memory import Memory
     from hoptrail.memory.passages.usage import History
+    from hoptrail.types import Namespace
 
 SOUND, UNSOUND = 0, 1
 
@@ -60,19 +62,13 @@ def show_info(store: StoreOption, namespace: NamespaceOption = None, json: JsonF
 
     Passages by namespace, bytes, its encoder, and how much of it was ever recalled.
     """
-    from hoptrail.memory.passages import usage, vector_rows
+    from hoptrail.memory.passages import vector_rows
     from hoptrail.memory.storage import store_info
     from hoptrail.memory.storage.namespaces import Scope
 
     scope = namespace or ()
     with open_memory(store, read_only=True) as memory:
-        spaces: dict[str, int] = {}
-        recalls = recalled = 0
-        for entry in usage.histories(memory.store, scope):
-            space = namespace_text(entry.namespace)
-            spaces[space] = spaces.get(space, 0) + 1
-            recalls += entry.counts.recalls
-            recalled += entry.counts.recalls > 0
+        spaces, recalls, recalled = _counts(memory, scope)
         with memory.store.reading() as connection:
             encoder = store_info.get(connection, "encoder")
             split = vector_rows.split_passages(connection, Scope.parse(scope))
@@ -88,7 +84,7 @@ def show_info(store: StoreOption, namespace: NamespaceOption = None, json: JsonF
             "encoder_change": asdict(change) if change else None,
             "language": language,
             "version": memory.store.version,
-            "bytes": store.stat().st_size,
+            "bytes": memory.store.path.stat().st_size,
         }
     if json:
         print_json(figures)
@@ -97,12 +93,33 @@ def show_info(store: StoreOption, namespace: NamespaceOption = None, json: JsonF
         f"{store}: {counted(figures['passages'], 'passage')}, {figures['bytes']:,} bytes, "
         f"version {figures['version']}, encoder {encoder or 'none yet'}, language {language}",
         f"{split} longer than the encoder's window, with a vector for each part",
-        f"{recalled} were recalled, {counted(recalls, 'time')} in all",
+        "recalls are not counted on a server"
+        if recalls is None
+        else f"{recalled} were recalled, {counted(recalls, 'time')} in all",
         *([changing_line(change)] if change else []),
         *(f"  {space or '(root)'}: {count}" for space, count in spaces.items()),
     ]
     say(*lines)
     return 0
+
+
+def _counts(memory: Memory, scope: Namespace) -> tuple[dict[str, int], int | None, int | None]:
+    """Passages by namespace, how often any was recalled, and how many were; None on a server."""
+    from hoptrail.memory.passages import usage
+
+    spaces: dict[str, int] = {}
+    if memory.store.database.is_shared:
+        for passage in memory.store.passages(scope):
+            space = namespace_text(passage.namespace)
+            spaces[space] = spaces.get(space, 0) + 1
+        return spaces, None, None
+    recalls = recalled = 0
+    for entry in usage.histories(memory.store, scope):
+        space = namespace_text(entry.namespace)
+        spaces[space] = spaces.get(space, 0) + 1
+        recalls += entry.counts.recalls
+        recalled += entry.counts.recalls > 0
+    return spaces, recalls, recalled
 
 
 @command(store_commands, "history", examples="store history --store agent.db marie-curie")

@@ -15,6 +15,7 @@ from hoptrail.cli.command import invocation_line, taking
 from hoptrail.cli.opening import (
     check_readable,
     check_results,
+    check_store,
     leaving_no_empty_folder,
     load_named_encoder,
     load_reward,
@@ -55,7 +56,7 @@ from hoptrail.cli.options import (
 from hoptrail.cli.printing import say
 from hoptrail.cli.settings_file import SettingsFileOption, WriteSettingsOption, training_config
 from hoptrail.cli.tracking import TrackerOption, training_progress
-from hoptrail.errors import ConfigError, InputError, StoreUnavailable
+from hoptrail.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from hoptrail.policies.policy import Policy
@@ -296,15 +297,14 @@ def train_on_feedback(
 
     if len(questions or ()) > 1:
         raise ConfigError("train feedback takes one file of --questions")
-    if not store.exists():
-        raise StoreUnavailable(f"there is no store at {store}: recall.feedback writes to one")
+    check_store(store)
     options = {"seed": seed, "epochs": epochs}
     config = training_config(context, TuneConfig, options)
     start = _trainable_policy(policy or "shipped")
     with training_progress(context, tracker, out, asdict(config)) as steps:
         # Not the one with the disk cache: what users asked should leave no vector there.
         loaded = load_named_encoder(encoder)
-        with Store(store, encoder=loaded) as opened:
+        with Store(store.place, encoder=loaded) as opened:
             update = learn_from_use(
                 opened,
                 start,

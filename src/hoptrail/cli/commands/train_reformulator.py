@@ -12,6 +12,7 @@ import typer
 from hoptrail.cli.app import command
 from hoptrail.cli.command import invocation_line, taking
 from hoptrail.cli.commands.train import train_commands
+from hoptrail.cli.locations import path_argument
 from hoptrail.cli.opening import (
     check_encoder_installed,
     check_readable,
@@ -29,7 +30,6 @@ from hoptrail.cli.options import (
     SeedOption,
     argument,
     option,
-    path_argument,
     path_option,
     whole_argument,
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from hoptrail.cli import source_files
@@ -36,6 +35,7 @@ from hoptrail.errors import InputError
 from hoptrail.types import Namespace
 
 if TYPE_CHECKING:
+    from hoptrail.cli.locations import StoreLocation
     from hoptrail.formats.documents import Sources
     from hoptrail.types import Passage
 
@@ -120,7 +120,7 @@ def add_passages(
 
 def _write(
     batch: Sources,
-    store: Path,
+    store: StoreLocation,
     namespace: Namespace | None,
     encoder: str | None,
     language: str | None,

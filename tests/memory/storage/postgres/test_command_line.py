@@ -1,0 +1,118 @@
+"""The command line takes the URL of a server where it takes the path of a file."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from hoptrail.cli.main import main
+from hoptrail.memory.encoders import transformer as encoders
+from hoptrail.memory.testing.hash_encoder import HashEncoder
+
+pytestmark = pytest.mark.slow
+
+QUESTION = "Where was the builder of Fram born?"
+CORPUS = """\
+{"id": "fram", "title": "Fram", "text": "Fram was built by Colin Archer.", "links": ["archer"]}
+{"id": "archer", "title": "Colin Archer", "text": "Colin Archer was born in Larvik."}
+{"id": "larvik", "title": "Larvik", "text": "Larvik lies at the mouth of a fjord."}
+"""
+VERBS = (
+    ("add", "corpus.jsonl"),
+    ("add", "--namespace", "team", "--text", "The lamp of Andenes is red."),
+    ("list",),
+    ("get", "fram"),
+    ("search", "fjord"),
+    ("recall", QUESTION),
+    ("upsert", "corpus.jsonl"),
+    ("update", "larvik", "--text", "Larvik lies in the south."),
+    ("supersede", "larvik", "--text", "Larvik is a town.", "--at", "2026-01-31"),
+    ("link", "archer", "fram", "--kind", "built"),
+    ("unlink", "archer", "fram"),
+    ("delete", "archer"),
+    ("forget", "--namespace", "team", "--all", "--yes"),
+    ("store", "dedup"),
+    ("store", "export", "out.jsonl"),
+    ("get", "nobody"),
+)
+VOLATILE = ("id", "ids", "added", "milliseconds", "written_at", "seconds")
+"""Keys whose values are another one's each time; of a passage, the id is not."""
+
+
+@pytest.fixture(autouse=True)
+def _folder(monkeypatch, tmp_path, host) -> None:
+    monkeypatch.setattr(encoders, "minilm", lambda **_: HashEncoder(384))
+    monkeypatch.setenv("HOPTRAIL_CONFIG", str(tmp_path / "config.toml"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "corpus.jsonl").write_text(CORPUS, encoding="utf-8")
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs a command line; its exit code, stdout and stderr."""
+
+    def call(*argv: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = main([str(arg) for arg in argv])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def steady(value: object) -> object:
+    """A result without what is another one's each time."""
+    if isinstance(value, dict):
+        return {
+            key: type(one).__name__ if key in VOLATILE else steady(one)
+            for key, one in value.items()
+        }
+    return [steady(one) for one in value] if isinstance(value, list) else value
+
+
+def test_each_verb_answers_as_over_a_file(run, url, tmp_path) -> None:
+    for verb in VERBS:
+        results = []
+        for store in (tmp_path / "a.db", url):
+            code, out, err = run(*verb, "--store", store, "--json")
+            results.append((code, steady(json.loads(out)) if out else None, code and err))
+        assert results[0] == results[1], verb
+    assert results[0][0] == 1  # the last one names nothing
+
+
+def test_the_environment_names_the_server(run, url, monkeypatch) -> None:
+    monkeypatch.setenv("HOPTRAIL_STORE", url)
+    code, _, err = run("list")
+    assert (code, "there is no store at postgresql://" in err) == (1, True), err
+    assert run("add", "corpus.jsonl")[0] == 0
+    assert json.loads(run("list", "--json")[1])["count"] == 3
+    info = json.loads(run("store", "info", "--json")[1])
+    assert (info["passages"], info["namespaces"], info["recalls"]) == (3, {"": 3}, None)
+    assert "recalls are not counted on a server" in run("store", "info")[1]
+
+
+def test_a_password_that_is_taken_is_not_shown(run, cluster, url) -> None:
+    cluster.execute("CREATE ROLE anna LOGIN SUPERUSER PASSWORD 'geheim'")
+    secret = url.replace("//postgres@", "//anna:geheim@", 1)
+    code, out, err = run("add", "--store", secret, "corpus.jsonl")
+    assert (code, "3 passages added to postgresql://anna:***@" in out) == (0, True), err
+    for command in (("store", "verify"), ("list", "--namespace", "no"), ("store", "info")):
+        out, err = run(*command, "--store", secret)[1:]
+        assert "geheim" not in out + err
+        assert "postgresql://anna" in out + err
+
+
+def test_what_a_server_does_not_do_is_refused_by_name(run, url, tmp_path) -> None:
+    assert run("add", "--store", url, "corpus.jsonl")[0] == 0
+    for command in (
+        ("store", "verify"),
+        ("store", "repair"),
+        ("store", "purge"),
+        ("store", "backup", "b.db"),
+        ("store", "history", "fram"),
+        ("store", "audit"),
+        ("explore",),
+    ):
+        code, _, err = run(*command, "--store", url)
+        assert (code, "docs/guides/postgresql.md" in err) == (1, True), err
