@@ -35,6 +35,7 @@ from hoptrail.learning.answering.answer_network import (
 from hoptrail.learning.answering.certainty import Certainty
 from hoptrail.learning.answering.comparisons.country_comparison import compare_countries
 from hoptrail.learning.answering.comparisons.date_comparison import compare_dates
+from hoptrail.learning.answering.comparisons.number_comparison import compare_numbers
 from hoptrail.learning.answering.comparisons.sides import ComputedAnswer
 from hoptrail.learning.answering.trail_windows import (
     PassageTokens,
@@ -276,7 +277,9 @@ class ExtractiveReader:
         contents = [(question, [p.content for p in passages]) for question, passages in trails]
         readings = self._network_readings(contents)
         comparisons = [
-            compare_dates(question, passages) or compare_countries(question, passages)
+            compare_dates(question, passages)
+            or compare_countries(question, passages)
+            or compare_numbers(question, passages)
             for question, passages in trails
         ]
         return [

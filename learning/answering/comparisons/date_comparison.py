@@ -13,9 +13,10 @@ from itertools import pairwise
 
 from hoptrail.learning.answering.comparisons.sides import (
     ComputedAnswer,
+    as_choice,
     director_of,
     places_by_title,
-    short_title,
+    sides_of_choice,
 )
 from hoptrail.types import Passage
 
@@ -45,7 +46,6 @@ _KINDS = (
     ("release", re.compile(r"\b(?:released|came out|come out|published|issued)\b")),
     ("start", re.compile(r"\b(?:founded|established|formed|started|created|opened)\b")),
 )
-_OF_TWO = re.compile(r"\b((?:out of|between) .*) and ", re.IGNORECASE)
 _LATER = re.compile(r"\b(?:later|last|younger|more recent(?:ly)?|newer|longer)\b")
 _EARLIER = re.compile(r"\b(?:earlier|first|older|before)\b")
 
@@ -57,14 +57,14 @@ def compare_dates(question: str, passages: Sequence[Passage]) -> ComputedAnswer 
         question: In words.
         passages: What was read; passages without titles name neither side.
     """
-    question = _OF_TWO.sub(r"\1 or ", question)
+    question = as_choice(question)
     lowered = question.lower()
     kind = next((name for name, pattern in _KINDS if pattern.search(lowered)), None)
     later, earlier = bool(_LATER.search(lowered)), bool(_EARLIER.search(lowered))
     if kind is None or later == earlier or " or " not in question:
         return None
     titles = places_by_title(passages)
-    sides = _sides(question, titles)
+    sides = sides_of_choice(question, titles)
     if sides is None:
         return None
     values: list[tuple[float, ...]] = []
@@ -85,34 +85,6 @@ def compare_dates(question: str, passages: Sequence[Passage]) -> ComputedAnswer 
         return None
     best = int((values[1] > values[0]) == later)
     return ComputedAnswer(sides[best][0], tuple(places))
-
-
-def _sides(question: str, titles: dict[str, int]) -> list[tuple[str, int]] | None:
-    """The two sides by which a question compares, with the places of the passages about them."""
-    before, _, behind = question.rstrip("? ").rpartition(" or ")
-    right = _prefix(behind, titles)
-    left = _suffix(before, titles)
-    if right is None or left is None or left[1] == right[1]:
-        return None
-    return [left, right]
-
-
-def _suffix(text: str, titles: dict[str, int]) -> tuple[str, int] | None:
-    """The longest end of a text that is a title."""
-    for match in re.finditer(r"(?:^|[\s,:])(?=\S)", text):
-        part = text[match.end() :]
-        if (place := titles.get(short_title(part))) is not None:
-            return part.strip(" ,"), place
-    return None
-
-
-def _prefix(text: str, titles: dict[str, int]) -> tuple[str, int] | None:
-    """The longest beginning of a text that is a title."""
-    ends = [match.start() for match in re.finditer(r"[\s,]|$", text)]
-    for end in reversed(ends):
-        if end and (place := titles.get(short_title(text[:end]))) is not None:
-            return text[:end].strip(" ,"), place
-    return None
 
 
 def _dates(kind: str, text: str, place: int) -> list[DatePlace] | None:

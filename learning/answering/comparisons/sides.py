@@ -16,6 +16,7 @@ _DIRECTS = (" directed by ", " director ", " ")
 """What stands before a director's name, what says most first; without either, anything does."""
 _NAME_WORDS = 4
 """Words of a director's name, at most."""
+_OF_TWO = re.compile(r"\b((?:out of|between) .*) and ", re.IGNORECASE)
 
 Place = tuple[int, int, int]
 """A passage's place, the first character in its text and the one past the last."""
@@ -83,4 +84,46 @@ def director_of(passage: Passage, titles: Mapping[str, int], sides: Collection[i
         parts = [place for title, place in others if title.split()[-1] in behind]
         if whole or len(parts) == 1:
             return min(whole)[1] if whole else parts[0]
+    return None
+
+
+def as_choice(question: str) -> str:
+    """A question between two of which one is to be named, with "or" between them.
+
+    Args:
+        question: In words; one that names them with "between" and "and" is changed.
+    """
+    return _OF_TWO.sub(r"\1 or ", question)
+
+
+def sides_of_choice(question: str, titles: Mapping[str, int]) -> list[tuple[str, int]] | None:
+    """The two between which a question chooses, with the places of the passages about them.
+
+    Args:
+        question: In words, with "or" between the two.
+        titles: Places of passages by their titles.
+    """
+    before, _, behind = question.rstrip("? ").rpartition(" or ")
+    right = _prefix(behind, titles)
+    left = _suffix(before, titles)
+    if right is None or left is None or left[1] == right[1]:
+        return None
+    return [left, right]
+
+
+def _suffix(text: str, titles: Mapping[str, int]) -> tuple[str, int] | None:
+    """The longest end of a text that is a title."""
+    for match in re.finditer(r"(?:^|[\s,:])(?=\S)", text):
+        part = text[match.end() :]
+        if (place := titles.get(short_title(part))) is not None:
+            return part.strip(" ,"), place
+    return None
+
+
+def _prefix(text: str, titles: Mapping[str, int]) -> tuple[str, int] | None:
+    """The longest beginning of a text that is a title."""
+    ends = [match.start() for match in re.finditer(r"[\s,]|$", text)]
+    for end in reversed(ends):
+        if end and (place := titles.get(short_title(text[:end]))) is not None:
+            return text[:end].strip(" ,"), place
     return None

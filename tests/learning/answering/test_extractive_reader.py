@@ -109,6 +109,19 @@ def test_two_dates_are_compared_and_are_the_evidence(reader) -> None:
     assert words == ["3 May 1950", "1949"]
 
 
+def test_two_numbers_are_compared_and_are_the_evidence(reader) -> None:
+    passages = [
+        Passage("a", "Mount Ulv is 2,410 m high.", title="Mount Ulv"),
+        Passage("b", "Hestfjell rises to 8,100 feet.", title="Hestfjell"),
+    ]
+    answer = reader.read("Which mountain is higher, Mount Ulv or Hestfjell?", passages)
+    assert answer.text == "Hestfjell"
+    said = {
+        one.id: passages["ab".index(one.id)].text[one.start : one.end] for one in answer.evidence
+    }
+    assert said == {"a": "2,410 m", "b": "8,100 feet"}
+
+
 def test_two_countries_are_compared_and_are_the_evidence(reader) -> None:
     passages = [
         Passage("a", "Ann Ray is a Swiss singer.", "Ann Ray"),
