@@ -100,6 +100,11 @@ def _score_lines(policy: DescribedPolicy) -> list[str]:
             f"{100 * figures['needed_error']:.1f} points and of `complete` "
             f"{100 * figures['complete_error']:.1f}"
             + (
+                f" ({100 * figures['complete_error_of_all']:.1f} where some have no answer)"
+                if "complete_error_of_all" in figures
+                else ""
+            )
+            + (
                 f", AUROC of answerable questions {figures['answerable_auroc']:.2f}"
                 if "answerable_auroc" in figures
                 else ""

@@ -181,20 +181,26 @@ def judge_scores(scores: ScoreCalibration, walks: Sequence[JudgedWalk]) -> dict[
     Returns:
         Of the first ten passages of those that can be answered, the calibration error of
         `probability` and of `complete`; and of all, how well `complete` of five passages tells
-        those that can be answered from the others (AUROC, where there are both). Where it says
-        when to stop, how much more recall that brings than a fixed number of passages.
+        those that can be answered from the others (AUROC), and its calibration error where as many
+        cannot be as in the fit; both where there are both. Where it says when to stop, how much
+        more recall that brings than a fixed number of passages.
     """
-    needed, complete, stated_of_five = [], [], []
+    needed, stated_of_five = [], []
+    complete: dict[bool, list[tuple[Reals, NDArray[np.bool_]]]] = {True: [], False: []}
     for walk in walks:
         probabilities = scores.probabilities(walk.features)
         suffices = scores.completeness(walk.features, probabilities)
         stated_of_five.append(float(suffices[: RANKS // 4][-1]))
+        complete[walk.answerable].append((suffices[:JUDGED], walk.suffices[:JUDGED]))
         if walk.answerable:
             needed.append((probabilities[:JUDGED], walk.needed[:JUDGED]))
-            complete.append((suffices[:JUDGED], walk.suffices[:JUDGED]))
-    answerable = [walk.answerable for walk in walks]
-    figures = {"needed_error": _error(needed), "complete_error": _error(complete)}
-    if any(answerable) and not all(answerable):
+    figures = {"needed_error": _error(needed), "complete_error": _error(complete[True])}
+    if all(complete.values()):
+        wanted = round(len(complete[True]) * UNANSWERABLE / (1 - UNANSWERABLE))
+        every = max(1, len(complete[False]) // max(1, wanted))
+        some = complete[False][::every][:wanted]
+        figures["complete_error_of_all"] = _error([*complete[True], *some])
+        answerable = [walk.answerable for walk in walks]
         figures["answerable_auroc"] = auroc(stated_of_five, answerable)
     if scores.stopping is not None:
         figures["reading_gain"] = reading_gain(walks, scores, scores.stopping)

@@ -68,6 +68,7 @@ def test_what_is_stated_comes_true_on_a_set_that_was_left_out() -> None:
     for figures in scores.fit["left_out"].values():
         assert figures["needed_error"] < 0.08
         assert figures["answerable_auroc"] > 0.85
+        assert figures["complete_error_of_all"] < 0.08  # a share of them cannot be answered
     assert judge_scores(scores, made_up("d", 120, rng))["needed_error"] < 0.08
 
 
