@@ -196,9 +196,9 @@ def judge_scores(scores: ScoreCalibration, walks: Sequence[JudgedWalk]) -> dict[
             needed.append((probabilities[:JUDGED], walk.needed[:JUDGED]))
     figures = {"needed_error": _error(needed), "complete_error": _error(complete[True])}
     if all(complete.values()):
-        wanted = round(len(complete[True]) * UNANSWERABLE / (1 - UNANSWERABLE))
-        every = max(1, len(complete[False]) // max(1, wanted))
-        some = complete[False][::every][:wanted]
+        count = round(len(complete[True]) * UNANSWERABLE / (1 - UNANSWERABLE))
+        every = max(1, len(complete[False]) // max(1, count))
+        some = complete[False][::every][:count]
         figures["complete_error_of_all"] = _error([*complete[True], *some])
         answerable = [walk.answerable for walk in walks]
         figures["answerable_auroc"] = auroc(stated_of_five, answerable)
