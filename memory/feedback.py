@@ -5,8 +5,7 @@ passages by rowid and go with them, in the same transaction: a passage that is d
 over takes along that it was returned, what was said of it, and every trail that read it. A recall
 of which nothing that it returned is left goes as a whole, with its question.
 
-Each row has a checksum, which `verify` compares; `repair` deletes a recall one of whose rows is not
-as it was written, since nothing is to be learned from it.
+The tables are those of `hoptrail.memory.storage.feedback_tables`.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from hoptrail.errors import InputError
 from hoptrail.memory.storage import checksums, damaged, records, schema
+from hoptrail.memory.storage.feedback_tables import CHECKED, MIGRATIONS, OWNER, seal_feedback
 from hoptrail.memory.storage.namespaces import (
     Scope,
     ScopeLike,
@@ -31,96 +31,6 @@ from hoptrail.values.numbers import finite, shown
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
-
-OWNER = "feedback"
-
-CHECKED = {
-    "feedback_recalls": (
-        "number",
-        "id, namespace, question, filter, effort, explore, policy, version, asked_at, reward, "
-        "rewarded_at",
-        "number",
-    ),
-    "feedback_returned": ("recall, position", "passage, reward", "recall"),
-    "feedback_trails": ("number", "recall, place, stopped, log_prob, log_inclusion", "recall"),
-    "feedback_hops": (
-        "trail, step",
-        "passage",
-        "(SELECT recall FROM feedback_trails WHERE number = trail)",
-    ),
-}
-"""Each table with its key, the other columns that its checksum covers, and the recall of a row."""
-
-
-def _add_checksums(connection: Connection) -> None:
-    """Give the tables their checksums, those of the rows that are there too: a migration."""
-    for table in CHECKED:
-        connection.execute(f"ALTER TABLE {table} ADD COLUMN checksum INTEGER")
-    seal_feedback(connection)
-
-
-MIGRATIONS: tuple[schema.Migration, ...] = (
-    """
-    CREATE TABLE feedback_recalls (
-        number INTEGER PRIMARY KEY,
-        id TEXT NOT NULL UNIQUE,
-        namespace TEXT NOT NULL,      -- the scope that was asked
-        question TEXT NOT NULL,
-        filter TEXT,
-        effort TEXT NOT NULL,
-        explore INTEGER,
-        policy TEXT NOT NULL,
-        version INTEGER NOT NULL,     -- the store's
-        asked_at REAL NOT NULL,
-        reward REAL,                  -- of the recall as a whole
-        rewarded_at REAL NOT NULL
-    );
-    CREATE INDEX feedback_recalls_namespace ON feedback_recalls (namespace);
-
-    CREATE TABLE feedback_returned (
-        recall INTEGER NOT NULL REFERENCES feedback_recalls (number) ON DELETE CASCADE,
-        position INTEGER NOT NULL,
-        passage INTEGER NOT NULL REFERENCES passages (rowid) ON DELETE CASCADE,
-        reward REAL,
-        PRIMARY KEY (recall, position)
-    ) WITHOUT ROWID;
-    CREATE INDEX feedback_returned_passage ON feedback_returned (passage);
-
-    CREATE TABLE feedback_trails (
-        number INTEGER PRIMARY KEY,
-        recall INTEGER NOT NULL REFERENCES feedback_recalls (number) ON DELETE CASCADE,
-        place INTEGER NOT NULL,
-        stopped INTEGER NOT NULL,
-        log_prob REAL NOT NULL,
-        log_inclusion REAL            -- NULL where nothing was drawn
-    );
-    CREATE INDEX feedback_trails_recall ON feedback_trails (recall);
-
-    CREATE TABLE feedback_hops (
-        trail INTEGER NOT NULL REFERENCES feedback_trails (number) ON DELETE CASCADE,
-        step INTEGER NOT NULL,
-        passage INTEGER NOT NULL REFERENCES passages (rowid) ON DELETE CASCADE,
-        PRIMARY KEY (trail, step)
-    ) WITHOUT ROWID;
-    CREATE INDEX feedback_hops_passage ON feedback_hops (passage);
-
-    -- A trail without one of its passages is no trail.
-    CREATE TRIGGER feedback_hops_deleted AFTER DELETE ON feedback_hops BEGIN
-        DELETE FROM feedback_trails WHERE number = old.trail;
-    END;
-    CREATE TRIGGER feedback_returned_deleted AFTER DELETE ON feedback_returned
-    WHEN NOT EXISTS (SELECT 1 FROM feedback_returned WHERE recall = old.recall) BEGIN
-        DELETE FROM feedback_recalls WHERE number = old.recall;
-    END;
-    -- What was said was said of the old text.
-    CREATE TRIGGER feedback_rewritten AFTER UPDATE OF title, text ON passages
-    WHEN old.text IS NOT new.text OR old.title IS NOT new.title BEGIN
-        DELETE FROM feedback_hops WHERE passage = old.rowid;
-        DELETE FROM feedback_returned WHERE passage = old.rowid;
-    END;
-    """,
-    _add_checksums,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +112,6 @@ class FeedbackLog:
             StoreError: The store is read-only.
         """
         check_reward(reward)
-        self.store.database.require_file("feedback")
         self.store.migrate(OWNER, MIGRATIONS)
         with self.store.transaction() as connection:
             number = _number(connection, recall.id)
@@ -338,23 +247,6 @@ def remove_damaged(connection: Connection) -> int:
     for number in numbers:  # none where there are no such tables
         connection.execute("DELETE FROM feedback_recalls WHERE number = ?", (number,))
     return len(numbers)
-
-
-def seal_feedback(connection: Connection, recall: int | None = None) -> None:
-    """Write the checksums of a recall's rows as they now are.
-
-    Args:
-        connection: The store's, in a write transaction.
-        recall: Its number; all of them by default.
-    """
-    for table, (key, columns, recall_of) in CHECKED.items():
-        names = key.split(", ")
-        where = "" if recall is None else f" WHERE {recall_of} = {recall:d}"
-        rows = connection.execute(f"SELECT {key}, {columns} FROM {table}{where}").fetchall()
-        connection.executemany(
-            f"UPDATE {table} SET checksum = ? WHERE {' AND '.join(f'{n} = ?' for n in names)}",
-            [(checksums.of_row(row), *row[: len(names)]) for row in rows],
-        )
 
 
 def _has_tables(connection: Connection) -> bool:

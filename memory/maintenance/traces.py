@@ -15,10 +15,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hoptrail.memory import feedback
 from hoptrail.memory.maintenance import recall_log
 from hoptrail.memory.passages import provenance, versions
-from hoptrail.memory.storage import records, schema
+from hoptrail.memory.storage import feedback_tables, records, schema
 from hoptrail.memory.storage.namespaces import Scope, ScopeLike
 from hoptrail.memory.store import Store
 from hoptrail.types import Passage
@@ -124,7 +123,7 @@ def restore_counts(store: Store, traces: PassageTraces) -> None:
 def _feedback_rows(connection: Connection, rowids: Sequence[int]) -> dict[str, list[Row]]:
     """The rows of feedback that go with passages, and the recalls that they belong to."""
     names = ("feedback_returned", "feedback_hops", "feedback_trails", "feedback_recalls")
-    if not schema.applied(connection, feedback.OWNER):
+    if not schema.applied(connection, feedback_tables.OWNER):
         return {name: [] for name in names}
     returned = _select(connection, "feedback_returned", "passage", rowids)
     read = {row["trail"] for row in _select(connection, "feedback_hops", "passage", rowids)}
@@ -171,7 +170,7 @@ def _restore_feedback(
             new = {**step, "trail": number, "passage": rowid_of[step["passage"]]}
             _insert(connection, "feedback_hops", new)
     for number in number_of.values():
-        feedback.seal_feedback(connection, number)
+        feedback_tables.seal_feedback(connection, number)
 
 
 def _restore_log(

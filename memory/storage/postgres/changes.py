@@ -19,6 +19,11 @@ from hoptrail.memory.passages import batches, provenance
 from hoptrail.memory.storage import checksums, records, store_info
 from hoptrail.memory.storage.namespaces import decode_namespace
 from hoptrail.memory.storage.postgres import shared_tables
+from hoptrail.memory.storage.postgres.shared_feedback import (
+    pull_feedback,
+    push_feedback,
+    watch_feedback,
+)
 from hoptrail.types import Link, Passage
 
 if TYPE_CHECKING:
@@ -80,6 +85,7 @@ def pull(connection: sqlite3.Connection, remote: Connection[Any], version: int) 
             for row in rows:
                 _put(connection, row, vectors.get((row[0], row[1]), []))
             before = last
+    pull_feedback(connection, remote, since)
     info = read_info(remote)
     for key in SHARED:
         if key in info and info[key] != store_info.get(connection, key):
@@ -126,6 +132,7 @@ def watch(connection: sqlite3.Connection) -> None:
     """
     for statement in _WATCH:
         connection.execute(statement)
+    watch_feedback(connection)
 
 
 def push(
@@ -140,6 +147,8 @@ def push(
         info: What the server says of the store; see `read_info`.
     """
     _version_merges(connection, since)
+    with remote.cursor() as cursor:
+        push_feedback(connection, cursor)
     changed = store_info.newest_version(connection) != since
     for key in SHARED:
         value = store_info.get(connection, key)

@@ -6,25 +6,13 @@ by row-level security, whatever program it connects with; its replicas hold noth
 
 from __future__ import annotations
 
-from typing import Any
-
 from hoptrail.errors import InputError
 from hoptrail.memory.storage.database import BUSY_SECONDS
 from hoptrail.memory.storage.namespaces import Scope
-from hoptrail.memory.storage.postgres.server import Remote, Server
+from hoptrail.memory.storage.postgres.server import Server, give_rights
 from hoptrail.types import Namespace
 from hoptrail.values.flags import flag
 from hoptrail.values.strings import check_string
-
-_WRITTEN = {
-    "hoptrail_head": "UPDATE",
-    "hoptrail_commits": "INSERT",
-    "hoptrail_meta": "INSERT, UPDATE",
-    "hoptrail_passages": "INSERT, UPDATE, DELETE",
-    "hoptrail_vectors": "INSERT, UPDATE, DELETE",
-    "hoptrail_deletions": "INSERT",
-}
-"""What a role that writes does to the tables, all of which it reads."""
 
 
 def grant_namespace(url: str, role: str, namespace: Namespace, *, write: bool = True) -> None:
@@ -53,7 +41,7 @@ def grant_namespace(url: str, role: str, namespace: Namespace, *, write: bool = 
                 "INSERT INTO hoptrail_grants VALUES (%s, %s) ON CONFLICT DO NOTHING",
                 (role, encoded),
             )
-            _give_rights(remote, role, write=write)
+            give_rights(remote.connection, role, write=write)
             remote.commit(remote.head.version)
     finally:
         server.close()
@@ -91,20 +79,3 @@ def revoke_namespace(url: str, role: str, namespace: Namespace) -> None:
             remote.commit(remote.head.version)
     finally:
         server.close()
-
-
-def _give_rights(remote: Remote, role: str, *, write: bool) -> None:
-    """Give a role the rights on the tables that row-level security then narrows."""
-    from psycopg import sql
-
-    def execute(statement: str, **names: str) -> None:
-        identifiers: dict[str, Any] = {key: sql.Identifier(name) for key, name in names.items()}
-        remote.connection.execute(sql.SQL(statement).format(**identifiers))
-
-    row = remote.connection.execute("SELECT current_schema()").fetchone()
-    execute("GRANT USAGE ON SCHEMA {schema} TO {role}", schema=row[0] if row else "", role=role)
-    for table in (*_WRITTEN, "hoptrail_grants"):
-        execute("REVOKE ALL ON {table} FROM {role}", table=table, role=role)
-        execute("GRANT SELECT ON {table} TO {role}", table=table, role=role)
-        if write and table in _WRITTEN:
-            execute(f"GRANT {_WRITTEN[table]} ON {{table}} TO {{role}}", table=table, role=role)

@@ -155,6 +155,25 @@ class Server:
                 f"{self.name} has tables of form {form} and this hoptrail knows "
                 f"{shared_tables.TABLES}: they were made by a newer version, install that one"
             )
+        if form < shared_tables.TABLES:
+            self._upgrade_tables(connection)
+
+    def _upgrade_tables(self, connection: Connection[Any]) -> None:
+        """Bring older tables to the present form, with the rights that roles have on them."""
+        try:
+            with connection.transaction():
+                form = _row(connection, "SELECT tables FROM hoptrail_head FOR UPDATE")[0]
+                for statements in shared_tables.UPGRADES[form - 1 :]:
+                    for statement in statements:
+                        connection.execute(statement)
+                for role, writes in connection.execute(shared_tables.ROLES).fetchall():
+                    give_rights(connection, role, write=writes)
+                connection.execute("UPDATE hoptrail_head SET tables = %s", (shared_tables.TABLES,))
+        except self._psycopg.errors.InsufficientPrivilege as error:
+            raise StoreUnavailable(
+                f"the tables of {self.name} are older than this hoptrail: open the store once as "
+                "the role that made them"
+            ) from error
 
     def _make_tables(self, connection: Connection[Any]) -> None:
         """Make them, once whoever does the same has had their turn."""
@@ -337,6 +356,29 @@ def has_store(url: str) -> bool:
     except NoTablesError:
         return False
     return True
+
+
+def give_rights(connection: Connection[Any], role: str, *, write: bool) -> None:
+    """Give a role the rights on the tables that row-level security then narrows.
+
+    Args:
+        connection: In a transaction, as the role that owns the tables.
+        role: That is to have them.
+        write: Whether it may write as well.
+    """
+    from psycopg import sql
+
+    def execute(statement: str, **names: str) -> None:
+        identifiers: dict[str, Any] = {key: sql.Identifier(name) for key, name in names.items()}
+        connection.execute(sql.SQL(statement).format(**identifiers))
+
+    schema = _row(connection, "SELECT current_schema()")[0] or ""
+    execute("GRANT USAGE ON SCHEMA {schema} TO {role}", schema=schema, role=role)
+    for table, rights in shared_tables.RIGHTS.items():
+        execute("REVOKE ALL ON {table} FROM {role}", table=table, role=role)
+        execute("GRANT SELECT ON {table} TO {role}", table=table, role=role)
+        if write and rights:
+            execute(f"GRANT {rights} ON {{table}} TO {{role}}", table=table, role=role)
 
 
 def _row(connection: Connection[Any], query: str) -> tuple[Any, ...]:

@@ -4,33 +4,53 @@ A passage is a row of `hoptrail_passages`, with its links and what was merged in
 its vectors are rows of `hoptrail_vectors`: the first is that of the passage as a whole, those after
 it are of the windows of a long text. `hoptrail_head` is one row, which every writer locks and gives
 a new version and a new token; `hoptrail_commits` keeps the tokens, so that a replica can tell
-whether what it holds is a past of what the server holds now. All is standard SQL with the type
+whether what it holds is a past of what the server holds now. `hoptrail_feedback` has a record for
+each recall that was judged, null where it was forgotten. All is standard SQL with the type
 `vector` of pgvector, and every table of passages begins its key with the namespace.
 
 Row-level security is on from the beginning. The role that made the tables sees everything; another
-one sees and writes the namespaces that `hoptrail_grants` gives it.
+one sees and writes the namespaces that `hoptrail_grants` gives it, and the feedback that it gave.
 """
 
 from __future__ import annotations
 
-TABLES = 1
+TABLES = 2
 """The form of the tables; a higher one was made by a newer version."""
 
 _SECURED = ("hoptrail_passages", "hoptrail_vectors", "hoptrail_deletions")
 """The tables of which a role sees the rows of its namespaces."""
 
 
-def _secure(table: str) -> tuple[str, str]:
-    """What lets a role see and write the rows of the namespaces that it was granted."""
+def _secure(table: str, more: str = "") -> tuple[str, str]:
+    """What lets a role see and write the rows of the namespaces that it was granted, and more."""
     granted = (
         "EXISTS (SELECT 1 FROM hoptrail_grants g WHERE g.role_name = current_user "
-        f"AND left({table}.namespace, length(g.namespace)) = g.namespace)"
+        f"AND left({table}.namespace, length(g.namespace)) = g.namespace) {more}"
     )
     return (
         f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY",
         f"CREATE POLICY hoptrail_namespaces ON {table} USING ({granted}) WITH CHECK ({granted})",
     )
 
+
+_FEEDBACK = (
+    """
+    CREATE TABLE hoptrail_feedback (
+        namespace TEXT COLLATE "C" NOT NULL,
+        id TEXT COLLATE "C" NOT NULL,
+        version BIGINT NOT NULL,
+        role_name TEXT NOT NULL DEFAULT current_user,
+        record TEXT,
+        PRIMARY KEY (namespace, id)
+    )
+    """,
+    "CREATE INDEX hoptrail_feedback_version ON hoptrail_feedback (version)",
+    *_secure("hoptrail_feedback", "OR role_name = current_user"),
+)
+"""The tables that form 2 has and form 1 had not."""
+
+UPGRADES = (_FEEDBACK,)
+"""What makes each form out of the one before, the second first."""
 
 CREATE = (
     "CREATE EXTENSION IF NOT EXISTS vector",
@@ -103,8 +123,27 @@ CREATE = (
     *(statement for table in _SECURED for statement in _secure(table)),
     "ALTER TABLE hoptrail_grants ENABLE ROW LEVEL SECURITY",
     "CREATE POLICY hoptrail_own ON hoptrail_grants FOR SELECT USING (role_name = current_user)",
+    *_FEEDBACK,
 )
 """What makes them, in one transaction."""
+
+RIGHTS = {
+    "hoptrail_head": "UPDATE",
+    "hoptrail_commits": "INSERT",
+    "hoptrail_meta": "INSERT, UPDATE",
+    "hoptrail_passages": "INSERT, UPDATE, DELETE",
+    "hoptrail_vectors": "INSERT, UPDATE, DELETE",
+    "hoptrail_deletions": "INSERT",
+    "hoptrail_feedback": "INSERT, UPDATE",
+    "hoptrail_grants": "",
+}
+"""What a role that writes does to the tables, all of which a role with grants reads."""
+
+ROLES = (
+    "SELECT DISTINCT r.rolname, has_table_privilege(r.rolname, 'hoptrail_passages', 'INSERT') "
+    "FROM hoptrail_grants g JOIN pg_roles r ON r.rolname = g.role_name"
+)
+"""The roles that were granted something, and whether they write."""
 
 INSERT_HEAD = f"INSERT INTO hoptrail_head VALUES (1, %s, {TABLES}, 0, '')"
 """Takes the name of the new store, which no other has."""
@@ -137,4 +176,14 @@ READ_VECTORS = (
     "SELECT v.namespace, v.id, v.embedding FROM hoptrail_vectors v "
     "JOIN hoptrail_passages p ON p.namespace = v.namespace AND p.id = v.id "
     "WHERE p.version > %s AND p.version <= %s ORDER BY v.namespace, v.id, v.part"
+)
+
+PUT_FEEDBACK = (
+    "INSERT INTO hoptrail_feedback (namespace, id, version, record) VALUES (%s, %s, %s, %s) "
+    "ON CONFLICT (namespace, id) DO UPDATE SET version = excluded.version, "
+    "record = excluded.record"
+)
+
+READ_FEEDBACK = (
+    "SELECT namespace, id, record FROM hoptrail_feedback WHERE version > %s ORDER BY version"
 )

@@ -99,9 +99,7 @@ def test_a_memory_moves_between_a_file_and_a_server(url, host, tmp_path) -> None
 def test_what_a_server_does_not_keep_is_refused_by_name(url, host, tmp_path) -> None:
     with Memory(url, encoder=HashEncoder(384)) as memory:
         memory.add(corpus())
-        recall = memory.recall(QUESTIONS[0], k=3)
         calls = {
-            "feedback": lambda: memory.feedback(recall.id, 1.0),
             "a log of recalls": lambda: memory.keep_log(100),
             "a change of encoder": lambda: memory.change_encoder(HashEncoder(64)),
             "a history": lambda: memory.history("p0"),
@@ -115,4 +113,3 @@ def test_what_a_server_does_not_keep_is_refused_by_name(url, host, tmp_path) -> 
             with pytest.raises(StoreError, match="needs a store that is one file") as caught:
                 call()
             assert str(caught.value).startswith(what.rstrip(","))
-        assert memory.feedback_given() == []

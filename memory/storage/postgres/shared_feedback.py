@@ -1,0 +1,183 @@
+"""Feedback, carried between the server and a replica: a judged recall is one record on the server.
+
+A record names passages by namespace and id, and says what they held: where one is gone or holds
+something else, what was said of it is left out, as it is in the file. Whoever changes a judged
+recall, by judging it again or by deleting a passage that it returned, writes its record anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from typing import TYPE_CHECKING, Any
+
+from hoptrail.memory.storage import schema, store_info
+from hoptrail.memory.storage.feedback_tables import MIGRATIONS, OWNER, seal_feedback
+from hoptrail.memory.storage.postgres import shared_tables
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+_NOTE = "INSERT INTO changed_feedback {} ON CONFLICT DO NOTHING"
+_OLD, _NEW = (_NOTE.format(f"VALUES ({row}.namespace, {row}.id)") for row in ("old", "new"))
+_OF_RECALL = _NOTE.format("SELECT namespace, id FROM feedback_recalls WHERE number = old.recall")
+_WATCHED = {
+    "insert_recall": f"INSERT ON main.feedback_recalls BEGIN {_NEW}",
+    "update_recall": f"UPDATE ON main.feedback_recalls BEGIN {_NEW}",
+    "delete_recall": f"DELETE ON main.feedback_recalls BEGIN {_OLD}",
+    "update_returned": f"UPDATE ON main.feedback_returned BEGIN {_OF_RECALL}",
+    "delete_returned": f"DELETE ON main.feedback_returned BEGIN {_OF_RECALL}",
+    "delete_trail": f"DELETE ON main.feedback_trails BEGIN {_OF_RECALL}",
+}
+_OF_A_RECALL = "question, filter, effort, explore, policy, version, asked_at, reward, rewarded_at"
+
+
+def watch_feedback(connection: sqlite3.Connection) -> None:
+    """Have a replica take note of the judged recalls that a write changes.
+
+    Args:
+        connection: The replica's, which writes.
+    """
+    connection.execute(
+        "CREATE TEMP TABLE IF NOT EXISTS changed_feedback (namespace TEXT, id TEXT, "
+        "PRIMARY KEY (namespace, id))"
+    )
+    connection.execute("DELETE FROM temp.changed_feedback")
+    if schema.applied(connection, OWNER):
+        for name, event in _WATCHED.items():
+            connection.execute(
+                f"CREATE TEMP TRIGGER IF NOT EXISTS feedback_{name} AFTER {event}; END"
+            )
+
+
+def push_feedback(connection: sqlite3.Connection, cursor: Any) -> None:
+    """Write to the server what a replica's transaction has changed of judged recalls.
+
+    Args:
+        connection: The replica's, in the transaction, watched since it began.
+        cursor: On the server, in a transaction in which nobody else writes.
+    """
+    keys = connection.execute("SELECT namespace, id FROM temp.changed_feedback").fetchall()
+    if not keys:
+        return
+    first = store_info.bump(connection, len(keys))
+    cursor.executemany(
+        shared_tables.PUT_FEEDBACK,
+        [(*key, first + i, _record(connection, key[1])) for i, key in enumerate(keys)],
+    )
+
+
+def pull_feedback(connection: sqlite3.Connection, remote: Connection[Any], since: int) -> None:
+    """Bring the feedback of a replica to the server's state; the passages are there already.
+
+    Args:
+        connection: The replica's, which writes.
+        remote: In a transaction that sees one state.
+        since: The version that the replica had.
+    """
+    rows = remote.execute(shared_tables.READ_FEEDBACK, (since,)).fetchall()
+    if not rows:
+        return
+    schema.migrate(connection, OWNER, MIGRATIONS, "the replica")
+    for namespace, id_, record in rows:
+        connection.execute("DELETE FROM feedback_recalls WHERE id = ?", (id_,))
+        if record is not None:
+            _put(connection, namespace, id_, json.loads(record))
+
+
+def _record(connection: sqlite3.Connection, id: str) -> str | None:
+    """A judged recall as the server has it; None where it is gone."""
+    recall = connection.execute(
+        f"SELECT number, {_OF_A_RECALL} FROM feedback_recalls WHERE id = ?", (id,)
+    ).fetchone()
+    if recall is None:
+        return None
+    number, *columns = recall
+    places: dict[int, int] = {}  # of passages in the record, by rowid
+    returned = [
+        (places.setdefault(rowid, len(places)), position, reward)
+        for rowid, position, reward in connection.execute(
+            "SELECT passage, position, reward FROM feedback_returned WHERE recall = ? "
+            "ORDER BY position",
+            (number,),
+        )
+    ]
+    trails = [
+        (
+            *columns_of_trail,
+            [
+                places.setdefault(rowid, len(places))
+                for (rowid,) in connection.execute(
+                    "SELECT passage FROM feedback_hops WHERE trail = ? ORDER BY step", (trail,)
+                )
+            ],
+        )
+        for trail, *columns_of_trail in connection.execute(
+            "SELECT number, place, stopped, log_prob, log_inclusion FROM feedback_trails "
+            "WHERE recall = ? ORDER BY number",
+            (number,),
+        ).fetchall()
+    ]
+    record = {
+        "recall": columns,
+        "passages": [_passage(connection, rowid) for rowid in places],
+        "returned": returned,
+        "trails": trails,
+    }
+    return json.dumps(record, ensure_ascii=False)
+
+
+def _passage(connection: sqlite3.Connection, rowid: int) -> tuple[str, str, str]:
+    """What names a passage on every host, and what it says."""
+    namespace, id_, title, text = connection.execute(
+        "SELECT namespace, id, title, text FROM passages WHERE rowid = ?", (rowid,)
+    ).fetchone()
+    return namespace, id_, _digest(title, text)
+
+
+def _digest(title: str | None, text: str) -> str:
+    return hashlib.sha256(json.dumps([title, text]).encode()).hexdigest()[:32]
+
+
+def _put(connection: sqlite3.Connection, namespace: str, id: str, record: Any) -> None:
+    """Write a judged recall into a replica, without what is gone of it."""
+    rowids = [_rowid(connection, *passage) for passage in record["passages"]]
+    returned = [
+        (rowids[place], position, reward)
+        for place, position, reward in record["returned"]
+        if rowids[place] is not None
+    ]
+    if not returned:
+        return
+    number = connection.execute(
+        f"INSERT INTO feedback_recalls (id, namespace, {_OF_A_RECALL}) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (id, namespace, *record["recall"]),
+    ).lastrowid
+    connection.executemany(
+        "INSERT INTO feedback_returned (recall, passage, position, reward) VALUES (?, ?, ?, ?)",
+        [(number, *row) for row in returned],
+    )
+    for *columns, places in record["trails"]:
+        hops = [rowids[place] for place in places]
+        if None in hops:  # a trail without one of its passages is none
+            continue
+        trail = connection.execute(
+            "INSERT INTO feedback_trails (recall, place, stopped, log_prob, log_inclusion) "
+            "VALUES (?, ?, ?, ?, ?)",
+            (number, *columns),
+        ).lastrowid
+        connection.executemany(
+            "INSERT INTO feedback_hops (trail, step, passage) VALUES (?, ?, ?)",
+            [(trail, step, rowid) for step, rowid in enumerate(hops)],
+        )
+    seal_feedback(connection, number)
+
+
+def _rowid(connection: sqlite3.Connection, namespace: str, id: str, digest: str) -> int | None:
+    """The row of a passage that is there and says what it said; None where it does not."""
+    row = connection.execute(
+        "SELECT rowid, title, text FROM passages WHERE namespace = ? AND id = ?", (namespace, id)
+    ).fetchone()
+    return row[0] if row is not None and _digest(row[1], row[2]) == digest else None
