@@ -28,8 +28,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from hoptrail.errors import ConfigError, InputError
+from hoptrail.learning.execution.single_thread import one_thread
 from hoptrail.learning.retrieval.collapse import CollapseMonitor
-from hoptrail.learning.single_thread import one_thread
 from hoptrail.memory.encoders.static import StaticEncoder
 from hoptrail.memory.encoders.transformer import Encoder, Vectors
 from hoptrail.memory.encoders.vectors import checked_vectors

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hoptrail.learning.execution.single_thread import one_thread
 from hoptrail.learning.losses import info_nce_loss, listwise_loss
 from hoptrail.learning.retrieval.collapse import CollapseMonitor, alignment, uniformity
-from hoptrail.learning.single_thread import one_thread
 
 TOPICS, PER_TOPIC, WIDTH, DIM = 32, 32, 64, 16
 NOISE, STEPS, RATE = 0.5, 300, 3e-3

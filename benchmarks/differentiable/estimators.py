@@ -37,8 +37,8 @@ from hoptrail.learning.estimators.relaxed import (
     relaxed_top_k,
     straight_through_top_k,
 )
+from hoptrail.learning.execution.single_thread import one_thread
 from hoptrail.learning.retrieval.soft_ranking import neural_sort
-from hoptrail.learning.single_thread import one_thread
 
 N, K, SAMPLES, REPEATS = 8, 2, 4, 4000
 STEPS, RATE = 300, 0.5

@@ -36,7 +36,7 @@ from hoptrail.learning import (
     rag_figures,
     train_rag,
 )
-from hoptrail.learning.single_thread import one_thread
+from hoptrail.learning.execution.single_thread import one_thread
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 
 SAYS = "mayor river dish bird mine song".split()

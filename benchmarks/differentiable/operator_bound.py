@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from hoptrail.learning.execution.single_thread import one_thread
 from hoptrail.learning.retrieval.operator import RetrievalOperator, SoftRead
-from hoptrail.learning.single_thread import one_thread
 from hoptrail.memory.encoders.query_side import for_questions
 from hoptrail.memory.encoders.transformer import minilm
 from hoptrail.memory.store import Store

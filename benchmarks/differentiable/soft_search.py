@@ -23,8 +23,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from hoptrail.formats.jsonl import read_questions
+from hoptrail.learning.execution.single_thread import one_thread
 from hoptrail.learning.retrieval.soft_lists import SoftLists, probe_error, soft_probe_log_probs
-from hoptrail.learning.single_thread import one_thread
 from hoptrail.memory.encoders.query_side import for_questions
 from hoptrail.memory.encoders.transformer import minilm
 from hoptrail.policies.data.corpora import OpenCorpus

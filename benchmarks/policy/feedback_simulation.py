@@ -26,7 +26,7 @@ import numpy as np
 
 from hoptrail.api.memory import Memory
 from hoptrail.formats.jsonl import read_questions
-from hoptrail.learning.single_thread import one_thread
+from hoptrail.learning.execution.single_thread import one_thread
 from hoptrail.memory.encoders.disk_cache import CachedEncoder
 from hoptrail.memory.encoders.transformer import minilm
 from hoptrail.memory.feedback import Feedback, FeedbackLog

@@ -20,10 +20,10 @@ import torch
 from torch import Tensor, nn
 
 from hoptrail.errors import ConfigError, InputError
+from hoptrail.learning.execution.single_thread import one_thread
 from hoptrail.learning.generation.rag_model import Contexts, RagModel, TrailContext
 from hoptrail.learning.reader.answers import normalize_answer
 from hoptrail.learning.retrieval.collapse import CollapseMonitor, uniformity
-from hoptrail.learning.single_thread import one_thread
 from hoptrail.values.numbers import above_zero, whole
 from hoptrail.values.progress import TrainingProgress
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from hoptrail.errors import ConfigError, InputError
 from hoptrail.learning.estimators.stochastic_beam import importance_weights, sampled_policy_loss
-from hoptrail.learning.single_thread import one_thread
+from hoptrail.learning.execution.single_thread import one_thread
 from hoptrail.policies.feedback.dataset import JudgedRecall
 from hoptrail.policies.objectives.imitation import LabelWeights, imitation_loss
 from hoptrail.policies.objectives.rollout import trail_log_probs

@@ -25,7 +25,7 @@ from hoptrail.formats.jsonl import sha256_of
 from hoptrail.formats.triples import EntityQuestion, read_entity_questions
 from hoptrail.graph.graph import Graph
 from hoptrail.graph.view import GraphView
-from hoptrail.learning.single_thread import one_thread
+from hoptrail.learning.execution.single_thread import one_thread
 from hoptrail.memory.encoders.disk_cache import CachedEncoder
 from hoptrail.memory.encoders.query_side import query_side
 from hoptrail.memory.encoders.transformer import Encoder, Vectors

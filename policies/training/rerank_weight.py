@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hoptrail.learning.single_thread import one_thread
+from hoptrail.learning.execution.single_thread import one_thread
 from hoptrail.policies.data.examples import Example, gold_clusters
 from hoptrail.policies.environment.candidates import RetrievalScope
 from hoptrail.policies.environment.efforts import EFFORTS

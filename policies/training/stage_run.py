@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from hoptrail.learning.single_thread import one_thread
+from hoptrail.learning.execution.single_thread import one_thread
 from hoptrail.policies.data.examples import Example
 from hoptrail.policies.networks.policy_network import PolicyNetwork
 from hoptrail.policies.policy import Policy

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from hoptrail.learning.execution.single_thread import one_thread
 from hoptrail.learning.set_likelihood import MAX_GOLD
-from hoptrail.learning.single_thread import one_thread
 from hoptrail.policies.data.examples import Example, Source
 from hoptrail.policies.environment.efforts import EFFORTS
 from hoptrail.policies.environment.state import StateInput

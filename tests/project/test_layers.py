@@ -70,6 +70,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "learning",
         (
+            "learning.execution",
             "learning.arrays",
             "learning.masked",
             "learning.weights",

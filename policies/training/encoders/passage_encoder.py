@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hoptrail.errors import ConfigError
+from hoptrail.learning.execution import processes
 from hoptrail.learning.indexes.moving_index import MovingIndex
 from hoptrail.learning.indexes.serving_error import serving_error
 from hoptrail.learning.low_rank import changed_copy
@@ -52,7 +53,6 @@ from hoptrail.policies.data.query_candidates import (
     objective_loss,
 )
 from hoptrail.policies.data.training_data import TrainingData
-from hoptrail.policies.training.encoders import processes
 from hoptrail.policies.training.encoders.query_encoder import (
     EvidenceQuestion,
     PassageScores,

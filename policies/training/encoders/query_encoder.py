@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hoptrail.errors import ConfigError, InputError
+from hoptrail.learning.execution import processes
 from hoptrail.learning.low_rank import changed_copy
 from hoptrail.learning.ranking_losses import TAUGHT
 from hoptrail.learning.retrieval.collapse import CollapseMonitor
@@ -50,7 +51,6 @@ from hoptrail.policies.data.query_candidates import (
 )
 from hoptrail.policies.data.training_data import TrainingData
 from hoptrail.policies.reformulation.query_text import query_text
-from hoptrail.policies.training.encoders import processes
 from hoptrail.policies.training.preparation import tuning_corpora
 from hoptrail.policies.training.stage_run import Schedule
 from hoptrail.types import Namespace

@@ -57,7 +57,7 @@ def training_progress(
     from hoptrail.cli.output import Steps
     from hoptrail.integrations.trackers.services import load_tracker
     from hoptrail.integrations.trackers.tracker import TrackedProgress
-    from hoptrail.policies.training.encoders.processes import is_first_process, launched_count
+    from hoptrail.learning.execution.processes import is_first_process, launched_count
 
     if launched_count() > 1 and not together:
         raise ConfigError(

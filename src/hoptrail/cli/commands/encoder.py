@@ -284,7 +284,7 @@ def _tuning_data(
 def _say_tuned(tuned: Any, kind: Kind, part: str, out: Path, json: bool) -> None:
     """Print what a training measured and wrote: as JSON, or as a table and lines."""
     from hoptrail.cli import output
-    from hoptrail.policies.training.encoders.processes import is_first_process
+    from hoptrail.learning.execution.processes import is_first_process
 
     made_of = tuned.made_of
     if not is_first_process():

@@ -18,7 +18,7 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 SHARES = """
 import torch
 from torch import nn
-from hoptrail.policies.training.encoders import processes
+from hoptrail.learning.execution import processes
 
 layer = nn.Linear(3, 2)
 with torch.no_grad():
