@@ -26,6 +26,7 @@ from hoptrail.learning.answering.extractive_reader import (
     WEIGHTS,
     ExtractiveReader,
 )
+from hoptrail.learning.execution.early_stopping import EarlyStopping
 from hoptrail.learning.low_rank import layer_number
 from hoptrail.memory.encoders.model_folder import check_own_folder
 from hoptrail.memory.encoders.transformer import Encoder, TransformerEncoder
@@ -42,7 +43,7 @@ from hoptrail.policies.reading.reading_figures import (
     read_held_out,
 )
 from hoptrail.policies.reading.recurring_names import ClozeQuestions
-from hoptrail.policies.reading.trail_sampling import TrainingTrail, sample_trail
+from hoptrail.policies.reading.trail_sampling import TrainingTrail, fixed_trails, sample_trail
 from hoptrail.policies.reading.trainable_reader import TrainableReader
 from hoptrail.policies.training.checkpoint import Checkpoint
 from hoptrail.values.numbers import above_zero, whole
@@ -89,6 +90,9 @@ class ReaderConfig:
     window: int = 512
     """Tokens of a window."""
     seed: int = 0
+    stop_after: int | None = None
+    """Passes over the questions without a better loss on those held out after which training ends,
+    with the weights of the best pass; None to make them all and take the last."""
     time_limit: float | None = None
     """Seconds: a run that would take longer passes over the rest of each phase's questions, with
     the learning rate falling in time. A run without it can be repeated exactly."""
@@ -98,6 +102,8 @@ class ReaderConfig:
             whole(getattr(self, name), name, least=1, error=ConfigError)
         whole(self.cloze, "cloze", least=0, error=ConfigError)
         above_zero(self.learning_rate, "learning_rate", error=ConfigError)
+        if self.stop_after is not None:
+            whole(self.stop_after, "stop_after", least=1, error=ConfigError)
         if self.time_limit is not None:
             above_zero(self.time_limit, "time_limit", error=ConfigError)
         for name in ("weight_decay", "evidence_weight"):
@@ -164,7 +170,7 @@ def train_reader(
         run["start"] = start.fingerprint
     checkpoint = Checkpoint(out, run)
     learned, held_out, dev, cloze = _prepared(data, encoder, passage_encoder or encoder, config)
-    training = _Training(learned, cloze, encoder, config)
+    training = _Training(learned, cloze, encoder, config, held_out)
     if start is not None:
         training.network.begin_from(start)
     training.go(checkpoint, progress, resume=resume)
@@ -241,6 +247,7 @@ class _Training:
         cloze: Their own questions.
         encoder: Whose transformer is changed.
         config: The settings.
+        held_out: With questions on which each pass is judged.
     """
 
     def __init__(
@@ -249,6 +256,7 @@ class _Training:
         cloze: Sequence[ClozeQuestions],
         encoder: TransformerEncoder,
         config: ReaderConfig,
+        held_out: Sequence[ReadingCorpus] = (),
     ) -> None:
         self.curve: list[dict[str, float]] = []
         self._corpora, self._encoder, self._config = corpora, encoder, config
@@ -266,6 +274,17 @@ class _Training:
             config.learning_rate,
             weight_decay=config.weight_decay,
         )
+        self._held_out = fixed_trails(held_out, config.beside, config.seed)
+        self._stopping = EarlyStopping(self.network.modules, config.stop_after)
+        if config.stop_after is not None and not self._held_out:
+            raise ConfigError(
+                f"stop_after is {config.stop_after}, and no question is held out to judge by: give "
+                "more questions, or a larger held_out"
+            )
+
+    def _all_modules(self) -> dict[str, nn.Module]:
+        """What a checkpoint holds: what is trained, and the best of it so far."""
+        return {**self.network.modules, **self._stopping.best_modules}
 
     def go(self, checkpoint: Checkpoint, progress: TrainingProgress, *, resume: bool) -> None:
         """Train, from the checkpoint where there is one and it is to go on.
@@ -278,8 +297,9 @@ class _Training:
         rounds = 0
         if resume and (state := checkpoint.load()):
             place, tensors = state
-            checkpoint.restore(tensors, self.network.modules, self._optimizer)
+            checkpoint.restore(tensors, self._all_modules(), self._optimizer)
             rounds, self.curve = place["rounds"], place["curve"]
+            self._stopping.resume(place)
         cloze = math.ceil(self._config.cloze / ROUND) if self._cloze else 0
         for_cloze = CLOZE_TIME if cloze else 0.0
         phases = [("cloze", cloze, for_cloze), ("questions", self._config.epochs, 1 - for_cloze)]
@@ -293,21 +313,20 @@ class _Training:
                 if at <= rounds:
                     continue
                 spent = time.monotonic() - phase_began
-                if limit and spent >= limit:
+                if (limit and spent >= limit) or self._stopping.over:
                     continue
                 losses = self._round(phase, number, count, phase_began, limit, progress)
                 if not losses:  # the time was over, or the corpora ask nothing
                     continue
-                self.curve.append(
-                    {
-                        "round": at,
-                        "loss": round(float(np.mean(losses)), 4),
-                        "seconds": round(time.monotonic() - began, 1),
-                    }
-                )
-                checkpoint.save(
-                    {"rounds": at, "curve": self.curve}, self.network.modules, self._optimizer
-                )
+                row = {"round": at, "loss": round(float(np.mean(losses)), 4)}
+                if phase == "questions" and self._held_out:
+                    loss = self._held_out_loss()
+                    self._stopping.judge(loss)
+                    row["held_out_loss"] = round(loss, 4)
+                self.curve.append({**row, "seconds": round(time.monotonic() - began, 1)})
+                place = {"rounds": at, "curve": self.curve, **self._stopping.describe()}
+                checkpoint.save(place, self._all_modules(), self._optimizer)
+        self._stopping.restore_best()
 
     def _round(
         self,
@@ -380,14 +399,28 @@ class _Training:
             share = (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP))) / 2
         for group in self._optimizer.param_groups:
             group["lr"] = self._config.learning_rate * max(share, LOWEST)
-        scores, windows = self.network.score(trails)
-        targets = [trail.target for trail in trails]
-        loss = answer_loss(scores, windows, targets, self._config.evidence_weight)
+        loss = self._loss(trails)
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self._weights, 1.0)
         self._optimizer.step()
         return float(loss.detach())
+
+    def _loss(self, trails: Sequence[TrainingTrail]) -> torch.Tensor:
+        """The mean loss of trails that are read together."""
+        scores, windows = self.network.score(trails)
+        targets = [trail.target for trail in trails]
+        return answer_loss(scores, windows, targets, self._config.evidence_weight)
+
+    @torch.no_grad()
+    def _held_out_loss(self) -> float:
+        """The mean loss of what is held out, with nothing dropped out."""
+        self.network.network.eval()
+        size = self._config.batch
+        parts = [self._held_out[i : i + size] for i in range(0, len(self._held_out), size)]
+        losses = [float(self._loss(part)) * len(part) for part in parts]
+        self.network.network.train()
+        return sum(losses) / len(self._held_out)
 
 
 def _batches(

@@ -15,6 +15,8 @@ from hoptrail.policies.reading.reading_data import ReadingCorpus, ReadingQuestio
 EVIDENCE_ALONE, PARTIAL, WITHOUT = 0.35, 0.10, 0.15
 """Shares of the trails that hold the evidence and nothing else, that lack a part of it and still
 say the answer, and that do not say it. The others hold the evidence and more."""
+JUDGED = 512
+"""Questions of those held out by which a pass of training is judged, at most."""
 RETURNED = 5
 """Passages of a trail as a recall gives it, where a reader is measured."""
 
@@ -72,6 +74,24 @@ def without_answer(
     if question.classes:
         return [place for place in places if place != question.gold[-1]]
     return [place for place in places if not corpus.spans(question, place)]
+
+
+def fixed_trails(
+    corpora: Sequence[ReadingCorpus], most_beside: int, seed: int
+) -> list[TrainingTrail]:
+    """A trail of each of so many drawn questions of corpora, the same every time.
+
+    Args:
+        corpora: With questions that are not learned from; steps of others are passed over.
+        most_beside: As `sample_trail` takes it.
+        seed: Of what is drawn.
+    """
+    rng = np.random.default_rng(seed)
+    questions = [(corpus, question) for corpus in corpora for question in corpus.questions]
+    whole = [(corpus, question) for corpus, question in questions if not question.part_of]
+    order = rng.permutation(len(whole)).tolist()[:JUDGED]
+    trails = [sample_trail(*whole[i], most_beside, rng) for i in order]
+    return sorted(trails, key=lambda trail: sum(len(passage.ids) for passage in trail.passages))
 
 
 def trail_of(

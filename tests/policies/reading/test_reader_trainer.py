@@ -101,6 +101,47 @@ def test_a_run_goes_on_where_it_was_stopped(one_set, base, tmp_path) -> None:
     assert (whole / WEIGHTS).read_bytes() == (parts / WEIGHTS).read_bytes()
 
 
+HASTY = replace(QUICK, rank=2, epochs=20, learning_rate=0.1, stop_after=2)
+
+
+def test_training_ends_when_what_is_held_out_is_read_no_better(one_set, base, tmp_path) -> None:
+    data = TrainingData(train=[one_set])
+    curve = train_reader(data, tmp_path / "r", HASTY, encoder=base).made_of["curve"]
+    losses = [row["held_out_loss"] for row in curve]
+    assert len(losses) < HASTY.epochs
+    assert losses.index(min(losses)) == len(losses) - 1 - 2
+    to_best = replace(HASTY, stop_after=len(losses))  # the same passes, and the best of them
+    longer = train_reader(data, tmp_path / "s", to_best, encoder=base).made_of["curve"]
+    assert [row["held_out_loss"] for row in longer[: len(losses)]] == losses
+
+
+def test_the_best_weights_outlive_a_run_that_was_stopped(one_set, base, tmp_path) -> None:
+    data = TrainingData(train=[one_set])
+    whole = train_reader(data, tmp_path / "whole", HASTY, encoder=base).made_of["curve"]
+
+    class Stopped(Exception):
+        pass
+
+    def stop(stage: str, done: int, total: int, figures: object) -> None:
+        if done == total // HASTY.epochs * (len(whole) - 1) + 1:  # in the last pass
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        train_reader(data, tmp_path / "parts", HASTY, encoder=base, progress=stop)
+    train_reader(data, tmp_path / "parts", HASTY, encoder=base, resume=True)
+    one, two = (tmp_path / name / WEIGHTS for name in ("whole", "parts"))
+    assert one.read_bytes() == two.read_bytes()
+    other = train_reader(data, tmp_path / "last", replace(HASTY, stop_after=None), encoder=base)
+    assert (tmp_path / "last" / WEIGHTS).read_bytes() != one.read_bytes()
+    assert len(other.made_of["curve"]) == HASTY.epochs
+
+
+def test_there_must_be_something_to_judge_by(one_set, base, tmp_path) -> None:
+    config = replace(HASTY, held_out=0.001)
+    with pytest.raises(ConfigError, match="stop_after is 2, and no question is held out"):
+        train_reader(TrainingData(train=[one_set]), tmp_path / "r", config, encoder=base)
+
+
 def test_training_goes_on_from_a_reader(one_set, base, tmp_path) -> None:
     data = TrainingData(train=[one_set])
     first = train_reader(data, tmp_path / "first", QUICK, encoder=base, command="the first")

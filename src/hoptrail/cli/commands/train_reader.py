@@ -77,6 +77,16 @@ StartOption = Annotated[
         help="what to go on from: shipped, a reader's folder, or nothing (default: nothing)",
     ),
 ]
+StopAfterOption = Annotated[
+    int | None,
+    option(
+        "--stop-after",
+        parser=whole_argument,
+        metavar="N",
+        help="end after N passes without a better loss on what is held out, with the weights of "
+        "the best pass (default: make all passes, and take the last)",
+    ),
+]
 DeviceOption = Annotated[
     str | None,
     option("--device", metavar="NAME", help="where to train: cpu or cuda (default: CUDA if any)"),
@@ -162,6 +172,7 @@ def train_on_answers(
     epochs: EpochsOption = None,
     cloze: ClozeOption = None,
     rank: RankOption = None,
+    stop_after: StopAfterOption = None,
     start: StartOption = None,
     device: DeviceOption = None,
     seed: SeedOption = 0,
@@ -191,6 +202,7 @@ def train_on_answers(
     base = load_transformer(encoder, "a reader is a change of a transformer, not of a", device)
     begin = None if start in (None, "nothing") else load_answer_reader(start, encoder=base)
     options = {"epochs": epochs, "cloze": cloze, "rank": rank, "seed": seed}
+    options["stop_after"] = stop_after
     config = training_config(
         context, ReaderConfig, options, {} if begin is None else settings_of_changes(begin)
     )
