@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from hoptrail.api.memory import Memory
 from hoptrail.errors import InputError, MissingExtra
-from hoptrail.integrations.operations.bound_memory import BoundMemory
+from hoptrail.integrations.operations.bound_memory import NO_BOUNDS, BoundMemory
 from hoptrail.integrations.operations.operation import PROGRAM_OPERATIONS
+from hoptrail.integrations.operations.recall_bounds import RecallBounds
 from hoptrail.integrations.web.tokens import Access, TokenTable
 
 if TYPE_CHECKING:
@@ -20,8 +21,9 @@ def serve_http(
     memory: Memory,
     *,
     namespace: Sequence[str] = (),
-    k: int = 5,
+    k: int | None = None,
     effort: str = "balanced",
+    bounds: RecallBounds = NO_BOUNDS,
     read_only: bool = False,
     host: str = "127.0.0.1",
     port: int = 8080,
@@ -37,8 +39,9 @@ def serve_http(
     Args:
         memory: What is served.
         namespace: What callers read and write, where no token says it.
-        k: Passages that come back unless a caller says how many.
+        k: Passages that come back unless a caller says how many; None as for `BoundMemory`.
         effort: What a recall may cost: "fast", "balanced" or "thorough".
+        bounds: How much else decides what a recall returns, where a call does not say.
         read_only: Offer nothing that writes, whatever a token says.
         host: Where it listens; others than this machine reach it only by tokens.
         port: 0 is any that is free.
@@ -67,17 +70,13 @@ def serve_http(
         namespace=namespace,
         k=k,
         effort=effort,
+        bounds=bounds,
         read_only=read_only or memory.store.read_only,
         operations=PROGRAM_OPERATIONS,
     )
     limits = limits or ServerLimits()
-    app = service_app(
-        bound,
-        host=host,
-        allowed_hosts=allowed_hosts,
-        tokens=None if tokens is None else TokenTable(tokens),
-        limits=limits,
-    )
+    table = None if tokens is None else TokenTable(tokens)
+    app = service_app(bound, host=host, allowed_hosts=allowed_hosts, tokens=table, limits=limits)
     run_app(
         app,
         host=host,

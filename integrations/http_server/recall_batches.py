@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from hoptrail.api.memory import Memory
+from hoptrail.integrations.operations.recall_bounds import RecallBounds
 from hoptrail.types import Namespace, Recall
 
 
@@ -16,10 +17,11 @@ from hoptrail.types import Namespace, Recall
 class RecallKind:
     """What recalls must have in common to be walked together."""
 
-    k: int
+    k: int | None
     namespace: Namespace
     effort: str
     as_of: str | None
+    bounds: RecallBounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,12 @@ class RecallBatches:
         try:
             return list(
                 self._memory.recall_many(
-                    questions, kind.k, kind.namespace, kind.effort, as_of=kind.as_of
+                    questions,
+                    kind.k,
+                    kind.namespace,
+                    kind.effort,
+                    as_of=kind.as_of,
+                    **kind.bounds.options,
                 )
             )
         except Exception as error:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from starlette.responses import Response
 
+from hoptrail.api.hit_selection import UncalibratedError
 from hoptrail.api.memory import Memory
 from hoptrail.errors import DuplicateId, HoptrailError, InputError, StoreBusy, UnknownId
 from hoptrail.integrations.web.http_messages import HEADERS, json_reply
@@ -66,7 +67,7 @@ def refusal_of(error: HoptrailError, memory: Memory) -> RefusalError:
         return RefusalError(404, str(error))
     if isinstance(error, DuplicateId):
         return RefusalError(409, str(error))
-    if isinstance(error, InputError):
+    if isinstance(error, InputError | UncalibratedError):
         return RefusalError(422, str(error))
     logger.error("%s", printable(error))
     if isinstance(error, StoreBusy):

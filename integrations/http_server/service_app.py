@@ -236,14 +236,7 @@ class Service:
                 f"this token opens the namespace {json.dumps(access.namespace)} and what is below "
                 f"it, and not {json.dumps(scope.namespace)}",
             )
-        return arguments, BoundMemory(
-            self._bound.memory,
-            namespace=scope.namespace,
-            k=self._bound.k,
-            effort=self._bound.effort,
-            read_only=self._bound.read_only,
-            operations=PROGRAM_OPERATIONS,
-        )
+        return arguments, self._bound.within(scope.namespace)
 
     @contextmanager
     def _place(self) -> Iterator[None]:
@@ -266,7 +259,11 @@ class Service:
         """The result of an operation as JSON text."""
         if isinstance(arguments, RecallArguments) and operation.name == "recall":
             kind = RecallKind(
-                arguments.k or bound.k, bound.namespace, bound.effort, arguments.as_of or None
+                arguments.k or bound.k,
+                bound.namespace,
+                bound.effort,
+                arguments.as_of or None,
+                bound.bounds.or_of_call(arguments),
             )
             recall = await self._batches.recall(arguments.question, kind)
             return _json(recall_data(recall))

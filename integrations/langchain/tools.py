@@ -16,14 +16,16 @@ from langchain_core.tools import BaseTool, ToolException
 from langchain_core.tools.base import ArgsSchema
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from hoptrail.api.hit_selection import Until
 from hoptrail.api.memory import Memory
 from hoptrail.errors import ConfigError, InputError
 from hoptrail.formats.json_views import recall_data
 from hoptrail.integrations.langchain.asking import STRICT, Asking
 from hoptrail.integrations.operations.arguments import MAX_QUERY, validation_text
-from hoptrail.integrations.operations.bound_memory import BoundMemory
+from hoptrail.integrations.operations.bound_memory import NO_BOUNDS, BoundMemory
 from hoptrail.integrations.operations.operation import Operation
 from hoptrail.integrations.operations.passage_text import recall_text
+from hoptrail.integrations.operations.recall_bounds import RecallBounds
 from hoptrail.outputs.printable import printable
 from hoptrail.types import Namespace
 
@@ -100,6 +102,10 @@ def recall_tool(
     effort: str = "balanced",
     filter: Mapping[str, Any] | None = None,
     score_threshold: float | None = None,
+    until: Until | None = None,
+    tokens: int | None = None,
+    min_score: float | None = None,
+    patience: float | None = None,
     search_kwargs: dict[str, Any] | None = None,
     name: str = "recall",
 ) -> RecallTool:
@@ -112,7 +118,11 @@ def recall_tool(
         effort: What a recall may cost: "fast", "balanced" or "thorough".
         filter: Only passages that fulfil it are read and returned; the model cannot change it.
         score_threshold: Only passages whose score is at least this.
-        search_kwargs: The same by another name: any of those five.
+        until: "complete" for as many of the k as are needed, as `memory.recall` takes it.
+        tokens: As many of the k as fit this budget, likewise.
+        min_score: Only those of the k that are needed with this probability, likewise.
+        patience: Only those of the k that are worth reading at this patience, likewise.
+        search_kwargs: The same by another name: any of those nine.
         name: What the model calls it.
 
     Raises:
@@ -124,6 +134,10 @@ def recall_tool(
         "effort": effort,
         "filter": filter,
         "score_threshold": score_threshold,
+        "until": until,
+        "tokens": tokens,
+        "min_score": min_score,
+        "patience": patience,
     }
     # What is as it is by default may be said in search_kwargs instead.
     named = {key: value for key, value in settings.items() if value != RecallTool.by_default(key)}
@@ -176,13 +190,7 @@ class OperationTool(BaseTool):
         run_manager: CallbackManagerForToolRun | None = None,
         **arguments: Any,
     ) -> tuple[str, dict[str, Any]]:
-        bound = BoundMemory(
-            self.bound.memory,
-            namespace=namespace_of_run(self.namespace, config),
-            k=self.bound.k,
-            effort=self.bound.effort,
-            read_only=self.bound.read_only,
-        )
+        bound = self.bound.within(namespace_of_run(self.namespace, config))
         outcome = bound.call(self.operation.name, arguments)
         if outcome.is_error:
             raise ToolException(outcome.text)
@@ -193,8 +201,9 @@ def agent_tools(
     memory: Memory,
     *,
     namespace: Sequence[str] = (),
-    k: int = 5,
+    k: int | None = None,
     effort: str = "balanced",
+    bounds: RecallBounds = NO_BOUNDS,
     read_only: bool = False,
 ) -> list[BaseTool]:
     """The tools of an agent with a memory: from `recall` and `remember` to `feedback`.
@@ -207,15 +216,19 @@ def agent_tools(
         memory: What they read and write.
         namespace: Where; a part `{name}` is looked up in the run's `configurable`. A run without
             it is refused.
-        k: Passages that come back unless the model says how many.
+        k: Passages that come back unless the model says how many; None for 5, and for 50 at most
+            where `bounds` say how many.
         effort: What a recall may cost: "fast", "balanced" or "thorough".
+        bounds: How much else decides what a recall returns; the model cannot change it.
         read_only: Only the tools that change nothing.
 
     Raises:
         InputError: A namespace or a `k` that is none.
         ConfigError: There is no such effort.
     """
-    bound = BoundMemory(memory, namespace=namespace, k=k, effort=effort, read_only=read_only)
+    bound = BoundMemory(
+        memory, namespace=namespace, k=k, effort=effort, bounds=bounds, read_only=read_only
+    )
     return [
         OperationTool(
             bound=bound,

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 from hoptrail.api.memory import Memory
 from hoptrail.errors import ConfigError, MissingExtra
-from hoptrail.integrations.operations.bound_memory import BoundMemory
+from hoptrail.integrations.operations.bound_memory import NO_BOUNDS, BoundMemory
+from hoptrail.integrations.operations.recall_bounds import RecallBounds
 
 if TYPE_CHECKING:
     from hoptrail.integrations.web.tokens import Access, TokenTable
@@ -21,8 +22,9 @@ def serve(
     *,
     transport: Literal["stdio", "http"] = "stdio",
     namespace: Sequence[str] = (),
-    k: int = 5,
+    k: int | None = None,
     effort: str = "balanced",
+    bounds: RecallBounds = NO_BOUNDS,
     read_only: bool = False,
     host: str = "127.0.0.1",
     port: int = 8000,
@@ -41,8 +43,10 @@ def serve(
         transport: "stdio" for one client that started the process, "http" for many (streamable
             HTTP at `/mcp`).
         namespace: What callers read and write, where no token says it.
-        k: Passages that come back unless a caller says how many.
+        k: Passages that come back unless a caller says how many; None for 5, and for 50 at most
+            where `bounds` say how many.
         effort: What a recall may cost: "fast", "balanced" or "thorough".
+        bounds: How much else decides what a recall returns.
         read_only: Offer nothing that writes, whatever a token says.
         host: Where an HTTP server listens; others than this machine reach it only by tokens.
         port: Of an HTTP server; 0 is any that is free.
@@ -64,7 +68,9 @@ def serve(
     import anyio
     from mcp.server.stdio import stdio_server
 
-    bound = BoundMemory(memory, namespace=namespace, k=k, effort=effort, read_only=read_only)
+    bound = BoundMemory(
+        memory, namespace=namespace, k=k, effort=effort, bounds=bounds, read_only=read_only
+    )
     if transport == "http":
         _serve_http(bound, host, port, tokens, allowed_hosts, calls_per_minute, announce)
         return
@@ -118,13 +124,7 @@ def binding_of(bound: BoundMemory, table: TokenTable | None) -> Callable[[], Bou
     if table is None:
         return lambda: bound
     bindings = {
-        digest: BoundMemory(
-            bound.memory,
-            namespace=access.namespace,
-            k=bound.k,
-            effort=bound.effort,
-            read_only=access.read_only or bound.read_only,
-        )
+        digest: bound.within(access.namespace, read_only=access.read_only)
         for digest, access in table.access.items()
     }
 

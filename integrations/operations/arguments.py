@@ -21,7 +21,15 @@ MAX_PASSAGES = 50
 """Passages that one call returns, deletes, links or judges."""
 
 PassageId = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
-_BOUNDS = ("minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems")
+_BOUNDS = (
+    "minLength",
+    "maxLength",
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "minItems",
+    "maxItems",
+)
 """What the strict modes of model providers do not take; the arguments are checked here anyway."""
 
 
@@ -56,6 +64,31 @@ class RecallArguments(Arguments):
         description="How many passages to return, 1 to 50; leave out for a few.",
     )
     as_of: AsOfText
+
+
+class BoundedRecallArguments(RecallArguments):
+    """What `recall` takes of a program, which may say how much is to come back."""
+
+    until: Literal["complete"] | None = Field(
+        default=None, description="As many passages as are needed; not beside patience."
+    )
+    tokens: int | None = Field(
+        default=None,
+        ge=1,
+        description="As many passages as have no more tokens together, as the encoder counts them.",
+    )
+    min_score: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Only passages that are needed with at least this probability.",
+    )
+    patience: float | None = Field(
+        default=None,
+        gt=0,
+        description="Only passages worth reading to whom finding everything is worth reading so "
+        "many; not beside until.",
+    )
 
 
 class AskArguments(RecallArguments):

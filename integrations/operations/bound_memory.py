@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from hoptrail.api.hit_selection import USUAL, HitSelection
 from hoptrail.api.inputs import checked_scope
 from hoptrail.api.memory import Memory
 from hoptrail.errors import DuplicateId, InputError, UnknownId
@@ -17,11 +18,14 @@ from hoptrail.formats.json_views import answer_data, hit_data, metadata_data, re
 from hoptrail.integrations.operations import arguments as take
 from hoptrail.integrations.operations.operation import OPERATIONS, Operation
 from hoptrail.integrations.operations.passage_text import answer_text, passages_text, recall_text
+from hoptrail.integrations.operations.recall_bounds import RecallBounds
 from hoptrail.outputs.printable import printable, quoted
 from hoptrail.policies.environment import efforts
 from hoptrail.types import Link
 from hoptrail.values.flags import flag
 
+NO_BOUNDS = RecallBounds()
+"""As many passages come back as are asked for."""
 MENDABLE = (InputError, UnknownId, DuplicateId)
 """What a model caused and can mend; everything else is for the application, and raised."""
 
@@ -45,8 +49,10 @@ class BoundMemory:
         memory: What it reads and writes.
         namespace: Writes go to exactly this one, recalls and searches look in every namespace that
             begins with it.
-        k: Passages that come back unless the model says how many.
+        k: Passages that come back unless the model says how many; None for 5, and for 50 at most
+            where `bounds` say how many.
         effort: What a recall may cost: "fast", "balanced" or "thorough".
+        bounds: How much else decides what a recall returns.
         read_only: Offer only what changes nothing.
         operations: What is offered, as far as the memory can do it.
 
@@ -60,22 +66,49 @@ class BoundMemory:
         memory: Memory,
         *,
         namespace: Sequence[str] = (),
-        k: int = 5,
+        k: int | None = None,
         effort: str = "balanced",
+        bounds: RecallBounds = NO_BOUNDS,
         read_only: bool = False,
         operations: Sequence[Operation] = OPERATIONS,
     ) -> None:
         if not isinstance(memory, Memory):
             raise InputError(f"memory must be a Memory, got {type(memory).__name__}")
         self.memory = memory
-        self.namespace = checked_scope([], k, namespace, "question").namespace
+        usual = HitSelection.parse(k).k
+        self.namespace = checked_scope([], usual, namespace, "question").namespace
         self.k = k
+        """None where it is not said."""
+        if not isinstance(bounds, RecallBounds):
+            raise InputError(f"bounds must be RecallBounds, got {type(bounds).__name__}")
+        self.bounds = bounds
         self.effort = efforts.effort(effort).name
         self.read_only = flag(read_only, "read_only")
+        self._offered = tuple(operations)
         self.operations = tuple(
             one
-            for one in operations
+            for one in self._offered
             if not (one.writes and self.read_only) and (memory.has_reader or not one.reader)
+        )
+
+    def within(self, namespace: Sequence[str], *, read_only: bool = False) -> BoundMemory:
+        """The same memory, asked in the same way, in another namespace.
+
+        Args:
+            namespace: In place of its own.
+            read_only: Whether it offers only what changes nothing, as it does where this one does.
+
+        Raises:
+            InputError: A namespace that is none.
+        """
+        return BoundMemory(
+            self.memory,
+            namespace=namespace,
+            k=self.k,
+            effort=self.effort,
+            bounds=self.bounds,
+            read_only=self.read_only or read_only,
+            operations=self._offered,
         )
 
     def call(self, name: str, arguments: Mapping[str, Any] | str | None) -> Outcome:
@@ -141,6 +174,7 @@ def _recall(bound: BoundMemory, arguments: take.RecallArguments) -> Outcome:
         bound.namespace,
         bound.effort,
         as_of=arguments.as_of or None,
+        **bound.bounds.or_of_call(arguments).options,
     )
     return Outcome(recall_text(recall, bound.namespace), recall_data(recall))
 
@@ -148,7 +182,7 @@ def _recall(bound: BoundMemory, arguments: take.RecallArguments) -> Outcome:
 def _ask(bound: BoundMemory, arguments: take.AskArguments) -> Outcome:
     answer = bound.memory.ask(
         arguments.question,
-        arguments.k or bound.k,
+        arguments.k or bound.k or USUAL,
         bound.namespace,
         bound.effort,
         as_of=arguments.as_of or None,
@@ -159,7 +193,7 @@ def _ask(bound: BoundMemory, arguments: take.AskArguments) -> Outcome:
 def _search(bound: BoundMemory, arguments: take.SearchArguments) -> Outcome:
     hits = bound.memory.search(
         arguments.query,
-        arguments.k or bound.k,
+        arguments.k or bound.k or USUAL,
         bound.namespace,
         mode=arguments.mode or "hybrid",
         as_of=arguments.as_of or None,

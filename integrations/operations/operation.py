@@ -135,11 +135,13 @@ SUPERSEDE = Operation(
     destructive=True,
     repeatable=False,
 )
+_OF_PROGRAMS: dict[str, type[take.Arguments]] = {
+    "recall": take.BoundedRecallArguments,
+    "remember": take.NamedRememberArguments,
+}
 PROGRAM_OPERATIONS: tuple[Operation, ...] = (
-    *(
-        replace(one, arguments=take.NamedRememberArguments) if one.name == "remember" else one
-        for one in OPERATIONS
-    ),
+    *(replace(one, arguments=_OF_PROGRAMS.get(one.name, one.arguments)) for one in OPERATIONS),
     SUPERSEDE,
 )
-"""What a program may do with a memory: what a model may, under ids of its own, and supersede."""
+"""What a program may do with a memory: what a model may, with bounds of each recall, under ids of
+its own, and supersede."""

@@ -21,6 +21,10 @@ MOST = 50
 Until = Literal["complete"]
 
 
+class UncalibratedError(PolicyError):
+    """What is to come back depends on what a policy has not learned to state."""
+
+
 @dataclass(frozen=True, slots=True)
 class HitSelection:
     """Which of a ranking come back: the longest prefix that every limit allows."""
@@ -85,12 +89,12 @@ class HitSelection:
             prices: `(n,)` up to which price each is read, never rising; None where there are none.
 
         Raises:
-            PolicyError: There are none, and they are needed.
+            UncalibratedError: There are none, and they are needed.
         """
         length = min(self.k, count)
         if count and self.patience is not None:
             if prices is None:
-                raise PolicyError(
+                raise UncalibratedError(
                     "patience needs a policy that has learned when to stop, and this one has not "
                     "(`hoptrail train calibration` fits it), or the question was walked over "
                     "relations; say k or tokens instead"
@@ -100,7 +104,7 @@ class HitSelection:
             return length
         if probabilities is None:
             name = 'until="complete"' if self.complete else "min_score"
-            raise PolicyError(
+            raise UncalibratedError(
                 f"{name} needs calibrated scores, and there are none: this policy has no "
                 "calibration (`hoptrail train calibration` fits one), or the question was walked "
                 "over relations; say k or tokens instead"

@@ -50,6 +50,19 @@ PatienceOption = Annotated[
 ]
 
 
+ServedBudgetOption = Annotated[
+    int | None,
+    option(
+        "--recall-tokens",
+        parser=whole_argument,
+        metavar="N",
+        help="a recall returns as many passages as have no more tokens together, as the encoder "
+        "counts them",
+    ),
+]
+"""Of a server, whose `--tokens` are those of its callers."""
+
+
 def check_limits(
     trail: bool, until: object, tokens: object, min_score: object, patience: object
 ) -> None:

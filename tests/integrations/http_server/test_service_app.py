@@ -18,6 +18,7 @@ from hoptrail.integrations.http_server.server_limits import ServerLimits
 from hoptrail.integrations.http_server.service_app import service_app
 from hoptrail.integrations.operations.bound_memory import BoundMemory
 from hoptrail.integrations.operations.operation import PROGRAM_OPERATIONS
+from hoptrail.integrations.operations.recall_bounds import RecallBounds
 from hoptrail.integrations.web.bounded_connections import ConnectionLimits
 from hoptrail.integrations.web.tokens import Access, TokenTable
 from hoptrail.memory.testing.hash_encoder import HashEncoder
@@ -49,10 +50,13 @@ class Client:
 
 @asynccontextmanager
 async def client(
-    memory: Memory, tokens: dict[str, Access] | None = None, **limits: Any
+    memory: Memory,
+    tokens: dict[str, Access] | None = None,
+    bound: BoundMemory | None = None,
+    **limits: Any,
 ) -> AsyncIterator[Client]:
     app = service_app(
-        BoundMemory(memory, operations=PROGRAM_OPERATIONS),
+        bound or BoundMemory(memory, operations=PROGRAM_OPERATIONS),
         host="127.0.0.1",
         tokens=TokenTable(tokens) if tokens else None,
         limits=ServerLimits(**{"calls_per_minute": 100_000, **limits}),
@@ -358,3 +362,39 @@ def test_a_service_that_others_reach_needs_tokens_and_its_names(memory) -> None:
         ConnectionLimits(head_seconds=0)
     with pytest.raises(InputError, match="must be a Memory"):
         serve_http("agent.db")
+
+
+async def test_a_call_may_say_how_much_comes_back(tmp_path) -> None:
+    with Memory(tmp_path / "ships.db", encoder=HashEncoder(384)) as memory:
+        memory.add([f"Captain {n} sails ship number {n} to port {n + 1}." for n in range(60)])
+        question = "Who sails ship number 3 to port 4?"
+        app = BoundMemory(memory, bounds=RecallBounds(patience=3), operations=PROGRAM_OPERATIONS)
+        async with client(memory, bound=app) as call:
+            for body, options in (
+                ({}, {"patience": 3}),
+                ({"until": "complete"}, {"until": "complete"}),
+                ({"patience": 500.5, "min_score": 0.001}, {"patience": 500.5, "min_score": 0.001}),
+                ({"patience": 500, "k": 7}, {"patience": 500, "k": 7}),
+            ):
+                expected = [hit.passage.id for hit in memory.recall(question, **options).hits]
+                reply = await call("recall", question=question, **body)
+                assert [one["id"] for one in reply.json()["passages"]] == expected, body
+            for body, complaint in (
+                ({"patience": 0}, "patience: Input should be greater than 0"),
+                ({"until": "complete", "patience": 1}, "give one of them"),
+                ({"tokens": 10}, "tokens needs an encoder that counts tokens"),
+            ):
+                reply = await call("recall", question=question, **body)
+                assert (reply.status_code, complaint in reply.json()["error"]) == (422, True)
+
+
+async def test_a_bound_that_the_policy_cannot_keep_is_the_callers_to_leave_out(memory) -> None:
+    async with client(memory) as call:
+        reply = await call("recall", question="Where was Ada Lind born?", until="complete")
+        assert reply.status_code == 422
+        assert "say k or tokens instead" in reply.json()["error"]
+        document = (await call.http.get("/openapi.json")).json()
+    content_of_body = document["paths"]["/v1/recall"]["post"]["requestBody"]["content"]
+    properties = content_of_body["application/json"]["schema"]["properties"]
+    assert "complete" in str(properties["until"])
+    assert properties["patience"]["exclusiveMinimum"] == 0

@@ -38,6 +38,7 @@ from hoptrail.cli.recall_limits import (
     LimitOption,
     MinScoreOption,
     PatienceOption,
+    ServedBudgetOption,
     UntilOption,
     check_limits,
     completeness_line,
@@ -381,8 +382,12 @@ mcp --store agent.db --transport http --host 0.0.0.0 --allow-host example.org --
 def serve_mcp(
     store: StoreOption,
     namespace: NamespaceOption = None,
-    k: CountOption = 5,
+    k: LimitOption = None,
     effort: EffortOption = "balanced",
+    until: UntilOption = None,
+    recall_tokens: ServedBudgetOption = None,
+    min_score: MinScoreOption = None,
+    patience: PatienceOption = None,
     policy: PolicyOption = None,
     reader: ReaderOption = None,
     encoder: EncoderOption = None,
@@ -401,7 +406,9 @@ def serve_mcp(
     else.
     """
     from hoptrail.integrations.mcp_server.serving import serve
+    from hoptrail.integrations.operations.recall_bounds import RecallBounds
 
+    bounds = RecallBounds(until, recall_tokens, min_score, patience)
     access = tokens_of(tokens)
     with served_memory(
         store, read_only=read_only, encoder=encoder, policy=policy, reader=reader
@@ -412,6 +419,7 @@ def serve_mcp(
             namespace=namespace or (),
             k=k,
             effort=effort,
+            bounds=bounds,
             read_only=read_only,
             host=host,
             port=port,

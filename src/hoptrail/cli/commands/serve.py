@@ -8,7 +8,6 @@ from typing import Annotated
 
 from hoptrail.cli.app import AROUND, app, command
 from hoptrail.cli.options import (
-    CountOption,
     EffortOption,
     EncoderOption,
     NamespaceOption,
@@ -20,6 +19,13 @@ from hoptrail.cli.options import (
     whole_argument,
 )
 from hoptrail.cli.printing import say
+from hoptrail.cli.recall_limits import (
+    LimitOption,
+    MinScoreOption,
+    PatienceOption,
+    ServedBudgetOption,
+    UntilOption,
+)
 from hoptrail.cli.server_options import (
     AllowHostOption,
     HostOption,
@@ -64,8 +70,12 @@ serve --store agent.db --host 0.0.0.0 --allow-host memory.example.org --tokens t
 def serve_memory(
     store: StoreOption,
     namespace: NamespaceOption = None,
-    k: CountOption = 5,
+    k: LimitOption = None,
     effort: EffortOption = "balanced",
+    until: UntilOption = None,
+    recall_tokens: ServedBudgetOption = None,
+    min_score: MinScoreOption = None,
+    patience: PatienceOption = None,
     policy: PolicyOption = None,
     reader: ReaderOption = None,
     encoder: EncoderOption = None,
@@ -86,6 +96,7 @@ def serve_memory(
     try:
         from hoptrail.integrations.http_server.http_serving import serve_http
         from hoptrail.integrations.http_server.server_limits import ServerLimits
+        from hoptrail.integrations.operations.recall_bounds import RecallBounds
     except ImportError as error:
         raise MissingExtra("the HTTP service needs a web server", "server") from error
 
@@ -94,6 +105,7 @@ def serve_memory(
         call_seconds=call_seconds,
         recalls_together=recalls_together,
     )
+    bounds = RecallBounds(until, recall_tokens, min_score, patience)
     access = tokens_of(tokens)
     with served_memory(
         store,
@@ -107,6 +119,7 @@ def serve_memory(
             namespace=namespace or (),
             k=k,
             effort=effort,
+            bounds=bounds,
             read_only=read_only,
             host=host,
             port=port,
