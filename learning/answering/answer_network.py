@@ -247,6 +247,7 @@ def answer_loss(
     trails: Sequence[Sequence[TrailWindow]],
     targets: Sequence[AnswerTarget],
     evidence_weight: float,
+    shares: Sequence[float] = (1.0, 1.0),
 ) -> Tensor:
     """-log p(a right answer), and the cross-entropy of what is evidence; the mean over trails.
 
@@ -255,11 +256,28 @@ def answer_loss(
         trails: Their windows.
         targets: One for each trail; one whose answer no window holds whole counts for nothing.
         evidence_weight: What the second part weighs.
+        shares: Where these are a process's part of a batch: its part of the batch's trails, and of
+            the passages of which it is known whether they are evidence.
     """
     log_probs = answer_log_probs(scores, trails, targets)
-    loss = -log_probs[log_probs > -math.inf].sum() / len(targets)
+    loss = -log_probs[log_probs > -math.inf].sum() / len(targets) * shares[0]
     about_evidence = evidence_loss(scores, trails, targets)
-    return loss if about_evidence is None else loss + evidence_weight * about_evidence
+    return loss if about_evidence is None else loss + evidence_weight * shares[1] * about_evidence
+
+
+def count_marks(trails: Sequence[Sequence[TrailWindow]], targets: Sequence[AnswerTarget]) -> int:
+    """Over how many passages `evidence_loss` is the mean.
+
+    Args:
+        trails: Their windows.
+        targets: One for each trail.
+    """
+    return sum(
+        len(window.marks)
+        for windows, target in zip(trails, targets, strict=True)
+        if target.evidence is not None
+        for window in windows
+    )
 
 
 def places_of(window: TrailWindow, spans: Sequence[tuple[int, Span]]) -> list[Span]:

@@ -1,11 +1,15 @@
-"""Several processes that train one encoder together, as `torchrun` starts them.
+"""Several processes that train one model together, as `torchrun` starts them.
 
-All of them draw the same batches. Each computes the vectors of its share of a batch's texts, which
-is what a step costs, and is told those of the others; so each has the loss of the whole batch, with
-gradients through its own share, and the sum of these is the gradient. A step is that of one process
-on the same batch but for rounding, whatever the loss compares with what. (DistributedDataParallel
-averages gradients of losses that each process has of its own share: contrastive losses would then
-compare within a share.)
+All of them draw the same batches, and a step is that of one process on the same batch but for
+rounding. Each computes its share of a batch, which is what a step costs. There are two ways to do
+so, and both end with the sum of all gradients:
+
+- A loss that compares texts with one another (`shared_vectors`): each process computes the vectors
+  of its share of the texts and is told those of the others; so it has the loss of the whole batch,
+  with gradients through its own share. (DistributedDataParallel averages gradients of losses that
+  each process has of its own share: contrastive losses would then compare within a share.)
+- A loss that is a mean over a batch's examples (`own_share`, `shares_of`): each process has the
+  mean over its share, weighed by what part of all it is; so shares may be of any size, and empty.
 """
 
 from __future__ import annotations
@@ -14,10 +18,12 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from itertools import pairwise
+from typing import TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
+
+Item = TypeVar("Item")
 
 PATIENCE = timedelta(days=1)
 """How long a process waits for the others: the first may encode a large corpus alone."""
@@ -53,6 +59,11 @@ def is_first_process() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
+def process_number() -> int:
+    """Which of the processes that work together this one is, from 0."""
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
 @contextmanager
 def first_process_first() -> Iterator[None]:
     """Let the first process do something before the others: they find it in the disk cache."""
@@ -77,9 +88,8 @@ def shared_vectors(texts: Sequence[str], encode: Callable[[Sequence[str]], Tenso
     if not distributed.is_initialized():
         return encode(texts)
     count, rank = distributed.get_world_size(), distributed.get_rank()
-    bounds = [len(texts) * process // count for process in range(count + 1)]
-    sizes = [end - start for start, end in pairwise(bounds)]
-    share = texts[bounds[rank] : bounds[rank + 1]]
+    sizes = [len(_share(texts, process, count)) for process in range(count)]
+    share = _share(texts, rank, count)
     own = encode(share or texts[:1])  # of no text at all there would be no gradient
     padded = own.new_zeros(max(sizes), own.shape[1])
     padded[: len(share)] = own.detach()[: len(share)]
@@ -92,8 +102,50 @@ def shared_vectors(texts: Sequence[str], encode: Callable[[Sequence[str]], Tenso
     return torch.cat(parts) + 0.0 * own.sum()
 
 
+def own_share(items: Sequence[Item]) -> Sequence[Item]:
+    """What this process computes of a batch; nothing where there are more processes than items.
+
+    Args:
+        items: The batch, the same in all processes.
+    """
+    if not distributed.is_initialized():
+        return items
+    return _share(items, distributed.get_rank(), distributed.get_world_size())
+
+
+def sums_of(values: Sequence[float]) -> list[float]:
+    """The sum of each of some numbers over all processes, the same in all of them.
+
+    Args:
+        values: As many in every process.
+    """
+    if not distributed.is_initialized():
+        return list(values)
+    total = torch.tensor(values, dtype=torch.float64)
+    distributed.all_reduce(total)
+    return [float(value) for value in total]
+
+
+def shares_of(counts: Sequence[int]) -> list[float]:
+    """Which part of all processes' things of each kind are this one's, in [0, 1].
+
+    A mean over the own ones, times this, adds up over processes to the mean over all.
+
+    Args:
+        counts: The own things of each kind.
+    """
+    if not distributed.is_initialized():
+        return [1.0] * len(counts)
+    return [own / max(1.0, all_) for own, all_ in zip(counts, sums_of(counts), strict=True)]
+
+
+def _share(items: Sequence[Item], process: int, count: int) -> Sequence[Item]:
+    """What a process of so many computes of a batch."""
+    return items[len(items) * process // count : len(items) * (process + 1) // count]
+
+
 def add_gradients(weights: Sequence[nn.Parameter]) -> None:
-    """Make the gradients of all processes their sum.
+    """Make the gradients of all processes their sum; one that no process has stays none.
 
     Args:
         weights: What is trained, after `backward`; the same in all processes.
@@ -101,8 +153,9 @@ def add_gradients(weights: Sequence[nn.Parameter]) -> None:
     if not distributed.is_initialized():
         return
     gradients = [torch.zeros_like(w) if w.grad is None else w.grad for w in weights]
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    existing = gradients[0].new_tensor([float(w.grad is not None) for w in weights])
+    flat = torch.cat([existing, *(gradient.flatten() for gradient in gradients)])
     distributed.all_reduce(flat)
-    parts = torch.split(flat, [gradient.numel() for gradient in gradients])
-    for weight, part in zip(weights, parts, strict=True):
-        weight.grad = part.view_as(weight)
+    counts, *parts = torch.split(flat, [len(weights), *(one.numel() for one in gradients)])
+    for weight, count, part in zip(weights, counts.tolist(), parts, strict=True):
+        weight.grad = part.view_as(weight) if count else None

@@ -19,13 +19,14 @@ import torch
 from torch import nn
 
 from hoptrail.errors import ConfigError, InputError
-from hoptrail.learning.answering.answer_network import answer_loss
+from hoptrail.learning.answering.answer_network import answer_loss, count_marks
 from hoptrail.learning.answering.extractive_reader import (
     CARD,
     FORMAT,
     WEIGHTS,
     ExtractiveReader,
 )
+from hoptrail.learning.execution import processes
 from hoptrail.learning.execution.early_stopping import EarlyStopping
 from hoptrail.learning.low_rank import layer_number
 from hoptrail.memory.encoders.model_folder import check_own_folder
@@ -139,6 +140,9 @@ def train_reader(
 ) -> ExtractiveReader:
     """Train a reader on files of questions, and write it to a folder.
 
+    Several processes of `torchrun` train one reader, each on its share of every batch, and the
+    first measures and writes it. What is dropped out is drawn in each process.
+
     Args:
         data: What to learn from, and what to measure the reader on when it is done.
         out: The folder that `ExtractiveReader.load` then takes.
@@ -159,22 +163,34 @@ def train_reader(
         InputError: There is no question with its answer and its supporting passages.
         FormatError: A file cannot be read, a supporting passage is not in its corpus, or the
             folder cannot be written.
+        ConfigError: There are several processes, and a time limit.
         PolicyError: The checkpoint is damaged, or of a run with other settings or data.
         ReaderError: `start` is of another encoder, or changes other layers or by another rank.
     """
     config = config or ReaderConfig()
+    count = processes.launched_count()
+    if config.time_limit is not None and count > 1:
+        raise ConfigError(
+            f"time_limit is {config.time_limit}, and {count} processes have as many clocks: leave "
+            "it out, or train in one process"
+        )
     check_own_folder(out, FORMAT, (CARD, WEIGHTS), "reader")
     data.refuse_feedback("a reader")
     run = {"config": asdict(config), **data.fingerprint()}
     if start is not None:
         run["start"] = start.fingerprint
     checkpoint = Checkpoint(out, run)
-    learned, held_out, dev, cloze = _prepared(data, encoder, passage_encoder or encoder, config)
-    training = _Training(learned, cloze, encoder, config, held_out)
-    if start is not None:
-        training.network.begin_from(start)
-    training.go(checkpoint, progress, resume=resume)
+    with processes.joined_processes():
+        with processes.first_process_first():
+            finder = passage_encoder or encoder
+            learned, held_out, dev, cloze = _prepared(data, encoder, finder, config)
+        training = _Training(learned, cloze, encoder, config, held_out)
+        if start is not None:
+            training.network.begin_from(start)
+        training.go(checkpoint, progress, resume=resume)
     reader = training.network.reader()
+    if not processes.is_first_process():
+        return reader
     trails = [
         trail
         for kind in ("beside", "removed")
@@ -344,7 +360,7 @@ class _Training:
         batches = _batches(trails, self._config.batch, rng)
         # What is dropped out too depends on the round alone, so that a run can be taken up again.
         with torch.random.fork_rng():
-            torch.manual_seed(int(seeds.generate_state(1)[0]))
+            torch.manual_seed(int(seeds.generate_state(1)[0]) + processes.process_number())
             return self._steps(phase, number, count, batches, began, limit, progress)
 
     def _steps(
@@ -399,18 +415,25 @@ class _Training:
             share = (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP))) / 2
         for group in self._optimizer.param_groups:
             group["lr"] = self._config.learning_rate * max(share, LOWEST)
-        loss = self._loss(trails)
         self._optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss = self._loss(trails)
+        if loss.requires_grad:
+            loss.backward()  # type: ignore[no-untyped-call]
+        processes.add_gradients(self._weights)
         nn.utils.clip_grad_norm_(self._weights, 1.0)
         self._optimizer.step()
-        return float(loss.detach())
+        return processes.sums_of([float(loss.detach())])[0]
 
     def _loss(self, trails: Sequence[TrainingTrail]) -> torch.Tensor:
-        """The mean loss of trails that are read together."""
-        scores, windows = self.network.score(trails)
-        targets = [trail.target for trail in trails]
-        return answer_loss(scores, windows, targets, self._config.evidence_weight)
+        """What this process has of the mean loss of trails: all of it, where it is alone."""
+        part = processes.own_share(trails)
+        if not part:
+            processes.shares_of([0, 0])
+            return torch.zeros(())
+        scores, windows = self.network.score(part)
+        targets = [trail.target for trail in part]
+        shares = processes.shares_of([len(part), count_marks(windows, targets)])
+        return answer_loss(scores, windows, targets, self._config.evidence_weight, shares)
 
     @torch.no_grad()
     def _held_out_loss(self) -> float:
@@ -418,9 +441,9 @@ class _Training:
         self.network.network.eval()
         size = self._config.batch
         parts = [self._held_out[i : i + size] for i in range(0, len(self._held_out), size)]
-        losses = [float(self._loss(part)) * len(part) for part in parts]
+        total = sum(float(self._loss(part)) * len(part) for part in parts)
         self.network.network.train()
-        return sum(losses) / len(self._held_out)
+        return processes.sums_of([total])[0] / len(self._held_out)
 
 
 def _batches(

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from hoptrail.errors import PolicyError
 from hoptrail.learning.arrays.tensor_files import FAULTS, load_about, reason
+from hoptrail.learning.execution.processes import is_first_process
 from hoptrail.learning.weights import load_weights
 
 TENSORS = "checkpoint.safetensors"
@@ -24,6 +25,8 @@ Loaded = tuple[dict[str, Any], dict[str, Tensor]]
 
 class Checkpoint:
     """The state of a training run in a folder; a write replaces the one before, whole.
+
+    Of several processes that train together all read it, and only the first writes.
 
     Args:
         folder: Where it is kept.
@@ -50,6 +53,8 @@ class Checkpoint:
         Raises:
             PolicyError: The folder cannot be written.
         """
+        if not is_first_process():
+            return
         tensors: dict[str, Tensor] = {}
         for name, module in modules.items():
             for key, tensor in module.state_dict().items():
@@ -148,7 +153,7 @@ class Checkpoint:
         Args:
             modules: By name.
         """
-        for name, module in modules.items():
+        for name, module in modules.items() if is_first_process() else ():
             tensors = {key: tensor.contiguous() for key, tensor in module.state_dict().items()}
             partial = self.folder / f"{name}.safetensors.partial"
             save_file(tensors, partial)
@@ -156,4 +161,5 @@ class Checkpoint:
 
     def remove(self) -> None:
         """The run is over."""
-        (self.folder / TENSORS).unlink(missing_ok=True)
+        if is_first_process():
+            (self.folder / TENSORS).unlink(missing_ok=True)

@@ -208,7 +208,7 @@ def train_on_answers(
     )
     with (
         leaving_no_empty_folder(out),
-        training_progress(context, tracker, out, asdict(config)) as steps,
+        training_progress(context, tracker, out, asdict(config), together=True) as steps,
         closing(CachedEncoder(base)) as finder,
     ):
         reader = train_reader(
@@ -310,7 +310,10 @@ def train_on_own_trails(
 def _tell(reader: ExtractiveReader, out: Path, *, json: bool) -> int:
     """Print what became of a training."""
     from hoptrail.cli import output
+    from hoptrail.learning.execution.processes import is_first_process
 
+    if not is_first_process():
+        return 0
     if json:
         print_json(reader.made_of)
         return 0
