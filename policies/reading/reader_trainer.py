@@ -168,22 +168,14 @@ def train_reader(
         ReaderError: `start` is of another encoder, or changes other layers or by another rank.
     """
     config = config or ReaderConfig()
-    count = processes.launched_count()
-    if config.time_limit is not None and count > 1:
-        raise ConfigError(
-            f"time_limit is {config.time_limit}, and {count} processes have as many clocks: leave "
-            "it out, or train in one process"
-        )
+    _check(data, config)
     check_own_folder(out, FORMAT, (CARD, WEIGHTS), "reader")
-    data.refuse_feedback("a reader")
     run = {"config": asdict(config), **data.fingerprint()}
-    if start is not None:
-        run["start"] = start.fingerprint
+    run |= {} if start is None else {"start": start.fingerprint}
     checkpoint = Checkpoint(out, run)
     with processes.joined_processes():
         with processes.first_process_first():
-            finder = passage_encoder or encoder
-            learned, held_out, dev, cloze = _prepared(data, encoder, finder, config)
+            learned, held_out, dev, cloze = _prepared(data, encoder, passage_encoder, config)
         training = _Training(learned, cloze, encoder, config, held_out)
         if start is not None:
             training.network.begin_from(start)
@@ -191,13 +183,7 @@ def train_reader(
     reader = training.network.reader()
     if not processes.is_first_process():
         return reader
-    trails = [
-        trail
-        for kind in ("beside", "removed")
-        for trail in read_held_out(reader, held_out, kind, config.seed)
-    ]
-    if trails:
-        reader.certainty = fit_certainty(trails)
+    _make_certain(reader, held_out, config.seed)
     reader.made_of = {
         **data.describe(),
         "config": asdict(config),
@@ -212,6 +198,28 @@ def train_reader(
     return reader
 
 
+def _check(data: TrainingData, config: ReaderConfig) -> None:
+    """Refuse what a reader cannot learn from, and a time limit where processes have many clocks."""
+    data.refuse_feedback("a reader")
+    count = processes.launched_count()
+    if config.time_limit is not None and count > 1:
+        raise ConfigError(
+            f"time_limit is {config.time_limit}, and {count} processes have as many clocks: leave "
+            "it out, or train in one process"
+        )
+
+
+def _make_certain(reader: ExtractiveReader, held_out: Sequence[ReadingCorpus], seed: int) -> None:
+    """Fit how sure a reader's answers may be, where there is anything held out to fit it on."""
+    trails = [
+        trail
+        for kind in ("beside", "removed")
+        for trail in read_held_out(reader, held_out, kind, seed)
+    ]
+    if trails:
+        reader.certainty = fit_certainty(trails)
+
+
 def describe_start(start: ExtractiveReader) -> dict[str, Any]:
     """What a reader was that one went on from, without its figures."""
     names = ("sets", "config", "command", "start")
@@ -220,7 +228,7 @@ def describe_start(start: ExtractiveReader) -> dict[str, Any]:
 
 
 def _prepared(
-    data: TrainingData, encoder: TransformerEncoder, finder: Encoder, config: ReaderConfig
+    data: TrainingData, encoder: TransformerEncoder, finder: Encoder | None, config: ReaderConfig
 ) -> tuple[list[ReadingCorpus], list[ReadingCorpus], list[ReadingCorpus], list[ClozeQuestions]]:
     """What is learned from, held out, measured on, and what the corpora ask themselves.
 
@@ -228,7 +236,7 @@ def _prepared(
     """
     tokenizer = tokenizer_of(encoder.model.tokenizer)
     files = dict.fromkeys(one.corpus for one in (*data.train, *data.dev))
-    corpora = {file: ReadingCorpus(file, tokenizer, finder) for file in files}
+    corpora = {file: ReadingCorpus(file, tokenizer, finder or encoder) for file in files}
 
     def with_questions(one: TrainingSet) -> ReadingCorpus:
         corpus = corpora[one.corpus]
@@ -422,7 +430,8 @@ class _Training:
         processes.add_gradients(self._weights)
         nn.utils.clip_grad_norm_(self._weights, 1.0)
         self._optimizer.step()
-        return processes.sums_of([float(loss.detach())])[0]
+        (total,) = processes.sums_of([float(loss.detach())])
+        return total
 
     def _loss(self, trails: Sequence[TrainingTrail]) -> torch.Tensor:
         """What this process has of the mean loss of trails: all of it, where it is alone."""
@@ -441,9 +450,10 @@ class _Training:
         self.network.network.eval()
         size = self._config.batch
         parts = [self._held_out[i : i + size] for i in range(0, len(self._held_out), size)]
-        total = sum(float(self._loss(part)) * len(part) for part in parts)
+        own_total = sum(float(self._loss(part)) * len(part) for part in parts)
         self.network.network.train()
-        return processes.sums_of([total])[0] / len(self._held_out)
+        (total,) = processes.sums_of([own_total])
+        return total / len(self._held_out)
 
 
 def _batches(

@@ -90,7 +90,9 @@ def fixed_trails(
     questions = [(corpus, question) for corpus in corpora for question in corpus.questions]
     whole = [(corpus, question) for corpus, question in questions if not question.part_of]
     order = rng.permutation(len(whole)).tolist()[:JUDGED]
-    trails = [sample_trail(*whole[i], most_beside, rng) for i in order]
+    trails = [
+        sample_trail(corpus, one, most_beside, rng) for corpus, one in (whole[i] for i in order)
+    ]
     return sorted(trails, key=lambda trail: sum(len(passage.ids) for passage in trail.passages))
 
 
