@@ -21,6 +21,7 @@ from hoptrail.errors import StoreError
 from hoptrail.memory import forks
 from hoptrail.memory.feedback import alive_since
 from hoptrail.memory.storage import schema
+from hoptrail.memory.storage.log_tables import MIGRATIONS, OWNER, cut_log
 from hoptrail.memory.storage.namespaces import (
     Scope,
     ScopeLike,
@@ -34,7 +35,6 @@ from hoptrail.values.numbers import whole
 if TYPE_CHECKING:
     from sqlite3 import Connection
 
-OWNER = "recall_log"
 MOST = 1_000_000
 """Recalls that a log may be told to keep."""
 WAITING = 64
@@ -43,43 +43,6 @@ SECONDS = 60.0
 """After which the next one writes them, however few they are."""
 PATIENCE = 1.0
 """Seconds that closing waits for another writer."""
-
-MIGRATIONS: tuple[schema.Migration, ...] = (
-    """
-    CREATE TABLE log_bound (kept INTEGER NOT NULL);  -- one row: how many recalls are kept
-    INSERT INTO log_bound VALUES (0);
-
-    CREATE TABLE log_recalls (
-        number INTEGER PRIMARY KEY AUTOINCREMENT,
-        id TEXT NOT NULL UNIQUE,
-        namespace TEXT NOT NULL,      -- the scope that was asked
-        question TEXT NOT NULL,
-        effort TEXT NOT NULL,
-        asked_at REAL NOT NULL,
-        milliseconds REAL NOT NULL
-    );
-    CREATE INDEX log_recalls_namespace ON log_recalls (namespace);
-
-    CREATE TABLE log_returned (
-        recall INTEGER NOT NULL REFERENCES log_recalls (number) ON DELETE CASCADE,
-        position INTEGER NOT NULL,
-        passage INTEGER NOT NULL REFERENCES passages (rowid) ON DELETE CASCADE,
-        score REAL NOT NULL,
-        PRIMARY KEY (recall, position)
-    ) WITHOUT ROWID;
-    CREATE INDEX log_returned_passage ON log_returned (passage);
-
-    CREATE TRIGGER log_returned_deleted AFTER DELETE ON log_returned
-    WHEN NOT EXISTS (SELECT 1 FROM log_returned WHERE recall = old.recall) BEGIN
-        DELETE FROM log_recalls WHERE number = old.recall;
-    END;
-    -- What came back was the old text.
-    CREATE TRIGGER log_rewritten AFTER UPDATE OF title, text ON passages
-    WHEN old.text IS NOT new.text OR old.title IS NOT new.title BEGIN
-        DELETE FROM log_returned WHERE passage = old.rowid;
-    END;
-    """,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +118,6 @@ class RecallLog:
             StoreError: The store is read-only.
         """
         most = whole(most, "recalls to keep", most=MOST)
-        self._store.database.require_file("a log of recalls")
         self._store.migrate(OWNER, MIGRATIONS)
         self.flush()
         with self._lock:
@@ -292,18 +254,6 @@ def _insert(connection: Connection, recall: LoggedQuestion) -> None:
             for place, (rowid, score) in enumerate(recall.returned)
             if rowid in alive
         ],
-    )
-
-
-def cut_log(connection: Connection) -> None:
-    """Delete the oldest recalls beyond as many as are kept.
-
-    Args:
-        connection: The store's, in a write transaction.
-    """
-    connection.execute(
-        "DELETE FROM log_recalls WHERE number NOT IN (SELECT number FROM log_recalls "
-        "ORDER BY number DESC LIMIT (SELECT kept FROM log_bound))"
     )
 
 

@@ -15,9 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hoptrail.memory.maintenance import recall_log
 from hoptrail.memory.passages import provenance, versions
-from hoptrail.memory.storage import feedback_tables, records, schema
+from hoptrail.memory.storage import feedback_tables, log_tables, records, schema
 from hoptrail.memory.storage.namespaces import Scope, ScopeLike
 from hoptrail.memory.store import Store
 from hoptrail.types import Passage
@@ -136,7 +135,7 @@ def _feedback_rows(connection: Connection, rowids: Sequence[int]) -> dict[str, l
 
 def _log_rows(connection: Connection, rowids: Sequence[int]) -> dict[str, list[Row]]:
     """The rows of the log of recalls that go with passages, and the recalls that they belong to."""
-    if not schema.applied(connection, recall_log.OWNER):
+    if not schema.applied(connection, log_tables.OWNER):
         return {"log_returned": [], "log_recalls": []}
     returned = _select(connection, "log_returned", "passage", rowids)
     numbers = sorted({row["recall"] for row in returned})
@@ -182,7 +181,7 @@ def _restore_log(
     number_of = _recalls(connection, "log_recalls", rows["log_recalls"], returned)
     for row in returned:
         _insert(connection, "log_returned", _joined(row, number_of, rowid_of))
-    recall_log.cut_log(connection)
+    log_tables.cut_log(connection)
 
 
 def _recalls(

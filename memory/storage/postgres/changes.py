@@ -24,6 +24,7 @@ from hoptrail.memory.storage.postgres.shared_feedback import (
     push_feedback,
     watch_feedback,
 )
+from hoptrail.memory.storage.postgres.shared_log import pull_log, push_log, watch_log
 from hoptrail.types import Link, Passage
 
 if TYPE_CHECKING:
@@ -85,8 +86,9 @@ def pull(connection: sqlite3.Connection, remote: Connection[Any], version: int) 
             for row in rows:
                 _put(connection, row, vectors.get((row[0], row[1]), []))
             before = last
-    pull_feedback(connection, remote, since)
     info = read_info(remote)
+    pull_feedback(connection, remote, since)
+    pull_log(connection, remote, since, info)
     for key in SHARED:
         if key in info and info[key] != store_info.get(connection, key):
             store_info.put_info(connection, key, info[key])
@@ -133,6 +135,7 @@ def watch(connection: sqlite3.Connection) -> None:
     for statement in _WATCH:
         connection.execute(statement)
     watch_feedback(connection)
+    watch_log(connection)
 
 
 def push(
@@ -149,16 +152,13 @@ def push(
     _version_merges(connection, since)
     with remote.cursor() as cursor:
         push_feedback(connection, cursor)
+        push_log(connection, cursor, info)
     changed = store_info.newest_version(connection) != since
     for key in SHARED:
         value = store_info.get(connection, key)
         if value is not None and value != info.get(key):
             changed = True
-            remote.execute(
-                "INSERT INTO hoptrail_meta VALUES (%s, %s) "
-                "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                (key, value),
-            )
+            remote.execute(shared_tables.PUT_META, (key, value))
     graves = connection.execute(
         "SELECT namespace, id, version FROM tombstones WHERE version > ? ORDER BY version",
         (since,),

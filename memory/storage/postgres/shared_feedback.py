@@ -7,7 +7,6 @@ recall, by judging it again or by deleting a passage that it returned, writes it
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sqlite3
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hoptrail.memory.storage import schema, store_info
 from hoptrail.memory.storage.feedback_tables import MIGRATIONS, OWNER, seal_feedback
 from hoptrail.memory.storage.postgres import shared_tables
+from hoptrail.memory.storage.postgres.passage_names import find_passage, name_passage
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -121,28 +121,16 @@ def _record(connection: sqlite3.Connection, id: str) -> str | None:
     ]
     record = {
         "recall": columns,
-        "passages": [_passage(connection, rowid) for rowid in places],
+        "passages": [name_passage(connection, rowid) for rowid in places],
         "returned": returned,
         "trails": trails,
     }
     return json.dumps(record, ensure_ascii=False)
 
 
-def _passage(connection: sqlite3.Connection, rowid: int) -> tuple[str, str, str]:
-    """What names a passage on every host, and what it says."""
-    namespace, id_, title, text = connection.execute(
-        "SELECT namespace, id, title, text FROM passages WHERE rowid = ?", (rowid,)
-    ).fetchone()
-    return namespace, id_, _digest(title, text)
-
-
-def _digest(title: str | None, text: str) -> str:
-    return hashlib.sha256(json.dumps([title, text]).encode()).hexdigest()[:32]
-
-
 def _put(connection: sqlite3.Connection, namespace: str, id: str, record: Any) -> None:
     """Write a judged recall into a replica, without what is gone of it."""
-    rowids = [_rowid(connection, *passage) for passage in record["passages"]]
+    rowids = [find_passage(connection, *passage) for passage in record["passages"]]
     returned = [
         (rowids[place], position, reward)
         for place, position, reward in record["returned"]
@@ -173,11 +161,3 @@ def _put(connection: sqlite3.Connection, namespace: str, id: str, record: Any) -
             [(trail, step, rowid) for step, rowid in enumerate(hops)],
         )
     seal_feedback(connection, number)
-
-
-def _rowid(connection: sqlite3.Connection, namespace: str, id: str, digest: str) -> int | None:
-    """The row of a passage that is there and says what it said; None where it does not."""
-    row = connection.execute(
-        "SELECT rowid, title, text FROM passages WHERE namespace = ? AND id = ?", (namespace, id)
-    ).fetchone()
-    return row[0] if row is not None and _digest(row[1], row[2]) == digest else None

@@ -5,16 +5,18 @@ its vectors are rows of `hoptrail_vectors`: the first is that of the passage as 
 it are of the windows of a long text. `hoptrail_head` is one row, which every writer locks and gives
 a new version and a new token; `hoptrail_commits` keeps the tokens, so that a replica can tell
 whether what it holds is a past of what the server holds now. `hoptrail_feedback` has a record for
-each recall that was judged, null where it was forgotten. All is standard SQL with the type
-`vector` of pgvector, and every table of passages begins its key with the namespace.
+each recall that was judged, null where it was forgotten, and `hoptrail_log` one for each recall in
+the log. All is standard SQL with the type `vector` of pgvector, and every table of passages begins
+its key with the namespace.
 
 Row-level security is on from the beginning. The role that made the tables sees everything; another
-one sees and writes the namespaces that `hoptrail_grants` gives it, and the feedback that it gave.
+one sees and writes the namespaces that `hoptrail_grants` gives it, and what is kept of the recalls
+that it asked or judged itself.
 """
 
 from __future__ import annotations
 
-TABLES = 2
+TABLES = 3
 """The form of the tables; a higher one was made by a newer version."""
 
 _SECURED = ("hoptrail_passages", "hoptrail_vectors", "hoptrail_deletions")
@@ -49,7 +51,23 @@ _FEEDBACK = (
 )
 """The tables that form 2 has and form 1 had not."""
 
-UPGRADES = (_FEEDBACK,)
+_LOG = (
+    """
+    CREATE TABLE hoptrail_log (
+        namespace TEXT COLLATE "C" NOT NULL,
+        id TEXT COLLATE "C" NOT NULL,
+        version BIGINT NOT NULL,
+        role_name TEXT NOT NULL DEFAULT current_user,
+        record TEXT NOT NULL,
+        PRIMARY KEY (namespace, id)
+    )
+    """,
+    "CREATE INDEX hoptrail_log_version ON hoptrail_log (version)",
+    *_secure("hoptrail_log", "OR role_name = current_user"),
+)
+"""The tables that form 3 has and form 2 had not."""
+
+UPGRADES = (_FEEDBACK, _LOG)
 """What makes each form out of the one before, the second first."""
 
 CREATE = (
@@ -124,6 +142,7 @@ CREATE = (
     "ALTER TABLE hoptrail_grants ENABLE ROW LEVEL SECURITY",
     "CREATE POLICY hoptrail_own ON hoptrail_grants FOR SELECT USING (role_name = current_user)",
     *_FEEDBACK,
+    *_LOG,
 )
 """What makes them, in one transaction."""
 
@@ -135,6 +154,7 @@ RIGHTS = {
     "hoptrail_vectors": "INSERT, UPDATE, DELETE",
     "hoptrail_deletions": "INSERT",
     "hoptrail_feedback": "INSERT, UPDATE",
+    "hoptrail_log": "INSERT, DELETE",
     "hoptrail_grants": "",
 }
 """What a role that writes does to the tables, all of which a role with grants reads."""
@@ -187,3 +207,12 @@ PUT_FEEDBACK = (
 READ_FEEDBACK = (
     "SELECT namespace, id, record FROM hoptrail_feedback WHERE version > %s ORDER BY version"
 )
+
+PUT_META = (
+    "INSERT INTO hoptrail_meta VALUES (%s, %s) "
+    "ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+)
+
+PUT_LOG = "INSERT INTO hoptrail_log (namespace, id, version, record) VALUES (%s, %s, %s, %s)"
+
+READ_LOG = "SELECT namespace, id, record FROM hoptrail_log WHERE version > %s ORDER BY version"

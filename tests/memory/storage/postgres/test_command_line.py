@@ -6,7 +6,10 @@ import json
 
 import pytest
 
+from hoptrail.cli.locations import store_argument
 from hoptrail.cli.main import main
+from hoptrail.cli.server_options import served_memory
+from hoptrail.integrations.function_calling import MemoryTools
 from hoptrail.memory.encoders import transformer as encoders
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 
@@ -116,3 +119,24 @@ def test_what_a_server_does_not_do_is_refused_by_name(run, url, tmp_path) -> Non
     ):
         code, _, err = run(*command, "--store", url)
         assert (code, "docs/guides/postgresql.md" in err) == (1, True), err
+
+
+def test_agents_are_served_over_the_url(url, host) -> None:
+    def serve(read_only: bool):
+        return served_memory(
+            store_argument(url), read_only=read_only, encoder=None, policy=None, reader=None
+        )
+
+    with serve(False) as memory:
+        tools = MemoryTools(memory)
+        assert tools.call("remember", {"text": "Fram was built by Colin Archer."}).data["written"]
+        recall = tools.call("recall", {"question": QUESTION}).data
+        assert [one["text"] for one in recall["passages"]] == ["Fram was built by Colin Archer."]
+        assert not tools.call("feedback", {"recall": recall["id"], "reward": 1}).is_error
+        host("two")
+        with serve(True) as other:
+            readers = MemoryTools(other, read_only=True)
+            assert "feedback" not in [one.name for one in readers.operations]
+            again = readers.call("recall", {"question": QUESTION}).data
+            assert again["passages"] == recall["passages"]
+            assert [one.reward for one in other.feedback_given()] == [1.0]

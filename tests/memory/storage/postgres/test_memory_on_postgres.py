@@ -100,7 +100,6 @@ def test_what_a_server_does_not_keep_is_refused_by_name(url, host, tmp_path) -> 
     with Memory(url, encoder=HashEncoder(384)) as memory:
         memory.add(corpus())
         calls = {
-            "a log of recalls": lambda: memory.keep_log(100),
             "a change of encoder": lambda: memory.change_encoder(HashEncoder(64)),
             "a history": lambda: memory.history("p0"),
             "a history,": memory.audit,
