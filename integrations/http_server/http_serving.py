@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from hoptrail.api.memory import Memory
 from hoptrail.errors import InputError, MissingExtra
-from hoptrail.integrations.operations.bound_memory import NO_BOUNDS, BoundMemory
+from hoptrail.integrations.operations.bound_memory import BoundMemory
 from hoptrail.integrations.operations.operation import PROGRAM_OPERATIONS
-from hoptrail.integrations.operations.recall_bounds import RecallBounds
+from hoptrail.integrations.operations.recall_bounds import NO_BOUNDS, RecallBounds
 from hoptrail.integrations.web.tokens import Access, TokenTable
 
 if TYPE_CHECKING:

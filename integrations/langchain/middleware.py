@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +17,11 @@ from hoptrail.errors import MissingExtra
 from hoptrail.formats.sequences import NEXT
 from hoptrail.integrations.langchain.tools import namespace_of_run
 from hoptrail.integrations.operations.passage_text import passages_text
+from hoptrail.integrations.operations.recall_bounds import (
+    NO_BOUNDS,
+    RecallBounds,
+    checked_bounds,
+)
 from hoptrail.integrations.operations.recall_settings import RecallSettings
 from hoptrail.types import Link, Passage
 from hoptrail.values.flags import flag
@@ -56,6 +62,7 @@ class MemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         effort: What a recall may cost: "fast", "balanced" or "thorough".
         filter: Only passages that fulfil it come back.
         score_threshold: Only passages whose score is at least this come back.
+        bounds: How much else decides what comes back, such as a budget of tokens.
         write: Whether messages are written.
 
     Raises:
@@ -71,11 +78,20 @@ class MemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         effort: str = "balanced",
         filter: Mapping[str, Any] | None = None,
         score_threshold: float | None = None,
+        bounds: RecallBounds = NO_BOUNDS,
         write: bool = True,
     ) -> None:
         super().__init__()
         self.tools = []
-        self.settings = RecallSettings(memory, k, namespace, effort, filter, score_threshold)
+        self.settings = RecallSettings(
+            memory,
+            k,
+            namespace,
+            effort,
+            filter,
+            score_threshold,
+            **checked_bounds(bounds).options,
+        )
         self.write = flag(write, "write")
 
     def wrap_model_call(
@@ -139,13 +155,10 @@ class MemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         filters = [self.settings.filter] if self.settings.filter else []
         if shown_already:
             filters.append({"$id": {"$nin": shown_already}})
-        settings = RecallSettings(
-            self.settings.memory,
-            self.settings.k,
-            namespace,
-            self.settings.effort,
-            {"$and": filters} if filters else None,
-            self.settings.score_threshold,
+        settings = replace(
+            self.settings,
+            namespace=namespace,
+            filter={"$and": filters} if filters else None,
         )
         recall = settings.recall(question.text)
         if not recall.hits:

@@ -22,10 +22,10 @@ from hoptrail.errors import ConfigError, InputError
 from hoptrail.formats.json_views import recall_data
 from hoptrail.integrations.langchain.asking import STRICT, Asking
 from hoptrail.integrations.operations.arguments import MAX_QUERY, validation_text
-from hoptrail.integrations.operations.bound_memory import NO_BOUNDS, BoundMemory
+from hoptrail.integrations.operations.bound_memory import BoundMemory
 from hoptrail.integrations.operations.operation import Operation
 from hoptrail.integrations.operations.passage_text import recall_text
-from hoptrail.integrations.operations.recall_bounds import RecallBounds
+from hoptrail.integrations.operations.recall_bounds import NO_BOUNDS, RecallBounds
 from hoptrail.outputs.printable import printable
 from hoptrail.types import Namespace
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 from hoptrail.api.memory import Memory
 from hoptrail.errors import ConfigError, MissingExtra
-from hoptrail.integrations.operations.bound_memory import NO_BOUNDS, BoundMemory
-from hoptrail.integrations.operations.recall_bounds import RecallBounds
+from hoptrail.integrations.operations.bound_memory import BoundMemory
+from hoptrail.integrations.operations.recall_bounds import NO_BOUNDS, RecallBounds
 
 if TYPE_CHECKING:
     from hoptrail.integrations.web.tokens import Access, TokenTable

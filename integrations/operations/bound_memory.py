@@ -18,14 +18,16 @@ from hoptrail.formats.json_views import answer_data, hit_data, metadata_data, re
 from hoptrail.integrations.operations import arguments as take
 from hoptrail.integrations.operations.operation import OPERATIONS, Operation
 from hoptrail.integrations.operations.passage_text import answer_text, passages_text, recall_text
-from hoptrail.integrations.operations.recall_bounds import RecallBounds
+from hoptrail.integrations.operations.recall_bounds import (
+    NO_BOUNDS,
+    RecallBounds,
+    checked_bounds,
+)
 from hoptrail.outputs.printable import printable, quoted
 from hoptrail.policies.environment import efforts
 from hoptrail.types import Link
 from hoptrail.values.flags import flag
 
-NO_BOUNDS = RecallBounds()
-"""As many passages come back as are asked for."""
 MENDABLE = (InputError, UnknownId, DuplicateId)
 """What a model caused and can mend; everything else is for the application, and raised."""
 
@@ -79,9 +81,7 @@ class BoundMemory:
         self.namespace = checked_scope([], usual, namespace, "question").namespace
         self.k = k
         """None where it is not said."""
-        if not isinstance(bounds, RecallBounds):
-            raise InputError(f"bounds must be RecallBounds, got {type(bounds).__name__}")
-        self.bounds = bounds
+        self.bounds = checked_bounds(bounds)
         self.effort = efforts.effort(effort).name
         self.read_only = flag(read_only, "read_only")
         self._offered = tuple(operations)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from hoptrail.api.hit_selection import HitSelection, Until
+from hoptrail.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +49,21 @@ class RecallBounds:
             options |= {"until": None, "patience": None}
         options |= {name: value for name, value in own.items() if value is not None}
         return type(self)(**options)
+
+
+NO_BOUNDS = RecallBounds()
+"""As many passages come back as are asked for."""
+
+
+def checked_bounds(bounds: object) -> RecallBounds:
+    """What an application gives as bounds, if it is that.
+
+    Args:
+        bounds: As it was given.
+
+    Raises:
+        InputError: It is something else.
+    """
+    if not isinstance(bounds, RecallBounds):
+        raise InputError(f"bounds must be RecallBounds, got {type(bounds).__name__}")
+    return bounds

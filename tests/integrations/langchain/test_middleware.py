@@ -19,7 +19,7 @@ from pydantic import Field
 
 from hoptrail import ConfigError, InputError, Memory
 from hoptrail.api.async_memory import AsyncMemory
-from hoptrail.integrations import MemoryMiddleware
+from hoptrail.integrations import MemoryMiddleware, RecallBounds
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 
 
@@ -131,6 +131,22 @@ def test_settings_narrow_what_is_shown_and_wrong_ones_are_refused(chats) -> None
     for setting in ({"k": 0}, {"namespace": "x"}, {"effort": "x"}, {"write": "no"}):
         with pytest.raises(InputError):
             MemoryMiddleware(chats, **setting)
+
+
+def test_a_budget_of_tokens_bounds_what_the_model_is_shown(tmp_path, small_policy) -> None:
+    class CountingEncoder(HashEncoder):
+        def count_tokens(self, texts):
+            return [len(text.split()) for text in texts]
+
+    with Memory(tmp_path / "a.db", encoder=CountingEncoder(), policy=small_policy) as memory:
+        memory.add([f"Ada Lind saw river {n}." for n in range(9)])
+        for words, lines in ((10, 2), (14, 2), (15, 3)):
+            model = EchoChat()
+            middleware = MemoryMiddleware(memory, bounds=RecallBounds(tokens=words), write=False)
+            create_agent(model, middleware=[middleware]).invoke(say("What did Ada see?"))
+            assert model.prompts[0][0].text.count("\n> ") == lines
+    with pytest.raises(InputError, match="bounds must be RecallBounds, got dict"):
+        MemoryMiddleware(memory, bounds={"tokens": 3})
 
 
 def test_stored_text_is_quoted_in_the_system_message(chats, hostile_texts) -> None:
