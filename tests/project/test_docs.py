@@ -82,7 +82,7 @@ def test_every_block_of_a_document_is_of_a_kind_that_is_run_or_that_is_no_progra
     """So that no block goes untested under another name; `bash` blocks set a machine up."""
     for document in DOCUMENTS:
         kinds = {name for name, _ in _BLOCK.findall(document.read_text(encoding="utf-8"))}
-        assert kinds <= {"python", "sh", "bash", "json", "text", "mermaid"}, document.name
+        assert kinds <= {"python", "sh", "bash", "json", "text", "mermaid", "toml"}, document.name
         assert document.name == "README.md" or "bash" not in kinds, document.name
 
 
