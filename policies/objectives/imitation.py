@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hoptrail.learning.execution import processes
 from hoptrail.learning.set_likelihood import MAX_GOLD, reachable_subset, set_log_likelihood
 from hoptrail.policies.data.examples import Example, subsets_of_gold
 from hoptrail.policies.environment.state import StateInput, batch_states
@@ -65,20 +66,31 @@ def imitation_loss(
         label_weights: What each question's gold counts; all alike by default.
 
     Returns:
-        The loss, a scalar, and its two parts with the share of the gold that is in reach.
+        The loss, a scalar, and its two parts with the share of the gold that is in reach. Of
+        several processes each has the loss of its share of the questions, and the figures of all.
     """
-    lattice = _lattice(examples, rng)
+    turns = [int(rng.integers(len(e.detours))) if e.detours else None for e in examples]
+    questions = list(zip(examples, turns, strict=True))
+    own = questions if label_weights is not None else processes.own_share(questions)
+    if not own:
+        processes.shares_of([0, 0, 0])
+        return torch.zeros(()), _figures(0.0, 0.0, 0.0)
+    own_examples = [example for example, _ in own]
+    lattice = _lattice(own_examples, [turn for _, turn in own])
     states = batch_states(lattice.states)
     log_read, log_stop = policy(Inputs.of(states))
-    exact, reach = _exact(examples, lattice, log_read, log_stop, states.starts, label_weights)
-    listwise = _listwise(lattice, log_read, log_stop, states.starts, label_weights)
-    loss = exact + listwise
-    return loss, {
-        "loss": float(loss.detach()),
-        "set": float(exact.detach()),
-        "listwise": float(listwise.detach()),
-        "gold in reach": reach,
-    }
+    exact, reach = _exact(own_examples, lattice, log_read, log_stop, states.starts, label_weights)
+    listwise, count = _listwise(lattice, log_read, log_stop, states.starts, label_weights)
+    shares = processes.shares_of([len(own), count, sum(lattice.size)])
+    exact, listwise = exact * shares[0], listwise * shares[1]
+    parts = float(exact.detach()), float(listwise.detach()), reach * shares[2]
+    return exact + listwise, _figures(*parts)
+
+
+def _figures(exact: float, listwise: float, reach: float) -> Figures:
+    """What to show of a loss, of all processes together."""
+    exact, listwise, reach = processes.sums_of([exact, listwise, reach])
+    return {"loss": exact + listwise, "set": exact, "listwise": listwise, "gold in reach": reach}
 
 
 def gold_of(example: Example) -> tuple[int, ...]:
@@ -90,7 +102,8 @@ def gold_of(example: Example) -> tuple[int, ...]:
     return example.gold[:MAX_GOLD]
 
 
-def _lattice(examples: Sequence[Example], rng: np.random.Generator) -> _Lattice:
+def _lattice(examples: Sequence[Example], turns: Sequence[int | None]) -> _Lattice:
+    """The states of questions, of which each has the wrong turn of a number, or none."""
     states: list[StateInput] = []
     base, size = [], []
     missing: list[list[int]] = []
@@ -103,9 +116,9 @@ def _lattice(examples: Sequence[Example], rng: np.random.Generator) -> _Lattice:
             states.append(example.state(evidence))
             missing.append([slot for slot in gold if slot not in evidence])
             owner.append(b)
-    for b, example in enumerate(examples):
-        if example.detours:
-            evidence = example.detours[int(rng.integers(len(example.detours)))]
+    for b, (example, turn) in enumerate(zip(examples, turns, strict=True)):
+        if turn is not None:
+            evidence = example.detours[turn]
             states.append(example.state(evidence))
             missing.append([slot for slot in gold_of(example) if slot not in evidence])
             owner.append(b)
@@ -162,8 +175,8 @@ def _listwise(
     log_stop: Tensor,
     starts: np.ndarray,
     label_weights: LabelWeights | None,
-) -> Tensor:
-    """Mean over states: any missing gold passage likely, and each of them likely."""
+) -> tuple[Tensor, int]:
+    """Mean over states: any missing gold passage likely, and each of them likely; how many."""
     any_, each, owners = [], [], []
     for i, (state, missing) in enumerate(zip(lattice.states, lattice.missing, strict=True)):
         owner = lattice.owner[i]
@@ -178,9 +191,10 @@ def _listwise(
             each.append(log_stop[i])
             owners.append(owner)
     if not owners:
-        return log_stop.sum() * 0.0
+        return log_stop.sum() * 0.0, 0
     weights = None if label_weights is None else label_weights.weights[owners]
-    return -(_mean(torch.stack(any_), weights) + _mean(torch.stack(each), weights)) / 2
+    loss = -(_mean(torch.stack(any_), weights) + _mean(torch.stack(each), weights)) / 2
+    return loss, len(owners)
 
 
 def _mean(values: Tensor, weights: Tensor | None) -> Tensor:

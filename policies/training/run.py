@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hoptrail.errors import InputError
+from hoptrail.errors import ConfigError, InputError
+from hoptrail.learning.execution import processes
 from hoptrail.memory.encoders.disk_cache import CachedEncoder
 from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.encoders.wrapped import uncached
@@ -53,6 +54,9 @@ def train(
 ) -> dict[str, Any]:
     """Train a policy and write it to a folder.
 
+    Several processes of `torchrun` train one policy by imitation, each on its share of every batch,
+    and the first measures and writes it. What is dropped out is drawn in each process.
+
     Args:
         data: What to learn from, and what to measure on at the end.
         out: The policy's folder; checkpoints lie there until the run is over.
@@ -69,7 +73,7 @@ def train(
 
     Raises:
         InputError: There is nothing that a stage could learn from.
-        ConfigError: The encoder cannot serve an objective.
+        ConfigError: The encoder, or several processes, cannot serve an objective.
         FormatError: A file cannot be read, or a gold passage is not in its corpus.
         PolicyError: The checkpoint is of another run, or the folder cannot be written.
     """
@@ -86,7 +90,10 @@ def train(
     checkpoint.make_folder()
     # Before anything slow: a checkpoint of another run is refused.
     resumed = checkpoint.load() if options.resume else None
-    with prepare_examples(data, config, queries, options.progress) as examples:
+    with processes.joined_processes(), ExitStack() as stack:
+        with processes.first_process_first():
+            prepared = prepare_examples(data, config, queries, options.progress)
+            examples = stack.enter_context(prepared)
         joint = _fit_joint(examples, config, queries, Checkpoint(out / JOINT, run), options)
         trainer = Trainer(examples, config, queries, checkpoint, options.progress, start=start)
         policy = trainer.train(resumed)
@@ -103,8 +110,11 @@ def train(
         "dev": [
             {**one.describe(), **_measure(policy, one, cached, options.progress)}
             for one in data.dev
+            if processes.is_first_process()
         ],
     }
+    if not processes.is_first_process():
+        return policy.card
     policy.save(out, readme=readme(policy))
     checkpoint.remove()
     if joint:
@@ -117,6 +127,12 @@ def _check(
 ) -> TrainConfig:
     """The settings, of the shape of the policy to go on from; what cannot be trained is refused."""
     data.refuse_feedback("a policy")
+    alone = [name for name in config.objectives if name != "imitation"]
+    if alone and processes.launched_count() > 1:
+        raise ConfigError(
+            f"the objective {alone[0]} is trained in one process, got {processes.launched_count()} "
+            "of torchrun: over several, train imitation alone, and go on from it in one"
+        )
     if "marginal" in config.objectives:
         require_tokens(encoder)
     nothing = not (data.train or data.unlabelled) or not config.stages

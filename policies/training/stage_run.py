@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from hoptrail.learning.execution import processes
 from hoptrail.learning.execution.single_thread import one_thread
 from hoptrail.policies.data.examples import Example
 from hoptrail.policies.networks.policy_network import PolicyNetwork
@@ -73,6 +74,8 @@ class StageRun:
         Returns:
             The mean of the objective's figures over the batches.
         """
+        if number := processes.process_number():  # of several: what it drops out is its own
+            torch.manual_seed(torch.initial_seed() + number)
         batches = self._batches(rng)
         steps, epochs = len(batches), self.config.epochs_of(self.stage)
         schedule = Schedule(self.optimizer, self._rate, epoch * steps, epochs * steps)
@@ -110,7 +113,9 @@ class StageRun:
             return {}
         loss, figures = outcome
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        if loss.requires_grad:
+            loss.backward()  # type: ignore[no-untyped-call]
+        processes.add_gradients(self._weights)
         nn.utils.clip_grad_norm_(self._weights, 1.0)
         self.optimizer.step()
         return figures

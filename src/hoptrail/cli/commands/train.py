@@ -397,6 +397,7 @@ def _train(
 ) -> int:
     """Train a policy and print what became of it."""
     from hoptrail.cli import output
+    from hoptrail.learning.execution.processes import is_first_process
     from hoptrail.policies.data.training_data import TrainingData
     from hoptrail.policies.reformulation.cross_fit import CrossFit
     from hoptrail.policies.training.config import RunOptions, TrainConfig
@@ -414,7 +415,7 @@ def _train(
     settings = config.describe()
     with (
         leaving_no_empty_folder(out),
-        training_progress(context, tracker, out, settings) as steps,
+        training_progress(context, tracker, out, settings, together=True) as steps,
     ):
         card = train_policy(
             data,
@@ -426,6 +427,8 @@ def _train(
             options=RunOptions(resume, steps, invocation_line(context)),
         )
         steps.keep_card(card)
+    if not is_first_process():
+        return 0
     if plot:
         from hoptrail.evaluation.training_curves import plot_training
 

@@ -1,0 +1,97 @@
+"""Two processes of torchrun train by imitation the policy that one does; other stages refuse it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+import hoptrail
+from hoptrail.cli.main import main
+from hoptrail.learning.execution import processes
+from hoptrail.policies.training.checkpoint import TENSORS
+
+DEMO = Path(hoptrail.__file__).parent / "demo"
+STOPPED = """
+import sys
+from hoptrail.cli.main import main
+from hoptrail.policies.training.stage_run import StageRun
+plain = StageRun.epoch
+def stop(self, epoch, *rest):
+    if epoch == 1:
+        raise KeyboardInterrupt
+    return plain(self, epoch, *rest)
+StageRun.epoch = stop
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture
+def options(tmp_path: Path, tiny_bert: Path) -> list[str]:
+    """Of `train questions` without dropout: what is dropped out is drawn in each process."""
+    questions = tmp_path / "questions.jsonl"
+    lines = (DEMO / "questions.jsonl").read_text(encoding="utf-8").splitlines()
+    questions.write_text("\n".join(lines[:13]), encoding="utf-8")
+    settings = [
+        "epochs = 2",
+        "networks = 1",
+        "batch = 5",
+        "[network]",
+        "width = 8",
+        "dropout = 0.0",
+    ]
+    (tmp_path / "run.toml").write_text("\n".join(settings))
+    argv = ["train", "questions", "--set", str(DEMO / "corpus.jsonl"), str(questions)]
+    return [*argv, "--encoder", str(tiny_bert), "--config", str(tmp_path / "run.toml")]
+
+
+def run_two(program: list[str], argv: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    return subprocess.run(
+        [*torchrun, "--nproc-per-node", "2", *program, *argv],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "HOPTRAIL_CACHE": str(folder / "cache")},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_policy_that_one_does(options, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("HOPTRAIL_CACHE", str(tmp_path / "cache"))
+    assert main([*options, "--out", str(tmp_path / "one")]) == 0
+    done = run_two(["-m", "hoptrail"], [*options, "--out", str(tmp_path / "two")], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("trained on 13 questions") == 1
+    (tmp_path / "program.py").write_text(STOPPED)
+    parts = [*options, "--out", str(tmp_path / "parts")]
+    assert run_two([str(tmp_path / "program.py")], parts, tmp_path).returncode != 0
+    assert (tmp_path / "parts" / TENSORS).exists()
+    assert main([*parts, "--resume"]) == 0
+    cards, weights = {}, {}
+    for name in ("one", "two", "parts"):
+        cards[name] = json.loads((tmp_path / name / "policy.json").read_text())["card"]
+        weights[name] = load_file(tmp_path / name / "policy.safetensors")
+    for name in ("two", "parts"):  # in two processes, and the rest of the run in one
+        for one, other in zip(cards["one"]["curves"], cards[name]["curves"], strict=True):
+            assert one == pytest.approx(other, abs=2e-4)
+        for key, tensor in weights["one"].items():
+            np.testing.assert_allclose(weights[name][key], tensor, atol=2e-5, err_msg=key)
+
+
+@pytest.mark.parametrize("objective", ["marginal", "imitation,reinforce"])
+def test_stages_that_compare_trails_are_trained_in_one_process(
+    options, tmp_path, objective, capsys, monkeypatch
+) -> None:
+    monkeypatch.setattr(processes, "launched_count", lambda: 2)
+    argv = [*options, "--objective", objective, "--out", str(tmp_path / "policy")]
+    assert main(argv) == 1
+    name = objective.split(",")[-1]
+    assert f"the objective {name} is trained in one process, got 2" in capsys.readouterr().err
+    assert not (tmp_path / "policy").exists()
