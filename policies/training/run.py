@@ -107,18 +107,10 @@ def train(
         "curves": trainer.curves,
         **({"joint": joint} if joint else {}),
         **({"reformulator": dict(cross_fit.made_of)} if cross_fit else {}),
-        "dev": [
-            {**one.describe(), **_measure(policy, one, cached, options.progress)}
-            for one in data.dev
-            if processes.is_first_process()
-        ],
+        "dev": _dev_figures(policy, data.dev, cached, options.progress),
     }
-    if not processes.is_first_process():
-        return policy.card
-    policy.save(out, readme=readme(policy))
-    checkpoint.remove()
-    if joint:
-        _remove_joint(out / JOINT, run)
+    if processes.is_first_process():
+        _write(policy, out, checkpoint, run if joint else None)
     return policy.card
 
 
@@ -164,6 +156,16 @@ def _fit_joint(
     return {"weight": weight, "held_back": count}
 
 
+def _write(
+    policy: Policy, out: Path, checkpoint: Checkpoint, joint_run: Mapping[str, Any] | None
+) -> None:
+    """Write a policy that is trained; the checkpoints go, that of a joint fit too."""
+    policy.save(out, readme=readme(policy))
+    checkpoint.remove()
+    if joint_run is not None:
+        _remove_joint(out / JOINT, joint_run)
+
+
 def _remove_joint(folder: Path, run: Mapping[str, Any]) -> None:
     """The fit is over: its checkpoint goes, and its folder, unless that holds what is not ours."""
     Checkpoint(folder, run).remove()
@@ -176,6 +178,17 @@ def _counts(examples: Sequence[Example]) -> dict[str, int]:
     count = Counter(example.source for example in examples)
     names = {"questions": Source.GIVEN, "varied": Source.AUGMENTED, "made": Source.PSEUDO}
     return {name: count[source] for name, source in names.items()}
+
+
+def _dev_figures(
+    policy: Policy, sets: Sequence[TrainingSet], encoder: CachedEncoder, progress: TrainingProgress
+) -> list[dict[str, Any]]:
+    """What the policy finds of sets that it was not trained on, as the first process measures."""
+    return [
+        {**one.describe(), **_measure(policy, one, encoder, progress)}
+        for one in sets
+        if processes.is_first_process()
+    ]
 
 
 def _measure(
