@@ -56,5 +56,5 @@ def test_it_tells_passages_that_hold_an_answer_from_others(reader, questions, pa
 
 
 def test_it_says_what_it_was_made_of(reader) -> None:
-    assert reader.made_of["command"].startswith("hoptrail train reader ")
+    assert reader.made_of["command"].startswith("hoptrail train answers ")
     assert {one["gold_f1"] > 0 for one in reader.made_of["dev"]} == {True}
