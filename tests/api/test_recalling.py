@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from hoptrail import Answer, AsyncMemory, Evidence, Memory
+from hoptrail.api.answering import Answering
 from hoptrail.api.encoder_slot import EncoderSlot
 from hoptrail.api.feedback_inbox import FeedbackInbox
 from hoptrail.api.graph_slot import GraphSlot
@@ -27,7 +28,7 @@ from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.policies.networks.network_config import NetworkConfig
 from hoptrail.policies.networks.policy_network import PolicyNetwork
 from hoptrail.policies.policy import Policy
-from hoptrail.types import Passage
+from hoptrail.types import Cost, Hit, Hop, Passage, Recall, Trail
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +115,42 @@ def test_an_answer_comes_with_its_evidence_and_the_recall_that_found_it(memory_w
     (evidence,) = answer.evidence
     assert answer.passages[0].text[evidence.start : evidence.end] == answer.text
     assert answer.recall.id != ""
+
+
+class Abstaining(FirstWord):
+    """A reader that may abstain, as the one in the package."""
+
+    def without_abstaining(self) -> FirstWord:
+        return self
+
+
+def recall_of(ranked: str, read: str) -> Recall:
+    """What a recall gives that ranked passages and read some of them, each named by a letter."""
+    hits = [Hit(Passage(id_, f"{id_.upper()} is a letter."), 0.5) for id_ in ranked]
+    hops = [Hop("Which?", id_, None, 0.5) for id_ in read]
+    return Recall("Which?", tuple(hits), (Trail(tuple(hops), 0.5, "policy"),), Cost(1.0, 1, 4, 2))
+
+
+@pytest.mark.parametrize(
+    ("ranked", "read", "passages"),
+    [
+        ("abcde", "cb", "cb"),
+        ("abcde", "", "abcde"),
+        ("ab", "ac", "ab"),  # a trail of which something was not recalled is not read in part
+    ],
+)
+def test_a_reader_that_may_abstain_reads_what_the_likeliest_trail_read(
+    ranked: str, read: str, passages: str
+) -> None:
+    class Engine:
+        def recall(self, *arguments: object, **settings: object) -> Recall:
+            return recall_of(ranked, read)
+
+    answer = Answering(Engine(), Abstaining()).ask("Which?")
+    assert "".join(passage.id for passage in answer.passages) == passages
+    assert answer.text == passages[0].upper()
+    others = Answering(Engine(), FirstWord()).ask("Which?")
+    assert "".join(passage.id for passage in others.passages) == ranked
 
 
 def test_a_function_reads_as_well_and_sees_only_the_scope(memory_with) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from hoptrail.api.answer_certainty import weigh_answer
 from hoptrail.errors import InputError, ReaderError
 from hoptrail.memory import forks
-from hoptrail.types import AbstainingReader, Answer, AsOf, Passage, Reader
+from hoptrail.types import AbstainingReader, Answer, AsOf, Passage, Reader, Recall
 from hoptrail.values.numbers import finite, shown
 
 if TYPE_CHECKING:
@@ -70,7 +70,9 @@ class Answering:
 
         Args:
             question: In words.
-            k: How many passages are read, at least 1.
+            k: How many passages are recalled, at least 1. A function or a model that was named as
+                the reader reads them all; one that may abstain, as that of the package, those of
+                the likeliest trail, where all are among them: what else is ranked misleads it.
             namespace: Where to look: every namespace that begins with it.
             effort: What the recall may cost: "fast", "balanced" or "thorough".
             filter: Only passages that fulfil it are read; see `hoptrail.memory.filters`.
@@ -96,12 +98,14 @@ class Answering:
         reader = self._loaded_reader()
         recall = self._engine.recall(question, k, namespace, effort, filter=filter, as_of=as_of)
         if isinstance(reader, AbstainingReader):
-            likeliest = reader.without_abstaining().read(question, recall.passages)
-            answer = weigh_answer(checked_answer(likeliest, recall.passages), recall.complete)
+            passages = trail_passages(recall)
+            likeliest = reader.without_abstaining().read(question, passages)
+            answer = weigh_answer(checked_answer(likeliest, passages), recall.complete)
         else:
+            passages = recall.passages
             read = reader.read if isinstance(reader, Reader) else reader
-            answer = checked_answer(read(question, recall.passages), recall.passages)
-        return replace(answer, question=question, passages=recall.passages, recall=recall)
+            answer = checked_answer(read(question, passages), passages)
+        return replace(answer, question=question, passages=passages, recall=recall)
 
     def _loaded_reader(self) -> Reader | ReadFunction:
         """What reads, loaded at the first use."""
@@ -113,6 +117,19 @@ class Answering:
 
                     reader = self._loaded = load_answer_reader(reader)
             return reader
+
+
+def trail_passages(recall: Recall) -> tuple[Passage, ...]:
+    """What the likeliest trail read, in its order; all that was recalled where that lacks some.
+
+    Args:
+        recall: Whose trails and passages.
+    """
+    hops = recall.trails[0].hops if recall.trails else ()
+    passages = {(passage.namespace, passage.id): passage for passage in recall.passages}
+    trail = [passages.get((hop.namespace, hop.id)) for hop in hops]
+    whole = [passage for passage in trail if passage is not None]
+    return tuple(whole) if hops and len(whole) == len(trail) else recall.passages
 
 
 def checked_answer(answer: object, passages: Sequence[Passage]) -> Answer:
