@@ -19,12 +19,12 @@ from hoptrail.policies.training.checkpoint import TENSORS
 
 DEMO = Path(hoptrail.__file__).parent / "demo"
 STOPPED = """
-import sys
+import os, sys
 from hoptrail.cli.main import main
 from hoptrail.policies.training.stage_run import StageRun
 plain = StageRun.epoch
 def stop(self, epoch, *rest):
-    if epoch == 1:
+    if epoch == 1 and os.environ["RANK"] == "0":  # which has written its checkpoint by then
         raise KeyboardInterrupt
     return plain(self, epoch, *rest)
 StageRun.epoch = stop
