@@ -136,6 +136,7 @@ def recall_of(ranked: str, read: str) -> Recall:
     [
         ("abcde", "cb", "cb"),
         ("abcde", "", "abcde"),
+        ("abcde", "b", "abcde"),  # what is compared stands in two
         ("ab", "ac", "ab"),  # a trail of which something was not recalled is not read in part
     ],
 )

@@ -72,7 +72,8 @@ class Answering:
             question: In words.
             k: How many passages are recalled, at least 1. A function or a model that was named as
                 the reader reads them all; one that may abstain, as that of the package, those of
-                the likeliest trail, where all are among them: what else is ranked misleads it.
+                the likeliest trail, where that has two or more and all are among them: what else
+                is ranked misleads it.
             namespace: Where to look: every namespace that begins with it.
             effort: What the recall may cost: "fast", "balanced" or "thorough".
             filter: Only passages that fulfil it are read; see `hoptrail.memory.filters`.
@@ -122,6 +123,8 @@ class Answering:
 def trail_passages(recall: Recall) -> tuple[Passage, ...]:
     """What the likeliest trail read, in its order; all that was recalled where that lacks some.
 
+    A trail of one passage is not relied on: what a question compares stands in two.
+
     Args:
         recall: Whose trails and passages.
     """
@@ -129,7 +132,7 @@ def trail_passages(recall: Recall) -> tuple[Passage, ...]:
     passages = {(passage.namespace, passage.id): passage for passage in recall.passages}
     trail = [passages.get((hop.namespace, hop.id)) for hop in hops]
     whole = [passage for passage in trail if passage is not None]
-    return tuple(whole) if hops and len(whole) == len(trail) else recall.passages
+    return tuple(whole) if len(trail) == len(whole) > 1 else recall.passages
 
 
 def checked_answer(answer: object, passages: Sequence[Passage]) -> Answer:
