@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from hoptrail.errors import InputError
-from hoptrail.learning.answering.certainty import Certainty
 from hoptrail.learning.answering.extractive_reader import CARD, FORMAT, WEIGHTS, ExtractiveReader
 from hoptrail.memory.encoders.disk_cache import CachedEncoder
 from hoptrail.memory.encoders.model_folder import check_own_folder
-from hoptrail.memory.encoders.transformer import Encoder, TransformerEncoder
+from hoptrail.memory.encoders.transformer import TransformerEncoder
 from hoptrail.memory.encoders.windows import tokenizer_of
 from hoptrail.memory.encoders.wrapped import uncached
 from hoptrail.policies.card import readme
-from hoptrail.policies.data.training_data import TrainingData, TrainingSet
+from hoptrail.policies.data.training_data import TrainingData
 from hoptrail.policies.environment.efforts import effort
 from hoptrail.policies.folder import check_folder
 from hoptrail.policies.policy import Policy
@@ -29,16 +28,8 @@ from hoptrail.policies.reading.policy_trails import (
     save_trails,
 )
 from hoptrail.policies.reading.reader_trainer import ReaderConfig, describe_start
-from hoptrail.policies.reading.reading_data import (
-    ReadingCorpus,
-    answered_questions,
-    split_questions,
-)
-from hoptrail.policies.reading.reading_figures import (
-    figures_by_set,
-    fit_certainty,
-    read_held_out,
-)
+from hoptrail.policies.reading.reading_data import ReadingCorpus, reading_corpora
+from hoptrail.policies.reading.reading_figures import figures_by_set, held_out_certainty
 from hoptrail.policies.reformulation.cross_fit import CrossFit
 from hoptrail.policies.training.checkpoint import Checkpoint
 from hoptrail.policies.training.next_queries import NextQueries
@@ -104,18 +95,25 @@ def train_on_trails(
         stack.callback(cached.close)
         queries = NextQueries(cached, policy.reformulator, run.cross_fit)
         queries.check()
+        split = _split_settings(start)
         walk = {
             "policy": policy.fingerprint,
             **queries.fingerprint(),
             **data.fingerprint(),
             **{name: getattr(config, name) for name in ("trails", "effort")},
-            "split": _split_settings(start),
+            "split": split,
         }
         learns = run.policy_out is not None
         settings = {"config": asdict(config), "start": start.fingerprint, "policy_learns": learns}
         checkpoint = Checkpoint(out, {**walk, **settings})
         resumed = checkpoint.load() if run.resume else None
-        learned, held_out, dev = _reading_corpora(data, encoder, cached, start)
+        learned, held_out, dev = reading_corpora(
+            data,
+            tokenizer_of(encoder.model.tokenizer),
+            cached,
+            held_out=split["held_out"],
+            seed=split["split_seed"],
+        )
         walks = TrailWalk(
             policy, queries, effort(config.effort), config.trails, policy_learns=learns
         )
@@ -123,10 +121,10 @@ def train_on_trails(
         training = MarginalTraining(walked, encoder, config, start, policy if learns else None)
         training.go(checkpoint, resumed, run.progress)
         reader = training.network.reader()
-    reader.certainty = _certainty(reader, held_out, config.seed) or start.certainty
+    reader.certainty = held_out_certainty(reader, held_out, config.seed) or start.certainty
     reader.made_of = {
         **data.describe(),
-        "config": {**asdict(config), **_split_settings(start)},
+        "config": {**asdict(config), **split},
         "command": run.command,
         "start": describe_start(start),
         "policy": {"weights": policy.fingerprint, "learns": learns},
@@ -156,18 +154,6 @@ def _check(out: Path, run: MarginalRun) -> None:
     check_folder(run.policy_out)
 
 
-def _certainty(
-    reader: ExtractiveReader, held_out: Sequence[ReadingCorpus], seed: int
-) -> Certainty | None:
-    """How sure answers may be, by the questions that were held out; None where there are none."""
-    trails = [
-        trail
-        for kind in ("beside", "removed")
-        for trail in read_held_out(reader, held_out, kind, seed)
-    ]
-    return fit_certainty(trails) if trails else None
-
-
 def _split_settings(start: ExtractiveReader) -> dict[str, Any]:
     """How the reader's own training held questions out, so that the same ones stay unseen."""
     usual = ReaderConfig()
@@ -176,27 +162,6 @@ def _split_settings(start: ExtractiveReader) -> dict[str, Any]:
         "held_out": config.get("held_out", usual.held_out),
         "split_seed": config.get("split_seed", config.get("seed", usual.seed)),
     }
-
-
-def _reading_corpora(
-    data: TrainingData, encoder: TransformerEncoder, finder: Encoder, start: ExtractiveReader
-) -> tuple[list[ReadingCorpus], list[ReadingCorpus], list[ReadingCorpus]]:
-    """What is learned from, held out, and measured on."""
-    tokenizer = tokenizer_of(encoder.model.tokenizer)
-    files = dict.fromkeys(one.corpus for one in (*data.train, *data.dev))
-    corpora = {file: ReadingCorpus(file, tokenizer, finder) for file in files}
-
-    def with_questions(one: TrainingSet) -> ReadingCorpus:
-        corpus = corpora[one.corpus]
-        return corpus.with_questions(answered_questions(corpus, one.questions))
-
-    split = _split_settings(start)
-    parts = [
-        split_questions(with_questions(one), split["held_out"], split["split_seed"])
-        for one in data.train
-    ]
-    dev = [with_questions(one) for one in data.dev]
-    return [part for part, _ in parts], [part for _, part in parts], dev
 
 
 def _walked(

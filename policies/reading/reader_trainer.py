@@ -32,17 +32,9 @@ from hoptrail.learning.low_rank import layer_number
 from hoptrail.memory.encoders.model_folder import check_own_folder
 from hoptrail.memory.encoders.transformer import Encoder, TransformerEncoder
 from hoptrail.memory.encoders.windows import tokenizer_of
-from hoptrail.policies.data.training_data import TrainingData, TrainingSet
-from hoptrail.policies.reading.reading_data import (
-    ReadingCorpus,
-    answered_questions,
-    split_questions,
-)
-from hoptrail.policies.reading.reading_figures import (
-    figures_by_set,
-    fit_certainty,
-    read_held_out,
-)
+from hoptrail.policies.data.training_data import TrainingData
+from hoptrail.policies.reading.reading_data import ReadingCorpus, reading_corpora
+from hoptrail.policies.reading.reading_figures import figures_by_set, held_out_certainty
 from hoptrail.policies.reading.recurring_names import ClozeQuestions
 from hoptrail.policies.reading.trail_sampling import TrainingTrail, fixed_trails, sample_trail
 from hoptrail.policies.reading.trainable_reader import TrainableReader
@@ -183,7 +175,7 @@ def train_reader(
     reader = training.network.reader()
     if not processes.is_first_process():
         return reader
-    _make_certain(reader, held_out, config.seed)
+    reader.certainty = held_out_certainty(reader, held_out, config.seed) or reader.certainty
     reader.made_of = {
         **data.describe(),
         "config": asdict(config),
@@ -209,17 +201,6 @@ def _check(data: TrainingData, config: ReaderConfig) -> None:
         )
 
 
-def _make_certain(reader: ExtractiveReader, held_out: Sequence[ReadingCorpus], seed: int) -> None:
-    """Fit how sure a reader's answers may be, where there is anything held out to fit it on."""
-    trails = [
-        trail
-        for kind in ("beside", "removed")
-        for trail in read_held_out(reader, held_out, kind, seed)
-    ]
-    if trails:
-        reader.certainty = fit_certainty(trails)
-
-
 def describe_start(start: ExtractiveReader) -> dict[str, Any]:
     """What a reader was that one went on from, without its figures."""
     names = ("sets", "config", "command", "start")
@@ -235,27 +216,18 @@ def _prepared(
     No passage that a question held out or measured on needs asks anything.
     """
     tokenizer = tokenizer_of(encoder.model.tokenizer)
-    files = dict.fromkeys(one.corpus for one in (*data.train, *data.dev))
-    corpora = {file: ReadingCorpus(file, tokenizer, finder or encoder) for file in files}
-
-    def with_questions(one: TrainingSet) -> ReadingCorpus:
-        corpus = corpora[one.corpus]
-        return corpus.with_questions(answered_questions(corpus, one.questions))
-
-    parts = [
-        split_questions(with_questions(one), config.held_out, config.seed) for one in data.train
-    ]
-    learned, held_out = [part for part, _ in parts], [part for _, part in parts]
-    dev = [with_questions(one) for one in data.dev]
+    learned, held_out, dev = reading_corpora(
+        data, tokenizer, finder or encoder, held_out=config.held_out, seed=config.seed
+    )
     if not any(corpus.questions for corpus in learned):
         raise InputError(
             "there is nothing to learn from: no question has an answer and names its supporting "
             "passages"
         )
     cloze = []
-    for file in dict.fromkeys(one.corpus for one in data.train):
+    for file, corpus in {one.file: one for one in learned}.items():
         unseen = {p for one in (*held_out, *dev) if one.file == file for p in _evidence(one)}
-        cloze.append(ClozeQuestions(corpora[file], tokenizer, unseen))
+        cloze.append(ClozeQuestions(corpus, tokenizer, unseen))
     return learned, held_out, dev, cloze
 
 

@@ -26,6 +26,7 @@ from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.store import Store
 from hoptrail.metrics.clusters import clusters_of
 from hoptrail.policies.data.corpora import is_store
+from hoptrail.policies.data.training_data import TrainingData, TrainingSet
 from hoptrail.types import Namespace, Passage, Question
 
 NEAREST = 30
@@ -192,6 +193,33 @@ def split_questions(
     rest = [question for question in corpus.questions if question.cluster not in chosen]
     unseen = [question for question in corpus.questions if question.cluster in chosen]
     return corpus.with_questions(rest), corpus.with_questions(unseen)
+
+
+def reading_corpora(
+    data: TrainingData, tokenizer: Any, finder: Encoder, *, held_out: float, seed: int
+) -> tuple[list[ReadingCorpus], list[ReadingCorpus], list[ReadingCorpus]]:
+    """What is learned from, held out, and measured on, each with its questions.
+
+    Args:
+        data: The files; one that comes twice is read once.
+        tokenizer: Cuts texts into tokens.
+        finder: Finds the passages that questions are read with beside their evidence.
+        held_out: The share of the questions to learn from that is held out.
+        seed: Of what is drawn.
+
+    Raises:
+        FormatError: A file cannot be read, or a supporting passage is not in its corpus.
+    """
+    files = dict.fromkeys(one.corpus for one in (*data.train, *data.dev))
+    corpora = {file: ReadingCorpus(file, tokenizer, finder) for file in files}
+
+    def with_questions(one: TrainingSet) -> ReadingCorpus:
+        corpus = corpora[one.corpus]
+        return corpus.with_questions(answered_questions(corpus, one.questions))
+
+    parts = [split_questions(with_questions(one), held_out, seed) for one in data.train]
+    dev = [with_questions(one) for one in data.dev]
+    return [part for part, _ in parts], [part for _, part in parts], dev
 
 
 def _passages(path: Path) -> list[Passage]:

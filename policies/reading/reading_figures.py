@@ -97,6 +97,24 @@ def fit_certainty(trails: Sequence[ReadTrail]) -> Certainty:
     )
 
 
+def held_out_certainty(
+    reader: ExtractiveReader, corpora: Sequence[ReadingCorpus], seed: int
+) -> Certainty | None:
+    """How sure answers may be, by what was held out; None where nothing was.
+
+    Args:
+        reader: The reader.
+        corpora: With questions that it was not trained on.
+        seed: Of the order of passages.
+    """
+    trails = [
+        trail
+        for kind in ("beside", "removed")
+        for trail in read_held_out(reader, corpora, kind, seed)
+    ]
+    return fit_certainty(trails) if trails else None
+
+
 def reading_figures(
     reader: ExtractiveReader, corpora: Sequence[ReadingCorpus], seed: int
 ) -> dict[str, float]:

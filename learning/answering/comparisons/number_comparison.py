@@ -122,9 +122,8 @@ def _reading_of(question: str) -> Callable[[str], Quantity | None] | None:
 
 def _count(noun: Sequence[str], text: str) -> Quantity | None:
     """The first number of what is named; of two words the second may stand alone."""
-    for words in (noun, noun[1:] if len(noun) == 2 else ()):
-        if not words:
-            continue
+    forms = [noun, noun[1:]] if len(noun) == 2 else [noun]
+    for words in forms:
         stem = r"[ -]".join(re.escape(re.sub(r"(?:ies|y|s)$", "", word)) + r"\w*" for word in words)
         between = rf"(?:\s+[\w'-]+){{0,{_WORDS_BETWEEN}}}?"
         pattern = rf"(?<![\w.,]){_NO_YEAR}{_NUMBER}{between}[\s-]+{stem}"

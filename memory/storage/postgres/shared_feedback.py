@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hoptrail.memory.storage import schema, store_info
 from hoptrail.memory.storage.feedback_tables import MIGRATIONS, OWNER, seal_feedback
 from hoptrail.memory.storage.postgres import shared_tables
+from hoptrail.memory.storage.postgres.change_notes import take_notes
 from hoptrail.memory.storage.postgres.passage_names import find_passage, name_passage
 
 if TYPE_CHECKING:
@@ -23,12 +24,12 @@ _NOTE = "INSERT INTO changed_feedback {} ON CONFLICT DO NOTHING"
 _OLD, _NEW = (_NOTE.format(f"VALUES ({row}.namespace, {row}.id)") for row in ("old", "new"))
 _OF_RECALL = _NOTE.format("SELECT namespace, id FROM feedback_recalls WHERE number = old.recall")
 _WATCHED = {
-    "insert_recall": f"INSERT ON main.feedback_recalls BEGIN {_NEW}",
-    "update_recall": f"UPDATE ON main.feedback_recalls BEGIN {_NEW}",
-    "delete_recall": f"DELETE ON main.feedback_recalls BEGIN {_OLD}",
-    "update_returned": f"UPDATE ON main.feedback_returned BEGIN {_OF_RECALL}",
-    "delete_returned": f"DELETE ON main.feedback_returned BEGIN {_OF_RECALL}",
-    "delete_trail": f"DELETE ON main.feedback_trails BEGIN {_OF_RECALL}",
+    "feedback_insert_recall": f"INSERT ON main.feedback_recalls BEGIN {_NEW}",
+    "feedback_update_recall": f"UPDATE ON main.feedback_recalls BEGIN {_NEW}",
+    "feedback_delete_recall": f"DELETE ON main.feedback_recalls BEGIN {_OLD}",
+    "feedback_update_returned": f"UPDATE ON main.feedback_returned BEGIN {_OF_RECALL}",
+    "feedback_delete_returned": f"DELETE ON main.feedback_returned BEGIN {_OF_RECALL}",
+    "feedback_delete_trail": f"DELETE ON main.feedback_trails BEGIN {_OF_RECALL}",
 }
 _OF_A_RECALL = "question, filter, effort, explore, policy, version, asked_at, reward, rewarded_at"
 
@@ -39,16 +40,7 @@ def watch_feedback(connection: sqlite3.Connection) -> None:
     Args:
         connection: The replica's, which writes.
     """
-    connection.execute(
-        "CREATE TEMP TABLE IF NOT EXISTS changed_feedback (namespace TEXT, id TEXT, "
-        "PRIMARY KEY (namespace, id))"
-    )
-    connection.execute("DELETE FROM temp.changed_feedback")
-    if schema.applied(connection, OWNER):
-        for name, event in _WATCHED.items():
-            connection.execute(
-                f"CREATE TEMP TRIGGER IF NOT EXISTS feedback_{name} AFTER {event}; END"
-            )
+    take_notes(connection, "changed_feedback", OWNER, _WATCHED)
 
 
 def push_feedback(connection: sqlite3.Connection, cursor: Any) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hoptrail.memory.storage import schema, store_info
 from hoptrail.memory.storage.log_tables import MIGRATIONS, OWNER, cut_log
 from hoptrail.memory.storage.postgres import shared_tables
+from hoptrail.memory.storage.postgres.change_notes import take_notes
 from hoptrail.memory.storage.postgres.passage_names import find_passage, name_passage
 
 if TYPE_CHECKING:
@@ -23,6 +24,11 @@ MOST = "recall_log"
 """Key of how many recalls are kept."""
 DELETED = "recall_log_deleted"
 """Key of the version at which recalls went before they were the oldest."""
+_WATCHED = {
+    f"log_{event.lower()}": f"{event} ON main.log_recalls BEGIN INSERT INTO changed_log "
+    f"VALUES ({row}.namespace, {row}.id) ON CONFLICT DO NOTHING"
+    for event, row in (("INSERT", "new"), ("DELETE", "old"))
+}
 
 
 def watch_log(connection: sqlite3.Connection) -> None:
@@ -31,18 +37,7 @@ def watch_log(connection: sqlite3.Connection) -> None:
     Args:
         connection: The replica's, which writes.
     """
-    connection.execute(
-        "CREATE TEMP TABLE IF NOT EXISTS changed_log (namespace TEXT, id TEXT, "
-        "PRIMARY KEY (namespace, id))"
-    )
-    connection.execute("DELETE FROM temp.changed_log")
-    if schema.applied(connection, OWNER):
-        for event, row in (("INSERT", "new"), ("DELETE", "old")):
-            connection.execute(
-                f"CREATE TEMP TRIGGER IF NOT EXISTS log_{event.lower()} AFTER {event} ON "
-                f"main.log_recalls BEGIN INSERT INTO changed_log VALUES ({row}.namespace, "
-                f"{row}.id) ON CONFLICT DO NOTHING; END"
-            )
+    take_notes(connection, "changed_log", OWNER, _WATCHED)
 
 
 def push_log(connection: sqlite3.Connection, cursor: Any, info: Mapping[str, str]) -> None:
