@@ -96,24 +96,13 @@ def train_on_trails(
         queries = NextQueries(cached, policy.reformulator, run.cross_fit)
         queries.check()
         split = _split_settings(start)
-        walk = {
-            "policy": policy.fingerprint,
-            **queries.fingerprint(),
-            **data.fingerprint(),
-            **{name: getattr(config, name) for name in ("trails", "effort")},
-            "split": split,
-        }
+        walk = _walk_settings(data, queries, config, policy, split)
         learns = run.policy_out is not None
         settings = {"config": asdict(config), "start": start.fingerprint, "policy_learns": learns}
         checkpoint = Checkpoint(out, {**walk, **settings})
         resumed = checkpoint.load() if run.resume else None
-        learned, held_out, dev = reading_corpora(
-            data,
-            tokenizer_of(encoder.model.tokenizer),
-            cached,
-            held_out=split["held_out"],
-            seed=split["split_seed"],
-        )
+        tokenizer = tokenizer_of(encoder.model.tokenizer)
+        learned, held_out, dev = reading_corpora(data, tokenizer, cached, **split)
         walks = TrailWalk(
             policy, queries, effort(config.effort), config.trails, policy_learns=learns
         )
@@ -152,6 +141,23 @@ def _check(out: Path, run: MarginalRun) -> None:
     if run.policy_out.resolve() == out.resolve():
         raise InputError(f"the reader and the policy need a folder each, got {out} for both")
     check_folder(run.policy_out)
+
+
+def _walk_settings(
+    data: TrainingData,
+    queries: NextQueries,
+    config: MarginalConfig,
+    policy: Policy,
+    split: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What decides which trails are walked."""
+    return {
+        "policy": policy.fingerprint,
+        **queries.fingerprint(),
+        **data.fingerprint(),
+        **{name: getattr(config, name) for name in ("trails", "effort")},
+        "split": split,
+    }
 
 
 def _split_settings(start: ExtractiveReader) -> dict[str, Any]:

@@ -217,7 +217,7 @@ def _prepared(
     """
     tokenizer = tokenizer_of(encoder.model.tokenizer)
     learned, held_out, dev = reading_corpora(
-        data, tokenizer, finder or encoder, held_out=config.held_out, seed=config.seed
+        data, tokenizer, finder or encoder, held_out=config.held_out, split_seed=config.seed
     )
     if not any(corpus.questions for corpus in learned):
         raise InputError(

@@ -196,7 +196,7 @@ def split_questions(
 
 
 def reading_corpora(
-    data: TrainingData, tokenizer: Any, finder: Encoder, *, held_out: float, seed: int
+    data: TrainingData, tokenizer: Any, finder: Encoder, *, held_out: float, split_seed: int
 ) -> tuple[list[ReadingCorpus], list[ReadingCorpus], list[ReadingCorpus]]:
     """What is learned from, held out, and measured on, each with its questions.
 
@@ -205,7 +205,7 @@ def reading_corpora(
         tokenizer: Cuts texts into tokens.
         finder: Finds the passages that questions are read with beside their evidence.
         held_out: The share of the questions to learn from that is held out.
-        seed: Of what is drawn.
+        split_seed: Of what is drawn.
 
     Raises:
         FormatError: A file cannot be read, or a supporting passage is not in its corpus.
@@ -217,7 +217,7 @@ def reading_corpora(
         corpus = corpora[one.corpus]
         return corpus.with_questions(answered_questions(corpus, one.questions))
 
-    parts = [split_questions(with_questions(one), held_out, seed) for one in data.train]
+    parts = [split_questions(with_questions(one), held_out, split_seed) for one in data.train]
     dev = [with_questions(one) for one in data.dev]
     return [part for part, _ in parts], [part for _, part in parts], dev
 
