@@ -20,7 +20,7 @@ from hoptrail import Memory, MissingExtra
 from hoptrail.cli import app
 from hoptrail.cli.command import command_paths
 from hoptrail.cli.commands import evaluate
-from hoptrail.cli.main import build_command, main
+from hoptrail.cli.main import build_command
 from hoptrail.formats.jsonl import read_questions
 from hoptrail.memory.encoders import transformer as encoders
 from hoptrail.memory.testing.hash_encoder import HashEncoder
@@ -51,19 +51,6 @@ def store(tmp_path, twelve) -> Path:
     with Memory(file, encoder=HashEncoder()) as memory:
         memory.add(twelve)
     return file
-
-
-@pytest.fixture
-def run(capsys):
-    """Runs a command line; its exit code, stdout and stderr."""
-
-    def call(*argv: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = main([str(arg) for arg in argv])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 def contents(store: Path) -> list[tuple]:

@@ -14,7 +14,7 @@ import pytest
 
 from hoptrail import Memory
 from hoptrail.cli.command import command_paths, suggestions
-from hoptrail.cli.main import build_command, main
+from hoptrail.cli.main import build_command
 from hoptrail.cli.opening import MINILM
 from hoptrail.memory.encoders import transformer as encoders
 from hoptrail.memory.testing.hash_encoder import HashEncoder
@@ -27,19 +27,6 @@ def _settings(monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("HOPTRAIL_CONFIG", str(tmp_path / "config.toml"))
     monkeypatch.delenv("HOPTRAIL_STORE", raising=False)
     monkeypatch.setenv("COLUMNS", "80")
-
-
-@pytest.fixture
-def run(capsys):
-    """Runs a command line; its exit code, stdout and stderr."""
-
-    def call(*argv: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = main([str(arg) for arg in argv])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from hoptrail.cli.main import main
 from hoptrail.memory.encoders import transformer as encoders
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 
@@ -56,19 +55,6 @@ def _here(monkeypatch, tmp_path) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "word_reader.py").write_text(READER, encoding="utf-8")
     (tmp_path / "hotpot.json").write_text(json.dumps(QUESTIONS), encoding="utf-8")
-
-
-@pytest.fixture
-def run(capsys):
-    """Runs a command line: its exit code, stdout and stderr."""
-
-    def call(*argv: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = main(list(argv))
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 ANSWERS = (

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from hoptrail import Memory, Passage
-from hoptrail.cli.main import main
 from hoptrail.formats.jsonl import passage_record, write_jsonl
 from hoptrail.memory.encoders import transformer as encoders
 from hoptrail.memory.testing.hash_encoder import HashEncoder
@@ -17,19 +16,6 @@ from hoptrail.memory.testing.hash_encoder import HashEncoder
 @pytest.fixture(autouse=True)
 def _quick_encoder(monkeypatch) -> None:
     monkeypatch.setattr(encoders, "minilm", lambda **_: HashEncoder())
-
-
-@pytest.fixture
-def run(capsys):
-    """Runs a command line on one store; its exit code, stdout and stderr."""
-
-    def call(*argv: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = main([str(arg) for arg in argv])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import json
 import pytest
 
 from hoptrail.cli.locations import store_argument
-from hoptrail.cli.main import main
 from hoptrail.cli.server_options import served_memory
 from hoptrail.integrations.function_calling import MemoryTools
 from hoptrail.memory.encoders import transformer as encoders
@@ -49,19 +48,6 @@ def _folder(monkeypatch, tmp_path, host) -> None:
     monkeypatch.setenv("HOPTRAIL_CONFIG", str(tmp_path / "config.toml"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "corpus.jsonl").write_text(CORPUS, encoding="utf-8")
-
-
-@pytest.fixture
-def run(capsys):
-    """Runs a command line; its exit code, stdout and stderr."""
-
-    def call(*argv: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = main([str(arg) for arg in argv])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 def steady(value: object) -> object:
