@@ -168,9 +168,7 @@ def train_reader(
     with processes.joined_processes():
         with processes.first_process_first():
             learned, held_out, dev, cloze = _prepared(data, encoder, passage_encoder, config)
-        training = _Training(learned, cloze, encoder, config, held_out)
-        if start is not None:
-            training.network.begin_from(start)
+        training = _Training(learned, cloze, encoder, config, held_out, start)
         training.go(checkpoint, progress, resume=resume)
     reader = training.network.reader()
     if not processes.is_first_process():
@@ -244,6 +242,7 @@ class _Training:
         encoder: Whose transformer is changed.
         config: The settings.
         held_out: With questions on which each pass is judged.
+        start: The reader to go on from, if any.
     """
 
     def __init__(
@@ -253,6 +252,7 @@ class _Training:
         encoder: TransformerEncoder,
         config: ReaderConfig,
         held_out: Sequence[ReadingCorpus] = (),
+        start: ExtractiveReader | None = None,
     ) -> None:
         self.curve: list[dict[str, float]] = []
         self._corpora, self._encoder, self._config = corpora, encoder, config
@@ -264,6 +264,11 @@ class _Training:
             window=config.window,
             seed=config.seed,
         )
+        self._entropy = [config.seed]
+        if start is not None:
+            self.network.begin_from(start)
+            # It has learned from what this seed draws, so that it goes on with something else.
+            self._entropy.append(int(start.fingerprint, 16))
         self._weights = self.network.weights
         self._optimizer = torch.optim.AdamW(
             [weight for weight in self._weights if weight.requires_grad],
@@ -334,7 +339,7 @@ class _Training:
         progress: TrainingProgress,
     ) -> list[float]:
         """The losses of one round's steps."""
-        seeds = np.random.SeedSequence([self._config.seed, number, len(phase)])
+        seeds = np.random.SeedSequence([*self._entropy, number, len(phase)])
         rng = np.random.default_rng(seeds)
         trails = self._trails(phase, number, rng)
         batches = _batches(trails, self._config.batch, rng)
