@@ -71,7 +71,8 @@ def train_on_trails(
     """Train a reader on a policy's trails by the marginal likelihood, and write it to a folder.
 
     Args:
-        data: What to learn from, and what to measure the reader on when it is done.
+        data: What to learn from, perhaps answers without supporting passages, and what to measure
+            the reader on when it is done.
         out: The folder that `ExtractiveReader.load` then takes.
         config: The settings; those of `MarginalConfig()` by default.
         encoder: The memory's, whose transformer the reader changes; training runs on its device.
@@ -81,8 +82,8 @@ def train_on_trails(
         The reader as written. `made_of` holds data, settings and figures.
 
     Raises:
-        InputError: There is no question with its answer and its supporting passages, or none
-            whose answer a trail says; or trails of a policy that learns are to be kept.
+        InputError: There is no question whose answer a trail says; or trails of a policy that
+            learns are to be kept.
         FormatError: A file cannot be read or written, or holds trails of another walk.
         PolicyError: The checkpoint is damaged or of another run, or the policy cannot be written.
         ReaderError: The reader is of another encoder.
@@ -102,7 +103,7 @@ def train_on_trails(
         checkpoint = Checkpoint(out, {**walk, **settings})
         resumed = checkpoint.load() if run.resume else None
         tokenizer = tokenizer_of(encoder.model.tokenizer)
-        learned, held_out, dev = reading_corpora(data, tokenizer, cached, **split)
+        learned, held_out, dev = reading_corpora(data, tokenizer, cached, **split, latent=True)
         walks = TrailWalk(
             policy, queries, effort(config.effort), config.trails, policy_learns=learns
         )

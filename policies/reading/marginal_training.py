@@ -4,11 +4,12 @@
            + none weight     · -mean log p(no answer | z, q)    over trails that do not say it
            + evidence weight · the cross-entropy of what is evidence
 
-The trails z are those that the policy walks and the one to the gold. What a reader meets in use is
-neither the evidence alone nor what dense search puts beside it, but what the policy read; and a
-policy that learns too reads what the reader can answer from. A trail that does not say the answer
-gives it no probability, so that it takes no part in the sum; that the reader goes on saying so is
-what the second part is for.
+The trails z are those that the policy walks and, where the gold is known, the one to it. Where it
+is not, the evidence is latent: answers alone say which trails were right. What a reader meets in
+use is neither the evidence alone nor what dense search puts beside it, but what the policy read;
+and a policy that learns too reads what the reader can answer from. A trail that does not say the
+answer gives it no probability, so that it takes no part in the sum; that the reader goes on saying
+so is what the second part is for.
 
 Source: the likelihood as in `hoptrail.learning.marginal`; that of an answer normalised over a trail
 as in `hoptrail.learning.answering.answer_network`.
@@ -132,7 +133,7 @@ class MarginalTraining:
         self.policy = None if policy is None else copy.deepcopy(policy).eval()
         self._config = config
         self._questions = [one for one in walked if one.trails]
-        if not any(_says_answer(trail) for one in self._questions for trail in _to_read(one)):
+        if not any(says_answer(trail) for one in self._questions for trail in _to_read(one)):
             raise InputError(
                 "there is nothing to learn from: no trail says the answer of its question"
             )
@@ -231,7 +232,7 @@ class MarginalTraining:
         """
         trails = [trail for one in batch for trail in _to_read(one)]
         log_probs, loss = self._read(trails)
-        says = torch.tensor([_says_answer(trail) for trail in trails])
+        says = torch.tensor([says_answer(trail) for trail in trails])
         if not bool(says.all()):
             loss = loss - self._config.none_weight * log_probs[~says].mean()
         mask = _mask([len(one.trails) for one in batch])
@@ -290,8 +291,12 @@ def _to_read(one: WalkedQuestion) -> list[TrainingTrail]:
     return [trail_of(one.corpus, one.question, trail.places) for trail in one.trails]
 
 
-def _says_answer(trail: TrainingTrail) -> bool:
-    """Whether a trail gives its question's answer, rather than to say that there is none."""
+def says_answer(trail: TrainingTrail) -> bool:
+    """Whether a trail gives its question's answer, rather than to say that there is none.
+
+    Args:
+        trail: With what is right of it.
+    """
     return trail.target.classes != (NO_ANSWER,)
 
 

@@ -1,8 +1,8 @@
 """The trails that a policy walks for questions with answers, as a reader takes them.
 
-They are what the marginal likelihood sums over: the likeliest of the beam and the one to the gold,
-each a set of passages with log π(z | q), absolute, summed over the orders in which the beam came to
-it. A reader sees the likeliest order, as it will when the policy walks for it.
+They are what the marginal likelihood sums over: the likeliest of the beam and, where the gold is
+known, the one to it, each a set of passages with log π(z | q), absolute, summed over the orders in
+which the beam came to it. A reader sees the likeliest order, as it will when the policy walks.
 """
 
 from __future__ import annotations
@@ -137,10 +137,9 @@ class TrailWalk:
 
 
 def _as_asked(corpus: ReadingCorpus, question: ReadingQuestion) -> Question:
-    """A question as a policy is asked it; its evidence is of one namespace, which is its own."""
-    gold = [corpus.passages[place] for place in question.gold]
-    ids = tuple(passage.id for passage in gold)
-    return Question("", question.text, question.answers, ids, namespace=gold[0].namespace)
+    """A question as a policy is asked it."""
+    ids = tuple(corpus.passages[place].id for place in question.gold)
+    return Question("", question.text, question.answers, ids, namespace=question.namespace)
 
 
 def whole_questions(corpus: ReadingCorpus) -> list[ReadingQuestion]:

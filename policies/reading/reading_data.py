@@ -45,11 +45,13 @@ class ReadingQuestion:
     answers: tuple[str, ...]
     """Accepted; at least one."""
     gold: tuple[int, ...]
-    """The passages that are needed."""
+    """The passages that are needed; none where nobody has named them."""
     distractors: tuple[int, ...]
     """Passages like them that are not, the likest first."""
     cluster: int
     """Questions with a gold passage in common have one number."""
+    namespace: Namespace = ()
+    """Where it is asked."""
     part_of: str = ""
     """The question that this is a step of; empty for one that stands in the file."""
 
@@ -142,7 +144,9 @@ class ReadingCorpus:
         return other
 
 
-def answered_questions(corpus: ReadingCorpus, file: Path) -> list[ReadingQuestion]:
+def answered_questions(
+    corpus: ReadingCorpus, file: Path, *, latent: bool = False
+) -> list[ReadingQuestion]:
     """The questions of a file that have answers and evidence, each with its nearest passages.
 
     `steps` and `triples` of a line, where there are any, become questions of their own, of one hop.
@@ -150,11 +154,12 @@ def answered_questions(corpus: ReadingCorpus, file: Path) -> list[ReadingQuestio
     Args:
         corpus: What they are about.
         file: In JSON lines.
+        latent: Whether those come as well that name no supporting passage.
 
     Raises:
         FormatError: The file cannot be read, or a supporting passage is not in the corpus.
     """
-    questions = [q for q in read_questions(file) if q.answers and q.supporting_ids]
+    questions = [q for q in read_questions(file) if q.answers and (q.supporting_ids or latent)]
     gold = [_gold(corpus, question, file) for question in questions]
     nearest = corpus.nearest(questions)
     steps = {str(line.get("id")): _steps(line, file) for _, line in read_objects(file)}
@@ -162,7 +167,9 @@ def answered_questions(corpus: ReadingCorpus, file: Path) -> list[ReadingQuestio
     answered: list[ReadingQuestion] = []
     for i, question in enumerate(questions):
         others = tuple(place for place in nearest[i] if place not in gold[i])
-        one = ReadingQuestion(question.text, question.answers, gold[i], others, int(clusters[i]))
+        one = ReadingQuestion(
+            question.text, question.answers, gold[i], others, int(clusters[i]), question.namespace
+        )
         answered.append(one)
         for text, answer in steps.get(question.id, ()):
             part = replace(one, text=text, answers=(answer,), part_of=question.text)
@@ -177,12 +184,14 @@ def split_questions(
 ) -> tuple[ReadingCorpus, ReadingCorpus]:
     """What is learned from and what is held out, by whole clusters of questions.
 
+    A question without evidence is learned from: a reader is measured by what evidence it is given.
+
     Args:
         corpus: With questions.
         held_out: Their share that is held out, at most.
         seed: Of which.
     """
-    clusters = sorted({question.cluster for question in corpus.questions})
+    clusters = sorted({question.cluster for question in corpus.questions if question.gold})
     chosen: set[int] = set()
     count, enough = 0, held_out * len(corpus.questions)
     for i in np.random.default_rng(seed).permutation(len(clusters)).tolist():
@@ -196,7 +205,13 @@ def split_questions(
 
 
 def reading_corpora(
-    data: TrainingData, tokenizer: Any, finder: Encoder, *, held_out: float, split_seed: int
+    data: TrainingData,
+    tokenizer: Any,
+    finder: Encoder,
+    *,
+    held_out: float,
+    split_seed: int,
+    latent: bool = False,
 ) -> tuple[list[ReadingCorpus], list[ReadingCorpus], list[ReadingCorpus]]:
     """What is learned from, held out, and measured on, each with its questions.
 
@@ -206,6 +221,7 @@ def reading_corpora(
         finder: Finds the passages that questions are read with beside their evidence.
         held_out: The share of the questions to learn from that is held out.
         split_seed: Of what is drawn.
+        latent: Whether questions are learned from that name no supporting passage.
 
     Raises:
         FormatError: A file cannot be read, or a supporting passage is not in its corpus.
@@ -213,11 +229,14 @@ def reading_corpora(
     files = dict.fromkeys(one.corpus for one in (*data.train, *data.dev))
     corpora = {file: ReadingCorpus(file, tokenizer, finder) for file in files}
 
-    def with_questions(one: TrainingSet) -> ReadingCorpus:
+    def with_questions(one: TrainingSet, *, latent: bool = False) -> ReadingCorpus:
         corpus = corpora[one.corpus]
-        return corpus.with_questions(answered_questions(corpus, one.questions))
+        return corpus.with_questions(answered_questions(corpus, one.questions, latent=latent))
 
-    parts = [split_questions(with_questions(one), held_out, split_seed) for one in data.train]
+    parts = [
+        split_questions(with_questions(one, latent=latent), held_out, split_seed)
+        for one in data.train
+    ]
     dev = [with_questions(one) for one in data.dev]
     return [part for part, _ in parts], [part for _, part in parts], dev
 

@@ -101,7 +101,8 @@ def trail_of(
 ) -> TrainingTrail:
     """The trail of some passages, with what is right of it.
 
-    Where no passage says the answer, that is right; yes and no need all of the evidence.
+    Where no passage says the answer, that is right; yes and no need all of the evidence. Where
+    nobody has named the evidence, nothing is said of it, and any trail may say yes or no.
 
     Args:
         corpus: The question's.
@@ -115,7 +116,7 @@ def trail_of(
     classes = question.classes if complete else ()
     if not spans and not classes:
         classes = (NO_ANSWER,)
-    evidence = tuple(place in question.gold for place in places)
+    evidence = tuple(place in question.gold for place in places) if question.gold else None
     target = AnswerTarget(() if question.classes else spans, classes, evidence)
     return TrainingTrail(
         corpus.question_ids(question.text),

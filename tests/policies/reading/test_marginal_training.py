@@ -25,7 +25,11 @@ from hoptrail.policies.networks.frozen_policy import WEIGHTS as POLICY_WEIGHTS
 from hoptrail.policies.objectives.rollout import trail_log_probs
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.reading.marginal_run import MarginalRun, train_on_trails
-from hoptrail.policies.reading.marginal_training import MarginalConfig, MarginalTraining
+from hoptrail.policies.reading.marginal_training import (
+    MarginalConfig,
+    MarginalTraining,
+    says_answer,
+)
 from hoptrail.policies.reading.policy_trails import TrailWalk, WalkedQuestion
 from hoptrail.policies.reading.reading_data import ReadingCorpus, answered_questions
 from hoptrail.policies.reading.trail_sampling import trail_of
@@ -99,7 +103,7 @@ def walk(base: TransformerEncoder):
             one: TrainingSet, policy: Policy, *, learns: bool = True, trails: int = 1000
         ) -> list[WalkedQuestion]:
             corpus = ReadingCorpus(one.corpus, tokenizer_of(base.model.tokenizer), base)
-            corpus = corpus.with_questions(answered_questions(corpus, one.questions))
+            corpus = corpus.with_questions(answered_questions(corpus, one.questions, latent=True))
             [opened] = open_corpora([one.corpus], base, silent, stack)
             walks = TrailWalk(policy, NextQueries(base), EVERYTHING, trails, policy_learns=learns)
             return walks.run(corpus, opened, silent)
@@ -161,6 +165,20 @@ def test_the_loss_is_the_sum_over_every_trail(toy, base, start, walk, random_pol
     torch.testing.assert_close(-loss, expected, atol=1e-4, rtol=1e-4)
     assert figures["prior mass covered"] == pytest.approx(1, abs=1e-4)
     assert figures["log likelihood"] == pytest.approx(float(expected.detach()), abs=1e-4)
+
+
+def test_evidence_that_nobody_named_is_summed_over(
+    make_set, base, start, walk, random_policy
+) -> None:
+    texts = {"a": "the city who built . the city", "b": "old river built it", "c": "under a bridge"}
+    policy = random_policy(spread=2.0)
+    [walked] = walk(make_set(texts, [("the city who", "built", [])]), policy)
+    assert walked.question.gold == ()
+    config = replace(SUM_ALONE, evidence_weight=0.3)  # of nothing: what is evidence is not known
+    training = in_evaluation(MarginalTraining([walked], base, config, start, policy))
+    loss, _ = training.loss([walked])
+    expected = enumerated(base, start, walked, policy)
+    torch.testing.assert_close(-loss, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_its_gradient_reaches_reader_and_policy(toy, base, start, walk, random_policy) -> None:
@@ -254,6 +272,30 @@ def test_a_run_makes_the_answers_likelier(pairs, base, start, random_policy, tmp
     assert learned.fingerprint != before == policy.fingerprint
     assert learned.card["marginal"]["policy"] == before
     assert "marginal with a reader" in (policy_out / "README.md").read_text()
+
+
+def test_a_policy_learns_from_answers_alone(
+    make_set, base, start, random_policy, walk, tmp_path
+) -> None:
+    words = list(itertools.permutations(WORDS, 2))
+    texts = {f"{one}-{other}": f"the {one} who {other} . the {one}" for one, other in words}
+    answered = make_set(texts, [(f"the {one} who", other, []) for one, other in words[::2]])
+    policy, out = random_policy(spread=2.0), tmp_path / "policy"
+    config = MarginalConfig(epochs=12, trails=3, batch=4, learning_rate=1e-2, policy_rate=1e-2)
+    reader = trained(answered, tmp_path / "r", base, start, policy, config, policy_out=out)
+    assert reader.made_of["held_out"][0].get("count") is None  # of no evidence it is measured with
+
+    def to_answer(walker: Policy) -> float:
+        """The mean probability of the trails that say the answer."""
+        shares = []
+        for one in walk(answered, walker, trails=3):
+            says = [
+                t for t in one.trails if says_answer(trail_of(one.corpus, one.question, t.places))
+            ]
+            shares.append(sum(math.exp(trail.log_prob) for trail in says))
+        return sum(shares) / len(shares)
+
+    assert to_answer(Policy.load(out)) > to_answer(policy) + 0.1
 
 
 def test_a_policy_that_stays_is_as_it_was(pairs, base, start, random_policy, tmp_path) -> None:

@@ -13,6 +13,7 @@ from hoptrail.errors import ConfigError, FormatError, InputError, PolicyError, R
 from hoptrail.learning.answering.extractive_reader import WEIGHTS, ExtractiveReader
 from hoptrail.memory.encoders.transformer import TransformerEncoder
 from hoptrail.policies.data.training_data import TrainingData, TrainingSet
+from hoptrail.policies.reading import reader_trainer
 from hoptrail.policies.reading.reader_trainer import ReaderConfig, settings_of_changes, train_reader
 from hoptrail.policies.training.checkpoint import Checkpoint
 
@@ -99,6 +100,23 @@ def test_a_run_goes_on_where_it_was_stopped(one_set, base, tmp_path) -> None:
     )
     assert {stage for stage, _ in steps} == {"questions"}
     assert (whole / WEIGHTS).read_bytes() == (parts / WEIGHTS).read_bytes()
+
+
+def test_a_reader_that_goes_on_reads_something_else(one_set, base, tmp_path, monkeypatch) -> None:
+    read: list[bytes] = []
+    batches = reader_trainer._batches
+
+    def noted(trails, size, rng):
+        read.append(b"".join(passage.ids.tobytes() for one in trails for passage in one.passages))
+        return batches(trails, size, rng)
+
+    monkeypatch.setattr(reader_trainer, "_batches", noted)
+    config = ReaderConfig(rank=2, cloze=0, epochs=1, batch=8)
+    data = TrainingData(train=[one_set])
+    first = train_reader(data, tmp_path / "first", config, encoder=base)
+    second = train_reader(data, tmp_path / "second", config, encoder=base, start=first)
+    train_reader(data, tmp_path / "third", config, encoder=base, start=second)
+    assert len(read) == len(set(read)) == 3
 
 
 HASTY = replace(QUICK, rank=2, epochs=20, learning_rate=0.1, stop_after=2)

@@ -51,6 +51,15 @@ AnswerSetsOption = Annotated[
         "repeatable",
     ),
 ]
+AnsweredSetsOption = Annotated[
+    list[Path],
+    path_option(
+        "--set",
+        metavar="CORPUS QUESTIONS",
+        help="a corpus (or a store) and questions with their answers, and with their supporting "
+        "passages where these are known; repeatable",
+    ),
+]
 ClozeOption = Annotated[
     int | None,
     option(
@@ -237,7 +246,7 @@ train answers --set a.jsonl qa.jsonl --reader first --trails-file trails.jsonl -
 )
 def train_on_own_trails(
     context: typer.Context,
-    sets: AnswerSetsOption,
+    sets: AnsweredSetsOption,
     out: OutOption,
     dev: DevOption = None,
     reader: ReaderOption = None,
