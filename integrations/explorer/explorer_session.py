@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,8 @@ class UndoableChange:
 
     sentence: str
     undo: Callable[[], object]
+    left: Passage | None = None
+    """The passage as the change left it; None where it is gone."""
 
 
 class ExplorerSession:
@@ -68,7 +70,6 @@ class ExplorerSession:
         namespace: Sequence[str] = (),
         read_only: bool = False,
     ) -> None:
-        memory.store.database.require_file("the explorer")
         self._memory = memory
         self._policies = {"": memory, **(policies or {})}
         self._scope = parse_scope(namespace)
@@ -168,7 +169,8 @@ class ExplorerSession:
             record["id"] = request.id
         with self._changing():
             [id] = self._memory.add(record, namespace=place)
-            self._keep(f"added {id}", lambda: self._memory.delete(id, place))
+            left = self._memory.get(id, place)
+            self._keep(f"added {id}", lambda: self._memory.delete(id, place), left)
         return self.passage(ask.PassageRequest(id=id, namespace=list(place)))
 
     def update(self, request: ask.EditRequest) -> dict[str, Any]:
@@ -181,7 +183,8 @@ class ExplorerSession:
             with store.transaction():  # nothing is said of it in between
                 traces = traces_of(store, request.id, place)
                 self._memory.update(request.id, namespace=place, **new)
-            self._keep(f"changed {request.id}", lambda: self._change_back(before, traces))
+            left = self._memory.get(request.id, place)
+            self._keep(f"changed {request.id}", lambda: self._change_back(before, traces), left)
         return self.passage(ask.PassageRequest(id=request.id, namespace=list(place)))
 
     def link(self, request: ask.LinkRequest) -> dict[str, Any]:
@@ -222,6 +225,7 @@ class ExplorerSession:
             if not self._changes:
                 raise InputError("there is nothing to take back")
             change = self._changes[-1]
+            self._check_left(change)
             change.undo()  # one that fails can be tried again
             self._changes.pop()
         return {"undone": change.sentence, "undo": self._undo_sentence()}
@@ -247,8 +251,26 @@ class ExplorerSession:
             raise StoreError("this memory is explored read-only: nothing can be changed")
         return self._lock
 
-    def _keep(self, sentence: str, undo: Callable[[], object]) -> None:
-        self._changes.append(UndoableChange(sentence, undo))
+    def _keep(self, sentence: str, undo: Callable[[], object], left: Passage | None = None) -> None:
+        self._changes.append(UndoableChange(sentence, undo, left))
+
+    def _check_left(self, change: UndoableChange) -> None:
+        """Refuse for good to take back a change on which another one has built.
+
+        Raises:
+            InputError: The passage is not as the change left it.
+        """
+        left = change.left
+        if left is None:
+            return
+        place = left.namespace
+        there = self._memory.store.has(left.id, place)
+        if not there or _unstamped(self._memory.get(left.id, place)) != _unstamped(left):
+            self._changes.pop()
+            raise InputError(
+                f"{left.id} was changed by somebody else since it was {change.sentence.split()[0]} "
+                "here: taking that back would take away what they did"
+            )
 
     def _bring_back(self, traces: PassageTraces) -> None:
         """Write a forgotten passage again, with what it said before and what was said of it."""
@@ -272,9 +294,11 @@ class ExplorerSession:
             restore_judgements(store, traces)
 
     def _keep_links(self, sentence: str, before: Passage) -> None:
+        place = before.namespace
         self._keep(
             sentence,
-            lambda: self._memory.update(before.id, links=before.links, namespace=before.namespace),
+            lambda: self._memory.update(before.id, links=before.links, namespace=place),
+            self._memory.get(before.id, place),
         )
 
     def _undo_sentence(self) -> str | None:
@@ -294,6 +318,11 @@ class ExplorerSession:
                 for edge in near.edges
             ],
         }
+
+
+def _unstamped(passage: Passage) -> Passage:
+    """A passage, whenever it was written: one that was forgotten and came back is the same."""
+    return replace(passage, written_at=0.0)
 
 
 HEAD = 200

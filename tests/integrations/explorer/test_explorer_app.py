@@ -219,6 +219,20 @@ async def test_a_link_to_nowhere_is_refused_and_a_failed_undo_can_be_tried_again
     assert (await call("undo")).json()["undone"] == "forgot varn"
 
 
+async def test_what_another_wrote_since_is_not_taken_back(memory, call) -> None:
+    [id] = memory.add("An otter.")
+    await call("update", id=id, text="Two otters.")
+    await call("update", id=id, text="Three otters.")
+    memory.update(id, text="Three otters and a heron.")
+    refused = await call("undo")
+    assert refused.status_code == 400
+    assert "changed by somebody else" in refused.json()["error"]
+    assert memory.get(id).text == "Three otters and a heron."
+    memory.update(id, text="Two otters.")  # as the change before it had left it
+    assert (await call("undo")).json()["undone"] == f"changed {id}"
+    assert memory.get(id).text == "An otter."
+
+
 async def test_a_scope_is_all_that_is_seen_and_read_only_changes_nothing(memory) -> None:
     right = {"Authorization": f"Bearer {TOKEN}"}
     count = memory.count()
