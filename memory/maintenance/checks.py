@@ -1,5 +1,7 @@
 """The care of a store's file: checking it, rebuilding what is derived, backing it up, erasing.
 
+Where the passages lie on a server, the file is the worker's replica of them: all of it is derived.
+
 Nothing here changes what a store holds. What other owners derive in the same file (the graph) is
 theirs to check and to rebuild; see `hoptrail.graph.maintenance`.
 """
@@ -11,7 +13,7 @@ import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hoptrail.errors import FormatError, StoreError, StoreUnavailable
@@ -58,9 +60,16 @@ def verify(store: Store) -> list[Problem]:
     Raises:
         StoreUnavailable: The file cannot even be read.
     """
-    store.database.require_file("a check")
     with store.reading() as connection:
         problems = soundness.file_problems(connection)
+    if store.database.is_shared:
+        problems = [replace(problem, derived=True) for problem in problems]
+        if problems:
+            return problems
+        problems = [
+            Problem("replica", message, derived=True)
+            for message in store.database.source_problems()
+        ]
     if any(not problem.derived for problem in problems):
         return problems
     try:
@@ -82,7 +91,6 @@ def backup(store: Store, path: str | Path) -> Path:
         StoreUnavailable: There is a file already, or it cannot be written.
     """
     store.database.check()
-    store.database.require_file("a backup")
     target = Path(path).absolute()
     if os.path.lexists(target):
         raise StoreUnavailable(f"{target} is there already: a backup is a new file")
@@ -109,6 +117,7 @@ def _copy(store: Store, part: Path) -> None:
             with store.reading() as connection:  # which can read what others cannot open
                 connection.backup(new)
         new.execute("DELETE FROM snapshots")  # their files are not copied
+        store.database.make_independent(new)
         new.commit()
         new.execute("PRAGMA journal_mode=DELETE")  # one file, no log beside it
     with part.open("rb") as file:

@@ -91,7 +91,7 @@ def export(
             for passage in store.passages(scope):
                 record = record_of(passage)
                 counts = usage.counts_record(connection, passage)
-                if counts and not store.database.is_shared:
+                if counts:
                     record["counts"] = counts
                 if merged := provenance.of_key(
                     connection, encode_namespace(passage.namespace), passage.id

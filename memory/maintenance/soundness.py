@@ -29,10 +29,11 @@ class Problem:
     """Something in a store's files that is not as it should be."""
 
     what: str
-    """`file`, `reference`, `passage`, `vector`, `encoder`, `snapshot`, `version`, or `graph`."""
+    """`file`, `reference`, `passage`, `vector`, `encoder`, `snapshot`, `version`, `graph`, or
+    `replica`: it is not what its server holds."""
     message: str
     derived: bool
-    """Whether `repair` can make it anew from the passages."""
+    """Whether `repair` can make it anew, from the passages or from the server that has them."""
 
 
 def file_problems(connection: sqlite3.Connection) -> list[Problem]:

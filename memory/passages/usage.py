@@ -99,12 +99,11 @@ class Recorder:
     Args:
         database: Where the counts go.
         clock: Tells the time.
-        on: Whether anything is counted; nothing is in a file that may not be written, nor
-            where others share the passages.
+        on: Whether anything is counted; nothing is in a file that may not be written.
     """
 
     def __init__(self, database: Database, clock: Callable[[], float], *, on: bool = True) -> None:
-        self.on = on and not (database.read_only or database.is_shared)
+        self.on = on and not database.read_only
         self._db = database
         self._clock = clock
         self._flushing = RLock()  # held while counts are written; nothing is waited for meanwhile
@@ -270,7 +269,6 @@ def histories(store: PassageReads, namespace: ScopeLike = ()) -> Iterator[Histor
 
 
 def _histories(store: PassageReads, where: str, values: tuple[object, ...]) -> Iterator[History]:
-    store.database.require_file("a history, which counts what was recalled,")
     with store.recorder.steady(), store.reading() as connection:
         unwritten = store.recorder.unwritten()
         counted = schema.applied(connection, schema.STATISTICS) > 0

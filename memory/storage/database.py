@@ -65,8 +65,7 @@ class Database:
     """
 
     is_shared = False
-    """Whether it is a replica of what others share on a server, so that what belongs to no passage,
-    such as counts of recalls, would be one worker's alone."""
+    """Whether it is a replica of what others share on a server."""
 
     def __init__(
         self, path: Path, *, read_only: bool = False, patience: float = BUSY_SECONDS
@@ -110,6 +109,20 @@ class Database:
                 f"{what} needs a store that is one file, and this one is {self.name}: "
                 "docs/guides/postgresql.md says what to do there"
             )
+
+    def source_problems(self) -> list[str]:
+        """Where it is not what it was copied from, a sentence each; a file was from nothing."""
+        return []
+
+    def give_up(self) -> None:
+        """Have it copied anew from where it was copied from, by whoever opens it next."""
+
+    def make_independent(self, copy: sqlite3.Connection) -> None:
+        """Have a copy of the file be a store of its own.
+
+        Args:
+            copy: A connection to it that writes.
+        """
 
     @property
     def closed(self) -> bool:

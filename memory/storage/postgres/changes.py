@@ -19,6 +19,11 @@ from hoptrail.memory.passages import batches, provenance
 from hoptrail.memory.storage import checksums, records, store_info
 from hoptrail.memory.storage.namespaces import decode_namespace
 from hoptrail.memory.storage.postgres import shared_tables
+from hoptrail.memory.storage.postgres.shared_counts import (
+    pull_counts,
+    push_counts,
+    watch_counts,
+)
 from hoptrail.memory.storage.postgres.shared_feedback import (
     pull_feedback,
     push_feedback,
@@ -87,6 +92,7 @@ def pull(connection: sqlite3.Connection, remote: Connection[Any], version: int) 
                 _put(connection, row, vectors.get((row[0], row[1]), []))
             before = last
     info = read_info(remote)
+    pull_counts(connection, remote, info)
     pull_feedback(connection, remote, since)
     pull_log(connection, remote, since, info)
     for key in SHARED:
@@ -134,6 +140,7 @@ def watch(connection: sqlite3.Connection) -> None:
     """
     for statement in _WATCH:
         connection.execute(statement)
+    watch_counts(connection)
     watch_feedback(connection)
     watch_log(connection)
 
@@ -179,7 +186,8 @@ def push(
                 "INSERT INTO hoptrail_vectors VALUES (%s, %s, %s, %b)",
                 list(_vectors(connection, keys)),
             )
-    return changed
+        counted = push_counts(connection, cursor, info)
+    return changed or counted
 
 
 def _written(connection: sqlite3.Connection, since: int) -> list[int]:

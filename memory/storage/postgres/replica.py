@@ -10,9 +10,9 @@ The order of locks goes on with `hoptrail.memory.storage.database`: the replica'
 server's head. Whoever has the second already has the first, on whatever host.
 
 A process that is killed between the two commits leaves a replica that is behind, and catches up.
-One that is of another past than the server (a backup was restored there), or of a role that now
-sees other namespaces, is of no use: whoever has it open is told so, and who opens the store next
-gets a new one.
+One that is of another past than the server (a backup was restored there), is damaged, or is of a
+role that now sees other namespaces is of no use: whoever has it open is told so, and who opens the
+store next gets a new one.
 """
 
 from __future__ import annotations
@@ -29,10 +29,13 @@ from hoptrail.memory.guarded import guarded
 from hoptrail.memory.storage import store_info
 from hoptrail.memory.storage.database import BUSY_SECONDS, Database
 from hoptrail.memory.storage.postgres import changes
+from hoptrail.memory.storage.postgres.replica_check import differences
 from hoptrail.memory.storage.postgres.server import Head, Remote, Server
 
 TOKEN = "server_token"
 """Key of the commit on the server that a replica stands for."""
+GIVEN_UP = "given up"
+"""Stands for no commit."""
 
 
 class OtherPastError(StoreUnavailable):
@@ -157,6 +160,28 @@ class ReplicatedDatabase(Database):
                 ) from error
             raise
 
+    def source_problems(self) -> list[str]:
+        """Where the replica is not what the server holds, a sentence each."""
+        with super().writing() as connection, self._server.reading() as remote:
+            self._bring_to(connection, remote)
+            return list(differences(connection, remote.connection))
+
+    def make_independent(self, copy: sqlite3.Connection) -> None:
+        """Have a copy of the replica be a store of its own, which follows no server.
+
+        Args:
+            copy: A connection to it that writes.
+        """
+        copy.execute("DELETE FROM meta WHERE key = ?", (TOKEN,))
+
+    def give_up(self) -> None:
+        """Have the replica made anew by whoever opens the store next; until then nobody reads."""
+        try:
+            with super().writing(checked=False) as connection:
+                store_info.put_info(connection, TOKEN, GIVEN_UP)
+        except StoreUnavailable:  # it cannot even be written
+            _remove(self.path)
+
     def _forked(self, *, whole: bool) -> Path | None:
         self._server.forked()
         return super()._forked(whole=whole)
@@ -191,7 +216,7 @@ class ReplicatedDatabase(Database):
         if token and not remote.connection.execute(query, (token,)).fetchone():
             raise OtherPastError(
                 f"{self.name} does not know what its replica {self.path} holds: a backup was "
-                "restored there, open it again"
+                "restored there, or the replica was damaged; open it again"
             )
         changes.pull(connection, remote.connection, head.version)
         store_info.put_info(connection, TOKEN, head.token)

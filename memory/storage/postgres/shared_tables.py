@@ -5,9 +5,9 @@ its vectors are rows of `hoptrail_vectors`: the first is that of the passage as 
 it are of the windows of a long text. `hoptrail_head` is one row, which every writer locks and gives
 a new version and a new token; `hoptrail_commits` keeps the tokens, so that a replica can tell
 whether what it holds is a past of what the server holds now. `hoptrail_feedback` has a record for
-each recall that was judged, null where it was forgotten, and `hoptrail_log` one for each recall in
-the log. All is standard SQL with the type `vector` of pgvector, and every table of passages begins
-its key with the namespace.
+each recall that was judged, null where it was forgotten, `hoptrail_log` one for each recall in the
+log, and `hoptrail_counts` what is counted of each passage. All is standard SQL with the type
+`vector` of pgvector, and every table of passages begins its key with the namespace.
 
 Row-level security is on from the beginning. The role that made the tables sees everything; another
 one sees and writes the namespaces that `hoptrail_grants` gives it, and what is kept of the recalls
@@ -16,7 +16,7 @@ that it asked or judged itself.
 
 from __future__ import annotations
 
-TABLES = 3
+TABLES = 4
 """The form of the tables; a higher one was made by a newer version."""
 
 _SECURED = ("hoptrail_passages", "hoptrail_vectors", "hoptrail_deletions")
@@ -67,7 +67,35 @@ _LOG = (
 )
 """The tables that form 3 has and form 2 had not."""
 
-UPGRADES = (_FEEDBACK, _LOG)
+_COUNTS = (
+    """
+    CREATE TABLE hoptrail_counts (
+        namespace TEXT COLLATE "C" NOT NULL,
+        id TEXT COLLATE "C" NOT NULL,
+        number BIGINT NOT NULL,
+        added_at DOUBLE PRECISION,
+        updates BIGINT NOT NULL,
+        recalls BIGINT NOT NULL,
+        recalled_at DOUBLE PRECISION,
+        PRIMARY KEY (namespace, id),
+        FOREIGN KEY (namespace, id) REFERENCES hoptrail_passages ON DELETE CASCADE
+    )
+    """,
+    "CREATE INDEX hoptrail_counts_number ON hoptrail_counts (number)",
+    *_secure("hoptrail_counts"),
+)
+"""The tables that form 4 has and form 3 had not."""
+
+_NEVER_COUNTED = (
+    "INSERT INTO hoptrail_counts SELECT namespace, id, 1, NULL, 0, 0, NULL FROM hoptrail_passages",
+    "INSERT INTO hoptrail_meta VALUES ('counted', '1')",
+    "UPDATE hoptrail_head SET token = md5(random()::text)",
+    "INSERT INTO hoptrail_commits SELECT token, version FROM hoptrail_head",
+)
+"""Of passages that were there before anything was counted, nothing is known; replicas made up
+something, and are told so by a commit of its own."""
+
+UPGRADES = (_FEEDBACK, _LOG, (*_COUNTS, *_NEVER_COUNTED))
 """What makes each form out of the one before, the second first."""
 
 CREATE = (
@@ -143,6 +171,7 @@ CREATE = (
     "CREATE POLICY hoptrail_own ON hoptrail_grants FOR SELECT USING (role_name = current_user)",
     *_FEEDBACK,
     *_LOG,
+    *_COUNTS,
 )
 """What makes them, in one transaction."""
 
@@ -155,6 +184,7 @@ RIGHTS = {
     "hoptrail_deletions": "INSERT",
     "hoptrail_feedback": "INSERT, UPDATE",
     "hoptrail_log": "INSERT, DELETE",
+    "hoptrail_counts": "INSERT, UPDATE",
     "hoptrail_grants": "",
 }
 """What a role that writes does to the tables, all of which a role with grants reads."""
@@ -216,3 +246,15 @@ PUT_META = (
 PUT_LOG = "INSERT INTO hoptrail_log (namespace, id, version, record) VALUES (%s, %s, %s, %s)"
 
 READ_LOG = "SELECT namespace, id, record FROM hoptrail_log WHERE version > %s ORDER BY version"
+
+PUT_COUNTS = (
+    "INSERT INTO hoptrail_counts VALUES (%s, %s, %s, %s, %s, %s, %s) "
+    "ON CONFLICT (namespace, id) DO UPDATE SET number = excluded.number, "
+    "added_at = excluded.added_at, updates = excluded.updates, recalls = excluded.recalls, "
+    "recalled_at = excluded.recalled_at"
+)
+
+READ_COUNTS = (
+    "SELECT added_at, updates, recalls, recalled_at, namespace, id FROM hoptrail_counts "
+    "WHERE number > %s ORDER BY number"
+)

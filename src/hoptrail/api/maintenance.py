@@ -57,6 +57,9 @@ class Maintenance:
     def repair(self) -> list[str]:
         """Make anew what is derived and wrong.
 
+        Of a memory on a server that is all of the worker's replica: where it is not what the server
+        holds, it is given up, and made anew by whoever opens the memory next.
+
         Returns:
             What was done, a sentence each.
 
@@ -68,7 +71,12 @@ class Maintenance:
         from hoptrail.graph import maintenance as graph_upkeep
         from hoptrail.memory.maintenance import checks
 
-        self._store.database.require_file("a repair")
+        database = self._store.database
+        if database.is_shared:
+            if not self.verify():
+                return []
+            database.give_up()
+            return [f"the replica {database.path} is made anew when {database.name} is opened next"]
         done = graph_upkeep.drop_if_unreadable(self._store)
         wrong = {problem.what for problem in checks.verify(self._store)}
         encodes = wrong & {"vector", "file"}

@@ -93,9 +93,7 @@ def show_info(store: StoreOption, namespace: NamespaceOption = None, json: JsonF
         f"{store}: {counted(figures['passages'], 'passage')}, {figures['bytes']:,} bytes, "
         f"version {figures['version']}, encoder {encoder or 'none yet'}, language {language}",
         f"{split} longer than the encoder's window, with a vector for each part",
-        "recalls are not counted on a server"
-        if recalls is None
-        else f"{recalled} were recalled, {counted(recalls, 'time')} in all",
+        f"{recalled} were recalled, {counted(recalls, 'time')} in all",
         *([changing_line(change)] if change else []),
         *(f"  {space or '(root)'}: {count}" for space, count in spaces.items()),
     ]
@@ -103,16 +101,11 @@ def show_info(store: StoreOption, namespace: NamespaceOption = None, json: JsonF
     return 0
 
 
-def _counts(memory: Memory, scope: Namespace) -> tuple[dict[str, int], int | None, int | None]:
-    """Passages by namespace, how often any was recalled, and how many were; None on a server."""
+def _counts(memory: Memory, scope: Namespace) -> tuple[dict[str, int], int, int]:
+    """Passages by namespace, how often any was recalled, and how many were."""
     from hoptrail.memory.passages import usage
 
     spaces: dict[str, int] = {}
-    if memory.store.database.is_shared:
-        for passage in memory.store.passages(scope):
-            space = namespace_text(passage.namespace)
-            spaces[space] = spaces.get(space, 0) + 1
-        return spaces, None, None
     recalls = recalled = 0
     for entry in usage.histories(memory.store, scope):
         space = namespace_text(entry.namespace)
@@ -307,6 +300,7 @@ def repair_store(store: StoreOption, encoder: EncoderOption = None, json: JsonFl
     """
     with open_memory(store, encoder=encoder) as memory:
         repairs = memory.repair()
+    with open_memory(store, read_only=True) as memory:  # a replica may have been given up
         problems = memory.verify()
     if json:
         print_json({"done": repairs, "problems": [asdict(p) for p in problems]})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -10,6 +12,7 @@ from hoptrail.cli.locations import store_argument
 from hoptrail.cli.server_options import served_memory
 from hoptrail.integrations.function_calling import MemoryTools
 from hoptrail.memory.encoders import transformer as encoders
+from hoptrail.memory.encoders.cache_file import cache_folder
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 
 pytestmark = pytest.mark.slow
@@ -77,8 +80,9 @@ def test_the_environment_names_the_server(run, url, monkeypatch) -> None:
     assert run("add", "corpus.jsonl")[0] == 0
     assert json.loads(run("list", "--json")[1])["count"] == 3
     info = json.loads(run("store", "info", "--json")[1])
-    assert (info["passages"], info["namespaces"], info["recalls"]) == (3, {"": 3}, None)
-    assert "recalls are not counted on a server" in run("store", "info")[1]
+    assert (info["passages"], info["namespaces"], info["recalls"]) == (3, {"": 3}, 0)
+    assert run("search", "river", "--k", "1")[0] == 0
+    assert "1 were recalled, 1 time in all" in run("store", "info")[1]
 
 
 def test_a_password_that_is_taken_is_not_shown(run, cluster, url) -> None:
@@ -94,17 +98,26 @@ def test_a_password_that_is_taken_is_not_shown(run, cluster, url) -> None:
 
 def test_what_a_server_does_not_do_is_refused_by_name(run, url, tmp_path) -> None:
     assert run("add", "--store", url, "corpus.jsonl")[0] == 0
-    for command in (
-        ("store", "verify"),
-        ("store", "repair"),
-        ("store", "purge"),
-        ("store", "backup", "b.db"),
-        ("store", "history", "fram"),
-        ("store", "audit"),
-        ("explore",),
-    ):
-        code, _, err = run(*command, "--store", url)
-        assert (code, "docs/guides/postgresql.md" in err) == (1, True), err
+    code, _, err = run("store", "purge", "--store", url)
+    assert (code, "docs/guides/postgresql.md" in err) == (1, True), err
+
+
+def test_a_server_is_checked_mended_and_copied(run, url) -> None:
+    assert run("add", "--store", url, "corpus.jsonl")[0] == 0
+    assert "is sound: 3 passages" in run("store", "verify", "--store", url)[1]
+    assert "fram" in run("store", "history", "--store", url, "fram")[1]
+    assert run("store", "audit", "--store", url)[0] == 0
+    assert run("store", "backup", "--store", url, "b.db")[0] == 0
+    assert json.loads(run("list", "--store", "b.db", "--json")[1])["count"] == 3
+    [replica] = cache_folder().glob("replicas/*.db")
+    with closing(sqlite3.connect(replica)) as connection:
+        connection.execute("UPDATE passages SET text = 'other words' WHERE id = 'fram'")
+        connection.commit()
+    code, out, err = run("store", "verify", "--store", url)
+    assert (code, "hoptrail store repair" in out) == (1, True), err
+    code, out, err = run("store", "repair", "--store", url)
+    assert (code, "is made anew" in out) == (0, True), err
+    assert run("store", "verify", "--store", url)[0] == 0
 
 
 def test_agents_are_served_over_the_url(url, host) -> None:

@@ -6,6 +6,8 @@ import pytest
 
 from hoptrail import Memory
 from hoptrail.errors import StoreError
+from hoptrail.integrations.explorer.explorer_session import ExplorerSession
+from hoptrail.integrations.explorer.requests import PassageRequest
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.types import Link, Passage
 
@@ -101,14 +103,23 @@ def test_what_a_server_does_not_keep_is_refused_by_name(url, host, tmp_path) -> 
         memory.add(corpus())
         calls = {
             "a change of encoder": lambda: memory.change_encoder(HashEncoder(64)),
-            "a history": lambda: memory.history("p0"),
-            "a history,": memory.audit,
-            "a check": memory.verify,
-            "a repair": memory.repair,
             "a purge": memory.purge,
-            "a backup": lambda: memory.backup(tmp_path / "b.db"),
         }
         for what, call in calls.items():
             with pytest.raises(StoreError, match="needs a store that is one file") as caught:
                 call()
-            assert str(caught.value).startswith(what.rstrip(","))
+            assert str(caught.value).startswith(what)
+
+
+def test_what_happened_to_a_passage_is_told_and_shown(url, host) -> None:
+    with Memory(url, encoder=HashEncoder(384)) as memory:
+        memory.add(corpus())
+        memory.update("p0", text="Archer number 0 was built again.")
+        memory.search("Archer number 0 was built again", k=1, mode="dense")
+        memory.store.recorder.flush()
+        counts = memory.history("p0").counts
+        assert (counts.updates, counts.recalls) == (1, 1)
+        never = {id_ for _, id_ in memory.audit().never_recalled}
+        assert never == {f"p{i}" for i in range(1, 40)}
+        shown = ExplorerSession(memory).passage(PassageRequest(id="p0"))
+        assert shown["recalls"] == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hoptrail import Memory
 from hoptrail.errors import (
     ConfigError,
     EncoderMismatch,
@@ -24,7 +26,7 @@ from hoptrail.errors import (
 )
 from hoptrail.memory.maintenance import checks, merging
 from hoptrail.memory.maintenance.near_duplicates import add_distinct
-from hoptrail.memory.passages import provenance, usage
+from hoptrail.memory.passages import provenance
 from hoptrail.memory.store import Store
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.types import Link, Passage
@@ -186,20 +188,69 @@ def test_a_writer_waits_for_another_host_and_no_longer_than_told(url, host) -> N
             assert one.count() == 2
 
 
-def test_what_needs_a_file_is_refused_by_name(url, host, tmp_path) -> None:
-    with opened(url) as store:
-        store.add([Passage("a", "x")])
-        calls = {
-            "a check": lambda: checks.verify(store),
-            "a backup": lambda: checks.backup(store, tmp_path / "b.db"),
-            "a purge": lambda: checks.purge(store),
-            "a history": lambda: usage.history(store, "a"),
-        }
-        for what, call in calls.items():
-            with pytest.raises(StoreError, match=f"{what}.*needs a store that is one file"):
-                call()
+def test_what_needs_a_file_is_refused_by_name(url) -> None:
+    with opened(url) as store, pytest.raises(StoreError, match="a purge needs a store that is one"):
+        checks.purge(store)
     with pytest.raises(ConfigError, match="read-only"):
         Store(url, read_only=True)
+
+
+def test_a_replica_is_checked_against_the_server(url, host) -> None:
+    with opened(url) as store:
+        store.add([FULL, Passage("b", "x y"), Passage("c", "z")])
+        assert checks.verify(store) == []
+        path = store.path
+    cases = {
+        "passage 'b' of the server is missing": "DELETE FROM passages WHERE id = 'b'",
+        "passage 'c' is not as the server has it": "UPDATE vectors SET vector = zeroblob(128) "
+        "WHERE passage = (SELECT rowid FROM passages WHERE id = 'c')",
+        "1 passages are not on the server": "UPDATE passages SET id = 'd' WHERE id = 'b'",
+    }
+    untouched = path.read_bytes()
+    for message, damage in cases.items():
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute(damage)
+            connection.commit()
+        with opened(url) as store:
+            assert message in store.database.source_problems()
+            found = checks.verify(store)
+            assert found
+            assert all(problem.derived for problem in found)
+        path.write_bytes(untouched)
+
+
+def test_a_damaged_replica_is_made_anew(url, host, tmp_path) -> None:
+    with Memory(url, encoder=HashEncoder(32)) as memory:
+        memory.add([FULL, Passage("b", "x y")])
+        expected = list(memory.store.passages())
+        assert memory.repair() == []
+        path = memory.store.path
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE passages SET text = 'other words' WHERE id = 'b'")
+        connection.commit()
+    with Memory(url, encoder=HashEncoder(32)) as memory:
+        [done] = memory.repair()
+        assert "made anew" in done
+        with pytest.raises(StoreUnavailable, match="open it again"):
+            memory.search("x")
+    with Memory(url, encoder=HashEncoder(32)) as memory:
+        assert memory.verify() == []
+        assert list(memory.store.passages()) == expected
+
+
+def test_a_backup_is_a_memory_in_a_file(url, host, tmp_path) -> None:
+    file = tmp_path / "copy.db"
+    with opened(url) as store:
+        store.add([FULL, Passage("b", "x y")])
+        checks.backup(store, file)
+        store.add([Passage("c", "later")])
+        with closing(Store(file, encoder=HashEncoder(32))) as copy:
+            assert sorted(p.id for p in copy.passages()) == ["b", "ä/1"]
+            assert copy.get("ä/1", ("t", "ann")) == store.get("ä/1", ("t", "ann"))
+            assert checks.verify(copy) == []
+            copy.add([Passage("d", "in the file alone")])
+        assert store.count() == 3
 
 
 def test_a_password_is_in_no_message(cluster, host) -> None:

@@ -145,7 +145,9 @@ def test_older_tables_get_what_they_lack_from_the_role_that_made_them(cluster, h
     hers = cluster.url(schema, role)
     written(opened(url), ("ann",)).close()
     grant_namespace(url, role, ("ann",))
-    cluster.execute(f"DROP TABLE {schema}.hoptrail_feedback, {schema}.hoptrail_log")
+    lacking = ", ".join(f"{schema}.hoptrail_{name}" for name in ("feedback", "log", "counts"))
+    cluster.execute(f"DROP TABLE {lacking}")
+    cluster.execute(f"DELETE FROM {schema}.hoptrail_meta WHERE key = 'counted'")
     cluster.execute(f"UPDATE {schema}.hoptrail_head SET tables = 1")
     with pytest.raises(StoreUnavailable, match="open the store once as the role that made them"):
         opened(hers)
