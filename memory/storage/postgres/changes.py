@@ -186,8 +186,8 @@ def push(
                 "INSERT INTO hoptrail_vectors VALUES (%s, %s, %s, %b)",
                 list(_vectors(connection, keys)),
             )
-        counted = push_counts(connection, cursor, info)
-    return changed or counted
+        has_counts = push_counts(connection, cursor, info)
+    return changed or has_counts
 
 
 def _written(connection: sqlite3.Connection, since: int) -> list[int]:

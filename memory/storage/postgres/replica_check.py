@@ -50,9 +50,9 @@ def differences(connection: sqlite3.Connection, remote: Connection[Any]) -> Iter
                 elif not _equal(here, row, vectors.get((row[0], row[1]), [])):
                     yield f"passage {row[1]!r} is not as the server has it"
             before = last
-    (held,) = connection.execute("SELECT count(*) FROM passages").fetchone()
-    if held > count:
-        yield f"{held - count} passages are not on the server"
+    (size,) = connection.execute("SELECT count(*) FROM passages").fetchone()
+    if size > count:
+        yield f"{size - count} passages are not on the server"
 
 
 def _equal(here: Sequence[Any], there: Sequence[Any], vectors: Sequence[Any]) -> bool:

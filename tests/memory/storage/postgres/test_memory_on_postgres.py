@@ -121,5 +121,5 @@ def test_what_happened_to_a_passage_is_told_and_shown(url, host) -> None:
         assert (counts.updates, counts.recalls) == (1, 1)
         never = {id_ for _, id_ in memory.audit().never_recalled}
         assert never == {f"p{i}" for i in range(1, 40)}
-        shown = ExplorerSession(memory).passage(PassageRequest(id="p0"))
-        assert shown["recalls"] == 1
+        page = ExplorerSession(memory).passage(PassageRequest(id="p0"))
+        assert page["recalls"] == 1

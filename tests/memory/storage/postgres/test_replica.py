@@ -214,9 +214,9 @@ def test_a_replica_is_checked_against_the_server(url, host) -> None:
             connection.commit()
         with opened(url) as store:
             assert message in store.database.source_problems()
-            found = checks.verify(store)
-            assert found
-            assert all(problem.derived for problem in found)
+            problems = checks.verify(store)
+            assert problems
+            assert all(problem.derived for problem in problems)
         path.write_bytes(untouched)
 
 
