@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain, count, groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -86,16 +88,15 @@ class Vocabulary:
         passages: list[int] = []
         counts: list[int] = []
         numbers: list[int] = []
-        for rowid, space, joined in rows:
-            if joined is None:
-                continue
-            number, names = self.entities.setdefault(space, {}), joined.split(BETWEEN)
-            for name in names:
-                if name not in number:
-                    number[name] = len(self.entity_names)
-                    self.entity_names.append(name)
-            passages.append(rowid)
-            counts.append(len(names))
+        for space, group in groupby((row for row in rows if row[2] is not None), itemgetter(1)):
+            number, part = self.entities.setdefault(space, {}), list(group)
+            lists = [joined.split(BETWEEN) for _, _, joined in part if joined is not None]
+            names = list(chain.from_iterable(lists))
+            new = [name for name in dict.fromkeys(names) if name not in number]
+            number.update(zip(new, count(len(self.entity_names))))
+            self.entity_names += new
+            passages += [rowid for rowid, _, _ in part]
+            counts += map(len, lists)
             numbers += map(number.__getitem__, names)
         return np.stack(
             [
@@ -178,7 +179,10 @@ def _array(
     """Rows as an array, once `numbers` has put numbers in the place of words."""
     parts = [np.zeros((0, columns), dtype=np.int64)]
     while part := rows.fetchmany(AT_ONCE):
-        parts.append(np.array(numbers(part), dtype=np.int64).reshape(-1, columns))
+        table = numbers(part)
+        if not isinstance(table, np.ndarray):  # number by number, which is faster than by rows
+            table = np.fromiter(chain.from_iterable(table), np.int64, columns * len(part))
+        parts.append(table.reshape(-1, columns))
     return np.concatenate(parts)
 
 

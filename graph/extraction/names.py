@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from html import unescape
 from itertools import pairwise
 
@@ -38,12 +38,6 @@ _CUT = (
     rf"{_WITHOUT_SPACES}[{MARKS}]*"
     rf"|(?!{_WITHOUT_SPACES})\w(?:(?!{_WITHOUT_SPACES})[{_INSIDE}])*"
 )
-_PLAIN_WORD, _ANY_WORD, _CUT_WORD = map(re.compile, (r"\w+", _SPACED, _CUT))
-_NOT_ESCAPE = {
-    word: re.compile(rf"&(?:\w+|#\w+);|({word.pattern})")
-    for word in (_PLAIN_WORD, _ANY_WORD, _CUT_WORD)
-}
-_SYLLABLE = re.compile(f"[{SYLLABIC}]")
 _HANGUL = re.compile("[\u1100-\u11ff\uac00-\ud7fb]")
 
 STOP_WORDS = frozenset(
@@ -110,6 +104,16 @@ class Match:
     """Its last word."""
 
 
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """A pattern, compiled when a text first needs it: those of rare scripts take long.
+
+    Args:
+        pattern: Few there are, so that all are kept.
+    """
+    return re.compile(pattern)
+
+
 @lru_cache(maxsize=1 << 17)
 def fold(word: str) -> str:
     """The word without case and diacritics.
@@ -151,15 +155,16 @@ def words(text: str) -> WordSpans:
         >>> words("Schindler’s List").folded, words("東京は").folded
         (['schindler', 's', 'list'], ['東', '京', 'は'])
     """
-    word = _PLAIN_WORD
+    word = r"\w+"
     if not text.isascii() and BEYOND.search(text):
-        word = _CUT_WORD if UNSEGMENTED.search(text) else _ANY_WORD
+        word = _CUT if UNSEGMENTED.search(text) else _SPACED
     if "&" in text and ";" in text:
-        spans = [m.span(1) for m in _NOT_ESCAPE[word].finditer(text) if m[1]]
+        not_escape = _compiled(rf"&(?:\w+|#\w+);|({word})")
+        spans = [m.span(1) for m in not_escape.finditer(text) if m[1]]
         raw = [text[start:end] for start, end in spans]
     else:
-        spans = [m.span() for m in word.finditer(text)]
-        raw = word.findall(text)
+        spans = [m.span() for m in _compiled(word).finditer(text)]
+        raw = _compiled(word).findall(text)
     return WordSpans(text, list(map(fold, raw)), spans, list(map(is_capitalised, raw)))
 
 
@@ -188,8 +193,10 @@ def name_in_texts(title: str | None) -> str | None:
         return None
     if len(folded) == 1 and (letters or len(folded[0]) < 2 or folded[0].isdigit()):
         return None
-    if len(folded) == len(letters) == 2 and all(map(_SYLLABLE.match, letters)):
-        return None
+    if len(folded) == len(letters) == 2:
+        syllable = _compiled(f"[{SYLLABIC}]")
+        if all(map(syllable.match, letters)):
+            return None
     return " ".join(folded)
 
 
@@ -263,7 +270,8 @@ class NameMatcher:
         if name in self._names:
             return
         self._names.add(name)
-        first, length = head(name), name.count(" ") + 1
+        length = name.count(" ") + 1
+        first = name if length < 3 else head(name)
         lengths = self._lengths.get(first, ())
         if length not in lengths:
             self._lengths[first] = tuple(sorted({*lengths, length}, reverse=True))

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import filterfalse, pairwise
 
 import Stemmer
 
 from hoptrail.errors import ConfigError
 from hoptrail.memory.analysis.folding import (
-    CLUSTER,
     IDEOGRAPHIC,
     MARKS,
     SYLLABIC,
@@ -55,7 +54,6 @@ _JOINTS = "_.:/@&+#'-"
 _TO_PIECES = str.maketrans(
     {chr(i): chr(i).lower() if chr(i).isalnum() or chr(i) in _JOINTS else " " for i in range(128)}
 )
-_RUN = re.compile(f"[{SYLLABIC}{IDEOGRAPHIC}][{SYLLABIC}{IDEOGRAPHIC}{MARKS}]*")
 
 # Where a piece means more than its words.
 _SPECIAL = re.compile(
@@ -131,9 +129,10 @@ class Analyzer:
         signs = _SIGN.findall(text)
         if not UNSEGMENTED.search(text):
             return _spaced(text) + signs
-        words = _spaced(_RUN.sub(" ", text)) + signs
-        for run in _RUN.findall(text):
-            letters = CLUSTER.findall(run)
+        run, letter = _unsegmented()
+        words = _spaced(run.sub(" ", text)) + signs
+        for part in run.findall(text):
+            letters = letter.findall(part)
             words += letters
             words += map("".join, pairwise(letters))
         return words
@@ -158,6 +157,17 @@ class Analyzer:
             return word
         stem: str = self._stemmer.stemWord(word)
         return stem
+
+
+@cache
+def _unsegmented() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Letters of scripts without spaces in a row, and one with its marks; compiled when some come.
+
+    To compile the two takes 10 ms, as much as anything else that a short recall does once.
+    """
+    letter = f"[{SYLLABIC}{IDEOGRAPHIC}]"
+    run = f"{letter}[{SYLLABIC}{IDEOGRAPHIC}{MARKS}]*"
+    return re.compile(run), re.compile(f"{letter}[{MARKS}]*")
 
 
 def checked_language(language: str) -> str:

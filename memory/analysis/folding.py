@@ -72,9 +72,6 @@ IDEOGRAPHIC = (
 UNSEGMENTED = re.compile(f"[{SYLLABIC}{IDEOGRAPHIC}]")
 """A letter of a script whose words cannot be told apart by spaces."""
 
-CLUSTER = re.compile(f"[{SYLLABIC}{IDEOGRAPHIC}][{MARKS}]*")
-"""Such a letter with its marks."""
-
 _INVISIBLE = "\u00ad\u061c\u180e\u200c-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff"
 _ARABIC = (
     "\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed"

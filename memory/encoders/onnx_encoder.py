@@ -33,6 +33,7 @@ from hoptrail.memory.encoders.onnx_export import (
     TOKENS,
     VECTOR,
     export_graph,
+    fuse,
     quantize,
     split_tensors,
     write_metadata,
@@ -44,7 +45,7 @@ from hoptrail.memory.encoders.windows import shared_tokenizer
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 """Of the files; a change of the graphs or of their metadata makes it another."""
 
 LARGE_TENSOR = 1 << 22
@@ -96,6 +97,8 @@ class OnnxEncoder(WindowedEncoder):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        # An export is fused already (`onnx_export.fuse`): to look through it again takes as long.
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         source = str(model) if isinstance(model, Path) else model
         try:
             self._session = onnxruntime.InferenceSession(
@@ -233,7 +236,7 @@ def export_encoder(encoder: TransformerEncoder) -> bytes:
 
     def content(precision: str) -> bytes:
         named = {"fingerprint": encoder.fingerprint + SUFFIXES[precision], "precision": precision}
-        result = quantize(graph) if precision == "int8" else graph
+        result = fuse(quantize(graph) if precision == "int8" else graph)
         write_metadata(result, facts | named)
         return bytes(result.SerializeToString())
 

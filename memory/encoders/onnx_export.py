@@ -27,6 +27,8 @@ import hashlib
 import io
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -165,6 +167,30 @@ def quantize(model: ModelProto) -> ModelProto:
     _replace(graph, nodes, rounded, constants)
     result.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     return result
+
+
+def fuse(model: ModelProto) -> ModelProto:
+    """The graph as ONNX Runtime makes it before it runs it: nodes fused, constants folded.
+
+    That takes as long as to open what came of it, so that it is done once and not by each process
+    that opens the graph. The nodes are those of any processor; what they compute is the same.
+
+    Args:
+        model: What `export_graph` or `quantize` gave; it stays as it is.
+    """
+    import onnx
+    import onnxruntime
+
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "fused.onnx"
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+        options.optimized_model_filepath = str(file)
+        onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        return onnx.load_model(str(file))
 
 
 def _rounded(weights: Any) -> tuple[Any, Any]:

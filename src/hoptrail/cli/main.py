@@ -7,12 +7,15 @@ it, so that `--help` and a mistyped option answer at once.
 
 from __future__ import annotations
 
+import atexit
 import copy
+import gc
 import io
 import logging
 import os
 import shlex
 import sys
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -52,6 +55,10 @@ COMPLETION = "_HOPTRAIL_COMPLETE"
 """In the environment, from the shell: it asks what could follow."""
 LONGEST = 1000
 """Characters of a message that are printed."""
+
+NEW_OBJECTS = 20_000
+"""Between two searches for objects that refer to each other and are garbage: imports make a hundred
+thousand objects that all stay, and Python looks through them after every 700."""
 
 PREPARING_LOGGER = "hoptrail.memory.encoders.onnx_encoder"
 """Tells that an encoder is being made ready for what comes, which takes long and happens once."""
@@ -114,6 +121,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         if os.environ.get(TRACEBACK):
             raise
         return _fail(type(error).__name__, _unexpected(error), invocation)
+
+
+def run_program() -> int:
+    """The program as a shell starts it: `main`, and no more work at either end than it needs.
+
+    When all is said, what is to happen at exit happens, and the process ends there: to take apart
+    what it has in memory, object by object, takes as long as a walk. Where a thread is still at
+    work, the usual way out waits for it.
+    """
+    gc.set_threshold(NEW_OBJECTS)
+    code = main()
+    if threading.active_count() == 1:
+        atexit._run_exitfuncs()
+        with suppress(OSError, ValueError, AttributeError):  # what fails is said by the usual way
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    return code
 
 
 def build_command(name: str | None = None) -> Any:
@@ -243,4 +268,4 @@ def _tell(message: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_program())

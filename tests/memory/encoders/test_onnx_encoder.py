@@ -17,7 +17,7 @@ import torch
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from hoptrail.errors import FormatError
-from hoptrail.memory.encoders import onnx_encoder, query_side
+from hoptrail.memory.encoders import onnx_encoder, onnx_export, query_side
 from hoptrail.memory.encoders.onnx_encoder import (
     SAMPLE,
     OnnxEncoder,
@@ -82,6 +82,15 @@ def test_in_single_precision_only_rounding_differs(
     assert (exact.precision, exact.fingerprint) == ("float32", f"{full.fingerprint}-onnx")
     np.testing.assert_allclose(exact.encode(TEXTS), full.encode(TEXTS), atol=1e-4)
     assert np.abs(exact.encode(TEXTS) - full.encode(TEXTS)).max() > 0
+
+
+def test_nothing_is_left_to_fuse_when_an_export_is_opened(full, content) -> None:
+    import onnx
+
+    plain = onnx_export.export_graph(full.model)
+    export = onnx.load_model_from_string(content)
+    assert len(export.graph.node) < len(onnx_export.quantize(plain).graph.node)
+    assert len(onnx_export.fuse(export).graph.node) == len(export.graph.node)
 
 
 def test_first_token_pooling_is_exported_too(full, monkeypatch) -> None:
