@@ -23,6 +23,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, distributed, nn
 
+from hoptrail.errors import ConfigError
+
 Item = TypeVar("Item")
 
 PATIENCE = timedelta(days=1)
@@ -75,12 +77,36 @@ def first_process_first() -> Iterator[None]:
         distributed.barrier()
 
 
-def shared_vectors(texts: Sequence[str], encode: Callable[[Sequence[str]], Tensor]) -> Tensor:
-    """The vectors of texts, of which each process computes its share.
+def refuse_several(what: str) -> None:
+    """Refuse to train what cannot be shared, where several processes were started together.
+
+    Each of them would train the same thing, and write it to the same place.
+
+    Args:
+        what: Is trained, as the sentence begins.
+
+    Raises:
+        ConfigError: There are several.
+    """
+    if (count := launched_count()) > 1:
+        raise ConfigError(
+            f"{what} is trained in one process, got {count} of torchrun: start it without torchrun"
+        )
+
+
+def draw_apart() -> None:
+    """Let each process drop out what it draws itself, rather than all the same; after a seed."""
+    if number := process_number():
+        torch.manual_seed(torch.initial_seed() + number)
+
+
+def shared_vectors(texts: Sequence[Item], encode: Callable[[Sequence[Item]], Tensor]) -> Tensor:
+    """The vectors of texts, or of whatever else, of which each process computes its share.
 
     Args:
         texts: n of them, the same in all processes, at least one.
-        encode: The vectors `(m, d)` of m texts, with gradients or without.
+        encode: The vectors `(m, d)` of m texts, with gradients or without. What has gradients and
+            is not computed here counts once for each process.
 
     Returns:
         `(n, d)`, the same in all processes; only the own share has gradients.

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from hoptrail.errors import PolicyError
 from hoptrail.learning.arrays.tensor_files import FAULTS, reason
-from hoptrail.learning.marginal import marginal_likelihood
+from hoptrail.learning.execution import processes
+from hoptrail.learning.marginal import Marginal, marginal_likelihood
 from hoptrail.learning.reader.answers import normalize_answer
 from hoptrail.learning.reader.span_reader import (
     CLASS_NAMES,
@@ -119,6 +120,8 @@ def marginal(
 ) -> tuple[Tensor, Figures] | None:
     """The loss of a batch of questions, and what to show of it; None where no answer is known.
 
+    Of several processes each has the loss of its share of the questions, and the figures of all.
+
     Args:
         policy: Trained, with the reader.
         reader: p(y | z, q).
@@ -129,32 +132,48 @@ def marginal(
     answered = [example for example in examples if any(a.strip() for a in example.question.answers)]
     if not answered:
         return None
-    episodes = search.run([example.pool for example in answered])
+    own = processes.own_share(answered)
+    summed = _summed(policy, reader, search, own, trails) if own else None
+    possible = torch.zeros(0, dtype=torch.bool) if summed is None else summed.possible
+    count = int(possible.sum())
+    of_questions, of_possible = processes.shares_of([len(own), count])
+    loss, covered = torch.zeros(()), 0.0
+    if summed is not None and count:
+        loss = -summed.log_likelihood[possible].mean() * of_possible
+    if summed is not None:
+        covered = float(summed.covered.mean()) * of_questions
+    answerable = count / max(1, len(own)) * of_questions
+    total, covered, answerable = processes.sums_of([float(loss.detach()), covered, answerable])
+    if not answerable:
+        return None
+    return loss, {"loss": total, "prior mass covered": covered, "answerable": answerable}
+
+
+def _summed(
+    policy: Policy,
+    reader: TrailReader,
+    search: BeamSearch,
+    examples: Sequence[Example],
+    trails: int,
+) -> Marginal:
+    """The sum over the trails of each question, at least one of them."""
+    episodes = search.run([example.pool for example in examples])
     chosen = [
-        likely_trails(e, episode, trails) for e, episode in zip(answered, episodes, strict=True)
+        likely_trails(e, episode, trails) for e, episode in zip(examples, episodes, strict=True)
     ]
     flat = [
-        (e, trail) for e, trails_of in zip(answered, chosen, strict=True) for trail in trails_of
+        (e, trail) for e, trails_of in zip(examples, chosen, strict=True) for trail in trails_of
     ]
     log_prior = trail_log_probs(policy, flat)
     log_reader = _log_reader(reader, flat)
     most = max(map(len, chosen))
-    mask = torch.zeros(len(answered), most, dtype=torch.bool)
+    mask = torch.zeros(len(examples), most, dtype=torch.bool)
     for row, trails_of in enumerate(chosen):
         mask[row, : len(trails_of)] = True
     places = mask.nonzero(as_tuple=True)
     prior = torch.zeros(mask.shape).index_put(places, log_prior)
     likelihood = torch.zeros(mask.shape).index_put(places, log_reader)
-    summed = marginal_likelihood(prior, likelihood, mask=mask)
-    possible = summed.possible
-    if not bool(possible.any()):
-        return None
-    loss = -summed.log_likelihood[possible].mean()
-    return loss, {
-        "loss": float(loss.detach()),
-        "prior mass covered": float(summed.covered.mean()),
-        "answerable": float(possible.float().mean()),
-    }
+    return marginal_likelihood(prior, likelihood, mask=mask)
 
 
 def likely_trails(example: Example, episode: Episode, count: int) -> list[State]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from hoptrail.learning.estimators.policy_gradient import reinforce_loss
+from hoptrail.learning.execution import processes
 from hoptrail.policies.data.examples import Example
 from hoptrail.policies.environment.reformulation import AnyReformulator
 from hoptrail.policies.objectives.rewards import Reward
@@ -46,25 +47,39 @@ def reinforce(
         hops: Passages that a trajectory reads at most.
         hop_cost: What each passage read costs of the reward.
         entropy_weight: What the entropy of π counts beside the reward.
-        generator: Draws the actions.
+        generator: Decides the actions, those of each question by themselves.
         reward: What a trail earns; see `Reward` for the default.
 
     Returns:
-        The loss, a scalar, and the means of return, entropy and passages read.
+        The loss, a scalar, and the means of return, entropy and passages read. Of several
+        processes each has the loss of its share of the questions, and the figures of all.
     """
     reward = reward or Reward()
+    seeds = torch.randint(2**62, (len(examples),), generator=generator).tolist()
+    own = processes.own_share(list(zip(examples, seeds, strict=True)))
+    (share,) = processes.shares_of([len(own)])
+    if not own:
+        return torch.zeros(()), _figures(0.0, 0.0, 0.0)
     trajectories = sample(
-        policy, examples, reformulator, samples=samples, hops=hops, generator=generator
+        policy,
+        [example for example, _ in own],
+        reformulator,
+        samples=samples,
+        hops=hops,
+        generators=[torch.Generator().manual_seed(seed) for _, seed in own],
     )
-    shape = len(examples), samples
+    shape = len(own), samples
     log_probs = torch.stack([torch.stack(t.log_prob).sum() for t in trajectories]).view(shape)
     entropies = torch.stack([torch.stack(t.entropy).sum() for t in trajectories]).view(shape)
     earned = [reward.of(t.example, t.evidence) - hop_cost * len(t.evidence) for t in trajectories]
     returns = torch.tensor(earned).view(shape)
     loss = reinforce_loss(log_probs, returns, entropies=entropies, entropy_weight=entropy_weight)
     read = sum(len(t.evidence) for t in trajectories) / len(trajectories)
-    return loss, {
-        "return": float(returns.mean()),
-        "entropy": float(entropies.detach().mean()),
-        "passages read": read,
-    }
+    means = float(returns.mean()), float(entropies.detach().mean()), read
+    return loss * share, _figures(*(share * mean for mean in means))
+
+
+def _figures(earned: float, entropy: float, read: float) -> Figures:
+    """What to show of a batch, of all processes together."""
+    earned, entropy, read = processes.sums_of([earned, entropy, read])
+    return {"return": earned, "entropy": entropy, "passages read": read}

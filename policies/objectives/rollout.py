@@ -38,7 +38,7 @@ def sample(
     *,
     samples: int,
     hops: int,
-    generator: torch.Generator,
+    generators: Sequence[torch.Generator],
 ) -> list[Trajectory]:
     """`samples` trajectories of each example, in the examples' order; one pass a hop for all.
 
@@ -48,9 +48,10 @@ def sample(
         reformulator: Asks the next query of each state.
         samples: Trajectories of each question.
         hops: Passages that a trajectory reads at most.
-        generator: Draws the actions.
+        generators: Of each example, which draws its actions whatever else is in the batch.
     """
     trajectories = [Trajectory(example) for example in examples for _ in range(samples)]
+    drawing = {id(t): generators[i // samples] for i, t in enumerate(trajectories)}
     for _ in range(hops):
         walking = [t for t in trajectories if not t.stopped]
         if not walking:
@@ -62,7 +63,7 @@ def sample(
             rows = log_read[states.starts[i] : states.starts[i + 1]]
             log_pi = torch.cat([rows, log_stop[i : i + 1]])
             slots = states.slots[states.starts[i] : states.starts[i + 1]]
-            _act(trajectory, log_pi, slots, generator)
+            _act(trajectory, log_pi, slots, drawing[id(trajectory)])
     return trajectories
 
 

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hoptrail.errors import ConfigError, InputError
+from hoptrail.errors import InputError
 from hoptrail.learning.execution import processes
 from hoptrail.memory.encoders.disk_cache import CachedEncoder
 from hoptrail.memory.encoders.transformer import Encoder
@@ -54,8 +54,8 @@ def train(
 ) -> dict[str, Any]:
     """Train a policy and write it to a folder.
 
-    Several processes of `torchrun` train one policy by imitation, each on its share of every batch,
-    and the first measures and writes it. What is dropped out is drawn in each process.
+    Several processes of `torchrun` train one policy, each on its share of every batch, and the
+    first measures and writes it. What is dropped out is drawn in each process.
 
     Args:
         data: What to learn from, and what to measure on at the end.
@@ -73,7 +73,7 @@ def train(
 
     Raises:
         InputError: There is nothing that a stage could learn from.
-        ConfigError: The encoder, or several processes, cannot serve an objective.
+        ConfigError: The encoder cannot serve an objective.
         FormatError: A file cannot be read, or a gold passage is not in its corpus.
         PolicyError: The checkpoint is of another run, or the folder cannot be written.
     """
@@ -119,12 +119,6 @@ def _check(
 ) -> TrainConfig:
     """The settings, of the shape of the policy to go on from; what cannot be trained is refused."""
     data.refuse_feedback("a policy")
-    alone = [name for name in config.objectives if name != "imitation"]
-    if alone and processes.launched_count() > 1:
-        raise ConfigError(
-            f"the objective {alone[0]} is trained in one process, got {processes.launched_count()} "
-            "of torchrun: over several, train imitation alone, and go on from it in one"
-        )
     if "marginal" in config.objectives:
         require_tokens(encoder)
     nothing = not (data.train or data.unlabelled) or not config.stages

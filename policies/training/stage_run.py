@@ -74,8 +74,7 @@ class StageRun:
         Returns:
             The mean of the objective's figures over the batches.
         """
-        if number := processes.process_number():  # of several: what it drops out is its own
-            torch.manual_seed(torch.initial_seed() + number)
+        processes.draw_apart()
         batches = self._batches(rng)
         steps, epochs = len(batches), self.config.epochs_of(self.stage)
         schedule = Schedule(self.optimizer, self._rate, epoch * steps, epochs * steps)

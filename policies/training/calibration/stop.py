@@ -80,7 +80,12 @@ def calibrate_stop(
     complete: list[NDArray[np.bool_]] = []
     with torch.no_grad():
         trajectories = sample(
-            policy, examples, reformulator, samples=WALKS, hops=HOPS, generator=generator
+            policy,
+            examples,
+            reformulator,
+            samples=WALKS,
+            hops=HOPS,
+            generators=[generator] * len(examples),
         )
     for example, evidences in _states_by_example(trajectories):
         states = batch_states([example.state(evidence) for evidence in evidences])

@@ -49,7 +49,7 @@ def test_samples_have_the_log_probability_of_their_trails(
     example, reformulator, random_policy
 ) -> None:
     policy = random_policy(spread=2.0)
-    found = sample(policy, [example], reformulator, samples=30, hops=3, generator=generator())
+    found = sample(policy, [example], reformulator, samples=30, hops=3, generators=[generator()])
     assert len(found) == 30
     assert any(t.evidence for t in found)
     ways = [t.evidence[:n] for t in found for n in range(len(t.evidence) + 1)]
@@ -79,7 +79,7 @@ def test_samples_come_as_often_as_they_are_likely(pair, random_policy) -> None:
         Reformulator(pair.encoder, reencode=True),
         samples=3000,
         hops=2,
-        generator=generator(),
+        generators=[generator()],
     )
     # After two of two passages there is nothing left but to stop.
     counts = Counter(t.evidence for t in drawn)
@@ -171,13 +171,34 @@ def test_gold_that_was_missed_costs_recall(small, reformulator, random_policy) -
     assert figures["passages read"] <= 1
 
 
+def test_what_is_drawn_for_a_question_does_not_depend_on_the_batch(
+    small, reformulator, random_policy
+) -> None:
+    policy = random_policy(spread=2.0)
+    one, other = (small.example(LAKE, small.slots(id)) for id in ("p-ada-lind", "p-varn"))
+
+    def read(*examples) -> list[tuple[int, ...]]:
+        drawing = {id(one): 5, id(other): 6}
+        trajectories = sample(
+            policy,
+            examples,
+            reformulator,
+            samples=12,
+            hops=2,
+            generators=[generator(drawing[id(example)]) for example in examples],
+        )
+        return [t.evidence for t in trajectories if t.example is other]
+
+    assert read(one, other) == read(other)
+
+
 def test_the_seed_decides(example, reformulator, random_policy) -> None:
     policy = random_policy(spread=2.0)
     drawn = [
         [
             t.evidence
             for t in sample(
-                policy, [example], reformulator, samples=12, hops=2, generator=generator(seed)
+                policy, [example], reformulator, samples=12, hops=2, generators=[generator(seed)]
             )
         ]
         for seed in (5, 5, 6)
