@@ -11,6 +11,7 @@ from hoptrail.errors import InputError
 from hoptrail.evaluation import gate
 from hoptrail.evaluation.gate import Verdict
 from hoptrail.formats.jsonl import read_questions, sha256_of
+from hoptrail.learning.execution.processes import refuse_several
 from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.feedback import Feedback, FeedbackLog
 from hoptrail.memory.store import Store
@@ -63,13 +64,13 @@ def learn_from_use(
     Raises:
         InputError: There is too little feedback to learn from, or to be judged by.
         PolicyError: The folder cannot be written.
+        ConfigError: `torchrun` started several processes.
     """
+    refuse_several("a policy that learns from feedback")
     check_folder(out)
     config, tell = config or TuneConfig(), progress or silent
-    feedback = FeedbackLog(store).entries(namespace)
-    if not feedback:
-        where = f" in namespace {'/'.join(namespace)}" if namespace else ""
-        raise InputError(f"there is no feedback in {store.name}{where}: recall.feedback gives some")
+    if not (feedback := FeedbackLog(store).entries(namespace)):
+        raise _no_feedback(store, namespace)
     judges = None if questions is None else read_questions(questions)
     held_back: list[Feedback] = []
     if judges is None:
@@ -104,6 +105,11 @@ def learn_from_use(
     if verdict.accepted:
         tuned.save(out, readme=readme(tuned))
     return Update(tuned, len(feedback), curves, verdict)
+
+
+def _no_feedback(store: Store, namespace: Namespace) -> InputError:
+    where = f" in namespace {'/'.join(namespace)}" if namespace else ""
+    return InputError(f"there is no feedback in {store.name}{where}: recall.feedback gives some")
 
 
 def _measured_on(questions: Path | None) -> dict[str, str]:

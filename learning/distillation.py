@@ -28,6 +28,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hoptrail.errors import ConfigError, InputError
+from hoptrail.learning.execution.processes import refuse_several
 from hoptrail.learning.execution.single_thread import one_thread
 from hoptrail.learning.retrieval.collapse import CollapseMonitor
 from hoptrail.memory.encoders.static import StaticEncoder
@@ -93,8 +94,9 @@ def distill(
 
     Raises:
         InputError: There are fewer than 2 different texts.
-        ConfigError: The width is above the teacher's.
+        ConfigError: The width is above the teacher's, or `torchrun` started several processes.
     """
+    refuse_several("a static encoder")
     config = config or DistillConfig()
     if config.dim > teacher.dim:
         raise ConfigError(f"dim must be at most the teacher's {teacher.dim}, got {config.dim}")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,6 +40,64 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str
         return code, captured.out, captured.err
 
     return call
+
+
+_TOGETHER = """
+import json, sys
+from hoptrail.cli.main import main
+from hoptrail.learning.execution import processes
+
+join, joined = processes.joined_processes, []
+
+
+def counted():
+    joined.append(True)
+    return join()
+
+
+processes.joined_processes = counted
+exec(sys.argv[2])
+with join():  # once for all commands: to start takes longer than to train
+    for number, argv in enumerate(json.loads(sys.argv[1]), start=1):
+        assert main(argv) == 0, argv
+        assert len(joined) == number, f"each trained alone: {argv}"
+"""
+
+
+@pytest.fixture
+def run_two(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs command lines that train, one after another, in two processes of torchrun.
+
+    What is passed as `before` is executed in each process first. The cache is the test's.
+    """
+
+    def call(*commands: Sequence[object], before: str = "") -> subprocess.CompletedProcess[str]:
+        program = tmp_path / "together.py"
+        program.write_text(_TOGETHER)
+        lines = json.dumps([[str(part) for part in argv] for argv in commands])
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        return subprocess.run(
+            [*torchrun, "--nproc-per-node", "2", str(program), lines, before],
+            cwd=tmp_path,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "HOPTRAIL_CACHE": str(tmp_path / "cache")},
+            capture_output=True,
+            text=True,
+        )
+
+    return call
+
+
+@pytest.fixture
+def sober_bert(tiny_bert: Path, tmp_path: Path) -> Path:
+    """A copy of it without dropout: what is dropped out is drawn in each process."""
+    folder = tmp_path / "sober-bert"
+    folder.mkdir()
+    for file in tiny_bert.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    about = json.loads((folder / "config.json").read_text())
+    about |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    (folder / "config.json").write_text(json.dumps(about))
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from hoptrail.errors import ConfigError, InputError
+from hoptrail.learning.execution import processes
 from hoptrail.learning.execution.single_thread import one_thread
 from hoptrail.learning.generation.rag_model import Contexts, RagModel, TrailContext
 from hoptrail.learning.reader.answers import normalize_answer
@@ -76,6 +77,9 @@ def train_rag(
 ) -> dict[str, Any]:
     """Train a model in place on questions and answers.
 
+    Several processes of `torchrun` that have joined train it together, each on its share of every
+    batch. What is dropped out is drawn in each process.
+
     Args:
         model: Its generator and its query side are trained.
         examples: What to learn from. Either all have trails or none has.
@@ -97,7 +101,6 @@ def train_rag(
     if not config.freeze_retriever:
         groups.append({"params": retriever, "lr": config.query_rate})
     optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
-    weights = [weight for group in groups for weight in group["params"]]
     rng = np.random.default_rng(config.seed)
     batches = [
         order[start : start + config.batch].tolist()
@@ -107,19 +110,16 @@ def train_rag(
     monitor = CollapseMonitor("the query side of a retriever")
     with one_thread(), torch.random.fork_rng():
         torch.manual_seed(config.seed)
+        processes.draw_apart()
         model.train()
         for step, rows in enumerate(batches):
             batch = [examples[row] for row in rows]
-            loss, contexts = _loss(model, batch, config)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(weights, 1.0)
-            optimizer.step()
+            figures = _step(model, batch, config, optimizer)
             if step % monitor.every == 0:
-                vectors = model.tower([example.question for example in batch])
-                monitor.observe(step, vectors, logits=contexts.log_prior)
+                with torch.no_grad():
+                    vectors = model.tower([example.question for example in batch])
+                    monitor.observe(step, vectors, logits=_contexts(model, batch).log_prior)
             if progress:
-                figures = {"loss": float(loss.detach()), "rest": float(contexts.rest.mean())}
                 progress("retriever and generator", step + 1, len(batches), figures)
         model.eval()
     return monitor.describe()
@@ -178,14 +178,39 @@ def _contexts(model: RagModel, batch: Sequence[RagExample]) -> Contexts:
     return model.read(questions)
 
 
-def _loss(
-    model: RagModel, batch: Sequence[RagExample], config: RagConfig
-) -> tuple[Tensor, Contexts]:
-    """The loss of a batch, and what was read for it."""
-    questions = [example.question for example in batch]
-    with torch.set_grad_enabled(not config.freeze_retriever):
-        contexts = _contexts(model, batch)
-    loss = -model(questions, [example.answer for example in batch], contexts).mean()
+def _step(
+    model: RagModel,
+    batch: Sequence[RagExample],
+    config: RagConfig,
+    optimizer: torch.optim.Optimizer,
+) -> dict[str, float]:
+    """Learn from a batch; its figures."""
+    loss, rest = _loss(model, batch, config)
+    optimizer.zero_grad()
+    if loss.requires_grad:
+        loss.backward()  # type: ignore[no-untyped-call]
+    for group in optimizer.param_groups:
+        processes.add_gradients(group["params"])
+    nn.utils.clip_grad_norm_([w for group in optimizer.param_groups for w in group["params"]], 1.0)
+    optimizer.step()
+    total, rest = processes.sums_of([float(loss.detach()), rest])
+    return {"loss": total, "rest": rest}
+
+
+def _loss(model: RagModel, batch: Sequence[RagExample], config: RagConfig) -> tuple[Tensor, float]:
+    """What this process has of the loss of a batch, and of the share that was not looked at."""
+    own = processes.own_share(batch)
+    (share,) = processes.shares_of([len(own)])
+    loss, rest = torch.zeros(()), 0.0
+    if own:
+        with torch.set_grad_enabled(not config.freeze_retriever):
+            contexts = _contexts(model, own)
+        questions = [example.question for example in own]
+        loss = -share * model(questions, [example.answer for example in own], contexts).mean()
+        rest = share * float(contexts.rest.mean())
     if config.uniform and len(batch) > 1:
-        loss = loss + config.uniform * uniformity(model.tower(questions))
-    return loss, contexts
+        vectors = processes.shared_vectors([e.question for e in batch], model.tower)
+        # All processes have all of it, and each the gradients of its own vectors alone.
+        apart = config.uniform * uniformity(vectors)
+        loss = loss + apart - (1 - share) * apart.detach()
+    return loss, rest

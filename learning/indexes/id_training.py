@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hoptrail.errors import ConfigError
+from hoptrail.learning.execution.processes import refuse_several
 from hoptrail.learning.indexes.labelled_queries import LabelledQueries
 from hoptrail.learning.losses import listwise_loss
 from hoptrail.memory.encoders.vectors import Vectors
@@ -196,8 +197,10 @@ def learn_semantic_ids(
         progress: Told of every step.
 
     Raises:
-        ConfigError: There are not more passages than codes.
+        ConfigError: There are not more passages than codes, or `torchrun` started several
+            processes.
     """
+    refuse_several("what proposes passages by their ids")
     config = config or SemanticIdsConfig()
     if len(passages) <= config.codes:
         raise ConfigError(

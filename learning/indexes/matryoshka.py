@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hoptrail.errors import ConfigError, InputError
+from hoptrail.learning.execution.processes import refuse_several
 from hoptrail.learning.indexes.labelled_queries import LabelledQueries
 from hoptrail.learning.ranking_losses import (
     OF_PAIRS,
@@ -145,8 +146,9 @@ def learn_rotation(
         progress: Told of every step.
 
     Raises:
-        ConfigError: A prefix is longer than the vectors.
+        ConfigError: A prefix is longer than the vectors, or `torchrun` started several processes.
     """
+    refuse_several("a rotation of vectors")
     config = config or MatryoshkaConfig()
     width, rows = passages.shape[1], config.dims[-1]
     if rows > width:

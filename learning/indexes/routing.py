@@ -32,6 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from hoptrail.errors import ConfigError, InputError
+from hoptrail.learning.execution.processes import refuse_several
 from hoptrail.learning.indexes.labelled_queries import LabelledQueries
 from hoptrail.memory.encoders.vectors import Vectors
 from hoptrail.memory.index.learned.router import Router, kmeans_router
@@ -193,8 +194,9 @@ def learn_router(
         progress: Told of every step.
 
     Raises:
-        ConfigError: There are more shards than passages.
+        ConfigError: There are more shards than passages, or `torchrun` started several processes.
     """
+    refuse_several("a router of shards")
     config = config or RoutingConfig()
     shards = config.shards or default_shards(len(passages))
     probes = min(config.probes, shards)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from hoptrail.errors import InputError
 from hoptrail.learning.answering.extractive_reader import CARD, FORMAT, WEIGHTS, ExtractiveReader
+from hoptrail.learning.execution import processes
 from hoptrail.memory.encoders.disk_cache import CachedEncoder
 from hoptrail.memory.encoders.model_folder import check_own_folder
 from hoptrail.memory.encoders.transformer import TransformerEncoder
@@ -51,7 +52,8 @@ class MarginalRun:
     policy_out: Path | None = None
     """Where the policy is written that learned with the reader; None for one that stays."""
     trails_file: Path | None = None
-    """Where the trails are kept for another run, or were by one before; for a policy that stays."""
+    """Where the trails are kept for another run, or were by one before; for a policy that stays.
+    Of several processes each walks for all questions, but with such a file only the first."""
     resume: bool = False
     """Go on from the checkpoint in the reader's folder, where there is one."""
     command: str = ""
@@ -69,6 +71,9 @@ def train_on_trails(
     run: MarginalRun,
 ) -> ExtractiveReader:
     """Train a reader on a policy's trails by the marginal likelihood, and write it to a folder.
+
+    Several processes of `torchrun` train one reader, each on its share of every batch, and the
+    first measures and writes it. What is dropped out is drawn in each process.
 
     Args:
         data: What to learn from, perhaps answers without supporting passages, and what to measure
@@ -88,12 +93,10 @@ def train_on_trails(
         PolicyError: The checkpoint is damaged or of another run, or the policy cannot be written.
         ReaderError: The reader is of another encoder.
     """
-    config = config or MarginalConfig()
     _check(out, run)
-    start, policy = run.reader, run.policy
-    with ExitStack() as stack:
-        cached = CachedEncoder(encoder)
-        stack.callback(cached.close)
+    config, start, policy = config or MarginalConfig(), run.reader, run.policy
+    with processes.joined_processes(), ExitStack() as stack:
+        cached = stack.enter_context(closing(CachedEncoder(encoder)))
         queries = NextQueries(cached, policy.reformulator, run.cross_fit)
         queries.check()
         split = _split_settings(start)
@@ -103,14 +106,17 @@ def train_on_trails(
         checkpoint = Checkpoint(out, {**walk, **settings})
         resumed = checkpoint.load() if run.resume else None
         tokenizer = tokenizer_of(encoder.model.tokenizer)
-        learned, held_out, dev = reading_corpora(data, tokenizer, cached, **split, latent=True)
         walks = TrailWalk(
             policy, queries, effort(config.effort), config.trails, policy_learns=learns
         )
-        walked = _walked(learned, walks, walk, run, stack)
+        with processes.first_process_first():
+            learned, held_out, dev = reading_corpora(data, tokenizer, cached, **split, latent=True)
+            walked = _walked(learned, walks, walk, run, stack)
         training = MarginalTraining(walked, encoder, config, start, policy if learns else None)
         training.go(checkpoint, resumed, run.progress)
         reader = training.network.reader()
+    if not processes.is_first_process():
+        return reader
     reader.certainty = held_out_certainty(reader, held_out, config.seed) or start.certainty
     reader.made_of = {
         **data.describe(),
@@ -123,8 +129,7 @@ def train_on_trails(
         "dev": figures_by_set(reader, dev, data.dev, config.seed),
     }
     reader.save(out)
-    if run.policy_out is not None:
-        _save_policy(training, run, config)
+    _save_policy(training, run, config)
     checkpoint.remove()
     return reader
 
@@ -199,10 +204,10 @@ def _walked(
 
 
 def _save_policy(training: MarginalTraining, run: MarginalRun, config: MarginalConfig) -> None:
-    """Write the policy that learned; what was fitted to the one before is not taken over."""
+    """Write the policy, if it learned; what was fitted to the one before is not taken over."""
     policy, before = training.policy, run.policy
-    assert policy is not None
-    assert run.policy_out is not None
+    if policy is None or run.policy_out is None:
+        return
     policy.scores = None
     policy.card = {
         **before.card,

@@ -20,7 +20,8 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,9 +32,11 @@ from hoptrail.errors import ConfigError, InputError
 from hoptrail.learning.answering.answer_network import (
     NO_ANSWER,
     answer_log_probs,
+    count_marks,
     evidence_loss,
 )
 from hoptrail.learning.answering.extractive_reader import ExtractiveReader
+from hoptrail.learning.execution import processes
 from hoptrail.learning.marginal import marginal_likelihood
 from hoptrail.learning.masked import masked_logsumexp
 from hoptrail.memory.encoders.transformer import TransformerEncoder
@@ -60,6 +63,10 @@ PADDED = 8
 padding costs what tokens do."""
 SORTED = 16
 """Batches whose questions are sorted by length together."""
+
+
+FIGURES = ("loss", "log likelihood", "prior mass covered", "answerable")
+"""What is shown of a step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +107,26 @@ class MarginalConfig:
         for name in ("weight_decay", "evidence_weight", "none_weight"):
             share(getattr(self, name), name, error=ConfigError)
         effort(self.effort)
+
+
+@dataclass(frozen=True, slots=True)
+class _LossParts:
+    """Means over some questions, and over how many things each; those of no question."""
+
+    log_likelihood: Tensor = field(default_factory=partial(torch.zeros, ()))
+    """Of the answers, over `possible` questions, with gradients."""
+    none: Tensor = field(default_factory=partial(torch.zeros, ()))
+    """Log p(no answer | z, q), over `silent` trails, with gradients."""
+    evidence: Tensor = field(default_factory=partial(torch.zeros, ()))
+    """The cross-entropy, over `marks` passages of trails, with gradients."""
+    covered: float = 0.0
+    """The prior mass of the trails, over all questions."""
+    possible: int = 0
+    """Questions whose answer a trail can give."""
+    silent: int = 0
+    """Trails that do not say the answer."""
+    marks: int = 0
+    """Passages of which it is learned whether they are evidence."""
 
 
 class MarginalTraining:
@@ -182,6 +209,7 @@ class MarginalTraining:
                     continue
                 # What is dropped out depends on the round alone, so that a run can be taken up.
                 with seeded(self._config.seed, epoch, first):
+                    processes.draw_apart()
                     figures = self._round(batches, epoch, first, progress)
                 self.curve.append({"round": at, **figures})
                 checkpoint.save({"rounds": at, "curve": self.curve}, self._modules, self._optimizer)
@@ -214,8 +242,10 @@ class MarginalTraining:
                 group["lr"] = group["peak"] * peak_share(done / self._config.epochs)
             loss, figures = self.loss(batch)
             self._optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            if loss.requires_grad:
+                loss.backward()  # type: ignore[no-untyped-call]
             for weights in self._weights:
+                processes.add_gradients(weights)
                 nn.utils.clip_grad_norm_(weights, 1.0)
             self._optimizer.step()
             for name, value in figures.items():
@@ -227,14 +257,37 @@ class MarginalTraining:
     def loss(self, batch: Sequence[WalkedQuestion]) -> tuple[Tensor, Figures]:
         """The loss of some questions, with gradients, and what to show of it.
 
+        Of several processes each has the loss of its share of the questions, and the figures of
+        all.
+
         Args:
             batch: Questions, each with a trail.
         """
+        own = processes.own_share(batch)
+        parts = self._parts(own) if own else _LossParts()
+        counts = (len(own), parts.possible, parts.silent, parts.marks)
+        questions, possible, silent, marks = processes.shares_of(counts)
+        log_likelihood = parts.log_likelihood * possible
+        loss = self._config.evidence_weight * marks * parts.evidence - log_likelihood
+        loss = loss - self._config.none_weight * silent * parts.none
+        sums = processes.sums_of(
+            [
+                float(loss.detach()),
+                float(log_likelihood.detach()),
+                parts.covered * questions,
+                parts.possible / max(1, len(own)) * questions,
+            ]
+        )
+        figures = dict(zip(FIGURES, sums, strict=True))
+        if not figures["answerable"]:
+            del figures["log likelihood"]
+        return loss, figures
+
+    def _parts(self, batch: Sequence[WalkedQuestion]) -> _LossParts:
+        """The means that the loss of questions is put together from."""
         trails = [trail for one in batch for trail in _to_read(one)]
-        log_probs, loss = self._read(trails)
+        log_probs, evidence, marks = self._read(trails)
         says = torch.tensor([says_answer(trail) for trail in trails])
-        if not bool(says.all()):
-            loss = loss - self._config.none_weight * log_probs[~says].mean()
         mask = _mask([len(one.trails) for one in batch])
         places = mask.nonzero(as_tuple=True)
         empty = torch.zeros(mask.shape)
@@ -243,21 +296,21 @@ class MarginalTraining:
             empty.index_put(places, log_probs.masked_fill(~says, -math.inf)),
             mask=mask,
         )
-        figures = {
-            "prior mass covered": float(summed.covered.mean()),
-            "answerable": float(summed.possible.float().mean()),
-        }
-        if bool(summed.possible.any()):
-            log_likelihood = summed.log_likelihood[summed.possible].mean()
-            loss = loss - log_likelihood
-            figures["log likelihood"] = float(log_likelihood.detach())
-        return loss, {"loss": float(loss.detach()), **figures}
+        return _LossParts(
+            log_likelihood=_mean(summed.log_likelihood[summed.possible]),
+            none=_mean(log_probs[~says]),
+            evidence=evidence,
+            covered=float(summed.covered.mean()),
+            possible=int(summed.possible.sum()),
+            silent=int((~says).sum()),
+            marks=marks,
+        )
 
-    def _read(self, trails: Sequence[TrainingTrail]) -> tuple[Tensor, Tensor]:
-        """Log p(what is right | z, q) of trails, `(z,)`, and the loss of what is evidence."""
+    def _read(self, trails: Sequence[TrainingTrail]) -> tuple[Tensor, Tensor, int]:
+        """Log p(what is right | z, q), `(z,)`; the mean loss of evidence, and over how many."""
         order = sorted(range(len(trails)), key=lambda i: _length(trails[i]))
         log_probs: list[Tensor] = []
-        loss = torch.zeros(())
+        total, marks = torch.zeros(()), 0
         for start in range(0, len(order), PADDED):
             part = [trails[i] for i in order[start : start + PADDED]]
             scores, windows = self.network.score(part)
@@ -265,9 +318,9 @@ class MarginalTraining:
             log_probs.append(answer_log_probs(scores, windows, targets).cpu())
             about_evidence = evidence_loss(scores, windows, targets)
             if about_evidence is not None:
-                share_of_all = len(part) / len(trails)
-                loss = loss + self._config.evidence_weight * share_of_all * about_evidence.cpu()
-        return torch.cat(log_probs)[torch.tensor(order).argsort()], loss
+                count = count_marks(windows, targets)
+                total, marks = total + count * about_evidence.cpu(), marks + count
+        return torch.cat(log_probs)[torch.tensor(order).argsort()], total / max(1, marks), marks
 
     def _log_prior(self, batch: Sequence[WalkedQuestion]) -> Tensor:
         """Log π(z | q) of all trails, `(z,)`; with gradients where the policy learns."""
@@ -302,6 +355,11 @@ def says_answer(trail: TrainingTrail) -> bool:
 
 def _length(trail: TrainingTrail) -> int:
     return sum(len(passage.ids) for passage in trail.passages)
+
+
+def _mean(values: Tensor) -> Tensor:
+    """The mean of `(n,)`; 0 of nothing."""
+    return values.mean() if len(values) else values.new_zeros(())
 
 
 def _mask(counts: Sequence[int]) -> Tensor:

@@ -25,6 +25,7 @@ from hoptrail.formats.jsonl import sha256_of
 from hoptrail.formats.triples import EntityQuestion, read_entity_questions
 from hoptrail.graph.graph import Graph
 from hoptrail.graph.view import GraphView
+from hoptrail.learning.execution.processes import refuse_several
 from hoptrail.learning.execution.single_thread import one_thread
 from hoptrail.memory.encoders.disk_cache import CachedEncoder
 from hoptrail.memory.encoders.query_side import query_side
@@ -103,7 +104,9 @@ def train_relations(
         FormatError: A file cannot be read or used.
         InputError: No question names an entity from which a path leads to its answers.
         PolicyError: The folder cannot be written.
+        ConfigError: `torchrun` started several processes.
     """
+    refuse_several("what walks relations")
     tell = progress or (lambda *_: None)
     check_folder(out)
     question_sets = [read_entity_questions(file)[: config.first] for file in questions]

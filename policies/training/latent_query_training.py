@@ -13,11 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hoptrail.learning.execution import processes
 from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.policies.reformulation.latent_query import LatentQuery
 from hoptrail.policies.training.encoders.query_encoder import (
     EvidenceQuestion,
     QueryEncoderConfig,
+    TrainingQuery,
     retrieval_loss,
     state_batches,
 )
@@ -99,24 +101,31 @@ def train_latent_query(
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         network = LatentQueryNetwork(query_encoder.dim).to(device)
-    optimizer = torch.optim.AdamW(network.parameters(), RATE, weight_decay=config.weight_decay)
+    weights = list(network.parameters())
+    optimizer = torch.optim.AdamW(weights, RATE, weight_decay=config.weight_decay)
+
+    def moved(batch: Sequence[TrainingQuery]) -> Tensor:
+        scores = batch[0].question.scores
+        owner = [i for i, query in enumerate(batch) for _ in query.evidence]
+        rows = scores.row[[slot for query in batch for slot in query.evidence]]
+        moved_queries: Tensor = network(
+            first[[place[query.question.text] for query in batch]],
+            scores.vectors[torch.tensor(rows, dtype=torch.int64, device=device)],
+            torch.tensor(owner, dtype=torch.int64, device=device),
+        )
+        return moved_queries
+
     for epoch in range(EPOCHS):
         batches = list(state_batches(questions, config, rng, size=BATCH))
         schedule = Schedule(optimizer, RATE, epoch * len(batches), EPOCHS * len(batches))
         losses = []
         for batch in batches:
             schedule.step()
-            scores = batch[0].question.scores
-            owner = [i for i, query in enumerate(batch) for _ in query.evidence]
-            rows = scores.row[[slot for query in batch for slot in query.evidence]]
-            queries = network(
-                first[[place[query.question.text] for query in batch]],
-                scores.vectors[torch.tensor(rows, dtype=torch.int64, device=device)],
-                torch.tensor(owner, dtype=torch.int64, device=device),
-            )
+            queries = processes.shared_vectors(batch, moved)
             loss = retrieval_loss(batch, queries, config.temperature)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
+            processes.add_gradients(weights)
             optimizer.step()
             losses.append(float(loss.detach()))
         progress("query over vectors", epoch + 1, EPOCHS, {"loss": float(np.mean(losses))})

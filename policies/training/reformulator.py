@@ -17,6 +17,7 @@ import numpy as np
 
 from hoptrail.errors import ConfigError, InputError, PolicyError
 from hoptrail.formats.jsonl import read_questions
+from hoptrail.learning.execution import processes
 from hoptrail.learning.retrieval.collapse import CollapseMonitor
 from hoptrail.memory.encoders.transformer import TransformerEncoder
 from hoptrail.memory.encoders.tuned.query_tuned import LowRankEncoder
@@ -52,6 +53,8 @@ def train_reformulators(
 ) -> CrossFit:
     """Train the reformulators of files of questions, and write them to a folder one by one.
 
+    Several processes of `torchrun` train each of them together, and the first writes it.
+
     Args:
         data: What to learn from.
         folder: Where they go.
@@ -77,24 +80,19 @@ def train_reformulators(
         "parts": parts,
     }
     _refuse_others(folder, run, resume=resume)
-    with ExitStack() as stack:
-        corpora = [
-            corpus.with_questions(read_questions(one.questions), one.questions)
-            for corpus, one in zip(
-                open_corpora([one.corpus for one in data.train], encoder, progress, stack),
-                data.train,
-                strict=True,
-            )
-        ]
-        part_of = deal_out(corpora, parts, config.seed)
-        questions = evidence_questions(corpora, encoder, encoder.device)
+    with processes.joined_processes(), ExitStack() as stack:
+        with processes.first_process_first():
+            corpora = _opened(data, encoder, progress, stack)
+            part_of = deal_out(corpora, parts, config.seed)
+            questions = evidence_questions(corpora, encoder, encoder.device)
         about = {
             "run": run,
             "parts": parts,
             "part_of": part_of,
             "made_of": {**data.describe(), "config": asdict(config), "command": command},
         }
-        _write(folder, about)
+        if processes.is_first_process():
+            _write(folder, about)
         for part in (None, *range(parts)):
             file = folder / FILE if part is None else part_file(folder, part)
             if file.is_file():
@@ -104,8 +102,22 @@ def train_reformulators(
             ]
             name = "all questions" if part is None else f"all but part {part + 1} of {parts}"
             seeded = replace(config, seed=config.seed + (0 if part is None else part + 1))
-            _train(lessons, encoder, seeded, name, progress).save(file)
-    return CrossFit.load(folder)
+            reformulator = _train(lessons, encoder, seeded, name, progress)
+            if processes.is_first_process():
+                reformulator.save(file)
+        with processes.first_process_first():
+            return CrossFit.load(folder)
+
+
+def _opened(
+    data: TrainingData, encoder: TransformerEncoder, progress: TrainingProgress, stack: ExitStack
+) -> list[OpenCorpus]:
+    """The corpora to learn from, each with its questions."""
+    opened = open_corpora([one.corpus for one in data.train], encoder, progress, stack)
+    return [
+        corpus.with_questions(read_questions(one.questions), one.questions)
+        for corpus, one in zip(opened, data.train, strict=True)
+    ]
 
 
 def _train(

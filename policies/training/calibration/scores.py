@@ -26,6 +26,7 @@ from scipy.optimize import minimize
 
 from hoptrail.errors import InputError
 from hoptrail.formats.jsonl import read_questions
+from hoptrail.learning.execution.processes import refuse_several
 from hoptrail.memory.encoders.disk_cache import CachedEncoder
 from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.encoders.wrapped import uncached
@@ -100,7 +101,9 @@ def calibrate_scores(
         InputError: There is no set, or no question of which something could be learned.
         PolicyError: There is no policy in the folder, or it cannot be written.
         FormatError: A file cannot be read, or a gold passage is not in its corpus.
+        ConfigError: `torchrun` started several processes.
     """
+    refuse_several("what scores mean")
     if not sets:
         raise InputError("scores are calibrated on questions: give at least one corpus with some")
     policy = Policy.load(folder)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from hoptrail.errors import ConfigError, FormatError
+from hoptrail.learning.execution import processes
 from hoptrail.memory.encoders.model_folder import check_own_folder
 from hoptrail.memory.encoders.transformer import TransformerEncoder, TransformerModel
 from hoptrail.memory.encoders.windows import tokenizer_of
@@ -77,19 +78,24 @@ class CrossEncoderRanker:
         Args:
             batch: Questions with their lists.
         """
-        pairs = batch.own.nonzero().tolist()
+        pairs = [(batch.questions[i], batch.passages[j]) for i, j in batch.own.nonzero().tolist()]
+        logits = processes.shared_vectors(pairs, self._logits)[:, 0]
+        own = batch.own.to(self._device)
+        scores = logits.new_zeros(own.shape).masked_scatter(own, logits)
+        return scores, logits.new_zeros(())
+
+    def _logits(self, pairs: Sequence[tuple[str, str]]) -> Tensor:
+        """What the network says of pairs of a question and a passage, `(n, 1)`."""
         inputs = self.tokenizer(
-            [batch.questions[i] for i, _ in pairs],
-            [batch.passages[j] for _, j in pairs],
+            [question for question, _ in pairs],
+            [passage for _, passage in pairs],
             padding=True,
             truncation="longest_first",
             max_length=self._window,
             return_tensors="pt",
         ).to(self._device)
-        logits = self.model(**inputs).logits[:, 0].float()
-        own = batch.own.to(self._device)
-        scores = logits.new_zeros(own.shape).masked_scatter(own, logits)
-        return scores, logits.new_zeros(())
+        logits: Tensor = self.model(**inputs).logits
+        return logits.float()
 
 
 def tune_cross_encoder(
@@ -122,7 +128,8 @@ def tune_cross_encoder(
         progress: Told of every step.
 
     Returns:
-        What was written.
+        What was written. Of the processes that `torchrun` started only the first measures and
+        writes.
 
     Raises:
         InputError: There is no question with its supporting passages.
@@ -135,21 +142,24 @@ def tune_cross_encoder(
     check_own_folder(out, FORMAT, (CARD, WEIGHTS, CONFIG), "cross-encoder")
     with seeded(config.seed):
         network, tokenizer = _loaded(start) if start else _from_encoder(encoder.model)
-    with ExitStack() as stack:
+    with processes.joined_processes(), ExitStack() as stack:
         identity = {"start": None if start is None else str(start.resolve())}
         prepared = prepare_lists(data, out, config, encoder, identity, progress, stack)
         ranker = CrossEncoderRanker(network, tokenizer, config.window, encoder.device)
         losses = train_ranker(
             ranker, prepared, config, stage="cross-encoder", resume=resume, progress=progress
         )
-        write_cross_encoder(network, tokenizer, out)
+        if processes.is_first_process():
+            write_cross_encoder(network, tokenizer, out)
         figures = [
             {**one.describe(), **crossed_recalls(corpus, out, config.depth, encoder.device)}
             for one, corpus in zip(data.dev, prepared.dev, strict=True)
+            if processes.is_first_process()
         ]
     begun = {"encoder": encoder_name, "start": None if start is None else str(start)}
     made_of = begun | training_record(data, config, prepared, losses, figures, command)
-    _write_card(out, made_of)
+    if processes.is_first_process():
+        _write_card(out, made_of)
     prepared.checkpoint.remove()
     return TunedRanker(out, sum(p.numel() for p in network.parameters()), made_of)
 

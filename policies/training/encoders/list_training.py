@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from hoptrail.errors import ConfigError
+from hoptrail.learning.execution import processes
 from hoptrail.learning.ranking_losses import (
     LossName,
     ScoredCandidates,
@@ -115,6 +116,9 @@ class Ranker(Protocol):
     def scores(self, batch: ListBatch) -> tuple[Tensor, Tensor]:
         """The scores `(questions, passages)`, and what is added to their loss, `()`.
 
+        Of several processes all have the same scores, and each the gradients of those that it
+        computed (`processes.shared_vectors`).
+
         Args:
             batch: Questions with their lists; where `in_batch` is False, only scores of a
                 question's own list are looked at.
@@ -210,6 +214,7 @@ def train_ranker(
             )
         schedule.step()
         with seeded(config.seed, step, 1):  # what is dropped out depends on the step alone
+            processes.draw_apart()
             loss = _loss(ranker, batches[number], config)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -219,6 +224,7 @@ def train_ranker(
                 f"the loss of step {step + 1} is {losses[-1]}: a learning_rate below "
                 f"{config.learning_rate} may keep it finite"
             )
+        processes.add_gradients(weights)
         nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
         if (step + 1) % SAVED_EVERY == 0:
@@ -259,10 +265,11 @@ def prepare_lists(
         InputError: There is no question with its supporting passages.
         FormatError: A file cannot be read, or a supporting passage is not in its corpus.
     """
-    corpora, dev = tuning_corpora(
-        data, encoder, cloze=config.cloze, seed=config.seed, progress=progress, stack=stack
-    )
-    lists = mine_lists(corpora, encoder, depth=config.depth, same=config.same)
+    with processes.first_process_first():
+        corpora, dev = tuning_corpora(
+            data, encoder, cloze=config.cloze, seed=config.seed, progress=progress, stack=stack
+        )
+        lists = mine_lists(corpora, encoder, depth=config.depth, same=config.same)
     run = {"config": asdict(config), "encoder": encoder.fingerprint, **identity}
     return PreparedLists(lists, dev, Checkpoint(out, {**run, **data.fingerprint()}))
 

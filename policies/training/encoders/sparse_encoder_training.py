@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from hoptrail.errors import ConfigError
+from hoptrail.learning.execution import processes
 from hoptrail.learning.low_rank import changed_copy
 from hoptrail.memory.analysis.widths import plain_width
 from hoptrail.memory.encoders.transformer import TransformerEncoder
@@ -155,16 +157,26 @@ class SparseRanker:
         Args:
             batch: Questions with their lists.
         """
-        hidden, content = self.encoder.trainable_tokens(self.network, batch.passages)
+        terms = terms_of(self._tokenizer, batch.questions)
+        rows = processes.shared_vectors(batch.passages, partial(self._rows, terms))
+        scores, passages = rows[:, : len(terms)], rows[:, len(terms) :]
+        return scores.T, self._flops * passages.mean(0).square().sum()
+
+    def _rows(self, questions: Sequence[Sequence[int]], texts: Sequence[str]) -> Tensor:
+        """A passage's scores for the terms of b questions, and its own weights: `(n, b + v)`.
+
+        Both at once, because the scores have gradients to the weights of questions as well.
+        """
+        hidden, content = self.encoder.trainable_tokens(self.network, texts)
         passages = torch.stack(
             [self.head.passage(row[mask]) for row, mask in zip(hidden, content, strict=True)]
         )
         weights = self.head.query()
         columns = []
-        for terms in terms_of(self._tokenizer, batch.questions):
+        for terms in questions:
             ids = torch.tensor(terms, device=passages.device)
             columns.append(passages[:, ids] @ weights[ids])
-        return torch.stack(columns), self._flops * passages.mean(0).square().sum()
+        return torch.cat([torch.stack(columns, dim=1), passages], dim=1)
 
     def tuned(self, base: TransformerEncoder) -> SparseEncoder:
         """The sparse encoder as it has become.
@@ -273,7 +285,8 @@ def tune_sparse_encoder(
         progress: Told of every step.
 
     Returns:
-        What was written.
+        What was written. Of the processes that `torchrun` started only the first measures and
+        writes.
 
     Raises:
         InputError: There is no question with its supporting passages.
@@ -283,7 +296,7 @@ def tune_sparse_encoder(
     """
     config = config or SparseEncoderConfig()
     check_sparse_folder(out)
-    with ExitStack() as stack:
+    with processes.joined_processes(), ExitStack() as stack:
         prepared = prepare_lists(data, out, config, encoder, {}, progress, stack)
         ranker = SparseRanker(cut_encoder(encoder, config.window), prepared.lists.passages, config)
         losses = train_ranker(
@@ -293,10 +306,12 @@ def tune_sparse_encoder(
         figures = [
             {**one.describe(), **sparse_recalls(corpus, tuned)}
             for one, corpus in zip(data.dev, prepared.dev, strict=True)
+            if processes.is_first_process()
         ]
     tuned.base_name = encoder_name
     tuned.made_of = training_record(data, config, prepared, losses, figures, command)
-    tuned.save(out)
+    if processes.is_first_process():
+        tuned.save(out)
     prepared.checkpoint.remove()
     return TunedRanker(out, tuned.size, tuned.made_of)
 

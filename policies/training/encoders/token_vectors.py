@@ -12,7 +12,7 @@ et al. 2022 (arXiv:2112.01488).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hoptrail.errors import ConfigError
+from hoptrail.learning.execution import processes
 from hoptrail.learning.low_rank import changed_copy
 from hoptrail.memory.encoders.transformer import TransformerEncoder
 from hoptrail.memory.encoders.tuned.token_tuned import TokenTunedEncoder
@@ -85,9 +86,13 @@ class TokenRanker:
         Args:
             batch: Questions with their lists.
         """
-        questions = self.encoder.trainable_tokens(self.network, batch.questions)
-        passages = self.encoder.trainable_tokens(self.network, batch.passages)
-        scores = maxsim_scores(*questions, *passages)
+        asked_tokens = self.encoder.trainable_tokens(self.network, batch.questions)
+
+        def columns(texts: Sequence[str]) -> Tensor:
+            passages = self.encoder.trainable_tokens(self.network, texts)
+            return maxsim_scores(*asked_tokens, *passages).T
+
+        scores = processes.shared_vectors(batch.passages, columns).T
         return scores, scores.new_zeros(())
 
     def tuned(self, base: TransformerEncoder) -> TokenTunedEncoder:
@@ -161,7 +166,8 @@ def tune_token_vectors(
         progress: Told of every step.
 
     Returns:
-        What was written.
+        What was written. Of the processes that `torchrun` started only the first measures and
+        writes.
 
     Raises:
         InputError: There is no question with its supporting passages.
@@ -171,7 +177,7 @@ def tune_token_vectors(
     """
     config = config or TokenVectorsConfig()
     TokenTunedEncoder.check_folder(out)
-    with ExitStack() as stack:
+    with processes.joined_processes(), ExitStack() as stack:
         prepared = prepare_lists(data, out, config, encoder, {}, progress, stack)
         ranker = TokenRanker(cut_encoder(encoder, config.window), config)
         losses = train_ranker(
@@ -185,10 +191,12 @@ def tune_token_vectors(
                 "after": maxsim_recalls(corpus, tuned, config.depth),
             }
             for one, corpus in zip(data.dev, prepared.dev, strict=True)
+            if processes.is_first_process()
         ]
     tuned.base_name = encoder_name
     tuned.made_of = training_record(data, config, prepared, losses, figures, command)
-    tuned.save(out)
+    if processes.is_first_process():
+        tuned.save(out)
     prepared.checkpoint.remove()
     return TunedRanker(out, tuned.size, tuned.made_of)
 

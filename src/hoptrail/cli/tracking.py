@@ -13,7 +13,6 @@ import typer
 from hoptrail.cli.command import invocation_line
 from hoptrail.cli.options import option
 from hoptrail.cli.settings_file import settle_settings
-from hoptrail.errors import ConfigError
 
 if TYPE_CHECKING:
     from hoptrail.integrations.trackers.tracker import TrackedProgress
@@ -57,13 +56,10 @@ def training_progress(
     from hoptrail.cli.output import Steps
     from hoptrail.integrations.trackers.services import load_tracker
     from hoptrail.integrations.trackers.tracker import TrackedProgress
-    from hoptrail.learning.execution.processes import is_first_process, launched_count
+    from hoptrail.learning.execution.processes import is_first_process, refuse_several
 
-    if launched_count() > 1 and not together:
-        raise ConfigError(
-            f"this training runs in one process, got {launched_count()} of torchrun: start it "
-            "without torchrun"
-        )
+    if not together:
+        refuse_several("what this command makes")
     settle_settings(context, write=is_first_process())
     if not is_first_process():
         logging.disable(logging.WARNING)

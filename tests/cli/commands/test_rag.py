@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
@@ -24,6 +26,13 @@ QUESTIONS = [
     {"id": "1", "question": "what is the house", "answers": ["red"], "supporting_ids": ["house"]},
     {"id": "2", "question": "what is the boat", "answers": ["blue"], "supporting_ids": ["boat"]},
 ]
+
+
+HASHED = """
+from hoptrail.memory.encoders import transformer
+from hoptrail.memory.testing.hash_encoder import HashEncoder
+transformer.minilm = lambda **_: HashEncoder()
+"""
 
 
 @pytest.fixture
@@ -44,6 +53,7 @@ def arguments(tmp_path: Path, monkeypatch) -> list[str]:
         d_ff=8,
         num_layers=1,
         num_heads=2,
+        dropout_rate=0.0,
         pad_token_id=0,
         eos_token_id=1,
         decoder_start_token_id=0,
@@ -56,6 +66,41 @@ def arguments(tmp_path: Path, monkeypatch) -> list[str]:
     options = {"--store": "a.db", "--questions": "questions.jsonl", "--generator": "t5"}
     paths = [part for name, file in options.items() for part in (name, str(tmp_path / file))]
     return ["train", "rag", *paths, "--contexts", "2", "--epochs", "2"]
+
+
+@pytest.mark.slow
+def test_two_processes_train_what_one_does(arguments, tmp_path, run_two, monkeypatch) -> None:
+    monkeypatch.setenv("HOPTRAIL_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "rag.toml").write_text("batch = 3\nuniform = 0.5")
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text(
+        "\n".join(json.dumps({**QUESTIONS[i % 2], "id": str(i)}) for i in range(4))
+    )
+    commands = {
+        name: [
+            [
+                *arguments,
+                "--config",
+                str(tmp_path / "rag.toml"),
+                *more,
+                "--out",
+                tmp_path / name / out,
+            ]
+            for out, more in (("plain", []), ("trails", ["--trails"]), ("frozen", ["--frozen"]))
+        ]
+        for name in ("one", "two")
+    }
+    for argv in commands["one"]:
+        assert main([str(part) for part in argv]) == 0
+    done = run_two(*commands["two"], before=HASHED)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("learned from 4 questions") == 3, "the second process says nothing"
+    for out in ("plain", "trails", "frozen"):
+        for file in ("rag.safetensors", "generator/model.safetensors"):
+            one, two = (load_file(tmp_path / name / out / file) for name in ("one", "two"))
+            assert one.keys() == two.keys()
+            for key, tensor in one.items():
+                np.testing.assert_allclose(tensor, two[key], atol=2e-5, err_msg=f"{out} {key}")
 
 
 @pytest.mark.parametrize("more", [[], ["--trails", "--mode", "token"]])

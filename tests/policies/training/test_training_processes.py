@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +15,7 @@ from hoptrail.policies.training.checkpoint import TENSORS
 
 DEMO = Path(hoptrail.__file__).parent / "demo"
 STOPPED = """
-import os, sys
-from hoptrail.cli.main import main
+import os
 from hoptrail.policies.training.stage_run import StageRun
 plain = StageRun.epoch
 def stop(self, epoch, *rest):
@@ -27,7 +23,6 @@ def stop(self, epoch, *rest):
         raise KeyboardInterrupt
     return plain(self, epoch, *rest)
 StageRun.epoch = stop
-sys.exit(main(sys.argv[1:]))
 """
 
 
@@ -53,27 +48,17 @@ def options(tmp_path: Path, tiny_bert: Path) -> list[str]:
     return [*argv, "--encoder", str(tiny_bert), "--config", str(tmp_path / "run.toml")]
 
 
-def run_two(program: list[str], argv: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    return subprocess.run(
-        [*torchrun, "--nproc-per-node", "2", *program, *argv],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "HOPTRAIL_CACHE": str(folder / "cache")},
-        capture_output=True,
-        text=True,
-    )
-
-
 @pytest.mark.slow
-def test_two_processes_train_the_policy_that_one_does(options, tmp_path, monkeypatch) -> None:
+def test_two_processes_train_the_policy_that_one_does(
+    options, tmp_path, run_two, monkeypatch
+) -> None:
     monkeypatch.setenv("HOPTRAIL_CACHE", str(tmp_path / "cache"))
     assert main([*options, "--out", str(tmp_path / "one")]) == 0
-    done = run_two(["-m", "hoptrail"], [*options, "--out", str(tmp_path / "two")], tmp_path)
+    done = run_two([*options, "--out", str(tmp_path / "two")])
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("trained on 13 questions") == 1
-    (tmp_path / "program.py").write_text(STOPPED)
     parts = [*options, "--out", str(tmp_path / "parts")]
-    assert run_two([str(tmp_path / "program.py")], parts, tmp_path).returncode != 0
+    assert run_two(parts, before=STOPPED).returncode != 0
     assert (tmp_path / "parts" / TENSORS).exists()
     assert main([*parts, "--resume"]) == 0
     cards, weights = {}, {}

@@ -225,7 +225,7 @@ def tune_encoder(
     settings = asdict(tune.keywords["config"])
     with (
         leaving_no_empty_folder(out),
-        training_progress(context, tracker, out, settings, together=kind == "vectors") as steps,
+        training_progress(context, tracker, out, settings, together=True) as steps,
     ):
         tuned = tune(
             data,

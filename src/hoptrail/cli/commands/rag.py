@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     from hoptrail.api.memory import Memory
     from hoptrail.cli.locations import StoreLocation
     from hoptrail.learning.generation.joint_training import RagExample
-    from hoptrail.learning.generation.rag_model import TrailContext
+    from hoptrail.learning.generation.rag_model import RagMode, RagModel, TrailContext
+    from hoptrail.memory.encoders.transformer import Encoder
     from hoptrail.memory.views.view import View
     from hoptrail.types import Namespace, Question
 
@@ -142,10 +143,9 @@ def train_rag_model(
     """
     from hoptrail.api.memory import Memory
     from hoptrail.formats.jsonl import read_questions
-    from hoptrail.learning.generation.generator import Generator
+    from hoptrail.learning.execution.processes import is_first_process, joined_processes
     from hoptrail.learning.generation.joint_training import RagConfig, rag_figures, train_rag
-    from hoptrail.learning.generation.query_tower import QueryTower
-    from hoptrail.learning.generation.rag_model import RagModel, check_rag_folder
+    from hoptrail.learning.generation.rag_model import check_rag_folder
 
     check_rag_folder(out)
     _check_store(store, encoder, questions, *([dev] if dev else []))
@@ -154,22 +154,17 @@ def train_rag_model(
     loaded = load_named_encoder(encoder)
     with (
         leaving_no_empty_folder(out),
-        training_progress(context, tracker, out, asdict(config)) as steps,
+        training_progress(context, tracker, out, asdict(config), together=True) as steps,
+        joined_processes(),
         Memory(store.place, encoder=loaded, track_usage=False) as memory,
     ):
         view = memory.store.view(namespace or ())
-        model = RagModel(
-            memory.store,
-            QueryTower(loaded, seed=seed),
-            Generator.load(generator),
-            namespace or (),
-            mode=mode,
-            contexts=contexts,
-        )
+        model = _untrained(memory, loaded, generator, namespace, mode, contexts, seed)
         train, measured = (
             _examples(memory, view, read_questions(file) if file else [], trails)
             for file in (questions, dev)
         )
+        measured = measured if is_first_process() else []
         before = rag_figures(model, measured) if measured else None
         collapse = train_rag(model, train, config, progress=steps)
         after = rag_figures(model, measured) if measured else None
@@ -179,6 +174,8 @@ def train_rag_model(
             "collapse": collapse,
             "command": invocation_line(context),
         }
+        if not is_first_process():
+            return 0
         model.save(out, made_of)
         steps.keep_card(made_of)
     if json:
@@ -186,6 +183,24 @@ def train_rag_model(
         return 0
     say(*_figure_lines(made_of), f"learned from {len(train)} questions and answers: {out}")
     return 0
+
+
+def _untrained(
+    memory: Memory,
+    encoder: Encoder,
+    generator: Path,
+    namespace: Namespace | None,
+    mode: RagMode,
+    contexts: int,
+    seed: int,
+) -> RagModel:
+    """The model that training begins with."""
+    from hoptrail.learning.generation.generator import Generator
+    from hoptrail.learning.generation.query_tower import QueryTower
+    from hoptrail.learning.generation.rag_model import RagModel
+
+    tower, reading = QueryTower(encoder, seed=seed), Generator.load(generator)
+    return RagModel(memory.store, tower, reading, namespace or (), mode=mode, contexts=contexts)
 
 
 def _figure_lines(made_of: Mapping[str, Any]) -> Iterator[str]:

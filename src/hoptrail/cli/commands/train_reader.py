@@ -294,7 +294,7 @@ def train_on_own_trails(
     base = load_transformer(encoder, "a reader is a change of a transformer, not of a", device)
     with (
         leaving_no_empty_folder(out),
-        training_progress(context, tracker, out, asdict(config)) as steps,
+        training_progress(context, tracker, out, asdict(config), together=True) as steps,
     ):
         trained = train_on_trails(
             TrainingData(train=training_sets(sets), dev=training_sets(dev or [])),

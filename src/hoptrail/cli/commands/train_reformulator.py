@@ -90,6 +90,7 @@ def train_reformulator(
     machine with an accelerator this takes minutes, on two cores hours; --resume keeps what is
     trained.
     """
+    from hoptrail.learning.execution.processes import is_first_process
     from hoptrail.policies.data.training_data import TrainingData
     from hoptrail.policies.training.encoders.query_encoder import QueryEncoderConfig
     from hoptrail.policies.training.reformulator import PART_COUNT, train_reformulators
@@ -99,7 +100,7 @@ def train_reformulator(
     options: dict[str, Any] = {"epochs": epochs, "rank": rank, "seed": seed}
     config = training_config(context, QueryEncoderConfig, options)
     base = load_transformer(encoder, "a reformulator changes a transformer, not a")
-    with training_progress(context, tracker, out, asdict(config)) as steps:
+    with training_progress(context, tracker, out, asdict(config), together=True) as steps:
         cross_fit = train_reformulators(
             TrainingData(training_sets(sets)),
             out,
@@ -111,6 +112,8 @@ def train_reformulator(
             progress=steps,
         )
         steps.keep_card(cross_fit.describe())
+    if not is_first_process():
+        return 0
     if json:
         print_json(cross_fit.describe())
     else:
