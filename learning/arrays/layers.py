@@ -40,16 +40,22 @@ def gelu(x: Array) -> Array:
     Args:
         x: Any shape.
     """
+    # In place: a new array for each step would take longer than the step.
     size = np.abs(x)
-    t = np.float32(1) / (np.float32(1) + _P * size)
-    tail = np.full_like(t, 0.5 * _A[0])
+    t = size * _P
+    t += np.float32(1)
+    np.reciprocal(t, out=t)
+    tail = t * np.float32(0.5 * _A[0])
     for coefficient in _A[1:]:
-        tail *= t
         tail += np.float32(0.5 * coefficient)
-    tail *= t
-    tail *= np.exp(-0.5 * size * size)
+        tail *= t
+    out: Array = size * size
+    out *= np.float32(-0.5)
+    np.exp(out, out=out)
+    tail *= out
     tail *= size
-    out: Array = np.maximum(x, 0) - tail
+    np.maximum(x, 0, out=out)
+    out -= tail
     return out
 
 
@@ -59,7 +65,10 @@ def sigmoid(x: Array) -> Array:
     Args:
         x: Any shape.
     """
-    out: Array = 0.5 * np.tanh(0.5 * x) + 0.5
+    out: Array = 0.5 * x
+    np.tanh(out, out=out)
+    out *= 0.5
+    out += 0.5
     return out
 
 

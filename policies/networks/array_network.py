@@ -11,12 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.graph.view import KINDS
 from hoptrail.learning.arrays.layers import (
+    EPSILON,
     Array,
     gelu,
     layer_norm,
@@ -53,18 +55,23 @@ class MessageBatch:
     """`(n, 1)`: 1 where a row is evidence."""
     evidence_size: Array
     """`(b, 1)`: rows that are evidence, at least 1."""
-    kind: Ints
-    """`(e,)`: of each edge; edges with one target and kind follow each other."""
-    weight: Array
-    """`(e, 1)`."""
     sent: Ints
-    """`(e,)`: row of what an edge carries, for each node and kind one."""
-    condition: Ints
-    """`(e,)`: row of its gate, for each state and kind one."""
+    """`(e,)`: row of what an edge carries, for each node and kind one; edges with one target and
+    kind follow each other."""
+    gate: Ints
+    """`(e,)`: row of its gate; edges of one state, kind and weight share it."""
+    gate_kind: Ints
+    """`(g,)`: the kind of each gate."""
+    gate_weight: Array
+    """`(g, 1)`: its weight."""
+    gate_condition: Ints
+    """`(g,)`: row of what its state says of it, for each state and kind one."""
     firsts: Ints
     """`(u,)`: the first edge of each target and kind."""
     into: Ints
-    """`(u,)`: where their sum goes, for each node and kind one."""
+    """`(u,)`: the row that their sum goes to."""
+    kinds: tuple[slice, ...]
+    """Which of these sums are of each kind."""
     thinned: Array
     """`(u, 1)`: 1 / √degree."""
 
@@ -79,11 +86,18 @@ class MessageBatch:
         sizes = np.diff(states.starts)
         owner = np.repeat(np.arange(len(sizes)), sizes)
         source, target = states.edges
-        into = target * kinds + states.edge_kind
+        into = states.edge_kind * len(owner) + target
         order = np.argsort(into, kind="stable")
         into, kind = into[order], states.edge_kind[order]
+        condition, weight = owner[target[order]] * kinds + kind, states.edge_weight[order]
+        # A few hundred edges of a state have some thirty weights, exactly: one number for both.
+        gates, gate = np.unique(
+            condition << 32 | weight.view(np.uint32).astype(np.int64), return_inverse=True
+        )
+        gate_condition = gates >> 32
         firsts = np.flatnonzero(np.diff(into, prepend=-1))
         degree = np.diff(firsts, append=len(into)).astype(np.float32)
+        bounds = np.searchsorted(kind[firsts], np.arange(kinds + 1)).tolist()
         evidence = states.evidence.astype(np.float32)
         evidence_size = np.bincount(owner, evidence, minlength=len(sizes)).astype(np.float32)
         return cls(
@@ -92,12 +106,14 @@ class MessageBatch:
             size=np.maximum(sizes, 1).astype(np.float32)[:, None],
             evidence=evidence[:, None],
             evidence_size=np.maximum(evidence_size, 1)[:, None],
-            kind=kind,
-            weight=states.edge_weight[order, None],
             sent=source[order] * kinds + kind,
-            condition=owner[target[order]] * kinds + kind,
+            gate=gate,
+            gate_kind=gate_condition % kinds,
+            gate_weight=(gates & 0xFFFFFFFF).astype(np.uint32).view(np.float32)[:, None],
+            gate_condition=gate_condition,
             firsts=firsts,
-            into=into[firsts],
+            into=target[order][firsts],
+            kinds=tuple(slice(*pair) for pair in pairwise(bounds)),
             thinned=np.reciprocal(np.sqrt(degree))[:, None],
         )
 
@@ -125,6 +141,72 @@ class MessageBatch:
         return out
 
 
+@dataclass(frozen=True, slots=True)
+class FoldedUpdate:
+    """A layer normalisation and the linear layer behind it, of what a node is updated by.
+
+    That is x = [h, what it received by each kind, the mean of its state], most of which is zeros,
+    or the same for all nodes of a state. With μ and σ the mean and deviation of x,
+
+        W (γ (x - μ) / σ + β) + b = (G x - μ G 1) / σ + (W β + b),   G = W diag(γ),
+
+    and G x is a sum over the parts, of which each is only computed where it is, and once.
+    """
+
+    own: Array
+    """G's columns for h, `(d, d)`, transposed."""
+    received: tuple[Array, ...]
+    """For what came by each kind, likewise."""
+    mean: Array
+    """For the state's mean, likewise."""
+    total: Array
+    """G 1, `(d,)`."""
+    bias: Array
+    """W β + b, `(d,)`."""
+    width: int
+    """Of x."""
+
+    @classmethod
+    def of(cls, weights: Tensors, name: str) -> FoldedUpdate:
+        """The fold of two layers.
+
+        Args:
+            weights: A network's.
+            name: What the layers' names begin with.
+        """
+        scale, shift = weights[name + "0.weight"], weights[name + "0.bias"]
+        linear_weight, bias = weights[name + "1.weight"], weights[name + "1.bias"]
+        folded = np.ascontiguousarray((linear_weight * scale).T)
+        own, *received, mean = np.split(folded, len(KINDS) + 2)
+        shifted = linear_weight @ shift + bias
+        return cls(own, tuple(received), mean, folded.sum(axis=0), shifted, len(folded))
+
+    def update(self, h: Array, mean: Array, received: Array, batch: MessageBatch) -> Array:
+        """The layers' output, `(n, d)`.
+
+        Args:
+            h: `(n, d)`.
+            mean: `(b, d)` of each state.
+            received: `(u, d)`, as the batch has them.
+            batch: Says whose they are.
+        """
+        owner, into = batch.owner, batch.into
+        out = h @ self.own
+        out += (mean @ self.mean)[owner]
+        for weight, of_kind in zip(self.received, batch.kinds, strict=True):
+            out[into[of_kind]] += received[of_kind] @ weight
+        moments = []
+        for moment in (_row_sums, _row_squares):
+            shared = moment(h) + moment(mean)[owner]
+            moments.append((shared + np.bincount(into, moment(received), len(h))) / self.width)
+        centre, square = moments
+        deviation = np.sqrt(np.maximum(square - centre * centre, 0) + EPSILON)
+        out -= centre.astype(np.float32)[:, None] * self.total
+        out /= deviation.astype(np.float32)[:, None]
+        out += self.bias
+        return out
+
+
 class ArrayNetwork:
     """A trained policy network.
 
@@ -144,6 +226,10 @@ class ArrayNetwork:
         self._shared = shared_columns(self.columns)
         check_shapes(weights, weight_shapes(config, len(self.columns), self._shared))
         self._places = None if self.columns == COLUMNS else places
+        self._folded = {
+            name: FoldedUpdate.of(weights, name + "update_node.")
+            for name in (f"rounds.{number}." for number in range(config.layers))
+        }
 
     @property
     def size(self) -> int:
@@ -183,18 +269,16 @@ class ArrayNetwork:
 
     def _round(self, name: str, h: Array, overall: Array, batch: MessageBatch) -> Array:
         """One round of message passing."""
-        weights, n, d = self.weights, len(h), self.config.width
+        weights, d = self.weights, self.config.width
         sent = (h @ weights[name + "transform.weight"].T).reshape(-1, d)
         opened = self._linear(name + "condition_gate", overall).reshape(-1, d)
-        gate = weights[name + "weight_gate"][batch.kind] * batch.weight
-        gate += opened[batch.condition]
-        carried = sent[batch.sent] * sigmoid(gate)
-        received = np.zeros((n * len(KINDS), d), dtype=np.float32)
-        received[batch.into] = np.add.reduceat(carried, batch.firsts, axis=0) * batch.thinned
-        mean = (batch.sums(h) / batch.size)[batch.owner]
-        change = np.concatenate([h, received.reshape(n, -1), mean], axis=1)
-        change = self._normalised(name + "update_node.0", change)
-        change = gelu(self._linear(name + "update_node.1", change))
+        gates = weights[name + "weight_gate"][batch.gate_kind] * batch.gate_weight
+        gates += opened[batch.gate_condition]
+        carried = sent.take(batch.sent, axis=0)
+        carried *= sigmoid(gates).take(batch.gate, axis=0)
+        received = _sums_from(carried, batch.firsts) * batch.thinned
+        mean = batch.sums(h) / batch.size
+        change = gelu(self._folded[name].update(h, mean, received, batch))
         return h + self._linear(name + "update_node.4", change)
 
     def _head(self, name: str, x: Array) -> Array:
@@ -272,6 +356,25 @@ def weight_shapes(config: NetworkConfig, columns: int, shared: int) -> dict[str,
             **layers(f"{name}.update_node", ("0", 0, inputs), ("1", inputs, d), ("4", d, d)),
         }
     return shapes
+
+
+def _sums_from(rows: Array, firsts: Ints) -> Array:
+    """The sums of runs of rows `(e, d)` that begin at `firsts` `(u,)`, `(u, d)`."""
+    if rows.shape[1] % 2:
+        return np.add.reduceat(rows, firsts, axis=0)
+    # NumPy goes through the runs column by column: as complex numbers, there are half as many.
+    pairs = np.add.reduceat(rows.view(np.complex64), firsts, axis=0)
+    sums: Array = pairs.view(np.float32)
+    return sums
+
+
+def _row_sums(rows: Array) -> NDArray[np.float64]:
+    return rows.sum(axis=1, dtype=np.float64)
+
+
+def _row_squares(rows: Array) -> NDArray[np.float64]:
+    squares: NDArray[np.float64] = np.einsum("ij,ij->i", rows, rows).astype(np.float64)
+    return squares
 
 
 def _log_mean(logarithms: Sequence[Array]) -> Array:
