@@ -21,7 +21,12 @@ from hoptrail.learning.arrays.one_thread import one_blas_thread
 from hoptrail.memory.encoders.query_side import for_questions
 from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.views.view import View
-from hoptrail.policies.environment.candidates import RANKING_DEPTH, CandidatePool, RetrievalScope
+from hoptrail.policies.environment.candidates import (
+    RANKING_DEPTH,
+    CandidatePool,
+    RetrievalScope,
+    nearest_slots,
+)
 from hoptrail.policies.environment.efforts import Effort
 from hoptrail.policies.environment.feature_names import PairFeature
 from hoptrail.policies.environment.reformulation import Reformulator
@@ -156,9 +161,12 @@ class PolicyRetriever:
         vectors = self.encoder.encode(list(questions))
         near = self.scope.view.dense.search(vectors, RANKING_DEPTH, allowed=allowed)[1]
         firsts = self.reformulator.first(questions, vectors)
+        first_hits = nearest_slots(self.scope, firsts, allowed)
         pools = [
-            CandidatePool(question, vector, self.scope, allowed, slots, first)
-            for question, vector, slots, first in zip(questions, vectors, near, firsts, strict=True)
+            CandidatePool(question, vector, self.scope, allowed, slots, first, hits)
+            for question, vector, slots, first, hits in zip(
+                questions, vectors, near, firsts, first_hits, strict=True
+            )
         ]
         search_fits: list[Reals | None] = [None] * len(pools)
         if explore is not None:

@@ -14,7 +14,7 @@ They are those of the passages as wholes, long ones too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from threading import RLock
 from typing import Any
@@ -229,12 +229,23 @@ class DenseIndex:
             query: `(d,)` L2-normalised.
             slots: `(m,)`.
         """
+        scores: Scores = self.cosines_of([query], slots)[0]
+        return scores
+
+    def cosines_of(self, queries: Sequence[Vectors], slots: Slots) -> Scores:
+        """The scores of slots `(m,)` for n queries, `(n, m)`, each as `cosines` has it.
+
+        Args:
+            queries: n of `(d,)`, L2-normalised.
+            slots: `(m,)`.
+        """
         with self._lock:
-            scores: Scores = self._rows.take(slots) @ query
+            vectors = self._rows.take(slots)
+            # One by one: a matrix product's bits change with the shape of the batch.
+            scores: Scores = np.stack([vectors @ query for query in queries])
             if len(self._windows):
-                scores = self._windows.raised(query[None], slots, scores[None].astype(np.float64))[
-                    0
-                ].astype(np.float32)
+                raised = self._windows.raised(np.stack(queries), slots, scores.astype(np.float64))
+                scores = raised.astype(np.float32)
             return scores
 
     def search(
@@ -315,6 +326,8 @@ class DenseIndex:
             queries, scores[:, -1], k, among.chosen, self._table.alive
         )
         for row, more in enumerate(contenders):
+            if not len(more):
+                continue
             candidates = np.union1d(slots[row], more)
             exact = self._exact(queries[row][None], candidates)[0]
             best = self._table.order(exact, candidates)[:k]

@@ -135,12 +135,19 @@ class SlotWindows:
         if not len(self):
             return scores
         at, long = self._find(slots)
-        for column in np.flatnonzero(long):
-            first, last = self._starts[at[column]], self._starts[at[column] + 1]
-            for start in range(first, last, EXACT_AT_ONCE):
-                rows = np.arange(start, min(start + EXACT_AT_ONCE, last))
-                best = products(queries, self._rows.take(rows)[None]).max(axis=1)
-                scores[:, column] = np.maximum(scores[:, column], best)
+        columns = np.flatnonzero(long)
+        if not len(columns):
+            return scores
+        at = at[columns]
+        begins, counts = self._starts[at], self._starts[at + 1] - self._starts[at]
+        firsts = np.cumsum(counts) - counts
+        rows = np.arange(counts.sum()) + np.repeat(begins - firsts, counts)
+        parts = [
+            products(queries, self._rows.take(rows[start : start + EXACT_AT_ONCE])[None])
+            for start in range(0, len(rows), EXACT_AT_ONCE)
+        ]
+        best = np.maximum.reduceat(np.concatenate(parts, axis=1), firsts, axis=1)
+        scores[:, columns] = np.maximum(scores[:, columns], best)
         return scores
 
     def contenders(
@@ -173,7 +180,7 @@ class SlotWindows:
             bound = self._starts[first] + ROWS_AT_ONCE
             last = max(first + 1, int(np.searchsorted(self._starts, bound, side="right")) - 1)
             begin, end = self._starts[first], self._starts[last]
-            rows = self._rows.take(np.arange(begin, end))
+            rows = self._rows.between(begin, end)
             offsets = self._starts[first:last] - begin
             out[:, first:last] = np.maximum.reduceat(queries @ rows.T, offsets, axis=1)
             first = last

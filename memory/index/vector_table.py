@@ -81,6 +81,18 @@ class VectorTable:
         vectors[~early] = tail[slots[~early] - first]
         return vectors
 
+    def between(self, first: int, last: int) -> Vectors:
+        """The vectors of neighbouring slots; no copy where all are of one part.
+
+        Args:
+            first: The first slot.
+            last: The one behind the last.
+        """
+        for start, part in self.parts():
+            if start <= first and last <= start + len(part):
+                return part[first - start : last - start]
+        return self.take(np.arange(first, last))
+
     def those(self, chosen: Mask) -> Vectors:
         """The vectors of the chosen slots, in their order; no copy where it is all of a part.
 

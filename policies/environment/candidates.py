@@ -96,6 +96,7 @@ class CandidatePool:
         near: The `RANKING_DEPTH` slots nearest to the vector, where they are known.
         first: The first query, `(d,)`: that of the state in which nothing was read; the question's
             vector by default.
+        first_hits: What `nearest_slots` gives for the first query, where somebody has asked.
 
     Attributes:
         slots: The candidates' slots in the view.
@@ -112,6 +113,7 @@ class CandidatePool:
         allowed: NDArray[np.bool_] | None = None,
         near: Slots | None = None,
         first: Vectors | None = None,
+        first_hits: Slots | None = None,
     ) -> None:
         view, graph, lexicon = scope.view, scope.graph, scope.lexicon
         self.question, self.vector, self.scope = question, vector, scope
@@ -130,7 +132,9 @@ class CandidatePool:
         self._admit(self.pagerank_ranking[:PAGERANK_CANDIDATES])
         self._admit(sorted(self.named, key=view.content_key))
         first = vector if first is None else first
-        self.ask([()], first[None], [question], search_nearest([self], first[None]))
+        if first_hits is None:
+            [first_hits] = nearest_slots(scope, first[None], allowed)
+        self.ask([()], first[None], [question], [first_hits])
         self.base = len(self.slots)
 
     def _rank_all(self, view: View, near: Slots | None) -> None:
@@ -339,17 +343,29 @@ def search_nearest(pools: Sequence[CandidatePool], queries: Vectors) -> list[Slo
     Returns:
         For each query its nearest slots, best first, -1 where there are no more.
     """
-    nearest_slots: list[Slots] = [np.zeros(0, dtype=np.int64)] * len(pools)
+    slots_of: list[Slots] = [np.zeros(0, dtype=np.int64)] * len(pools)
     scopes: dict[tuple[int, int], list[int]] = {}
     for row, pool in enumerate(pools):
         scopes.setdefault((id(pool.scope.view), id(pool.allowed)), []).append(row)
     for rows in scopes.values():
         pool = pools[rows[0]]
-        search = pool.scope.view.dense.search
-        near = search(queries[rows], READ_HITS + SPARE, allowed=pool.allowed)[1]
+        near = nearest_slots(pool.scope, queries[rows], pool.allowed)
         for row, slots in zip(rows, near, strict=True):
-            nearest_slots[row] = slots
-    return nearest_slots
+            slots_of[row] = slots
+    return slots_of
+
+
+def nearest_slots(
+    scope: RetrievalScope, queries: Vectors, allowed: NDArray[np.bool_] | None
+) -> Slots:
+    """The slots nearest to each next query, best first, -1 where there are no more: `(n, hits)`.
+
+    Args:
+        scope: Where candidates come from.
+        queries: `(n, d)`, L2-normalised.
+        allowed: `(capacity,)` the slots that may be candidates; all by default.
+    """
+    return scope.view.dense.search(queries, READ_HITS + SPARE, allowed=allowed)[1]
 
 
 def _unless_hub(slots: set[int], key: Callable[[int], bytes]) -> list[int]:

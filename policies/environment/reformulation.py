@@ -68,43 +68,60 @@ class Reformulator:
         Returns:
             For each how many texts were encoded for it, 0 or 1.
         """
-        self._read([(pool, slot) for pool, evidence in states for slot in evidence])
+        by_slot = {(id(p), slot): (p, slot) for p, evidence in states for slot in evidence}
+        unread = [(pool, slot) for pool, slot in by_slot.values() if slot not in pool.reads]
         first_row: dict[tuple[int, frozenset[int]], int] = {}
         for row, (pool, evidence) in enumerate(states):
             if frozenset(evidence) not in pool.queries:
                 first_row.setdefault((id(pool), frozenset(evidence)), row)
         rows = list(first_row.values())
         entering = [(states[row][0], in_order(*states[row])) for row in rows]
-        queries, texts = self._queries(entering)
-        hits = search_nearest([pool for pool, _ in entering], queries)
-        for i, (pool, evidence) in enumerate(entering):
-            pool.ask([evidence], queries[i : i + 1], texts[i : i + 1], hits[i : i + 1])
+        self._widen(unread, entering)
         encoded = [0] * len(states)
         for row in rows if self.reencode else ():
             encoded[row] = 1
         return encoded
 
-    def _read(self, reads: Sequence[tuple[CandidatePool, int]]) -> None:
-        """Read passages that were not read yet, all in one search."""
-        by_key = {(id(p), slot): (p, slot) for p, slot in reads if slot not in p.reads}
-        unread = list(by_key.values())
-        queries = self._moved([(pool, (slot,)) for pool, slot in unread])
-        hits = search_nearest([pool for pool, _ in unread], queries)
-        rows_of: dict[int, list[int]] = {}
+    def _widen(
+        self,
+        unread: Sequence[tuple[CandidatePool, int]],
+        entering: Sequence[tuple[CandidatePool, Evidence]],
+    ) -> None:
+        """Read passages and ask the queries of states, all in one search.
+
+        Args:
+            unread: Pools with a passage each, all different.
+            entering: Pools with the evidence of a state, likewise.
+        """
+        if not unread and not entering:
+            return
+        requests: list[tuple[CandidatePool, Evidence]] = [(pool, (slot,)) for pool, slot in unread]
+        texts: list[str | None] = [None] * len(entering)
+        if self.reencode:
+            state_texts = [state_text(pool, evidence) for pool, evidence in entering]
+            texts = [*state_texts]
+            moved = self._moved(requests)
+            queries = np.concatenate([moved, self._encoder.encode(state_texts)])
+            row_of_state = list(range(len(requests), len(queries)))
+            requests += entering
+        else:
+            # What one passage alone leads to is the query of the state that read it alone.
+            row_of = {(id(pool), evidence): row for row, (pool, evidence) in enumerate(requests)}
+            for pool, evidence in entering:
+                if (id(pool), evidence) not in row_of:
+                    row_of[id(pool), evidence] = len(requests)
+                    requests.append((pool, evidence))
+            queries = self._moved(requests)
+            row_of_state = [row_of[id(pool), evidence] for pool, evidence in entering]
+        hits = search_nearest([pool for pool, _ in requests], queries)
+        rows_by_pool: dict[int, list[int]] = {}
         for row, (pool, _) in enumerate(unread):
-            rows_of.setdefault(id(pool), []).append(row)
-        for rows in rows_of.values():
+            rows_by_pool.setdefault(id(pool), []).append(row)
+        for rows in rows_by_pool.values():
             slots = [unread[row][1] for row in rows]
             unread[rows[0]][0].read(slots, queries[rows], [hits[row] for row in rows])
-
-    def _queries(
-        self, states: Sequence[tuple[CandidatePool, Evidence]]
-    ) -> tuple[Vectors, Sequence[str | None]]:
-        """The queries of states, `(n, d)`, and the texts that were encoded."""
-        if not self.reencode:
-            return self._moved(states), [None] * len(states)
-        texts = [state_text(pool, evidence) for pool, evidence in states]
-        return (self._encoder.encode(texts) if texts else self._moved([])), texts
+        for (pool, evidence), row, text in zip(entering, row_of_state, texts, strict=True):
+            pool.ask([evidence], queries[row : row + 1], [text], [hits[row]])
 
     def _moved(self, states: Sequence[tuple[CandidatePool, Evidence]]) -> Vectors:
         """The first queries moved by the vectors of the evidence, `(n, d)`, L2-normalised."""

@@ -65,6 +65,35 @@ def test_without_an_encoder_pass_the_rule_moves_the_first_query(small) -> None:
     assert pool.query(read).text is None
 
 
+@pytest.mark.parametrize("reencode", [True, False])
+def test_a_hop_is_one_dense_search(small, monkeypatch, reencode: bool) -> None:
+    pools = [small.pool(LAKE), small.pool("Who painted trout?")]
+    a, b, c = small.slots("p-ada-lind", "p-varn", "p-tolle")
+    states = [(pool, evidence) for pool in pools for evidence in ((a,), (b, c))]
+    reformulator = small.reformulator(reencode=reencode)
+    batches: list[int] = []
+    dense = small.view.dense
+    search = dense.search
+    monkeypatch.setattr(
+        dense,
+        "search",
+        lambda queries, k, **options: batches.append(len(queries)) or search(queries, k, **options),
+    )
+    reformulator.enter(states)
+    # Three passages and two states each; unless texts are read, one is asked by the same query.
+    assert batches == [10 if reencode else 8]
+    for pool in pools:
+        alone = small.pool(pool.question)
+        for evidence in ((a,), (b, c)):
+            small.enter(alone, evidence, reencode=reencode)
+            one, other = pool.query(evidence), alone.query(evidence)
+            np.testing.assert_allclose(one.vector, other.vector, atol=1e-6)
+            assert one.hits == other.hits
+        assert {s: read.introduced for s, read in pool.reads.items()} == {
+            s: read.introduced for s, read in alone.reads.items()
+        }
+
+
 def test_entering_reads_what_was_not_read_and_asks_once(small, encoded_texts) -> None:
     pool, other = small.pool(LAKE), small.pool("Who painted trout?")
     reformulator = small.reformulator()
