@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoptrail.policies.environment.candidates import CandidatePool
+from hoptrail.policies.environment.terms import Incidence
 from hoptrail.policies.networks.score_calibration import (
     PASSAGE_FEATURES,
     PREFIX_FEATURES,
@@ -79,13 +80,16 @@ def _log(shares: Reals) -> Reals:
 def _question_terms(pool: CandidatePool, slots: Sequence[int]) -> Reals:
     """The share of the question's idf that each adds to those before it, `(n,)`."""
     lexicon = pool.scope.lexicon
-    passages = lexicon.passage_terms(list(slots))
     idf = lexicon.idf()[pool.terms].astype(np.float64)
-    added, still_open = np.zeros(len(slots)), np.ones(len(idf), dtype=bool)
-    for place, passage in enumerate(passages):
-        new = still_open & np.isin(pool.terms, passage.terms)
-        added[place] = idf[new].sum()
-        still_open &= ~new
+    if not len(idf):
+        return np.zeros(len(slots))
+    holds = Incidence.of([passage.terms for passage in lexicon.passage_terms(list(slots))])
+    at = np.minimum(np.searchsorted(pool.terms, holds.items), len(idf) - 1)
+    in_question = pool.terms[at] == holds.items
+    # Pairs lie by passage: of each term the first is by the passage that holds it first.
+    terms, first = np.unique(at[in_question], return_index=True)
+    by = holds.rows[in_question][first]
+    added = np.bincount(by, weights=idf[terms], minlength=len(slots))
     return added / max(float(idf.sum()), 1e-9)
 
 
@@ -96,8 +100,9 @@ def _query_z(pool: CandidatePool, slots: Sequence[int]) -> tuple[Reals, Reals]:
     """
     at = np.asarray(slots, dtype=np.int64)
     first, best = np.zeros(len(at)), np.full(len(at), NO_QUERY)
-    for evidence, query in pool.queries.items():
-        cosines = pool.scope.view.dense.cosines(query.vector, at)
+    vectors = [query.vector for query in pool.queries.values()]
+    all_cosines = pool.scope.view.dense.cosines_of(vectors, at)
+    for (evidence, query), cosines in zip(pool.queries.items(), all_cosines, strict=True):
         z = (cosines.astype(np.float64) - query.mean) / max(query.spread, 1e-9)
         own: NDArray[np.bool_] = np.isin(at, list(evidence))
         best = np.where(own, best, np.maximum(best, z))

@@ -27,6 +27,23 @@ def test_features_do_not_depend_on_how_many_passages_are_asked_for(demo, demo_qu
     np.testing.assert_allclose(few.complete, many.complete[:3])
 
 
+def test_a_passage_adds_the_terms_that_none_before_it_holds(demo, demo_questions) -> None:
+    lexicon = demo.scope.lexicon
+    for question in demo_questions[:4]:
+        result = features_of(demo, question.text)
+        terms, idf = lexicon.ids(question.text).tolist(), lexicon.idf()
+        before: set[int] = set()
+        expected: list[float] = []
+        for passage in lexicon.passage_terms(result.slots.tolist()):
+            new = set(passage.terms.tolist()).intersection(terms) - before
+            expected.append(float(sum(idf[term] for term in new)))
+            before |= new
+        total = float(idf[terms].sum())
+        added = result.features.passages["question terms that it adds"][: len(expected)]
+        np.testing.assert_allclose(added, np.asarray(expected) / total, atol=1e-6)
+        assert sum(value > 0 for value in expected) > 1
+
+
 def test_what_is_known_of_prefixes_rises_along_the_ranking(demo, demo_questions) -> None:
     for question in demo_questions[:4]:
         result = features_of(demo, question.text)
