@@ -328,8 +328,10 @@ class DenseIndex:
         for row, more in enumerate(contenders):
             if not len(more):
                 continue
-            candidates = np.union1d(slots[row], more)
-            exact = self._exact(queries[row][None], candidates)[0]
+            raised = self._exact(queries[row][None], more)[0].astype(np.float32)
+            others = ~np.isin(slots[row], more)
+            candidates = np.concatenate([slots[row, others], more])
+            exact = np.concatenate([scores[row, others], raised])
             best = self._table.order(exact, candidates)[:k]
             scores[row], slots[row] = exact[best], candidates[best]
 
