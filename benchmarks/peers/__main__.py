@@ -1,7 +1,7 @@
 """Peers and hoptrail on the same passages, with the same encoder, in one run.
 
     python -m benchmarks.peers DATA [--sets musique 2wikimultihopqa hotpotqa locomo beam]
-        [--peers NAME …] [--out benchmarks/results/peers.json]
+        [--peers NAME …] [--questions N] [--out benchmarks/results/peers.json]
     python -m benchmarks.peers --kills [--out …]
 
 DATA holds a folder for each set with corpus.jsonl and its questions. Peers come from
@@ -54,6 +54,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
     names = [*(peer.name for peer in PEERS), *hoptrail_rows.ROWS]
     parser.add_argument("--peers", nargs="+", choices=names, help="beside raw vectors")
+    parser.add_argument("--questions", type=int, help="of each set, drawn by seed 0; all else")
     parser.add_argument("--kills", action="store_true", help="kill writers, in place of sets")
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     args = parser.parse_args()
@@ -81,7 +82,7 @@ def main() -> None:
     else:
         encoder = SharedEncoder(minilm())
         for set_name in args.sets:
-            test_set = load_set(args.data, set_name, *SETS[set_name])
+            test_set = load_set(args.data, set_name, *SETS[set_name], count=args.questions)
             part = compare(test_set, peers, encoder, own=own, tell=say)
             part |= {"skipped": absent, "encoding": encoding_rate(test_set, encoder)}
             part["runs"] = [{"rows": list(part["rows"]), **machine()}]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import random
 import statistics
 import sys
 import time
@@ -45,7 +46,9 @@ class TestSet:
     sequence: str | None = None
 
 
-def load_set(data: Path, name: str, measured: str, sequence: str | None) -> TestSet:
+def load_set(
+    data: Path, name: str, measured: str, sequence: str | None, *, count: int | None = None
+) -> TestSet:
     """Read a set from its folder.
 
     Args:
@@ -53,11 +56,16 @@ def load_set(data: Path, name: str, measured: str, sequence: str | None) -> Test
         name: Of the set.
         measured: The file of its questions.
         sequence: The field by which its lines follow each other.
+        count: Questions that are drawn, in their order; all if None or if there are no more.
     """
     passages = read_corpus(data / name / "corpus.jsonl")
     if sequence is not None:
         passages = in_sequence(passages, sequence)
-    return TestSet(name, list(passages), read_questions(data / name / measured), sequence)
+    questions = read_questions(data / name / measured)
+    if count is not None and count < len(questions):
+        drawn = random.Random(0).sample(range(len(questions)), count)
+        questions = [questions[row] for row in sorted(drawn)]
+    return TestSet(name, list(passages), questions, sequence)
 
 
 @dataclass

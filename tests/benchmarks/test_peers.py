@@ -110,6 +110,23 @@ def test_fusion_prefers_what_both_rankings_have() -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_the_same_questions_are_drawn_each_time_in_their_order(tmp_path) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    (folder / "corpus.jsonl").write_text('{"id": "p", "text": "The Fram was a ship."}\n')
+    lines = [{"id": f"q{n}", "question": f"Ship {n}?", "supporting_ids": ["p"]} for n in range(30)]
+    (folder / "dev.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    def drawn(count: int | None) -> list[str]:
+        test_set = comparison.load_set(tmp_path, "set", "dev.jsonl", None, count=count)
+        return [question.id for question in test_set.questions]
+
+    every = drawn(None)
+    assert every == drawn(40) == [line["id"] for line in lines]
+    assert len(drawn(8)) == 8
+    assert drawn(8) == [id_ for id_ in every if id_ in drawn(8)] != every[:8]
+
+
 def test_a_comparison_has_every_row_with_its_interval_and_its_time(encoder, capsys) -> None:
     questions = [
         Question("q1", QUESTION, supporting_ids=("fram",)),
