@@ -369,7 +369,8 @@ def _sums_from(rows: Array, firsts: Ints) -> Array:
 
 
 def _row_sums(rows: Array) -> NDArray[np.float64]:
-    return rows.sum(axis=1, dtype=np.float64)
+    sums: NDArray[np.float64] = rows.sum(axis=1, dtype=np.float64)
+    return sums
 
 
 def _row_squares(rows: Array) -> NDArray[np.float64]:
