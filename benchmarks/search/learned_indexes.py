@@ -7,7 +7,8 @@ DATA holds a folder for each set with corpus.jsonl, train.jsonl and dev.jsonl. E
 from the questions of train.jsonl and from queries that are made of passages (inverse cloze), or
 from one of the two, and measured on dev.jsonl, on one thread of a CPU. A set that is for
 measuring only has questions.jsonl in their place, and what is learned is learned of its passages
-alone. Vectors are MiniLM's and come from the cache where they are in it.
+alone. Vectors are MiniLM's and come from the cache where they are in it. `semantic-ids` also says
+what of the dev questions' evidence the shipped policy's candidates hold, and what ids add to them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,6 +37,12 @@ from hoptrail.memory.encoders.vectors import Vectors, unit
 from hoptrail.memory.index.learned.rotation import Rotation
 from hoptrail.memory.index.learned.router import Router, kmeans_router
 from hoptrail.memory.index.learned.semantic_ids import SemanticIds
+from hoptrail.metrics.bootstrap import Bootstrap, Interval, clusters_of
+from hoptrail.policies.data.corpora import OpenCorpus
+from hoptrail.policies.environment.candidates import CandidatePool
+from hoptrail.policies.environment.efforts import EFFORTS
+from hoptrail.policies.policy import Policy
+from hoptrail.policies.retriever import PolicyRetriever
 from hoptrail.policies.training.index_queries import ASKED, CLOZE, index_data
 
 PARTS = ("train", "dev")
@@ -43,6 +51,8 @@ CLOZE_QUERIES = 5000
 DIMS = (16, 32, 64, 128, 384)
 K = 5
 DEPTHS, BEAMS = (5, 10), (16, 64)
+MORE = (10, 30)
+"""Candidates that another source adds to those of the policy."""
 PROBES = (1, 2, 4, 8, 16)
 
 Figures = dict[str, Any]
@@ -52,6 +62,8 @@ Figures = dict[str, Any]
 class Corpus:
     """A set's vectors and queries."""
 
+    folder: Path
+    """Of its files."""
     passages: Vectors
     train: LabelledQueries
     dev: LabelledQueries
@@ -67,16 +79,22 @@ def main() -> None:
     """Measure one kind of learned index on every set, and print what comes out."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("data", type=Path)
-    parser.add_argument("kind", choices=sorted(KINDS))
+    parser.add_argument("kind", choices=sorted([*KINDS, "semantic-ids"]))
     parser.add_argument("--sets", nargs="+", default=SETS)
     parser.add_argument("--cloze", type=int, default=CLOZE_QUERIES, help="queries of passages")
     parser.add_argument("--vectors", type=Path, help="keep vectors here, or take them from here")
+    parser.add_argument("--ids", type=Path, help="keep trained ids here, for document_expansion")
+    parser.add_argument("--unbalanced", action="store_true", help="ids without balance as well")
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     args = parser.parse_args()
     torch.set_num_threads(1)
     results: Figures = {}
     for name in args.sets:
-        results[name] = KINDS[args.kind](opened(args.data / name, args.cloze, args.vectors))
+        corpus = opened(args.data / name, args.cloze, args.vectors)
+        if args.kind == "semantic-ids":
+            results[name] = semantic_ids(corpus, args.unbalanced, args.ids)
+        else:
+            results[name] = KINDS[args.kind](corpus)
         sys.stdout.write(f"{name}\n{json.dumps(results[name], indent=1)}\n")
         sys.stdout.flush()
     if args.out:
@@ -93,12 +111,13 @@ def opened(folder: Path, cloze: int, vectors: Path | None) -> Corpus:
         if not files[0].is_file():
             sources, targets = [], [folder / "questions.jsonl"]
         train, dev = load(sources, cloze=cloze), load(targets, cloze=0)
-        corpus = Corpus(train.passages, train.queries, dev.queries)
+        corpus = Corpus(folder, train.passages, train.queries, dev.queries)
         if file is not None:
             np.savez(file, **arrays_of(corpus))
         return corpus
     with np.load(file) as arrays:
-        return Corpus(arrays["passages"].astype(np.float32), *map(partial(labelled, arrays), PARTS))
+        passages = arrays["passages"].astype(np.float32)
+        return Corpus(folder, passages, *map(partial(labelled, arrays), PARTS))
 
 
 def arrays_of(corpus: Corpus) -> dict[str, NDArray[Any]]:
@@ -231,18 +250,66 @@ def cached_visits(
     return misses / visits, read / (len(routes) - warm)
 
 
-def semantic_ids(corpus: Corpus) -> Figures:
-    """Generated ids against dense search: alone, and as a source beside it."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Searched:
+    """What finds passages for the dev questions beside their vectors, over a corpus's rows."""
+
+    sparse: NDArray[np.float32]
+    """BM25's scores, `(questions, passages)`."""
+    pools: dict[str, NDArray[np.bool_]]
+    """The candidates of the shipped policy, by when."""
+    bootstrap: Bootstrap
+    """Over the questions."""
+
+
+def searched(folder: Path) -> Searched:
+    """BM25's scores of a set's dev questions, and what the shipped policy may read for them."""
+    effort = EFFORTS["fast"]
+    with closing(OpenCorpus(folder / "corpus.jsonl", folder / "dev.jsonl", minilm())) as corpus:
+        scope = corpus.scope(())
+        slots = np.flatnonzero(scope.view.alive)
+        walker = PolicyRetriever(Policy.shipped(), scope.view, scope.graph, minilm(), effort)
+        sparse, begun, walked = [], [], []
+        for question in corpus.questions:
+            sparse.append(scope.view.sparse.scores(question.text)[slots])
+            vectors = walker.encoder.encode([question.text])
+            [asked_first] = walker.reformulator.first([question.text], vectors)
+            pool = CandidatePool(question.text, vectors[0], walker.scope, first=asked_first)
+            begun.append(np.isin(slots, pool.slots))
+            walker.search.run([pool])
+            walked.append(np.isin(slots, pool.slots))
+        pools = {"of the question": np.stack(begun), "of the walk": np.stack(walked)}
+        return Searched(np.stack(sparse), pools, Bootstrap(clusters_of(corpus.questions)))
+
+
+def semantic_ids(corpus: Corpus, unbalanced: bool, kept_in: Path | None) -> Figures:
+    """Generated ids against dense, sparse and hybrid search: alone, and as a source beside them."""
     dense = corpus.dev.vectors @ corpus.passages.T
-    figures: Figures = {"dense": {f"recall@{k}": recall(dense, corpus.dev, k) for k in DEPTHS}}
-    configs = {
-        "ids": SemanticIdsConfig(),
-        "ids that are not balanced": SemanticIdsConfig(balanced=False),
-        "ids, decoder untrained": None,
-    }
+    other = searched(corpus.folder)
+    single = {"dense": dense, "sparse": other.sparse, "hybrid": hybrid(dense, other.sparse)}
+    figures: Figures = {"questions": len(corpus.dev)}
+    for name, scores in single.items():
+        figures[name] = {f"recall@{k}": recall(scores, corpus.dev, k) for k in DEPTHS}
+    configs = {"ids": SemanticIdsConfig(), "ids, decoder untrained": None}
+    if unbalanced:
+        configs["ids that are not balanced"] = SemanticIdsConfig(balanced=False)
     for name, config in configs.items():
         index, seconds = timed(partial(ids_of, corpus, config))
-        figures[name] = {"processor seconds": seconds, **generated(index, corpus, dense)}
+        leaves = index.leaves(index.ids(corpus.passages))
+        sizes = np.bincount(leaves)
+        figures[name] = {
+            "processor seconds": seconds,
+            "passages of an id": round(len(leaves) / int((sizes > 0).sum()), 2),
+            "largest": int(sizes.max()),
+        }
+        for beam in BEAMS:
+            ranked = ranked_by_ids(index, leaves, corpus, beam)
+            figures[name][f"beam {beam}"] = generated(ranked, corpus, dense)
+        if name == "ids":
+            if kept_in:
+                index.save(kept_in / f"{corpus.folder.name}.safetensors")
+            sources = {"ids": ranked, "dense": dense, "sparse": other.sparse}
+            figures["candidates of the policy"] = added(other, sources, corpus.dev)
     return figures
 
 
@@ -252,40 +319,74 @@ def ids_of(corpus: Corpus, config: SemanticIdsConfig | None) -> SemanticIds:
     return learn_semantic_ids(corpus.passages, corpus.train, config)
 
 
-def generated(index: SemanticIds, corpus: Corpus, dense: NDArray[np.float32]) -> Figures:
+def ranked_by_ids(
+    index: SemanticIds, leaves: NDArray[np.int64], corpus: Corpus, beam: int
+) -> NDArray[np.float32]:
+    """The ranking layer's scores of what is proposed for each dev question, -inf for the rest."""
+    ranked = np.full((len(corpus.dev), len(leaves)), -np.inf, dtype=np.float32)
+    for row, query in enumerate(corpus.dev.vectors):
+        proposed, log_probs = index.propose(query, leaves, beam)
+        by_leaf = dict(zip(proposed.tolist(), log_probs.tolist(), strict=True))
+        inside = np.flatnonzero(np.isin(leaves, proposed))
+        likelihoods = np.asarray([by_leaf[leaf] for leaf in leaves[inside].tolist()])
+        ranked[row, inside] = index.scores(
+            query, corpus.passages[inside], likelihoods.astype(np.float32)
+        )
+    return ranked
+
+
+def generated(
+    ranked: NDArray[np.float32], corpus: Corpus, dense: NDArray[np.float32]
+) -> dict[str, float]:
     """What the proposed ids hold, how they rank, and what they add to dense search."""
-    leaves = index.leaves(index.ids(corpus.passages))
-    sizes = np.bincount(leaves)
-    figures: Figures = {
-        "passages of an id": round(len(leaves) / int((sizes > 0).sum()), 2),
-        "largest": int(sizes.max()),
+    pool = np.isfinite(ranked)
+    count = round(float(pool.sum(1).mean()))
+    nearest = first(dense, 25)
+    return {
+        "candidates": count,
+        "gold among them": kept(pool, corpus.dev),
+        "gold in as many of dense search": recall(dense, corpus.dev, count),
+        **{f"recall@{k}, ranking layer": recall(ranked, corpus.dev, k) for k in DEPTHS},
+        "recall@5, cosine": recall(np.where(pool, dense, -np.inf), corpus.dev),
+        "gold in 25 of dense search": recall(dense, corpus.dev, 25),
+        "gold in these and 10 more by ids": kept(
+            nearest | first(np.where(nearest, -np.inf, ranked), 10), corpus.dev
+        ),
+        "gold in 35 of dense search": recall(dense, corpus.dev, 35),
     }
-    for beam in BEAMS:
-        ranked = np.full(dense.shape, -np.inf, dtype=np.float32)
-        for row, query in enumerate(corpus.dev.vectors):
-            proposed, log_probs = index.propose(query, leaves, beam)
-            by_leaf = dict(zip(proposed.tolist(), log_probs.tolist(), strict=True))
-            inside = np.flatnonzero(np.isin(leaves, proposed))
-            likelihoods = np.asarray([by_leaf[leaf] for leaf in leaves[inside].tolist()])
-            ranked[row, inside] = index.scores(
-                query, corpus.passages[inside], likelihoods.astype(np.float32)
-            )
-        pool = np.isfinite(ranked)
-        count = round(float(pool.sum(1).mean()))
-        figures[f"beam {beam}"] = {
-            "candidates": count,
-            "gold among them": kept(pool, corpus.dev),
-            "gold in as many of dense search": recall(dense, corpus.dev, count),
-            "recall@5, ranking layer": recall(ranked, corpus.dev),
-            "recall@5, cosine": recall(np.where(pool, dense, -np.inf), corpus.dev),
-            "gold in 25 of dense search": recall(dense, corpus.dev, 25),
-            "gold in these and 10 more by ids": kept(
-                first(dense, 25) | first(np.where(first(dense, 25), -np.inf, ranked), 10),
-                corpus.dev,
-            ),
-            "gold in 35 of dense search": recall(dense, corpus.dev, 35),
-        }
+
+
+def added(
+    other: Searched, sources: Mapping[str, NDArray[np.float32]], queries: LabelledQueries
+) -> Figures:
+    """What of the evidence the policy's candidates hold, and what the next of a source add to it.
+
+    Of a source the best come in that are no candidates yet; differences with their intervals.
+    """
+    figures: Figures = {}
+    for when, pool in other.pools.items():
+        before = shares_in(pool, queries)
+        figures[when] = {"candidates": round(float(pool.sum(1).mean()), 1)}
+        figures[when]["gold"] = round(100 * float(before.mean()), 1)
+        for name, scores in sources.items():
+            for count in MORE:
+                more = pool | first(np.where(pool, -np.inf, scores), count)
+                gain = other.bootstrap.paired(100 * shares_in(more, queries), 100 * before)
+                figures[when][f"{count} more of {name}"] = rounded(gain)
     return figures
+
+
+def rounded(gain: Interval) -> list[float]:
+    """A mean and the bounds of its interval, to a decimal."""
+    return [round(each, 1) for each in (gain.mean, gain.low, gain.high)]
+
+
+def hybrid(dense: NDArray[np.float32], sparse: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The sum of both scores `(questions, passages)` in standard deviations over the passages."""
+    scores = [
+        (one - one.mean(1, keepdims=True)) / one.std(1, keepdims=True) for one in (dense, sparse)
+    ]
+    return np.sum(scores, axis=0)
 
 
 def first(scores: NDArray[np.float32], count: int) -> NDArray[np.bool_]:
@@ -296,16 +397,21 @@ def first(scores: NDArray[np.float32], count: int) -> NDArray[np.bool_]:
     return mask & np.isfinite(scores)
 
 
+def shares_in(pool: NDArray[np.bool_], queries: LabelledQueries) -> NDArray[np.float64]:
+    """The share of each query's supporting passages that are in its pool."""
+    return np.asarray(
+        [row[list(gold)].mean() for row, gold in zip(pool, queries.gold, strict=True)]
+    )
+
+
 def kept(pool: NDArray[np.bool_], queries: LabelledQueries) -> float:
     """The share of the supporting passages that are in the pools, in percent."""
-    shares = [row[list(gold)].mean() for row, gold in zip(pool, queries.gold, strict=True)]
-    return round(100 * float(np.mean(shares)), 1)
+    return round(100 * float(shares_in(pool, queries).mean()), 1)
 
 
 KINDS: dict[str, Callable[[Corpus], Figures]] = {
     "matryoshka": matryoshka,
     "routing": routing,
-    "semantic-ids": semantic_ids,
 }
 
 if __name__ == "__main__":
