@@ -32,6 +32,7 @@ from .llama_index import (
 from .mcp_server.serving import serve as serve
 from .operations.bound_memory import BoundMemory as BoundMemory, Outcome as Outcome
 from .operations.recall_bounds import RecallBounds as RecallBounds
+from .ray_ingest import Ingested as Ingested, ingest_dataset as ingest_dataset
 from .telemetry import trace_calls as trace_calls
 from .trackers.services import load_tracker as load_tracker
 from .trackers.tracker import TrackedProgress as TrackedProgress, Tracker as Tracker
