@@ -19,6 +19,7 @@ from hoptrail.memory.passages import batches, provenance
 from hoptrail.memory.storage import checksums, records, store_info
 from hoptrail.memory.storage.namespaces import decode_namespace
 from hoptrail.memory.storage.postgres import shared_tables
+from hoptrail.memory.storage.postgres.server_passages import server_passages
 from hoptrail.memory.storage.postgres.shared_counts import (
     pull_counts,
     push_counts,
@@ -34,9 +35,6 @@ from hoptrail.types import Link, Passage
 
 if TYPE_CHECKING:
     from psycopg import Connection
-
-AT_ONCE = 500
-"""Passages that are carried together."""
 
 SHARED = ("encoder", store_info.LANGUAGE, store_info.SINCE)
 """Keys of what a store says of itself that are the same for all who share it."""
@@ -75,22 +73,11 @@ def pull(connection: sqlite3.Connection, remote: Connection[Any], version: int) 
             "ORDER BY version",
             (since,),
         ).fetchall():
-            row = _rowids(connection, stored, [id_])
-            if row:  # one that came and went in between was never here
-                records.delete(connection, list(row.values()), number)
-    with remote.cursor(name="hoptrail_changes") as cursor:
-        cursor.execute(shared_tables.READ_PASSAGES, (since,))
-        before = since
-        while rows := cursor.fetchmany(AT_ONCE):
-            last = rows[-1][2]
-            vectors: dict[tuple[str, str], list[Any]] = {}
-            for stored, id_, vector in remote.execute(
-                shared_tables.READ_VECTORS, (before, last), binary=True
-            ):
-                vectors.setdefault((stored, id_), []).append(vector.to_numpy())
-            for row in rows:
-                _put(connection, row, vectors.get((row[0], row[1]), []))
-            before = last
+            rowid_of = _rowids(connection, stored, [id_])
+            if rowid_of:  # one that came and went in between was never here
+                records.delete(connection, list(rowid_of.values()), number)
+    for row, vectors in server_passages(remote, since):
+        _put(connection, row, vectors)
     info = read_info(remote)
     pull_counts(connection, remote, info)
     pull_feedback(connection, remote, since)

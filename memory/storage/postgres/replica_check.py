@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hoptrail.memory.storage.postgres import shared_tables
+from hoptrail.memory.storage.postgres.server_passages import server_passages
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
-AT_ONCE = 500
-"""Passages that are compared together."""
 _HERE = (
     "SELECT p.version, p.title, p.text, p.metadata, p.written_at, p.expires_at, p.document, "
     "p.valid_from, p.valid_until, v.vector FROM passages p "
@@ -31,25 +29,14 @@ def differences(connection: sqlite3.Connection, remote: Connection[Any]) -> Iter
         remote: In a transaction that sees the state that the replica stands for.
     """
     count = 0
-    with remote.cursor(name="hoptrail_compared") as cursor:
-        cursor.execute(shared_tables.READ_PASSAGES, (-1,))
-        before = -1
-        while rows := cursor.fetchmany(AT_ONCE):
-            last = rows[-1][2]
-            vectors: dict[tuple[str, str], list[Any]] = {}
-            for stored, id_, vector in remote.execute(
-                shared_tables.READ_VECTORS, (before, last), binary=True
-            ):
-                vectors.setdefault((stored, id_), []).append(vector.to_numpy())
-            for row in rows:
-                count += 1
-                here = connection.execute(_HERE, row[:2]).fetchone()
-                if here is None:
-                    count -= 1
-                    yield f"passage {row[1]!r} of the server is missing"
-                elif not _equal(here, row, vectors.get((row[0], row[1]), [])):
-                    yield f"passage {row[1]!r} is not as the server has it"
-            before = last
+    for row, vectors in server_passages(remote, -1):
+        here = connection.execute(_HERE, row[:2]).fetchone()
+        if here is None:
+            yield f"passage {row[1]!r} of the server is missing"
+            continue
+        count += 1
+        if not _equal(here, row, vectors):
+            yield f"passage {row[1]!r} is not as the server has it"
     (size,) = connection.execute("SELECT count(*) FROM passages").fetchone()
     if size > count:
         yield f"{size - count} passages are not on the server"
