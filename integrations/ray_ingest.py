@@ -201,18 +201,20 @@ def _write(
     memory: Memory, rows: Sequence[Mapping[str, Any]], on_duplicate: OnDuplicate
 ) -> tuple[int, int, int]:
     """Write a batch in a transaction; how many were written, there already, and left out."""
+    from_workers = list(_encoded(rows))
+    if not from_workers:
+        return 0, len(rows), 0
     new: dict[bytes, Passage] = {}
     vectors: dict[str, Vectors] = {}
-    for passage, row in _encoded(rows):
-        key = passage_key(passage)
-        if key not in new and not _holds(memory, passage, key):
-            new[key] = passage
-            flat = np.frombuffer(row["vectors"], dtype=np.float32)
-            vectors[passage.content] = flat.reshape(-1, row["dim"])
-    if not new:
-        return 0, len(rows), 0
-    encoder = VectorsAtHand(rows[0]["encoder"], rows[0]["dim"], vectors)
-    ids = memory.store.add(new.values(), on_duplicate=on_duplicate, encoder=encoder)
+    with memory.store.transaction():  # what is there is looked up in it, and stays so
+        for passage, row in from_workers:
+            key = passage_key(passage)
+            if key not in new and not _holds(memory, passage, key):
+                new[key] = passage
+                flat = np.frombuffer(row["vectors"], dtype=np.float32)
+                vectors[passage.content] = flat.reshape(-1, row["dim"])
+        encoder = VectorsAtHand(rows[0]["encoder"], rows[0]["dim"], vectors)
+        ids = memory.store.add(new.values(), on_duplicate=on_duplicate, encoder=encoder)
     return len(ids), len(rows) - len(new), len(new) - len(ids)
 
 
