@@ -64,12 +64,15 @@ def options(tmp_path: Path, sober_bert: Path) -> list[str]:
     return [*argv, "--config", str(tmp_path / "run.toml"), "--stop-after", "2"]
 
 
-@pytest.mark.slow
-def test_two_processes_train_the_reader_that_one_does(
-    options, tmp_path, run_two, capsys, monkeypatch
-) -> None:
+@pytest.fixture(autouse=True)
+def _exact(monkeypatch, tmp_path) -> None:
+    """A cache of its own, and single precision: in half of it two processes differ."""
     monkeypatch.setenv("HOPTRAIL_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(answer_network, "_multiplies_bfloat16", lambda: False)
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_reader_that_one_does(options, tmp_path, run_two, capsys) -> None:
     assert main([*options, "--out", str(tmp_path / "one")]) == 0
     card = json.loads(capsys.readouterr().out)
     done = run_two([*options, "--out", str(tmp_path / "two")], before=PLAIN)
@@ -92,10 +95,8 @@ def test_two_processes_train_the_reader_that_one_does(
 
 @pytest.mark.slow
 def test_two_processes_train_reader_and_policy_on_trails_as_one_does(
-    options, tmp_path, sober_bert, run_two, monkeypatch
+    options, tmp_path, sober_bert, run_two
 ) -> None:
-    monkeypatch.setenv("HOPTRAIL_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(answer_network, "_multiplies_bfloat16", lambda: False)
     base = TransformerEncoder(sober_bert, device="cpu")
     network = TrainableReader(base, rank=2, layers=1, window=64, seed=0)
     with torch.random.fork_rng(), torch.no_grad():  # a reader that has opinions
