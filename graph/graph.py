@@ -37,7 +37,7 @@ class Graph:
     """Who mentions whom, and which names they share: made from the store's passages, no LLM needed.
 
     Its rows lie in the store's file and are brought up to date by `sync`, which `view` calls. On a
-    read-only store it shows what the last sync wrote.
+    read-only file it shows what the last sync wrote.
 
     Args:
         store: The passages.
@@ -87,7 +87,7 @@ class Graph:
         with self.store.reading() as connection:
             if (
                 schema.reflected_version(connection) == store_info.newest_version(connection)
-                or self.store.read_only
+                or not self.store.database.derives
             ):
                 return False
         # Two who need it do it once; but nobody waits for that in a transaction of its own.
@@ -147,7 +147,7 @@ class Graph:
         try:
             return work()
         except (StoreUnavailable, sqlite3.IntegrityError) as error:
-            if self.store.read_only or not self.mends or not _is_damage(error):
+            if not (self.store.database.derives and self.mends) or not _is_damage(error):
                 raise
             logger.warning("the graph in %s is damaged (%s): it is built anew", self.store, error)
         self.rebuild()

@@ -20,7 +20,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self
 
 from hoptrail.errors import (
-    ConfigError,
     InputError,
     StoreError,
     StoreUnavailable,
@@ -66,7 +65,8 @@ class Store(Searcher):
             `postgresql://user@host/database` (`hoptrail[postgres]`).
         encoder: Makes the vectors. Without one, passages can be read, deleted and found by
             their words, but not added.
-        read_only: Never write to the file.
+        read_only: Never write to the file, or to the server; a worker's replica follows it all the
+            same.
         track_usage: Count what searches and recalls return; see `hoptrail.memory.passages.usage`.
         queries_kept: Vectors of queries that stay in memory; 0, the default, encodes every one,
             so that timings are true.
@@ -319,11 +319,6 @@ def _database(path: str | Path, *, read_only: bool) -> Database:
     if isinstance(path, Path):
         shown_path = without_passwords(str(path))
         raise InputError(f"the URL of a server must be a string, got the path {shown_path!r}")
-    if read_only:
-        raise ConfigError(
-            "a store on PostgreSQL is not opened read-only: name a role in its URL that may only "
-            "read, as docs/guides/postgresql.md says"
-        )
     from hoptrail.memory.storage.postgres.replica import ReplicatedDatabase
 
-    return ReplicatedDatabase(path)
+    return ReplicatedDatabase(path, read_only=read_only)

@@ -195,7 +195,7 @@ def _usable(name: str) -> bool:
 
 def _drop(database: Database, name: str) -> None:
     """Forget a snapshot that cannot be used, so that the next one takes its place."""
-    if database.read_only or database.busy:
+    if not database.derives or database.busy:
         return
     try:
         with database.writing(wait=False, derived=True) as connection:

@@ -125,6 +125,11 @@ class Database:
         """
 
     @property
+    def derives(self) -> bool:
+        """Whether what can be made anew from the passages may be written to its file."""
+        return not self.read_only
+
+    @property
     def closed(self) -> bool:
         """Whether `close` was called."""
         return self._closed
@@ -234,9 +239,12 @@ class Database:
                 knows they are there, and deletes nothing.
             derived: Nothing is written but what can be made anew from the passages. Of no meaning
                 here; a database that others share need not be asked for it.
+
+        Raises:
+            StoreError: It is closed, or open read-only.
         """
         self.check()
-        if self.read_only:
+        if self.read_only and not (derived and self.derives):
             raise StoreError(f"the store {self.name} is open read-only")
         if self._thread.connection is not None:  # it would not see what it writes
             raise StoreError(f"the store {self.name} cannot be written to while it is read")
@@ -269,7 +277,7 @@ class Database:
         self._known[owner] = len(migrations)
         if steps == len(migrations):
             return
-        if self.read_only:
+        if not self.derives:
             raise SchemaMismatch(
                 f"{self.name} has schema {steps} of {owner!r}, {len(migrations)} is needed and the "
                 "store is read-only: open it once for writing"

@@ -318,7 +318,7 @@ class View:
         Refreshing does it by itself whenever enough has changed to be worth it.
         """
         with self.lock:
-            if self._db.read_only or self._db.busy or self._expired_at:
+            if not self._db.derives or self._db.busy or self._expired_at:
                 return False  # what it leaves out since it expired, the store may still hold
             if not self.scope.moment.moves:
                 return False  # that of now is the one that others start from

@@ -47,34 +47,44 @@ class ReplicatedDatabase(Database):
 
     Args:
         url: Of the server.
+        read_only: Write nothing to the server, and make no tables there.
         patience: Seconds that it waits for other writers.
 
     Raises:
         MissingExtra: `hoptrail[postgres]` is not installed.
         StoreUnavailable: The server cannot be reached, or is no store and cannot be made one.
-        SchemaMismatch: The tables were made by a newer version.
+        SchemaMismatch: The tables were made by a newer version, or by an older one and it is
+            read-only.
     """
 
     is_shared = True
 
-    def __init__(self, url: str, *, patience: float = BUSY_SECONDS) -> None:
-        self._server = Server(url, patience)
+    def __init__(
+        self, url: str, *, read_only: bool = False, patience: float = BUSY_SECONDS
+    ) -> None:
+        self._server = Server(url, patience, read_only=read_only)
         try:
             self._head = self._server.head()
             path = self._replica_path()
-            super().__init__(path, patience=patience)
-            self.name = self._server.name
             try:
-                self._follow()
+                self._open_replica(path, patience, read_only=read_only)
             except OtherPastError:
                 super().close()
                 _remove(path)
-                super().__init__(path, patience=patience)
-                self.name = self._server.name
-                self._follow()
+                self._open_replica(path, patience, read_only=read_only)
         except BaseException:
             self._server.close()
             raise
+
+    def _open_replica(self, path: Path, patience: float, *, read_only: bool) -> None:
+        super().__init__(path, patience=patience)
+        self.name, self.read_only = self._server.name, read_only
+        self._follow()
+
+    @property
+    def derives(self) -> bool:
+        """Whether its replica may be written to: whatever it may do to the server, it follows."""
+        return True
 
     def _replica_path(self) -> Path:
         """Where the replica of this role lies, in the user's cache; those that it had before go."""
@@ -129,12 +139,13 @@ class ReplicatedDatabase(Database):
                 asked.
 
         Raises:
+            StoreError: It is read-only, and not all is derived.
             StoreBusy: Another one writes.
             StoreUnavailable: The server cannot be reached; nothing was written, unless the
                 message says that this cannot be told.
         """
         if derived or self.busy is not None:
-            with super().writing(wait=wait, checked=checked) as connection:
+            with super().writing(wait=wait, checked=checked, derived=derived) as connection:
                 yield connection
             return
         is_written = False
@@ -162,7 +173,7 @@ class ReplicatedDatabase(Database):
 
     def source_problems(self) -> list[str]:
         """Where the replica is not what the server holds, a sentence each."""
-        with super().writing() as connection, self._server.reading() as remote:
+        with super().writing(derived=True) as connection, self._server.reading() as remote:
             self._bring_to(connection, remote)
             return list(differences(connection, remote.connection))
 
@@ -177,7 +188,7 @@ class ReplicatedDatabase(Database):
     def give_up(self) -> None:
         """Have the replica made anew by whoever opens the store next; until then nobody reads."""
         try:
-            with super().writing(checked=False) as connection:
+            with super().writing(checked=False, derived=True) as connection:
                 store_info.put_info(connection, TOKEN, GIVEN_UP)
         except StoreUnavailable:  # it cannot even be written
             _remove(self.path)
@@ -197,7 +208,7 @@ class ReplicatedDatabase(Database):
         self._check_visible(head)
         if head.token == self._head_token():
             return
-        with super().writing() as connection, self._server.reading() as remote:
+        with super().writing(derived=True) as connection, self._server.reading() as remote:
             self._bring_to(connection, remote)
 
     def _head_token(self) -> str:

@@ -38,6 +38,10 @@ class NoTablesError(StoreUnavailable):
     """A database has no tables of a store."""
 
 
+class OldTablesError(SchemaMismatch):
+    """The tables of a store are of an older form, and whoever asks may not change them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """What the server holds at a moment."""
@@ -82,17 +86,18 @@ class Server:
     Args:
         url: As libpq takes it: `postgresql://user@host:5432/database`.
         patience: Seconds that a writer waits for others.
-        create: Make the tables where there are none.
+        read_only: Make no tables where there are none, and leave older ones as they are.
 
     Raises:
         MissingExtra: `hoptrail[postgres]` is not installed.
         InputError: The URL cannot be read.
         StoreUnavailable: It cannot be reached, or has no tables of a store and no right to make
             some.
-        SchemaMismatch: The tables were made by a newer version.
+        SchemaMismatch: The tables were made by a newer version, or by an older one and it is
+            read-only.
     """
 
-    def __init__(self, url: str, patience: float, *, create: bool = True) -> None:
+    def __init__(self, url: str, patience: float, *, read_only: bool = False) -> None:
         try:
             import pgvector.psycopg
             import psycopg
@@ -111,7 +116,7 @@ class Server:
         try:
             self._options = self._read_url()
             with self._errors("opened"):
-                self._open(create=create)
+                self._open(read_only=read_only)
         except BaseException:
             self.close()
             raise
@@ -137,7 +142,7 @@ class Server:
             ) from None
         return options
 
-    def _open(self, *, create: bool) -> None:
+    def _open(self, *, read_only: bool) -> None:
         connection = self._asks = self._connected()
         info = connection.info
         schema, self.role = _row(connection, "SELECT current_schema(), current_user")
@@ -146,7 +151,7 @@ class Server:
             self.name += f" (schema {schema})"
         there = "SELECT to_regclass('hoptrail_head') IS NOT NULL"
         if not _row(connection, there)[0]:
-            if not create:
+            if read_only:
                 raise NoTablesError(f"there is no store at {self.name}")
             self._make_tables(connection)
         self.store, form = _row(connection, "SELECT store, tables FROM hoptrail_head")
@@ -156,6 +161,11 @@ class Server:
                 f"{shared_tables.TABLES}: they were made by a newer version, install that one"
             )
         if form < shared_tables.TABLES:
+            if read_only:
+                raise OldTablesError(
+                    f"the tables of {self.name} are older than this hoptrail, and it is opened "
+                    "read-only: open it once for writing, as the role that made them"
+                )
             self._upgrade_tables(connection)
 
     def _upgrade_tables(self, connection: Connection[Any]) -> None:
@@ -352,9 +362,11 @@ def has_store(url: str) -> bool:
         SchemaMismatch: The tables were made by a newer version.
     """
     try:
-        Server(url, 0.0, create=False).close()
+        Server(url, 0.0, read_only=True).close()
     except NoTablesError:
         return False
+    except OldTablesError:
+        pass
     return True
 
 

@@ -60,6 +60,6 @@ class GraphSlot:
         """Have the file ready for a graph, so that no first recall has to wait for a writer."""
         from hoptrail.graph.extraction import schema
 
-        if not self._store.read_only:
+        if self._store.database.derives:
             with suppress(StoreUnavailable):  # the first recall will do it
                 self._store.migrate(schema.OWNER, schema.MIGRATIONS, wait=False)

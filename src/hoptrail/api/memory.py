@@ -118,7 +118,7 @@ class Memory:
         reader: What answers from passages, for `ask`: a folder that `hoptrail train reader` wrote,
             a `Reader`, or a function of a question and passages that returns an `Answer`. None is
             the one in the package; agents are offered to ask where it is named, "shipped".
-        read_only: Never write to the file.
+        read_only: Never write to the file, or to the server.
         track_usage: Count what is recalled, for `history` and `audit`.
         queries_kept: Vectors of the last queries that stay in memory; 0 for none. An open `Store`
             has settings of its own for both.

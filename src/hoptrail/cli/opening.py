@@ -104,7 +104,7 @@ def open_memory(
     Args:
         store: The file, or the server.
         exists: Refuse one that is not there, rather than make it.
-        read_only: Never write to the file; a server has roles for that.
+        read_only: Never write to the file, or to the server.
         encoder: As `--encoder` names it.
         default_encoder: What it has where `encoder` names none: MiniLM, or none at all.
         policy: A policy's folder; the one in the package where it is None.
@@ -129,7 +129,7 @@ def open_memory(
         encoder=load_named_encoder(encoder) if encoder else default_encoder,
         policy=policy or "shipped",
         reader=reader,
-        read_only=read_only and not store.is_server,
+        read_only=read_only,
         index=cast("IndexName | Router", index),  # which says what is wrong with another
         language=language,
     )
