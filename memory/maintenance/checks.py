@@ -152,6 +152,8 @@ def _opened(uri: str) -> sqlite3.Connection | None:
 def purge(store: Store, *, cache: Path | None = None, whole_cache: bool = False) -> Purged:
     """Erase the bytes of what was deleted, expired or written over, from every file of the store.
 
+    Of a store on a server that is its tables, for all who share it, and the files of this host.
+
     The file is rewritten without free pages, its log is emptied, index files are removed, as are
     points in Qdrant (both are made again when next needed), and vectors of those contents leave the
     vector caches that the store was ever written with. Backups and exports are the caller's own. A
@@ -166,17 +168,39 @@ def purge(store: Store, *, cache: Path | None = None, whole_cache: bool = False)
 
     Raises:
         StoreError: The store is read-only, or another process reads or writes, so that old bytes
-            had to stay: purge again.
+            had to stay: purge again. Or the role may not purge its server.
     """
-    store.database.require_file("a purge")
     if store.read_only:
         raise StoreError(f"the store {store.path} is open read-only")
     store.sweep()
+    obstacles: list[StoreError] = []
+    try:
+        store.database.purge_source()
+    except StoreError as error:
+        obstacles.append(error)
+    return _purge_files(store, cache, whole_cache, obstacles)
+
+
+def follow_purge(store: Store) -> None:
+    """Erase from a replica's files what a purge of its server is to leave nowhere.
+
+    Args:
+        store: On a server, in no transaction. A graph in it is to be synced before.
+
+    Raises:
+        StoreError: Another process reads or writes, so that old bytes had to stay.
+    """
+    _purge_files(store, None, False, [])
+
+
+def _purge_files(
+    store: Store, cache: Path | None, whole_cache: bool, obstacles: list[StoreError]
+) -> Purged:
+    """Erase from the files of this host what was deleted; what was in the way before is raised."""
     store.queries.clear()  # rewritten queries are made from passages
     before = _size(store.database.path)
     output_files.sweep(store.database.path.parent)
     output_files.sweep(Path(tempfile.gettempdir()))
-    obstacles: list[StoreError] = []
     with store.reading() as connection:
         keys = [row[0] for row in connection.execute("SELECT content FROM erased")]
         folders = {*disk_cache.folders(cache), *store_info.caches(connection)}
@@ -193,7 +217,7 @@ def purge(store: Store, *, cache: Path | None = None, whole_cache: bool = False)
             erase_collections(store.database)
     except StoreError as error:
         obstacles.append(error)
-    with store.transaction() as connection:
+    with store.transaction(derived=True) as connection:
         _erase_rows(connection, [] if obstacles else keys)
         if whole_cache and not obstacles:
             connection.execute("DELETE FROM meta WHERE key = 'unrecorded'")
@@ -201,6 +225,7 @@ def purge(store: Store, *, cache: Path | None = None, whole_cache: bool = False)
     store.database.compact()
     if obstacles:
         raise obstacles[0]
+    store.database.purged()
     return Purged(len(keys), cached, snapshots, before, _size(store.database.path), unrecorded)
 
 

@@ -66,6 +66,8 @@ class Database:
 
     is_shared = False
     """Whether it is a replica of what others share on a server."""
+    purge_due = False
+    """Whether what it was copied from was purged, and the copy is still to be."""
 
     def __init__(
         self, path: Path, *, read_only: bool = False, patience: float = BUSY_SECONDS
@@ -113,6 +115,12 @@ class Database:
     def source_problems(self) -> list[str]:
         """Where it is not what it was copied from, a sentence each; a file was from nothing."""
         return []
+
+    def purge_source(self) -> None:
+        """Purge what it was copied from; a file was from nothing."""
+
+    def purged(self) -> None:
+        """Have it known that it was purged itself."""
 
     def give_up(self) -> None:
         """Have it copied anew from where it was copied from, by whoever opens it next."""
@@ -292,8 +300,8 @@ class Database:
             StoreError: It is read-only or in a transaction, or another process is in the way.
         """
         self.check()
-        if self.read_only or self.busy:
-            state = "open read-only" if self.read_only else "in a transaction"
+        if not self.derives or self.busy:
+            state = "in a transaction" if self.derives else "open read-only"
             raise StoreError(f"the store {self.name} is {state}")
         with self._errors("compacted"), self._writer() as connection:
             self._check_file()

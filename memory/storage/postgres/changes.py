@@ -31,6 +31,7 @@ from hoptrail.memory.storage.postgres.shared_feedback import (
     watch_feedback,
 )
 from hoptrail.memory.storage.postgres.shared_log import pull_log, push_log, watch_log
+from hoptrail.memory.storage.postgres.shared_purge import pull_purge
 from hoptrail.types import Link, Passage
 
 if TYPE_CHECKING:
@@ -76,9 +77,10 @@ def pull(connection: sqlite3.Connection, remote: Connection[Any], version: int) 
             rowid_of = _rowids(connection, stored, [id_])
             if rowid_of:  # one that came and went in between was never here
                 records.delete(connection, list(rowid_of.values()), number)
+    info = read_info(remote)
+    pull_purge(connection, remote, since, info)
     for row, vectors in server_passages(remote, since):
         _put(connection, row, vectors)
-    info = read_info(remote)
     pull_counts(connection, remote, info)
     pull_feedback(connection, remote, since)
     pull_log(connection, remote, since, info)

@@ -23,14 +23,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from hoptrail.errors import StoreUnavailable
+from hoptrail.errors import StoreError, StoreUnavailable
 from hoptrail.memory.encoders.cache_file import BESIDE, cache_folder
 from hoptrail.memory.guarded import guarded
 from hoptrail.memory.storage import store_info
 from hoptrail.memory.storage.database import BUSY_SECONDS, Database
-from hoptrail.memory.storage.postgres import changes
+from hoptrail.memory.storage.postgres import changes, shared_purge
 from hoptrail.memory.storage.postgres.replica_check import differences
-from hoptrail.memory.storage.postgres.server import Head, Remote, Server
+from hoptrail.memory.storage.postgres.server import ALL, Head, Remote, Server
 
 TOKEN = "server_token"
 """Key of the commit on the server that a replica stands for."""
@@ -80,6 +80,8 @@ class ReplicatedDatabase(Database):
         super().__init__(path, patience=patience)
         self.name, self.read_only = self._server.name, read_only
         self._follow()
+        with super().reading() as connection:
+            self.purge_due = shared_purge.is_purge_due(connection)
 
     @property
     def derives(self) -> bool:
@@ -177,13 +179,40 @@ class ReplicatedDatabase(Database):
             self._bring_to(connection, remote)
             return list(differences(connection, remote.connection))
 
+    def purge_source(self) -> None:
+        """Have nothing of what was deleted stay in the server's tables, for all who follow it.
+
+        Raises:
+            StoreError: The role sees only a part of them, or may not have them rewritten.
+            StoreBusy: Another transaction is in the way.
+            StoreUnavailable: The server cannot be reached.
+        """
+        with super().writing(derived=True) as connection, self._server.writing() as remote:
+            if remote.head.visible != ALL:
+                raise StoreError(
+                    f"a purge of {self.name} takes the role that made its tables, and "
+                    f"{self._server.role!r} sees a part of them: only its replica was purged"
+                )
+            self._bring_to(connection, remote)
+            shared_purge.erase_deleted(connection, remote.connection, remote.head.version)
+            store_info.put_info(connection, TOKEN, remote.commit(remote.head.version))
+        with self._server.maintaining() as (server, seconds):
+            shared_purge.rewrite_tables(server, self.name, seconds)
+
+    def purged(self) -> None:
+        """Have it known that the files of this host hold nothing any more of what was deleted."""
+        with super().writing(derived=True) as connection:
+            connection.execute("DELETE FROM meta WHERE key = ?", (shared_purge.DUE,))
+        self.purge_due = False
+
     def make_independent(self, copy: sqlite3.Connection) -> None:
         """Have a copy of the replica be a store of its own, which follows no server.
 
         Args:
             copy: A connection to it that writes.
         """
-        copy.execute("DELETE FROM meta WHERE key = ?", (TOKEN,))
+        keys = (TOKEN, shared_purge.PURGED, shared_purge.DUE)
+        copy.execute("DELETE FROM meta WHERE key IN (?, ?, ?)", keys)
 
     def give_up(self) -> None:
         """Have the replica made anew by whoever opens the store next; until then nobody reads."""
@@ -230,6 +259,7 @@ class ReplicatedDatabase(Database):
                 "restored there, or the replica was damaged; open it again"
             )
         changes.pull(connection, remote.connection, head.version)
+        self.purge_due = shared_purge.is_purge_due(connection)
         store_info.put_info(connection, TOKEN, head.token)
 
     def _check_visible(self, head: Head) -> None:

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 10
 """How long a connection is waited for, where the URL does not say."""
 
+ALL = "all"
+"""What `Head.visible` is of a role that sees every row."""
+
 _inherited: list[Connection[Any]] = []  # of the parent process, which goes on with them
 
 
@@ -230,7 +233,7 @@ class Server:
 
     def _head(self, connection: Connection[Any], lock: str = "") -> Head:
         version, token, secured, granted = _row(connection, shared_tables.HEAD + lock)
-        return Head(int(version), token, f"{secured} {granted}" if secured else "all")
+        return Head(int(version), token, f"{secured} {granted}" if secured else ALL)
 
     @guarded
     def reading(self) -> Iterator[Remote]:
@@ -265,6 +268,21 @@ class Server:
                 yield Remote(connection, self._head(connection, lock), self)
             finally:
                 self._roll_back(connection)
+
+    @guarded
+    def maintaining(self) -> Iterator[tuple[Connection[Any], float]]:
+        """A connection of its own, in no transaction, and how long it is to wait for others.
+
+        Raises:
+            StoreBusy: They are in the way.
+            StoreUnavailable: The server cannot be reached, or was lost meanwhile.
+        """
+        with self._errors("rewritten"):
+            connection = self._connected()
+            try:
+                yield connection, self._patience
+            finally:
+                connection.close()
 
     def commit(self, connection: Connection[Any], token: str) -> None:
         """Commit a transaction; where the answer does not come, ask whether it was done.

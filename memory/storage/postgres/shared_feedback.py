@@ -78,6 +78,42 @@ def pull_feedback(connection: sqlite3.Connection, remote: Connection[Any], since
             _put(connection, namespace, id_, json.loads(record))
 
 
+def rewrite_feedback(connection: sqlite3.Connection, cursor: Any) -> None:
+    """Leave nothing on the server of judged recalls, or of their parts, whose passages are gone.
+
+    Args:
+        connection: Of a replica that holds all that the server does.
+        cursor: On the server, in a transaction in which nobody else writes.
+    """
+    rows = cursor.execute("SELECT namespace, id, record FROM hoptrail_feedback").fetchall()
+    has_tables = schema.applied(connection, OWNER) > 0
+    for namespace, id_, record in rows:
+        left = _record(connection, id_) if has_tables else None
+        if left is None:
+            cursor.execute(
+                "DELETE FROM hoptrail_feedback WHERE namespace = %s AND id = %s", (namespace, id_)
+            )
+        elif left != record:
+            cursor.execute(
+                "UPDATE hoptrail_feedback SET record = %s WHERE namespace = %s AND id = %s",
+                (left, namespace, id_),
+            )
+
+
+def drop_feedback(connection: sqlite3.Connection, remote: Connection[Any]) -> None:
+    """Delete from a replica the judged recalls that the server has not even a trace of.
+
+    Args:
+        connection: The replica's, which writes.
+        remote: In a transaction that sees one state.
+    """
+    if schema.applied(connection, OWNER):
+        there = {row[0] for row in remote.execute("SELECT id FROM hoptrail_feedback").fetchall()}
+        for (id_,) in connection.execute("SELECT id FROM feedback_recalls").fetchall():
+            if id_ not in there:
+                connection.execute("DELETE FROM feedback_recalls WHERE id = ?", (id_,))
+
+
 def _record(connection: sqlite3.Connection, id: str) -> str | None:
     """A judged recall as the server has it; None where it is gone."""
     recall = connection.execute(

@@ -101,6 +101,29 @@ def pull_log(
     cut_log(connection)
 
 
+def rewrite_log(connection: sqlite3.Connection, cursor: Any) -> None:
+    """Leave nothing on the server of recalls, or of their parts, whose passages are gone.
+
+    Args:
+        connection: Of a replica that holds all that the server does.
+        cursor: On the server, in a transaction in which nobody else writes.
+    """
+    if not schema.applied(connection, OWNER):
+        return
+    number_of = dict(connection.execute("SELECT id, number FROM log_recalls").fetchall())
+    rows = cursor.execute("SELECT namespace, id, record FROM hoptrail_log").fetchall()
+    for namespace, id_, record in rows:
+        if id_ not in number_of:
+            cursor.execute(
+                "DELETE FROM hoptrail_log WHERE namespace = %s AND id = %s", (namespace, id_)
+            )
+        elif (left := _record(connection, number_of[id_])) != record:
+            cursor.execute(
+                "UPDATE hoptrail_log SET record = %s WHERE namespace = %s AND id = %s",
+                (left, namespace, id_),
+            )
+
+
 def _record(connection: sqlite3.Connection, number: int) -> str:
     """A recall as the server has it."""
     recall = connection.execute(

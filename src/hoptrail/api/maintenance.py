@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hoptrail.api.inputs import checked_path, parse_scope
+from hoptrail.errors import StoreError
 from hoptrail.values.flags import flag
 
 if TYPE_CHECKING:
@@ -19,6 +22,12 @@ if TYPE_CHECKING:
     from hoptrail.memory.maintenance.merging import Pruned
     from hoptrail.memory.passages.usage import History
     from hoptrail.memory.store import OnDuplicate, Progress, Store
+
+
+logger = logging.getLogger(__name__)
+
+SECONDS = 60.0
+"""Between two tries to purge files that others are using."""
 
 
 class Maintenance:
@@ -34,6 +43,7 @@ class Maintenance:
         self._store = store
         self._graph = graph
         self._encoder = encoder
+        self._next_try = 0.0  # when files may be purged again that could not be
 
     def verify(self) -> list[Problem]:
         """Look for everything that is wrong with the file and with what is derived from it.
@@ -87,6 +97,9 @@ class Maintenance:
     def purge(self, *, whole_cache: bool = False) -> Purged:
         """Erase the bytes of what was deleted, from the store, its indexes and the vector cache.
 
+        A memory on a server is purged there, by the role that made its tables; other hosts purge
+        their files when they next use it.
+
         Args:
             whole_cache: Leave in the vector cache nothing but what this memory holds: for texts
                 that were deleted before memories kept record of it, and for rewritten queries of
@@ -96,7 +109,8 @@ class Maintenance:
             What was erased, and from how much.
 
         Raises:
-            StoreError: Another process is in the way; what could not be erased can be next time.
+            StoreError: Another process is in the way, or the role may not purge its server; what
+                could not be erased can be next time.
         """
         from hoptrail.graph import maintenance as graph_upkeep
         from hoptrail.memory.maintenance import checks
@@ -106,6 +120,24 @@ class Maintenance:
         if graph_upkeep.has_graph(self._store):
             self._graph.get().sync()  # so that names of what is gone are gone too
         return checks.purge(self._store, whole_cache=erases)
+
+    def follow_purge(self) -> None:
+        """Purge this host's files of a memory on a server that was purged by another host.
+
+        What is in the way, a process that reads them for instance, is tried again `SECONDS` later.
+        """
+        from hoptrail.graph import maintenance as graph_upkeep
+        from hoptrail.memory.maintenance import checks
+
+        if self._store.database.busy is not None or time.monotonic() < self._next_try:
+            return
+        self._next_try = time.monotonic() + SECONDS
+        try:
+            if graph_upkeep.has_graph(self._store):
+                self._graph.get().sync()
+            checks.follow_purge(self._store)
+        except StoreError as error:
+            logger.warning("what a purge of %s left here: %s", self._store.name, error)
 
     def backup(self, path: str | Path) -> Path:
         """Copy the store, while others use it, to a new file of one state.

@@ -58,6 +58,8 @@ def through(
 
     @wraps(method)
     def call(self: Memory, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        if self._store.database.purge_due:
+            self._maintenance.follow_purge()
         observer = self._observer
         if observer is None:
             return method(component(self), *args, **kwargs)
@@ -300,6 +302,8 @@ class Memory:
         if self._store.database.busy is None:
             self._encoder.stop_change()
             self._journal.close()
+            if self._store.database.purge_due and not self._store.database.closed:
+                self._maintenance.follow_purge()
         self._store.close()
         self._retrievers.clear()
         self._graph.close()

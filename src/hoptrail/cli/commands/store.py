@@ -333,7 +333,8 @@ def purge_store(
     """Erase the bytes of what was deleted.
 
     The file is rewritten, its log emptied, index files removed (they come again by themselves), and
-    the vectors of deleted texts leave the vector cache. Backups and exports are yours to erase.
+    the vectors of deleted texts leave the vector cache. Backups and exports are yours to erase. On
+    a server the tables are rewritten, and other hosts erase their copies when they next use it.
     """
     with open_memory(store) as memory:
         done = memory.purge(whole_cache=whole_cache)

@@ -98,8 +98,15 @@ def test_a_password_that_is_taken_is_not_shown(run, cluster, url) -> None:
 
 def test_what_a_server_does_not_do_is_refused_by_name(run, url, tmp_path) -> None:
     assert run("add", "--store", url, "corpus.jsonl")[0] == 0
-    code, _, err = run("store", "purge", "--store", url)
+    code, _, err = run("encoder", "reencode", "--store", url)
     assert (code, "docs/guides/postgresql.md" in err) == (1, True), err
+
+
+def test_what_was_deleted_is_erased(run, url) -> None:
+    assert run("add", "--store", url, "corpus.jsonl")[0] == 0
+    assert run("delete", "--store", url, "archer")[0] == 0
+    code, out, err = run("store", "purge", "--store", url)
+    assert (code, "1 deleted contents erased from postgresql://" in out) == (0, True), err
 
 
 def test_a_server_is_checked_mended_and_copied(run, url) -> None:

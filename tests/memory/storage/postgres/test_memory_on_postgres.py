@@ -101,14 +101,8 @@ def test_a_memory_moves_between_a_file_and_a_server(url, host, tmp_path) -> None
 def test_what_a_server_does_not_keep_is_refused_by_name(url, host, tmp_path) -> None:
     with Memory(url, encoder=HashEncoder(384)) as memory:
         memory.add(corpus())
-        calls = {
-            "a change of encoder": lambda: memory.change_encoder(HashEncoder(64)),
-            "a purge": memory.purge,
-        }
-        for what, call in calls.items():
-            with pytest.raises(StoreError, match="needs a store that is one file") as caught:
-                call()
-            assert str(caught.value).startswith(what)
+        with pytest.raises(StoreError, match="a change of encoder needs a store that is one file"):
+            memory.change_encoder(HashEncoder(64))
 
 
 def test_what_happened_to_a_passage_is_told_and_shown(url, host) -> None:

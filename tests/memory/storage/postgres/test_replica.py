@@ -188,11 +188,6 @@ def test_a_writer_waits_for_another_host_and_no_longer_than_told(url, host) -> N
             assert one.count() == 2
 
 
-def test_what_needs_a_file_is_refused_by_name(url) -> None:
-    with opened(url) as store, pytest.raises(StoreError, match="a purge needs a store that is one"):
-        checks.purge(store)
-
-
 def test_a_replica_is_checked_against_the_server(url, host) -> None:
     with opened(url) as store:
         store.add([FULL, Passage("b", "x y"), Passage("c", "z")])
