@@ -22,11 +22,13 @@ class Effort:
     max_reads: int
     """Different passages that all trails together may read."""
     reencode: bool
-    """Encode question ⊕ passage for each passage read; otherwise the query moves as a vector."""
+    """Encode question ⊕ evidence for the states entered; otherwise queries move as vectors."""
     networks: int | None = None
     """How many of the policy's networks are asked, at most; π is the mean of theirs. None: all."""
     prune_below: float = 1e-2
     """A prefix less probable than this is not expanded; the likeliest first read always is."""
+    encode_above: float = 0.0
+    """States less probable than this cost no encoder pass: their queries move as vectors."""
     rerank_top: int = 0
     """Candidates that are scored once more, jointly with what was read; see
     `hoptrail.policies.search.reranker`."""
@@ -34,9 +36,17 @@ class Effort:
 
 EFFORTS = {
     "fast": Effort("fast", beam_width=3, max_hops=4, max_reads=8, reencode=False, prune_below=5e-2),
-    "balanced": Effort("balanced", beam_width=4, max_hops=4, max_reads=8, reencode=True),
+    "balanced": Effort(
+        "balanced", beam_width=4, max_hops=4, max_reads=8, reencode=True, encode_above=0.1
+    ),
     "thorough": Effort(
-        "thorough", beam_width=4, max_hops=4, max_reads=8, reencode=True, rerank_top=20
+        "thorough",
+        beam_width=4,
+        max_hops=4,
+        max_reads=8,
+        reencode=True,
+        encode_above=0.1,
+        rerank_top=20,
     ),
 }
 

@@ -1,10 +1,11 @@
 """The next query of a state: from the question and the evidence, as a set.
 
 The learned reformulator (`policies.reformulation`) encodes both with the changed query side of the
-memory's encoder, one pass for all states of a hop; at effort `fast` a small network moves the first
-query by the vectors of the evidence, which costs no pass. For an encoder that nothing was learned
-for, a fixed rule takes its place: the same text in the encoder as it is, as in multi-hop dense
-retrieval (Xiong et al. 2021, arXiv:2009.12756, eq. 2), or norm(q + mean of v).
+memory's encoder, one pass for all states of a hop. Where a pass does not pay, at effort `fast` and
+in states that are hardly probable, a small network moves the first query by the vectors of the
+evidence. For an encoder that nothing was learned for, a fixed rule takes its place: the same text
+in the encoder as it is, as in multi-hop dense retrieval (Xiong et al. 2021, arXiv:2009.12756,
+eq. 2), or norm(q + mean of v).
 """
 
 from __future__ import annotations
@@ -59,11 +60,17 @@ class Reformulator:
             return vectors
         return self._encoder.encode(list(questions))
 
-    def enter(self, states: Sequence[tuple[CandidatePool, Evidence]]) -> list[int]:
+    def enter(
+        self,
+        states: Sequence[tuple[CandidatePool, Evidence]],
+        worth_encoding: Sequence[bool] | None = None,
+    ) -> list[int]:
         """Enter states: read their evidence where it was not read yet, and ask their queries.
 
         Args:
             states: Pools with the evidence of a state; those that were entered cost nothing.
+            worth_encoding: Of which of them the text is encoded, where texts are; of all by
+                default. The queries of the others move as vectors.
 
         Returns:
             For each how many texts were encoded for it, 0 or 1.
@@ -75,52 +82,51 @@ class Reformulator:
             if frozenset(evidence) not in pool.queries:
                 first_row.setdefault((id(pool), frozenset(evidence)), row)
         rows = list(first_row.values())
-        entering = [(states[row][0], in_order(*states[row])) for row in rows]
-        self._widen(unread, entering)
-        encoded = [0] * len(states)
-        for row in rows if self.reencode else ():
-            encoded[row] = 1
-        return encoded
+        encoding = [
+            row for row in rows if self.reencode and (worth_encoding is None or worth_encoding[row])
+        ]
+        moving = [row for row in rows if row not in encoding]
+        self._widen(
+            unread,
+            [(states[row][0], in_order(*states[row])) for row in moving],
+            [(states[row][0], in_order(*states[row])) for row in encoding],
+        )
+        return [int(row in encoding) for row in range(len(states))]
 
     def _widen(
         self,
         unread: Sequence[tuple[CandidatePool, int]],
-        entering: Sequence[tuple[CandidatePool, Evidence]],
+        moving: Sequence[tuple[CandidatePool, Evidence]],
+        encoding: Sequence[tuple[CandidatePool, Evidence]],
     ) -> None:
         """Read passages and ask the queries of states, all in one search.
 
         Args:
             unread: Pools with a passage each, all different.
-            entering: Pools with the evidence of a state, likewise.
+            moving: Pools with the evidence of a state whose query moves as a vector, likewise.
+            encoding: The same of states whose text is encoded.
         """
-        if not unread and not entering:
-            return
         requests: list[tuple[CandidatePool, Evidence]] = [(pool, (slot,)) for pool, slot in unread]
-        texts: list[str | None] = [None] * len(entering)
-        if self.reencode:
-            state_texts = [state_text(pool, evidence) for pool, evidence in entering]
-            texts = [*state_texts]
-            moved = self._moved(requests)
-            queries = np.concatenate([moved, self._encoder.encode(state_texts)])
-            row_of_state = list(range(len(requests), len(queries)))
-            requests += entering
-        else:
-            # What one passage alone leads to is the query of the state that read it alone.
-            row_of = {(id(pool), evidence): row for row, (pool, evidence) in enumerate(requests)}
-            for pool, evidence in entering:
-                if (id(pool), evidence) not in row_of:
-                    row_of[id(pool), evidence] = len(requests)
-                    requests.append((pool, evidence))
-            queries = self._moved(requests)
-            row_of_state = [row_of[id(pool), evidence] for pool, evidence in entering]
-        hits = search_nearest([pool for pool, _ in requests], queries)
+        # What one passage alone leads to is the query of the state that read it alone.
+        row_of = {(id(pool), evidence): row for row, (pool, evidence) in enumerate(requests)}
+        for pool, evidence in moving:
+            if (id(pool), evidence) not in row_of:
+                row_of[id(pool), evidence] = len(requests)
+                requests.append((pool, evidence))
+        texts = [state_text(pool, evidence) for pool, evidence in encoding]
+        queries = self._moved(requests)
+        if texts:
+            queries = np.concatenate([queries, self._encoder.encode(texts)])
+        hits = search_nearest([pool for pool, _ in (*requests, *encoding)], queries)
         rows_by_pool: dict[int, list[int]] = {}
         for row, (pool, _) in enumerate(unread):
             rows_by_pool.setdefault(id(pool), []).append(row)
         for rows in rows_by_pool.values():
             slots = [unread[row][1] for row in rows]
             unread[rows[0]][0].read(slots, queries[rows], [hits[row] for row in rows])
-        for (pool, evidence), row, text in zip(entering, row_of_state, texts, strict=True):
+        asking = [(row_of[id(pool), evidence], None) for pool, evidence in moving]
+        asking += [(len(requests) + i, text) for i, text in enumerate(texts)]
+        for (pool, evidence), (row, text) in zip((*moving, *encoding), asking, strict=True):
             pool.ask([evidence], queries[row : row + 1], [text], [hits[row]])
 
     def _moved(self, states: Sequence[tuple[CandidatePool, Evidence]]) -> Vectors:
@@ -166,11 +172,17 @@ class CrossFittedReformulator:
             out[rows] = one.first([questions[row] for row in rows], vectors[rows])
         return out
 
-    def enter(self, states: Sequence[tuple[CandidatePool, Evidence]]) -> list[int]:
+    def enter(
+        self,
+        states: Sequence[tuple[CandidatePool, Evidence]],
+        worth_encoding: Sequence[bool] | None = None,
+    ) -> list[int]:
         """As `Reformulator.enter`."""
         encoded = [0] * len(states)
         for one, rows in self._by_part([pool.question for pool, _ in states]):
-            for row, count in zip(rows, one.enter([states[row] for row in rows]), strict=True):
+            worth = None if worth_encoding is None else [worth_encoding[row] for row in rows]
+            counts = one.enter([states[row] for row in rows], worth)
+            for row, count in zip(rows, counts, strict=True):
                 encoded[row] = count
         return encoded
 

@@ -1,11 +1,13 @@
 """Beam search over the states of the decision process, batched over questions.
 
 One hop is one pass of the policy over every prefix of every beam, and one encoder pass over the
-states that they lead to. Prefixes with equal evidence are one state: their probabilities add.
+states that they lead to and that are probable enough for it. Prefixes with equal evidence are one
+state: their probabilities add.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -216,8 +218,11 @@ class BeamSearch:
 
     def _enter(self, episodes: list[Episode]) -> None:
         """Enter the states of the beams: read, encoded and searched for together."""
-        states = [(e, prefix.evidence) for e in episodes for prefix in e.prefixes]
-        encoded = self.reformulator.enter([(e.pool, evidence) for e, evidence in states])
+        states = [(e, prefix) for e in episodes for prefix in e.prefixes]
+        encoded = self.reformulator.enter(
+            [(e.pool, prefix.evidence) for e, prefix in states],
+            [math.exp(prefix.log_prob) >= self.effort.encode_above for _, prefix in states],
+        )
         for (episode, _), count in zip(states, encoded, strict=True):
             episode.encoded += count
 

@@ -112,6 +112,32 @@ def test_entering_reads_what_was_not_read_and_asks_once(small, encoded_texts) ->
     assert reformulator.enter([]) == []
 
 
+def test_what_is_not_worth_a_pass_moves_and_is_asked_in_the_same_search(
+    small, encoded_texts, monkeypatch
+) -> None:
+    pool = small.pool(LAKE)
+    a, b, c = small.slots("p-ada-lind", "p-varn", "p-tolle")
+    batches: list[int] = []
+    search = small.view.dense.search
+    monkeypatch.setattr(
+        small.view.dense,
+        "search",
+        lambda queries, k, **options: batches.append(len(queries)) or search(queries, k, **options),
+    )
+    states = [(pool, (a,)), (pool, (a, b)), (pool, (b, c))]
+    assert small.reformulator().enter(states, [False, True, False]) == [0, 1, 0]
+    assert encoded_texts == [pool.query((a, b)).text]
+    assert batches == [5]  # three passages, of which the first leads where its state does
+    moved = small.pool(LAKE)
+    for evidence in ((a,), (b, c)):
+        assert pool.query(evidence).text is None
+        small.enter(moved, evidence, reencode=False)
+        one, other = pool.query(evidence), moved.query(evidence)
+        np.testing.assert_allclose(one.vector, other.vector, atol=1e-6)
+        assert one.hits == other.hits
+    assert small.reformulator(reencode=False).enter([(pool, (a, c))], [True]) == [0]
+
+
 def test_a_state_opens_what_its_query_brings(demo, demo_questions) -> None:
     pool = demo.pool(demo_questions[0].text)
     evidence = tuple(pool.slots[:2])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -69,6 +70,21 @@ def test_a_real_network_equals_enumeration(toy, random_policy, enumerate_walks) 
     episode = run(toy, policy, everything(1))
     assert episode.read_mass == pytest.approx(expected.score, rel=1e-3, abs=1e-7)
     assert sum(math.exp(e.log_prob) for e in episode.terminals) == pytest.approx(1, abs=1e-4)
+
+
+def test_states_are_encoded_where_they_are_probable_enough(toy, table_policy) -> None:
+    policy = table_policy(1)
+    threshold = 0.1
+    episode = run(toy, policy, replace(everything(2), encode_above=threshold))
+    probability: dict[frozenset[int], float] = {}
+    for state in episode.expanded:
+        probability[frozenset(state.evidence)] = math.exp(state.log_prob)
+    texts = {state: query.text for state, query in episode.pool.queries.items() if state}
+    assert {state for state, text in texts.items() if text is not None} == {
+        state for state in texts if probability[state] >= threshold
+    }
+    assert 0 < episode.encoded - 1 < len(texts)
+    assert run(toy, policy, everything(2)).encoded - 1 == len(texts)
 
 
 def test_prefixes_of_equal_evidence_are_one_state(toy, table_policy) -> None:
