@@ -49,8 +49,8 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for corpus, questions in args.set:
         with closing(OpenCorpus(corpus, questions, encoder)) as opened:
-            asked = [question for question in opened.questions if question.supporting_ids]
-            boot = Bootstrap(clusters_of(asked))
+            with_gold = [question for question in opened.questions if question.supporting_ids]
+            boot = Bootstrap(clusters_of(with_gold))
             first: NDArray[np.float64] | None = None
             for threshold in args.above:
                 recall, passes = walked(policy, opened, args.effort, threshold)
