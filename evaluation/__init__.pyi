@@ -37,6 +37,7 @@ from .evaluate import (
 from .gate import (
     Verdict as Verdict,
     judge_by_feedback as judge_by_feedback,
+    judge_in_turn as judge_in_turn,
     judge_by_questions as judge_by_questions,
 )
 from .report import (

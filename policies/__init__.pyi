@@ -29,6 +29,14 @@ from .feedback.off_policy import (
     TuneConfig as TuneConfig,
     tune as tune,
 )
+from .feedback.learned_ranking import (
+    RankingConfig as RankingConfig,
+    RankedRecall as RankedRecall,
+    learn_ranking as learn_ranking,
+    rank_again as rank_again,
+)
+from .feedback.store_walkers import StoreWalkers as StoreWalkers
+from .networks.feedback_ranking import FeedbackRanking as FeedbackRanking
 from .networks.frozen_policy import FrozenPolicy as FrozenPolicy
 from .networks.network_config import NetworkConfig as NetworkConfig
 from .networks.policy_network import PolicyNetwork as PolicyNetwork

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from hoptrail.outputs.hub import front_matter
 from hoptrail.policies.folder import HEADING
+from hoptrail.policies.networks.feedback_ranking import FeedbackRanking
 from hoptrail.policies.networks.score_calibration import ScoreCalibration
 from hoptrail.policies.reformulation.learned import LearnedReformulator
 
@@ -18,6 +19,7 @@ class DescribedPolicy(Protocol):
     rerank_weight: float
     reformulator: LearnedReformulator | None
     scores: ScoreCalibration | None
+    feedback_ranking: FeedbackRanking | None
     card: dict[str, Any]
 
     @property
@@ -50,6 +52,7 @@ def readme(policy: DescribedPolicy) -> str:
         *_reformulator_line(policy),
         *_rerank_line(card.get("joint"), policy.rerank_weight),
         *_score_lines(policy),
+        *_feedback_lines(policy),
         f"- command: `{card.get('command') or 'train(...)'}`",
         "",
         "| trained on | sha256 of the questions begins |",
@@ -112,6 +115,24 @@ def _score_lines(policy: DescribedPolicy) -> list[str]:
             + _reading_text(figures)
         )
     return [*lines, _stopping_line(policy.scores)]
+
+
+def _feedback_lines(policy: DescribedPolicy) -> list[str]:
+    ranking = policy.feedback_ranking
+    if ranking is None:
+        return []
+    fit, record = ranking.fit, policy.card.get("feedback") or {}
+    lines = [
+        f"- feedback: orders the best passages anew by {len(ranking.useful.weights)} weights, "
+        f"learned from {fit.get('recalls')} recalls: {fit.get('useful')} of their "
+        f"{fit.get('judged')} judged passages were useful, and {100 * ranking.noise:.0f} % of the "
+        "judgements are taken as wrong"
+    ]
+    if record.get("command"):
+        lines[0] += f"; by `{record['command']}`"
+    if record.get("gate"):
+        lines.append(f"  - {record['gate']['verdict']}")
+    return lines
 
 
 def _reading_text(figures: Mapping[str, float]) -> str:

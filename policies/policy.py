@@ -28,6 +28,7 @@ from hoptrail.policies.environment.feature_names import FEATURES_VERSION
 from hoptrail.policies.environment.state import StateBatch
 from hoptrail.policies.folder import check_folder
 from hoptrail.policies.networks.array_network import mean_log_pi
+from hoptrail.policies.networks.feedback_ranking import FeedbackRanking
 from hoptrail.policies.networks.frozen_policy import RERANK_WEIGHT as RERANK_WEIGHT
 from hoptrail.policies.networks.frozen_policy import (
     SETTINGS,
@@ -57,6 +58,7 @@ class Policy(nn.Module):
         rerank_weight: What effort `thorough` gives the joint fit; see `policies.search.reranker`.
         reformulator: What asks the next query, where one was trained; a fixed rule otherwise.
         scores: What makes probabilities of a walk, where it was fitted; there are none otherwise.
+        feedback_ranking: What orders the best passages anew, where it was learned from feedback.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Policy(nn.Module):
         rerank_weight: float = RERANK_WEIGHT,
         reformulator: LearnedReformulator | None = None,
         scores: ScoreCalibration | None = None,
+        feedback_ranking: FeedbackRanking | None = None,
     ) -> None:
         super().__init__()
         if not members:
@@ -78,6 +81,7 @@ class Policy(nn.Module):
         self.relations = relations
         self.reformulator = reformulator
         self.scores = scores
+        self.feedback_ranking = feedback_ranking
 
     @property
     def config(self) -> NetworkConfig:
@@ -100,8 +104,8 @@ class Policy(nn.Module):
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the weights: tells policies apart."""
-        return weights_fingerprint(module_arrays(self), self.reformulator)
+        """A hash of all weights that rank: tells policies apart."""
+        return weights_fingerprint(module_arrays(self), self.reformulator, self.feedback_ranking)
 
     def __repr__(self) -> str:
         return f"<Policy {len(self.members)} networks, {self.size:,} weights>"
@@ -122,6 +126,7 @@ class Policy(nn.Module):
             rerank_weight=self.rerank_weight,
             reformulator=self.reformulator,
             scores=self.scores,
+            feedback_ranking=self.feedback_ranking,
         )
 
     def forward(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
@@ -179,6 +184,8 @@ class Policy(nn.Module):
             "scores": self.scores.describe() if self.scores else None,
             "card": self.card,
         }
+        if self.feedback_ranking is not None:
+            settings["feedback_ranking"] = self.feedback_ranking.describe()
         state = self.members.state_dict(prefix="members.")
         weights = {name: tensor.contiguous() for name, tensor in state.items()}
         try:
@@ -223,6 +230,7 @@ class Policy(nn.Module):
             rerank_weight=frozen.rerank_weight,
             reformulator=frozen.reformulator,
             scores=frozen.scores,
+            feedback_ranking=frozen.feedback_ranking,
         ).eval()
 
     @classmethod

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,7 @@ from hoptrail.policies.environment.efforts import Effort
 from hoptrail.policies.environment.feature_names import PairFeature
 from hoptrail.policies.environment.reformulation import Reformulator
 from hoptrail.policies.environment.terms import Lexicon
+from hoptrail.policies.networks.feedback_ranking import DEPTH as DEPTH_OF_FEEDBACK
 from hoptrail.policies.networks.score_calibration import ScoreCalibration
 from hoptrail.policies.relations.relation_beam import RelationRetriever, scorer_of
 from hoptrail.policies.result import TRAILS, Decided, RetrievalResult
@@ -51,15 +52,31 @@ from hoptrail.policies.search.scoring import (
     blend_with_search,
     log_lengths,
     rank_first,
+    reorder,
     round_score,
     search_fit,
 )
-from hoptrail.policies.search.walk_features import DEPTH, walk_features
+from hoptrail.policies.search.walk_features import DEPTH, ranking_features, walk_features
 from hoptrail.types import Hop, Trail
 
 if TYPE_CHECKING:
     from hoptrail.policies.policy import AnyPolicy
     from hoptrail.policies.search.sampled_beam import SampledBeam
+
+
+@dataclass(frozen=True, slots=True)
+class _ScoredWalk:
+    """A question that has been walked, and the scores of what was found, step by step."""
+
+    episode: Episode
+    trails: tuple[Decided, ...]
+    search_fit: Reals | None
+    """As search had a say in the scores; None where it had none, or by length."""
+    blended: Scores
+    """Before candidates were judged jointly."""
+    judged: Scores
+    """After."""
+    rerank_fit: RerankFit
 
 
 class PolicyRetriever:
@@ -97,6 +114,7 @@ class PolicyRetriever:
             else None
         )
         self.calibration = policy.scores
+        self.feedback_ranking = policy.feedback_ranking
         self._log_lengths = _log_lengths(view)
         self._over_relations: RelationRetriever | None = None
         if len(graph.entity_names()):  # a trail that reads the topic has a hop less to walk
@@ -127,6 +145,32 @@ class PolicyRetriever:
         with one_blas_thread():
             return self._retrieved(questions, k, allowed, explore, explained)
 
+    def describe_ranking(
+        self, question: str, count: int, *, allowed: NDArray[np.bool_] | None = None
+    ) -> tuple[NDArray[np.int64], dict[str, Reals]] | None:
+        """What a ranking learned from feedback may weigh, of a ranking without one.
+
+        Args:
+            question: In words.
+            count: How many passages of the ranking, where the scope holds as many.
+            allowed: `(capacity,)` the slots that may be read and ranked; all by default.
+
+        Returns:
+            The slots, best first, `(n,)`, and their features by name, `(n,)` each. None where
+            there is nothing to walk, or the walk is one over relations.
+        """
+        with one_blas_thread():
+            if not (self.scope.view.size if allowed is None else allowed.any()):
+                return None
+            over_relations = self._over_relations
+            if over_relations is not None and over_relations.topics(question, allowed):
+                return None
+            [walk] = self._walks([question], allowed, None)
+            score, slots = _ranked(walk, count)
+            slots += _rest(walk.episode.pool, score, count - len(slots))
+            columns = ranking_features(walk.episode, slots, score)
+            return np.asarray(slots, dtype=np.int64), columns
+
     def _retrieved(
         self,
         questions: Sequence[str],
@@ -156,6 +200,37 @@ class PolicyRetriever:
         explained: int,
     ) -> list[RetrievalResult]:
         """The walks over what passages say; see `hoptrail.policies.search.beam`."""
+        walks = self._walks(questions, allowed, explore)
+        ranked_anew = explore is None  # what was drawn is put first, by no formula
+        scores = [self._learned_order(walk) if ranked_anew else walk.judged for walk in walks]
+        firsts_encoded = int(self.reformulator.learned is not None)
+        results = [
+            _finish(walk, one, k, firsts_encoded, self.calibration)
+            for walk, one in zip(walks, scores, strict=True)
+        ]
+        if not explained or explore is not None:
+            return results
+        explanations = (
+            explain(
+                walk.episode,
+                result.slots[:explained].tolist(),
+                walk.blended,
+                walk.judged,
+                one,
+                walk.search_fit,
+                self._log_lengths,
+            )
+            for walk, one, result in zip(walks, scores, results, strict=True)
+        )
+        return [
+            replace(result, explanations=explanation)
+            for result, explanation in zip(results, explanations, strict=True)
+        ]
+
+    def _walks(
+        self, questions: Sequence[str], allowed: NDArray[np.bool_] | None, explore: int | None
+    ) -> list[_ScoredWalk]:
+        """Each question walked to its end, and what was found scored."""
         if not questions:
             return []
         vectors = self.encoder.encode(list(questions))
@@ -186,30 +261,20 @@ class PolicyRetriever:
         reranked = [(one, NOT_RERANKED) for one in scores]
         if self.reranker:
             reranked = self.reranker.rerank([episode for episode, _ in walks], scores)
-        firsts_encoded = int(self.reformulator.learned is not None)
-        results = [
-            _finish(episode, one, k, trails, fit, firsts_encoded, self.calibration)
-            for (episode, trails), (one, fit) in zip(walks, reranked, strict=True)
-        ]
-        if not explained or explore is not None:  # what was drawn is put first, by no formula
-            return results
-        explanations = (
-            explain(
-                episode,
-                result.slots[:explained].tolist(),
-                before,
-                after,
-                fit,
-                self._log_lengths,
-            )
-            for (episode, _), result, before, (after, _), fit in zip(
-                walks, results, scores, reranked, search_fits, strict=True
-            )
-        )
         return [
-            replace(result, explanations=explanation)
-            for result, explanation in zip(results, explanations, strict=True)
+            _ScoredWalk(episode, tuple(trails), fit, blended, judged, rerank_fit)
+            for (episode, trails), fit, blended, (judged, rerank_fit) in zip(
+                walks, search_fits, scores, reranked, strict=True
+            )
         ]
+
+    def _learned_order(self, walk: _ScoredWalk) -> Scores:
+        """The scores in the order that was learned from feedback, where one was."""
+        if self.feedback_ranking is None:
+            return walk.judged
+        score, slots = _ranked(walk, DEPTH_OF_FEEDBACK)
+        order = self.feedback_ranking.order(ranking_features(walk.episode, slots, score))
+        return reorder(walk.judged, [slots[place] for place in order])
 
     @cached_property
     def _sampled(self) -> SampledBeam:
@@ -246,21 +311,28 @@ def _log_lengths(view: View) -> NDArray[np.float64] | None:
     return by_slot
 
 
+def _ranked(
+    walk: _ScoredWalk, depth: int, scores: Scores | None = None
+) -> tuple[dict[int, float], list[int]]:
+    """The scores of a walk, rounded, and the best by them, equals by content; at most `depth`."""
+    values = walk.judged if scores is None else scores
+    score = {slot: round_score(value) for slot, value in values.items()}
+    key = walk.episode.pool.scope.view.content_key
+    return score, sorted(score, key=lambda slot: (-score[slot], key(slot)))[:depth]
+
+
 def _finish(
-    episode: Episode,
+    walk: _ScoredWalk,
     scores: Scores,
     k: int,
-    trails: Sequence[Decided],
-    fit: RerankFit,
     firsts_encoded: int,
     calibration: ScoreCalibration | None,
 ) -> RetrievalResult:
     """The ranking and the trails of a question that has been walked."""
+    episode, fit = walk.episode, walk.rerank_fit
     pool = episode.pool
-    view = pool.scope.view
-    score = {slot: round_score(value) for slot, value in scores.items()}
     depth = max(k, DEPTH)
-    slots = sorted(score, key=lambda slot: (-score[slot], view.content_key(slot)))[:depth]
+    score, slots = _ranked(walk, depth, scores)
     rest = _rest(pool, score, depth - len(slots))
     features = walk_features(episode, [*slots, *rest], score)
     probabilities = complete = prices = None
@@ -277,7 +349,7 @@ def _finish(
         read=tuple(pool.reads),
         candidates=len(pool.slots),
         texts_encoded=episode.encoded + firsts_encoded + fit.texts,
-        decided=tuple(trails),
+        decided=walk.trails,
         pairs_scored=fit.pairs,
         features=features,
         probabilities=probabilities,

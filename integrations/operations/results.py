@@ -40,6 +40,7 @@ class SharesResult(BaseModel):
     length: float
     total: float
     judge: float
+    feedback: float
 
 
 class SourceResult(BaseModel):

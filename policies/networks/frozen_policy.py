@@ -1,10 +1,11 @@
 """A trained policy that decides and learns nothing: what answers a recall, without PyTorch.
 
 A policy is a folder of three files: `policy.safetensors` (the weights), `policy.json` (the shape
-of the networks, the names of the features that they read, what calibrates their scores, and the
-card as data) and `README.md` (the card for people). It may hold several networks, trained from
-different seeds; π is then the mean of theirs. Two files beside them are optional:
-`reformulator.safetensors` asks the next query, `relations.safetensors` leads walks over relations.
+of the networks, the names of the features that they read, what calibrates their scores, the ranking
+that was learned from feedback if one was, and the card as data) and `README.md` (the card for
+people). It may hold several networks, trained from different seeds; π is then the mean of theirs.
+Two files beside them are optional: `reformulator.safetensors` asks the next query,
+`relations.safetensors` leads walks over relations.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from hoptrail.learning.arrays.tensor_files import (
 from hoptrail.policies.environment.feature_names import COLUMNS, FEATURES_VERSION
 from hoptrail.policies.environment.state import StateBatch
 from hoptrail.policies.networks.array_network import ArrayNetwork, mean_log_pi
+from hoptrail.policies.networks.feedback_ranking import FeedbackRanking
 from hoptrail.policies.networks.network_config import NetworkConfig
 from hoptrail.policies.networks.relation_scorer import ArrayRelationScorer
 from hoptrail.policies.networks.score_calibration import ScoreCalibration
@@ -55,6 +57,7 @@ class FrozenPolicy:
         rerank_weight: What effort `thorough` gives the joint fit; see `policies.search.reranker`.
         reformulator: What asks the next query, where one was trained; a fixed rule otherwise.
         scores: What makes probabilities of a walk, where it was fitted; there are none otherwise.
+        feedback_ranking: What orders the best passages anew, where it was learned from feedback.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class FrozenPolicy:
         rerank_weight: float = RERANK_WEIGHT,
         reformulator: LearnedReformulator | None = None,
         scores: ScoreCalibration | None = None,
+        feedback_ranking: FeedbackRanking | None = None,
     ) -> None:
         self.members = tuple(members)
         self.card: dict[str, Any] = dict(card or {})
@@ -73,6 +77,7 @@ class FrozenPolicy:
         self.rerank_weight = rerank_weight
         self.reformulator = reformulator
         self.scores = scores
+        self.feedback_ranking = feedback_ranking
 
     def __repr__(self) -> str:
         return f"<FrozenPolicy {len(self.members)} networks, {self.size:,} weights>"
@@ -84,7 +89,7 @@ class FrozenPolicy:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the weights: tells policies apart."""
+        """A hash of all weights that rank: tells policies apart."""
         weights = {
             f"members.{number}.{name}": array
             for number, member in enumerate(self.members)
@@ -93,7 +98,7 @@ class FrozenPolicy:
         if self.relations is not None:
             named = self.relations.weights.items()
             weights |= {f"relations.{name}": array for name, array in named}
-        return weights_fingerprint(weights, self.reformulator)
+        return weights_fingerprint(weights, self.reformulator, self.feedback_ranking)
 
     def first(self, networks: int | None) -> FrozenPolicy:
         """The policy that only the first so many of its networks make; all of them for None.
@@ -110,6 +115,7 @@ class FrozenPolicy:
             rerank_weight=self.rerank_weight,
             reformulator=self.reformulator,
             scores=self.scores,
+            feedback_ranking=self.feedback_ranking,
         )
 
     def decide(self, states: StateBatch) -> tuple[Array, Array]:
@@ -163,6 +169,8 @@ class FrozenPolicy:
             rerank_weight = _rerank_weight(settings)
             calibration = settings.get("scores")
             scores = None if calibration is None else ScoreCalibration.parse(calibration)
+            ranking = settings.get("feedback_ranking")
+            feedback_ranking = None if ranking is None else FeedbackRanking.parse(ranking)
             card = settings.get("card") or {}
         except FAULTS as error:
             raise PolicyError(f"the policy in {folder} is damaged: {reason(error)}") from error
@@ -173,6 +181,7 @@ class FrozenPolicy:
             rerank_weight=rerank_weight,
             reformulator=LearnedReformulator.load(folder / REFORMULATOR),
             scores=scores,
+            feedback_ranking=feedback_ranking,
         )
 
     @classmethod
@@ -181,12 +190,17 @@ class FrozenPolicy:
         return cls.load(SHIPPED)
 
 
-def weights_fingerprint(weights: Tensors, reformulator: LearnedReformulator | None) -> str:
+def weights_fingerprint(
+    weights: Tensors,
+    reformulator: LearnedReformulator | None,
+    feedback_ranking: FeedbackRanking | None,
+) -> str:
     """A hash of a policy's weights.
 
     Args:
         weights: Of all its networks, by name.
         reformulator: Where it has one.
+        feedback_ranking: Where it has one.
     """
     digest = hashlib.sha256()
     for name, array in sorted(weights.items()):
@@ -194,6 +208,8 @@ def weights_fingerprint(weights: Tensors, reformulator: LearnedReformulator | No
         digest.update(np.ascontiguousarray(array).tobytes())
     if reformulator is not None:
         digest.update(reformulator.fingerprint.encode())
+    if feedback_ranking is not None:
+        digest.update(feedback_ranking.fingerprint.encode())
     return digest.hexdigest()[:16]
 
 

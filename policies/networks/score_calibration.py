@@ -97,17 +97,24 @@ class LogisticModel:
     """By the name of the feature, of its raw value."""
     intercept: float
 
-    def probability(self, columns: Mapping[str, Reals]) -> Reals:
-        """Of each row, `(n,)`.
+    def odds(self, columns: Mapping[str, Reals]) -> Reals:
+        """The logarithm of the odds of each row, w · x + b, `(n,)`.
 
         Args:
             columns: By name, `(n,)`; those that it does not weigh are not looked at.
         """
-        odds = sum(
+        return sum(
             (weight * columns[name] for name, weight in self.weights.items()),
             start=np.full(len(next(iter(columns.values()))), self.intercept),
         )
-        return np.clip(1 / (1 + np.exp(-odds)), SURE, 1 - SURE)
+
+    def probability(self, columns: Mapping[str, Reals]) -> Reals:
+        """Of each row, `(n,)`.
+
+        Args:
+            columns: As `odds` takes them.
+        """
+        return np.clip(1 / (1 + np.exp(-self.odds(columns))), SURE, 1 - SURE)
 
     def describe(self) -> dict[str, Any]:
         """Its numbers, as JSON has them."""
@@ -125,11 +132,11 @@ class LogisticModel:
             ValueError: It is not that, or weighs another feature.
         """
         if not isinstance(value, dict) or not isinstance(value.get("weights"), dict):
-            raise ValueError(f"a calibration should hold weights by name, got {shown(value)}")
+            raise ValueError(f"a fit should hold weights by name, got {shown(value)}")
         weights = {name: _number(weight, name) for name, weight in value["weights"].items()}
         unknown = [name for name in weights if name not in names]
         if unknown:
-            raise ValueError(f"its calibration weighs {unknown[0]!r}, which this hoptrail lacks")
+            raise ValueError(f"a fit weighs the feature {unknown[0]!r}, which this hoptrail lacks")
         return cls(weights, _number(value.get("intercept"), "intercept"))
 
 

@@ -208,7 +208,7 @@ def _save_policy(training: MarginalTraining, run: MarginalRun, config: MarginalC
     policy, before = training.policy, run.policy
     if policy is None or run.policy_out is None:
         return
-    policy.scores = None
+    policy.scores = policy.feedback_ranking = None
     policy.card = {
         **before.card,
         "objective": f"{before.card.get('objective')}, marginal with a reader",

@@ -122,16 +122,16 @@ def train_relations(
         )
     cached = query_side(CachedEncoder(encoder))  # questions and names, as on a walk
     vectors = cached.encode([question.text for question in ready])
-    vectors_of_relations = relation_vectors(names, cached)
-    scorer, curve = fit(ready, vectors, vectors_of_relations, cached.fingerprint, config, tell)
-    members = [member for member in policy.members if isinstance(member, PolicyNetwork)]
+    by_name = relation_vectors(names, cached)
+    scorer, curve = fit(ready, vectors, by_name, cached.fingerprint, config, tell)
     trained = Policy(
-        members,
+        [member for member in policy.members if isinstance(member, PolicyNetwork)],
         policy.card,
         scorer,
         rerank_weight=policy.rerank_weight,
         reformulator=policy.reformulator,
         scores=policy.scores,
+        feedback_ranking=policy.feedback_ranking,
     )
     trained.card["relations"] = {
         "command": command,

@@ -39,6 +39,7 @@ def explain(
     episode: Episode,
     slots: Sequence[int],
     blended: Scores,
+    judged: Scores,
     scores: Scores,
     fit: Reals | None,
     log_lengths: Reals | None,
@@ -49,7 +50,8 @@ def explain(
         episode: The walk, which is over.
         slots: The hits.
         blended: Scores before candidates were judged jointly.
-        scores: Scores after.
+        judged: Scores after.
+        scores: Scores in the end, in the order that was learned from feedback where one was.
         fit: Of the candidates with read mass, in their order, as they were blended with search.
         log_lengths: By slot of the view where its passages differ much in length, in its place.
     """
@@ -67,12 +69,17 @@ def explain(
             Shares(
                 **{name: round_score(float(values[i])) for name, values in factors.items()},
                 links=round_score(float(links[i])),
-                judge=round_score(scores[slot] / blended[slot] if blended[slot] else 1.0),
+                judge=_factor(blended[slot], judged[slot]),
+                feedback=_factor(judged[slot], scores[slot]),
             ),
             sources_of(pool, slot, link_from),
         )
         for i, slot in enumerate(hits)
     }
+
+
+def _factor(before: float, after: float) -> float:
+    return round_score(after / before if before else 1.0)
 
 
 def _search_factors(episode: Episode, hits: Sequence[int], fit: Reals) -> Mapping[str, Reals]:

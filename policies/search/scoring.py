@@ -26,6 +26,10 @@ the question's own rankings:
     score(i) = exp(Σ over f of LENGTH_WEIGHTS[f] · f(i)),  total as the read mass,
     f of log(read_mass(i) + FLOOR), sparse z(i), dense z(i), log(l(i) + 5)
 
+A policy that learned a ranking from feedback (`hoptrail.policies.networks.feedback_ranking`) orders
+the first passages anew in the end. Their scores stay the same numbers, each that of the place that
+a passage has now (`reorder`), so that scores fall along every ranking.
+
 A recall that explores ranks what it drew first instead of the second step (`rank_first`).
 """
 
@@ -187,6 +191,17 @@ def rank_first(scores: Mapping[int, float], slots: Iterable[int]) -> Scores:
     first = list(dict.fromkeys(slots))
     top = max(scores.values(), default=0.0)
     return {**scores, **{slot: top + len(first) - i for i, slot in enumerate(first)}}
+
+
+def reorder(scores: Mapping[int, float], slots: Sequence[int]) -> Scores:
+    """Scores that put some candidates in another order: each gets that of the place that it takes.
+
+    Args:
+        scores: By slot.
+        slots: Some of them, in their new order.
+    """
+    places = sorted((scores[slot] for slot in slots), reverse=True)
+    return {**scores, **dict(zip(slots, places, strict=True))}
 
 
 def round_score(score: float) -> float:

@@ -3,7 +3,8 @@
 Nothing here depends on the width or the axes of the encoder's vectors. How large the memory is
 counts by itself, and z-scores are taken relative to √(2 ln n), where the best of n passages lies by
 chance alone. `hoptrail.policies.networks.score_calibration` names the features, and makes
-probabilities of them.
+probabilities of them. `hoptrail.policies.networks.feedback_ranking` names those that a ranking
+learned from feedback weighs.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from hoptrail.policies.environment.candidates import CandidatePool
 from hoptrail.policies.environment.terms import Incidence
+from hoptrail.policies.networks.feedback_ranking import RANKING_FEATURES
 from hoptrail.policies.networks.score_calibration import (
     PASSAGE_FEATURES,
     PREFIX_FEATURES,
@@ -65,6 +67,39 @@ def walk_features(episode: Episode, slots: Sequence[int], scores: Scores) -> Wal
         dict(zip(PASSAGE_FEATURES, values, strict=True)),
         dict(zip(PREFIX_FEATURES, of_prefixes, strict=True)),
     )
+
+
+def ranking_features(episode: Episode, slots: Sequence[int], scores: Scores) -> dict[str, Reals]:
+    """What a ranking learned from feedback may weigh, by the names of `RANKING_FEATURES`, `(n,)`.
+
+    Args:
+        episode: A walk that is over.
+        slots: The first n of its ranking, as it is without one.
+        scores: By slot; what is missing scores 0.
+    """
+    pool, mass, at = episode.pool, episode.read_mass, np.asarray(slots, dtype=np.int64)
+    first, best = _query_z(pool, slots)
+    sparse, dense, _ = pool.z_scores(slots)
+    values = (
+        _log(np.asarray([mass.get(slot, 0.0) for slot in slots])),
+        _log(np.asarray([scores.get(slot, 0.0) for slot in slots])),
+        best,
+        _question_terms(pool, slots),
+        sparse.astype(np.float64),
+        dense.astype(np.float64),
+        first,
+        _log(np.asarray([_mass_beside(episode, slot) for slot in slots])),
+        np.log(pool.scope.view.sparse.lengths(at) + 1.0),
+        np.log1p(np.arange(len(at))),
+    )
+    return dict(zip(RANKING_FEATURES, values, strict=True))
+
+
+def _mass_beside(episode: Episode, slot: int) -> float:
+    """The greatest read mass of a passage that a link, or a step of a sequence, joins to one."""
+    graph, mass = episode.pool.scope.graph, episode.read_mass
+    linked = (*graph.links(slot), *graph.back_links(slot))
+    return max((mass.get(other, 0.0) for other, _, _ in linked), default=0.0)
 
 
 def _candidates_allowed(pool: CandidatePool) -> int:

@@ -111,6 +111,9 @@ class Shares:
     """The same for all hits then: keeps the sum of all scores what the policy made it."""
     judge: float = 1.0
     """What judging it jointly with what was read made of its score, at effort `thorough`."""
+    feedback: float = 1.0
+    """What a ranking that the policy learned from feedback made of its score: that of the place
+    that it takes there, against that of the place that it had."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,7 +19,9 @@ from hoptrail.memory.encoders import transformer as encoders
 from hoptrail.memory.feedback import Feedback, LoggedRecall, LoggedTrail
 from hoptrail.memory.store import Store
 from hoptrail.memory.testing.hash_encoder import HashEncoder
+from hoptrail.policies.feedback.learned_ranking import RankedRecall, RankingConfig
 from hoptrail.policies.feedback.off_policy import TuneConfig
+from hoptrail.policies.networks.feedback_ranking import LOG_SCORE, RANKING_FEATURES
 from hoptrail.policies.networks.network_config import NetworkConfig
 from hoptrail.policies.networks.policy_network import PolicyNetwork
 from hoptrail.policies.policy import Policy
@@ -130,22 +133,69 @@ def few(monkeypatch) -> None:
 
 @pytest.mark.usefixtures("few")
 def test_an_update_that_helps_is_let_through_and_written(file, policy, tmp_path) -> None:
-    config = TuneConfig(epochs=3, batch=4, learning_rate=3e-3)
     with Store(file, encoder=HashEncoder()) as store:
         update = learn_from_use(
-            store, policy, tmp_path / "new", encoder=HashEncoder(), config=config, command="x"
+            store, policy, tmp_path / "new", encoder=HashEncoder(), command="train feedback"
         )
     verdict = update.verdict
     assert verdict.accepted
     assert verdict.measure == "average precision"
-    assert 6 <= verdict.questions <= 14 - update.learned
+    assert (update.learned, verdict.questions) == (14, 14)  # every one judges, and teaches others
     assert verdict.after - verdict.before == pytest.approx(verdict.difference.mean)
     assert verdict.difference.low > -1.0
     written = Policy.load(tmp_path / "new")
     assert written.fingerprint == update.policy.fingerprint != policy.fingerprint
+    said = written.card["feedback"]
+    assert said["started from"]["fingerprint"] == policy.fingerprint
+    assert said["gate"]["verdict"] == str(verdict)
+    assert written.feedback_ranking.fit["recalls"] == update.learned
+    for name, weights in policy.state_dict().items():  # the networks are the same
+        assert torch.equal(written.state_dict()[name], weights)
+    card = (tmp_path / "new" / "README.md").read_text("utf-8")
+    assert f"learned from {update.learned} recalls" in card
+    assert "`train feedback`" in card
+    assert str(verdict) in card
+
+
+@pytest.mark.usefixtures("few")
+def test_networks_are_tuned_where_that_is_asked_for(file, policy, tmp_path) -> None:
+    config = TuneConfig(epochs=3, batch=4, learning_rate=3e-3)
+    with Store(file, encoder=HashEncoder()) as store:
+        update = learn_from_use(
+            store, policy, tmp_path / "new", encoder=HashEncoder(), config=config
+        )
+    assert update.verdict.accepted
+    assert 6 <= update.verdict.questions <= 14 - update.learned
+    written = Policy.load(tmp_path / "new")
+    assert written.feedback_ranking is None
+    assert written.fingerprint == update.policy.fingerprint != policy.fingerprint
     assert written.card["started from"]["fingerprint"] == policy.fingerprint
-    assert written.card["gate"]["verdict"] == str(verdict)
+    assert written.card["gate"]["verdict"] == str(update.verdict)
     assert "objective: feedback" in (tmp_path / "new" / "README.md").read_text("utf-8")
+
+
+def ranked_by_rank(number: int, useful: int) -> RankedRecall:
+    """Three passages of which one feature tells: what was useful has it."""
+    rewards = {row: float(row == useful) for row in (1, 2, 3)}
+    columns = {name: np.zeros(3) for name in RANKING_FEATURES}
+    columns[LOG_SCORE] = np.asarray([0.0, -1.0, -2.0])
+    columns["log number of terms"] = np.asarray([float(row == useful) for row in (1, 2, 3)])
+    return RankedRecall(said(number, rewards=rewards), (1, 2, 3), columns)
+
+
+def test_no_question_judges_a_ranking_that_it_taught() -> None:
+    """What one question alone says of a feature does not help that question."""
+    recalls = [ranked_by_rank(number, 1 + number % 3) for number in range(120)]
+    learnable = gate.judge_in_turn(recalls, RankingConfig())
+    assert (learnable.questions, learnable.after) == (120, 100.0)
+    assert learnable.accepted
+    once = [ranked_by_rank(number, 1) for number in range(120)]
+    for recall in once:
+        recall.columns["log number of terms"][:] = 0.0
+    once[7] = ranked_by_rank(7, 3)
+    assert gate.judge_in_turn(once, RankingConfig()).difference.mean == 0.0
+    with pytest.raises(InputError, match="at least 100 questions"):
+        gate.judge_in_turn(recalls[:99], RankingConfig())
 
 
 @pytest.mark.usefixtures("few")
@@ -180,7 +230,7 @@ def test_the_command_says_what_it_did(file, policy, asked, tmp_path, capsys, mon
     policy.save(tmp_path / "old")
     write_jsonl(tmp_path / "held.jsonl", [question_record(q) for q in asked[:7]])
     train = ["train", "--from-feedback", str(file), "--policy", str(tmp_path / "old")]
-    held = ["--questions", str(tmp_path / "held.jsonl"), "--epochs", "1"]
+    held = ["--questions", str(tmp_path / "held.jsonl")]
     monkeypatch.setattr(gate, "MARGIN", 1000.0)
     assert main([*train, *held, "--out", str(tmp_path / "no")]) == 3
     shown = capsys.readouterr()
@@ -190,7 +240,15 @@ def test_the_command_says_what_it_did(file, policy, asked, tmp_path, capsys, mon
     monkeypatch.setattr(gate, "MARGIN", -1000.0)
     assert main([*train, *held, "--out", str(tmp_path / "yes")]) == 0
     assert "learned from 7 recalls" in capsys.readouterr().out
-    assert Policy.load(tmp_path / "yes").card["gate"]["held back"] == "held.jsonl"
+    learned = Policy.load(tmp_path / "yes")
+    assert learned.card["feedback"]["gate"]["held back"] == "held.jsonl"
+    assert learned.feedback_ranking is not None
+    tuning = [*train, *held, "--tune-networks", "--epochs", "1", "--out", str(tmp_path / "tuned")]
+    assert main(tuning) == 0
+    assert Policy.load(tmp_path / "tuned").card["gate"]["held back"] == "held.jsonl"
+    assert Policy.load(tmp_path / "tuned").card["config"]["epochs"] == 1
+    assert main([*train, *held, "--epochs", "1", "--out", str(tmp_path / "no")]) == 1
+    assert "--seed and --epochs with --tune-networks alone" in capsys.readouterr().err
     assert main([*train, "--namespace", "ann", "--out", str(tmp_path / "no")]) == 1
     assert "there is no feedback in" in capsys.readouterr().err
 

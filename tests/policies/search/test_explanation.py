@@ -11,6 +11,8 @@ import pytest
 from hoptrail import Memory
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.policies.environment.efforts import EFFORTS
+from hoptrail.policies.networks.feedback_ranking import FeedbackRanking
+from hoptrail.policies.networks.score_calibration import LogisticModel
 from hoptrail.policies.search.explanation import sources_of
 from hoptrail.types import HitSource, Link, Passage, Shares
 
@@ -26,8 +28,12 @@ def product(shares: Shares) -> float:
 def walks_at(demo, demo_questions, random_policy):
     """Walks at an effort, with the scores of the best explained; lengths as they are or given."""
 
-    def walk(effort: str, *, lengths: bool = False, explained: int = SHOWN):
-        walker = demo.walker(random_policy(), effort)
+    def walk(effort: str, *, lengths: bool = False, explained: int = SHOWN, feedback: bool = False):
+        policy = random_policy()
+        if feedback:
+            by_words = LogisticModel({"z-score by words of the question": 1.0}, 0.0)
+            policy.feedback_ranking = FeedbackRanking(by_words)
+        walker = demo.walker(policy, effort)
         if lengths:
             walker._log_lengths = np.log(np.linspace(6, 600, len(demo.view.alive)))
         return walker.retrieve([q.text for q in demo_questions[:3]], 40, explained=explained)
@@ -35,10 +41,12 @@ def walks_at(demo, demo_questions, random_policy):
     return walk
 
 
+@pytest.mark.parametrize("feedback", [False, True])
 @pytest.mark.parametrize("lengths", [False, True])
 @pytest.mark.parametrize("effort", EFFORTS)
-def test_the_product_of_the_shares_is_the_score(walks_at, effort, lengths) -> None:
-    for result in walks_at(effort, lengths=lengths):
+def test_the_product_of_the_shares_is_the_score(walks_at, effort, lengths, feedback) -> None:
+    results = walks_at(effort, lengths=lengths, feedback=feedback)
+    for result in results:
         assert list(result.explanations) == result.slots[:SHOWN].tolist()
         for slot, score in zip(result.slots[:SHOWN].tolist(), result.scores, strict=False):
             shares = result.explanations[slot].shares
@@ -50,10 +58,13 @@ def test_the_product_of_the_shares_is_the_score(walks_at, effort, lengths) -> No
                 assert (shares.length, shares.total) == (1, 1)
             if effort != "thorough":
                 assert shares.judge == 1
+            if not feedback:
+                assert shares.feedback == 1
     parts = [asdict(one.shares) for one in result.explanations.values()]
     moved = {"policy", "links", "lexical", "dense"}
     moved |= {"length", "total"} if lengths else {"likeness"}
     moved |= {"judge"} if effort == "thorough" else set()
+    moved |= {"feedback"} if feedback else set()
     for name in moved:
         assert any(abs(part[name] - 1) > 1e-3 for part in parts), name
 

@@ -280,6 +280,9 @@ def train_on_feedback(
         ),
     ] = None,
     namespace: NamespaceOption = None,
+    tune_networks: Annotated[
+        bool, toggle("--tune-networks", "tune the weights of the networks, not the ranking alone")
+    ] = False,
     seed: SeedOption = 0,
     epochs: EpochsOption = None,
     tracker: TrackerOption = None,
@@ -289,17 +292,24 @@ def train_on_feedback(
 ) -> int:
     """Train a policy on the feedback in a memory.
 
-    It starts from --policy, and is written only if it does no harm: otherwise the exit code is 3.
+    It starts from --policy and learns a ranking of what that finds. It is written only if it does
+    no harm: otherwise the exit code is 3.
     """
     from hoptrail.evaluation.use import learn_from_use
     from hoptrail.memory.store import Store
+    from hoptrail.policies.feedback.learned_ranking import RankingConfig
     from hoptrail.policies.feedback.off_policy import TuneConfig
 
     if len(questions or ()) > 1:
         raise ConfigError("train feedback takes one file of --questions")
     check_store(store)
-    options = {"seed": seed, "epochs": epochs}
-    config = training_config(context, TuneConfig, options)
+    if not tune_networks and (seed or epochs is not None):
+        raise ConfigError("train feedback takes --seed and --epochs with --tune-networks alone")
+    config: RankingConfig | TuneConfig = (
+        training_config(context, TuneConfig, {"seed": seed, "epochs": epochs})
+        if tune_networks
+        else training_config(context, RankingConfig, {})
+    )
     start = _trainable_policy(policy or "shipped")
     with training_progress(context, tracker, out, asdict(config)) as steps:
         # Not the one with the disk cache: what users asked should leave no vector there.

@@ -14,6 +14,7 @@ _FACTORS = {
     "length": "length",
     "total": "all alike",
     "judge": "judged jointly",
+    "feedback": "learned from feedback",
 }
 _RANKINGS = {
     "hybrid": "words and meaning",

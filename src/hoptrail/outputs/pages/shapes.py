@@ -65,6 +65,10 @@ class SharesShape(Protocol):
     def judge(self) -> float:
         """By being judged with what was read."""
 
+    @property
+    def feedback(self) -> float:
+        """By what was learned from feedback."""
+
 
 class HitSourceShape(Protocol):
     """What brought a passage into the pool, as far as a page shows it."""
