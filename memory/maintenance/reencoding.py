@@ -18,20 +18,21 @@ from __future__ import annotations
 
 import atexit
 import logging
-import random
-import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from threading import Event, Thread, current_thread
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from hoptrail.errors import ConfigError, StoreBusy, StoreError, StoreUnavailable
 from hoptrail.memory.encoders.transformer import Encoder, Vectors
 from hoptrail.memory.encoders.windows import encode_passages
-from hoptrail.memory.storage import next_vectors, store_info
+from hoptrail.memory.storage import store_info
+from hoptrail.memory.storage.database import BUSY_SECONDS as PATIENCE_OF_WRITERS
 from hoptrail.memory.storage.database import Database
-from hoptrail.memory.storage.next_vectors import ReencodingProgress, UnencodedPassage
+from hoptrail.memory.storage.file_change import FileChange
+from hoptrail.memory.storage.next_vectors import ReencodingProgress
+from hoptrail.memory.storage.postgres.replica import ReplicatedDatabase
 from hoptrail.values.numbers import whole
 
 if TYPE_CHECKING:
@@ -60,10 +61,68 @@ BUSY_SECONDS = 1.0
 """That it waits for other writers at a time: so long nobody in this process can search, where it is
 the switch that waits."""
 
-SECONDS = 1.0
-"""Between two counts of what is left; in between it is reckoned from what was done."""
-
 Switch = Callable[[], bool]
+
+
+class HasContent(Protocol):
+    """A passage that is to be encoded."""
+
+    @property
+    def content(self) -> str:
+        """What the encoder reads."""
+        ...
+
+
+T = TypeVar("T", bound=HasContent)
+
+
+class EncoderChange(Protocol[T]):
+    """Where the next vectors are kept: see `FileChange`, whose words these are."""
+
+    @property
+    def seconds_between_counts(self) -> float:
+        """How often what is left is counted."""
+        ...
+
+    def begin(self) -> ReencodingProgress | None:
+        """Begin the change, or find it begun; None where the store has the encoder already."""
+        ...
+
+    def take(self, count: int) -> list[T]:
+        """Up to so many passages without a next vector."""
+        ...
+
+    def put(self, batch: Sequence[T], vectors: Sequence[Vectors]) -> int:
+        """Keep the next vectors of those that nobody has written since; how many."""
+        ...
+
+    def progress(self) -> ReencodingProgress | None:
+        """How far the change is that the store is in; None if it is in none."""
+        ...
+
+    def passages(self) -> int:
+        """How many passages the store holds."""
+        ...
+
+    def check(self) -> None:
+        """Have encoded again what is not whole."""
+        ...
+
+    def switch(self, most: int, encode: Callable[[Sequence[T]], list[Vectors]]) -> int:
+        """Have the next vectors be in use; how many were made for it, or -1 for too many left."""
+        ...
+
+    def drop(self) -> ReencodingProgress | None:
+        """Give the change up; which one that was."""
+        ...
+
+    def clear(self, count: int) -> bool:
+        """Delete vectors of no use any more, so many at most; whether none is left."""
+        ...
+
+    def close(self) -> None:
+        """Close its connections."""
+        ...
 
 
 class Reencoding:
@@ -94,9 +153,8 @@ class Reencoding:
         if batch is not None:
             batch = whole(batch, "batch", least=1, error=ConfigError)
         store.database.check()
-        store.database.require_file("a change of encoder")
         if store.read_only:
-            raise StoreError(f"the store {store.path} is open read-only")
+            raise StoreError(f"the store {store.name} is open read-only")
         self.encoder = encoder
         self.done = self.total = 0
         """Passages that have a vector of the encoder, and passages in all."""
@@ -109,9 +167,7 @@ class Reencoding:
         self._batch, self._grows = batch or BATCH, batch is None
         self._progress = progress
         self._around = around or self._alone
-        self._after = 0  # the rowid to go on from
         self._short = 0  # batches of few, one after another
-        self._last = 0  # the highest rowid of those that were left when it began
         self._reported: tuple[int, int] | None = None
         self._counted = 0.0  # when what is left was last counted
         self._stopped = Event()
@@ -169,24 +225,22 @@ class Reencoding:
         self._at_work = True
         try:
             if self._store.database.busy:
-                raise StoreError(f"the store {self._store.path} is in a transaction")
+                raise StoreError(f"the store {self._store.name} is in a transaction")
             return self._run()
         finally:
             self._at_work = False
 
     def _run(self) -> bool:
-        # A connection of its own: nobody in this process waits for its transactions.
-        with closing(Database(self._store.database.path, patience=BUSY_SECONDS)) as db:
-            if self._begin(db):
-                # From anywhere, so that several processes do not take the same passages.
-                self._after = random.randrange(self._last + 1)
-                self._until_done(lambda: self._step(db))
+        # Connections of its own: nobody in this process waits for its transactions.
+        with closing(_opened_change(self._store, self._described)) as change:
+            if self._begin(change):
+                self._until_done(lambda: self._step(change))
             else:
                 self._finish(lambda: True)
             try:
-                self._until_done(lambda: _clear(db))
+                self._until_done(lambda: change.clear(CLEARED))
             except StoreUnavailable as error:  # what was asked for is done
-                logger.warning("old vectors stay in %s until a purge: %s", self._store.path, error)
+                logger.warning("old vectors stay in %s until a purge: %s", self._store.name, error)
         return self.finished
 
     def _until_done(self, step: Callable[[], bool]) -> None:
@@ -198,82 +252,49 @@ class Reencoding:
             except StoreBusy:  # another has been writing for long: try again
                 continue
 
-    def _step(self, db: Database) -> bool:
-        """Do a batch, or the switch where none is left; whether the store has the encoder."""
-        with db.reading() as connection:
-            ours = self._ours(connection)
-            batch = next_vectors.next_batch(connection, self._batch, self._after) if ours else []
-        few = len(batch) < self._batch and len(batch) <= LAST  # and all that is left
-        if not batch or (few and self._short >= PATIENCE):
-            self._short = 0
-            self._check(db)
-            return self._finish(lambda: self._switch(db))
-        self._short = self._short + 1 if few else 0
-        self._after = batch[-1].rowid
-        self._encode(db, batch)
-        return False
-
-    def _begin(self, db: Database) -> bool:
+    def _begin(self, change: EncoderChange[Any]) -> bool:
         """Whether there is anything to do; the store may have the encoder already."""
-        # Checked one by one, a million numbers of passages that are there would take minutes.
-        with db.writing(checked=False) as connection:
-            here = next_vectors.reencoding_progress(connection) is None
-            if here and store_info.get(connection, "encoder") == self._described:
-                self.total = self.done = next_vectors.passages(connection)
-                return False
-            next_vectors.begin_change(connection, self._described, str(self._store.path))
-            progress = next_vectors.reencoding_progress(connection)
-            self._last = next_vectors.last(connection)
-        if here:
-            logger.info("%s changes its encoder to %s", self._store.path, self._described)
+        progress = change.begin()
+        if progress is None:
+            self.total = self.done = change.passages()
+            return False
         self._count(progress)
         return True
 
-    def _encode(self, db: Database, batch: Sequence[UnencodedPassage]) -> None:
+    def _step(self, change: EncoderChange[Any]) -> bool:
+        """Do a batch, or the switch where none is left; whether the store has the encoder."""
+        batch = change.take(self._batch)
+        few = len(batch) < self._batch and len(batch) <= LAST  # and all that is left
+        if not batch or (few and self._short >= PATIENCE):
+            self._short = 0
+            change.check()
+            return self._finish(lambda: self._switch(change))
+        self._short = self._short + 1 if few else 0
+        self._encode(change, batch)
+        return False
+
+    def _encode(self, change: EncoderChange[Any], batch: Sequence[HasContent]) -> None:
         """Encode a batch, and keep it."""
         began = time.perf_counter()
-        vectors = self._vectors(batch)
-        with db.writing() as connection:
-            if not self._ours(connection):
-                return  # another process has just switched
-            written = next_vectors.put_vectors(connection, batch, vectors)
-            now = time.monotonic()
-            due = now - self._counted >= SECONDS
-            progress = next_vectors.reencoding_progress(connection) if due else None
+        written = change.put(batch, self._vectors(batch))
         self.encoded += written
-        if progress is not None:
-            self._count(progress)
+        if time.monotonic() - self._counted >= change.seconds_between_counts:
+            self._count(change.progress())
         else:
             self._report(min(self.done + written, self.total), self.total)
         if self._grows and time.perf_counter() - began < QUICK:
             self._batch = min(2 * self._batch, LARGEST)
 
-    def _vectors(self, batch: Sequence[UnencodedPassage]) -> list[Vectors]:
+    def _vectors(self, batch: Sequence[HasContent]) -> list[Vectors]:
         return encode_passages(self.encoder, [t.content for t in batch])
 
-    def _check(self, db: Database) -> None:
-        """Have encoded again what is not whole, however that came about."""
-        with db.reading() as connection:  # it looks at every vector, and no writer waits for that
-            wrong = next_vectors.wrong(connection)
-        if wrong:
-            logger.warning("%d vectors of %s are encoded again", len(wrong), self._store.path)
-            with db.writing() as connection:
-                if self._ours(connection):
-                    next_vectors.again(connection, wrong)
-
-    def _switch(self, db: Database) -> bool:
+    def _switch(self, change: EncoderChange[Any]) -> bool:
         """Switch if no more is left than can be encoded while writers wait; whether it was done."""
-        with db.writing() as connection:
-            if not self._ours(connection):
-                return True
-            batch = next_vectors.next_batch(connection, LAST + 1)
-            if len(batch) > LAST:
-                return False
-            if batch:
-                self.encoded += next_vectors.put_vectors(connection, batch, self._vectors(batch))
-            next_vectors.switch(connection)
-            self.total = next_vectors.passages(connection)
-        logger.info("%s has the encoder %s now", self._store.path, self._described)
+        encoded = change.switch(LAST, self._vectors)
+        if encoded < 0:
+            return False
+        self.encoded += encoded
+        self.total = change.passages()
         return True
 
     def _finish(self, switch: Switch) -> bool:
@@ -281,20 +302,6 @@ class Reencoding:
             self.finished = True
             self._report(self.total, self.total)
         return self.finished
-
-    def _ours(self, connection: sqlite3.Connection) -> bool:
-        """Whether the change is still under way; False if another process has ended it well.
-
-        Raises:
-            StoreError: It was dropped.
-        """
-        if store_info.get(connection, store_info.NEXT) == self._described:
-            return True
-        if store_info.get(connection, "encoder") == self._described:
-            return False
-        raise StoreError(
-            f"the change of {self._store.path} to encoder {self._described} was dropped"
-        )
 
     def _alone(self, switch: Switch) -> bool:
         with self._store.changing:  # no search of this store comes in between
@@ -319,7 +326,7 @@ class Reencoding:
             self.run()
         except BaseException as error:
             self._error = error
-            logger.warning("the encoder of %s was not changed: %s", self._store.path, error)
+            logger.warning("the encoder of %s was not changed: %s", self._store.name, error)
         finally:
             atexit.unregister(self.stop)
 
@@ -330,8 +337,10 @@ def status(store: Store) -> ReencodingProgress | None:
     Args:
         store: Open; able to write, to drop a change.
     """
-    with store.reading() as connection:
-        return next_vectors.reencoding_progress(connection)
+    if isinstance(store.database, ReplicatedDatabase):
+        with closing(store.database.server_change("", BUSY_SECONDS)) as change:
+            return change.progress()
+    return FileChange(store.database, "").progress()
 
 
 def cancel_reencoding(store: Store) -> ReencodingProgress | None:
@@ -343,14 +352,23 @@ def cancel_reencoding(store: Store) -> ReencodingProgress | None:
     Raises:
         StoreError: The store is read-only.
     """
-    with store.transaction() as connection:
-        change = next_vectors.drop_change(connection)
-    while not _clear(store.database):
+    if not isinstance(store.database, ReplicatedDatabase):
+        return _dropped(FileChange(store.database, ""))
+    if store.read_only:
+        raise StoreError(f"the store {store.name} is open read-only")
+    with closing(store.database.server_change("", PATIENCE_OF_WRITERS)) as change:
+        return _dropped(change)
+
+
+def _dropped(change: EncoderChange[Any]) -> ReencodingProgress | None:
+    dropped = change.drop()
+    while not change.clear(CLEARED):
         pass
-    return change
+    return dropped
 
 
-def _clear(db: Database) -> bool:
-    """Delete some of the vectors that are of no use any more; whether none is left."""
-    with db.writing() as connection:
-        return next_vectors.clear(connection, CLEARED)
+def _opened_change(store: Store, described: str) -> EncoderChange[Any]:
+    """The change of a store to an encoder, as described, with connections of its own."""
+    if isinstance(store.database, ReplicatedDatabase):
+        return store.database.server_change(described, BUSY_SECONDS)
+    return FileChange(Database(store.database.path, patience=BUSY_SECONDS), described)

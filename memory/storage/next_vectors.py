@@ -31,6 +31,9 @@ class ReencodingProgress:
     """Passages that have its vector."""
     total: int
 
+    def __str__(self) -> str:
+        return f"{self.encoder} ({self.done} of {self.total} passages)"
+
 
 @dataclass(frozen=True, slots=True)
 class UnencodedPassage:
@@ -71,11 +74,7 @@ def begin_change(connection: sqlite3.Connection, described: str, where: str) -> 
         connection.execute("INSERT INTO unencoded SELECT rowid FROM passages")
         store_info.put_info(connection, store_info.NEXT, described)
     elif change.encoder != described:
-        raise StoreError(
-            f"{where} is changing to encoder {change.encoder} ({change.done} of {change.total} "
-            f"passages), got {described}: go on with that one, or drop the change "
-            "(memory.drop_encoder_change(), hoptrail encoder reencode --drop)"
-        )
+        raise StoreError(store_info.other_change(where, str(change), described))
 
 
 def next_batch(

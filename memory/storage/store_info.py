@@ -191,6 +191,20 @@ def _way_out(connection: sqlite3.Connection, described: str, where: str) -> str:
     )
 
 
+def other_change(where: str, under_way: str, described: str) -> str:
+    """What is said to who wants another change of encoder than the one that has begun.
+
+    Args:
+        where: The store, as messages call it.
+        under_way: The change that has begun: its encoder and how far it is.
+        described: The encoder that is wanted.
+    """
+    return (
+        f"{where} is changing to encoder {under_way}, got {described}: go on with that one, or "
+        "drop the change (memory.drop_encoder_change(), hoptrail encoder reencode --drop)"
+    )
+
+
 def claim_encoder(connection: sqlite3.Connection, encoder: Encoder, where: str) -> None:
     """Write down whose vectors the store holds; two encoders' are never mixed."""
     claim(connection, describe_encoder(encoder), where)

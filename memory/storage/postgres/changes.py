@@ -19,6 +19,11 @@ from hoptrail.memory.passages import batches, provenance
 from hoptrail.memory.storage import checksums, records, store_info
 from hoptrail.memory.storage.namespaces import decode_namespace
 from hoptrail.memory.storage.postgres import shared_tables
+from hoptrail.memory.storage.postgres.generations import (
+    GENERATION,
+    generation_in_use,
+    pull_generation,
+)
 from hoptrail.memory.storage.postgres.server_passages import server_passages
 from hoptrail.memory.storage.postgres.shared_counts import (
     pull_counts,
@@ -79,8 +84,11 @@ def pull(connection: sqlite3.Connection, remote: Connection[Any], version: int) 
                 records.delete(connection, list(rowid_of.values()), number)
     info = read_info(remote)
     pull_purge(connection, remote, since, info)
-    for row, vectors in server_passages(remote, since):
+    for row, vectors in server_passages(remote, since, generation_in_use(info)):
         _put(connection, row, vectors)
+    if since:
+        pull_generation(connection, remote, info)
+    store_info.put_info(connection, GENERATION, str(generation_in_use(info)))
     pull_counts(connection, remote, info)
     pull_feedback(connection, remote, since)
     pull_log(connection, remote, since, info)
@@ -172,8 +180,8 @@ def push(
                 "DELETE FROM hoptrail_vectors WHERE namespace = %s AND id = %s", keys.values()
             )
             cursor.executemany(
-                "INSERT INTO hoptrail_vectors VALUES (%s, %s, %s, %b)",
-                list(_vectors(connection, keys)),
+                shared_tables.PUT_VECTOR,
+                [(*row, generation_in_use(info)) for row in _vectors(connection, keys)],
             )
         has_counts = push_counts(connection, cursor, info)
     return changed or has_counts

@@ -20,7 +20,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 from hoptrail.errors import StoreError, StoreUnavailable
@@ -29,6 +29,12 @@ from hoptrail.memory.guarded import guarded
 from hoptrail.memory.storage import store_info
 from hoptrail.memory.storage.database import BUSY_SECONDS, Database
 from hoptrail.memory.storage.postgres import changes, shared_purge
+from hoptrail.memory.storage.postgres.generations import (
+    AT_ONCE,
+    GENERATION,
+    ServerChange,
+    generation_in_use,
+)
 from hoptrail.memory.storage.postgres.replica_check import differences
 from hoptrail.memory.storage.postgres.server import ALL, Head, Remote, Server
 
@@ -173,11 +179,24 @@ class ReplicatedDatabase(Database):
                 ) from error
             raise
 
+    def server_change(self, described: str, patience: float) -> ServerChange:
+        """A change of the encoder of the store, with connections of its own; see `Reencoding`.
+
+        Args:
+            described: The next encoder, as described; "" to look at a change or to drop it.
+            patience: Seconds that it waits for other writers at a time.
+
+        Raises:
+            StoreUnavailable: The server cannot be reached.
+        """
+        return ServerChange(self._server.another(patience), self, described)
+
     def source_problems(self) -> list[str]:
         """Where the replica is not what the server holds, a sentence each."""
         with super().writing(derived=True) as connection, self._server.reading() as remote:
             self._bring_to(connection, remote)
-            return list(differences(connection, remote.connection))
+            info = changes.read_info(remote.connection)
+            return list(differences(connection, remote.connection, generation_in_use(info)))
 
     def purge_source(self) -> None:
         """Have nothing of what was deleted stay in the server's tables, for all who follow it.
@@ -196,6 +215,9 @@ class ReplicatedDatabase(Database):
             self._bring_to(connection, remote)
             shared_purge.erase_deleted(connection, remote.connection, remote.head.version)
             store_info.put_info(connection, TOKEN, remote.commit(remote.head.version))
+        with closing(self.server_change("", BUSY_SECONDS)) as change:
+            while not change.clear(AT_ONCE):
+                pass
         with self._server.maintaining() as (server, seconds):
             shared_purge.rewrite_tables(server, self.name, seconds)
 
@@ -211,8 +233,8 @@ class ReplicatedDatabase(Database):
         Args:
             copy: A connection to it that writes.
         """
-        keys = (TOKEN, shared_purge.PURGED, shared_purge.DUE)
-        copy.execute("DELETE FROM meta WHERE key IN (?, ?, ?)", keys)
+        keys = (TOKEN, GENERATION, shared_purge.PURGED, shared_purge.DUE)
+        copy.execute("DELETE FROM meta WHERE key IN (?, ?, ?, ?)", keys)
 
     def give_up(self) -> None:
         """Have the replica made anew by whoever opens the store next; until then nobody reads."""

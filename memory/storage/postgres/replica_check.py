@@ -21,15 +21,18 @@ _HERE = (
 )
 
 
-def differences(connection: sqlite3.Connection, remote: Connection[Any]) -> Iterator[str]:
+def differences(
+    connection: sqlite3.Connection, remote: Connection[Any], generation: int
+) -> Iterator[str]:
     """What a replica lacks, has too much, or has otherwise; a sentence for each passage.
 
     Args:
         connection: The replica's, in a transaction.
         remote: In a transaction that sees the state that the replica stands for.
+        generation: Of the vectors in use.
     """
     count = 0
-    for row, vectors in server_passages(remote, -1):
+    for row, vectors in server_passages(remote, -1, generation):
         here = connection.execute(_HERE, row[:2]).fetchone()
         if here is None:
             yield f"passage {row[1]!r} of the server is missing"

@@ -206,6 +206,14 @@ class Server:
                 connection.close()
         self._asks = self._works = None
 
+    def another(self, patience: float) -> Server:
+        """The same with connections of its own, which look for no tables to make.
+
+        Args:
+            patience: Seconds that a writer waits for others.
+        """
+        return Server(self._url, patience, read_only=True)
+
     def forked(self) -> None:
         """In a forked child: forget the connections, which are the parent's."""
         self._asking = threading.RLock()

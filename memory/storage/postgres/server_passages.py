@@ -15,13 +15,14 @@ AT_ONCE = 500
 
 
 def server_passages(
-    remote: Connection[Any], since: int
+    remote: Connection[Any], since: int, generation: int
 ) -> Iterator[tuple[Sequence[Any], list[Any]]]:
     """Each passage that was written after a version, as a row, with all its vectors `(d,)`.
 
     Args:
         remote: In a transaction that sees one state.
         since: The version.
+        generation: Of the vectors in use.
     """
     with remote.cursor(name="hoptrail_passages") as cursor:
         cursor.execute(shared_tables.READ_PASSAGES, (since,))
@@ -30,7 +31,7 @@ def server_passages(
             last = rows[-1][2]
             vectors: dict[tuple[str, str], list[Any]] = {}
             for stored, id_, vector in remote.execute(
-                shared_tables.READ_VECTORS, (before, last), binary=True
+                shared_tables.READ_VECTORS, (before, last, generation), binary=True
             ):
                 vectors.setdefault((stored, id_), []).append(vector.to_numpy())
             for row in rows:

@@ -2,7 +2,8 @@
 
 A passage is a row of `hoptrail_passages`, with its links and what was merged into it as JSON, and
 its vectors are rows of `hoptrail_vectors`: the first is that of the passage as a whole, those after
-it are of the windows of a long text. `hoptrail_head` is one row, which every writer locks and gives
+it are of the windows of a long text. Those of the next encoder are another generation of them.
+`hoptrail_head` is one row, which every writer locks and gives
 a new version and a new token; `hoptrail_commits` keeps the tokens, so that a replica can tell
 whether what it holds is a past of what the server holds now. `hoptrail_feedback` has a record for
 each recall that was judged, null where it was forgotten, `hoptrail_log` one for each recall in the
@@ -16,7 +17,7 @@ that it asked or judged itself.
 
 from __future__ import annotations
 
-TABLES = 4
+TABLES = 5
 """The form of the tables; a higher one was made by a newer version."""
 
 _SECURED = ("hoptrail_passages", "hoptrail_vectors", "hoptrail_deletions")
@@ -95,7 +96,15 @@ _NEVER_COUNTED = (
 """Of passages that were there before anything was counted, nothing is known; replicas made up
 something, and are told so by a commit of its own."""
 
-UPGRADES = (_FEEDBACK, _LOG, (*_COUNTS, *_NEVER_COUNTED))
+_GENERATIONS = (
+    "ALTER TABLE hoptrail_vectors ADD COLUMN IF NOT EXISTS generation INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE hoptrail_vectors DROP CONSTRAINT IF EXISTS hoptrail_vectors_pkey",
+    "ALTER TABLE hoptrail_vectors ADD PRIMARY KEY (namespace, id, generation, part)",
+    "CREATE INDEX IF NOT EXISTS hoptrail_vectors_generation ON hoptrail_vectors (generation)",
+)
+"""What form 5 has and form 4 had not: vectors of the next encoder beside those in use."""
+
+UPGRADES = (_FEEDBACK, _LOG, (*_COUNTS, *_NEVER_COUNTED), _GENERATIONS)
 """What makes each form out of the one before, the second first."""
 
 CREATE = (
@@ -172,6 +181,7 @@ CREATE = (
     *_FEEDBACK,
     *_LOG,
     *_COUNTS,
+    *_GENERATIONS,
 )
 """What makes them, in one transaction."""
 
@@ -225,7 +235,18 @@ READ_PASSAGES = (
 READ_VECTORS = (
     "SELECT v.namespace, v.id, v.embedding FROM hoptrail_vectors v "
     "JOIN hoptrail_passages p ON p.namespace = v.namespace AND p.id = v.id "
-    "WHERE p.version > %s AND p.version <= %s ORDER BY v.namespace, v.id, v.part"
+    "WHERE p.version > %s AND p.version <= %s AND v.generation = %s "
+    "ORDER BY v.namespace, v.id, v.part"
+)
+
+PUT_VECTOR = (
+    "INSERT INTO hoptrail_vectors (namespace, id, part, embedding, generation) "
+    "VALUES (%s, %s, %s, %b, %s)"
+)
+
+READ_GENERATION = (
+    "SELECT namespace, id, embedding FROM hoptrail_vectors WHERE generation = %s "
+    "ORDER BY namespace, id, part"
 )
 
 PUT_FEEDBACK = (

@@ -27,6 +27,7 @@ from hoptrail.memory.search.compressed import Clustered, Compressed
 from hoptrail.memory.search.first_stages import Full
 from hoptrail.memory.search.pipeline import Pipeline
 from hoptrail.memory.storage import next_vectors, store_info
+from hoptrail.memory.storage.file_change import FileChange
 from hoptrail.memory.store import Store
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.types import Passage
@@ -596,12 +597,12 @@ def test_the_old_vectors_are_put_aside_and_cleared_in_small_transactions(
 def test_a_purge_clears_what_could_not_be_cleared_before(
     store: Store, corpus: list[Passage], tmp_path: Path, monkeypatch, caplog
 ) -> None:
-    def full(db: object) -> bool:
+    def full(change: FileChange, count: int) -> bool:
         raise StoreUnavailable("the disk is full")
 
     store.add(corpus)
     old = list(stored(store).values())
-    monkeypatch.setattr(reencoding, "_clear", full)
+    monkeypatch.setattr(FileChange, "clear", full)
     assert Reencoding(store, HashEncoder(48)).run()
     assert "until a purge: the disk is full" in caplog.text
     with store.reading() as connection:

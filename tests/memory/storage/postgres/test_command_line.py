@@ -96,10 +96,16 @@ def test_a_password_that_is_taken_is_not_shown(run, cluster, url) -> None:
         assert "postgresql://anna" in out + err
 
 
-def test_what_a_server_does_not_do_is_refused_by_name(run, url, tmp_path) -> None:
+def test_a_server_gets_another_encoder(run, url, monkeypatch) -> None:
     assert run("add", "--store", url, "corpus.jsonl")[0] == 0
-    code, _, err = run("encoder", "reencode", "--store", url)
-    assert (code, "docs/guides/postgresql.md" in err) == (1, True), err
+    monkeypatch.setattr(encoders, "minilm", lambda **_: HashEncoder(48))
+    code, out, err = run("encoder", "reencode", "--store", url)
+    assert (code, "3 of them encoded" in out) == (0, True), err
+    assert json.loads(run("store", "info", "--store", url, "--json")[1])["encoder"].endswith(
+        "(48 dim)"
+    )
+    assert "is in no change" in run("encoder", "reencode", "--store", url, "--drop")[1]
+    assert run("search", "--store", url, "fjord", "--k", "1")[0] == 0
 
 
 def test_what_was_deleted_is_erased(run, url) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from hoptrail import Memory
-from hoptrail.errors import StoreError
 from hoptrail.integrations.explorer.explorer_session import ExplorerSession
 from hoptrail.integrations.explorer.requests import PassageRequest
 from hoptrail.memory.testing.hash_encoder import HashEncoder
@@ -96,13 +95,6 @@ def test_a_memory_moves_between_a_file_and_a_server(url, host, tmp_path) -> None
     with Memory(tmp_path / "b.db", encoder=HashEncoder()) as file:
         file.import_file(tmp_path / "b.jsonl")
         assert list(file.store.passages()) == expected
-
-
-def test_what_a_server_does_not_keep_is_refused_by_name(url, host, tmp_path) -> None:
-    with Memory(url, encoder=HashEncoder(384)) as memory:
-        memory.add(corpus())
-        with pytest.raises(StoreError, match="a change of encoder needs a store that is one file"):
-            memory.change_encoder(HashEncoder(64))
 
 
 def test_what_happened_to_a_passage_is_told_and_shown(url, host) -> None:
