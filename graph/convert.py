@@ -13,8 +13,8 @@ import numpy as np
 
 from hoptrail.formats.sequences import NEXT
 from hoptrail.graph.adjacency.adjacency import Adjacency, Floats, all_links, unpacked_weights
-from hoptrail.graph.adjacency.graph_tables import Vocabulary
 from hoptrail.graph.adjacency.ragged import Ints
+from hoptrail.graph.adjacency.vocabulary import Vocabulary
 from hoptrail.types import Passage
 from hoptrail.values.json_values import copied
 

@@ -18,22 +18,27 @@ from hoptrail.graph.adjacency.adjacency import (
     Ranks,
     all_links,
     empty_adjacency,
-    meanings,
     unpacked_weights,
 )
+from hoptrail.graph.adjacency.graph_snapshot import GraphState, load_graph, save_graph
 from hoptrail.graph.adjacency.induced import MAX_DF, EdgeList, InducedSubgraph
 from hoptrail.graph.adjacency.ragged import Ints, RaggedArray
+from hoptrail.graph.adjacency.title_names import TitleNames
 from hoptrail.graph.adjacency.updates import updated
-from hoptrail.graph.extraction.names import NameMatcher, words
+from hoptrail.graph.adjacency.vocabulary import Vocabulary
 from hoptrail.graph.ranking.local_push import LocalPush
 from hoptrail.graph.ranking.pagerank import DAMPING, ITERATIONS
 from hoptrail.graph.ranking.relations import EntityNames, Relations, entities_of
 from hoptrail.graph.ranking.sequence import SequenceLinks
+from hoptrail.memory.index import snapshot
 
 if TYPE_CHECKING:
+    import sqlite3
+
     import networkx
     from torch_geometric.data import HeteroData
 
+    from hoptrail.memory.store import Store
     from hoptrail.memory.views.view import View
 
 KINDS = ("mentions", "mentioned_by", "entity", "link", "linked_by")
@@ -59,6 +64,9 @@ class Mention:
 class Synchronised(Protocol):
     """A `Graph`, as far as its views need know: its rows can catch up with the store's."""
 
+    store: Store
+    """Whose graph it is."""
+
     def sync(self, *, wait: bool = True) -> bool:
         """Catch up with what was written, deleted or expired; whether there was anything.
 
@@ -78,7 +86,7 @@ class GraphView:
         self._view = view
         self._bounds = view.scope.bounds
         # All below only written to with the memory view's lock held.
-        self._words = rows.Vocabulary()
+        self._words = Vocabulary()
         self._arrays = empty_adjacency()
         # The versions of the memory view and of the graph, and its size and capacity: what expires
         # on a store that nobody may write to, or begins or ceases to be valid, changes no version.
@@ -87,9 +95,7 @@ class GraphView:
         self._since = -1  # the version that is in the arrays
         self._epoch: int | None = None  # of the tables that they are of
         self._alive = np.zeros(0, dtype=np.bool_)  # the slots that they know as living
-        self._matcher = NameMatcher()
-        # Its names' numbers, one for each namespace: a tuple, which takes a quarter of a set.
-        self._ids: dict[str, tuple[int, ...]] = {}
+        self._titles = TitleNames()
         self._walk: LocalPush | None = None
         self._linked: tuple[Adjacency, Relations, EntityNames, SequenceLinks] | None = None
         self.refresh()
@@ -127,19 +133,61 @@ class GraphView:
                 version, epoch = rows.state(connection)
                 if self.state == self._state(version):
                     return False
+                first = self._epoch is None
+                change = self._from_snapshot(connection, version, epoch) if first else None
                 # Built anew, so that its names have other ids; or a passage came in whose rows are
                 # no newer than those read before.
                 if epoch != self._epoch or view.turns != self._turns:
-                    since, words = -1, rows.Vocabulary()
+                    self._since, words, change = -1, Vocabulary(), None
                 else:
-                    since, words = self._since, self._words
-                change = rows.read_changes(connection, self._bounds, since, words, self._slots_of)
+                    words = self._words
+                if change is None:
+                    change = self._read(connection, words)
             self._apply(change, words)
+            anew = self._since < 0
             self._epoch, self._turns = epoch, view.turns
             # What is newer than the memory view is read again once that knows it.
             self._since = min(version, view.version)
             self.state = self._state(version)
+            if first and anew:
+                self._save()
             return True
+
+    def _read(self, connection: sqlite3.Connection, words: Vocabulary) -> rows.Change:
+        """What the tables say that is not yet known."""
+        return rows.read_changes(connection, self._bounds, self._since, words, self._slots_of)
+
+    def _from_snapshot(
+        self, connection: sqlite3.Connection, version: int, epoch: int
+    ) -> rows.Change | None:
+        """Go on from the graph as it was last written, to what changed since; None if from nothing.
+
+        A passage that it has no slot for must be among what changed: the clock may have brought it
+        in. And where much changed, everything is read, and written again.
+        """
+        view = self._view
+        state = load_graph(self._graph.store.database, view, epoch, version)
+        if state is None:
+            return None
+        self._since = state.version
+        change = self._read(connection, state.words)
+        new = state.arrays.n + np.flatnonzero(view.alive[state.arrays.n :])
+        much = max(snapshot.MINIMUM, view.size // 4)
+        if len(change.slots) >= much or len(np.setdiff1d(new, change.slots)):
+            self._since = -1
+            return None
+        self._epoch, self._turns = epoch, view.turns
+        self._arrays, self._alive = state.arrays, state.alive
+        self._words, self._titles = state.words, state.titles
+        return change
+
+    def _save(self) -> None:
+        """Write what was read from the tables, so that the next to open the scope need not."""
+        assert self._epoch is not None
+        state = GraphState(
+            self._since, self._epoch, self._arrays, self._words, self._titles, self._alive
+        )
+        save_graph(self._graph.store.database, self._view, state)
 
     def named(self, text: str) -> list[int]:
         """The slots of passages whose titles a question names, in the order of naming.
@@ -155,14 +203,7 @@ class GraphView:
         Args:
             text: A question.
         """
-        a = self._arrays
-        lengths: dict[int, int] = {}
-        for match in self._matcher.matches(words(text), question=True):
-            length = match.name.count(" ") + 1
-            numbers = np.array(sorted(self._ids.get(match.name, ())), dtype=np.int64)
-            for slot in meanings(a.passages_by_name, numbers)[1][:, 0].tolist():
-                lengths[slot] = max(length, lengths.get(slot, 0))
-        return lengths
+        return self._titles.lengths(text, self._arrays.passages_by_name)
 
     def out_mentions(self, slot: int) -> list[Mention]:
         """The places in a passage that name other passages, in reading order.
@@ -265,7 +306,9 @@ class GraphView:
             slot: Of the passage.
             most: Passages that mention the entity, at most: more say little.
         """
-        groups = (self._members(name) for name in self.entities(slot))
+        a, same = self._arrays, self._words.same_names
+        entities = (row[0] for row in _list(a, a.entities, slot))
+        groups = (self._with_entities(same(entity)) for entity in entities)
         return [members.tolist() for members in groups if 2 <= len(members) <= most]
 
     def edges(self, slots: Sequence[int] | Ints) -> EdgeList:
@@ -334,13 +377,15 @@ class GraphView:
 
         return to_pyg(self._view, self._arrays, self._words)
 
-    def _apply(self, change: rows.Change, words: rows.Vocabulary) -> None:
+    def _apply(self, change: rows.Change, words: Vocabulary) -> None:
         """Go on to the next state, from nothing if the words are others."""
         view, before, alive = self._view, self._arrays, self._alive
         if words is not self._words:
             before, alive = empty_adjacency(), np.zeros(0, dtype=np.bool_)
         gone = np.flatnonzero(alive & ~view.alive[: len(alive)])
         touched = np.union1d(change.slots, gone)
+        if words is self._words and not len(touched) and before.n == view.capacity:
+            return  # what changed is in another scope
         after = updated(
             before,
             change.tables,
@@ -350,28 +395,14 @@ class GraphView:
             Ranks(lambda slots: view.order(np.zeros(len(slots)), slots)),
         )
         if words is not self._words:
-            self._words, self._matcher, self._ids = words, NameMatcher(), {}
+            self._words, self._titles = words, TitleNames()
         names = np.union1d(
             before.titles.gather(touched)[1][:, 0], after.titles.gather(touched)[1][:, 0]
         )
-        self._know(after, names.astype(np.int64))
+        self._titles.follow(
+            names.astype(np.int64), after.passages_by_name, self._words.texts.__getitem__
+        )
         self._arrays, self._alive = after, view.alive
-
-    def _know(self, a: Adjacency, names: Ints) -> None:
-        """Bring the matcher up to which of these names mean something now."""
-        means = np.zeros(len(names), dtype=np.bool_)
-        means[meanings(a.passages_by_name, names)[0]] = True
-        for name, now in zip(names.tolist(), means.tolist(), strict=True):
-            text = self._words.texts[name]
-            numbers = self._ids.get(text, ())
-            if now and name not in numbers:
-                self._ids[text] = (*numbers, name)
-                self._matcher.add(text)
-            elif not now and name in numbers:
-                self._ids[text] = tuple(other for other in numbers if other != name)
-                if not self._ids[text]:
-                    del self._ids[text]
-                    self._matcher.discard(text)
 
     def _slots_of(self, rowids: Ints) -> Ints:
         """Their living slots; -1 for what has none."""
@@ -403,8 +434,11 @@ class GraphView:
         return linked[1:]
 
     def _members(self, name: str) -> Ints:
-        a = self._arrays
-        lists = [a.passages_by_entity[i][:, 0] for i in self._words.entity_ids(name)]
+        return self._with_entities(self._words.entity_ids(name))
+
+    def _with_entities(self, entities: list[int]) -> Ints:
+        """The slots that mention any of some entities, by number."""
+        lists = [self._arrays.passages_by_entity[entity][:, 0] for entity in entities]
         slots = np.concatenate(lists) if lists else np.zeros(0)
         return slots.astype(np.int64)
 

@@ -4,9 +4,10 @@
     python benchmarks/policy/cold_start.py ten.db --program after=.venv/bin/hoptrail
         [--program before=../other/.venv/bin/hoptrail] [--effort fast] [--runs 7] [--out FILE]
 
-The programs take turns, so that a busy machine slows all alike, and every run is a process of its
-own. The first run of each makes exports and indexes, and is not counted. User and system time are
-the process's own, its threads included.
+Each program asks a copy of the store of its own, with what it keeps beside it. They take turns, so
+that a busy machine slows all alike, and every run is a process of its own. The first run of each
+makes exports and indexes, and compiles modules as an installation does, and is not counted. User
+and system time are the process's own, its threads included.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 QUESTION = "In which town was the designer of the ship Fram born?"
 
@@ -34,12 +37,14 @@ def main() -> None:
     args = parser.parse_args()
     programs = dict(named.split("=", 1) for named in args.program)
     seconds: dict[str, list[float]] = {name: [] for name in programs}
-    for run in range(args.runs + 1):
-        for name, program in programs.items():
-            call = [program, "recall", "--store", str(args.store), "--effort", args.effort]
-            spent = processor_time([*call, QUESTION])
-            if run:
-                seconds[name].append(round(spent, 3))
+    with TemporaryDirectory() as folder:
+        stores = {name: shutil.copy(args.store, Path(folder) / f"{name}.db") for name in programs}
+        for run in range(args.runs + 1):
+            for name, program in programs.items():
+                call = [program, "recall", "--store", str(stores[name]), "--effort", args.effort]
+                spent = processor_time([*call, QUESTION])
+                if run:
+                    seconds[name].append(round(spent, 3))
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     for name, values in seconds.items():
         sys.stdout.write(
@@ -64,7 +69,11 @@ def processor_time(call: list[str]) -> float:
     Args:
         call: The program with its arguments.
     """
-    process = subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    # Modules are compiled once and kept, as they are where the program is installed.
+    settings = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    process = subprocess.Popen(
+        call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=settings
+    )
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from itertools import chain, count, groupby
-from operator import itemgetter
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hoptrail.formats.sequences import NEXT
-from hoptrail.graph.adjacency.adjacency import STEP, Tables, packed
+from hoptrail.graph.adjacency.adjacency import Tables
 from hoptrail.graph.adjacency.ragged import Ints, Records
+from hoptrail.graph.adjacency.vocabulary import Vocabulary
 from hoptrail.graph.extraction import schema
-from hoptrail.memory.storage.damaged import decode_text
 
 if TYPE_CHECKING:
     import sqlite3
@@ -23,101 +21,11 @@ if TYPE_CHECKING:
 AT_ONCE = 1 << 16
 """Rows fetched in one go: bounds the memory that Python's numbers take."""
 
-BETWEEN = b"\x1f"
-"""Between the entities of a row: no letter or digit, so that no name has it."""
-
 Bounds = tuple[str, str | bytes]
 """Of the stored namespaces in a scope: low <= n < high."""
 
 SlotsOf = Callable[[Ints], Ints]
 """The living slots of rowids; -1 for one that has none."""
-
-
-@dataclass(slots=True)
-class Vocabulary:
-    """Numbers for names, entities and kinds of links, in the order they were met; only grows."""
-
-    names: dict[int, int] = field(default_factory=dict)
-    """Number by the store's id."""
-    texts: dict[int, str] = field(default_factory=dict)
-    """Of names that a passage bears or bore, by number."""
-    entities: dict[bytes, dict[bytes, int]] = field(default_factory=dict)
-    """Number by namespace and name, both as stored: few are ever needed as text."""
-    entity_names: list[bytes] = field(default_factory=list)
-    """By number, as stored."""
-    kinds: dict[str, int] = field(default_factory=lambda: {NEXT: STEP})
-    """Number by kind; that of steps to the next passage is known from the beginning."""
-
-    def entity_name(self, number: int) -> str:
-        """The name of an entity.
-
-        Args:
-            number: The entity's.
-        """
-        return decode_text(self.entity_names[number])
-
-    def entity_ids(self, name: str) -> list[int]:
-        """The entities of this name, one for each namespace of the scope that has it.
-
-        Args:
-            name: An entity's, as it is stored.
-        """
-        try:
-            stored = name.encode("utf-8", "surrogateescape")
-        except UnicodeEncodeError:  # SQLite stores no such text
-            return []
-        return [number[stored] for number in self.entities.values() if stored in number]
-
-    def of_titles(self, rows: list[tuple[int, int, int, str]]) -> list[tuple[int, int, int]]:
-        """Rows of (passage, name, alias, text) with the name's number.
-
-        Args:
-            rows: As SQLite gives them.
-        """
-        number = self.names
-        for _, name, _, text in rows:
-            self.texts[number.setdefault(name, len(number))] = text
-        return [(rowid, number[name], alias) for rowid, name, alias, _ in rows]
-
-    def of_entities(self, rows: list[tuple[int, bytes, bytes | None]]) -> Ints:
-        """Pairs of a passage and the number of an entity that it names, `(n, 2)`, in their order.
-
-        Args:
-            rows: Passage, stored namespace, and the entities as `_SELECT_ENTITIES` joins them.
-        """
-        passages: list[int] = []
-        counts: list[int] = []
-        numbers: list[int] = []
-        for space, group in groupby((row for row in rows if row[2] is not None), itemgetter(1)):
-            number, part = self.entities.setdefault(space, {}), list(group)
-            lists = [joined.split(BETWEEN) for _, _, joined in part if joined is not None]
-            names = list(chain.from_iterable(lists))
-            new = [name for name in dict.fromkeys(names) if name not in number]
-            number.update(zip(new, count(len(self.entity_names))))
-            self.entity_names += new
-            passages += [rowid for rowid, _, _ in part]
-            counts += map(len, lists)
-            numbers += map(number.__getitem__, names)
-        return np.stack(
-            [
-                np.repeat(np.asarray(passages, dtype=np.int64), counts),
-                np.asarray(numbers, dtype=np.int64),
-            ],
-            axis=1,
-        )
-
-    def of_links(self, rows: list[tuple[int, int, str, float]]) -> list[tuple[int, int, int, int]]:
-        """Rows of (source, target, kind, weight) with the kind's number and a packed weight.
-
-        Args:
-            rows: As SQLite gives them.
-        """
-        number = self.kinds
-        bits = packed(np.asarray([row[3] for row in rows], dtype=np.float32)).tolist()
-        return [
-            (source, target, number.setdefault(kind, len(number)), weight)
-            for (source, target, kind, _), weight in zip(rows, bits, strict=True)
-        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +71,7 @@ def read_changes(
 
     passages = known(_array(rows(_SELECT_PASSAGES), 1, lambda part: part))
     surface_mentions = _array(rows(_SELECT_MENTIONS), 4, lambda part: part)
-    surface_mentions[:, 3] = _numbers(surface_mentions[:, 3], words.names)
+    surface_mentions[:, 3] = _numbers(surface_mentions[:, 3], words)
     tables = Tables(
         titles=known(_array(rows(_SELECT_TITLES), 3, words.of_titles)),
         surface_mentions=known(surface_mentions),
@@ -186,9 +94,12 @@ def _array(
     return np.concatenate(parts)
 
 
-def _numbers(ids: Ints, number: dict[int, int]) -> Ints:
-    """The numbers of ids; new ones get the next."""
+def _numbers(ids: Ints, words: Vocabulary) -> Ints:
+    """The numbers of the ids of names; new ones get the next."""
+    if not len(ids):
+        return ids
     different, which = np.unique(ids, return_inverse=True)
+    number = words.names
     numbers = [number.setdefault(each, len(number)) for each in different.tolist()]
     return np.asarray(numbers, dtype=np.int64)[which]
 

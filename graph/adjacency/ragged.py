@@ -91,6 +91,13 @@ class RaggedArray:
         order = np.argsort(owner, kind="stable")
         return owner[order], np.concatenate([values[keep], *new])[order]
 
+    def compact(self) -> RaggedArray:
+        """The same lists with nothing replaced."""
+        if not self.changed and len(self.starts) == self.rows + 1:
+            return self
+        owner, values = self.all()
+        return group(owner, values, self.rows)
+
     def counts(self) -> Ints:
         """The lengths of the lists, `(rows,)`."""
         counts = np.zeros(self.rows, dtype=np.int64)

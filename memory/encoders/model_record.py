@@ -16,11 +16,11 @@ import json
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 from hoptrail.errors import StoreUnavailable
 from hoptrail.memory.encoders.cache_file import cache_folder, write_whole
+from hoptrail.values.libraries import library_version
 
 FORMAT = 1
 """Of the records."""
@@ -79,7 +79,7 @@ def write_record(folder: Path, record: ModelRecord) -> None:
 
 def _file(folder: Path) -> Path:
     """Where a folder's record lies."""
-    versions = [version(name) for name in ("transformers", "tokenizers")]
+    versions = [library_version(name) for name in ("transformers", "tokenizers")]
     digest = hashlib.sha256(f"{FORMAT} {versions}".encode())
     for path in sorted([*folder.glob("*"), *folder.glob("*/config.json")]):
         if path.suffix in SUFFIXES and path.is_file():

@@ -18,7 +18,6 @@ import logging
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,6 +41,7 @@ from hoptrail.memory.encoders.transformer import TransformerEncoder
 from hoptrail.memory.encoders.vectors import Vectors
 from hoptrail.memory.encoders.windowed import WindowedEncoder
 from hoptrail.memory.encoders.windows import shared_tokenizer
+from hoptrail.values.libraries import library_version
 
 logger = logging.getLogger(__name__)
 
@@ -264,7 +264,7 @@ def _export_file(encoder: TransformerEncoder, folder: Path | None) -> Path | Non
         encoder.fingerprint,
         encoder.record.config,
         encoder.tokenizer_json,
-        *(version(name) for name in ("torch", "transformers", "onnx", "onnxruntime")),
+        *(library_version(name) for name in ("torch", "transformers", "onnx", "onnxruntime")),
     ]
     name = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
     try:

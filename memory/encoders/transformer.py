@@ -13,7 +13,6 @@ import importlib.util
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -33,6 +32,7 @@ from hoptrail.memory.encoders.model_record import (
 from hoptrail.memory.encoders.vectors import Vectors as Vectors
 from hoptrail.memory.encoders.windowed import WindowedEncoder
 from hoptrail.memory.encoders.windows import truncating_tokenizer
+from hoptrail.values.libraries import library_version
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -466,7 +466,7 @@ def fetch(source: str | Path) -> Path:
 
 def _default_device() -> str:
     """CUDA where there is some; that a build of PyTorch has none is told by its version."""
-    if version("torch").endswith("+cpu"):
+    if library_version("torch").endswith("+cpu"):
         return "cpu"
     import torch
 

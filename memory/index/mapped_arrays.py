@@ -81,6 +81,11 @@ class Mapped(dict[str, NDArray[Any]]):
         self._lies = lies
 
     @property
+    def mapped(self) -> bool:
+        """Whether they lie in the file yet, which may then be cut short."""
+        return self._lies is not None
+
+    @property
     def whole(self) -> bool:
         """Whether the file is still as long as it was: to read beyond its end would be a crash."""
         return self._lies is None or self._lies.size() >= len(self._lies)

@@ -42,14 +42,24 @@ def folder_of(database: Database) -> Path:
     return file.with_name(file.name + ".index")
 
 
+def beside(scope: str, what: str) -> str:
+    """What another snapshot of a scope, beside that of its view, goes by in place of the scope.
+
+    Args:
+        scope: The namespace, as stored: it ends with a separator, so that this is none.
+        what: What it is of.
+    """
+    return scope + what
+
+
 def save(database: Database, scope: str, version: int, arrays: Arrays) -> bool:
     """Write a scope's snapshot; False, with a warning, if that could not be done.
 
     Args:
         database: The store's.
-        scope: The namespace, as stored.
+        scope: The namespace, as stored, or what `beside` gave.
         version: What the arrays stand for.
-        arrays: The view's state.
+        arrays: The view's state, or what else is derived.
     """
     folder = folder_of(database)
     name = f"{_prefix(scope, version)}{secrets.token_hex(4)}.v{FORMAT}"
@@ -84,7 +94,7 @@ def load_snapshot(database: Database, scope: str) -> tuple[int, mapped_arrays.Ma
 
     Args:
         database: The store's.
-        scope: A namespace, as stored.
+        scope: A namespace, as stored, or what `beside` gave.
     """
     named = _named(database, scope)
     while named is not None and _usable(named[0]):

@@ -215,8 +215,8 @@ def test_what_is_derived_is_found_wrong_and_repaired(path: Path, what: str, caps
         memory.store.view().save()
         before = [(hit.passage.id, hit.score) for hit in memory.search(question, 12)]
     if what == "snapshot":
-        [file] = path.with_name(path.name + ".index").glob("*.v*")
-        file.write_bytes(file.read_bytes()[:-7])
+        for file in path.with_name(path.name + ".index").glob("*.v*"):
+            file.write_bytes(file.read_bytes()[:-7])
     sql(path, *DAMAGE[what])
     assert run("store", "verify", "--store", path, "--json") == 1
     found = json.loads(capsys.readouterr().out)["problems"]

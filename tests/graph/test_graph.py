@@ -20,6 +20,7 @@ from hoptrail.graph.extraction import schema, sync
 from hoptrail.graph.extraction.names import words
 from hoptrail.graph.graph import Graph
 from hoptrail.graph.view import KINDS, GraphView
+from hoptrail.memory.index import snapshot
 from hoptrail.memory.store import Store
 from hoptrail.memory.testing.hash_encoder import HashEncoder
 from hoptrail.types import Link, Namespace, Passage
@@ -427,6 +428,12 @@ def picture(view: GraphView) -> dict[str, Any]:
     }
 
 
+def reopened(path: Path) -> dict[str, Any]:
+    """What another who opens the store is answered, from the graph on disk if there is one."""
+    with Store(path, encoder=HashEncoder(4)) as store:
+        return picture(Graph(store).view(store.view()))
+
+
 @settings(max_examples=60, deadline=None)
 @given(STEPS, st.sampled_from([0.0, 100.0]), st.sampled_from([1, 3, 100]))
 def test_any_writes_give_what_a_build_from_nothing_gives(
@@ -439,15 +446,18 @@ def test_any_writes_give_what_a_build_from_nothing_gives(
     ):
         patch.setattr(sync, "SCAN_ALL", scan_all)
         patch.setattr(sync, "CHUNK", chunk)
+        patch.setattr(snapshot, "MINIMUM", 3)
         graph = Graph(store)
         view = graph.view(store.view())
         for step in steps:
             apply(store, graph, step)
             if step == ("sync",):
                 view.refresh()
+                reopened(store.path)  # which may write the graph to disk
         graph.sync()
         view.refresh()
         kept, seen = tables(store), picture(view)
+        assert reopened(store.path) == seen
         patch.setattr(sync, "CHUNK", 1000)
         graph.rebuild()
         assert kept == tables(store)
