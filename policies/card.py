@@ -159,4 +159,9 @@ def _rerank_line(fitted: Mapping[str, Any] | None, weight: float) -> list[str]:
 
 def _further_questions(card: Mapping[str, Any]) -> str:
     said = f", {card['varied']} more over variants of the corpora" if card.get("varied") else ""
+    if card.get("inferred"):
+        said += (
+            f", {card['inferred']} more with evidence inferred from their answers, and "
+            f"{card['not_inferred']} of which none could be"
+        )
     return said + (f" and {card['made']} made from passages" if card.get("made") else "")

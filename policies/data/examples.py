@@ -38,6 +38,9 @@ class Source(StrEnum):
     """It is asked of a corpus made from theirs; see `hoptrail.policies.data.augmentation`."""
     PSEUDO = "pseudo"
     """It was made of the passages; see `hoptrail.policies.data.pseudo_questions`."""
+    INFERRED = "inferred"
+    """People asked it and gave the answer; its gold is what a policy inferred from that. See
+    `hoptrail.policies.objectives.inferred_evidence`."""
     FEEDBACK = "feedback"
     """It was a recall, and its gold is what was useful."""
 
@@ -102,6 +105,8 @@ class Example:
     detours: tuple[State, ...] = ()
     """States behind a wrong turn, to learn from: some of the gold, and a passage that is not."""
     source: Source = Source.GIVEN
+    confidence: float = 1.0
+    """How probable it is that the gold is right: below 1 where it was inferred."""
     mentions_as_links: bool = False
     """Whether mentions are shown to the policy as links; see `features.as_links`."""
     corpus: str = ""

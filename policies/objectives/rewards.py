@@ -14,7 +14,7 @@ import torch
 from hoptrail.errors import ConfigError, InputError
 from hoptrail.learning.estimators.policy_gradient import evidence_reward
 from hoptrail.learning.reader.answers import normalize_answer
-from hoptrail.policies.data.examples import Example
+from hoptrail.policies.data.examples import Example, Source
 from hoptrail.policies.environment.state import State
 from hoptrail.types import Passage, Question
 
@@ -89,7 +89,8 @@ class Reward:
                     f"got {value!r} for question {question.id!r}"
                 )
             return earned
-        if self.reward != "answer" and example.gold:
+        named_by_people = bool(example.gold) and example.source is not Source.INFERRED
+        if self.reward != "answer" and named_by_people:
             return _f1(example.gold, evidence)
         contents = [
             k.passage.content for k in example.pool.scope.lexicon.passage_terms(list(evidence))

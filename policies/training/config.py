@@ -57,7 +57,8 @@ class TrainConfig:
     weight_decay: float = 1e-4
     weight_average: float = 0.5
     """How much a policy that is trained already keeps of its weights when it learns from questions
-    that were made: what it ends with is the mean of before and after, this much of it before
+    that were made, or from evidence that was inferred: what it ends with is the mean of before and
+    after, this much of it before
     (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models", arXiv:2109.01903)."""
     mentions_as_links: float = 0.2
     """Share of the questions of an epoch whose mentions are shown as links."""
@@ -65,6 +66,9 @@ class TrainConfig:
     """Questions of `policies.data.augmentation` over untitled passages, as a share of those that
     people asked; there are fewer of the inverse cloze task. The first network and every other one
     learn from them."""
+    infer_evidence: bool = False
+    """Whether questions with answers alone get supporting passages, which the policy that training
+    goes on from infers from the answers; see `hoptrail.policies.objectives.inferred_evidence`."""
     samples: int = 8
     """Trajectories sampled for each question in REINFORCE."""
     trails: int = 6

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hoptrail.errors import InputError
 from hoptrail.formats.jsonl import read_questions
+from hoptrail.learning.execution.single_thread import one_thread
 from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.encoders.wrapped import uncached
 from hoptrail.policies.data.augmentation import augmented_corpora
@@ -20,6 +21,8 @@ from hoptrail.policies.data.judged_questions import judged_questions
 from hoptrail.policies.data.pseudo_questions import pseudo_questions
 from hoptrail.policies.data.training_data import TrainingData, TrainingSet
 from hoptrail.policies.environment.efforts import EFFORTS
+from hoptrail.policies.objectives.inferred_evidence import infer_evidence, with_evidence
+from hoptrail.policies.policy import Policy
 from hoptrail.policies.training.config import TrainConfig
 from hoptrail.policies.training.next_queries import NextQueries
 from hoptrail.policies.training.supervision import usable
@@ -29,7 +32,12 @@ from hoptrail.values.progress import TrainingProgress, silent
 
 @contextmanager
 def prepare_examples(
-    data: TrainingData, config: TrainConfig, queries: NextQueries, progress: TrainingProgress
+    data: TrainingData,
+    config: TrainConfig,
+    queries: NextQueries,
+    progress: TrainingProgress,
+    *,
+    start: Policy | None = None,
 ) -> Iterator[list[Example]]:
     """The questions that a run learns from, whose corpora are open inside the `with`.
 
@@ -38,6 +46,7 @@ def prepare_examples(
         config: Which questions are wanted, made and augmented.
         queries: What asks, and the encoder.
         progress: Told of each part's progress.
+        start: The policy that training goes on from, by which evidence is inferred.
 
     Yields:
         The questions in the order of their files, those over augmented corpora, and those that
@@ -51,6 +60,8 @@ def prepare_examples(
         preparation = Preparation(config, queries, progress, stack)
         labelled = preparation.labelled(data) if config.objectives else []
         examples = preparation.examples(labelled, Source.GIVEN, "prepare questions")
+        if config.infer_evidence and start is not None:
+            examples = preparation.with_inferred_evidence(examples, start)
         if config.augmentation_share:
             for corpus in labelled:
                 examples += preparation.augmented(corpus)
@@ -137,6 +148,35 @@ class Preparation:
             source=source,
             progress=stage_progress(self.progress, label),
         )
+
+    def with_inferred_evidence(self, examples: Sequence[Example], policy: Policy) -> list[Example]:
+        """The questions, with evidence where none was named and the answer tells of some.
+
+        Args:
+            examples: As `examples` gives them.
+            policy: By which it is inferred.
+
+        Raises:
+            InputError: No evidence is named, and none could be inferred.
+        """
+        bounds = EFFORTS[self.config.effort]
+        asking = self.queries.reformulator(reencode=bounds.reencode)
+        bare = [example for example in examples if not example.gold]
+        telling = stage_progress(self.progress, "infer evidence")
+        with one_thread():
+            inferred = infer_evidence(policy, bare, asking, bounds, progress=telling)
+        if len(bare) == len(examples) and not any(inferred):
+            raise InputError(
+                f"no evidence could be inferred for any of {len(bare)} questions: on no trail "
+                "that the policy of --start follows does a passage say an accepted answer"
+            )
+        of_example = dict(zip(bare, inferred, strict=True))
+        return [
+            example
+            if (evidence := of_example.get(example)) is None
+            else with_evidence(example, evidence, asking)
+            for example in examples
+        ]
 
     def augmented(self, corpus: OpenCorpus) -> list[Example]:
         """The questions of a corpus over what is made from it.

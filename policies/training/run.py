@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hoptrail.errors import InputError
+from hoptrail.errors import ConfigError, InputError
 from hoptrail.learning.execution import processes
 from hoptrail.memory.encoders.disk_cache import CachedEncoder
 from hoptrail.memory.encoders.transformer import Encoder
@@ -92,7 +92,7 @@ def train(
     resumed = checkpoint.load() if options.resume else None
     with processes.joined_processes(), ExitStack() as stack:
         with processes.first_process_first():
-            prepared = prepare_examples(data, config, queries, options.progress)
+            prepared = prepare_examples(data, config, queries, options.progress, start=start)
             examples = stack.enter_context(prepared)
         joint = _fit_joint(examples, config, queries, Checkpoint(out / JOINT, run), options)
         trainer = Trainer(examples, config, queries, checkpoint, options.progress, start=start)
@@ -127,6 +127,8 @@ def _check(
             "there is nothing to train on: give a corpus with questions, "
             "or ask for questions to be made and give a corpus or a store to make them of"
         )
+    if config.infer_evidence and start is None:
+        raise ConfigError("evidence is inferred by a policy to go on from: name one to start with")
     if start is None:
         return config
     return replace(config, networks=len(start.members), network=start.config)
@@ -171,7 +173,12 @@ def _counts(examples: Sequence[Example]) -> dict[str, int]:
     """How much was learned from, by the card's names."""
     count = Counter(example.source for example in examples)
     names = {"questions": Source.GIVEN, "varied": Source.AUGMENTED, "made": Source.PSEUDO}
-    return {name: count[source] for name, source in names.items()}
+    counts = {name: count[source] for name, source in names.items()}
+    if count[Source.INFERRED]:
+        counts["questions"] = sum(e.source is Source.GIVEN and bool(e.gold) for e in examples)
+        counts["inferred"] = count[Source.INFERRED]
+        counts["not_inferred"] = sum(e.source is Source.GIVEN and not e.gold for e in examples)
+    return counts
 
 
 def _dev_figures(

@@ -13,10 +13,10 @@ from hoptrail.errors import ConfigError
 from hoptrail.learning.reader.span_reader import SpanReader
 from hoptrail.memory.encoders.transformer import Encoder, TransformerEncoder
 from hoptrail.memory.encoders.wrapped import uncached
-from hoptrail.policies.data.examples import Example
+from hoptrail.policies.data.examples import Example, Source
 from hoptrail.policies.environment.efforts import EFFORTS
 from hoptrail.policies.environment.reformulation import AnyReformulator
-from hoptrail.policies.objectives.imitation import imitation_loss
+from hoptrail.policies.objectives.imitation import LabelWeights, imitation_loss
 from hoptrail.policies.objectives.marginal import TrailReader, marginal
 from hoptrail.policies.objectives.reinforce import reinforce
 from hoptrail.policies.objectives.rewards import Reward
@@ -94,7 +94,20 @@ class _Imitation:
     def loss(
         self, examples: Sequence[Example], rng: np.random.Generator
     ) -> tuple[Tensor, Figures] | None:
-        return imitation_loss(self.policy, examples, rng)
+        return imitation_loss(self.policy, examples, rng, label_weights=_label_weights(examples))
+
+
+def _label_weights(examples: Sequence[Example]) -> LabelWeights | None:
+    """What the gold of questions counts where some of it was inferred; else all alike.
+
+    It counts as much as it is probable, and need not be all that is needed: the policy that it was
+    inferred by may stop too early on a corpus that is new to it.
+    """
+    inferred = [example.source is Source.INFERRED for example in examples]
+    if not any(inferred):
+        return None
+    weights = torch.tensor([example.confidence for example in examples])
+    return LabelWeights(weights, ~torch.tensor(inferred))
 
 
 class _Reinforce:

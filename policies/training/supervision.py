@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hoptrail.errors import InputError
 from hoptrail.policies.data.examples import Example, Source
-from hoptrail.policies.objectives.rewards import Reward
+from hoptrail.policies.objectives.rewards import Reward, said_in_text
 from hoptrail.policies.training.config import SELF_SUPERVISED, TrainConfig
 from hoptrail.types import Question
 
@@ -17,6 +17,8 @@ NEEDS = {
     "reinforce": "a reward (`supporting_ids`, or `answers` that are not yes or no)",
 }
 """What a stage learns from."""
+OR_ANSWERS = ", or answers that are not yes or no, to infer them from"
+"""What imitation learns from besides, where evidence is inferred."""
 
 
 def teaches(question: Question, stage: str, reward: Reward) -> bool:
@@ -49,6 +51,8 @@ def belongs_to(example: Example, stage: str, reward: Reward) -> bool:
         return stage == SELF_SUPERVISED and example.source is Source.PSEUDO
     if example.source is Source.AUGMENTED and stage != "imitation":
         return False
+    if example.source is Source.INFERRED and stage == "imitation":
+        return True
     return teaches(example.question, stage, reward)
 
 
@@ -64,10 +68,19 @@ def usable(questions: Sequence[Question], config: TrainConfig, file: Path) -> li
         InputError: A stage can learn from none.
     """
     reward = Reward(config.reward)
-    for stage in config.objectives:
-        if not any(teaches(question, stage, reward) for question in questions):
+    inferable = [config.infer_evidence and bool(said_in_text(q)) for q in questions]
+    of_stage = {
+        stage: [
+            teaches(question, stage, reward) or (stage == "imitation" and may_infer)
+            for question, may_infer in zip(questions, inferable, strict=True)
+        ]
+        for stage in config.objectives
+    }
+    for stage, taught in of_stage.items():
+        if not any(taught):
+            needs = f"{NEEDS[stage]}{OR_ANSWERS if config.infer_evidence else ''}"
             raise InputError(
-                f"there is nothing to train on: the objective {stage} learns from "
-                f"{NEEDS[stage]}, and none of the {len(questions)} questions of {file} has any"
+                f"there is nothing to train on: the objective {stage} learns from {needs}, and "
+                f"none of the {len(questions)} questions of {file} has any"
             )
-    return [q for q in questions if any(teaches(q, s, reward) for s in config.objectives)]
+    return [q for q, *taught in zip(questions, *of_stage.values(), strict=True) if any(taught)]

@@ -143,7 +143,8 @@ class Trainer:
             )
             resumed = (number, index) == (begin.network, begin.stage)
             self._run(run, begin if resumed else Position(number, index))
-            if stage == SELF_SUPERVISED and self.start is not None:
+            by_guess = stage == SELF_SUPERVISED or _some_inferred(stage, lessons)
+            if by_guess and self.start is not None:
                 _average(network, self._begun(self.start, number), self.config.weight_average)
             if number < self.config.networks:
                 self.checkpoint.keep(run.objective.modules)
@@ -223,6 +224,11 @@ def _states(example: Example, *, both: bool) -> Iterator[StateInput]:
     states += () if gold else example.detours[:UNKNOWN]
     for view in (example, example.with_mentions_as_links()) if both else (example,):
         yield from (view.state(state) for state in states)
+
+
+def _some_inferred(stage: str, lessons: Sequence[Example]) -> bool:
+    """Whether imitation followed evidence that was inferred."""
+    return stage == "imitation" and any(e.source is Source.INFERRED for e in lessons)
 
 
 @torch.no_grad()

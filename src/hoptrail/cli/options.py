@@ -489,3 +489,10 @@ JointFlag = Annotated[
         "--joint", "fit what effort thorough counts, too, on a fifth of the questions held back"
     ),
 ]
+InferFlag = Annotated[
+    bool,
+    toggle(
+        "--infer-evidence",
+        "where only answers are known: infer the passages, by the policy of --start, for imitation",
+    ),
+]

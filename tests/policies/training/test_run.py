@@ -19,6 +19,8 @@ from hoptrail.policies.data.examples import Source
 from hoptrail.policies.data.training_data import TrainingData, TrainingSet
 from hoptrail.policies.networks.frozen_policy import WEIGHTS
 from hoptrail.policies.networks.network_config import NetworkConfig
+from hoptrail.policies.networks.policy_network import PolicyNetwork
+from hoptrail.policies.objectives.imitation import LabelWeights, imitation_loss
 from hoptrail.policies.objectives.marginal import load_reader
 from hoptrail.policies.policy import Policy
 from hoptrail.policies.training import preparation
@@ -27,9 +29,11 @@ from hoptrail.policies.training import trainer as trainer_module
 from hoptrail.policies.training.calibration import stop
 from hoptrail.policies.training.checkpoint import TENSORS
 from hoptrail.policies.training.config import RunOptions, TrainConfig
+from hoptrail.policies.training.next_queries import NextQueries
 from hoptrail.policies.training.preparation import show_pseudo_questions
 from hoptrail.policies.training.run import train
 from hoptrail.policies.training.stage_run import StageRun
+from hoptrail.policies.training.stages import make_objective
 
 SMALL = TrainConfig(
     networks=1, epochs=2, batch=4, network=NetworkConfig(width=8, layers=1, dropout=0.1)
@@ -609,6 +613,87 @@ def test_answers_alone_are_enough(unlabelled, tmp_path, tiny_bert) -> None:
     assert 0 < first["answerable"] <= 1
     assert -1 < second["return"] <= 1
     assert card["reward"] == "evidence or answer"
+
+
+def untrained() -> Policy:
+    """A policy that knows nothing yet."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return Policy([PolicyNetwork(SMALL.network)]).eval()
+
+
+def test_evidence_is_inferred_from_answers(unlabelled, tmp_path, lessons) -> None:
+    """Imitation then learns where no question of the file names a passage."""
+    start = untrained()
+    config = replace(SMALL, objective="imitation,reinforce", infer_evidence=True, effort="fast")
+    card = run(unlabelled["answers"], tmp_path / "p", config, start=start)
+    assert card["inferred"] > 0
+    assert card["questions"] == 0
+    assert card["inferred"] + card["not_inferred"] == 7  # one is answered by yes or no
+    assert card["curves"][-1]["stage"] == "reinforce"  # STOP is calibrated on what people named
+    taught = {
+        e.question.id for stage, batch in lessons if stage.stage == "imitation" for e in batch
+    }
+    assert len(taught) == card["inferred"]
+    assert Policy.load(tmp_path / "p").fingerprint != start.fingerprint
+    assert (
+        f"{card['inferred']} more with evidence inferred" in (tmp_path / "p/README.md").read_text()
+    )
+
+
+def test_inferred_evidence_counts_as_much_as_it_is_probable(small, random_policy) -> None:
+    """And STOP is not learned from it: with all of it read, more may be missing."""
+    policy = random_policy(spread=1.0)
+    gold = small.slots("p-ada-lind", "p-varn")
+    sure = small.example("Where was Ada Lind born?", gold)
+    unsure = small.example("Which lake lies near Varn?", gold[1:])
+    inferred = [
+        replace(sure, source=Source.INFERRED, confidence=0.8),
+        replace(unsure, source=Source.INFERRED, confidence=0.1),
+    ]
+    objective = make_objective("imitation", policy, NextQueries(small.encoder), SMALL)
+
+    def loss_of(examples) -> float:
+        loss, _ = objective.loss(examples, np.random.default_rng(0))
+        return float(loss.detach())
+
+    def expected(examples, weights, complete) -> float:
+        label_weights = LabelWeights(torch.tensor(weights), torch.tensor(complete))
+        rng = np.random.default_rng(0)
+        return float(imitation_loss(policy, examples, rng, label_weights=label_weights)[0].detach())
+
+    examples = [sure, unsure]
+    assert loss_of(inferred) == pytest.approx(expected(examples, [0.8, 0.1], [False, False]))
+    assert loss_of([sure, inferred[1]]) == pytest.approx(
+        expected(examples, [1.0, 0.1], [True, False])
+    )
+    assert loss_of(examples) == pytest.approx(
+        float(imitation_loss(policy, examples, np.random.default_rng(0))[0].detach())
+    )
+    assert loss_of(inferred) != pytest.approx(expected(examples, [1.0, 1.0], [True, True]))
+
+
+def test_a_policy_keeps_half_of_itself_beside_inferred_evidence(unlabelled, tmp_path) -> None:
+    start, weights = untrained(), {}
+    for share in (0.0, 0.5):
+        config = replace(SMALL, infer_evidence=True, effort="fast", weight_average=share)
+        run(unlabelled["answers"], tmp_path / str(share), config, start=start)
+        weights[share] = list(Policy.load(tmp_path / str(share)).members.parameters())
+    for before, after, half in zip(start.members.parameters(), *weights.values(), strict=True):
+        torch.testing.assert_close(half, (before + after) / 2, atol=1e-4, rtol=1e-3)
+
+
+def test_evidence_that_cannot_be_inferred_is_told(unlabelled, sets, tmp_path) -> None:
+    config = replace(SMALL, infer_evidence=True, effort="fast")
+    with pytest.raises(ConfigError, match="a policy to go on from"):
+        run(unlabelled["answers"], tmp_path / "p", config)
+    with pytest.raises(InputError, match="or answers that are not yes or no"):
+        run(unlabelled["nothing"], tmp_path / "p", config, start=untrained())
+    file = tmp_path / "absent.jsonl"
+    file.write_text('{"id": "a", "question": "Who is it?", "answers": ["Zanzibar Quux"]}\n')
+    absent = TrainingSet(sets["few"].corpus, file)
+    with pytest.raises(InputError, match="could be inferred for any of 1 questions"):
+        run(absent, tmp_path / "p", config, start=untrained())
 
 
 def test_a_reward_alone_is_enough(unlabelled, tmp_path) -> None:

@@ -28,6 +28,7 @@ from hoptrail.cli.options import (
     EncoderOption,
     EpochsOption,
     FirstOption,
+    InferFlag,
     JointFlag,
     NamespaceOption,
     NetworksOption,
@@ -143,6 +144,7 @@ def train_on_questions(
     tuning_epochs: TuningEpochsOption = None,
     tuning_rate: TuningRateOption = None,
     tuning_questions: TuningQuestionsOption = None,
+    infer_evidence: InferFlag = False,
     networks: NetworksOption = None,
     joint: JointFlag = False,
     resume: ResumeFlag = False,
@@ -162,6 +164,7 @@ def train_on_questions(
         "networks": networks,
         "self_supervised": self_supervised,
         "joint": joint or None,
+        "infer_evidence": infer_evidence or None,
         "augmentation_share": augmentation_share,
     }
     return _train(

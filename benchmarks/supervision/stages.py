@@ -1,6 +1,6 @@
 r"""What each stage of training and each kind of supervision is worth, over several seeds.
 
-    python benchmarks/policy/stages.py CORPUS.jsonl TRAIN.jsonl --seeds 0,1,2 --out stages.json
+    python benchmarks/supervision/stages.py CORPUS.jsonl TRAIN.jsonl --seeds 0,1,2 --out stages.json
 
 A fifth of the questions, in whole clusters that share a gold passage, is left out of all training.
 For each seed one network learns by imitation from the others, then goes on with each later stage;

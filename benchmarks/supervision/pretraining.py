@@ -1,6 +1,6 @@
 r"""What questions made from passages add to labels from other corpora, over several seeds.
 
-    python benchmarks/policy/pretraining.py --set A/corpus.jsonl A/train.jsonl \
+    python benchmarks/supervision/pretraining.py --set A/corpus.jsonl A/train.jsonl \
         --set B/corpus.jsonl B/train.jsonl --test C/corpus.jsonl C/questions.jsonl \
         --seeds 0,1,2 --out pretraining.json
 

@@ -1,6 +1,6 @@
 r"""What questions made from passages are worth before a few labelled ones.
 
-    python benchmarks/policy/few_labels.py CORPUS.jsonl TRAIN.jsonl DEV.jsonl --labels 100 \
+    python benchmarks/supervision/few_labels.py CORPUS.jsonl TRAIN.jsonl DEV.jsonl --labels 100 \
         --seeds 0,1,2 \
         --start cross=FOLDER --start own=FOLDER --out few_labels.json
 
