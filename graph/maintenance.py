@@ -21,7 +21,7 @@ _ROWS = {
     "JOIN graph_names AS n ON n.id = r.name JOIN passages AS p ON p.rowid = r.passage",
     "entities": 'SELECT p.namespace, p.id, r.start, r."end", r.entity FROM graph_entities AS r '
     "JOIN passages AS p ON p.rowid = r.passage",
-    "words": "SELECT p.namespace, p.id, w.space, w.words FROM graph_words AS w "
+    "words": "SELECT p.namespace, p.id, w.keys FROM graph_words AS w "
     "JOIN passages AS p ON p.rowid = w.rowid",
 }
 """What the graph says, without the numbers that it gives to names."""

@@ -26,6 +26,7 @@ import time
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from sqlite3 import Connection
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -33,11 +34,15 @@ import numpy as np
 from store_texts import Texts, vocabulary
 
 from hoptrail import Memory
+from hoptrail.graph.extraction import sync
 from hoptrail.memory.encoders.transformer import Vectors
 from hoptrail.types import Link, Passage
 
 AT_ONCE = 20_000
 NAMES, TITLES = 10, 2
+SHARED = 1_000_000
+"""Names that passages share begin beyond this number, and so with other words than titles do: else
+some of these would have them as aliases, at some sizes."""
 ASKED = 20
 
 
@@ -72,7 +77,7 @@ def passages(count: int) -> Iterator[Passage]:
     for number, text in enumerate(Texts().texts(count)):
         own = text.split()
         others = rng.integers(0, count, TITLES)
-        names = [title(words, count + int(n) % count) for n in rng.zipf(1.3, NAMES)]
+        names = [title(words, max(count, SHARED) + int(n) % count) for n in rng.zipf(1.3, NAMES)]
         names += [title(words, int(other)) for other in others]
         for place, name in zip(rng.integers(1, len(own), len(names)), names, strict=True):
             own[place] = f"{own[place]} {name} {own[0]}"
@@ -80,8 +85,11 @@ def passages(count: int) -> Iterator[Passage]:
         yield Passage(f"p{number}", " ".join(own), title=title(words, number), links=link)
 
 
-def build(path: Path, count: int) -> dict[str, float]:
-    """Make a store with all that is derived from it; the processor's seconds of each part."""
+def build(path: Path, count: int) -> dict[str, Any]:
+    """Make a store with all that is derived from it; the processor's seconds of each part.
+
+    The graph is built in transactions of 20,000 passages.
+    """
     began = time.process_time()
     with Memory(path, encoder=RandomVectors()) as store:
         part: list[Passage] = []
@@ -95,12 +103,29 @@ def build(path: Path, count: int) -> dict[str, float]:
         written = time.process_time()
         store.store.view().save()
         indexed = time.process_time()
+        transactions = _timed_transactions()
         store.graph.sync()
         return {
             "write_cpu_s": written - began,
             "index_cpu_s": indexed - written,
             "graph_cpu_s": time.process_time() - indexed,
+            "graph_cpu_s_by_transaction": transactions,
         }
+
+
+def _timed_transactions() -> list[float]:
+    """Seconds of the processor, of each transaction from now on that takes passages in."""
+    seconds: list[float] = []
+    catch_up = sync.catch_up
+
+    def timed(connection: Connection, newest: int) -> bool:
+        began = time.process_time()
+        done = catch_up(connection, newest)
+        seconds.append(time.process_time() - began)
+        return done
+
+    sync.catch_up = timed
+    return seconds
 
 
 def ask(path: Path, count: int) -> dict[str, Any]:

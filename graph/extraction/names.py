@@ -165,9 +165,14 @@ def words(text: str) -> WordSpans:
     else:
         spans = [m.span() for m in _compiled(word).finditer(text)]
         raw = _compiled(word).findall(text)
+        if text.isascii():  # as below, in half the time
+            folded = _compiled(word).findall(text.lower())
+            capital = [a != b and not a[0].isdigit() for a, b in zip(raw, folded, strict=True)]
+            return WordSpans(text, folded, spans, capital)
     return WordSpans(text, list(map(fold, raw)), spans, list(map(is_capitalised, raw)))
 
 
+@lru_cache(maxsize=1 << 15)
 def name_in_texts(title: str | None) -> str | None:
     """What a passage with this title is called by in other texts; None if by nothing.
 
@@ -228,13 +233,14 @@ def head(name: str) -> str:
 
 
 def heads(text: WordSpans) -> set[str]:
-    """Every `head` that a name in this text could have.
+    """Every `head` that a name which this text mentions could have.
 
     Args:
         text: Cut into words.
     """
     folded = text.folded
-    return {*folded, *(f"{a} {b}" for a, b in pairwise(folded))}
+    lone = {word for i, word in enumerate(folded) if may_name(text, i)}
+    return {*lone, *(f"{a} {b}" for a, b in pairwise(folded))}
 
 
 class NameMatcher:
@@ -317,16 +323,23 @@ class NameMatcher:
         """
         folded, lengths = text.folded, self._lengths
         pairs = [f"{a} {b}" for a, b in pairwise(folded)]
-        pairs.append("")
+        if folded:
+            pairs.append("")
         behind = 0
-        for i, (word, pair) in enumerate(zip(folded, pairs, strict=False)):
-            if (word in lengths or pair in lengths) and i >= behind:
-                for length in (*lengths.get(pair, ()), *lengths.get(word, ())):
-                    name = " ".join(folded[i : i + length])
-                    if name in self._names and _names(text, i, i + length - 1, question):
-                        yield Match(name, i, i + length - 1)
-                        behind = i + length
-                        break
+        starts = [
+            i
+            for i, (word, pair) in enumerate(zip(folded, pairs, strict=True))
+            if word in lengths or pair in lengths
+        ]
+        for i in starts:
+            if i < behind:
+                continue
+            for length in (*lengths.get(pairs[i], ()), *lengths.get(folded[i], ())):
+                name = " ".join(folded[i : i + length])
+                if name in self._names and _names(text, i, i + length - 1, question):
+                    yield Match(name, i, i + length - 1)
+                    behind = i + length
+                    break
 
 
 @cache
@@ -344,10 +357,19 @@ def _names(text: WordSpans, first: int, last: int, question: bool) -> bool:
     if question:
         return first < last or text.capital[first] or _caseless(text, first) or _quoted(text, first)
     return any(
-        (text.capital[i] or _caseless(text, i))
-        and (first == last or text.folded[i] not in STOP_WORDS)
+        may_name(text, i) and (first == last or text.folded[i] not in STOP_WORDS)
         for i in range(first, last + 1)
     )
+
+
+def may_name(text: WordSpans, i: int) -> bool:
+    """Whether a word is written as the words of names are.
+
+    Args:
+        text: Cut into words.
+        i: The word's number.
+    """
+    return text.capital[i] or _caseless(text, i)
 
 
 def _caseless(text: WordSpans, i: int) -> bool:

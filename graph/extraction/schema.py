@@ -16,7 +16,7 @@ OWNER = "graph"
 PREFIX = "graph_"
 """Begins the names of the tables."""
 
-RULES = 5
+RULES = 6
 """Counts up when the tables change, or what a text is found to hold. All is derived, so nothing is
 carried over: a file with older rows starts anew, and the next sync reads every passage again."""
 
@@ -80,10 +80,10 @@ _SCHEMA = """
         PRIMARY KEY (passage, start)
     ) WITHOUT ROWID;
 
-    -- Folded words, to find the older passages that hold a new name. `space` is one word for the
-    -- namespace. It keeps its content: without it, SQLite before 3.43 cannot delete.
+    -- Keys of words and pairs, to find the older passages that hold a new name (`name_index`). It
+    -- keeps its content: without it, SQLite before 3.43 cannot delete.
     CREATE VIRTUAL TABLE graph_words USING fts5 (
-        space, words, columnsize=0, tokenize="ascii tokenchars '_'"
+        keys, detail=none, columnsize=0, tokenize="ascii"
     );
 
     -- Names that lost a passage since the last sync.

@@ -1,7 +1,7 @@
 """Bringing the graph's rows up to what the store holds, touching only what a change can reach.
 
 A passage that was written is scanned for the known names and for entities. A name that is new can
-hide in older passages, which an index of words finds; a name that is gone may have hidden a
+hide in older passages, which an index finds (`name_index`); a name that is gone may have hidden a
 shorter one, so that the passages that held it are scanned again. The result is the same as that of
 building everything from nothing.
 
@@ -11,13 +11,14 @@ judged when the edges are made, from what is alive then.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from hoptrail.graph.extraction import schema
 from hoptrail.graph.extraction.entities import find_aliases, find_entities
+from hoptrail.graph.extraction.name_index import index_keys, index_query
 from hoptrail.graph.extraction.names import (
+    Match,
     NameMatcher,
     WordSpans,
     head,
@@ -34,11 +35,9 @@ if TYPE_CHECKING:
 CHUNK = 20_000
 """Passages taken in by one transaction: some ten seconds in which nobody else can write."""
 
-SCAN_ALL = 0.25
-"""New names for each older passage above which reading all of these beats looking each name up."""
-
-LOOK_UP = 64
-"""At most this many texts get a matcher of just the names that they could hold."""
+NAMES_A_TEXT = 30
+"""Names known for each text to be read above which those are looked up that it could hold: then a
+text costs the same however many are known."""
 
 _Mention = tuple[int, int, int, int]
 """Passage, start, end, name."""
@@ -79,11 +78,15 @@ def catch_up(connection: sqlite3.Connection, newest: int) -> bool:
         for namespace, titles in written.items()
     }
     again = _mentioners_of_vanished(connection)
-    for namespace, names in fresh.items():
-        again |= _could_hold(connection, namespace, names, len(written[namespace]))
     for namespace, titles in written.items():
+        hits = _could_hold(connection, namespace, fresh[namespace]) if since else {}
         _scan(connection, namespace, dict(titles))
-        again -= {rowid for rowid, _ in titles}
+        for rowid, _ in titles:
+            again.discard(rowid)
+            hits.pop(rowid, None)
+        for rowid in again.intersection(hits):
+            del hits[rowid]
+        again |= _enter_new(connection, hits, fresh[namespace], version)
     _scan_again(connection, sorted(again), version)
     connection.execute("UPDATE graph_state SET version = ?", (version,))
     return bool(version == newest)
@@ -110,8 +113,8 @@ def _names_of(title: str | None, text: str) -> list[str]:
 
 def _add_titles(
     connection: sqlite3.Connection, namespace: str, titles: _Titles, version: int
-) -> list[str]:
-    """Enter passages with their names; the names that were not known before."""
+) -> dict[str, int]:
+    """Enter passages with their names; the names that were not known before, with their ids."""
     all_names = sorted({name for _, names in titles for name in names})
     ids = _name_ids(connection, namespace, all_names)
     fresh = [name for name in all_names if name not in ids]
@@ -127,7 +130,7 @@ def _add_titles(
         "INSERT INTO graph_titles VALUES (?, ?, ?)",
         [(rowid, ids[name], min(i, 1)) for rowid, names in titles for i, name in enumerate(names)],
     )
-    return fresh
+    return {name: ids[name] for name in fresh}
 
 
 def _name_ids(
@@ -162,32 +165,20 @@ def _mentioners_of_vanished(connection: sqlite3.Connection) -> set[int]:
 
 
 def _could_hold(
-    connection: sqlite3.Connection, namespace: str, fresh: Sequence[str], written: int
-) -> set[int]:
-    """The older passages of a namespace that a new name may stand in."""
-    if not fresh:
-        return set()
-    total: int = connection.execute(
-        "SELECT count(*) FROM passages WHERE namespace = ?", (namespace,)
-    ).fetchone()[0]
-    if total == written:
-        return set()
-    if len(fresh) > SCAN_ALL * (total - written):
-        rows = connection.execute(
-            "SELECT p.rowid FROM passages AS p JOIN graph_passages AS g ON g.passage = p.rowid "
-            "WHERE p.namespace = ?",
-            (namespace,),
-        )
-        return {rowid for (rowid,) in rows}
-    space = _space(namespace)
-    candidates: set[int] = set()
+    connection: sqlite3.Connection, namespace: str, fresh: Iterable[str]
+) -> dict[int, list[str]]:
+    """By older passage, the new names that may stand in it."""
+    hits: dict[int, list[str]] = {}
     for name in fresh:
+        # CROSS JOIN: the index is asked first.
         rows = connection.execute(
-            "SELECT rowid FROM graph_words WHERE graph_words MATCH ?",
-            (f'space : "{space}" AND words : "{name}"',),
+            "SELECT w.rowid FROM graph_words AS w CROSS JOIN passages AS p ON p.rowid = w.rowid "
+            "WHERE graph_words MATCH ? AND p.namespace = ?",
+            (index_query(name, namespace), namespace),
         )
-        candidates.update(rowid for (rowid,) in rows)
-    return candidates
+        for (rowid,) in rows:
+            hits.setdefault(rowid, []).append(name)
+    return hits
 
 
 def _scan(connection: sqlite3.Connection, namespace: str, titles: dict[int, list[str]]) -> None:
@@ -198,27 +189,53 @@ def _scan(connection: sqlite3.Connection, namespace: str, titles: dict[int, list
         namespace: As stored.
         titles: By passage, the names that it bears.
     """
-    matcher: NameMatcher | None = None
-    space = _space(namespace)
-    ids: dict[str, int] = {}
+    names = _KnownNames(connection, namespace, len(titles))
     for part, texts in _texts(connection, list(titles)):
         tokens = {rowid: words(text) for rowid, _, text in texts}
-        if matcher is None:  # few texts are one part
-            ids = _known_names(connection, namespace, tokens.values(), len(titles))
-            matcher = NameMatcher(ids)
+        names.prepare(tokens.values())
         mentions: list[_Mention] = []
         entities: list[tuple[int, int, int, str]] = []
         for rowid, title, _ in texts:
-            mentions += _mentions(rowid, titles[rowid], tokens[rowid], matcher, ids)
+            mentions += names.mentions(rowid, tokens[rowid], titles[rowid])
             entities += [
                 (rowid, e.start, e.end, e.name) for e in find_entities(tokens[rowid], title)
             ]
         connection.executemany("INSERT INTO graph_mentions VALUES (?, ?, ?, ?)", mentions)
         connection.executemany("INSERT INTO graph_entities VALUES (?, ?, ?, ?)", entities)
         connection.executemany(
-            "INSERT INTO graph_words (rowid, space, words) VALUES (?, ?, ?)",
-            [(rowid, space, " ".join(tokens[rowid].folded)) for rowid in part],
+            "INSERT INTO graph_words (rowid, keys) VALUES (?, ?)",
+            [(rowid, index_keys(tokens[rowid], namespace)) for rowid in part],
         )
+
+
+def _enter_new(
+    connection: sqlite3.Connection, hits: dict[int, list[str]], fresh: dict[str, int], version: int
+) -> set[int]:
+    """Enter what older passages mention of new names; the passages that have to be read whole.
+
+    Where all older matches stay as they were, no name that these hide can come to light, so that
+    no other needs to be looked for.
+    """
+    crossed: set[int] = set()
+    for part, texts in _texts(connection, sorted(hits)):
+        before, own = _mentions_now(connection, part), _names_at(connection, "titles", part)
+        mention_ids = _names_at(connection, "mentions", part)
+        for rowid, _, text in texts:
+            tokens, bears = words(text), own.get(rowid, {})
+            ids = bears | mention_ids.get(rowid, {})
+            matcher = NameMatcher(ids)
+            stays = set(matcher.matches(tokens))
+            for name in hits[rowid]:
+                matcher.add(name)
+                ids[name] = fresh[name]
+            matches = list(matcher.matches(tokens))
+            if not stays.issubset(matches):
+                crossed.add(rowid)
+            elif len(matches) > len(stays):
+                after = _mentions(rowid, tokens, matches, ids, bears)
+                if after != before.get(rowid, []):
+                    _replace(connection, rowid, after, version)
+    return crossed
 
 
 def _scan_again(connection: sqlite3.Connection, rowids: Sequence[int], version: int) -> None:
@@ -231,17 +248,13 @@ def _scan_again(connection: sqlite3.Connection, rowids: Sequence[int], version: 
         for rowid, namespace in rows:
             spaces.setdefault(namespace, []).append(rowid)
     for namespace, members in spaces.items():
-        matcher: NameMatcher | None = None
-        ids: dict[str, int] = {}
+        names = _KnownNames(connection, namespace, len(members))
         for part, texts in _texts(connection, members):
             tokens = {rowid: words(text) for rowid, _, text in texts}
-            if matcher is None:
-                ids = _known_names(connection, namespace, tokens.values(), len(members))
-                matcher = NameMatcher(ids)
-            before = _mentions_now(connection, part)
-            for rowid, title, text in texts:
-                own = _names_of(title, text)
-                after = _mentions(rowid, own, tokens[rowid], matcher, ids)
+            names.prepare(tokens.values())
+            before, own = _mentions_now(connection, part), _names_at(connection, "titles", part)
+            for rowid, _, _ in texts:
+                after = names.mentions(rowid, tokens[rowid], own.get(rowid, {}))
                 if after != before.get(rowid, []):
                     _replace(connection, rowid, after, version)
 
@@ -270,27 +283,67 @@ def _mentions_now(
     return mentions
 
 
+def _names_at(
+    connection: sqlite3.Connection, table: Literal["titles", "mentions"], rowids: Sequence[int]
+) -> dict[int, dict[str, int]]:
+    """The names that passages bear or mention, with their ids."""
+    names: dict[int, dict[str, int]] = {}
+    for part, marks in batches(rowids):
+        rows = connection.execute(
+            f"SELECT r.passage, n.name, n.id FROM graph_{table} AS r "
+            f"JOIN graph_names AS n ON n.id = r.name WHERE r.passage IN ({marks})",
+            part,
+        )
+        for rowid, name, number in rows:
+            names.setdefault(rowid, {})[name] = number
+    return names
+
+
 def _mentions(
-    rowid: int, own: Sequence[str], text: WordSpans, matcher: NameMatcher, ids: dict[str, int]
+    rowid: int,
+    text: WordSpans,
+    matches: Iterable[Match],
+    ids: dict[str, int],
+    own: Container[str],
 ) -> list[_Mention]:
     """What a passage mentions; its own names are read as such and left out."""
     return [
         (rowid, text.spans[match.first][0], text.spans[match.last][1], ids[match.name])
-        for match in matcher.matches(text)
+        for match in matches
         if match.name not in own
     ]
 
 
-def _known_names(
-    connection: sqlite3.Connection, namespace: str, texts: Iterable[WordSpans], count: int
-) -> dict[str, int]:
-    """The names of a namespace that the texts can hold, with their ids; all, for many texts."""
-    if count > LOOK_UP:
+class _KnownNames:
+    """Finds the names of a namespace in texts: all are known, or those that the texts could hold.
+
+    Args:
+        connection: The store's.
+        namespace: As stored.
+        count: Texts that will be read.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, namespace: str, count: int) -> None:
+        self._connection, self._namespace = connection, namespace
+        most = NAMES_A_TEXT * count
         rows = connection.execute(
-            "SELECT name, id FROM graph_names WHERE namespace = ?", (namespace,)
-        )
-        return dict(rows.fetchall())
-    return _name_ids(connection, namespace, sorted(set().union(*map(heads, texts))), "head")
+            "SELECT name, id FROM graph_names WHERE namespace = ? LIMIT ?", (namespace, most + 1)
+        ).fetchall()
+        self._all = len(rows) <= most
+        self._know(dict(rows) if self._all else {})
+
+    def _know(self, ids: dict[str, int]) -> None:
+        self._ids, self._matcher = ids, NameMatcher(ids)
+
+    def prepare(self, texts: Iterable[WordSpans]) -> None:
+        """Know the names that these texts could hold."""
+        if not self._all:
+            name_heads = sorted(set().union(*map(heads, texts)))
+            self._know(_name_ids(self._connection, self._namespace, name_heads, "head"))
+
+    def mentions(self, rowid: int, text: WordSpans, own: Container[str]) -> list[_Mention]:
+        """What a passage mentions of them."""
+        return _mentions(rowid, text, self._matcher.matches(text), self._ids, own)
 
 
 def _texts(
@@ -311,8 +364,3 @@ def _sound(title: object, text: object) -> tuple[str | None, str]:
     except ValueError:
         return None, ""
     return None if title is None else str(title), str(text)
-
-
-def _space(namespace: str) -> str:
-    """One word of the index for a namespace; two that share one only cost a vain look."""
-    return hashlib.blake2b(namespace.encode(), digest_size=8).hexdigest()

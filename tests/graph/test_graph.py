@@ -6,6 +6,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from sqlite3 import Connection
 from threading import Event
 from typing import Any
 
@@ -38,7 +39,7 @@ def tables(store: Store) -> dict[str, Any]:
         "FROM graph_mentions m LEFT JOIN graph_names n ON n.id = m.name",
         "entities": f'SELECT {key.format("e.passage")}, e.start, e."end", e.entity '
         "FROM graph_entities e",
-        "words": f"SELECT {key.format('w.rowid')}, w.space, w.words FROM graph_words w",
+        "words": f"SELECT {key.format('w.rowid')}, w.keys FROM graph_words w",
         "lost": "SELECT name FROM graph_lost",
     }
     with store.reading() as connection:
@@ -319,6 +320,52 @@ def test_one_passage_more_reads_only_the_older_ones_that_hold_its_name(
     assert read == ["Town 7 lies by River 7."]
 
 
+def test_passages_that_only_hold_the_words_of_a_new_name_are_not_read(
+    graph: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph.store.add([Passage(f"{i}", f"Ann left high school {i}.", f"T {i}") for i in range(50)])
+    graph.store.add([Passage("old", "Ann left High School and Town 7.", "Ann")])
+    graph.sync()
+    read: list[str] = []
+    monkeypatch.setattr(sync, "words", lambda text: read.append(text) or words(text))
+    graph.store.add([Passage(f"new {i}", f"Text {i}.", f"Town {i}") for i in range(50)])
+    graph.store.add([Passage("school", "It is one.", "High School")])
+    view = graph.view(graph.store.view())
+    assert len(read) == 50 + 1 + 1
+    assert mentioned(view, "old") == [("school", "High School"), ("new 7", "Town 7")]
+
+
+def test_one_passage_more_takes_as_many_steps_in_a_larger_store(
+    graph: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catch_up, steps = sync.catch_up, 0
+
+    def counted(connection: Connection, newest: int) -> bool:
+        def count() -> int:
+            nonlocal steps
+            steps += 1
+            return 0
+
+        connection.set_progress_handler(count, 1)
+        try:
+            return catch_up(connection, newest)
+        finally:
+            connection.set_progress_handler(None, 1)
+
+    monkeypatch.setattr(sync, "catch_up", counted)
+    costs = []
+    for first, last in ((0, 100), (100, 1200)):
+        graph.store.add(
+            [Passage(f"{i}", f"He saw Sea {i}.", f"Town {i}") for i in range(first, last)]
+        )
+        graph.sync()
+        steps = 0
+        graph.store.add([Passage(f"new {last}", f"Ann saw Town {first}.", f"Sea {first}")])
+        graph.sync()
+        costs.append(steps)
+    assert costs[1] < 1.2 * costs[0]
+
+
 def test_readers_in_other_threads_are_not_disturbed_by_writes(
     graph: Graph, twelve: list[Passage]
 ) -> None:
@@ -435,16 +482,16 @@ def reopened(path: Path) -> dict[str, Any]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(STEPS, st.sampled_from([0.0, 100.0]), st.sampled_from([1, 3, 100]))
+@given(STEPS, st.sampled_from([0, 100]), st.sampled_from([1, 3, 100]))
 def test_any_writes_give_what_a_build_from_nothing_gives(
-    steps: list[tuple[Any, ...]], scan_all: float, chunk: int
+    steps: list[tuple[Any, ...]], names_a_text: int, chunk: int
 ) -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
         pytest.MonkeyPatch.context() as patch,
         Store(Path(folder) / "memory.db", encoder=HashEncoder(4)) as store,
     ):
-        patch.setattr(sync, "SCAN_ALL", scan_all)
+        patch.setattr(sync, "NAMES_A_TEXT", names_a_text)
         patch.setattr(sync, "CHUNK", chunk)
         patch.setattr(snapshot, "MINIMUM", 3)
         graph = Graph(store)

@@ -207,7 +207,7 @@ DERIVED = {
     "words": "UPDATE graph_words_data SET block = zeroblob(length(block)) WHERE id > 1",
     "words' beginning": "UPDATE graph_words_data SET block = x'ff' WHERE id <= 10",
     "words' settings": "UPDATE graph_words_config SET v = 99 WHERE k = 'version'",
-    "words' content": "UPDATE graph_words_content SET c1 = 'other' WHERE id = 3",
+    "words' content": "UPDATE graph_words_content SET c0 = 'other' WHERE id = 3",
     "no words": "DROP TABLE graph_words",
     "mentions": "UPDATE graph_mentions SET start = start + 1",
     "state": "UPDATE graph_state SET version = 10000",

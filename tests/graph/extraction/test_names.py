@@ -123,10 +123,10 @@ def test_spans_are_the_words(text: str) -> None:
 
 
 @given(st.text(alphabet="aA bB.'ß-é\u0301&;"))
-def test_every_name_in_a_text_is_found_by_its_head(text: str) -> None:
-    name = name_in_texts(text)
-    if name:
-        assert head(name) in heads(words(text))
+def test_every_name_that_a_text_mentions_is_found_by_its_head(text: str) -> None:
+    name, tokens = name_in_texts(text), words(text)
+    if name and list(NameMatcher([name]).matches(tokens)):
+        assert head(name) in heads(tokens)
 
 
 @given(st.lists(st.sampled_from(["Aa", "Bb", "Cc", "dd"]), max_size=12), st.data())
