@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("--unseen", type=Path, help="measure on these, not on a part of QUESTIONS")
     parser.add_argument("--held-back", type=int, default=UNSEEN, help="that part (default: 150)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N")
-    parser.add_argument("--counts", type=int, nargs="+", default=[100, 200], metavar="N")
+    parser.add_argument("--counts", type=int, nargs="*", default=[100, 200], metavar="N")
     parser.add_argument("--noise", type=float, default=0.1, help="wrong clicks (default: 0.1)")
     parser.add_argument("--effort", default="fast")
     parser.add_argument("--tune-networks", action="store_true", help="and what tuning these does")
