@@ -4,10 +4,49 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import nn
+
+from hoptrail.errors import ConfigError
+
+
+@contextmanager
+def at_rest(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Let modules be judged: nothing is dropped out, no gradient is kept; then they go on.
+
+    Args:
+        modules: What is trained.
+    """
+    modes = [(part, part.training) for module in modules for part in module.modules()]
+    try:
+        for part, _ in modes:
+            part.training = False
+        with torch.no_grad():
+            yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+def require_judges(count: int, stop_after: int | None) -> None:
+    """Refuse to end early by what is held out where nothing is.
+
+    Args:
+        count: Questions that are held out.
+        stop_after: As `EarlyStopping` takes it.
+
+    Raises:
+        ConfigError: There is none, and training should end early.
+    """
+    if stop_after is not None and not count:
+        raise ConfigError(
+            f"stop_after is {stop_after}, and no question is held out to judge by: give more "
+            "questions, or a larger held_out"
+        )
 
 
 class EarlyStopping:

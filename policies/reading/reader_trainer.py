@@ -27,7 +27,7 @@ from hoptrail.learning.answering.extractive_reader import (
     ExtractiveReader,
 )
 from hoptrail.learning.execution import processes
-from hoptrail.learning.execution.early_stopping import EarlyStopping
+from hoptrail.learning.execution.early_stopping import EarlyStopping, require_judges
 from hoptrail.learning.low_rank import layer_number
 from hoptrail.memory.encoders.model_folder import check_own_folder
 from hoptrail.memory.encoders.transformer import Encoder, TransformerEncoder
@@ -277,11 +277,7 @@ class _Training:
         )
         self._held_out = fixed_trails(held_out, config.beside, config.seed)
         self._stopping = EarlyStopping(self.network.modules, config.stop_after)
-        if config.stop_after is not None and not self._held_out:
-            raise ConfigError(
-                f"stop_after is {config.stop_after}, and no question is held out to judge by: give "
-                "more questions, or a larger held_out"
-            )
+        require_judges(len(self._held_out), config.stop_after)
 
     def _all_modules(self) -> dict[str, nn.Module]:
         """What a checkpoint holds: what is trained, and the best of it so far."""

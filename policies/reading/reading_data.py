@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
@@ -24,7 +25,7 @@ from hoptrail.learning.answering.trail_windows import (
 from hoptrail.learning.reader.answers import normalize_answer
 from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.memory.store import Store
-from hoptrail.metrics.clusters import clusters_of
+from hoptrail.metrics.clusters import clusters_of, held_out_clusters
 from hoptrail.policies.data.corpora import is_store
 from hoptrail.policies.data.training_data import TrainingData, TrainingSet
 from hoptrail.types import Namespace, Passage, Question
@@ -191,14 +192,10 @@ def split_questions(
         held_out: Their share that is held out, at most.
         seed: Of which.
     """
-    clusters = sorted({question.cluster for question in corpus.questions if question.gold})
-    chosen: set[int] = set()
-    count, enough = 0, held_out * len(corpus.questions)
-    for i in np.random.default_rng(seed).permutation(len(clusters)).tolist():
-        size = sum(question.cluster == clusters[i] for question in corpus.questions)
-        if size <= enough - count:
-            chosen.add(clusters[i])
-            count += size
+    counts = Counter(question.cluster for question in corpus.questions)
+    clusters = {question.cluster for question in corpus.questions if question.gold}
+    sizes = {cluster: counts[cluster] for cluster in clusters}
+    chosen = held_out_clusters(sizes, held_out * len(corpus.questions), seed)
     rest = [question for question in corpus.questions if question.cluster not in chosen]
     unseen = [question for question in corpus.questions if question.cluster in chosen]
     return corpus.with_questions(rest), corpus.with_questions(unseen)

@@ -27,6 +27,22 @@ LEAST_COUNT = {
 """The settings that are whole numbers, and the least that each may be."""
 
 
+def check_early_stopping(stop_after: int | None, held_out: float) -> None:
+    """Refuse settings by which no training could end early.
+
+    Args:
+        stop_after: Passes without a better loss, or None.
+        held_out: The share of the questions that is held out.
+
+    Raises:
+        ConfigError: One is out of range.
+    """
+    if stop_after is not None:
+        whole(stop_after, "stop_after", least=1, error=ConfigError)
+    if not 0 < held_out < 1:
+        raise ConfigError(f"held_out must be above 0 and below 1, got {held_out}")
+
+
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
     """The settings of a training run."""
@@ -78,6 +94,12 @@ class TrainConfig:
     entropy_weight: float = 0.01
     reward: str | RewardFunction | None = None
     """Of REINFORCE; see `hoptrail.policies.objectives.rewards.Reward`."""
+    stop_after: int | None = None
+    """Passes of imitation without a better loss on questions held out after which it ends, with the
+    weights of the best of them; None makes them all, and holds no question out."""
+    held_out: float = 0.12
+    """The share of the questions that is then held out, at most, by whole clusters of those that
+    share a passage."""
     joint: bool = False
     """Whether to fit what effort `thorough` gives the joint fit; see
     `hoptrail.policies.training.rerank_weight`."""
@@ -98,6 +120,12 @@ class TrainConfig:
             most = LARGEST_SEED if name == "seed" else MOST
             number = whole(getattr(self, name), name, least=least, most=most, error=ConfigError)
             object.__setattr__(self, name, number)  # Python's own, as the card needs it
+        check_early_stopping(self.stop_after, self.held_out)
+        if self.stop_after is not None and "imitation" not in self.stages:
+            raise ConfigError(
+                f"stop_after is {self.stop_after}, and is for imitation, which is not among the "
+                f"objectives {self.objective!r}"
+            )
         for name in ("learning_rate", "tuning_rate"):
             above_zero(getattr(self, name), name, error=ConfigError)
         for name in ("mentions_as_links", "weight_average", "augmentation_share"):

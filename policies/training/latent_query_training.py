@@ -16,13 +16,12 @@ from torch.nn import functional
 from hoptrail.learning.execution import processes
 from hoptrail.memory.encoders.transformer import Encoder
 from hoptrail.policies.reformulation.latent_query import LatentQuery
-from hoptrail.policies.training.encoders.query_encoder import (
+from hoptrail.policies.training.encoders.evidence_queries import (
     EvidenceQuestion,
-    QueryEncoderConfig,
     TrainingQuery,
-    retrieval_loss,
     state_batches,
 )
+from hoptrail.policies.training.encoders.query_encoder import QueryEncoderConfig, retrieval_loss
 from hoptrail.policies.training.stage_run import Schedule
 from hoptrail.values.progress import TrainingProgress, silent
 

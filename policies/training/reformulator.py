@@ -26,12 +26,11 @@ from hoptrail.policies.data.corpora import OpenCorpus
 from hoptrail.policies.data.training_data import TrainingData
 from hoptrail.policies.reformulation.cross_fit import PARTS, CrossFit, part_file, question_key
 from hoptrail.policies.reformulation.learned import FILE, LearnedReformulator
-from hoptrail.policies.training.encoders.query_encoder import (
+from hoptrail.policies.training.encoders.evidence_queries import (
     EvidenceQuestion,
-    QueryEncoderConfig,
     evidence_questions,
-    train_factors,
 )
+from hoptrail.policies.training.encoders.query_encoder import QueryEncoderConfig, train_factors
 from hoptrail.policies.training.latent_query_training import train_latent_query
 from hoptrail.policies.training.preparation import open_corpora
 from hoptrail.values.numbers import whole
@@ -67,11 +66,11 @@ def train_reformulators(
 
     Raises:
         InputError: No question names its supporting passages.
+        ConfigError: There are fewer than two parts, or training should end early.
         FormatError: A file cannot be read, or a supporting passage is not in its corpus.
         PolicyError: The folder holds another run's, or cannot be written.
     """
-    config = config or QueryEncoderConfig()
-    whole(parts, "parts", least=2, error=ConfigError)
+    config = _checked(config or QueryEncoderConfig(), parts)
     data.refuse_feedback("a reformulator")
     run = {
         **data.fingerprint(),
@@ -142,6 +141,17 @@ def _train(
     query_encoder = LowRankEncoder(encoder, factors, name)
     latent = train_latent_query(questions, query_encoder, config, progress=told)
     return LearnedReformulator(encoder.fingerprint, factors, latent)
+
+
+def _checked(config: QueryEncoderConfig, parts: int) -> QueryEncoderConfig:
+    """The settings; what a reformulator cannot be trained with is refused."""
+    whole(parts, "parts", least=2, error=ConfigError)
+    if config.stop_after is not None:
+        raise ConfigError(
+            f"stop_after is {config.stop_after}, and a reformulator makes all its passes: leave it "
+            "out, and choose epochs"
+        )
+    return config
 
 
 def deal_out(corpora: Sequence[OpenCorpus], parts: int, seed: int) -> dict[str, int]:

@@ -102,7 +102,7 @@ def train(
         **settings,
         "objective": ", ".join(config.stages),
         "command": options.command,
-        **_counts(examples),
+        **_counts(examples, len(trainer.held_out)),
         **data.describe(),
         "curves": trainer.curves,
         **({"joint": joint} if joint else {}),
@@ -169,8 +169,8 @@ def _remove_joint(folder: Path, run: Mapping[str, Any]) -> None:
         folder.rmdir()
 
 
-def _counts(examples: Sequence[Example]) -> dict[str, int]:
-    """How much was learned from, by the card's names."""
+def _counts(examples: Sequence[Example], held_out: int) -> dict[str, int]:
+    """How much was learned from, by the card's names, and how many of the questions were not."""
     count = Counter(example.source for example in examples)
     names = {"questions": Source.GIVEN, "varied": Source.AUGMENTED, "made": Source.PSEUDO}
     counts = {name: count[source] for name, source in names.items()}
@@ -178,7 +178,7 @@ def _counts(examples: Sequence[Example]) -> dict[str, int]:
         counts["questions"] = sum(e.source is Source.GIVEN and bool(e.gold) for e in examples)
         counts["inferred"] = count[Source.INFERRED]
         counts["not_inferred"] = sum(e.source is Source.GIVEN and not e.gold for e in examples)
-    return counts
+    return counts | ({"held_out": held_out} if held_out else {})
 
 
 def _dev_figures(

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from hoptrail.learning.execution import processes
+from hoptrail.learning.execution.early_stopping import EarlyStopping, at_rest
 from hoptrail.learning.execution.single_thread import one_thread
 from hoptrail.policies.data.examples import Example
 from hoptrail.policies.networks.policy_network import PolicyNetwork
@@ -34,11 +35,13 @@ class StageRun:
         queries: What asks in training.
         config: The settings.
         fine_tuning: Whether the network was trained before this run.
+        held_out: What each pass of imitation is judged on.
 
     Attributes:
         objective: What is minimised.
         modules: All that is trained, by name: `network`, and what the objective trains beside it.
         optimizer: Of their weights.
+        stopping: The best weights by what is held out, where anything is.
     """
 
     def __init__(
@@ -50,10 +53,14 @@ class StageRun:
         config: TrainConfig,
         *,
         fine_tuning: bool = False,
+        held_out: Sequence[Example] = (),
     ) -> None:
         self.stage, self.examples, self.config = stage, examples, config
         self.objective = make_objective(stage, Policy([network]), queries, config)
         self.modules: Mapping[str, nn.Module] = {"network": network, **self.objective.modules}
+        self._held_out = held_out if stage == "imitation" else ()
+        stop_after = config.stop_after if self._held_out else None
+        self.stopping = EarlyStopping(self.modules, stop_after)
         self._weights = [p for module in self.modules.values() for p in module.parameters()]
         self._rate = config.rate_of(stage, fine_tuning=fine_tuning)
         self.optimizer = torch.optim.AdamW(
@@ -91,6 +98,26 @@ class StageRun:
             means = {name: float(np.mean(of_name)) for name, of_name in values.items()}
             progress(label, number, steps, means)
         return {name: round(float(np.mean(of_name)), 5) for name, of_name in values.items()}
+
+    def judge(self) -> dict[str, float]:
+        """Compare the weights with the best so far, by what is held out; the figure of it, if any.
+
+        Of several processes all come to the same figure, and so to the same end.
+        """
+        if not self._held_out:
+            return {}
+        size, total = self.config.batch, 0.0
+        rng = np.random.default_rng(self.config.seed)  # the same wrong turns after every pass
+        with at_rest(self.modules.values()), one_thread():
+            for start in range(0, len(self._held_out), size):
+                batch = self._held_out[start : start + size]
+                for example in batch:
+                    example.reset()
+                if (outcome := self.objective.loss(batch, rng)) is not None:
+                    total += outcome[1]["loss"] * len(batch)
+        loss = total / len(self._held_out)
+        self.stopping.judge(loss)
+        return {"held_out_loss": round(loss, 5)}
 
     def _batches(self, rng: np.random.Generator) -> list[list[Example]]:
         """The examples in a drawn order; of a share of them the mentions are shown as links."""

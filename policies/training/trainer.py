@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from hoptrail.learning.execution.early_stopping import require_judges
 from hoptrail.learning.execution.single_thread import one_thread
 from hoptrail.learning.set_likelihood import MAX_GOLD
-from hoptrail.policies.data.examples import Example, Source
+from hoptrail.metrics.clusters import held_out_items
+from hoptrail.policies.data.examples import Example, Source, gold_clusters
 from hoptrail.policies.environment.efforts import EFFORTS
 from hoptrail.policies.environment.state import StateInput
 from hoptrail.policies.networks.policy_network import PolicyNetwork
@@ -28,6 +30,8 @@ from hoptrail.values.progress import TrainingProgress, silent
 
 SAMPLED = 200
 """Questions whose states give the features' mean and scale."""
+JUDGED = ("best_loss", "since_best")
+"""What a checkpoint says of early stopping."""
 UNKNOWN = 3
 """Wrong turns that are taken for that where the gold is not known."""
 
@@ -41,6 +45,8 @@ class Position:
     epoch: int = 0
     tensors: Mapping[str, torch.Tensor] = field(default_factory=dict)
     """What was being trained there, by the checkpoint's names."""
+    stopping: Mapping[str, Any] = field(default_factory=dict)
+    """What `EarlyStopping` said of it there."""
 
 
 class Trainer:
@@ -59,6 +65,7 @@ class Trainer:
         calibrator: One more network, which does not learn from some of the questions: what it
             makes of these calibrates STOP of the others. None where they are too few.
         curves: For each epoch its network, stage, epoch and mean figures.
+        held_out: The questions that no network learns from, by which imitation ends early.
     """
 
     def __init__(
@@ -78,6 +85,10 @@ class Trainer:
         self.curves: list[dict[str, Any]] = []
         labelled = [e for e in examples if e.gold and e.source is Source.GIVEN]
         self._unseen = [e for e, out in zip(labelled, left_out(labelled), strict=True) if out]
+        self.held_out: list[Example] = []
+        if config.stop_after is not None:
+            unseen = {id(example) for example in self._unseen}
+            self.held_out = _held_out([e for e in labelled if id(e) not in unseen], config)
 
     def train(self, resumed: Loaded | None = None) -> Policy:
         """All networks, through all stages.
@@ -105,7 +116,8 @@ class Trainer:
         self.curves = place["curves"]
         self.networks = [self._blank() for _ in range(place["network"])]
         self.checkpoint.restore(tensors, self._finished(), None)
-        return Position(place["network"], place["stage"], place["epoch"], tensors)
+        at = place["network"], place["stage"], place["epoch"]
+        return Position(*at, tensors, {key: place[key] for key in JUDGED if key in place})
 
     def _examples_of(self, number: int) -> list[Example]:
         """What a network of the policy learns from.
@@ -128,8 +140,11 @@ class Trainer:
     ) -> PolicyNetwork:
         """A network, trained in one stage after the other."""
         reward = Reward(self.config.reward)
+        judges = {example.question for example in self.held_out}
         by_stage = {
-            stage: [e for e in examples if belongs_to(e, stage, reward)]
+            stage: [
+                e for e in examples if belongs_to(e, stage, reward) and e.question not in judges
+            ]
             for stage in self.config.stages
         }
         network = self._new(number, by_stage[self.config.stages[0]])
@@ -139,7 +154,13 @@ class Trainer:
                 continue
             lessons = by_stage[stage]
             run = StageRun(
-                network, stage, lessons, self.queries, self.config, fine_tuning=fine_tuning
+                network,
+                stage,
+                lessons,
+                self.queries,
+                self.config,
+                fine_tuning=fine_tuning,
+                held_out=self.held_out,
             )
             resumed = (number, index) == (begin.network, begin.stage)
             self._run(run, begin if resumed else Position(number, index))
@@ -152,20 +173,31 @@ class Trainer:
 
     def _run(self, run: StageRun, begin: Position) -> None:
         """The epochs of a stage that are still to come."""
-        number = begin.network
+        number, stopping = begin.network, run.stopping
+        modules = {**run.modules, **stopping.best_modules}
         if begin.tensors:
-            self.checkpoint.restore(begin.tensors, run.modules, run.optimizer)
+            self.checkpoint.restore(begin.tensors, modules, run.optimizer)
+            if stopping.best_modules:
+                stopping.resume(begin.stopping)
         for epoch in range(begin.epoch, self.config.epochs_of(run.stage)):
+            if stopping.over:
+                break
             label = f"{run.stage}, network {number + 1}, epoch {epoch + 1}"
             with seeded(self.config.seed, number, begin.stage, epoch) as rng:
                 figures = run.epoch(epoch, rng, label, self.progress)
             place = {"network": number, "stage": run.stage, "epoch": epoch + 1}
-            self.curves.append({**place, **figures})
+            self.curves.append({**place, **figures, **run.judge()})
             self.checkpoint.save(
-                {**place, "stage": begin.stage, "curves": self.curves},
-                {**run.modules, **self._finished()},
+                {
+                    **place,
+                    "stage": begin.stage,
+                    "curves": self.curves,
+                    **(stopping.describe() if stopping.best_modules else {}),
+                },
+                {**modules, **self._finished()},
                 run.optimizer,
             )
+        stopping.restore_best()
 
     def _finished(self) -> dict[str, nn.Module]:
         """The networks whose training is over, by the checkpoint's names."""
@@ -212,6 +244,17 @@ class Trainer:
             rows += [state.x for state in _states(example, both=self.config.mentions_as_links > 0)]
         network.standardise(torch.from_numpy(np.concatenate(rows)))
         return network
+
+
+def _held_out(examples: Sequence[Example], config: TrainConfig) -> list[Example]:
+    """Questions to judge passes by: whole clusters of those that share a passage.
+
+    Raises:
+        ConfigError: There are too few.
+    """
+    mask = held_out_items(gold_clusters(examples), config.held_out, config.seed)
+    require_judges(int(mask.sum()), config.stop_after)
+    return [example for example, out in zip(examples, mask, strict=True) if out]
 
 
 def _states(example: Example, *, both: bool) -> Iterator[StateInput]:

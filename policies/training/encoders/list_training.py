@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from hoptrail.errors import ConfigError
 from hoptrail.learning.execution import processes
+from hoptrail.learning.execution.early_stopping import EarlyStopping, at_rest, require_judges
 from hoptrail.learning.ranking_losses import (
     LossName,
     ScoredCandidates,
@@ -28,13 +29,16 @@ from hoptrail.learning.ranking_losses import (
 )
 from hoptrail.memory.encoders.transformer import TransformerEncoder
 from hoptrail.memory.search.pipeline import Pipeline
+from hoptrail.metrics.clusters import connected_components, held_out_items
 from hoptrail.policies.data.corpora import OpenCorpus
 from hoptrail.policies.data.query_candidates import SAME
 from hoptrail.policies.data.training_data import TrainingData
-from hoptrail.policies.training.checkpoint import Checkpoint
+from hoptrail.policies.training.checkpoint import Checkpoint, Loaded
+from hoptrail.policies.training.config import check_early_stopping
 from hoptrail.policies.training.encoders.query_encoder import DEPTHS
 from hoptrail.policies.training.encoders.ranking_lists import (
     ListBatch,
+    RankedQuestion,
     RankingLists,
     list_batches,
     mine_lists,
@@ -85,8 +89,15 @@ class ListTrainingConfig:
     window: int = 192
     """Tokens of a text, or of a pair, that are read in training, if the network reads so many."""
     seed: int = 0
+    stop_after: int | None = None
+    """Passes without a better loss on questions held out after which training ends, with the
+    weights of the best of them; None makes them all, and holds no question out."""
+    held_out: float = 0.12
+    """The share of the questions that is then held out, at most, by whole clusters of those that
+    share a passage."""
 
     def __post_init__(self) -> None:
+        check_early_stopping(self.stop_after, self.held_out)
         for name in ("epochs", "batch", "wrong", "depth", "window"):
             whole(getattr(self, name), name, least=1, error=ConfigError)
         whole(self.cloze, "cloze", least=0, error=ConfigError)
@@ -160,8 +171,20 @@ class PreparedLists:
     """What a ranker learns from and is measured on, with its checkpoint."""
 
     lists: RankingLists
+    held_out: RankingLists
+    """What each pass is judged on; of no question where nothing is held out."""
     dev: list[OpenCorpus]
     checkpoint: Checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class RankerLosses:
+    """What a training of a ranker went through."""
+
+    steps: list[float]
+    """The loss of every step, from where it began."""
+    curve: list[dict[str, float]]
+    """The loss of what is held out after each pass."""
 
 
 def train_ranker(
@@ -172,8 +195,8 @@ def train_ranker(
     stage: str,
     resume: bool,
     progress: TrainingProgress,
-) -> list[float]:
-    """Train a ranker on lists; the loss of every step from where it began.
+) -> RankerLosses:
+    """Train a ranker on lists; the losses that it went through.
 
     Args:
         ranker: Its modules are trained in place.
@@ -192,17 +215,18 @@ def train_ranker(
     weights = [one for module in modules.values() for one in module.parameters()]
     weights = [weight for weight in weights if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, config.learning_rate, weight_decay=config.weight_decay)
-    done = 0
-    if resume and (state := checkpoint.load()):
-        place, tensors = state
-        checkpoint.restore(tensors, modules, optimizer)
-        done = place["steps"]
+    stopping = EarlyStopping(modules, config.stop_after)
+    saved_modules = {**modules, **stopping.best_modules}
+    state = checkpoint.load() if resume else None
+    done, curve = _resumed(checkpoint, state, saved_modules, optimizer, stopping)
     passes = -(-len(lists.questions) // config.batch)
     total = passes * config.epochs
     schedule = Schedule(optimizer, config.learning_rate, done, total)
     losses: list[float] = []
     batches: Sequence[ListBatch] = ()
     for step in range(done, total):
+        if stopping.over:
+            break
         epoch, number = divmod(step, passes)
         if number == 0 or not batches:
             batches = list_batches(
@@ -218,19 +242,69 @@ def train_ranker(
             loss = _loss(ranker, batches[number], config)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-        losses.append(float(loss.detach()))
-        if not math.isfinite(losses[-1]):
-            raise ConfigError(
-                f"the loss of step {step + 1} is {losses[-1]}: a learning_rate below "
-                f"{config.learning_rate} may keep it finite"
-            )
+        losses.append(_finite(loss, step, config))
         processes.add_gradients(weights)
         nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
+        if number == passes - 1 and prepared.held_out.questions:
+            loss_now = _held_out_loss(ranker, prepared.held_out, config)
+            stopping.judge(loss_now)
+            curve.append({"pass": epoch + 1, "held_out_loss": round(loss_now, 4)})
         if (step + 1) % SAVED_EVERY == 0:
-            checkpoint.save({"steps": step + 1}, modules, optimizer)
+            saved_place = {"steps": step + 1, "curve": curve, **stopping.describe()}
+            checkpoint.save(saved_place, saved_modules, optimizer)
         progress(stage, step + 1, total, {"loss": losses[-1]})
-    return losses
+    stopping.restore_best()
+    return RankerLosses(losses, curve)
+
+
+def _held_out_loss(ranker: Ranker, lists: RankingLists, config: ListTrainingConfig) -> float:
+    """The mean loss of questions that are held out, with nothing dropped out.
+
+    Of several processes all have the same.
+
+    Args:
+        ranker: As it is now.
+        lists: Of these questions.
+        config: The settings; the same wrong passages are drawn after every pass.
+    """
+    batches = list_batches(
+        lists, size=config.batch, wrong=config.wrong, same=config.same, seed=(config.seed,)
+    )
+    with at_rest(ranker.modules.values()):
+        total = sum(float(_loss(ranker, one, config)) * len(one.questions) for one in batches)
+    return total / len(lists.questions)
+
+
+def _resumed(
+    checkpoint: Checkpoint,
+    state: Loaded | None,
+    modules: Mapping[str, nn.Module],
+    optimizer: torch.optim.Optimizer,
+    stopping: EarlyStopping,
+) -> tuple[int, list[dict[str, float]]]:
+    """Steps that were done, and the curve so far, once all is as a checkpoint has it."""
+    if state is None:
+        return 0, []
+    place, tensors = state
+    checkpoint.restore(tensors, modules, optimizer)
+    stopping.resume(place)
+    return place["steps"], place["curve"]
+
+
+def _finite(loss: Tensor, step: int, config: ListTrainingConfig) -> float:
+    """The loss of a step.
+
+    Raises:
+        ConfigError: It is not finite.
+    """
+    number = float(loss.detach())
+    if not math.isfinite(number):
+        raise ConfigError(
+            f"the loss of step {step + 1} is {number}: a learning_rate below "
+            f"{config.learning_rate} may keep it finite"
+        )
+    return number
 
 
 def _loss(ranker: Ranker, batch: ListBatch, config: ListTrainingConfig) -> Tensor:
@@ -270,15 +344,36 @@ def prepare_lists(
             data, encoder, cloze=config.cloze, seed=config.seed, progress=progress, stack=stack
         )
         lists = mine_lists(corpora, encoder, depth=config.depth, same=config.same)
+    learned, held_out = _split_lists(lists, config)
     run = {"config": asdict(config), "encoder": encoder.fingerprint, **identity}
-    return PreparedLists(lists, dev, Checkpoint(out, {**run, **data.fingerprint()}))
+    return PreparedLists(learned, held_out, dev, Checkpoint(out, {**run, **data.fingerprint()}))
+
+
+def _split_lists(
+    lists: RankingLists, config: ListTrainingConfig
+) -> tuple[RankingLists, RankingLists]:
+    """What is learned from, and what is held out where training may end early.
+
+    Raises:
+        ConfigError: There are too few questions to hold any out.
+    """
+    if config.stop_after is None:
+        return lists, replace(lists, questions=[])
+    clusters = connected_components([question.right for question in lists.questions])
+    mask = held_out_items(clusters, config.held_out, config.seed).tolist()
+    require_judges(sum(mask), config.stop_after)
+    questions: tuple[list[RankedQuestion], list[RankedQuestion]] = [], []
+    for question, out in zip(lists.questions, mask, strict=True):
+        questions[out].append(question)
+    learned, judges = questions
+    return replace(lists, questions=learned), replace(lists, questions=judges)
 
 
 def training_record(
     data: TrainingData,
     config: ListTrainingConfig,
     prepared: PreparedLists,
-    losses: Sequence[float],
+    losses: RankerLosses,
     figures: Sequence[Mapping[str, Any]],
     command: str,
 ) -> dict[str, Any]:
@@ -288,16 +383,18 @@ def training_record(
         data: What it learned from.
         config: The settings.
         prepared: Its lists.
-        losses: Of the steps of this run.
+        losses: Of this run.
         figures: Of each set that it was measured on.
         command: How the run was called.
     """
+    judges = prepared.held_out.questions
     return {
         **data.describe(),
         "config": asdict(config),
         "command": command,
         "questions": len(prepared.lists.questions),
-        "losses": [round(loss, 4) for loss in losses],
+        "losses": [round(loss, 4) for loss in losses.steps],
+        **({"held_out": len(judges), "curve": losses.curve} if judges else {}),
         "dev": list(figures),
     }
 

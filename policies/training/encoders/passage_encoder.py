@@ -32,6 +32,7 @@ from torch.nn import functional
 
 from hoptrail.errors import ConfigError
 from hoptrail.learning.execution import processes
+from hoptrail.learning.execution.early_stopping import EarlyStopping
 from hoptrail.learning.indexes.moving_index import MovingIndex
 from hoptrail.learning.indexes.serving_error import serving_error
 from hoptrail.learning.low_rank import changed_copy
@@ -53,17 +54,18 @@ from hoptrail.policies.data.query_candidates import (
     objective_loss,
 )
 from hoptrail.policies.data.training_data import TrainingData
-from hoptrail.policies.training.encoders.query_encoder import (
+from hoptrail.policies.training.encoders.evidence_queries import (
     EvidenceQuestion,
     PassageScores,
-    QueryEncoderConfig,
     TrainingQuery,
-    dense_recalls,
     evidence_questions,
+    held_out_loss,
+    learned_and_held_out,
     missing_and_unread,
     state_batches,
     taught_scores,
 )
+from hoptrail.policies.training.encoders.query_encoder import QueryEncoderConfig, dense_recalls
 from hoptrail.policies.training.preparation import tuning_corpora
 from hoptrail.policies.training.stage_run import Schedule
 from hoptrail.values.numbers import whole
@@ -148,18 +150,48 @@ def train_passage_encoder(
     if config.dims and config.dims[-1] >= encoder.dim:
         raise ConfigError(f"dims must be below the encoder's {encoder.dim}, got {config.dims}")
     questions = evidence_questions(corpora, encoder, encoder.device)
+    learned, judges = learned_and_held_out(questions, config)
     training = _PassageTraining(questions, encoder, config)
+    stopping = EarlyStopping(training.changes, config.stop_after)
     rng = np.random.default_rng(config.seed)
-    batches = [
-        batch for _ in range(config.epochs) for batch in state_batches(questions, config, rng)
-    ]
-    schedule = Schedule(training.optimizer, config.learning_rate, 0, len(batches))
-    for step, batch in enumerate(batches):
-        schedule.step()
-        figures = training.step(batch)
-        if progress:
-            progress("passage encoder", step + 1, len(batches), figures)
-    return training.tuned()
+    passes = [list(state_batches(learned, config, rng)) for _ in range(config.epochs)]
+    total = sum(map(len, passes))
+    schedule = Schedule(training.optimizer, config.learning_rate, 0, total)
+    curve: list[dict[str, float]] = []
+    for number, batches in enumerate(passes, start=1):
+        if stopping.over:
+            break
+        for batch in batches:
+            schedule.step()
+            figures = training.step(batch)
+            if progress:
+                progress("passage encoder", schedule.done, total, figures)
+        if judges:
+            loss = held_out_loss(judges, config, [training.network], training.loss)
+            stopping.judge(loss)
+            curve.append({"pass": number, "held_out_loss": round(loss, 4)})
+    stopping.restore_best()
+    tuned = training.tuned()
+    if judges:
+        tuned.made_of |= {"held_out": len(judges), "curve": curve}
+    return tuned
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What a batch comes to: `(n, d)` queries, `(m, d)` passages that the network encoded now."""
+
+    loss: Tensor
+    queries: Tensor
+    asked_before: Tensor
+    rows: NDArray[np.int64]
+    """Of the passages in the index."""
+    fresh: Tensor
+    positives: Tensor
+    """Bool `(n, m)`."""
+    first: int
+    count: int
+    """Rows of the scope in the index."""
 
 
 class _PassageTraining:
@@ -215,8 +247,11 @@ class _PassageTraining:
             texts, partial(self.encoder.trainable_vectors, self.network)
         )
 
-    def step(self, batch: Sequence[TrainingQuery]) -> dict[str, float]:
-        """Learn from the queries of a batch, and let the index follow; the figures of the step."""
+    def loss(self, batch: Sequence[TrainingQuery]) -> Tensor:
+        """The loss of the queries of a batch, by the network and the index as they are."""
+        return self._forward(batch).loss
+
+    def _forward(self, batch: Sequence[TrainingQuery]) -> _Step:
         config, scores = self.config, batch[0].question.scores
         queries, asked_before = self._queries(batch)
         served, first = self._served(scores)
@@ -239,20 +274,25 @@ class _PassageTraining:
             )
             for width in (*config.dims, vectors.shape[1])
         ]
-        loss = torch.stack(losses).mean()
-        turn = (1 - (fresh * self.before[torch.from_numpy(rows)]).sum(1)).mean()
+        loss, right = torch.stack(losses).mean(), positives[:, columns]
+        return _Step(loss, queries, asked_before, rows, fresh, right, first, len(served))
+
+    def step(self, batch: Sequence[TrainingQuery]) -> dict[str, float]:
+        """Learn from the queries of a batch, and let the index follow; the figures of the step."""
+        step, config = self._forward(batch), self.config
+        turn = (1 - (step.fresh * self.before[torch.from_numpy(step.rows)]).sum(1)).mean()
         if config.side == "both":
-            turn = (turn + (1 - (queries * asked_before).sum(1)).mean()) / 2
+            turn = (turn + (1 - (step.queries * step.asked_before).sum(1)).mean()) / 2
         self.optimizer.zero_grad()
-        (loss + config.anchor * turn).backward()  # type: ignore[no-untyped-call]
+        (step.loss + config.anchor * turn).backward()  # type: ignore[no-untyped-call]
         processes.add_gradients(self.weights)
         nn.utils.clip_grad_norm_(self.weights, 1.0)
-        self._watch(queries.detach(), fresh.detach(), positives[:, columns])
-        self.index.write(rows, fresh)
+        self._watch(step.queries.detach(), step.fresh.detach(), step.positives)
+        self.index.write(step.rows, step.fresh)
         self.optimizer.step()
         self.index.advance()
-        figures = {"loss": float(loss.detach()), "turn": float(turn.detach())}
-        return figures | self._measured(queries.detach(), first, len(served))
+        figures = {"loss": float(step.loss.detach()), "turn": float(turn.detach())}
+        return figures | self._measured(step.queries.detach(), step.first, step.count)
 
     def _queries(self, batch: Sequence[TrainingQuery]) -> tuple[Tensor, Tensor]:
         """The vectors of a batch's queries, and those before training."""

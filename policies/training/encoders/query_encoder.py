@@ -18,7 +18,7 @@ the same text before: what training never saw is asked for about as it was.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -27,44 +27,44 @@ from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hoptrail.errors import ConfigError, InputError
+from hoptrail.errors import ConfigError
 from hoptrail.learning.execution import processes
+from hoptrail.learning.execution.early_stopping import EarlyStopping
 from hoptrail.learning.low_rank import changed_copy
-from hoptrail.learning.ranking_losses import TAUGHT
 from hoptrail.learning.retrieval.collapse import CollapseMonitor
 from hoptrail.memory.encoders.query_side import query_side
 from hoptrail.memory.encoders.transformer import Encoder, TransformerEncoder
 from hoptrail.memory.encoders.tuned.query_tuned import QueryTunedEncoder, check_tuned_folder
-from hoptrail.memory.views.view import View
 from hoptrail.policies.data.corpora import OpenCorpus
 from hoptrail.policies.data.query_candidates import (
     SAME,
     NegativesName,
     QueryObjective,
     check_objective,
-    hybrid_teacher,
     objective_loss,
     scope_loss,
 )
 from hoptrail.policies.data.training_data import TrainingData
-from hoptrail.policies.reformulation.query_text import query_text
+from hoptrail.policies.training.config import check_early_stopping
+from hoptrail.policies.training.encoders.evidence_queries import (
+    EvidenceQuestion,
+    TrainingQuery,
+    evidence_questions,
+    held_out_loss,
+    learned_and_held_out,
+    missing_and_unread,
+    state_batches,
+    taught_scores,
+)
 from hoptrail.policies.training.preparation import tuning_corpora
 from hoptrail.policies.training.stage_run import Schedule
-from hoptrail.types import Namespace
 from hoptrail.values.numbers import above_zero, whole
 from hoptrail.values.progress import TrainingProgress, silent
 
 DEPTHS = (5, 10)
 """Passages that a dense search may give, where it is measured."""
-MOST_EVIDENCE = 4
-"""Supporting passages of a question that count, and passages that a query is given at most: as many
-as a trail has hops."""
-WRONG, WRONG_TURNS = 4, 0.25
-"""Passages of a question that a query may be given by mistake, and the share of queries that one is
-given: a walk has to go on from there too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +95,15 @@ class QueryEncoderConfig:
     cloze: int = 0
     """Questions that are made of the passages (inverse cloze): words of one, which ask for it."""
     seed: int = 0
+    stop_after: int | None = None
+    """Passes without a better loss on questions held out after which training ends, with the
+    weights of the best of them; None makes them all, and holds no question out."""
+    held_out: float = 0.12
+    """The share of the questions that is then held out, at most, by whole clusters of those that
+    share a passage."""
 
     def __post_init__(self) -> None:
+        check_early_stopping(self.stop_after, self.held_out)
         for name in ("rank", "epochs", "states", "batch"):
             whole(getattr(self, name), name, least=1, error=ConfigError)
         for name in ("learning_rate", "temperature", "same"):
@@ -108,111 +115,6 @@ class QueryEncoderConfig:
                 "anchor and weight_decay must be finite and at least 0, got "
                 f"{self.anchor} and {self.weight_decay}"
             )
-
-
-class PassageScores:
-    """The dense scores of all passages of a scope, with gradients to the queries.
-
-    The same as the memory's own search gives: a passage as a whole, and what its best window adds.
-
-    Args:
-        view: The scope.
-        device: Where to put its vectors.
-    """
-
-    def __init__(self, view: View, device: str) -> None:
-        self.view = view
-        self.slots = slots = np.flatnonzero(view.alive)
-        windows, owners = view.dense.windows()
-        self.row: NDArray[np.int64] = np.full(len(view.alive), -1, dtype=np.int64)
-        """The column of each slot in the scores."""
-        self.row[slots] = np.arange(len(slots))
-        self.vectors = torch.tensor(view.dense.vectors(slots), device=device)
-        """`(passages, d)` of the passages as a whole."""
-        self.windows = torch.tensor(windows, device=device)
-        """`(w, d)`, moved towards their wholes."""
-        self.owners = torch.tensor(self.row[owners], device=device)
-        """`(w,)` the columns of the windows' passages."""
-
-    def __call__(self, queries: Tensor) -> Tensor:
-        """The scores `(n, passages)` of queries `(n, d)`."""
-        scores = queries @ self.vectors.T
-        if not len(self.windows):
-            return scores
-        owners = self.owners.expand(len(queries), -1)
-        return scores.scatter_reduce(1, owners, queries @ self.windows.T, "amax")
-
-
-@dataclass(frozen=True, slots=True)
-class EvidenceQuestion:
-    """A question, its supporting passages, and where they are looked for."""
-
-    text: str
-    gold: tuple[int, ...]
-    """Slots of the supporting passages, at least one."""
-    wrong: tuple[int, ...]
-    """Slots of the passages nearest to it that are not among them: where a walk may go wrong."""
-    contents: Mapping[int, str]
-    """Of all these passages, by slot."""
-    scores: PassageScores
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingQuery:
-    """The query of a state to learn from."""
-
-    question: EvidenceQuestion
-    evidence: tuple[int, ...]
-    """Slots of the passages that were read; a supporting passage at least is missing."""
-
-    @property
-    def text(self) -> str:
-        """What the encoder reads."""
-        contents = self.question.contents
-        return query_text(self.question.text, [contents[slot] for slot in self.evidence])
-
-
-def evidence_questions(
-    corpora: Sequence[OpenCorpus], encoder: Encoder, device: str
-) -> list[EvidenceQuestion]:
-    """The questions of corpora whose supporting passages are known.
-
-    Args:
-        corpora: Opened corpora with their questions.
-        encoder: For the questions as they are now.
-        device: Where to put the passages' vectors.
-
-    Raises:
-        FormatError: A supporting passage is not in its corpus.
-        InputError: No question has one.
-    """
-    questions = []
-    asking = query_side(encoder)
-    for corpus in corpora:
-        scores: dict[Namespace, PassageScores] = {}
-        for question in corpus.questions:
-            gold = corpus.gold(question)
-            if not gold:
-                continue
-            view = corpus.scope_of(question).view
-            if question.namespace not in scores:
-                scores[question.namespace] = PassageScores(view, device)
-            nearest = view.dense.search(asking.encode([question.text]), WRONG + len(gold))[1][0]
-            wrong = [slot for slot in nearest.tolist() if slot >= 0 and slot not in gold][:WRONG]
-            slots = [*gold, *wrong]
-            contents = {
-                slot: passage.content
-                for slot, passage in zip(slots, view.passages(slots), strict=True)
-            }
-            of_scope = scores[question.namespace]
-            questions.append(
-                EvidenceQuestion(question.text, gold, tuple(wrong), contents, of_scope)
-            )
-    if not questions:
-        raise InputError(
-            "there is nothing to learn from: no question names its supporting passages"
-        )
-    return questions
 
 
 def train_query_encoder(
@@ -239,10 +141,16 @@ def train_query_encoder(
     """
     config = config or QueryEncoderConfig()
     questions = evidence_questions(corpora, encoder, encoder.device)
+    learned, judges = learned_and_held_out(questions, config)
     monitor = CollapseMonitor("the query side of an encoder")
-    factors = train_factors(questions, encoder, config, monitor=monitor, progress=progress)
+    curve: list[dict[str, float]] = []
+    factors = train_factors(
+        learned, encoder, config, monitor=monitor, progress=progress, judges=judges, curve=curve
+    )
     tuned = QueryTunedEncoder(encoder, factors)
     tuned.made_of["collapse"] = monitor.describe()
+    if judges:
+        tuned.made_of |= {"held_out": len(judges), "curve": curve}
     return tuned
 
 
@@ -253,6 +161,8 @@ def train_factors(
     *,
     monitor: CollapseMonitor,
     progress: TrainingProgress | None = None,
+    judges: Sequence[EvidenceQuestion] = (),
+    curve: list[dict[str, float]] | None = None,
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """Train changes of the encoder's layers.
 
@@ -262,6 +172,8 @@ def train_factors(
         config: The settings.
         monitor: Watches the queries for a collapse, and warns of one.
         progress: Told of every step.
+        judges: Questions that each pass is judged on, by which it may end early.
+        curve: Takes the loss of these after each pass.
 
     Returns:
         a `(rank, in)` and b `(out, rank)` of each layer, by its name; see
@@ -271,33 +183,58 @@ def train_factors(
     network, changes = changed_copy(
         encoder.model.network, config.rank, device=encoder.device, seed=config.seed
     )
-    encoded_before = partial(encoder.trainable_vectors, encoder.model.network)
+    asking = _Asking(encoder, network, config)
+    stopping = EarlyStopping(changes, config.stop_after if judges else None)
     weights = [weight for change in changes.values() for weight in change.parameters()]
     optimizer = torch.optim.AdamW(weights, config.learning_rate, weight_decay=config.weight_decay)
-    batches = [
-        batch for _ in range(config.epochs) for batch in state_batches(questions, config, rng)
-    ]
-    schedule = Schedule(optimizer, config.learning_rate, 0, len(batches))
-    for step, batch in enumerate(batches):
-        schedule.step()
-        texts = [query.text for query in batch]
-        vectors = processes.shared_vectors(texts, partial(encoder.trainable_vectors, network))
-        with torch.no_grad():
-            before = processes.shared_vectors(texts, encoded_before)
-        loss = _objective_loss(batch, vectors, config, before)
-        turn = (1 - (vectors * before).sum(1)).mean()
-        optimizer.zero_grad()
-        (loss + config.anchor * turn).backward()  # type: ignore[no-untyped-call]
-        processes.add_gradients(weights)
-        nn.utils.clip_grad_norm_(weights, 1.0)
-        optimizer.step()
-        _watch(monitor, step, batch, vectors.detach(), config.temperature)
-        if progress:
-            figures = {"loss": float(loss.detach()), "turn": float(turn.detach())}
-            progress("query encoder", step + 1, len(batches), figures)
+    passes = [list(state_batches(questions, config, rng)) for _ in range(config.epochs)]
+    total = sum(map(len, passes))
+    schedule = Schedule(optimizer, config.learning_rate, 0, total)
+    for number, batches in enumerate(passes, start=1):
+        if stopping.over:
+            break
+        for batch in batches:
+            step = schedule.done
+            schedule.step()
+            loss, turn, vectors = asking.losses(batch)
+            optimizer.zero_grad()
+            (loss + config.anchor * turn).backward()  # type: ignore[no-untyped-call]
+            processes.add_gradients(weights)
+            nn.utils.clip_grad_norm_(weights, 1.0)
+            optimizer.step()
+            _watch(monitor, step, batch, vectors.detach(), config.temperature)
+            if progress:
+                figures = {"loss": float(loss.detach()), "turn": float(turn.detach())}
+                progress("query encoder", step + 1, total, figures)
+        if judges:
+            judged = held_out_loss(judges, config, [network], lambda one: asking.losses(one)[0])
+            stopping.judge(judged)
+            if curve is not None:
+                curve.append({"pass": number, "held_out_loss": round(judged, 4)})
+    stopping.restore_best()
     return {
         name: (change.a.detach().cpu(), change.b.detach().cpu()) for name, change in changes.items()
     }
+
+
+class _Asking:
+    """How queries are encoded while the network changes, and before it did."""
+
+    def __init__(
+        self, encoder: TransformerEncoder, network: nn.Module, config: QueryEncoderConfig
+    ) -> None:
+        self._now = partial(encoder.trainable_vectors, network)
+        self._before = partial(encoder.trainable_vectors, encoder.model.network)
+        self._config = config
+
+    def losses(self, batch: Sequence[TrainingQuery]) -> tuple[Tensor, Tensor, Tensor]:
+        """The loss of a batch, how far its queries were turned, and their vectors `(n, d)`."""
+        texts = [query.text for query in batch]
+        vectors = processes.shared_vectors(texts, self._now)
+        with torch.no_grad():
+            before = processes.shared_vectors(texts, self._before)
+        loss = _objective_loss(batch, vectors, self._config, before)
+        return loss, (1 - (vectors * before).sum(1)).mean(), vectors
 
 
 def tune_query_encoder(
@@ -426,72 +363,3 @@ def _objective_loss(
         same=config.same,
         teacher=taught_scores(batch, config.objective, before),
     )
-
-
-def taught_scores(
-    batch: Sequence[TrainingQuery], objective: QueryObjective, before: Tensor
-) -> Tensor | None:
-    """What hybrid search gives the passages of a batch's scope, for objectives with a teacher.
-
-    Args:
-        batch: n queries of one scope.
-        objective: That is trained for.
-        before: Of the queries before training, `(n, d)`.
-    """
-    if objective not in TAUGHT:
-        return None
-    scores, texts = batch[0].question.scores, [query.text for query in batch]
-    return hybrid_teacher(scores.view, texts, before.cpu().numpy(), scores.slots).to(before)
-
-
-def missing_and_unread(batch: Sequence[TrainingQuery], like: Tensor) -> tuple[Tensor, Tensor]:
-    """Which passages each query misses, and which it has not read: bool `(n, passages)`.
-
-    Args:
-        batch: n queries of one scope.
-        like: `(n, passages)`, where the result is to lie.
-    """
-    scores = batch[0].question.scores
-    missing = np.zeros(tuple(like.shape), dtype=bool)
-    unread = np.ones(tuple(like.shape), dtype=bool)
-    for i, query in enumerate(batch):
-        missing[i, scores.row[list(query.question.gold)]] = True
-        read = scores.row[list(query.evidence)]
-        missing[i, read] = unread[i, read] = False
-    return torch.tensor(missing, device=like.device), torch.tensor(unread, device=like.device)
-
-
-def state_batches(
-    questions: Sequence[EvidenceQuestion],
-    config: QueryEncoderConfig,
-    rng: np.random.Generator,
-    *,
-    size: int | None = None,
-) -> Iterator[list[TrainingQuery]]:
-    """The queries of one pass, in batches of one scope each.
-
-    Args:
-        questions: Those to learn from.
-        config: How many queries of each, and of a batch.
-        rng: Draws the evidence and the order.
-        size: Queries of a batch; `config.batch` by default.
-    """
-    by_scope: dict[int, list[TrainingQuery]] = {}
-    for question in questions:
-        for _ in range(config.states):
-            count = int(rng.integers(min(len(question.gold), MOST_EVIDENCE)))
-            evidence = rng.permutation(question.gold)[:count].tolist()
-            if question.wrong and rng.random() < WRONG_TURNS:
-                evidence.append(question.wrong[int(rng.integers(len(question.wrong)))])
-            query = TrainingQuery(question, tuple(rng.permutation(evidence).tolist()))
-            by_scope.setdefault(id(question.scores), []).append(query)
-    size = size or config.batch
-    batches: list[list[TrainingQuery]] = []
-    for queries in by_scope.values():
-        order = rng.permutation(len(queries))
-        batches += [
-            [queries[i] for i in order[start : start + size]]
-            for start in range(0, len(order), size)
-        ]
-    for i in rng.permutation(len(batches)):
-        yield batches[i]

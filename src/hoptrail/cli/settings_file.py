@@ -25,7 +25,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import typer
 
 from hoptrail.cli.command import settings_of
-from hoptrail.cli.options import path_option
+from hoptrail.cli.options import option, path_option, whole_argument
 from hoptrail.errors import ConfigError
 
 Config = TypeVar("Config")
@@ -314,6 +314,15 @@ def _toml(value: Any) -> str:
     return json.dumps(str(value)).replace("\x7f", "\\u007f")
 
 
+StopAfterOption = Annotated[
+    int | None,
+    option(
+        "--stop-after",
+        parser=whole_argument,
+        metavar="N",
+        help="end after N passes without a better loss on what is held out, with the best weights",
+    ),
+]
 SettingsFileOption = Annotated[
     Path | None,
     path_option(

@@ -1,9 +1,9 @@
-"""The option `--tracker`, and the progress of a training, which a tracker is told as well."""
+"""The option `--tracker`, the progress of a training, and the figures that are shown at its end."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -72,3 +72,31 @@ def training_progress(
     about = {"command": invocation_line(context), **settings}
     with Steps() as steps, TrackedProgress(service, about, steps) as progress:
         yield progress
+
+
+def last_of_curves(curves: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """The figures of the last epoch of each network and stage, in rows.
+
+    Args:
+        curves: As a policy's card has them.
+    """
+    last = {(curve["network"], curve["stage"]): curve for curve in curves}
+    named = dict.fromkeys(name for curve in last.values() for name in curve)
+    figures = [name for name in named if name not in ("network", "stage", "epoch")]
+    rows = [["stage", "network", "epochs", *figures]]
+    for (network, stage), curve in last.items():
+        values = [f"{curve[name]:.4g}" if name in curve else "" for name in figures]
+        rows.append([stage, str(network + 1), str(curve["epoch"]), *values])
+    return rows
+
+
+def dev_rows(sets: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """How a policy does on the sets that it was not trained on, in rows.
+
+    Args:
+        sets: As its card has them.
+    """
+    measures = [name for name in sets[0] if name.startswith("recall@")]
+    rows = [["measured on", *measures]]
+    rows += [[one["questions"], *(f"{100 * one[m]:.1f}" for m in measures)] for one in sets]
+    return rows

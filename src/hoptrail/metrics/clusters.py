@@ -5,7 +5,8 @@ They are not independent: samples are drawn, and data is split, by whole cluster
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,37 @@ def clusters_of(questions: Sequence[Question]) -> NDArray[np.int64]:
     return connected_components(
         [[(question.namespace, gold) for gold in question.supporting_ids] for question in questions]
     )
+
+
+def held_out_clusters(sizes: Mapping[int, int], most: float, seed: int) -> set[int]:
+    """Clusters to hold out, drawn one after another as long as they fit.
+
+    Args:
+        sizes: Items of each cluster, by its number.
+        most: Items in all at most.
+        seed: Of the order in which they are drawn.
+    """
+    numbers = sorted(sizes)
+    chosen: set[int] = set()
+    count = 0
+    for i in np.random.default_rng(seed).permutation(len(numbers)).tolist():
+        size = sizes[numbers[i]]
+        if size <= most - count:
+            chosen.add(numbers[i])
+            count += size
+    return chosen
+
+
+def held_out_items(clusters: NDArray[np.int64], share: float, seed: int) -> NDArray[np.bool_]:
+    """Which items to hold out, `(n,)`: whole clusters, drawn as long as they fit.
+
+    Args:
+        clusters: `(n,)`, each item's.
+        share: Of the items that is held out at most.
+        seed: Of the order in which clusters are drawn.
+    """
+    chosen = held_out_clusters(Counter(clusters.tolist()), share * len(clusters), seed)
+    return np.isin(clusters, sorted(chosen))
 
 
 def connected_components(keys: Sequence[Iterable[Hashable]]) -> NDArray[np.int64]:

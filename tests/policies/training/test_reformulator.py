@@ -294,3 +294,9 @@ def test_a_run_is_bound_to_its_encoder_and_its_reformulators(
             )
     else:
         pytest.fail("the run came to its end")
+
+
+def test_early_stopping_is_refused(apart, base, tmp_path) -> None:
+    config = replace(QUICK, stop_after=2)
+    with pytest.raises(ConfigError, match="stop_after is 2, and a reformulator makes all its"):
+        train_reformulators(TrainingData([apart]), tmp_path, config, encoder=base)

@@ -734,3 +734,68 @@ def test_nothing_to_learn_from_is_told(sets, tmp_path) -> None:
     for wrong, given in ((SMALL, [sets["few"].corpus]), (config, [])):
         with pytest.raises(InputError, match="nothing to train on"):
             train(TrainingData(unlabelled=given), tmp_path / "p", wrong, encoder=HashEncoder())
+
+
+HASTY = replace(SMALL, epochs=12, learning_rate=0.1, stop_after=2, held_out=0.4, seed=1)
+
+
+@pytest.fixture(scope="module")
+def ended_early(sets, tmp_path_factory):
+    """A run that ended by what is held out: its card and its weights."""
+    out = tmp_path_factory.mktemp("early")
+    return run(sets["few"], out, HASTY), weights(out)
+
+
+def test_imitation_ends_when_what_is_held_out_is_learned_no_better(
+    ended_early, sets, tmp_path
+) -> None:
+    card, expected = ended_early
+    losses = [curve["held_out_loss"] for curve in card["curves"]]
+    best = int(np.argmin(losses))
+    assert len(losses) == best + 1 + 2 < 12
+    assert card["held_out"] == 3
+    assert card["config"]["stop_after"] == 2
+    # Whoever never stops, and is judged all the same, has the same losses, and then its best.
+    longer = run(sets["few"], tmp_path / "longer", replace(HASTY, stop_after=12))
+    assert [curve["held_out_loss"] for curve in longer["curves"]][: len(losses)] == losses
+    if min(curve["held_out_loss"] for curve in longer["curves"]) == losses[best]:
+        assert weights(tmp_path / "longer") == expected
+    plain = run(sets["few"], tmp_path / "plain", replace(HASTY, stop_after=None))
+    assert "held_out" not in plain
+    assert weights(tmp_path / "plain") != expected
+
+
+@pytest.mark.parametrize("epoch", [2, 4])
+def test_taken_up_again_it_ends_early_where_it_would_have(
+    ended_early, sets, tmp_path, epoch
+) -> None:
+    card, expected = ended_early
+    assert len(card["curves"]) > epoch
+    with pytest.raises(Stopped):
+        stop = stop_at(f"imitation, network 1, epoch {epoch}", 1)
+        run(sets["few"], tmp_path, HASTY, progress=stop)
+    torn = run(sets["few"], tmp_path, HASTY, resume=True)
+    assert torn["curves"] == card["curves"]
+    assert weights(tmp_path) == expected
+
+
+def test_no_stage_learns_from_what_is_held_out(sets, tmp_path, lessons) -> None:
+    config = replace(HASTY, epochs=1, objective="imitation,reinforce", augmentation_share=1.0)
+    card = run(sets["few"], tmp_path / "p", config)
+    learned = [example for _, batch in lessons for example in batch]
+    asked_by_people = {e.question for e in learned if e.source is Source.GIVEN}
+    assert len(asked_by_people) == 8 - card["held_out"] == 5
+    varied = {e.question.id for e in learned if e.source is Source.AUGMENTED}
+    lines = sets["few"].questions.read_text(encoding="utf-8").splitlines()
+    people = {json.loads(line)["id"] for line in lines}
+    assert varied & people <= {question.id for question in asked_by_people}
+    assert ["held_out_loss" in curve for curve in card["curves"]] == [True, False]
+
+
+def test_early_stopping_that_cannot_be_is_told(sets, tmp_path) -> None:
+    with pytest.raises(ConfigError, match="stop_after is 2, and no question is held out"):
+        run(sets["few"], tmp_path / "p", replace(HASTY, held_out=0.05))
+    with pytest.raises(ConfigError, match="stop_after is 2, and is for imitation"):
+        replace(HASTY, objective="reinforce")
+    with pytest.raises(ConfigError, match="held_out must be above 0 and below 1, got 1"):
+        replace(HASTY, held_out=1)

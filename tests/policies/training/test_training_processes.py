@@ -37,6 +37,8 @@ def options(tmp_path: Path, tiny_bert: Path) -> list[str]:
         "tuning_rate = 1e-3",
         "samples = 3",
         "epochs = 2",
+        "stop_after = 1",
+        "held_out = 0.3",
         "networks = 1",
         "batch = 5",
         "[network]",
@@ -68,5 +70,6 @@ def test_two_processes_train_the_policy_that_one_does(
     for name in ("two", "parts"):  # in two processes, and the rest of the run in one
         for one, other in zip(cards["one"]["curves"], cards[name]["curves"], strict=True):
             assert one == pytest.approx(other, abs=2e-4)
+            assert ("held_out_loss" in one) == (one["stage"] == "imitation")
         for key, tensor in weights["one"].items():
             np.testing.assert_allclose(weights[name][key], tensor, atol=2e-5, err_msg=key)

@@ -40,7 +40,12 @@ from hoptrail.cli.options import (
     whole_argument,
 )
 from hoptrail.cli.printing import print_json, say
-from hoptrail.cli.settings_file import SettingsFileOption, WriteSettingsOption, training_config
+from hoptrail.cli.settings_file import (
+    SettingsFileOption,
+    StopAfterOption,
+    WriteSettingsOption,
+    training_config,
+)
 from hoptrail.cli.tracking import TrackerOption, training_progress
 from hoptrail.cli.tuning import (
     ClozeCorporaOption,
@@ -191,6 +196,7 @@ def tune_encoder(
     start: StartOption = None,
     depth: DepthOption = None,
     epochs: EpochsOption = None,
+    stop_after: StopAfterOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
     tracker: TrackerOption = None,
@@ -213,7 +219,8 @@ def tune_encoder(
     tune = training_of(
         context,
         kind,
-        {"objective": objective, "cloze": cloze, "epochs": epochs, "seed": seed},
+        {"objective": objective, "cloze": cloze, "epochs": epochs, "seed": seed}
+        | {"stop_after": stop_after},
         {"side": side, "negatives": negatives, "max_age": max_age, "codes": codes}
         | {"dims": dims_of(dims)},
         {"depth": depth},

@@ -55,8 +55,13 @@ from hoptrail.cli.options import (
     whole_argument,
 )
 from hoptrail.cli.printing import say
-from hoptrail.cli.settings_file import SettingsFileOption, WriteSettingsOption, training_config
-from hoptrail.cli.tracking import TrackerOption, training_progress
+from hoptrail.cli.settings_file import (
+    SettingsFileOption,
+    StopAfterOption,
+    WriteSettingsOption,
+    training_config,
+)
+from hoptrail.cli.tracking import TrackerOption, dev_rows, last_of_curves, training_progress
 from hoptrail.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -141,6 +146,7 @@ def train_on_questions(
     reformulator: ReformulatorOption = None,
     seed: SeedOption = 0,
     epochs: EpochsOption = None,
+    stop_after: StopAfterOption = None,
     tuning_epochs: TuningEpochsOption = None,
     tuning_rate: TuningRateOption = None,
     tuning_questions: TuningQuestionsOption = None,
@@ -157,13 +163,12 @@ def train_on_questions(
     """Train a policy on questions whose passages are known."""
     if corpus and not self_supervised:
         raise InputError("--corpus is for --self-supervised: a corpus alone has no questions")
-    options: dict[str, Any] = {"objective": objective, "seed": seed, "epochs": epochs} | {
+    options: dict[str, Any] = {"objective": objective, "seed": seed, "epochs": epochs}
+    options |= {"stop_after": stop_after, "networks": networks, "joint": joint or None}
+    options |= {"self_supervised": self_supervised} | {
         "tuning_epochs": tuning_epochs,
         "tuning_rate": tuning_rate,
         "tuning_questions": tuning_questions,
-        "networks": networks,
-        "self_supervised": self_supervised,
-        "joint": joint or None,
         "infer_evidence": infer_evidence or None,
         "augmentation_share": augmentation_share,
     }
@@ -447,10 +452,11 @@ def _train(
 
         plot_training(card, plot)
     console = output.output()
-    console.print(output.rows_table("", _last_of_curves(card["curves"])))
+    console.print(output.rows_table("", last_of_curves(card["curves"])))
     if card["dev"]:
-        console.print(output.rows_table("", _dev_rows(card["dev"])))
+        console.print(output.rows_table("", dev_rows(card["dev"])))
     part = f", {card['made']} of them made" if card["made"] else ""
+    part += f", {card['held_out']} of them held out" if "held_out" in card else ""
     say(f"trained on {card['questions'] + card['made']} questions{part}: {out}")
     return 0
 
@@ -478,23 +484,3 @@ def _show_made(corpora: Sequence[Path], count: int, seed: int, encoder: str | No
         for passage in passages:
             say(f"    {passage.id}  {passage.title or passage.text[:60]}")
     return 0
-
-
-def _last_of_curves(curves: Sequence[dict[str, Any]]) -> list[list[str]]:
-    """The figures of the last epoch of each network and stage."""
-    last = {(curve["network"], curve["stage"]): curve for curve in curves}
-    named = dict.fromkeys(name for curve in last.values() for name in curve)
-    figures = [name for name in named if name not in ("network", "stage", "epoch")]
-    rows = [["stage", "network", "epochs", *figures]]
-    for (network, stage), curve in last.items():
-        values = [f"{curve[name]:.4g}" if name in curve else "" for name in figures]
-        rows.append([stage, str(network + 1), str(curve["epoch"]), *values])
-    return rows
-
-
-def _dev_rows(sets: Sequence[dict[str, Any]]) -> list[list[str]]:
-    """How the policy does on the sets that it was not trained on."""
-    measures = [name for name in sets[0] if name.startswith("recall@")]
-    rows = [["measured on", *measures]]
-    rows += [[one["questions"], *(f"{100 * one[m]:.1f}" for m in measures)] for one in sets]
-    return rows

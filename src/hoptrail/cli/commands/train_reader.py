@@ -36,7 +36,12 @@ from hoptrail.cli.options import (
     whole_argument,
 )
 from hoptrail.cli.printing import print_json, say
-from hoptrail.cli.settings_file import SettingsFileOption, WriteSettingsOption, training_config
+from hoptrail.cli.settings_file import (
+    SettingsFileOption,
+    StopAfterOption,
+    WriteSettingsOption,
+    training_config,
+)
 from hoptrail.cli.tracking import TrackerOption, training_progress
 
 if TYPE_CHECKING:
@@ -84,16 +89,6 @@ StartOption = Annotated[
         "--start",
         metavar="READER",
         help="what to go on from: shipped, a reader's folder, or nothing (default: nothing)",
-    ),
-]
-StopAfterOption = Annotated[
-    int | None,
-    option(
-        "--stop-after",
-        parser=whole_argument,
-        metavar="N",
-        help="end after N passes without a better loss on what is held out, with the weights of "
-        "the best pass (default: make all passes, and take the last)",
     ),
 ]
 DeviceOption = Annotated[

@@ -132,6 +132,49 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(
     assert _bytes(parts) == _bytes(tmp_path / "whole")
 
 
+HASTY = replace(QUICK, epochs=20, stop_after=2, held_out=0.4, learning_rate=3e-2)
+
+
+def test_training_ends_when_what_is_held_out_is_ranked_no_better(apart, base, tmp_path) -> None:
+    data = TrainingData(train=[apart])
+    tuned = tune_cross_encoder(data, tmp_path / "early", HASTY, encoder=base)
+    losses = [row["held_out_loss"] for row in tuned.made_of["curve"]]
+    assert len(losses) == int(np.argmin(losses)) + 1 + 2 < 20
+    assert tuned.made_of["questions"] + tuned.made_of["held_out"] == 6
+    assert tuned.made_of["held_out"] == 2
+    assert len(tuned.made_of["losses"]) == 2 * len(losses)  # steps of three questions
+    never = replace(HASTY, stop_after=len(losses))
+    longer = tune_cross_encoder(data, tmp_path / "longer", replace(never, epochs=20), encoder=base)
+    assert [row["held_out_loss"] for row in longer.made_of["curve"]][: len(losses)] == losses
+
+
+@pytest.mark.parametrize("done", [3, 5])
+def test_a_run_that_was_stopped_ends_early_where_it_would_have(
+    apart, base, tmp_path, monkeypatch, done
+) -> None:
+    monkeypatch.setattr(list_training, "SAVED_EVERY", 1)
+    data = TrainingData(train=[apart])
+    whole = tune_cross_encoder(data, tmp_path / "whole", HASTY, encoder=base)
+    assert len(whole.made_of["losses"]) > done
+
+    def stop(stage: str, step: int, total: int, figures: object) -> None:
+        if stage == "cross-encoder" and step == done:
+            raise KeyboardInterrupt
+
+    parts = tmp_path / "parts"
+    with pytest.raises(KeyboardInterrupt):
+        tune_cross_encoder(data, parts, HASTY, encoder=base, progress=stop)
+    resumed = tune_cross_encoder(data, parts, HASTY, encoder=base, resume=True)
+    assert resumed.made_of["curve"] == whole.made_of["curve"]
+    assert _bytes(parts) == _bytes(tmp_path / "whole")
+
+
+def test_too_few_questions_to_hold_any_out_are_told(apart, base, tmp_path) -> None:
+    config = replace(HASTY, held_out=0.1)
+    with pytest.raises(ConfigError, match="stop_after is 2, and no question is held out"):
+        tune_cross_encoder(TrainingData(train=[apart]), tmp_path / "x", config, encoder=base)
+
+
 def _bytes(folder: Path) -> bytes:
     return (folder / "model.safetensors").read_bytes()
 

@@ -198,3 +198,21 @@ def test_settings_are_checked(settings, message) -> None:
 def test_a_prefix_that_is_no_prefix_is_refused(opened, transformer) -> None:
     with pytest.raises(ConfigError, match="below the encoder's 16"):
         train_passage_encoder([opened], transformer, replace(QUICK, dims=(16,)))
+
+
+@pytest.mark.parametrize("side", ["passage", "both"])
+def test_training_ends_when_what_is_held_out_is_found_no_better(
+    one_word, transformer, tmp_path, side
+) -> None:
+    config = replace(QUICK, side=side, epochs=30, learning_rate=5e-2, stop_after=2, held_out=0.4)
+    data = TrainingData(train=[one_word])
+    card = tune_passage_encoder(data, tmp_path / "early", config, encoder=transformer).made_of
+    losses = [row["held_out_loss"] for row in card["curve"]]
+    assert len(losses) == int(np.argmin(losses)) + 1 + 2 < 30
+    assert card["held_out"] == 2
+    assert (
+        "curve"
+        not in tune_passage_encoder(
+            data, tmp_path / "all", replace(config, epochs=1, stop_after=None), encoder=transformer
+        ).made_of
+    )

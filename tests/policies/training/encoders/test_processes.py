@@ -64,17 +64,22 @@ KINDS = ("cross-encoder", "sparse", "late-interaction")
 def trainings(one_set, apart, bert: Path, config: Path, out: Path) -> dict[str, list[object]]:
     """The command lines of all trainings of encoders, by name; each writes to its own folder."""
     (config / "lists.toml").write_text("\n".join(LISTS))
+    early = ["epochs = 6", "batch = 3", "learning_rate = 3e-2", "same = 2.0", "held_out = 0.4"]
+    (config / "early.toml").write_text("\n".join(early))
     (config / "asking.toml").write_text("\n".join(ASKING))
     files = [one_set.corpus, one_set.questions]
     tune = ["encoder", "tune", "--set", *files, "--dev", *files, "--device", "cpu"]
     sides = [*tune, "--objective", "contrastive", "--epochs", "3"]
     lists = [*tune, "--config", config / "lists.toml"]
     asking = ["train", "reformulator", "--set", apart.corpus, apart.questions, "--parts", "2"]
+    on_others = ["encoder", "tune", "--set", apart.corpus, apart.questions, "--device", "cpu"]
+    on_others += ["--config", config / "early.toml"]
     commands: dict[str, list[object]] = {
         **{side: [*sides, "--side", side] for side in ("query", "both")},
         **{kind: [*lists, "--kind", kind] for kind in KINDS},
         # Of a loss over a list the bias of its scores has no gradient either.
         KINDS[0]: [*lists, "--kind", KINDS[0], "--objective", "binary"],
+        "early": [*on_others, "--kind", KINDS[2], "--stop-after", "1"],
         "reformulator": [*asking, "--config", config / "asking.toml"],
     }
     return {
@@ -122,7 +127,7 @@ def test_two_processes_train_what_one_does(
         assert done.stdout.count(str(tmp_path / "two" / name)) == 1
     folders = [[tmp_path / when / name for when in ("one", "two")] for name in together]
     assert not [line for one, two in folders for line in differences(one, two)]
-    for kind in KINDS:
+    for kind in (*KINDS, "early"):
         one, two = (losses_of(tmp_path / name / kind) for name in ("one", "two"))
         assert one == pytest.approx(two, abs=2e-4)
     tuned = load_file(tmp_path / "two" / "both" / "passage-tuned.safetensors")

@@ -20,8 +20,8 @@ from hoptrail.memory.feedback import FeedbackLog, LoggedRecall
 from hoptrail.memory.store import Store
 from hoptrail.policies.data.corpora import OpenCorpus
 from hoptrail.policies.data.training_data import FeedbackSource, TrainingData, TrainingSet
+from hoptrail.policies.training.encoders.evidence_queries import PassageScores
 from hoptrail.policies.training.encoders.query_encoder import (
-    PassageScores,
     QueryEncoderConfig,
     dense_recalls,
     train_query_encoder,
@@ -221,3 +221,17 @@ def test_feedback_is_refused_where_it_is_not_learned_from(one_set, base, tmp_pat
         tune_query_encoder(nothing, tmp_path / "tuned", QUICK, encoder=base)
     with pytest.raises(InputError, match="a policy does not learn from feedback in this training"):
         train(TrainingData([one_set], feedback=nothing.feedback), tmp_path / "p", encoder=base)
+
+
+def test_training_ends_when_what_is_held_out_is_found_no_better(apart, base, tmp_path) -> None:
+    config = replace(QUICK, epochs=30, learning_rate=5e-2, stop_after=2, held_out=0.4)
+    data = TrainingData(train=[apart])
+    card = tune_query_encoder(data, tmp_path / "early", config, encoder=base).made_of
+    losses = [row["held_out_loss"] for row in card["curve"]]
+    assert len(losses) == int(np.argmin(losses)) + 1 + 2 < 30
+    assert card["held_out"] == 2
+    longer = replace(config, stop_after=30)
+    whole = tune_query_encoder(data, tmp_path / "whole", longer, encoder=base).made_of
+    assert [row["held_out_loss"] for row in whole["curve"]][: len(losses)] == losses
+    with pytest.raises(ConfigError, match="stop_after is 2, and no question is held out"):
+        tune_query_encoder(data, tmp_path / "none", replace(config, held_out=0.1), encoder=base)
