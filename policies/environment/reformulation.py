@@ -124,8 +124,10 @@ class Reformulator:
         for rows in rows_by_pool.values():
             slots = [unread[row][1] for row in rows]
             unread[rows[0]][0].read(slots, queries[rows], [hits[row] for row in rows])
-        asking = [(row_of[id(pool), evidence], None) for pool, evidence in moving]
-        asking += [(len(requests) + i, text) for i, text in enumerate(texts)]
+        asking: list[tuple[int, str | None]] = [
+            *((row_of[id(pool), evidence], None) for pool, evidence in moving),
+            *((len(requests) + i, text) for i, text in enumerate(texts)),
+        ]
         for (pool, evidence), (row, text) in zip((*moving, *encoding), asking, strict=True):
             pool.ask([evidence], queries[row : row + 1], [text], [hits[row]])
 

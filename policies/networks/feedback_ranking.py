@@ -28,7 +28,7 @@ Reals = NDArray[np.float64]
 
 VERSION = 1
 """Changes when a feature changes its meaning under the same name."""
-DEPTH = 20
+DEPTH = 10
 """So many of a ranking are ordered anew."""
 DECIMALS = 5
 """o is rounded to this: beyond it, it depends on the order of sums."""
