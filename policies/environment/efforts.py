@@ -40,7 +40,13 @@ EFFORTS = {
         "balanced", beam_width=4, max_hops=4, max_reads=8, reencode=True, encode_above=0.1
     ),
     "thorough": Effort(
-        "thorough", beam_width=4, max_hops=4, max_reads=8, reencode=True, rerank_top=20
+        "thorough",
+        beam_width=4,
+        max_hops=4,
+        max_reads=8,
+        reencode=True,
+        encode_above=0.1,
+        rerank_top=20,
     ),
 }
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from hoptrail.errors import (
-    ConfigError,
     DuplicateId,
     EncoderMismatch,
     EncoderMissing,
@@ -388,11 +387,9 @@ def test_progress_reaches_the_total(store: Store) -> None:
     assert seen[-1] == (3, 3)
 
 
-def test_a_server_is_named_by_a_url_and_not_opened_read_only(monkeypatch) -> None:
+def test_a_server_is_named_by_a_url(monkeypatch) -> None:
     with pytest.raises(InputError, match="must be a string"):
         Store(Path("postgresql://ann@host/memories"))
-    with pytest.raises(ConfigError, match="name a role"):
-        Store("postgresql://ann@host/memories", read_only=True)
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(MissingExtra, match=r"hoptrail\[postgres\]"):
         Store("postgres://ann@host/memories")

@@ -227,10 +227,10 @@ def test_a_policy_is_trained_by_who_has_not_seen_its_questions(
     questions_by_name: dict[str, set[str]] = {}
     ask = Reformulator.enter
 
-    def enter(self, states):
+    def enter(self, states, *how):
         name = self.learned.fingerprint
         questions_by_name.setdefault(name, set()).update(pool.question for pool, _ in states)
-        return ask(self, states)
+        return ask(self, states, *how)
 
     monkeypatch.setattr(Reformulator, "enter", enter)
     out = tmp_path / "policy"
