@@ -104,10 +104,15 @@ def test_labels_and_rewards_of_trails(small, asked) -> None:
 def test_a_filter_and_a_passage_that_is_gone_are_kept_to(small, asked) -> None:
     ada = asked.returned[0]
     small.store.delete(["p-varn"])
-    narrow = replace(asked, filter={"id": {"$in": ["p-ada-lind", "p-tolle"]}})
+    narrow = replace(asked, filter={"$id": {"$in": ["p-ada-lind", "p-tolle"]}})
     [judged] = prepare_feedback(small.store, [Feedback(narrow, None, {ada: 1.0})], small.encoder)
     assert small.store.view().size == 11
-    assert len(judged.example.pool.slots) == 2
+    pool = judged.example.pool
+    assert {p.id for p in small.store.view().passages(pool.slots[: pool.base])} == {
+        "p-ada-lind",
+        "p-tolle",
+    }
+    assert len(pool.slots) == 2  # and nothing came in by what was read
     assert [len(t.slots) for t in judged.drawn] == [2]  # the trail over Varn is no more
 
 
