@@ -119,11 +119,13 @@ def over_seeds(runs: Sequence[Simulation]) -> list[dict[str, Any]]:
     ]
 
 
-def figures(bootstrap: Bootstrap, values: np.ndarray, before: np.ndarray) -> dict[str, float]:
-    """R@5 in %, and the gain over what it was before, in points, with its interval."""
+def figures(
+    bootstrap: Bootstrap, values: np.ndarray, before: np.ndarray, name: str = "recall@5"
+) -> dict[str, float]:
+    """Recall in %, by this name, and the gain over what it was before, with its interval."""
     interval = bootstrap.paired(100 * values, 100 * before)
     return {
-        "recall@5": round(100 * float(values.mean()), 2),
+        name: round(100 * float(values.mean()), 2),
         "gain": round(interval.mean, 2),
         "low": round(interval.low, 2),
         "high": round(interval.high, 2),

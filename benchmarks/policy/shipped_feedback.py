@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmarks.policy.feedback_simulation import SHOWN, judge
+from benchmarks.policy.feedback_simulation import SHOWN, figures, judge
 
 from hoptrail.api.memory import Memory
 from hoptrail.errors import InputError
@@ -100,22 +100,11 @@ def over_seeds(runs: Sequence[Simulation]) -> list[dict[str, Any]]:
     bootstrap = Bootstrap(clusters_of([question for run in runs for question in run.unseen]))
     before = np.concatenate([run.found["before"] for run in runs])
     return [
-        {"arm": arm, "cut": cut, **figures(bootstrap, values[:, i], before[:, i])}
+        {"arm": arm, "cut": cut, **figures(bootstrap, values[:, i], before[:, i], "recall")}
         for arm in runs[0].found
         for values in [np.concatenate([run.found[arm] for run in runs])]
         for i, cut in enumerate(CUTS)
     ]
-
-
-def figures(bootstrap: Bootstrap, values: np.ndarray, before: np.ndarray) -> dict[str, float]:
-    """Recall in %, and the gain over what it was before, in points, with its interval."""
-    interval = bootstrap.paired(100 * values, 100 * before)
-    return {
-        "recall": round(100 * float(values.mean()), 2),
-        "gain": round(interval.mean, 2),
-        "low": round(interval.low, 2),
-        "high": round(interval.high, 2),
-    }
 
 
 class Simulation:
@@ -190,7 +179,7 @@ class Simulation:
             rows.append([recall_at(best, question.supporting_ids, cut) for cut in CUTS])
         self.found[arm] = values = np.asarray(rows)
         for i, cut in enumerate(CUTS):
-            row = figures(self.bootstrap, values[:, i], self.found["before"][:, i])
+            row = figures(self.bootstrap, values[:, i], self.found["before"][:, i], "recall")
             sys.stderr.write(
                 f"{time.strftime('%H:%M:%S')} seed {self.seed} {arm} @{cut} {_line(row)}\n"
             )

@@ -36,7 +36,7 @@ from hoptrail.policies.training.checkpoint import Checkpoint
 from hoptrail.policies.training.config import TrainConfig
 from hoptrail.policies.training.next_queries import NextQueries
 from hoptrail.policies.training.preparation import prepare_examples
-from hoptrail.policies.training.trainer import Trainer
+from hoptrail.policies.training.trainer import Trainer, average_weights
 from hoptrail.policies.training.validation import recalls
 from hoptrail.types import Question
 from hoptrail.values.progress import silent
@@ -126,8 +126,7 @@ def adapted(
                 policy = Trainer(examples, run, queries, checkpoint, start=start).train()
                 yield key(way, seed), policy
                 if way == LABELLED:
-                    for now, then in zip(policy.parameters(), start.parameters(), strict=True):
-                        now.data.lerp_(then.data, config.weight_average)
+                    average_weights(policy, start, config.weight_average)
                     yield key(LABELLED_MEAN, seed), policy
 
 

@@ -166,7 +166,9 @@ class Trainer:
             self._run(run, begin if resumed else Position(number, index))
             by_guess = stage == SELF_SUPERVISED or _some_inferred(stage, lessons)
             if by_guess and self.start is not None:
-                _average(network, self._begun(self.start, number), self.config.weight_average)
+                average_weights(
+                    network, self._begun(self.start, number), self.config.weight_average
+                )
             if number < self.config.networks:
                 self.checkpoint.keep(run.objective.modules)
         return network
@@ -275,7 +277,13 @@ def _some_inferred(stage: str, lessons: Sequence[Example]) -> bool:
 
 
 @torch.no_grad()
-def _average(network: nn.Module, before: nn.Module, share: float) -> None:
-    """The mean of a network's weights and those of one before, `share` of it from before."""
+def average_weights(network: nn.Module, before: nn.Module, share: float) -> None:
+    """Have a network's weights be the mean of them and of those before (Wortsman et al. 2022).
+
+    Args:
+        network: Whose weights change.
+        before: Another with the same layers.
+        share: What of the mean is from before, in [0, 1].
+    """
     for now, then in zip(network.parameters(), before.parameters(), strict=True):
         now.lerp_(then, share)
