@@ -138,6 +138,21 @@ def test_fast_encodes_once_and_balanced_once_a_hop(demo, demo_questions, random_
     assert 1 < passes["balanced"] <= 1 + EFFORTS["balanced"].max_hops
 
 
+@pytest.mark.parametrize("name", ["balanced", "thorough"])
+def test_an_effort_spares_the_passes_of_states_that_are_hardly_probable(
+    demo, demo_questions, random_policy, name
+) -> None:
+    questions = [question.text for question in demo_questions[:3]]
+    texts = {}
+    for above in (0.0, EFFORTS[name].encode_above):
+        bounds = replace(EFFORTS[name], encode_above=above)
+        policy = random_policy(spread=1.0)
+        walker = PolicyRetriever(policy, demo.view, demo.graph, demo.encoder, bounds)
+        texts[above] = sum(walk.texts_encoded for walk in walker.retrieve(questions))
+    every, probable = texts.values()
+    assert probable < every
+
+
 def test_an_effort_that_does_not_exist_is_refused_by_name() -> None:
     with pytest.raises(ConfigError, match=r"'heroic'.*fast, balanced, thorough"):
         effort("heroic")
